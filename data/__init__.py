@@ -1,0 +1,102 @@
+"""Text in, integer matrices out: labelled texts and word vectors by name, encoded once and cached on disk.
+
+The two registries below say what a search may name. To add a corpus or vectors, write a class with the
+methods of `data.corpora.Corpus` or `data.vectors.Vectors` and give it one line here; the contract tests pick it
+up.
+
+Imports nothing heavy: validating a spec and answering `--help` stay fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from data.corpora import Corpus, CsvFile, MovieReviews, StanfordReviews
+from data.sources import did_you_mean
+from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
+
+if TYPE_CHECKING:
+    from data.encode import EncodedCorpus
+
+T = TypeVar("T")
+
+# A key that ends in ':PATH' stands for every name of that form; its loader is called with the path.
+CORPORA: dict[str, Callable[..., Corpus]] = {
+    "imdb": partial(MovieReviews, source="imdb"),
+    "rotten-tomatoes": partial(MovieReviews, source="rotten_tomatoes"),
+    "imdb-full": StanfordReviews,
+    "csv:PATH": CsvFile,
+}
+VECTORS: dict[str, Callable[..., Vectors]] = {
+    "glove.6B.50d": GloveWheel,
+    "glove.6B.100d": partial(GloveArchive, size=100),
+    "glove.6B.200d": partial(GloveArchive, size=200),
+    "glove.6B.300d": partial(GloveArchive, size=300),
+    "file:PATH": TextFile,
+}
+
+
+def check_names(corpus: str, vectors: str | None) -> None:
+    """Raises ValueError if either name is unknown, or names a file that does not exist. Reads nothing."""
+    _find(corpus, CORPORA, "corpus")
+    if vectors is not None:
+        _find(vectors, VECTORS, "vectors")
+
+
+def load(
+    corpus: str,
+    *,
+    vectors: str = "glove.6B.50d",
+    embeddings: Literal["frozen", "finetuned", "learned"] = "frozen",
+    embedding_size: int = 50,
+    max_words: int = 100,
+    limit: int | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> EncodedCorpus:
+    """The corpus of that name as token ids, lengths and labels, split for training, validation and test.
+
+    The first call encodes it (seconds; minutes when it must be downloaded), later ones read it from `cache`.
+
+    - vectors: a name in VECTORS; they fix the embedding size. Not used with embeddings='learned'.
+    - embeddings: 'frozen' and 'finetuned' start from the vectors and know the training words that have one;
+      'learned' starts from nothing and knows the words seen at least twice in training.
+    - embedding_size: of 'learned' embeddings, from 1.
+    - max_words: later words of a text are never read, from 1.
+    - limit: number of examples to keep, over all splits, stratified; None keeps all.
+    - cache: folder of encoded corpora and downloads; None means `sources.default_cache()`.
+    - progress: show a bar on the terminal while downloading.
+
+    Raises ValueError, in one line, for anything a user can set right: a wrong name or number, a bad file, no
+    network.
+    """
+    from data import encode
+
+    if embeddings not in encode.EMBEDDINGS:
+        raise ValueError(
+            f"unknown embeddings {embeddings!r}{did_you_mean(embeddings, encode.EMBEDDINGS)}; "
+            f"known: {', '.join(encode.EMBEDDINGS)}"
+        )
+    return encode.load(
+        _find(corpus, CORPORA, "corpus"),
+        name=corpus,
+        vectors=None if embeddings == "learned" else _find(vectors, VECTORS, "vectors"),
+        embedding_size=embedding_size,
+        max_words=max_words,
+        limit=limit,
+        cache=cache,
+        progress=progress,
+    )
+
+
+def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
+    """'imdb' -> loader(), 'csv:reviews.csv' -> loader('reviews.csv')."""
+    prefix, colon, path = name.partition(":")
+    form = f"{prefix}:PATH" if colon else name
+    if form not in registry:
+        raise ValueError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}; known: {', '.join(registry)}")
+    arguments: tuple[Any, ...] = (path,) if colon else ()
+    return registry[form](*arguments)

@@ -1,0 +1,110 @@
+"""What corpora and vectors share: where their files come from, and how a wrong name is answered."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+NOT_INSTALLED = "the package {} is not installed; run: pip install -r requirements.txt"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' for the nearest known name, ignoring case, or '' if none is near."""
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f" (did you mean {by_lower_case[near[0]]!r}?)" if near else ""
+
+
+def default_cache() -> Path:
+    """$BAKEOFF_CACHE, else the folder `bakeoff` in $XDG_CACHE_HOME or ~/.cache."""
+    if given := os.environ.get("BAKEOFF_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path with `~` expanded. Raises ValueError, with the nearest name beside it, if it is no file."""
+    path = Path(os.path.expanduser(path))
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder, not a file")
+    if not os.path.isfile(path):
+        try:
+            neighbours = os.listdir(path.parent)
+        except OSError:
+            neighbours = []
+        raise ValueError(f"no file {path}{did_you_mean(path.name, neighbours)}")
+    return path
+
+
+def installed_file(package: str, *parts: str) -> Path:
+    """A data file inside an installed package. Raises ValueError if the package is not installed."""
+    from importlib.resources import files
+
+    try:
+        return existing_file(str(files(package).joinpath(*parts)))
+    except ModuleNotFoundError:
+        raise ValueError(NOT_INSTALLED.format(package)) from None
+
+
+def installed_version(package: str) -> str:
+    """The version of an installed package. Raises ValueError if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        raise ValueError(NOT_INSTALLED.format(package)) from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of the file's content, in hex. Raises ValueError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+
+
+def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Path:
+    """The file behind the URL, kept in the folder under its own name; fetched only while no right one is there.
+
+    It gets that name only once it is complete and its SHA-256 is right. Raises ValueError if either fails.
+    """
+    import pooch
+
+    path = folder / url.rsplit("/", 1)[-1]
+    bar = progress and sys.stderr.isatty()
+    try:
+        pooch.retrieve(
+            url,
+            known_hash=f"sha256:{known_sha256}",
+            path=folder,
+            fname=path.name,
+            # pooch's own chunks of 1 KiB, flushed one by one, are slow for the 862 MB of GloVe
+            downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 18, timeout=60),
+        )
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
+        raise ValueError(
+            f"cannot download {url}: {_in_short(error)}; try again, or put that file at {path} yourself"
+        ) from error
+    return path
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, ValueError) and "hash" in str(error):
+        return "what came has not the SHA-256 it should have"
+    from requests import exceptions
+
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code}"
+    if isinstance(error, exceptions.Timeout):
+        return "the server did not answer in time"
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        return "the connection broke off"
+    if isinstance(error, exceptions.ConnectionError):
+        return "the server cannot be reached"
+    return " ".join(str(error).split())

@@ -1,0 +1,68 @@
+"""The gated recurrent unit.
+
+Shapes: B batch, T words, E embedding, H hidden, C classes.
+"""
+
+from torch import Tensor, nn
+
+from models.hyperparameters import Choice, Integer, Real
+from models.layers import ACTIVATION, ACTIVATIONS, Architecture, WordVectors, pool
+from models.recurrence import gru
+
+
+class GRU(Architecture):
+    """A stack of gated recurrent units (Cho et al. 2014), then a linear layer. In each unit, with a W, U and b of its own
+    for each of the three products:
+
+        z, r = g(W x_t + U h_{t-1} + b),  c = s(W x_t + U (r * h_{t-1}) + b),  h_t = (1 - z) * h_{t-1} + z * c
+
+    hidden_size: H, 1 to 2048
+    num_layers: units stacked, each reading the states of the one below, 1 to 4
+    activation: s, one of none, relu, tanh, sigmoid
+    gate_activation: g, sigmoid or relu
+    dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
+    pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
+    output_activation: applied to the class scores, none or sigmoid
+    """
+
+    hyperparameters = {
+        "hidden_size": Integer(1, 2048),
+        "num_layers": Integer(1, 4),
+        "activation": ACTIVATION,
+        "gate_activation": Choice(("sigmoid", "relu")),
+        "dropout": Real(0.0, 0.9),
+        "pooling": Choice(("last", "mean")),
+        "output_activation": Choice(("none", "sigmoid")),
+    }
+
+    def __init__(
+        self,
+        embedding: WordVectors,
+        num_classes: int,
+        *,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        activation: str = "tanh",
+        gate_activation: str = "sigmoid",
+        dropout: float = 0.0,
+        pooling: str = "last",
+        output_activation: str = "none",
+    ) -> None:
+        super().__init__(embedding)
+        self.activation, self.gate_activation = activation, gate_activation
+        self.pooling, self.output_activation = pooling, output_activation
+        sizes = [embedding.size] + [hidden_size] * (num_layers - 1)
+        self.input_layers = nn.ModuleList(nn.Linear(size, 3 * hidden_size) for size in sizes)  # W, b
+        self.recurrent_layers = nn.ModuleList(
+            nn.Linear(hidden_size, 3 * hidden_size, bias=False) for _ in sizes
+        )  # U
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, num_classes)
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        states_TBH = words_BTE.transpose(0, 1)
+        for number, (W, U) in enumerate(zip(self.input_layers, self.recurrent_layers, strict=True)):
+            below = self.dropout(states_TBH) if number > 0 else states_TBH
+            states_TBH = gru(below, W.weight, U.weight, W.bias, self.activation, self.gate_activation)
+        text_BH = pool(states_TBH, lengths_B, self.pooling)
+        return ACTIVATIONS[self.output_activation](self.output(self.dropout(text_BH)))

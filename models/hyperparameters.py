@@ -1,0 +1,77 @@
+"""What values a hyperparameter of an architecture may take: small declarations that check a value and describe themselves.
+
+Imports nothing heavy.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Domain(Protocol):
+    """The values that one hyperparameter may take; `str()` of it reads well after 'must be'."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises ValueError, in one line that names the rule, the value and the nearest choice, if `value` is not in it."""
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    def check(self, name: str, value: Any) -> None:
+        if not _is_number(value):
+            raise ValueError(f"{name} must be {self}, got {value!r}")
+        if not isinstance(value, int) or not self.low <= value <= self.high:
+            nearest = min(max(round(value), self.low), self.high)
+            raise ValueError(f"{name} must be {self}, got {value!r}; did you mean {nearest}?")
+
+
+@dataclass(frozen=True)
+class Real:
+    """A number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def check(self, name: str, value: Any) -> None:
+        if not _is_number(value):
+            raise ValueError(f"{name} must be {self}, got {value!r}")
+        if not self.low <= value <= self.high:
+            nearest = min(max(value, self.low), self.high)
+            raise ValueError(f"{name} must be {self}, got {value!r}; did you mean {nearest:g}?")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few names."""
+
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.options)}"
+
+    def check(self, name: str, value: Any) -> None:
+        if value not in self.options:
+            raise ValueError(f"{name} must be {self}, got {value!r}{did_you_mean(value, self.options)}")
+
+
+def did_you_mean(given: Any, options: Iterable[str]) -> str:
+    """'; did you mean tanh?' if one of the options is close to what was given, else nothing."""
+    close = difflib.get_close_matches(str(given), list(options), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,128 @@
+"""What the architectures share: their base class, word vectors, activations, pooling.
+
+Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidden or features, C classes.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.hyperparameters import Choice, Domain
+
+
+def tanh(x: Tensor) -> Tensor:
+    """tanh as 2 sigmoid(2x) - 1: torch's sigmoid takes a fifth of the time of its tanh on CPUs."""
+    return torch.tanh(x) if x.is_cuda else torch.sigmoid(2 * x) * 2 - 1
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "tanh": tanh,
+    "sigmoid": torch.sigmoid,
+}
+ACTIVATION = Choice(tuple(ACTIVATIONS))
+
+
+class Activation(nn.Module):
+    """One of ACTIVATIONS as a layer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.name](x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class WordVectors(nn.Module):
+    """Looks up the vectors (V, E) of word ids. Row 0 belongs to the padding: it is zero and stays zero.
+
+    Frozen vectors (the default) are neither trained nor copied nor saved with the weights; `trainable=True` starts from
+    a copy of them; `WordVectors.learned(V, E)` starts from normal noise. Raises ValueError if row 0 is not zero.
+    """
+
+    def __init__(self, vectors_VE: Tensor, *, trainable: bool = False) -> None:
+        super().__init__()
+        if vectors_VE.ndim != 2 or vectors_VE[0].any():
+            raise ValueError(f"word vectors must be a matrix whose row 0 is zero, got {tuple(vectors_VE.shape)}")
+        self.vectors_VE: Tensor
+        if trainable:
+            self.vectors_VE = nn.Parameter(vectors_VE.clone())
+        else:
+            self.register_buffer("vectors_VE", vectors_VE, persistent=False)
+
+    @classmethod
+    def learned(cls, num_words: int, size: int) -> "WordVectors":
+        """Trainable vectors (num_words, size), drawn from the standard normal distribution by torch's generator."""
+        vectors_VE = torch.randn(num_words, size)
+        vectors_VE[0] = 0
+        return cls(vectors_VE, trainable=True)
+
+    @property
+    def size(self) -> int:
+        """E."""
+        return self.vectors_VE.shape[1]
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
+
+
+class Architecture(nn.Module):
+    """The base of every architecture: from a batch of texts to the scores of their classes.
+
+    A subclass declares `hyperparameters`, one domain for each keyword argument of its constructor, and defines
+    `classify`; its constructor is `(embedding, num_classes, *, <hyperparameters with defaults>)`.
+    """
+
+    hyperparameters: ClassVar[dict[str, Domain]]
+
+    def __init__(self, embedding: WordVectors) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C) of texts given as word ids, padded on the right with 0; lengths from 1 to T."""
+        return self.classify(self.embedding(tokens_BT), lengths_B)
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C) of texts given as word vectors; what lies beyond a text's length has no effect."""
+        raise NotImplementedError
+
+
+def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
+    """A mask (B, T), True at the words of each text and False at its padding."""
+    return torch.arange(num_words, device=lengths_B.device) < lengths_B.unsqueeze(1)
+
+
+def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
+    """One vector (B, H) for each text: its state after the `last` real word, or the `mean` over its real words."""
+    if pooling == "last":
+        return states_TBH[lengths_B - 1, torch.arange(len(lengths_B), device=lengths_B.device)]
+    real_TB1 = real_words(lengths_B, len(states_TBH)).t().unsqueeze(2)
+    return (states_TBH * real_TB1).sum(0) / lengths_B.unsqueeze(1)
+
+
+def tapered_layers(
+    hidden_size: int, num_layers: int, activation: str, dropout: float, num_classes: int
+) -> nn.Sequential:
+    """The layers from a word's hidden vector (H) to its class scores (C): ever narrower ones, each followed by the
+    activation, dropout after the second, then the output layer. `num_layers` is 2 to 5."""
+    widths = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}[num_layers]
+    layers: list[nn.Module] = []
+    for number, (size_in, size_out) in enumerate(zip((hidden_size, *widths), widths, strict=False), start=1):
+        layers += [nn.Linear(size_in, size_out), Activation(activation)]
+        if number == 2:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+
+
+def num_parameters(model: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

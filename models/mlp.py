@@ -1,0 +1,52 @@
+"""The multilayer perceptron: every word on its own.
+
+Shapes: B batch, T words, E embedding, C classes.
+"""
+
+from torch import Tensor, nn
+
+from models.hyperparameters import Integer, Real
+from models.layers import ACTIVATION, Activation, Architecture, WordVectors, real_words, tapered_layers
+
+
+class MLP(Architecture):
+    """Scores each word by a multilayer perceptron; the text's logits are the mean of its words' scores.
+
+    hidden_size: width of the first layer, 1 to 2048
+    num_layers: tapered layers after the first, 2 to 5
+    activation: after each layer but the output, one of none, relu, tanh, sigmoid
+    dropout: share of the features dropped after the second tapered layer, 0 to 0.9
+    """
+
+    hyperparameters = {
+        "hidden_size": Integer(1, 2048),
+        "num_layers": Integer(2, 5),
+        "activation": ACTIVATION,
+        "dropout": Real(0.0, 0.9),
+    }
+
+    def __init__(
+        self,
+        embedding: WordVectors,
+        num_classes: int,
+        *,
+        hidden_size: int = 64,
+        num_layers: int = 2,
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(embedding)
+        self.first = nn.Sequential(nn.Linear(embedding.size, hidden_size), Activation(activation))
+        self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes)
+
+    def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The class scores (B, T, C) of each word, zero at padding; their sum over a text, divided by its length, is its
+        logits."""
+        return self._score(self.embedding(tokens_BT), lengths_B)
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        return self._score(words_BTE, lengths_B).sum(1) / lengths_B.unsqueeze(1)
+
+    def _score(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        scores_BTC = self.tapered(self.first(words_BTE))
+        return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)

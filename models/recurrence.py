@@ -1,0 +1,199 @@
+"""The time loops of the recurrent architectures, with backward passes written by hand.
+
+An autograd loop over the cells of a text spends most of its time on bookkeeping. Here everything that does not depend
+on the state is done for all words at once: the input projections before the loop, the slopes of the activations before
+the backward loop, and the gradients of the weights, one matrix product each, after it. The loops work in place in
+buffers of all words. Every slope is a function of the activation's output, so nothing else is kept for the backward pass.
+
+Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+def elman(inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str) -> Tensor:
+    """The states (T, B, H) of an Elman network (Elman 1990): h_t = s(W x_t + U h_{t-1} + b), from h_0 = 0.
+
+    `activation` is s: none, relu, tanh or sigmoid. Differentiable once in all tensors.
+    """
+    return _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation)
+
+
+def gru(
+    inputs_TBD: Tensor, W_3HD: Tensor, U_3HH: Tensor, b_3H: Tensor, activation: str, gate_activation: str
+) -> Tensor:
+    """The states (T, B, H) of a gated recurrent unit (Cho et al. 2014), from h_0 = 0:
+
+        z = g(W_z x_t + U_z h_{t-1} + b_z)                 update gate
+        r = g(W_r x_t + U_r h_{t-1} + b_r)                 reset gate
+        c = s(W_c x_t + U_c (r * h_{t-1}) + b_c)           candidate
+        h_t = (1 - z) * h_{t-1} + z * c
+
+    The weights hold the rows of c, z and r, in this order. `activation` is s: none, relu, tanh or sigmoid;
+    `gate_activation` is g: sigmoid or relu. Differentiable once in all tensors.
+    """
+    return _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation)
+
+
+class _Elman(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str
+    ) -> Tensor:
+        hidden_TBH = _project(inputs_TBD, W_HD, b_H)
+        U_transposed_HH = U_HH.t().contiguous()
+        hidden = hidden_TBH.unbind()
+        _activate_(hidden[0], activation)
+        for previous_BH, current_BH in zip(hidden, hidden[1:], strict=False):
+            _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), activation)
+        ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH)
+        ctx.activation = activation
+        return hidden_TBH
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
+        inputs_TBD, W_HD, U_HH, hidden_TBH = ctx.saved_tensors
+        delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)  # becomes that of what s is taken of
+        delta = delta_TBH.unbind()
+        if ctx.activation == "none":
+            for t in reversed(range(1, len(delta))):
+                delta[t - 1].addmm_(delta[t], U_HH)
+        else:
+            slopes = _slope(hidden_TBH, ctx.activation).unbind()
+            delta[-1].mul_(slopes[-1])
+            for t in reversed(range(1, len(delta))):
+                delta[t - 1].addmm_(delta[t], U_HH).mul_(slopes[t - 1])
+        grad_U_HH = delta_TBH[1:].flatten(0, 1).t() @ hidden_TBH[:-1].flatten(0, 1)
+        grad_inputs_TBD, grad_W_HD, grad_b_H = _project_backward(ctx, delta_TBH, inputs_TBD, W_HD)
+        return grad_inputs_TBD, grad_W_HD, grad_U_HH, grad_b_H, None
+
+
+class _GRU(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs_TBD: Tensor,
+        W_3HD: Tensor,
+        U_3HH: Tensor,
+        b_3H: Tensor,
+        activation: str,
+        gate_activation: str,
+    ) -> Tensor:
+        num_hidden = U_3HH.shape[1]
+        gates_TB3H = _project(inputs_TBD, W_3HD, b_3H)
+        candidate_TBH = gates_TB3H[..., :num_hidden]
+        update_reset_TB2H = gates_TB3H[..., num_hidden:]
+        update_TBH, reset_TBH = update_reset_TB2H.chunk(2, -1)
+        U_candidate_HH = U_3HH[:num_hidden].t().contiguous()
+        U_update_reset_H2H = U_3HH[num_hidden:].t().contiguous()
+        states_SBH = gates_TB3H.new_zeros(len(gates_TB3H) + 1, *candidate_TBH.shape[1:])  # S = T + 1: h_0 first
+        states = states_SBH.unbind()
+        reset_state_BH = torch.empty_like(states[0])
+
+        for previous_BH, state_BH, candidate_BH, update_reset_B2H, update_BH, reset_BH in zip(
+            states[:-1],
+            states[1:],
+            candidate_TBH.unbind(),
+            update_reset_TB2H.unbind(),
+            update_TBH.unbind(),
+            reset_TBH.unbind(),
+            strict=True,
+        ):
+            _activate_(update_reset_B2H.addmm_(previous_BH, U_update_reset_H2H), gate_activation)
+            torch.mul(reset_BH, previous_BH, out=reset_state_BH)
+            _activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
+            torch.lerp(previous_BH, candidate_BH, update_BH, out=state_BH)
+
+        ctx.save_for_backward(inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH)
+        ctx.activation, ctx.gate_activation = activation, gate_activation
+        return states_SBH[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
+        inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH = ctx.saved_tensors
+        num_hidden = U_3HH.shape[1]
+        candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
+        previous_TBH = states_SBH[:-1]
+
+        # delta starts as what the gradients of h_t (for c and z) and of r * h_{t-1} (for r) are multiplied by to give
+        # those of what s and g are taken of; the loop multiplies it.
+        delta_TB3H = torch.empty_like(gates_TB3H)
+        delta_candidate_TBH, delta_update_TBH, delta_reset_TBH = delta_TB3H.chunk(3, -1)
+        update_slope_TB2H = _slope(gates_TB3H[..., num_hidden:], ctx.gate_activation)
+        torch.mul(_slope(candidate_TBH, ctx.activation), update_TBH, out=delta_candidate_TBH)
+        torch.sub(candidate_TBH, previous_TBH, out=delta_update_TBH)
+        delta_reset_TBH.copy_(previous_TBH)
+        delta_TB3H[..., num_hidden:].mul_(update_slope_TB2H)
+
+        grad_state_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
+        keep_TBH = 1 - update_TBH
+        U_candidate_HH, U_update_reset_2HH = U_3HH[:num_hidden], U_3HH[num_hidden:]
+        grad_reset_state_BH = torch.empty_like(grad_state_TBH[0])
+
+        grad_state, keep, reset = grad_state_TBH.unbind(), keep_TBH.unbind(), reset_TBH.unbind()
+        delta_candidate, delta_reset = delta_candidate_TBH.unbind(), delta_reset_TBH.unbind()
+        delta_update_reset = delta_TB3H[..., num_hidden:].unbind()
+        delta_candidate_update = delta_TB3H.unflatten(-1, (3, num_hidden))[:, :, :2].unbind()
+        for t in reversed(range(len(grad_state))):
+            delta_candidate_update[t].mul_(grad_state[t].unsqueeze(1))
+            torch.mm(delta_candidate[t], U_candidate_HH, out=grad_reset_state_BH)
+            delta_reset[t].mul_(grad_reset_state_BH)
+            if t > 0:
+                grad_state[t - 1].addcmul_(grad_state[t], keep[t])
+                grad_state[t - 1].addcmul_(grad_reset_state_BH, reset[t])
+                grad_state[t - 1].addmm_(delta_update_reset[t], U_update_reset_2HH)
+
+        grad_U_3HH = torch.empty_like(U_3HH)
+        delta_N3H = delta_TB3H.flatten(0, 1)  # N = T * B
+        reset_state_NH = (reset_TBH * previous_TBH).flatten(0, 1)
+        torch.mm(delta_N3H[:, :num_hidden].t(), reset_state_NH, out=grad_U_3HH[:num_hidden])
+        torch.mm(delta_N3H[:, num_hidden:].t(), previous_TBH.flatten(0, 1), out=grad_U_3HH[num_hidden:])
+        grad_inputs_TBD, grad_W_3HD, grad_b_3H = _project_backward(ctx, delta_TB3H, inputs_TBD, W_3HD)
+        return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H, None, None
+
+
+def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.nn.functional.linear(inputs_TBD.contiguous(), weight, bias)
+
+
+def _project_backward(ctx: Any, delta: Tensor, inputs_TBD: Tensor, weight: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of the inputs (None when nobody asks for them, as with frozen word vectors), weight and bias."""
+    grad_weight = delta.flatten(0, 1).t() @ inputs_TBD.flatten(0, 1)
+    return delta @ weight if ctx.needs_input_grad[0] else None, grad_weight, delta.sum((0, 1))
+
+
+def _activate_(x: Tensor, activation: str) -> Tensor:
+    """In place."""
+    if activation == "tanh" and not x.is_cuda:  # torch's tanh on CPUs takes five times as long as its sigmoid
+        return x.mul_(2).sigmoid_().mul_(2).sub_(1)
+    match activation:
+        case "none":
+            return x
+        case "relu":
+            return x.relu_()
+        case "tanh":
+            return x.tanh_()
+        case "sigmoid":
+            return x.sigmoid_()
+    raise ValueError(activation)
+
+
+def _slope(y: Tensor, activation: str) -> Tensor:
+    """The derivative of the activation where its output is y."""
+    match activation:
+        case "none":
+            return torch.ones_like(y)
+        case "relu":
+            return (y > 0).to(y.dtype)
+        case "tanh":
+            return 1 - y * y
+        case "sigmoid":
+            return y - y * y
+    raise ValueError(activation)

@@ -1,0 +1,113 @@
+"""The commands of a search: `python -m search run | resume | list`."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search import console, record
+
+if TYPE_CHECKING:
+    from search.run import SearchResult
+
+app = typer.Typer(
+    help="Search for the best architecture of a text-classification task.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow tracking URI [default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory]",
+        show_default=False,
+    ),
+]
+Root = Annotated[Path, typer.Option("--searches", help="where searches keep their files")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="a running Ray cluster: auto, or its address [default: this machine]", show_default=False),
+]
+
+
+@app.command()
+@console.one_line_errors
+def run(
+    spec: Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")] = "default",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
+    ] = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Run a search, show its progress, end with the leaderboard."""
+    console.quiet_libraries()
+    from search import run as runs
+    from search import spec as specs
+
+    validated = specs.read(spec, set_ or [])
+    folder = runs.new_search(validated, searches)
+    _run(folder, tracking_uri, address)
+
+
+@app.command()
+@console.one_line_errors
+def resume(
+    search: Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")] = "latest",
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
+    console.quiet_libraries()
+    from search import run as runs
+
+    _run(runs.find_search(search, searches), tracking_uri, address)
+
+
+@app.command("list")
+@console.one_line_errors
+def list_(searches: Root = Path("searches")) -> None:
+    """The searches of this folder, newest last: trials finished and wanted, and where they are."""
+    console.quiet_libraries()
+    from search import run as runs
+
+    for line in runs.summaries(searches):
+        print(line)
+
+
+def _run(folder: Path, tracking_uri: str | None, address: str | None) -> None:
+    from rich.console import Console
+
+    from search import run as runs
+
+    uri = record.tracking_uri(tracking_uri)
+    out = Console(soft_wrap=True)
+    out.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
+    result = runs.run(folder, uri, out, address)
+    _conclude(result, folder, uri, "" if tracking_uri is None else f" --tracking-uri {tracking_uri}")
+
+
+def _conclude(result: "SearchResult", folder: Path, uri: str, option: str) -> None:
+    """The leaderboard, where everything is and what to do next; the exit status says whether the search is done."""
+    # A process of its own: the analysis reads runs, and the search does not depend on it.
+    subprocess.run([sys.executable, "-m", "analysis", "leaderboard", result.search, "--tracking-uri", uri], check=False)
+    root = "" if folder.parent == Path("searches") else f" --searches {folder.parent}"
+    print(f"\nSearch       {result.search}")
+    print(f"Folder       {folder.absolute()}")
+    print(f"MLflow UI    mlflow ui --backend-store-uri {uri}")
+    print(f"Leaderboard  python -m analysis leaderboard {result.search}{option}")
+    print(f"Resume       python -m search resume {result.search}{root}{option}")
+    if result.outcome is record.Outcome.INTERRUPTED:
+        console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
+    if result.outcome is record.Outcome.FAILED:
+        console.fail("no valid trial: every one diverged or failed; the leaderboard says why", status=1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,49 @@
+"""Checkpoints of one trial: a file an epoch, written so that a crash leaves either the old one or the new one.
+
+A file is what `torch.save` writes of plain tensors, numbers and containers, so that any torch reads it with
+`weights_only=True`. torch writes a zip archive, whose checksums tell a torn file from a whole one.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+#: The last one, and the one before it in case the last is damaged. The best epoch's weights are inside each.
+NUM_KEPT = 2
+
+
+def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
+    """Write the checkpoint of an epoch, then remove those that are no longer needed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"epoch-{epoch:04d}.pt"
+    partial = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    for old in sorted(folder.glob("epoch-*.pt"))[:-NUM_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_last(folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint in a trial's folder, on the CPU, or None."""
+    for path in sorted(folder.glob("epoch-*.pt"), reverse=True):
+        if _is_whole(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False

@@ -1,0 +1,107 @@
+"""The vocabulary of a run: the name of every parameter, metric, tag and outcome, and where runs are kept.
+
+`search.tracking` writes these names and `analysis.runs` reads them; nothing else spells them out. Imports nothing
+heavy, so that a command can answer `--help` at once.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Outcome(StrEnum):
+    """How a trial ended (tag `outcome`)."""
+
+    COMPLETE = "complete"  # ran all its epochs
+    PRUNED = "pruned"  # stopped early by the pruner
+    DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
+    FAILED = "failed"  # raised, or its worker died more often than the retries allow
+    INTERRUPTED = "interrupted"  # the driver stopped; goes on when the search is resumed
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one epoch on one split, with the direction in which it is better."""
+
+    name: str
+    maximize: bool
+    worst: float  # the finite value that a diverged trial is given, so that a sampler learns to keep away
+    percent: bool = False  # shown as a share of one
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", maximize=False, worst=1e6),
+        Metric("accuracy", maximize=True, worst=0.0, percent=True),
+        Metric("f1", maximize=True, worst=0.0, percent=True),
+        Metric("roc_auc", maximize=True, worst=0.0, percent=True),
+    )
+}
+SPLITS = ("train", "val", "test")
+
+
+def split_metric(name: str) -> tuple[str, Metric]:
+    """'val_accuracy' -> ('val', the metric accuracy). Raises KeyError for any other form."""
+    split, _, metric = name.partition("_")
+    if split not in SPLITS:
+        raise KeyError(name)
+    return split, METRICS[metric]
+
+
+# --- Series of a trial's run. Steps are epochs (from 1), but for the two curves, whose steps are iterations.
+CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
+GRAD_NORM = "grad_norm"  # mean over the epoch's iterations of the gradient's L2 norm, before any clipping
+LEARNING_RATE = "learning_rate"
+EPOCH_SECONDS = "epoch_seconds"
+# and {train,val}_{loss,accuracy,f1,roc_auc}
+
+# --- Single values of a trial's run. `best_*` are those of the trial's best validation epoch, and so is `test_*`.
+BEST_EPOCH = "best_epoch"
+EPOCHS_RUN = "epochs_run"
+NUM_PARAMETERS = "num_parameters"  # trainable ones
+TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
+
+
+def best(metric: str) -> str:
+    """'val_accuracy' -> 'best_val_accuracy'; test metrics have only one value, that of the best epoch."""
+    return metric if metric.startswith("test_") else f"best_{metric}"
+
+
+# --- Parameters of a trial's run: these two and one for each hyperparameter.
+ARCHITECTURE, SEED = "architecture", "seed"
+
+# --- Tags.
+KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the parent run of its trials
+SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
+TRIAL = "trial"  # '<architecture>-<number>'
+NUMBER = "number"  # the Optuna trial's number
+OUTCOME = "outcome"
+ERROR = "error"  # the last line of what was raised
+ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
+NODE = "node"  # the address of the machine that ran the trial
+METRIC = "metric"  # on the search: what its trials are ranked by
+DATA_DIGEST = "data_digest"
+GIT_COMMIT = "git_commit"
+FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
+VERSION_PREFIX = "version."  # version.torch, version.ray, ...
+PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
+
+SCORE_RULE = (
+    "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "
+    "Nothing is chosen on the test set."
+)
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The MLflow tracking URI: the given one, else MLFLOW_TRACKING_URI, else a database in the working directory.
+
+    A path in a `sqlite:` URI is made absolute, because Ray changes the directory of its workers.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme = "sqlite:///"
+    if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
+        uri = scheme + str(Path(uri.removeprefix(scheme)).absolute())
+    return uri

@@ -1,0 +1,188 @@
+"""The search space: what a spec says under `space`, for each architecture, and how a trial's values come from it.
+
+Define-by-run: an architecture's space holds only its own hyperparameters, so that a sampler sees no dead branches.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from models import ARCHITECTURES
+from models.hyperparameters import Domain, Integer, Real
+from search.spec import did_you_mean
+
+if TYPE_CHECKING:
+    from search.spec import Spec
+
+#: Hyperparameters of the training loop, common to all architectures.
+TRAINING: dict[str, Domain] = {
+    "learning_rate": Real(1e-8, 10.0),
+    "batch_size": Integer(1, 65536),
+    "max_grad_norm": Real(1e-6, 1e6),
+}
+DEFAULT_LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values; a single value is a fixed hyperparameter."""
+
+    values: tuple[Any, ...]
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        return trial.suggest_categorical(name, self.values)
+
+    def grid(self) -> list[Any]:
+        return list(self.values)
+
+    def ends(self) -> tuple[Any, ...]:
+        return self.values
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included; integers when both ends and the step are."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        if self._is_integer():
+            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def grid(self) -> list[Any]:
+        """Its values, for a grid. Raises ValueError for a range that has no step to enumerate it by."""
+        if self.log or (self.step is None and not self._is_integer()):
+            raise ValueError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
+        step = self.step or 1
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        return [type(self.low)(self.low + i * step) for i in range(count)]
+
+    def ends(self) -> tuple[Any, ...]:
+        return self.low, self.high
+
+    def _is_integer(self) -> bool:
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
+
+
+Space = Mapping[str, Choice | Range]
+
+
+def domains(architecture: str) -> dict[str, Domain]:
+    """Every hyperparameter of an architecture, its own and the training loop's, with the values allowed."""
+    return {**ARCHITECTURES[architecture].hyperparameters, **TRAINING}
+
+
+def _defaults(architecture: str) -> dict[str, Any]:
+    """The values an architecture's constructor takes when it is not told."""
+    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
+    return {name: parameters[name].default for name in ARCHITECTURES[architecture].hyperparameters}
+
+
+def build(spec: "Spec") -> dict[str, Space]:
+    """The space of each architecture, every hyperparameter in it: those that the spec does not name are fixed.
+
+    Raises ValueError for an unknown hyperparameter, a malformed range, a value that an architecture does not take,
+    or a range that the sampler cannot use.
+    """
+    known = {name for architecture in spec.architectures for name in domains(architecture)}
+    for name in spec.space:
+        if name not in known:
+            raise ValueError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
+    return {architecture: _space_of(architecture, spec) for architecture in spec.architectures}
+
+
+def _space_of(architecture: str, spec: "Spec") -> Space:
+    space: dict[str, Choice | Range] = {}
+    defaults = {
+        **_defaults(architecture),
+        "learning_rate": DEFAULT_LEARNING_RATE,
+        "batch_size": spec.batch_size,
+        "max_grad_norm": spec.max_grad_norm,
+    }
+    for name, domain in domains(architecture).items():
+        where = f"space.{name}"
+        written = _for_architecture(where, spec.space.get(name), architecture)
+        if written is None:
+            space[name] = Choice((defaults[name],))
+            continue
+        space[name] = _parse(where, written)
+        for value in space[name].ends():
+            try:
+                domain.check(where, value)
+            except ValueError as error:
+                raise ValueError(f"{error} (for {architecture})") from None
+        if spec.sampler == "grid":
+            try:
+                space[name].grid()
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+    return space
+
+
+def _for_architecture(where: str, written: Any, architecture: str) -> Any:
+    """Unwrap a mapping from architecture to values; anything else is for all architectures."""
+    if not isinstance(written, dict) or not written or set(written) & set(Range.__dataclass_fields__):
+        return written
+    for name in written:
+        if name not in ARCHITECTURES:
+            known = [*Range.__dataclass_fields__, *ARCHITECTURES]
+            raise ValueError(f"{where}: unknown key {name!r}{did_you_mean(name, known)}")
+    return written.get(architecture)
+
+
+def _parse(where: str, written: Any) -> Choice | Range:
+    if isinstance(written, list):
+        if not written:
+            raise ValueError(f"{where}: a choice needs at least one value; got []")
+        if any(isinstance(value, list | dict) for value in written):
+            raise ValueError(f"{where}: a choice is a list of scalars; got {written}")
+        if len(set(written)) < len(written):
+            raise ValueError(f"{where}: each value once; got {written}")
+        return Choice(tuple(written))
+    if isinstance(written, dict):
+        return _parse_range(where, written)
+    return Choice((written,))
+
+
+def _parse_range(where: str, written: dict[str, Any]) -> Range:
+    for key in written:
+        if key not in Range.__dataclass_fields__:
+            raise ValueError(f"{where}: unknown key {key!r}{did_you_mean(key, Range.__dataclass_fields__)}")
+    for key in ("low", "high"):
+        if key not in written:
+            raise ValueError(f"{where}: a range needs low and high; got {written}")
+    for key in ("low", "high", "step"):
+        if isinstance(written.get(key, 0), bool) or not isinstance(written.get(key, 0), int | float):
+            raise ValueError(f"{where}.{key}: should be a number; got {written[key]!r}")
+    if not isinstance(written.get("log", False), bool):
+        raise ValueError(f"{where}.log: should be true or false; got {written['log']!r}")
+    interval = Range(**written)
+    if not interval.low <= interval.high < float("inf"):
+        raise ValueError(f"{where}: low should be at most high; got low {interval.low}, high {interval.high}")
+    if interval.step is not None and interval.step <= 0:
+        raise ValueError(f"{where}.step: should be above 0; got {interval.step}")
+    if interval.log and interval.low <= 0:
+        raise ValueError(f"{where}: a log range needs low above 0; got {interval.low}")
+    if interval.log and interval.step is not None:
+        raise ValueError(f"{where}: a range has a step or is log, not both; got step {interval.step}")
+    return interval
+
+
+def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    """The values of one trial: a flat dict from hyperparameter to value."""
+    return {name: values.suggest(trial, name) for name, values in space.items()}
+
+
+def grid_size(space: Space) -> int:
+    """The number of combinations of a space without continuous ranges."""
+    size = 1
+    for values in space.values():
+        size *= len(values.grid())
+    return size

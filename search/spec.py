@@ -1,0 +1,211 @@
+"""The spec of a search: one YAML file, validated before anything is started.
+
+Every mistake is one line that names the rule, the value and the nearest valid choice.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from data.sources import did_you_mean as nearest
+from search import record
+
+SHIPPED = Path(__file__).parent / "specs"
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_seconds(value: object) -> object:
+    """'90s', '20m', '1.5h' or a number of seconds -> seconds; anything else is left for the type check."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+    return float(match[1]) * _UNITS.get(match[2], 1) if match else value
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(Strict):
+    """What one trial is given."""
+
+    cpu: Annotated[float, Field(gt=0, description="cores; a trial uses as many threads as whole cores")] = 1
+    gpu: Annotated[float, Field(ge=0, description="cards; 0.25 shares a card between four trials")] = 0
+
+
+class Spec(Strict):
+    """Everything that defines a search. Two runs of one spec propose the same first trials."""
+
+    name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
+
+    corpus: str = Field("imdb", description="imdb, rotten-tomatoes, imdb-full or csv:PATH")
+    vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
+    embeddings: Literal["frozen", "finetuned", "learned"] = Field(
+        "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
+    )
+    embedding_size: int = Field(50, ge=1, description="dimensions of learned embeddings")
+    max_words: int = Field(100, ge=1, description="texts are cut after so many words")
+    limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
+
+    architectures: list[str] = Field(["rnn", "gru", "mlp", "attention"], min_length=1)
+    space: dict[str, Any] = Field(
+        {},
+        description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "
+        "or a mapping from architecture to one of these",
+    )
+    epochs: int = Field(6, ge=1)
+    batch_size: int = Field(32, ge=1)
+    max_grad_norm: float | None = Field(None, gt=0, description="gradients are clipped to this norm if given")
+    curve_interval: int = Field(50, ge=1, description="iterations between two points of the training curves")
+
+    trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
+    pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")
+    seed: int = Field(0, ge=0, lt=2**31)
+    time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
+        None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
+    )
+    resources: Resources = Resources()
+    retries: int = Field(2, ge=0, description="how often a trial goes on after its worker died")
+    storage: str | None = Field(None, description="an Optuna storage URL; without one a journal in the search's folder")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit; "
+                f"got {name!r}; nearest: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._')[:64] or 'search'!r}"
+            )
+        return name
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_on_validation(cls, metric: str) -> str:
+        return choose("metric", metric, [f"val_{name}" for name in record.METRICS])
+
+    @field_validator("architectures")
+    @classmethod
+    def _architectures_exist(cls, names: list[str]) -> list[str]:
+        from models import ARCHITECTURES
+
+        for name in names:
+            choose("architecture", name, ARCHITECTURES)
+        if len(set(names)) < len(names):
+            raise ValueError(f"each architecture once; got {names}")
+        return names
+
+    @property
+    def num_trials(self) -> int:
+        """Trials for each architecture, where the sampler does not bound them itself."""
+        return self.trials or 8
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """' (did you mean 'epochs'?)' or, when nothing is near, ' (one of a, b, c)'."""
+    names = [str(each) for each in known]
+    return nearest(str(name), names) or f" (one of {', '.join(names)})"
+
+
+def choose(what: str, value: str, known: Iterable[str]) -> str:
+    """`value` if it is one of `known`, else ValueError with the nearest of them."""
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}{did_you_mean(value, known)}")
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-4 for a string (it wants 1.0e-4); users write 1e-4 and mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def read(source: str, overrides: Iterable[str] = ()) -> Spec:
+    """The spec in a file, or one of the shipped ones by its name, with `key=value` overrides applied.
+
+    Raises ValueError, one line for each mistake.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
+        if source not in shipped:
+            raise ValueError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
+        path = SHIPPED / f"{source}.yaml"
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
+    for override in overrides:
+        _apply(content, override)
+    return validate(content, where=str(path))
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    """Set 'a.b=value' in nested mappings; the value is YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set takes key=value; got {override!r}")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(content.get(parent), dict):
+            content[parent] = {}
+        content = content[parent]
+    try:
+        content[last] = parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def validate(content: Mapping[str, Any], where: str = "spec") -> Spec:
+    """The spec, or ValueError with a line for each mistake: its types, its names and its space."""
+    from search import space
+
+    try:
+        spec = Spec.model_validate(content)
+    except ValidationError as invalid:
+        lines = [_explain(error) for error in invalid.errors()]
+        raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+    import data
+
+    try:
+        data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
+        space.build(spec)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return spec
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error -> one line: key, rule, value, nearest valid choice."""
+    key = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            fields = Resources.model_fields if key.startswith("resources.") else Spec.model_fields
+            return f"unknown key {key!r}{did_you_mean(error['loc'][-1], fields)}"
+        case "literal_error":
+            known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+            return f"{key}: unknown {error['input']!r}{did_you_mean(error['input'], known)}"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
+        case _:
+            rule = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return f"{key}: should be {rule}; got {error['input']!r}"
+
+
+def dump(spec: Spec) -> str:
+    """The spec as YAML that reads back equal."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

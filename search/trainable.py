@@ -1,0 +1,95 @@
+"""The Tune trainable that wraps any architecture: the only code that runs in a Ray worker.
+
+Workers are reused, and a process keeps its random state, thread counts and module globals between trials: a trial
+sets all of its own.
+"""
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+
+import models
+from data.encode import EncodedCorpus, Split
+from models import WordVectors, num_parameters
+from search import checkpoints, record, space
+from search.training import EpochResult, Examples, train
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a search share."""
+
+    epochs: int
+    metric: str
+    curve_interval: int
+    embeddings: str
+    threads: int
+    checkpoints: Path  # a folder that every worker reaches
+
+
+def trial_name(config: dict[str, Any]) -> str:
+    return f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"
+
+
+def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> torch.nn.Module:
+    """The untrained model of a trial; its initial weights are fixed by the trial's seed."""
+    torch.manual_seed(config[record.SEED])
+    if corpus.vectors_VE is None:
+        embedding = WordVectors.learned(len(corpus.vocabulary), corpus.embedding_size)
+    else:
+        embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
+    architecture = config[record.ARCHITECTURE]
+    own = {name: config[name] for name in models.ARCHITECTURES[architecture].hyperparameters}
+    return models.build(architecture, embedding, len(corpus.classes), **own)
+
+
+def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
+    """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
+    torch.set_num_threads(setting.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_model(config, corpus, setting.embeddings).to(device)
+    size = {record.NUM_PARAMETERS: float(num_parameters(model))}
+    folder = setting.checkpoints / trial_name(config)
+    saved = checkpoints.load_last(folder)
+    if saved is not None:
+        # The driver may have died, or lost this worker, before it heard of the epoch; it counts each epoch once.
+        _report(EpochResult(**saved["result"], state={}))
+    for result in train(
+        model,
+        _examples(corpus.train, device),
+        _examples(corpus.val, device),
+        _examples(corpus.test, device),
+        epochs=setting.epochs,
+        metric=setting.metric,
+        curve_interval=setting.curve_interval,
+        seed=config[record.SEED],
+        state=saved and saved["state"],
+        **{name: config[name] for name in space.TRAINING},
+    ):
+        report = dataclasses.replace(result, metrics=result.metrics | size, state={})
+        if not result.diverged:
+            content = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "state"}
+            checkpoints.save(folder, result.epoch, {"result": content, "state": result.state})
+        _report(report)
+
+
+def _report(result: EpochResult) -> None:
+    # An early stop arrives as SystemExit out of this call: nothing here may catch it.
+    tune.report({"epoch": result.epoch, "result": result})
+
+
+def _examples(split: Split, device: torch.device) -> Examples:
+    return Examples(*(_tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, split.labels_N)))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """The array as a tensor, not copied. The object store's memory is read-only, and nothing here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

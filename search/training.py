@@ -1,0 +1,237 @@
+"""The training loop: a plain generator that yields one EpochResult an epoch.
+
+Shapes: N examples, T words, B batch, C classes.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_f1_score,
+    multiclass_auroc,
+    multiclass_f1_score,
+)
+
+from search import record
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split on the device that trains: tokens_NT (integers), lengths_N, labels_N."""
+
+    tokens_NT: Tensor
+    lengths_N: Tensor
+    labels_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch brought.
+
+    epoch: from 1.
+    metrics: of this epoch, by name (see `search.record`).
+    curve: a point each `curve_interval` iterations: iteration, training loss, training accuracy since the last point.
+    best_epoch, best: the best epoch so far by the metric that ranks, 0 without any; its train and validation metrics,
+        and after the last epoch the test metrics of its weights.
+    diverged: why the trial cannot go on, or None.
+    seconds: spent in the trial's epochs so far.
+    state: continues the training after this epoch when passed to `train`; tensors may be live, so save it before the
+        next epoch is asked for.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    curve: list[tuple[int, float, float]]
+    best_epoch: int
+    best: dict[str, float]
+    diverged: str | None
+    seconds: float
+    state: dict[str, Any]
+
+
+class DivergenceError(Exception):
+    """The loss or a metric is NaN or infinite."""
+
+
+def train(
+    model: nn.Module,
+    train: Examples,
+    val: Examples,
+    test: Examples,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    max_grad_norm: float | None,
+    metric: str,
+    curve_interval: int,
+    seed: int,
+    state: dict[str, Any] | None = None,
+) -> Iterator[EpochResult]:
+    """Train with Adam on cross-entropy, yield after each epoch; the best epoch is the one with the best `metric`.
+
+    All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
+    diverges, with a last EpochResult that says why.
+    """
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate)
+    shuffler = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    sign = 1 if record.split_metric(metric)[1].maximize else -1
+    done, seconds, best_epoch, best, best_weights = 0, 0.0, 0, {}, {}
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        shuffler.set_state(state["shuffler"])
+        torch.set_rng_state(state["rng"])
+        done, seconds, best_epoch, best, best_weights = (
+            state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
+        )
+
+    for epoch in range(done + 1, epochs + 1):
+        started = time.perf_counter()
+        curve: list[tuple[int, float, float]] = []
+        metrics: dict[str, float] = {record.LEARNING_RATE: learning_rate}
+        diverged = None
+        try:
+            metrics |= _train_epoch(
+                model, optimizer, train, shuffler, batch_size, max_grad_norm, curve, curve_interval, epoch
+            )
+            metrics |= _evaluate(model, val, "val")
+            if not best or sign * metrics[metric] > sign * best[metric]:
+                best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
+                best_weights = copy.deepcopy(model.state_dict())
+            if epoch == epochs:
+                last_weights = copy.deepcopy(model.state_dict())
+                model.load_state_dict(best_weights)
+                best = best | _evaluate(model, test, "test")
+                model.load_state_dict(last_weights)
+        except DivergenceError as reason:
+            diverged = f"{reason} in epoch {epoch}"
+        metrics[record.EPOCH_SECONDS] = time.perf_counter() - started
+        seconds += metrics[record.EPOCH_SECONDS]
+        yield EpochResult(
+            epoch=epoch,
+            metrics=metrics,
+            curve=curve,
+            best_epoch=best_epoch,
+            best=best,
+            diverged=diverged,
+            seconds=seconds,
+            state={
+                "epoch": epoch,
+                "seconds": seconds,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "shuffler": shuffler.get_state(),
+                "rng": torch.get_rng_state(),
+                "best_epoch": best_epoch,
+                "best": best,
+                "best_weights": best_weights,
+            },
+        )
+        if diverged:
+            return
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    shuffler: torch.Generator,
+    batch_size: int,
+    max_grad_norm: float | None,
+    curve: list[tuple[int, float, float]],
+    curve_interval: int,
+    epoch: int,
+) -> dict[str, float]:
+    """One pass over the shuffled examples. The training metrics are those of the batches as they were trained on."""
+    model.train()
+    order_N = torch.randperm(len(examples), generator=shuffler).to(examples.labels_N.device)
+    labels_N = examples.labels_N[order_N]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    per_epoch = math.ceil(len(examples) / batch_size)
+    logits, losses, norms = [], [], []
+    for i in range(per_epoch):
+        batch_B = order_N[i * batch_size : (i + 1) * batch_size]
+        logits_BC = model(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
+        loss = cross_entropy(logits_BC, labels_N[i * batch_size : (i + 1) * batch_size])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        iteration = (epoch - 1) * per_epoch + i + 1
+        at_point = iteration % curve_interval == 0
+        if max_grad_norm is not None:
+            norms.append(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+        elif at_point or i == per_epoch - 1:  # a norm each iteration would cost 3 % of a small model's time
+            norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        optimizer.step()
+        logits.append(logits_BC.detach())
+        losses.append(loss.detach())
+        if at_point:
+            since = losses[-min(curve_interval, len(losses)) :]
+            mean_loss = float(torch.stack(since).mean())
+            _require_finite("training loss", mean_loss, iteration)
+            predicted = torch.cat(logits[-len(since) :]).argmax(1)
+            end = min((i + 1) * batch_size, len(examples))
+            wanted = labels_N[end - len(predicted) : end]
+            curve.append((iteration, mean_loss, float((predicted == wanted).float().mean())))
+    metrics = _measure(torch.cat(logits), labels_N, "train")
+    metrics[record.GRAD_NORM] = float(torch.stack(norms).mean())
+    _require_finite("gradient norm", metrics[record.GRAD_NORM])
+    return metrics
+
+
+def _evaluate(model: nn.Module, examples: Examples, split: str) -> dict[str, float]:
+    """Loss, accuracy, F1 and ROC AUC of the model as it stands, without dropout."""
+    model.eval()
+    with torch.inference_mode():
+        logits_NC = torch.cat(
+            [
+                model(tokens_BT, lengths_B)
+                for tokens_BT, lengths_B in zip(
+                    examples.tokens_NT.split(EVALUATION_BATCH),
+                    examples.lengths_N.split(EVALUATION_BATCH),
+                    strict=True,
+                )
+            ]
+        )
+        return _measure(logits_NC, examples.labels_N, split)
+
+
+def _measure(logits_NC: Tensor, labels_N: Tensor, split: str) -> dict[str, float]:
+    """Two classes: F1 and ROC AUC of the second, positive one. More: their macro averages, one against the rest."""
+    loss = float(cross_entropy(logits_NC, labels_N))
+    _require_finite(f"{split} loss", loss)
+    num_classes = logits_NC.shape[1]
+    predicted_N = logits_NC.argmax(1)
+    if num_classes == 2:
+        score_N = logits_NC.softmax(1)[:, 1]
+        f1 = binary_f1_score(predicted_N, labels_N, validate_args=False)
+        roc_auc = binary_auroc(score_N, labels_N, validate_args=False)
+    else:
+        f1 = multiclass_f1_score(predicted_N, labels_N, num_classes, average="macro", validate_args=False)
+        roc_auc = multiclass_auroc(logits_NC.softmax(1), labels_N, num_classes, validate_args=False)
+    return {
+        f"{split}_loss": loss,
+        f"{split}_accuracy": float((predicted_N == labels_N).float().mean()),
+        f"{split}_f1": float(f1),
+        f"{split}_roc_auc": float(roc_auc),
+    }
+
+
+def _require_finite(what: str, value: float, iteration: int | None = None) -> None:
+    if not math.isfinite(value):
+        at = f" at iteration {iteration}" if iteration else ""
+        raise DivergenceError(f"{what} became {value}{at}")
