@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -190,11 +190,14 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
     num_duplicates = len(texts.examples) + len(official_test) - len(rest) - len(test)
 
     rank = {text: hashlib.sha256(text.encode()).digest() for text in chain(rest, test)}
+    rest_by_class, test_by_class = ([list[str]() for _ in texts.classes] for _ in range(2))
+    for labels, by_class in ((rest, rest_by_class), (test, test_by_class)):
+        for text in sorted(labels, key=rank.__getitem__):
+            by_class[labels[text]].append(text)
+
     groups: dict[tuple[str, int], list[str]] = {}
     for label, class_name in enumerate(texts.classes):
-        ordered, held_back = (
-            sorted((text for text in labels if labels[text] == label), key=rank.__getitem__) for labels in (rest, test)
-        )
+        ordered, held_back = rest_by_class[label], test_by_class[label]
         tenth = (len(ordered) + HELD_OUT // 2) // HELD_OUT
         if texts.test_examples is None:
             held_back, ordered = ordered[:tenth], ordered[tenth:]
@@ -220,7 +223,8 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
         chosen = [
             (text, label) for (of, label), all_ in groups.items() if of == split for text in all_[: sizes[of, label]]
         ]
-        splits[split] = sorted(chosen, key=lambda example: rank[example[0]])
+        # by the hash read backwards: forwards, the first of one class could all come before those of another
+        splits[split] = sorted(chosen, key=lambda example: rank[example[0]][::-1])
     return splits, num_duplicates
 
 
@@ -276,7 +280,8 @@ def encode_words(
 def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
     """None if there is no such file or it is damaged (reading verifies the checksum of each array in it)."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # opened here, because numpy leaves a file open that turns out to be damaged
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rest = json.loads(arrays["rest"].tobytes())
             if rest["digest"] != digest:
                 raise ValueError(f"it holds {rest['digest']}")

@@ -15,7 +15,7 @@ NOT_INSTALLED = "the package {} is not installed; run: pip install -r requiremen
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' for the nearest known name, ignoring case, or '' if none is near."""
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     return f" (did you mean {by_lower_case[near[0]]!r}?)" if near else ""
 
 

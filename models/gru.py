@@ -1,37 +1,41 @@
 """The gated recurrent unit.
 
-Shapes: B batch, T words, E embedding, H hidden, C classes.
+Shapes: B batch, T words, E embedding, D input of a layer, H hidden, C classes.
 """
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from models.hyperparameters import Choice, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, Architecture, WordVectors, pool
+from models.hyperparameters import Choice, Domain, Integer, Real
+from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, pool
 from models.recurrence import gru
 
 
 class GRU(Architecture):
-    """A stack of gated recurrent units (Cho et al. 2014), then a linear layer. In each unit, with a W, U and b of its own
-    for each of the three products:
+    """A stack of gated recurrent units (Cho et al. 2014), then a linear layer. In each unit, every product with a W, U
+    and b of its own:
 
-        z, r = g(W x_t + U h_{t-1} + b),  c = s(W x_t + U (r * h_{t-1}) + b),  h_t = (1 - z) * h_{t-1} + z * c
+        z, r = g(W x_t + U h_{t-1} + b)
+        c = s(W x_t + U (r * h_{t-1}) + b)
+        h_t = (1 - z) * h_{t-1} + z * c
 
-    hidden_size: H, 1 to 2048
-    num_layers: units stacked, each reading the states of the one below, 1 to 4
-    activation: s, one of none, relu, tanh, sigmoid
-    gate_activation: g, sigmoid or relu
-    dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
-    pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
-    output_activation: applied to the class scores, none or sigmoid
+    - hidden_size: H, 1 to 2048
+    - num_layers: units stacked, each reading the states of the one below, 1 to 4
+    - activation: s, one of none, relu, tanh, sigmoid
+    - gate_activation: g, sigmoid or relu
+    - dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
+    - pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
+    - output_activation: applied to the class scores, none or sigmoid
     """
 
-    hyperparameters = {
+    hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),
         "activation": ACTIVATION,
         "gate_activation": Choice(("sigmoid", "relu")),
         "dropout": Real(0.0, 0.9),
-        "pooling": Choice(("last", "mean")),
+        "pooling": POOLING,
         "output_activation": Choice(("none", "sigmoid")),
     }
 
@@ -49,20 +53,28 @@ class GRU(Architecture):
         output_activation: str = "none",
     ) -> None:
         super().__init__(embedding)
-        self.activation, self.gate_activation = activation, gate_activation
         self.pooling, self.output_activation = pooling, output_activation
         sizes = [embedding.size] + [hidden_size] * (num_layers - 1)
-        self.input_layers = nn.ModuleList(nn.Linear(size, 3 * hidden_size) for size in sizes)  # W, b
-        self.recurrent_layers = nn.ModuleList(
-            nn.Linear(hidden_size, 3 * hidden_size, bias=False) for _ in sizes
-        )  # U
-        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(GRULayer(size, hidden_size, activation, gate_activation) for size in sizes)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(hidden_size, num_classes)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         states_TBH = words_BTE.transpose(0, 1)
-        for number, (W, U) in enumerate(zip(self.input_layers, self.recurrent_layers, strict=True)):
-            below = self.dropout(states_TBH) if number > 0 else states_TBH
-            states_TBH = gru(below, W.weight, U.weight, W.bias, self.activation, self.gate_activation)
+        for number, layer in enumerate(self.layers):
+            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH)
         text_BH = pool(states_TBH, lengths_B, self.pooling)
         return ACTIVATIONS[self.output_activation](self.output(self.dropout(text_BH)))
+
+
+class GRULayer(nn.Module):
+    """From inputs (T, B, D) to states (T, B, H)."""
+
+    def __init__(self, size_in: int, hidden_size: int, activation: str, gate_activation: str) -> None:
+        super().__init__()
+        self.activation, self.gate_activation = activation, gate_activation
+        self.W = nn.Linear(size_in, 3 * hidden_size)  # of c, z and r; with b
+        self.U = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+
+    def forward(self, inputs_TBD: Tensor) -> Tensor:
+        return gru(inputs_TBD, self.W.weight, self.U.weight, self.W.bias, self.activation, self.gate_activation)

@@ -1,7 +1,4 @@
-"""What values a hyperparameter of an architecture may take: small declarations that check a value and describe themselves.
-
-Imports nothing heavy.
-"""
+"""What values a hyperparameter may take: small declarations that check a value and describe themselves."""
 
 import difflib
 import math
@@ -14,7 +11,7 @@ class Domain(Protocol):
     """The values that one hyperparameter may take; `str()` of it reads well after 'must be'."""
 
     def check(self, name: str, value: Any) -> None:
-        """Raises ValueError, in one line that names the rule, the value and the nearest choice, if `value` is not in it."""
+        """Raises ValueError if `value` is not in it, in one line: the rule, the value and the nearest choice."""
 
 
 @dataclass(frozen=True)

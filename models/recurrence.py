@@ -1,13 +1,15 @@
 """The time loops of the recurrent architectures, with backward passes written by hand.
 
-An autograd loop over the cells of a text spends most of its time on bookkeeping. Here everything that does not depend
-on the state is done for all words at once: the input projections before the loop, the slopes of the activations before
-the backward loop, and the gradients of the weights, one matrix product each, after it. The loops work in place in
-buffers of all words. Every slope is a function of the activation's output, so nothing else is kept for the backward pass.
+An autograd loop over the cells of a text spends most of its time on bookkeeping. Here everything that does not
+depend on the state is done for all words at once: the input projections before the loop, the slopes of the
+activations before the backward loop, and the gradients of the weights, one matrix product each, after it. The loops
+work in place in buffers of all words. Every slope is a function of the activation's output, so that nothing but
+outputs is kept for the backward pass.
 
 Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -42,14 +44,12 @@ def gru(
 
 class _Elman(Function):
     @staticmethod
-    def forward(
-        ctx: Any, inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str
-    ) -> Tensor:
+    def forward(ctx: Any, inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str) -> Tensor:
         hidden_TBH = _project(inputs_TBD, W_HD, b_H)
         U_transposed_HH = U_HH.t().contiguous()
         hidden = hidden_TBH.unbind()
         _activate_(hidden[0], activation)
-        for previous_BH, current_BH in zip(hidden, hidden[1:], strict=False):
+        for previous_BH, current_BH in pairwise(hidden):
             _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), activation)
         ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH)
         ctx.activation = activation

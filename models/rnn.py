@@ -1,32 +1,34 @@
 """The Elman network.
 
-Shapes: B batch, T words, E embedding, H hidden, C classes.
+Shapes: B batch, T words, E embedding, D input of a layer, H hidden, C classes.
 """
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from models.hyperparameters import Choice, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, Architecture, WordVectors, pool
+from models.hyperparameters import Choice, Domain, Integer, Real
+from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, pool
 from models.recurrence import elman
 
 
 class RNN(Architecture):
     """A stack of Elman networks (Elman 1990), h_t = s(W x_t + U h_{t-1} + b), then a linear layer.
 
-    hidden_size: H, 1 to 2048
-    num_layers: networks stacked, each reading the states of the one below, 1 to 4
-    activation: s, one of none, relu, tanh, sigmoid
-    dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
-    pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
-    output_activation: applied to the class scores, none or sigmoid
+    - hidden_size: H, 1 to 2048
+    - num_layers: networks stacked, each reading the states of the one below, 1 to 4
+    - activation: s, one of none, relu, tanh, sigmoid
+    - dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
+    - pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
+    - output_activation: applied to the class scores, none or sigmoid
     """
 
-    hyperparameters = {
+    hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),
         "activation": ACTIVATION,
         "dropout": Real(0.0, 0.9),
-        "pooling": Choice(("last", "mean")),
+        "pooling": POOLING,
         "output_activation": Choice(("none", "sigmoid")),
     }
 
@@ -43,17 +45,28 @@ class RNN(Architecture):
         output_activation: str = "none",
     ) -> None:
         super().__init__(embedding)
-        self.activation, self.pooling, self.output_activation = activation, pooling, output_activation
+        self.pooling, self.output_activation = pooling, output_activation
         sizes = [embedding.size] + [hidden_size] * (num_layers - 1)
-        self.input_layers = nn.ModuleList(nn.Linear(size, hidden_size) for size in sizes)  # W, b
-        self.recurrent_layers = nn.ModuleList(nn.Linear(hidden_size, hidden_size, bias=False) for _ in sizes)  # U
-        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(ElmanLayer(size, hidden_size, activation) for size in sizes)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(hidden_size, num_classes)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         states_TBH = words_BTE.transpose(0, 1)
-        for number, (W, U) in enumerate(zip(self.input_layers, self.recurrent_layers, strict=True)):
-            below = self.dropout(states_TBH) if number > 0 else states_TBH
-            states_TBH = elman(below, W.weight, U.weight, W.bias, self.activation)
+        for number, layer in enumerate(self.layers):
+            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH)
         text_BH = pool(states_TBH, lengths_B, self.pooling)
         return ACTIVATIONS[self.output_activation](self.output(self.dropout(text_BH)))
+
+
+class ElmanLayer(nn.Module):
+    """From inputs (T, B, D) to states (T, B, H)."""
+
+    def __init__(self, size_in: int, hidden_size: int, activation: str) -> None:
+        super().__init__()
+        self.activation = activation
+        self.W = nn.Linear(size_in, hidden_size)  # with b
+        self.U = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def forward(self, inputs_TBD: Tensor) -> Tensor:
+        return elman(inputs_TBD, self.W.weight, self.U.weight, self.W.bias, self.activation)

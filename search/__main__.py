@@ -52,7 +52,11 @@ def run(
 
     validated = specs.read(spec, set_ or [])
     folder = runs.new_search(validated, searches)
-    _run(folder, tracking_uri, address)
+    try:
+        _run(folder, tracking_uri, address)
+    except ValueError:  # refused before its first trial
+        runs.discard(folder)
+        raise
 
 
 @app.command()
@@ -67,7 +71,12 @@ def resume(
     console.quiet_libraries()
     from search import run as runs
 
-    _run(runs.find_search(search, searches), tracking_uri, address)
+    folder = runs.find_search(search, searches)
+    if result := runs.finished(folder):
+        print(f"All trials of {folder.name} are done; nothing is left to run.")
+        _conclude(result, folder, tracking_uri)
+    else:
+        _run(folder, tracking_uri, address)
 
 
 @app.command("list")
@@ -86,18 +95,20 @@ def _run(folder: Path, tracking_uri: str | None, address: str | None) -> None:
 
     from search import run as runs
 
-    uri = record.tracking_uri(tracking_uri)
     out = Console(soft_wrap=True)
     out.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
-    result = runs.run(folder, uri, out, address)
-    _conclude(result, folder, uri, "" if tracking_uri is None else f" --tracking-uri {tracking_uri}")
+    _conclude(runs.run(folder, record.tracking_uri(tracking_uri), out, address), folder, tracking_uri)
 
 
-def _conclude(result: "SearchResult", folder: Path, uri: str, option: str) -> None:
+def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) -> None:
     """The leaderboard, where everything is and what to do next; the exit status says whether the search is done."""
+    uri = record.tracking_uri(tracking_uri)
     # A process of its own: the analysis reads runs, and the search does not depend on it.
-    subprocess.run([sys.executable, "-m", "analysis", "leaderboard", result.search, "--tracking-uri", uri], check=False)
+    leaderboard = ["analysis", "leaderboard", result.search, "--tracking-uri", uri]
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "-m", *leaderboard], check=False)
     root = "" if folder.parent == Path("searches") else f" --searches {folder.parent}"
+    option = "" if tracking_uri is None else f" --tracking-uri {tracking_uri}"
     print(f"\nSearch       {result.search}")
     print(f"Folder       {folder.absolute()}")
     print(f"MLflow UI    mlflow ui --backend-store-uri {uri}")

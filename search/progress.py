@@ -13,7 +13,7 @@ from rich.text import Text
 
 from search import record
 from search.record import Outcome
-from search.studies import LiveTrial
+from search.studies import LiveTrial, Worker
 from search.training import EpochResult
 
 
@@ -59,7 +59,7 @@ class Progress:
     def started(self, trial: LiveTrial) -> None:
         self._running[trial.name] = (trial, time.monotonic(), None)
 
-    def reported(self, trial: LiveTrial, result: EpochResult, node: str) -> None:
+    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
         _, started, _ = self._running[trial.name]
         self._running[trial.name] = (trial, started, result)
         if self._metric in result.best:

@@ -82,6 +82,7 @@ OUTCOME = "outcome"
 ERROR = "error"  # the last line of what was raised
 ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
 NODE = "node"  # the address of the machine that ran the trial
+WORKER = "worker_pid"  # and the process there; workers are reused
 METRIC = "metric"  # on the search: what its trials are ranked by
 DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"

@@ -54,6 +54,13 @@ def new_search(spec: Spec, root: Path) -> Path:
     return folder
 
 
+def discard(folder: Path) -> None:
+    """Remove the folder of a search that was refused before anything but its spec was written."""
+    if [path.name for path in folder.iterdir()] == [SPEC_FILE]:
+        (folder / SPEC_FILE).unlink()
+        folder.rmdir()
+
+
 def find_search(search: str, root: Path) -> Path:
     """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises ValueError."""
     ids = sorted((path.parent.name for path in root.glob(f"*/{SPEC_FILE}")), key=lambda each: each[-15:])
@@ -67,6 +74,12 @@ def find_search(search: str, root: Path) -> Path:
 def read_spec(folder: Path) -> Spec:
     """The spec that a search was started with."""
     return specs.read(str(folder / SPEC_FILE))
+
+
+def finished(folder: Path) -> SearchResult | None:
+    """How a search ended that owes no trial; None for one that does."""
+    studies = Studies(folder.name, read_spec(folder), folder)
+    return None if studies.num_owed else SearchResult(folder.name, _outcome(studies), 0)
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:

@@ -31,6 +31,13 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
 
 
+class _GridSampler(optuna.samplers.GridSampler):
+    """Optuna's own stops the study after the last combination, which it may do only inside `study.optimize`."""
+
+    def after_trial(self, *args: Any) -> None:
+        pass  # the studies know how many trials there are to be
+
+
 def _sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSampler:
     # Half of a short search would otherwise be over before the model of the space is first used.
     startup = min(10, max(3, spec.num_trials // 3))
@@ -40,7 +47,7 @@ def _sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
         case "random":
             return optuna.samplers.RandomSampler(seed=seed)
         case "grid":
-            return optuna.samplers.GridSampler({name: values.grid() for name, values in grid.items()}, seed=seed)
+            return _GridSampler({name: values.grid() for name, values in grid.items()}, seed=seed)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
         case "cmaes":
@@ -107,12 +114,20 @@ class LiveTrial:
         }
 
 
+@dataclass(frozen=True)
+class Worker:
+    """Where a result came from."""
+
+    node: str  # its address
+    pid: int
+
+
 class Listener(Protocol):
     """Is told what happens to trials, after the study knows it."""
 
     def started(self, trial: LiveTrial) -> None: ...
 
-    def reported(self, trial: LiveTrial, result: EpochResult, node: str) -> None: ...
+    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None: ...
 
     def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None: ...
 
@@ -219,7 +234,7 @@ class Studies:
         """The running trial that a Tune trial's config belongs to."""
         return self._live[f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"]
 
-    def report(self, trial: LiveTrial, result: EpochResult, node: str = "") -> bool:
+    def report(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> bool:
         """Take one epoch's result; True when the trial goes on.
 
         The intermediate value of an epoch is the best value up to it, so that the pruner and the final score follow
@@ -234,7 +249,7 @@ class Studies:
             value = record.split_metric(metric)[1].worst if result.diverged else result.best[metric]
             trial.study_trial.report(value, step=result.epoch)
             for listener in self.listeners:
-                listener.reported(trial, result, node)
+                listener.reported(trial, result, worker)
         if result.diverged:
             self.finish(trial, Outcome.DIVERGED, result.diverged)
         elif result.epoch >= self.spec.epochs:
@@ -309,7 +324,7 @@ class StudyScheduler(_Face, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         live = self._studies.live(trial.config)
-        goes_on = self._studies.report(live, result["result"], node=result["node_ip"])
+        goes_on = self._studies.report(live, result["result"], Worker(result["node_ip"], result["pid"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

@@ -18,7 +18,7 @@ from data.encode import EncodedCorpus
 from search import record
 from search.record import Outcome
 from search.spec import Spec, dump
-from search.studies import LiveTrial
+from search.studies import LiveTrial, Worker
 from search.training import EpochResult
 
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
@@ -140,7 +140,7 @@ class Tracker:
             self._client.update_run(trial.run_id, status="RUNNING")
             self._log(trial.run_id, tags=tags)
 
-    def reported(self, trial: LiveTrial, result: EpochResult, node: str) -> None:
+    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
         timestamp = now_ms()
         by_epoch = (
             result.metrics
@@ -156,7 +156,7 @@ class Tracker:
             points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
             points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
         assert trial.run_id is not None
-        self._log(trial.run_id, points, tags={record.NODE: node})
+        self._log(trial.run_id, points, tags={record.NODE: worker.node, record.WORKER: str(worker.pid)})
 
     def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None:
         tags = {record.OUTCOME: outcome.value} | ({record.ERROR: error} if error else {})

@@ -1,0 +1,254 @@
+"""The only MLflow reader: a search's trials as one tidy frame, one row a trial.
+
+Reading never changes anything: MLflow would create a database that isn't there, so that is looked at first.
+"""
+
+import re
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.choices import nearest
+from search import record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE_SIZE = 1000
+
+METRICS = [f"{split}_{name}" for split in record.SPLITS for name in record.METRICS]
+
+# The frame's columns: these, then one for each hyperparameter, then those.
+_BEFORE = {
+    "search": "str",
+    "trial": "str",
+    "architecture": "str",
+    "number": "Int64",
+    "seed": "Int64",
+    "outcome": "str",
+    "run_id": "str",
+}
+_AFTER = {
+    "epochs_run": "Int64",
+    "best_epoch": "Int64",
+    "num_parameters": "Int64",
+    "seconds": "float64",
+    **dict.fromkeys(METRICS, "float64"),
+    "error": "str",
+    "node": "str",
+    "attempt": "Int64",
+    "start": "datetime64[ms, UTC]",
+    "end": "datetime64[ms, UTC]",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """The parent run of a search. Whatever a half-written run lacks is None."""
+
+    id: str
+    run_id: str
+    experiment_id: str
+    start: datetime
+    metric: str | None  # what its trials were ranked by and their best epochs chosen by
+    outcome: str | None
+    spec: Mapping[str, str]  # the flat keys of the spec, as MLflow keeps them
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The id without its date and time."""
+        return re.sub(r"-\d{8}-\d{6}$", "", self.id)
+
+
+def searches(uri: str) -> list[Search]:
+    """Every search recorded at this tracking URI, oldest first. Raises ValueError when it cannot be read."""
+    found = (
+        Search(
+            id=run.data.tags[record.SEARCH],
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            start=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            metric=run.data.tags.get(record.METRIC),
+            outcome=run.data.tags.get(record.OUTCOME),
+            spec=run.data.params,
+            tags=run.data.tags,
+        )
+        for run in _runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
+        if record.SEARCH in run.data.tags
+    )
+    return sorted(found, key=lambda search: search.start)
+
+
+def find_search(uri: str, search: str = "latest") -> Search:
+    """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`).
+
+    Raises ValueError when there is none.
+    """
+    known = searches(uri)
+    if not known:
+        raise ValueError(f"no search in {_without_password(uri)} yet; start one: python -m search run")
+    matching = [each for each in known if search in ("latest", each.id, each.name, each.run_id)]
+    if not matching:
+        near = nearest(search, [name for each in reversed(known) for name in (each.name, each.id)])
+        meant = f" (did you mean {near!r}?)" if near else ""
+        raise ValueError(f"no search {search!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
+    return matching[-1]
+
+
+def read_trials(uri: str, search_id: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
+    """The trials of a search (an id, as `find_search` gives it) in the order they were started; see `tidy`.
+
+    Metrics are those of the best validation epoch.
+    """
+    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = '{search_id}'"
+    return tidy(_row(run) for run in _runs(uri, where, page_size))
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with any of the columns -> the frame that all of the analysis works on.
+
+    Its columns have a fixed order and dtype, and are missing values where a row has none. All other keys are
+    hyperparameters: integers (Int64), numbers (float64) or, with None or text among them, objects; NaN where the
+    architecture has no such hyperparameter, None where that is its value.
+    """
+    frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
+    names = [name for name in frame.columns if name not in _BEFORE and name not in _AFTER]
+    columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
+    columns |= {name: _natural(frame[name]) for name in names}
+    columns |= {name: _typed(frame, name, dtype) for name, dtype in _AFTER.items()}
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def hyperparameters(trials: pd.DataFrame) -> list[str]:
+    """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
+    return [name for name in trials.columns if name not in _BEFORE and name not in _AFTER]
+
+
+def _typed(frame: pd.DataFrame, name: str, dtype: str) -> pd.Series:
+    """The column as this dtype; what is missing or unreadable is a missing value."""
+    column = frame[name] if name in frame else pd.Series(None, index=frame.index, dtype=object)
+    if dtype.startswith("datetime"):
+        return pd.to_datetime(column, unit="ms", utc=True, errors="coerce").astype(dtype)
+    if dtype != "str":
+        column = pd.to_numeric(column, errors="coerce")
+    return column.astype(dtype)
+
+
+def _natural(column: pd.Series) -> pd.Series:
+    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
+    kinds = {type(value) for value in column if value is None or not pd.isna(value)}
+    if kinds == {int}:
+        return column.astype("Int64")
+    return column.astype("float64") if kinds and kinds <= {int, float} else column
+
+
+def _row(run: "Run") -> dict[str, Any]:
+    params, metrics, tags = dict(run.data.params), run.data.metrics, run.data.tags
+    trial = tags.get(record.TRIAL)
+    fixed = {
+        "search": tags.get(record.SEARCH),
+        "trial": trial,
+        # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
+        "architecture": params.pop(record.ARCHITECTURE, trial and trial.rpartition("-")[0]),
+        "number": tags.get(record.NUMBER),
+        "seed": params.pop(record.SEED, None),
+        "outcome": tags.get(record.OUTCOME),
+        "run_id": run.info.run_id,
+        "seconds": metrics.get(record.TRIAL_SECONDS),
+        "error": tags.get(record.ERROR),
+        "node": tags.get(record.NODE),
+        "attempt": tags.get(record.ATTEMPT),
+        "start": run.info.start_time,
+        "end": run.info.end_time,
+    }
+    for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
+        fixed[name] = metrics.get(name)
+    for name in METRICS:
+        fixed[name] = _finite_or_infinite(metrics.get(record.best(name)))
+    return {name: _parse(value) for name, value in params.items()} | fixed
+
+
+def _finite_or_infinite(value: float | None) -> float | None:
+    """MLflow keeps an infinity as the largest float."""
+    return value if value is None or abs(value) < sys.float_info.max else float(np.copysign(np.inf, value))
+
+
+def _parse(value: str) -> Any:
+    """MLflow keeps str(value): the value again."""
+    constants = {"None": None, "True": True, "False": False}
+    if value in constants:
+        return constants[value]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
+    """All runs of all experiments that fulfil a condition, page by page, oldest first.
+
+    In that order a run that starts between two pages comes after both.
+    """
+    with _client(uri) as client:
+        experiments: list[str] = []
+        token = None
+        while token != "":
+            found = client.search_experiments(max_results=PAGE_SIZE, page_token=token)
+            experiments += [experiment.experiment_id for experiment in found]
+            token = found.token or ""
+        token = None
+        while experiments and token != "":
+            page = client.search_runs(
+                experiments, where, max_results=page_size, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            yield from page
+            token = page.token or ""
+
+
+@contextmanager
+def _client(uri: str) -> Iterator["MlflowClient"]:
+    """A client to read with. Raises ValueError when there is no database or no server answers."""
+    _check_database(uri)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield MlflowClient(tracking_uri=uri)
+    except MlflowException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"cannot read {_without_password(uri)}: {_without_password(reason)}") from error
+
+
+def _check_database(uri: str) -> None:
+    """Raise ValueError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
+    if "://" not in uri and Path(uri).is_file():
+        raise ValueError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
+    if not match or not match[1]:
+        return
+    path = Path(match[1])
+    if not path.is_file():
+        raise ValueError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+    except sqlite3.Error as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if not found:
+        raise ValueError(f"{path} is not an MLflow database: it has no runs")
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)

@@ -1,0 +1,222 @@
+"""The smoke search through the real command line: real Ray, Optuna journal, MLflow SQLite; their records compared."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import mlflow
+import optuna
+import pytest
+import torch
+from conftest import FinishedSearch, command
+from mlflow.entities import Run, ViewType
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+import data
+from search import checkpoints, record
+from search import run as runs
+from search.trainable import _examples, build_model
+from search.training import train
+
+STATES = {
+    "complete": (TrialState.COMPLETE, "FINISHED"),
+    "pruned": (TrialState.PRUNED, "KILLED"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(smoke_search: FinishedSearch) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(tracking_uri=smoke_search.uri)
+
+
+@pytest.fixture(scope="module")
+def all_runs(client: mlflow.MlflowClient) -> list[Run]:
+    experiments = [each for each in client.search_experiments() if each.name != "Default"]
+    assert [each.name for each in experiments] == ["smoke"]
+    return list(client.search_runs([experiments[0].experiment_id], run_view_type=ViewType.ALL))
+
+
+@pytest.fixture(scope="module")
+def parent(all_runs: list[Run]) -> Run:
+    (run,) = (run for run in all_runs if run.data.tags["kind"] == "search")
+    return run
+
+
+@pytest.fixture(scope="module")
+def trial_runs(all_runs: list[Run]) -> dict[str, Run]:
+    children = [run for run in all_runs if run.data.tags["kind"] == "trial"]
+    by_name = {run.data.tags["trial"]: run for run in children}
+    assert len(by_name) == len(children)
+    return by_name
+
+
+@pytest.fixture(scope="module")
+def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
+    storage = JournalStorage(JournalFileBackend(str(smoke_search.folder / "studies.journal")))
+    return {
+        f"{architecture}-{trial.number}": trial
+        for architecture in ("rnn", "gru", "mlp", "attention")
+        for trial in optuna.load_study(study_name=f"{smoke_search.id}/{architecture}", storage=storage).trials
+    }
+
+
+def test_every_trial_is_in_all_three_records_and_they_agree(
+    smoke_search: FinishedSearch, optuna_trials: dict[str, FrozenTrial], trial_runs: dict[str, Run], parent: Run
+) -> None:
+    assert len(optuna_trials) == 8
+    assert set(optuna_trials) == set(trial_runs)
+    assert {path.name for path in (smoke_search.folder / "checkpoints").iterdir()} == set(optuna_trials)
+    for name, trial in optuna_trials.items():
+        run = trial_runs[name]
+        tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+        assert trial.user_attrs["run_id"] == run.info.run_id
+        assert trial.user_attrs["outcome"] == tags["outcome"]
+        assert (trial.state, run.info.status) == STATES[tags["outcome"]]
+        assert tags["mlflow.parentRunId"] == parent.info.run_id
+        assert {k: str(v) for k, v in trial.params.items()} == {
+            k: v for k, v in params.items() if k not in ("architecture", "seed")
+        }
+        assert trial.value == metrics["best_val_accuracy"]
+        assert max(trial.intermediate_values) == metrics["epochs_run"]
+        saved = checkpoints.load_last(smoke_search.folder / "checkpoints" / name)
+        assert saved
+        assert saved["state"]["epoch"] == metrics["epochs_run"]
+        assert saved["state"]["best"]["val_accuracy"] == trial.value
+        complete = tags["outcome"] == "complete"
+        assert complete == ("test_accuracy" in metrics)
+        assert metrics["epochs_run"] == 3 if complete else metrics["epochs_run"] < 3
+
+
+def test_a_run_holds_curves_and_where_it_came_from(
+    client: mlflow.MlflowClient, trial_runs: dict[str, Run], parent: Run, smoke_search: FinishedSearch
+) -> None:
+    run = next(run for run in trial_runs.values() if run.data.tags["outcome"] == "complete")
+    history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    for split in ("train", "val"):
+        for metric in record.METRICS:
+            assert [point.step for point in history[f"{split}_{metric}"]] == [1, 2, 3]
+    for name in ("grad_norm", "learning_rate", "epoch_seconds"):
+        assert [point.step for point in history[name]] == [1, 2, 3]
+    for name in ("curve_loss", "curve_accuracy"):  # 640 texts in batches of 32, a point each 5 iterations
+        assert [point.step for point in history[name]] == list(range(5, 61, 5))
+    tags = run.data.tags
+    assert len(tags["data_digest"]) == 64
+    assert tags["version.torch"] == torch.__version__
+    assert {"version.ray", "version.optuna", "version.mlflow", "git_commit", "node"} <= set(tags)
+    assert run.data.metrics["num_parameters"] > 0
+    assert run.data.metrics["trial_seconds"] >= sum(point.value for point in history["epoch_seconds"]) * 0.999
+    assert parent.info.status == "FINISHED"
+    spec = client.download_artifacts(parent.info.run_id, "spec.yaml")
+    with open(spec, encoding="utf-8") as file:
+        assert file.read() == (smoke_search.folder / "spec.yaml").read_text(encoding="utf-8")
+
+
+def test_two_reused_workers_ran_at_once(trial_runs: dict[str, Run]) -> None:
+    workers = Counter(run.data.tags["worker_pid"] for run in trial_runs.values())
+    assert len(workers) <= 2 < len(trial_runs)
+    intervals = sorted((run.info.start_time, run.info.end_time) for run in trial_runs.values())
+    assert any(later[0] < earlier[1] for earlier, later in zip(intervals, intervals[1:], strict=False))
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
+    which: str, smoke_search: FinishedSearch, trial_runs: dict[str, Run], optuna_trials: dict[str, FrozenTrial]
+) -> None:
+    """This process trains the trial again; the last trial of a worker came after others in the same process."""
+    order = sorted(trial_runs.values(), key=lambda run: run.info.start_time)
+    run = order[0] if which == "first" else order[-1]
+    spec = runs.read_spec(smoke_search.folder)
+    corpus = data.load(spec.corpus, max_words=spec.max_words, limit=spec.limit)
+    hyperparameters = optuna_trials[run.data.tags["trial"]].params
+    config: dict[str, Any] = {
+        "architecture": run.data.params["architecture"],
+        "seed": int(run.data.params["seed"]),
+        **hyperparameters,
+    }
+    torch.set_num_threads(1)
+    cpu = torch.device("cpu")
+    results = list(
+        train(
+            build_model(config, corpus, spec.embeddings),
+            *(_examples(split, cpu) for split in (corpus.train, corpus.val, corpus.test)),
+            epochs=int(run.data.metrics["epochs_run"]),
+            metric=spec.metric,
+            curve_interval=spec.curve_interval,
+            seed=config["seed"],
+            **{name: config[name] for name in ("learning_rate", "batch_size", "max_grad_norm")},
+        )
+    )
+    for name, value in results[-1].metrics.items():
+        if name != "epoch_seconds":
+            assert run.data.metrics[name] == value, name
+
+
+def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
+    output = smoke_search.output
+    assert "Traceback" not in output
+    assert "WARNING" not in output
+    assert sum(line.split()[1:2] in (["complete"], ["pruned"]) for line in output.splitlines() if "epochs" in line) == 8
+    for line in (
+        f"Search       {smoke_search.id}",
+        f"Folder       {smoke_search.folder}",
+        f"MLflow UI    mlflow ui --backend-store-uri {smoke_search.uri}",
+        f"Leaderboard  python -m analysis leaderboard {smoke_search.id}",
+        f"Resume       python -m search resume {smoke_search.id}",
+    ):
+        assert line in output.splitlines()
+    assert record.SCORE_RULE.split(".")[0] in " ".join(output.split())
+
+
+def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -> None:
+    def rows() -> list[tuple[int]]:
+        with sqlite3.connect(smoke_search.cwd / "mlflow.db") as database:
+            return database.execute("select count(*) from runs union all select count(*) from metrics").fetchall()
+
+    before = rows()
+    done = command("search", "resume", "latest", cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epochs" not in done.stdout.split("Search ")[0]
+    assert rows() == before
+    listed = command("search", "list", cwd=smoke_search.cwd)
+    assert smoke_search.id in listed.stdout
+    assert "8 trials, finished" in listed.stdout
+
+
+def test_leaderboard_ranks_the_search(smoke_search: FinishedSearch, trial_runs: dict[str, Run]) -> None:
+    done = command("analysis", "leaderboard", "latest", "--format", "json", cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {row["run_id"] for row in rows} == {run.info.run_id for run in trial_runs.values()}
+    ranked = [row["val_accuracy"] for row in rows if row["outcome"] == "complete"]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["run", "defualt"], 2, "did you mean 'default'"),
+        (["run", "smoke", "--set", "epoch=3"], 2, "did you mean 'epochs'"),
+        (["run", "smoke", "--set", "resources.cpu=4096"], 2, "no node has more than"),
+        (["resume", "nothing"], 2, "no search 'nothing'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_2(arguments: list[str], status: int, words: str, tmp_path: Any) -> None:
+    done = command("search", *arguments, cwd=tmp_path)
+    assert done.returncode == status
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+
+
+def test_help_explains_every_command() -> None:
+    for module, commands in {"search": ["run", "resume", "list"], "analysis": ["leaderboard"]}.items():
+        for name in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", module, name, "--help"], capture_output=True, text=True, timeout=60, check=True
+            )
+            assert "Usage" in done.stdout

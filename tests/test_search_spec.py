@@ -1,0 +1,132 @@
+"""A spec is validated before anything starts; every mistake is one line with the rule, the value, the nearest choice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search import space
+from search import spec as specs
+
+SMALL = {"space": {"hidden_size": [8]}, "trials": 1}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in specs.SHIPPED.glob("*.yaml")])
+def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.csv").write_text("text,label\na,1\n")  # csv.yaml names a file of the user's
+    spec = specs.read(name)
+    assert specs.validate(specs.parse_yaml(specs.dump(spec))) == spec
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3}, ["unknown key 'epoch'", "did you mean 'epochs'"]),
+        ({"resources": {"cpus": 1}}, ["resources.cpus", "did you mean 'cpu'"]),
+        ({"epochs": 0}, ["epochs", "greater than or equal to 1", "got 0"]),
+        ({"epochs": "many"}, ["epochs", "integer", "got 'many'"]),
+        ({"sampler": "tpee"}, ["sampler", "'tpee'", "did you mean 'tpe'"]),
+        ({"pruner": "asher"}, ["pruner", "did you mean 'asha'"]),
+        ({"architectures": ["grru"]}, ["'grru'", "did you mean 'gru'"]),
+        ({"architectures": []}, ["architectures"]),
+        ({"architectures": ["gru", "gru"]}, ["each architecture once"]),
+        ({"metric": "test_accuracy"}, ["metric", "'test_accuracy'", "val_"]),
+        ({"metric": "val_acuracy"}, ["did you mean 'val_accuracy'"]),
+        ({"corpus": "imbd"}, ["'imbd'", "did you mean 'imdb'"]),
+        ({"corpus": "csv:nowhere.csv"}, ["nowhere.csv"]),
+        ({"vectors": "glove.6B.51d"}, ["did you mean 'glove.6B.50d'"]),
+        ({"name": "../escape"}, ["name", "'../escape'", "nearest: 'escape'"]),
+        ({"time_budget": "soon"}, ["time_budget", "'soon'"]),
+        ({"space": {"hiden_size": [8]}}, ["'hiden_size'", "did you mean 'hidden_size'"]),
+        ({"space": {"activation": ["rellu"]}}, ["'rellu'", "did you mean", "relu"]),
+        ({"space": {"hidden_size": {"low": 8}}}, ["needs low and high"]),
+        ({"space": {"hidden_size": {"low": 9, "high": 8}}}, ["low should be at most high"]),
+        ({"space": {"hidden_size": {"low": 8, "high": 16, "stepp": 2}}}, ["'stepp'", "did you mean 'step'"]),
+        ({"space": {"hidden_size": {"low": 8, "high": "x"}}}, ["hidden_size.high", "number", "'x'"]),
+        ({"space": {"hidden_size": []}}, ["at least one value"]),
+        ({"space": {"hidden_size": [8, 8]}}, ["each value once"]),
+        ({"space": {"hidden_size": [[8]]}}, ["scalars"]),
+        ({"space": {"hidden_size": 0}}, ["hidden_size", "0", "did you mean 1"]),
+        ({"space": {"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}}, ["log range", "above 0"]),
+        ({"space": {"learning_rate": {"low": 0.1, "high": 1.0, "log": True, "step": 0.1}}}, ["not both"]),
+        ({"space": {"dropout": {"low": 0, "high": 2}}}, ["dropout", "2"]),
+        ({"space": {"num_layers": {"mpl": [2]}}}, ["'mpl'", "did you mean 'mlp'"]),
+        ({"space": {"num_layers": {"mlp": [9]}}}, ["9", "mlp"]),
+        ({"sampler": "grid", "space": {"dropout": {"low": 0.0, "high": 0.5}}}, ["a grid needs values"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ValueError, match=".") as raised:
+        specs.validate(SMALL | content)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_each_mistake_has_its_line() -> None:
+    with pytest.raises(ValueError, match=".") as raised:
+        specs.validate({"epochs": 0, "batch_sise": 1, "seed": -1})
+    assert len(str(raised.value).splitlines()) == 3
+
+
+def test_overrides_reach_nested_keys_and_numbers_may_be_written_as_people_do() -> None:
+    spec = specs.read("smoke", ["epochs=7", "space.learning_rate={low: 1e-4, high: 1e-2}", "resources.cpu=2"])
+    assert spec.epochs == 7
+    assert spec.space["learning_rate"] == {"low": 0.0001, "high": 0.01}
+    assert spec.resources.cpu == 2
+    assert spec.space["hidden_size"] == [8, 16]
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "epochs=0", "name=a b"])
+def test_a_wrong_override_is_one_line(override: str) -> None:
+    with pytest.raises(ValueError, match=".") as raised:
+        specs.read("smoke", [override])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), (30, 30), ("2d", 172800)])
+def test_time_budget_has_units(written: object, seconds: float) -> None:
+    assert specs.validate(SMALL | {"time_budget": written}).time_budget == seconds
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(key=st.sampled_from([*specs.Spec.model_fields, "space.hidden_size"]), value=yaml_values)
+def test_whatever_is_written_ends_in_a_spec_or_a_value_error(key: str, value: Any) -> None:
+    content: dict[str, Any] = {"space": {"hidden_size": value}} if "." in key else {key: value}
+    try:
+        specs.validate(content)
+    except ValueError as error:
+        assert str(error)
+
+
+def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
+    spec = specs.validate(
+        {"space": {"gate_activation": ["relu", "sigmoid"], "num_layers": {"mlp": [3]}, "dropout": 0.2}}
+    )
+    spaces = space.build(spec)
+    for architecture, its_space in spaces.items():
+        assert list(its_space) == list(space.domains(architecture))
+    assert spaces["gru"]["gate_activation"].grid() == ["relu", "sigmoid"]
+    assert "gate_activation" not in spaces["rnn"]
+    assert spaces["mlp"]["num_layers"].grid() == [3]
+    assert spaces["rnn"]["num_layers"].grid() == [1]  # the constructor's default
+    assert spaces["rnn"]["dropout"].grid() == [0.2]
+
+
+def test_a_stepped_range_is_a_grid() -> None:
+    assert space.Range(64, 128, 8).grid() == [64, 72, 80, 88, 96, 104, 112, 120, 128]
+    assert space.Range(0.1, 0.5, 0.2).grid() == pytest.approx([0.1, 0.3, 0.5])
+    spec = specs.validate(
+        {"sampler": "grid", "space": {"hidden_size": {"low": 8, "high": 16, "step": 4}, "dropout": [0.0, 0.1]}}
+    )
+    assert space.grid_size(space.build(spec)["rnn"]) == 6

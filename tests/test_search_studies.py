@@ -1,0 +1,221 @@
+"""The studies propose, count and end trials; every sampler and pruner keeps the same contract. No Ray, no training."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, get_args
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search import spec as specs
+from search.record import METRICS, Outcome
+from search.spec import Spec
+from search.studies import LiveTrial, Studies, Worker, derive_seed
+from search.training import EpochResult
+
+SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
+PRUNERS = get_args(Spec.model_fields["pruner"].annotation)
+HERE = Worker("127.0.0.1", 1)
+
+
+def make_spec(**changes: Any) -> Spec:
+    content = {
+        "architectures": ["rnn", "mlp"],
+        "space": {
+            "hidden_size": [8, 16, 24],
+            "activation": ["tanh", "relu"],
+            "learning_rate": [0.001, 0.01] if changes.get("sampler") == "grid" else {"low": 1e-4, "high": 1e-2},
+        },
+        "epochs": 4,
+        "trials": 5,
+    }
+    return specs.validate(content | changes)
+
+
+def epoch_result(epoch: int, score: float, diverged: str | None = None) -> EpochResult:
+    return EpochResult(epoch, {}, [], epoch, {"val_accuracy": score, "val_loss": 1 - score}, diverged, 1.0, {})
+
+
+def quality(trial: LiveTrial, epoch: int) -> float:
+    """A stand-in for training with an optimum: wide and fast is good."""
+    hyperparameters = trial.hyperparameters
+    return 0.5 + 0.01 * hyperparameters["hidden_size"] + 10 * hyperparameters["learning_rate"] + 0.001 * epoch
+
+
+class Log:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def started(self, trial: LiveTrial) -> None:
+        self.events.append(("started", trial.name))
+
+    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
+        self.events.append((f"epoch {result.epoch}", trial.name))
+
+    def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None:
+        self.events.append((outcome.value, trial.name))
+
+
+def run(studies: Studies, epochs: int = 4) -> None:
+    while trial := studies.ask():
+        for epoch in range(1, epochs + 1):
+            if not studies.report(trial, epoch_result(epoch, quality(trial, epoch)), HERE):
+                break
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: str, tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(sampler=sampler, pruner=pruner), tmp_path)
+    run(studies)
+    assert studies.num_owed == 0
+    for architecture in ("rnn", "mlp"):
+        states = Counter(trial.state for trial in studies.trials(architecture))
+        assert set(states) <= {TrialState.COMPLETE, TrialState.PRUNED}
+        assert states[TrialState.COMPLETE] >= 1
+        assert states.total() == 5
+        assert (pruner == "none") <= (TrialState.PRUNED not in states)
+        for trial in studies.trials(architecture):
+            assert trial.params["hidden_size"] in (8, 16, 24)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler: str, tmp_path: Path) -> None:
+    def proposed(folder: str, seed: int) -> list[dict[str, Any]]:
+        (tmp_path / folder).mkdir()
+        studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder)
+        run(studies)
+        return [trial.params for trial in studies.trials("rnn")]
+
+    first = proposed("a", seed=1)
+    assert proposed("b", seed=1) == first
+    assert proposed("c", seed=2) != first
+
+
+def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(pruner="asha", trials=2), tmp_path)
+    scores = {"rnn": [0.5, 0.4], "mlp": [0.9, 0.8]}
+    while trial := studies.ask():
+        score = scores[trial.architecture][trial.number]
+        for epoch in range(1, 5):
+            if not studies.report(trial, epoch_result(epoch, score), HERE):
+                break
+    for architecture in scores:
+        assert [t.state for t in studies.trials(architecture)] == [TrialState.COMPLETE, TrialState.PRUNED]
+
+
+def test_the_architecture_with_the_fewest_trials_is_next(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(trials=2), tmp_path)
+    names = [trial.name for _ in range(4) if (trial := studies.ask())]
+    assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
+    assert studies.ask() is None
+
+
+def test_a_grid_visits_every_combination_once(tmp_path: Path) -> None:
+    spec = make_spec(sampler="grid", trials=None, pruner="none")
+    studies = Studies("s", spec, tmp_path)
+    run(studies)
+    for architecture in spec.architectures:
+        seen = [tuple(sorted(trial.params.items(), key=str)) for trial in studies.trials(architecture)]
+        assert len(seen) == len(set(seen)) == 12
+
+
+def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_path: Path) -> None:
+    for metric in METRICS:
+        folder = tmp_path / metric
+        folder.mkdir()
+        studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder)
+        trial = studies.ask()
+        assert trial
+        good = {"val_accuracy": 0.7, "val_loss": 0.3, "val_f1": 0.7, "val_roc_auc": 0.7}
+        assert studies.report(trial, EpochResult(1, {}, [], 1, good, None, 1.0, {}), HERE)
+        assert not studies.report(trial, EpochResult(2, {}, [], 1, good, "loss became nan", 2.0, {}), HERE)
+        (frozen,) = studies.trials("rnn")
+        assert frozen.state is TrialState.PRUNED
+        assert frozen.value == METRICS[metric].worst
+        assert frozen.user_attrs["outcome"] == "diverged"
+        assert frozen.user_attrs["error"] == "loss became nan"
+        assert studies.ask()
+
+
+def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path)
+    trial = studies.ask()
+    assert trial
+    for epoch, best_so_far in enumerate([0.6, 0.8, 0.8, 0.8], start=1):
+        studies.report(trial, epoch_result(epoch, best_so_far), HERE)
+    assert studies.trials("rnn")[0].value == 0.8
+
+
+def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
+    log = Log()
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, [log])
+    trial = studies.ask()
+    assert trial
+    for epoch in (1, 2, 2, 3):
+        assert studies.report(trial, epoch_result(epoch, 0.6), HERE)
+    assert [event for event, _ in log.events] == ["started", "epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(trials=1, architectures=["rnn"]), tmp_path)
+    trial = studies.ask()
+    assert trial
+    studies.finish(trial, Outcome.FAILED, "ValueError: no")
+    assert studies.ask() is None
+    assert studies.num_owed == 0
+    assert studies.trials("rnn")[0].state is TrialState.FAIL
+
+
+def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_path: Path) -> None:
+    spec = make_spec(trials=2)
+    first = Studies("s", spec, tmp_path)
+    left = first.ask()
+    assert left
+    left.run_id = "a run"
+    first.report(left, epoch_result(1, 0.6), HERE)  # and the process is gone
+
+    log = Log()
+    again = Studies("s", spec, tmp_path, [log])
+    adopted = again.ask()
+    assert adopted
+    assert (adopted.name, adopted.config, adopted.run_id) == (left.name, left.config, "a run")
+    assert (adopted.adopted, adopted.attempt, adopted.reported) == (True, 2, {1})
+    names = [adopted.name] + [trial.name for _ in range(3) if (trial := again.ask())]
+    assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
+    assert again.ask() is None
+
+
+def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(tmp_path: Path) -> None:
+    log = Log()
+    studies = Studies("s", make_spec(pruner="none"), tmp_path, [log])
+    trial = studies.ask()
+    assert trial
+    assert studies.report(trial, epoch_result(1, 0.6), HERE)
+    studies.stop()
+    assert studies.ask() is None
+    assert not studies.report(trial, epoch_result(2, 0.6), HERE)
+    assert log.events[-1] == ("interrupted", "rnn-0")
+    assert studies.trials("rnn")[0].state is TrialState.RUNNING
+    assert studies.num_owed == 10
+
+
+def test_the_time_budget_stops_the_search(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(time_budget=1e-9), tmp_path)
+    assert studies.ask() is None
+
+
+def test_any_optuna_storage_can_be_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    run(Studies("s", make_spec(storage=url, trials=2), tmp_path))
+    assert sorted(optuna.get_all_study_names(url)) == ["s/mlp", "s/rnn"]
+    assert not (tmp_path / "studies.journal").exists()
+
+
+def test_seeds_are_stable_and_differ_between_trials() -> None:
+    assert derive_seed(0, "rnn", 0) == derive_seed(0, "rnn", 0) == 1373460185
+    seeds = {derive_seed(s, a, n) for s in range(3) for a in ("rnn", "gru") for n in range(50)}
+    assert len(seeds) == 300

@@ -1,0 +1,196 @@
+"""The training loop: its metrics, its seeds, its live knobs, its checkpoints and its way out when it diverges."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sklearn.metrics
+import torch
+from torch import nn
+
+import models
+from search import checkpoints
+from search.training import EpochResult, Examples, _measure, train
+
+SETTINGS: dict[str, Any] = {
+    "epochs": 3,
+    "learning_rate": 0.01,
+    "batch_size": 16,
+    "max_grad_norm": None,
+    "metric": "val_accuracy",
+    "curve_interval": 2,
+    "seed": 5,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def make_examples(num: int, seed: int) -> Examples:
+    """Texts of ten words out of thirty; the label is whether word 2 comes before word 3 comes."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens_NT = torch.randint(2, 30, (num, 10), generator=generator, dtype=torch.int32)
+    labels_N = (tokens_NT[:, :5] < 16).float().mean(1).gt(0.5).long()
+    return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), labels_N)
+
+
+TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)
+
+
+def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -> nn.Module:
+    vectors_VE = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
+    vectors_VE[:2] = 0
+    torch.manual_seed(seed)
+    embedding = models.WordVectors(vectors_VE)
+    return models.build(architecture, embedding, 2, hidden_size=8, dropout=dropout)
+
+
+def run(model: nn.Module | None = None, **changes: Any) -> list[EpochResult]:
+    return list(train(model or make_model(), TRAIN, VAL, TEST, **SETTINGS | changes))
+
+
+def numbers(results: list[EpochResult]) -> list[Any]:
+    """All that was measured, but for the time it took."""
+    return [
+        ({k: v for k, v in result.metrics.items() if k != "epoch_seconds"}, result.curve, result.best)
+        for result in results
+    ]
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_every_architecture_trains(architecture: str) -> None:
+    model = make_model(architecture, dropout=0.0)
+    results = run(model, epochs=8)
+    assert [result.epoch for result in results] == list(range(1, 9))
+    assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
+    assert {f"{s}_{m}" for s in ("train", "val", "test") for m in ("loss", "accuracy", "f1", "roc_auc")} == set(
+        results[-1].best
+    )
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
+    first = numbers(run())
+    assert numbers(run()) == first
+    assert numbers(run(seed=6)) != first
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [("learning_rate", 0.02), ("batch_size", 20), ("max_grad_norm", 0.01), ("epochs", 2)]
+)
+def test_every_knob_of_the_loop_is_live(knob: str, value: Any) -> None:
+    assert numbers(run(**{knob: value})) != numbers(run())
+
+
+def test_the_curve_has_a_point_each_interval_across_epochs() -> None:
+    results = run(batch_size=10, curve_interval=4)  # ten iterations an epoch
+    points = [iteration for result in results for iteration, _, _ in result.curve]
+    assert points == [4, 8, 12, 16, 20, 24, 28]
+    whole = run(batch_size=10, curve_interval=10)
+    for result in whole:
+        ((_, loss, accuracy),) = result.curve
+        assert loss == pytest.approx(result.metrics["train_loss"], rel=1e-5)
+        assert accuracy == pytest.approx(result.metrics["train_accuracy"])
+
+
+def test_best_is_the_first_best_validation_epoch_and_test_is_measured_with_its_weights() -> None:
+    model = make_model()
+    results = run(model, epochs=6, learning_rate=0.05)
+    scores = [result.metrics["val_accuracy"] for result in results]
+    last = results[-1]
+    assert last.best_epoch == scores.index(max(scores)) + 1
+    assert last.best["val_accuracy"] == max(scores)
+    assert last.best["train_loss"] == results[last.best_epoch - 1].metrics["train_loss"]
+    assert all("test_accuracy" not in result.best for result in results[:-1])
+    model.load_state_dict(last.state["best_weights"])
+    model.eval()
+    with torch.no_grad():
+        predicted = model(TEST.tokens_NT, TEST.lengths_N).argmax(1)
+    assert last.best["test_accuracy"] == pytest.approx((predicted == TEST.labels_N).float().mean().item())
+
+
+def test_a_metric_that_is_better_when_smaller_chooses_the_smallest() -> None:
+    results = run(metric="val_loss", epochs=6, learning_rate=0.05)
+    losses = [result.metrics["val_loss"] for result in results]
+    assert results[-1].best["val_loss"] == min(losses)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_training_goes_on_from_a_checkpoint_as_if_nothing_had_happened(stop_after: int, tmp_path: Path) -> None:
+    whole = run(epochs=4)
+    for result in itertools.islice(train(make_model(), TRAIN, VAL, TEST, **SETTINGS | {"epochs": 4}), stop_after):
+        checkpoints.save(tmp_path, result.epoch, {"state": result.state})
+    torch.randn(3)  # another trial used the process in between
+    saved = checkpoints.load_last(tmp_path)
+    assert saved
+    rest = run(make_model(seed=99), epochs=4, state=saved["state"])
+    assert [result.epoch for result in rest] == list(range(stop_after + 1, 5))
+    assert numbers(rest) == numbers(whole[stop_after:])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:900] + bytes([content[900] ^ 1]) + content[901:],
+    ],
+    ids=["half", "empty", "one bit"],
+)
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    for epoch in (1, 2, 3):
+        last = checkpoints.save(tmp_path, epoch, {"epoch": epoch, "weights": torch.arange(300.0)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002.pt", "epoch-0003.pt"]
+    last.write_bytes(damage(last.read_bytes()))
+    saved = checkpoints.load_last(tmp_path)
+    assert saved
+    assert saved["epoch"] == 2
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert checkpoints.load_last(tmp_path / "nowhere") is None
+
+
+def test_nan_stops_at_once_and_says_where() -> None:
+    model = make_model("mlp")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    (result,) = run(model)
+    assert result.diverged == "training loss became nan at iteration 2 in epoch 1"
+    assert result.best == {}
+
+
+def test_nan_after_good_epochs_keeps_the_best_finite_one() -> None:
+    model = make_model("mlp")
+    results = []
+    for result in train(model, TRAIN, VAL, TEST, **SETTINGS):
+        results.append(dataclasses.replace(result, state={}))
+        with torch.no_grad():
+            next(model.parameters()).fill_(float("inf"))
+    assert [result.diverged is None for result in results] == [True, False]
+    assert results[1].best == results[0].best
+    assert results[1].best_epoch == 1
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_metrics_are_those_of_scikit_learn(num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(num_classes)
+    logits_NC = torch.randn(200, num_classes, generator=generator)
+    labels_N = torch.randint(num_classes, (200,), generator=generator)
+    measured = _measure(logits_NC, labels_N, "val")
+    predicted_N, shares_NC = logits_NC.argmax(1).numpy(), logits_NC.softmax(1).double().numpy()
+    shares_NC /= shares_NC.sum(1, keepdims=True)
+    average = "binary" if num_classes == 2 else "macro"
+    assert measured["val_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels_N, predicted_N))
+    assert measured["val_f1"] == pytest.approx(sklearn.metrics.f1_score(labels_N, predicted_N, average=average))
+    scores = shares_NC[:, 1] if num_classes == 2 else shares_NC
+    auc = sklearn.metrics.roc_auc_score(labels_N, scores, multi_class="ovr")
+    assert measured["val_roc_auc"] == pytest.approx(auc, abs=1e-5)
+    loss = sklearn.metrics.log_loss(labels_N, shares_NC)
+    assert measured["val_loss"] == pytest.approx(loss, rel=1e-5)
