@@ -1,5 +1,6 @@
 """The commands of the analysis: `python -m analysis leaderboard`."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +32,7 @@ Format = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[
-    Path | None, typer.Option(help="write into this file instead of the terminal", show_default=False)
-]
+Out = Annotated[Path | None, typer.Option(help="write into this file instead of the terminal", show_default=False)]
 
 
 @app.callback()
@@ -64,11 +63,29 @@ def leaderboard(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default makes a wrong address take minutes
 
     from analysis import leaderboard as boards
-    from analysis import output, runs
+    from analysis import runs, tables
 
-    form = output.check(format_, out)
+    form = tables.choose_format(format_, out)
     if rank_by:
         boards.check_metric(rank_by)
     uri = record.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
     trials = runs.read_trials(uri, found.id)
+    if architecture:
+        trials = boards.only(trials, architecture)
+    rank_by = rank_by or found.metric or boards.RANK_BY
+    top = top if top is not None else 10 if form == "table" else 0
+
+    best = boards.architecture_table(found, trials, rank_by)
+    ranking = boards.ranking_table(found, trials, rank_by, top)
+    if by_architecture:
+        shown = [best]
+    elif form == "table" and len(trials):
+        shown = [dataclasses.replace(best, notes=()), ranking]
+    else:
+        shown = [ranking]
+    tables.emit(shown, form, out)
+
+
+if __name__ == "__main__":
+    app()

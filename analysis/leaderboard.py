@@ -32,9 +32,11 @@ def check_metric(rank_by: str) -> record.Metric:
     return record.split_metric(choose("metric", rank_by, valid))[1]
 
 
-def check_architecture(trials: pd.DataFrame, architecture: str) -> str:
-    """The architecture, if the search has trials of it, else ValueError."""
-    return choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
+def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
+    """The trials of one architecture, without the hyperparameters of others; ValueError if there are none."""
+    choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
+    chosen = trials[trials["architecture"] == architecture]
+    return chosen.drop(columns=[name for name in hyperparameters(chosen) if not _values(chosen[name])])
 
 
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
@@ -135,7 +137,6 @@ def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, 
     """The first `top` of the leaderboard, or (0) all of it."""
     board = leaderboard(trials, rank_by)
     shown = board.head(top) if top else board
-    num = f"the first {len(shown)} of {len(board)}" if len(shown) < len(board) else f"{len(board)}"
     return Table(
         shown,
         groups=[
@@ -143,7 +144,7 @@ def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, 
             [*varying(trials), "epochs_run", "run_id"],
         ],
         key="trial",
-        title=f"{search.id}: {num} trials by {rank_by}",
+        title=_title(search, board, len(shown), rank_by),
         notes=notes(search, trials, rank_by),
     )
 
@@ -165,13 +166,21 @@ def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK
     )
 
 
+def _title(search: Search, board: pd.DataFrame, num_shown: int, rank_by: str) -> str:
+    num_trials = f"{len(board)} trial{'s' * (len(board) > 1)}"
+    if board.empty:
+        return f"{search.id} has no trials yet."
+    if board["rank"].isna().all():
+        return f"{search.id}: of {num_trials} none can be ranked."
+    return f"{search.id}: {f'the first {num_shown} of ' * (num_shown < len(board))}{num_trials} by {rank_by}"
+
+
 def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
     """What one has to know to read the tables, a sentence or two each."""
     better = "higher" if check_metric(rank_by).maximize else "lower"
     lines = [*_same_for_all(trials), *_not_ranked(trials, rank_by)]
     lines.append(
-        f"Ranked by {rank_by}, {better} is better; pruned trials come below complete ones; "
-        "ties go to fewer parameters."
+        f"Ranked by {rank_by}, {better} is better; pruned trials come below complete ones; ties go to fewer parameters."
     )
     if search.metric and search.metric != rank_by:
         lines.append(f"The best epoch of each trial was chosen by {search.metric}, the metric of the search.")

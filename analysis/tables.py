@@ -8,17 +8,22 @@ import csv
 import io
 import json
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.choices import choose
 from search import record
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
@@ -28,7 +33,8 @@ FORMATS = {"num_parameters": ",d", "seconds": ",.1f", "run_id": ".8"} | {
 }
 NUMBER = ".3g"  # any other float
 
-_SHORT = {"accuracy": "acc", "parameters": "params"}  # words of a heading in a terminal
+PLAIN_WIDTH = 120  # where no terminal says how wide a table may be
+_SHORT = {"accuracy": "acc", "ROC AUC": "AUC", "parameters": "params"}  # in a heading in a terminal
 _GAP = 2  # spaces between two columns in a terminal
 
 
@@ -72,27 +78,78 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+# --- Where it goes
+
+
+def choose_format(given: str | None, out: Path | None) -> str:
+    """The format asked for, else that of the file's ending, else `table`. Raises ValueError for an unknown one."""
+    if given is not None:
+        return choose("format", given, TEXTS)
+    return ENDINGS.get(out.suffix.lower(), "table") if out else "table"
+
+
+def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
+    """Print the tables, or write them into a file and say so. Raises ValueError when it cannot be written."""
+    console = Console(highlight=False)
+    if form == "table" and out is None and console.is_terminal:
+        for number, table in enumerate(tables):
+            if number:
+                console.print()
+            show(table, console)
+        return
+    text = "\n".join(TEXTS[form](table) for table in tables)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write(text, out)
+    print(f"wrote {', '.join(f'{len(table.frame)} rows' for table in tables)} to {out.absolute()}")
+
+
+def write(text: str, path: Path) -> None:
+    """Write a whole file or none of it. Raises ValueError when the folder or the file cannot be written."""
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+
+
 # --- For a terminal
 
 
-def show(table: Table, console: Console, width: int) -> None:
+def show(table: Table, console: Console) -> None:
     """Print the table; columns that do not fit into the width come below, in a block that begins with the key."""
     if table.title:
-        console.print(Text(table.title, style="bold"), width=width)
+        console.print(Text(clean(table.title), style="bold"))
     cells = _cells(table)
-    heads = {name: "\n".join(_SHORT.get(word, word) for word in heading(name).split()) for name in table.columns}
+    heads = {name: _short_heading(name) for name in table.columns}
     widths = {name: max(map(cell_len, [*heads[name].split("\n"), *cells[name]])) for name in table.columns}
-    for columns in _blocks(table, widths, width):
-        grid = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="cyan")
+    for number, columns in enumerate(_blocks(table, widths, console.width) if len(table.frame) else []):
+        if number:
+            console.print()
+        grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         for name in columns:
             side: Literal["left", "right"] = "right" if _is_number(table, name) else "left"
             grid.add_column(Text(heads[name]), justify=side, vertical="bottom", no_wrap=True)
         for row in zip(*(cells[name] for name in columns), strict=True):
             grid.add_row(*map(Text, row))
-        console.print(grid, width=width)
+        console.print(grid)
+    if table.notes:
         console.print()
     for note in table.notes:
-        console.print(Text(clean(note)), width=width)
+        console.print(Text(clean(note)))
+
+
+def _short_heading(name: str) -> str:
+    """The heading, a line for each word."""
+    words = heading(name)
+    for long, short in _SHORT.items():
+        words = words.replace(long, short)
+    return words.replace(" ", "\n")
 
 
 def _blocks(table: Table, widths: Mapping[str, int], width: int) -> list[list[str]]:
@@ -111,7 +168,9 @@ def _blocks(table: Table, widths: Mapping[str, int], width: int) -> list[list[st
             continue
         for size in range(len(group), 0, -1):
             num_parts = math.ceil(len(group) / size)
-            parts = [keyed(group[i * len(group) // num_parts : (i + 1) * len(group) // num_parts]) for i in range(num_parts)]
+            parts = [
+                keyed(group[i * len(group) // num_parts : (i + 1) * len(group) // num_parts]) for i in range(num_parts)
+            ]
             if all(map(fits, parts)):
                 break
         blocks += parts
@@ -127,6 +186,14 @@ def _is_number(table: Table, name: str) -> bool:
 
 
 # --- As text
+
+
+def to_text(table: Table) -> str:
+    """As `show` prints it, for a file or a pipe: these have no width, unless COLUMNS gives one."""
+    out = io.StringIO()
+    width = os.environ.get("COLUMNS", "")
+    show(table, Console(file=out, color_system=None, width=int(width) if width.isdecimal() else PLAIN_WIDTH))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def to_csv(table: Table) -> str:
@@ -185,11 +252,14 @@ def to_latex(table: Table) -> str:
 
 #: How a table is written to a file or a pipe.
 TEXTS: dict[str, Callable[[Table], str]] = {
+    "table": to_text,
     "csv": to_csv,
     "json": to_json,
     "markdown": to_markdown,
     "latex": to_latex,
 }
+
+ENDINGS = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, WordVectors, real_words, tapered_layers
+from models.layers import ACTIVATION, Activation, Architecture, WordVectors, linear, real_words, tapered_layers
 from models.window import window_attention, window_weights
 
 
@@ -47,11 +47,11 @@ class Attention(Architecture):
     ) -> None:
         super().__init__(embedding)
         self.window = window
-        self.first = nn.Sequential(nn.Linear(embedding.size, hidden_size), Activation(activation))
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.key = nn.Linear(hidden_size, hidden_size, bias=False)  # a bias has no effect
-        self.value = nn.Linear(hidden_size, hidden_size)
-        self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes)
+        self.first = nn.Sequential(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
+        self.query = linear(hidden_size, hidden_size, reads=activation)
+        self.key = linear(hidden_size, hidden_size, reads=activation, bias=False)  # a bias would have no effect
+        self.value = linear(hidden_size, hidden_size, reads=activation)
+        self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes, reads="none")
 
     def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is

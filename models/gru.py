@@ -5,10 +5,11 @@ Shapes: B batch, T words, E embedding, D input of a layer, H hidden, C classes.
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from models.hyperparameters import Choice, Domain, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, pool
+from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
 from models.recurrence import gru
 
 
@@ -55,9 +56,12 @@ class GRU(Architecture):
         super().__init__(embedding)
         self.pooling, self.output_activation = pooling, output_activation
         sizes = [embedding.size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(GRULayer(size, hidden_size, activation, gate_activation) for size in sizes)
+        self.layers = nn.ModuleList(
+            GRULayer(size, hidden_size, activation, gate_activation, reads=activation if number > 0 else "none")
+            for number, size in enumerate(sizes)
+        )
         self.dropout = Dropout(dropout)
-        self.output = nn.Linear(hidden_size, num_classes)
+        self.output = linear(hidden_size, num_classes, reads=activation)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         states_TBH = words_BTE.transpose(0, 1)
@@ -68,13 +72,33 @@ class GRU(Architecture):
 
 
 class GRULayer(nn.Module):
-    """From inputs (T, B, D) to states (T, B, H)."""
+    """From inputs (T, B, D), outputs of the activation `reads`, to states (T, B, H).
 
-    def __init__(self, size_in: int, hidden_size: int, activation: str, gate_activation: str) -> None:
+    Starts with every U orthogonal (Saxe, McClelland and Ganguli 2014). Gates of relu can do what a gate should not, be
+    far from 0 to 1, and then states explode: they start almost constant, reset at 1 and update at 0.1.
+    """
+
+    def __init__(self, size_in: int, hidden_size: int, activation: str, gate_activation: str, *, reads: str) -> None:
         super().__init__()
         self.activation, self.gate_activation = activation, gate_activation
-        self.W = nn.Linear(size_in, 3 * hidden_size)  # of c, z and r; with b
-        self.U = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        gate_gain = 0.1 if gate_activation == "relu" else 1.0
+        candidate = linear(size_in, hidden_size, reads=reads, feeds=activation)
+        update, reset = (linear(size_in, hidden_size, reads=reads, gain=gate_gain) for _ in range(2))
+        U_candidate, U_update, U_reset = (
+            nn.init.orthogonal_(torch.empty(hidden_size, hidden_size), gain) for gain in (1.0, gate_gain, gate_gain)
+        )
+        if (
+            activation == "sigmoid"
+        ):  # see layers.linear: twice doubled, and the 1 of its outputs, half reset, taken away
+            U_candidate *= 4
+            candidate.bias.data -= U_candidate.sum(1) / 4
+        if gate_activation == "relu":
+            update.bias.data += 0.1
+            reset.bias.data += 1
+        parts = (candidate, update, reset)
+        self.W_3HD = nn.Parameter(torch.cat([part.weight.detach() for part in parts]))
+        self.U_3HH = nn.Parameter(torch.cat((U_candidate, U_update, U_reset)))
+        self.b_3H = nn.Parameter(torch.cat([part.bias.detach() for part in parts]))
 
     def forward(self, inputs_TBD: Tensor) -> Tensor:
-        return gru(inputs_TBD, self.W.weight, self.U.weight, self.W.bias, self.activation, self.gate_activation)
+        return gru(inputs_TBD, self.W_3HD, self.U_3HH, self.b_3H, self.activation, self.gate_activation)

@@ -3,6 +3,7 @@
 Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidden or features, C classes.
 """
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 ACTIVATION = Choice(tuple(ACTIVATIONS))
 POOLING = Choice(("last", "mean"))
+TAPERED_SIZES = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
 
 
 class Activation(nn.Module):
@@ -122,6 +124,25 @@ class Architecture(nn.Module):
         raise NotImplementedError
 
 
+@torch.no_grad()
+def linear(
+    size_in: int, size_out: int, *, reads: str = "none", feeds: str = "none", gain: float = 1.0, bias: bool = True
+) -> nn.Linear:
+    """A linear layer that reads outputs of one activation and feeds another, drawn so that all of them train well.
+
+    Xavier uniform with zero bias (Glorot and Bengio 2010), times `gain`, times sqrt(2) before a relu (He et al. 2015).
+    For sigmoids, since sigmoid(2x) = (1 + tanh(x)) / 2, doubled weights before one, and after one doubled weights and a
+    bias that takes the 1 away, make a network start as one of tanhs. Otherwise it would start with slopes of a quarter
+    and offsets that drown the inputs.
+    """
+    layer = nn.Linear(size_in, size_out, bias=bias)
+    gain *= {"relu": math.sqrt(2), "sigmoid": 2.0}.get(feeds, 1.0)
+    nn.init.xavier_uniform_(layer.weight, 2 * gain if reads == "sigmoid" else gain)
+    if bias:
+        layer.bias.copy_(-layer.weight.sum(1) / 2 if reads == "sigmoid" else torch.zeros(size_out))
+    return layer
+
+
 def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
     """A mask (B, T), True at the words of each text and False at its padding."""
     return torch.arange(num_words, device=lengths_B.device) < lengths_B.unsqueeze(1)
@@ -136,17 +157,17 @@ def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
 
 
 def tapered_layers(
-    hidden_size: int, num_layers: int, activation: str, dropout: float, num_classes: int
+    size_in: int, num_layers: int, activation: str, dropout: float, num_classes: int, *, reads: str
 ) -> nn.Sequential:
-    """The layers from a word's hidden vector (H) to its class scores (C): `num_layers` (2 to 5) ever narrower ones,
-    each followed by the activation, with dropout after the second; then the output layer."""
-    widths = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}[num_layers]
+    """The layers from a word's features to its class scores: `num_layers` (2 to 5) ever narrower ones, each followed by
+    the activation, with dropout after the second; then the output layer. `reads` is the activation before them."""
     layers: list[nn.Module] = []
-    for number, (size_in, size_out) in enumerate(zip((hidden_size, *widths), widths, strict=False), start=1):
-        layers += [nn.Linear(size_in, size_out), Activation(activation)]
+    for number, size in enumerate(TAPERED_SIZES[num_layers], start=1):
+        layers += [linear(size_in, size, reads=reads, feeds=activation), Activation(activation)]
+        size_in, reads = size, activation
         if number == 2:
             layers.append(Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
+    return nn.Sequential(*layers, linear(size_in, num_classes, reads=activation))
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, WordVectors, real_words, tapered_layers
+from models.layers import ACTIVATION, Activation, Architecture, WordVectors, linear, real_words, tapered_layers
 
 
 class MLP(Architecture):
@@ -38,8 +38,8 @@ class MLP(Architecture):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(embedding)
-        self.first = nn.Sequential(nn.Linear(embedding.size, hidden_size), Activation(activation))
-        self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes)
+        self.first = nn.Sequential(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
+        self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes, reads=activation)
 
     def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is

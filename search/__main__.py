@@ -109,11 +109,12 @@ def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) ->
     subprocess.run([sys.executable, "-m", *leaderboard], check=False)
     root = "" if folder.parent == Path("searches") else f" --searches {folder.parent}"
     option = "" if tracking_uri is None else f" --tracking-uri {tracking_uri}"
+    python = console.python()
     print(f"\nSearch       {result.search}")
     print(f"Folder       {folder.absolute()}")
-    print(f"MLflow UI    mlflow ui --backend-store-uri {uri}")
-    print(f"Leaderboard  python -m analysis leaderboard {result.search}{option}")
-    print(f"Resume       python -m search resume {result.search}{root}{option}")
+    print(f"MLflow UI    {python} -m mlflow ui --backend-store-uri {uri}")
+    print(f"Leaderboard  {python} -m analysis leaderboard {result.search}{option}")
+    print(f"Resume       {python} -m search resume {result.search}{root}{option}")
     if result.outcome is record.Outcome.INTERRUPTED:
         console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
     if result.outcome is record.Outcome.FAILED:

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,5 +53,9 @@ def fail(message: str, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def is_terminal(stream: Any = None) -> bool:
-    return (stream or sys.stdout).isatty()
+def python() -> str:
+    """How a user starts this Python: `python` in an activated environment, else its path from here."""
+    if os.environ.get("VIRTUAL_ENV") == sys.prefix:
+        return "python"
+    path = os.path.relpath(sys.executable)
+    return path if not path.startswith("..") else sys.executable

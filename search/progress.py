@@ -82,20 +82,26 @@ class Progress:
 
     def _num_left(self, architecture: str | None = None) -> int:
         names = [architecture] if architecture else list(self._num_wanted)
-        return sum(max(self._num_wanted[name] - self._outcomes[name].total(), 0) for name in names)
+        return sum(max(self._num_wanted[name] - self._num_done(name), 0) for name in names)
+
+    def _num_done(self, architecture: str) -> int:
+        counts = self._outcomes[architecture]
+        return counts.total() - counts[Outcome.INTERRUPTED]  # those go on when the search is resumed
 
     def seconds_left(self, architecture: str | None = None) -> float:
-        """From the mean trial so far, of the same architecture where one has finished."""
-        everything = [seconds for each in self._seconds.values() for seconds in each]
+        """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
+        now = time.monotonic()
+        projected = [
+            (now - started) * self._epochs / result.epoch for _, started, result in self._running.values() if result
+        ]
+        everything = [seconds for each in self._seconds.values() for seconds in each] or projected
         left = 0.0
         for name in [architecture] if architecture else self._num_wanted:
             seconds = self._seconds[name] or everything
             if not seconds:
                 return float("nan")
             mean = sum(seconds) / len(seconds)
-            spent = [
-                time.monotonic() - started for trial, started, _ in self._running.values() if trial.architecture == name
-            ]
+            spent = [now - started for trial, started, _ in self._running.values() if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
         return left / self._num_parallel
 
@@ -110,7 +116,7 @@ class Progress:
             running = sum(trial.architecture == name for trial, *_ in self._running.values())
             table.add_row(
                 name,
-                f"{counts.total() - counts[Outcome.INTERRUPTED]}/{wanted}",
+                f"{self._num_done(name)}/{wanted}",
                 str(running or ""),
                 *(str(counts[each] or "") for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)),
                 f"{self._best[name]:.4f}" if name in self._best else "",

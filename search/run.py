@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 import ray
 from optuna.trial import TrialState
 from ray import tune
@@ -136,6 +135,7 @@ def _tune(studies: Studies, spec: Spec, corpus: Any, folder: Path, num_parallel:
         curve_interval=spec.curve_interval,
         embeddings=spec.embeddings,
         threads=max(1, int(spec.resources.cpu)),
+        gpu=spec.resources.gpu > 0,
         checkpoints=(folder / "checkpoints").absolute(),
     )
     tune.Tuner(
@@ -196,9 +196,8 @@ def _ray(address: str | None) -> Iterator[None]:
     # Workers import this project whatever directory the command was started in.
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}}
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    # Below ERROR, Ray and Tune speak of files that we tell them not to write, and Optuna of each trial.
+    # Below ERROR, Ray and Tune speak of files that we tell them not to write.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     ray.init(
         address=address or "local",
         log_to_driver=False,

@@ -22,6 +22,9 @@ from search.record import Outcome
 from search.spec import Spec
 from search.training import EpochResult
 
+# Its lines on each study and trial would tear the live table.
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 #: What an Optuna trial keeps in its user attributes.
 RUN_ID, ATTEMPT, OUTCOME, ERROR = "run_id", "attempt", "outcome", "error"
 

@@ -79,7 +79,9 @@ class Tracker:
         # makes later MLflow commands in this directory take it for a file store.
         location = None if uri.startswith("http") else (Path.cwd() / "mlartifacts").as_uri()
         try:
-            return self._client.create_experiment(name, artifact_location=location)
+            # The kind decides which views MLflow's UI opens with: this is no GenAI experiment.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return self._client.create_experiment(name, artifact_location=location, tags=kind)
         except mlflow.MlflowException:  # another search has just created it
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:

@@ -30,6 +30,7 @@ class Setting:
     curve_interval: int
     embeddings: str
     threads: int
+    gpu: bool  # whether trials were given a share of one
     checkpoints: Path  # a folder that every worker reaches
 
 
@@ -52,7 +53,7 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
 def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
     """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
     torch.set_num_threads(setting.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     folder = setting.checkpoints / trial_name(config)

@@ -96,6 +96,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         shuffler.set_state(state["shuffler"])
         torch.set_rng_state(state["rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
         done, seconds, best_epoch, best, best_weights = (
             state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
         )
@@ -137,6 +138,7 @@ def train(
                 "optimizer": optimizer.state_dict(),
                 "shuffler": shuffler.get_state(),
                 "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state_all(),  # empty without a card
                 "best_epoch": best_epoch,
                 "best": best,
                 "best_weights": best_weights,

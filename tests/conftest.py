@@ -15,11 +15,11 @@ console.quiet_libraries()
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m ...` as a user would, in a folder of its own."""
+    """Run `python -m ...` as a user would, in a folder of its own, no environment activated."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""} | environment,
         capture_output=True,
         text=True,
         timeout=240,

@@ -1,5 +1,6 @@
 """The smoke search through the real command line: real Ray, Optuna journal, MLflow SQLite; their records compared."""
 
+import itertools
 import json
 import sqlite3
 import subprocess
@@ -120,7 +121,7 @@ def test_two_reused_workers_ran_at_once(trial_runs: dict[str, Run]) -> None:
     workers = Counter(run.data.tags["worker_pid"] for run in trial_runs.values())
     assert len(workers) <= 2 < len(trial_runs)
     intervals = sorted((run.info.start_time, run.info.end_time) for run in trial_runs.values())
-    assert any(later[0] < earlier[1] for earlier, later in zip(intervals, intervals[1:], strict=False))
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(intervals))
 
 
 @pytest.mark.parametrize("which", ["first", "last"])
@@ -164,9 +165,9 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
     for line in (
         f"Search       {smoke_search.id}",
         f"Folder       {smoke_search.folder}",
-        f"MLflow UI    mlflow ui --backend-store-uri {smoke_search.uri}",
-        f"Leaderboard  python -m analysis leaderboard {smoke_search.id}",
-        f"Resume       python -m search resume {smoke_search.id}",
+        f"MLflow UI    {sys.executable} -m mlflow ui --backend-store-uri {smoke_search.uri}",
+        f"Leaderboard  {sys.executable} -m analysis leaderboard {smoke_search.id}",
+        f"Resume       {sys.executable} -m search resume {smoke_search.id}",
     ):
         assert line in output.splitlines()
     assert record.SCORE_RULE.split(".")[0] in " ".join(output.split())

@@ -1,5 +1,6 @@
-"""A spec is validated before anything starts; every mistake is one line with the rule, the value, the nearest choice."""
+"""A spec is validated before anything starts: a mistake is one line with rule, value and nearest choice."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
     ],
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=r".+") as raised:
         specs.validate(SMALL | content)
     message = str(raised.value)
     assert "\n" not in message
@@ -68,7 +69,7 @@ def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[s
 
 
 def test_each_mistake_has_its_line() -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=r".+") as raised:
         specs.validate({"epochs": 0, "batch_sise": 1, "seed": -1})
     assert len(str(raised.value).splitlines()) == 3
 
@@ -83,7 +84,7 @@ def test_overrides_reach_nested_keys_and_numbers_may_be_written_as_people_do() -
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "epochs=0", "name=a b"])
 def test_a_wrong_override_is_one_line(override: str) -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=r".+") as raised:
         specs.read("smoke", [override])
     assert "\n" not in str(raised.value)
 
@@ -103,10 +104,8 @@ yaml_values = st.recursive(
 @given(key=st.sampled_from([*specs.Spec.model_fields, "space.hidden_size"]), value=yaml_values)
 def test_whatever_is_written_ends_in_a_spec_or_a_value_error(key: str, value: Any) -> None:
     content: dict[str, Any] = {"space": {"hidden_size": value}} if "." in key else {key: value}
-    try:
+    with contextlib.suppress(ValueError):
         specs.validate(content)
-    except ValueError as error:
-        assert str(error)
 
 
 def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
