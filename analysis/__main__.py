@@ -19,7 +19,7 @@ app = typer.Typer(
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        help="MLflow tracking URI [default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory]",
+        help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory)",
         show_default=False,
     ),
 ]
@@ -28,7 +28,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="table, csv, json, markdown or latex [default: by the ending of --out, else table]",
+        help="table, csv, json, markdown or latex (default: by the ending of --out, else table)",
         show_default=False,
     ),
 ]
@@ -45,10 +45,10 @@ def commands() -> None:
 def leaderboard(
     search: Search = "latest",
     rank_by: Annotated[
-        str | None, typer.Option(help="a metric of validation [default: that of the search]", show_default=False)
+        str | None, typer.Option(help="a metric of validation (default: that of the search)", show_default=False)
     ] = None,
     top: Annotated[
-        int | None, typer.Option(min=0, help="so many trials, 0 for all [default: 10 in a table]", show_default=False)
+        int | None, typer.Option(min=0, help="so many trials, 0 for all (default: 10 in a table)", show_default=False)
     ] = None,
     architecture: Annotated[str | None, typer.Option(help="only trials of this one", show_default=False)] = None,
     by_architecture: Annotated[

@@ -4,6 +4,7 @@ Reading never changes anything: MLflow would create a database that isn't there,
 """
 
 import gc
+import math
 import re
 import sqlite3
 import sys
@@ -15,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.choices import nearest
@@ -176,13 +176,15 @@ def _row(run: "Run") -> dict[str, Any]:
     for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
         fixed[name] = metrics.get(name)
     for name in METRICS:
-        fixed[name] = _finite_or_infinite(metrics.get(record.best(name)))
+        fixed[name] = _with_infinity(metrics.get(record.best(name)))
     return {name: _parse(value) for name, value in params.items()} | fixed
 
 
-def _finite_or_infinite(value: float | None) -> float | None:
+def _with_infinity(value: float | None) -> float | None:
     """MLflow keeps an infinity as the largest float."""
-    return value if value is None or abs(value) < sys.float_info.max else float(np.copysign(np.inf, value))
+    if value is None or abs(value) != sys.float_info.max:
+        return value
+    return math.copysign(math.inf, value)
 
 
 def _parse(value: str) -> Any:

@@ -82,7 +82,12 @@ def clean(text: str) -> str:
 
 
 def choose_format(given: str | None, out: Path | None) -> str:
-    """The format asked for, else that of the file's ending, else `table`. Raises ValueError for an unknown one."""
+    """The format asked for, else that of the file's ending, else `table`.
+
+    Raises ValueError, before any work is done, for an unknown one or a file that has no folder.
+    """
+    if out is not None:
+        _check_folder(out)
     if given is not None:
         return choose("format", given, TEXTS)
     return ENDINGS.get(out.suffix.lower(), "table") if out else "table"
@@ -107,8 +112,7 @@ def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
 
 def write(text: str, path: Path) -> None:
     """Write a whole file or none of it. Raises ValueError when the folder or the file cannot be written."""
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    _check_folder(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8", newline="")
@@ -116,6 +120,13 @@ def write(text: str, path: Path) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
 
 
 # --- For a terminal
@@ -191,18 +202,15 @@ def _is_number(table: Table, name: str) -> bool:
 def to_text(table: Table) -> str:
     """As `show` prints it, for a file or a pipe: these have no width, unless COLUMNS gives one."""
     out = io.StringIO()
-    width = os.environ.get("COLUMNS", "")
-    show(table, Console(file=out, color_system=None, width=int(width) if width.isdecimal() else PLAIN_WIDTH))
+    given = os.environ.get("COLUMNS", "")
+    width = (int(given) if given.isdecimal() else 0) or PLAIN_WIDTH
+    show(table, Console(file=out, color_system=None, width=width))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def to_csv(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_no_formula(name) for name in table.frame.columns])
-    for row in _records(table.frame):
-        writer.writerow([_no_formula(value) for value in row.values()])
-    return out.getvalue()
+    rows: list[Iterable[Any]] = [table.frame.columns, *(row.values() for row in _records(table.frame))]
+    return "".join(_csv_line(row) for row in rows)
 
 
 def to_json(table: Table) -> str:
@@ -274,6 +282,13 @@ def _plain(value: Any) -> Any:
     if value is None or pd.isna(value) or (isinstance(value, float) and math.isinf(value)):
         return None
     return value.item() if hasattr(value, "item") else value
+
+
+def _csv_line(values: Iterable[Any]) -> str:
+    out = io.StringIO()
+    # A carriage return within a cell is quoted only by a writer that ends its lines with one.
+    csv.writer(out, lineterminator="\r\n").writerow(map(_no_formula, values))
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _no_formula(value: Any) -> Any:

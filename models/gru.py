@@ -87,10 +87,8 @@ class GRULayer(nn.Module):
         U_candidate, U_update, U_reset = (
             nn.init.orthogonal_(torch.empty(hidden_size, hidden_size), gain) for gain in (1.0, gate_gain, gate_gain)
         )
-        if (
-            activation == "sigmoid"
-        ):  # see layers.linear: twice doubled, and the 1 of its outputs, half reset, taken away
-            U_candidate *= 4
+        if activation == "sigmoid":
+            U_candidate *= 4  # see layers.linear: doubled twice, and the 1 of its outputs, half reset, taken away
             candidate.bias.data -= U_candidate.sum(1) / 4
         if gate_activation == "relu":
             update.bias.data += 0.1

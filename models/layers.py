@@ -47,8 +47,8 @@ class Activation(nn.Module):
 class Dropout(nn.Module):
     """In training, each feature is zero with probability `share` and the others are scaled up (Srivastava et al. 2014).
 
-    Draws 16 random bits a feature, where torch's own layer draws a whole number: on CPUs that takes a quarter of the
-    time, of which dropout would otherwise be the slowest layer. The share is thus rounded to 1/65536.
+    On CPUs it draws 16 random bits a feature, in a quarter of the time of torch's own layer, which would be slower than
+    any layer of `mlp`; the share is thus rounded to a multiple of 1/65536.
     """
 
     def __init__(self, share: float) -> None:
@@ -58,7 +58,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.share == 0:
             return x
-        if x.is_cuda:
+        if x.device.type != "cpu":
             return F.dropout(x, self.share)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: x.numel()].view(x.shape)

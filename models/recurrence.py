@@ -47,10 +47,20 @@ class _Elman(Function):
     def forward(ctx: Any, inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str) -> Tensor:
         hidden_TBH = _project(inputs_TBD, W_HD, b_H)
         U_transposed_HH = U_HH.t().contiguous()
+        # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
+        # 2a = 2(W x + b - U 1) + 4U y.
+        by_sigmoid = activation == "tanh" and not hidden_TBH.is_cuda
+        if by_sigmoid:
+            hidden_TBH.mul_(2)
+            hidden_TBH[1:] -= 2 * U_HH.sum(1)
+            U_transposed_HH = 4 * U_transposed_HH
         hidden = hidden_TBH.unbind()
-        _activate_(hidden[0], activation)
+        step_activation = "sigmoid" if by_sigmoid else activation
+        _activate_(hidden[0], step_activation)
         for previous_BH, current_BH in pairwise(hidden):
-            _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), activation)
+            _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
+        if by_sigmoid:
+            hidden_TBH.mul_(2).sub_(1)
         ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH)
         ctx.activation = activation
         return hidden_TBH

@@ -76,8 +76,8 @@ class ElmanLayer(nn.Module):
         self.activation = activation
         W = linear(size_in, hidden_size, reads=reads, feeds=activation, gain=0.1)
         U_HH = torch.eye(hidden_size)
-        if activation == "sigmoid":  # see layers.linear: twice doubled, and the 1 of its outputs taken away
-            U_HH *= 4
+        if activation == "sigmoid":
+            U_HH *= 4  # see layers.linear: doubled twice, and the 1 of its outputs taken away
             W.bias.data -= U_HH.sum(1) / 2
         self.W_HD, self.U_HH, self.b_H = W.weight, nn.Parameter(U_HH), W.bias
 

@@ -1,5 +1,6 @@
 """The commands of a search: `python -m search run | resume | list`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -104,15 +105,18 @@ def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) ->
     """The leaderboard, where everything is and what to do next; the exit status says whether the search is done."""
     uri = record.tracking_uri(tracking_uri)
     # A process of its own: the analysis reads runs, and the search does not depend on it.
-    leaderboard = ["analysis", "leaderboard", result.search, "--tracking-uri", uri]
     sys.stdout.flush()
-    subprocess.run([sys.executable, "-m", *leaderboard], check=False)
+    subprocess.run(
+        [sys.executable, "-m", "analysis", "leaderboard", result.search],
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri},  # not an argument, which every user of the machine could read
+        check=False,
+    )
     root = "" if folder.parent == Path("searches") else f" --searches {folder.parent}"
-    option = "" if tracking_uri is None else f" --tracking-uri {tracking_uri}"
+    option = "" if tracking_uri is None else f" --tracking-uri {record.without_password(tracking_uri)}"
     python = console.python()
     print(f"\nSearch       {result.search}")
     print(f"Folder       {folder.absolute()}")
-    print(f"MLflow UI    {python} -m mlflow ui --backend-store-uri {uri}")
+    print(f"MLflow UI    {python} -m mlflow ui --backend-store-uri {record.without_password(uri)}")
     print(f"Leaderboard  {python} -m analysis leaderboard {result.search}{option}")
     print(f"Resume       {python} -m search resume {result.search}{root}{option}")
     if result.outcome is record.Outcome.INTERRUPTED:

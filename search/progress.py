@@ -13,7 +13,7 @@ from rich.text import Text
 
 from search import record
 from search.record import Outcome
-from search.studies import LiveTrial, Worker
+from search.studies import Trial
 from search.training import EpochResult
 
 
@@ -39,7 +39,7 @@ class Progress:
         self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
         self._best = dict(best)
         self._maximize = record.split_metric(metric)[1].maximize
-        self._running: dict[str, tuple[LiveTrial, float, EpochResult | None]] = {}
+        self._running: dict[str, tuple[Trial, float]] = {}  # with the time of its start
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
         self._started = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
@@ -56,29 +56,34 @@ class Progress:
             self._live.stop()
             self._console.print(self._render())
 
-    def started(self, trial: LiveTrial) -> None:
-        self._running[trial.name] = (trial, time.monotonic(), None)
-
-    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
-        _, started, _ = self._running[trial.name]
-        self._running[trial.name] = (trial, started, result)
-        if self._metric in result.best:
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        if trial.outcome is not Outcome.RUNNING:
+            self._end(trial)
+        elif result is None:
+            self._running.setdefault(trial.name, (trial, time.monotonic()))
+        elif self._metric in result.best:
             score = result.best[self._metric]
             pick = max if self._maximize else min
             self._best[trial.architecture] = pick(score, self._best.get(trial.architecture, score))
 
-    def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None:
-        _, started, result = self._running.pop(trial.name)
-        self._outcomes[trial.architecture][outcome] += 1
+    def _end(self, trial: Trial) -> None:
+        _, started = self._running.pop(trial.name)
+        self._outcomes[trial.architecture][trial.outcome] += 1
         self._seconds[trial.architecture].append(time.monotonic() - started)
         if not self._console.is_terminal:
-            score = f"{self._metric} {result.best[self._metric]:.4f}" if result and result.best else ""
-            epochs = f"{result.epoch if result else 0}/{self._epochs} epochs"
             left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
-            parts = [f"{trial.name:<14} {outcome:<11}", epochs, score, error or "", f"({left})"]
-            self._console.print(
-                "  ".join(part for part in parts if part), highlight=False, soft_wrap=True, markup=False
-            )
+            parts = [
+                f"{trial.name:<14} {trial.outcome:<11}",
+                f"{_epoch(trial)}/{self._epochs} epochs",
+                self._score(trial),
+                trial.error or "",
+                f"({left})",
+            ]
+            self._console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True, markup=False)
+
+    def _score(self, trial: Trial) -> str:
+        best = trial.results[-1].best if trial.results else {}
+        return f"{self._metric} {best[self._metric]:.4f}" if best else ""
 
     def _num_left(self, architecture: str | None = None) -> int:
         names = [architecture] if architecture else list(self._num_wanted)
@@ -92,7 +97,7 @@ class Progress:
         """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
         now = time.monotonic()
         projected = [
-            (now - started) * self._epochs / result.epoch for _, started, result in self._running.values() if result
+            (now - started) * self._epochs / _epoch(trial) for trial, started in self._running.values() if trial.results
         ]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
         left = 0.0
@@ -101,7 +106,7 @@ class Progress:
             if not seconds:
                 return float("nan")
             mean = sum(seconds) / len(seconds)
-            spent = [now - started for trial, started, _ in self._running.values() if trial.architecture == name]
+            spent = [now - started for trial, started in self._running.values() if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
         return left / self._num_parallel
 
@@ -113,7 +118,7 @@ class Progress:
             table.add_column(column, justify="right")
         for name, wanted in self._num_wanted.items():
             counts = self._outcomes[name]
-            running = sum(trial.architecture == name for trial, *_ in self._running.values())
+            running = sum(trial.architecture == name for trial, _ in self._running.values())
             table.add_row(
                 name,
                 f"{self._num_done(name)}/{wanted}",
@@ -123,14 +128,17 @@ class Progress:
                 duration(self.seconds_left(name)) if self._num_left(name) else "",
             )
         lines = [Text("")]
-        for trial, started, result in self._running.values():
-            epoch = f"epoch {result.epoch if result else 0}/{self._epochs}"
-            score = f"  {self._metric} {result.best[self._metric]:.4f}" if result and result.best else ""
+        for trial, started in self._running.values():
             spent = duration(time.monotonic() - started)
-            lines.append(Text(f"  {trial.name:<14} {epoch}{score}  {spent}", style="dim"))
+            parts = [f"  {trial.name:<14} epoch {_epoch(trial)}/{self._epochs}", self._score(trial), spent]
+            lines.append(Text("  ".join(filter(None, parts)), style="dim"))
         elapsed = duration(time.monotonic() - self._started)
         left = f", about {duration(self.seconds_left())} left" if self._num_left() else ""
         return Group(table, *lines, Text(f"  {elapsed} elapsed{left}"))
+
+
+def _epoch(trial: Trial) -> int:
+    return trial.results[-1].epoch if trial.results else 0
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ heavy, so that a command can answer `--help` at once.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -106,3 +107,8 @@ def tracking_uri(given: str | None = None) -> str:
     if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
         uri = scheme + str(Path(uri.removeprefix(scheme)).absolute())
     return uri
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be shown: 'postgresql://me:***@host/db'."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)

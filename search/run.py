@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from optuna.trial import TrialState
 from ray import tune
 from rich.console import Console
 
 import data
 from search import spec as specs
+from search.console import python
 from search.progress import Progress
 from search.record import Outcome
 from search.spec import Spec
-from search.studies import OUTCOME, Studies, StudyScheduler, StudySearcher
+from search.studies import Studies, StudyScheduler, StudySearcher
 from search.tracking import Tracker
 from search.trainable import Setting, trainable, trial_name
 
@@ -100,21 +100,33 @@ def run(folder: Path, uri: str, console: Console, address: str | None = None) ->
     console.print(corpus.summary, highlight=False)
     with _ray(address):
         num_parallel = _num_parallel(spec)
-        tracker = Tracker(uri, search, spec, folder)
+        tracker = Tracker(uri, search, spec, folder, warn=lambda line: console.print(line, style="yellow"))
+        studies = Studies(search, spec, folder)
+        reconcile(studies, tracker)
         tracker.describe_corpus(corpus)
         outcome = Outcome.FAILED
         try:
-            studies = Studies(search, spec, folder)
             with _progress(studies, console, num_parallel) as progress, _signals(studies, console):
                 studies.listeners = (tracker, progress)
                 try:
                     _tune(studies, spec, corpus, folder, num_parallel)
+                except KeyboardInterrupt:
+                    pass  # the second Ctrl-C
                 finally:
                     studies.interrupt_all()
             outcome = _outcome(studies)
         finally:
-            tracker.close(outcome)
+            if not tracker.close(outcome):
+                console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
     return SearchResult(search, outcome, studies.num_owed)
+
+
+def reconcile(studies: Studies, tracker: Tracker) -> None:
+    """Make MLflow say what the studies know of earlier processes; what was running then is interrupted now."""
+    for trial in studies.trials():
+        if trial.outcome is Outcome.RUNNING:
+            trial.outcome = Outcome.INTERRUPTED
+        tracker.changed(trial, None)
 
 
 def summaries(root: Path) -> Iterator[str]:
@@ -155,36 +167,49 @@ def _tune(studies: Studies, spec: Spec, corpus: Any, folder: Path, num_parallel:
             name="tune",
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
+            callbacks=[_Restarts(studies)],
             verbose=0,
         ),
     ).fit()
 
 
+class _Restarts(tune.Callback):
+    """Tells the studies when Tune goes on with a trial whose worker died."""
+
+    def __init__(self, studies: Studies) -> None:
+        self._studies = studies
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._studies.restarted(self._studies.live(trial.config))
+
+
 def _outcome(studies: Studies) -> Outcome:
     if studies.num_owed:
         return Outcome.INTERRUPTED
-    states = (trial.state for name in studies.spec.architectures for trial in studies.trials(name))
-    return Outcome.COMPLETE if TrialState.COMPLETE in states else Outcome.FAILED
+    outcomes = {trial.outcome for trial in studies.trials()}
+    return Outcome.COMPLETE if Outcome.COMPLETE in outcomes else Outcome.FAILED
 
 
 def _progress(studies: Studies, console: Console, num_parallel: int) -> Progress:
     """The progress display, knowing what an earlier process of this search has finished."""
-    finished: dict[str, Counter[Outcome]] = {}
-    best: dict[str, float] = {}
+    ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
     pick = max if studies.maximize else min
-    for name in studies.spec.architectures:
-        ended = [trial for trial in studies.trials(name) if trial.state.is_finished()]
-        finished[name] = Counter(Outcome(trial.user_attrs.get(OUTCOME, Outcome.FAILED)) for trial in ended)
-        scores = [trial.value for trial in ended if trial.state is TrialState.COMPLETE and trial.value is not None]
-        if scores:
-            best[name] = pick(scores)
+    best: dict[str, float] = {}
+    for trial in ended:
+        if trial.outcome is Outcome.COMPLETE:
+            score = trial.results[-1].best[studies.spec.metric]
+            best[trial.architecture] = pick(score, best.get(trial.architecture, score))
+    names = studies.spec.architectures
     return Progress(
         console,
         studies.spec.metric,
         studies.spec.epochs,
-        {name: studies.num_wanted(name) for name in studies.spec.architectures},
+        {name: studies.num_wanted(name) for name in names},
         num_parallel,
-        finished,
+        {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
         best,
     )
 

@@ -25,8 +25,15 @@ from search.training import EpochResult
 # Its lines on each study and trial would tear the live table.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-#: What an Optuna trial keeps in its user attributes.
-RUN_ID, ATTEMPT, OUTCOME, ERROR = "run_id", "attempt", "outcome", "error"
+#: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
+RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
+
+_STATES = {
+    Outcome.COMPLETE: TrialState.COMPLETE,
+    Outcome.PRUNED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.PRUNED,  # with the worst score, reported as its last
+    Outcome.FAILED: TrialState.FAIL,
+}
 
 
 def derive_seed(*parts: object) -> int:
@@ -77,46 +84,6 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     return optuna.storages.JournalStorage(backend)
 
 
-@dataclass
-class LiveTrial:
-    """A trial that is being run: its Optuna trial and the flat config that the trainable gets."""
-
-    architecture: str
-    study_trial: optuna.Trial
-    hyperparameters: dict[str, Any]
-    seed: int
-    attempt: int
-    outcome: Outcome = Outcome.RUNNING
-    adopted: bool = False
-    reported: set[int] = field(default_factory=set)  # epochs
-
-    @property
-    def number(self) -> int:
-        return self.study_trial.number
-
-    @property
-    def name(self) -> str:
-        return f"{self.architecture}-{self.number}"
-
-    @property
-    def run_id(self) -> str | None:
-        """The id of its MLflow run, once it has one."""
-        return self.study_trial.user_attrs.get(RUN_ID)
-
-    @run_id.setter
-    def run_id(self, run_id: str) -> None:
-        self.study_trial.set_user_attr(RUN_ID, run_id)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            record.ARCHITECTURE: self.architecture,
-            record.NUMBER: self.number,
-            record.SEED: self.seed,
-            **self.hyperparameters,
-        }
-
-
 @dataclass(frozen=True)
 class Worker:
     """Where a result came from."""
@@ -125,14 +92,62 @@ class Worker:
     pid: int
 
 
+@dataclass
+class Trial:
+    """All that is known of a trial; its Optuna trial keeps it, so that MLflow's run can be made from it at any time."""
+
+    architecture: str
+    number: int
+    hyperparameters: dict[str, Any]
+    seed: int
+    study_trial: optuna.Trial
+    attempt: int = 0
+    outcome: Outcome = Outcome.RUNNING
+    error: str | None = None
+    results: list[EpochResult] = field(default_factory=list)  # in the order of their epochs
+    worker: Worker | None = None  # of the last result
+    run_id: str | None = None  # of its MLflow run
+
+    @property
+    def name(self) -> str:
+        return f"{self.architecture}-{self.number}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The flat config that the trainable gets."""
+        return {
+            record.ARCHITECTURE: self.architecture,
+            record.NUMBER: self.number,
+            record.SEED: self.seed,
+            **self.hyperparameters,
+        }
+
+    def keep_run_id(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.study_trial.set_user_attr(RUN_ID, run_id)
+
+    def keep_attempt(self) -> None:
+        """Another process starts on it."""
+        self.attempt += 1
+        self.study_trial.set_user_attr(ATTEMPT, self.attempt)
+
+    def keep_result(self, result: EpochResult, worker: Worker) -> None:
+        self.results.append(result)
+        self.worker = worker
+        self.study_trial.set_user_attr(f"{RESULT}{result.epoch}", result.to_dict())
+        self.study_trial.set_user_attr(WORKER, [worker.node, worker.pid])
+
+    def keep_outcome(self, outcome: Outcome, error: str | None) -> None:
+        self.outcome, self.error = outcome, error
+        if outcome is not Outcome.INTERRUPTED:
+            self.study_trial.set_user_attr(OUTCOME, outcome.value)
+            self.study_trial.set_user_attr(ERROR, error)
+
+
 class Listener(Protocol):
-    """Is told what happens to trials, after the study knows it."""
+    """Is told of trials after the study knows; `result` is None at a start and at an end."""
 
-    def started(self, trial: LiveTrial) -> None: ...
-
-    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None: ...
-
-    def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None: ...
+    def changed(self, trial: Trial, result: EpochResult | None) -> None: ...
 
 
 class Studies:
@@ -149,7 +164,7 @@ class Studies:
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self.maximize = record.split_metric(spec.metric)[1].maximize
         self._spaces = space.build(spec)
-        self._live: dict[str, LiveTrial] = {}
+        self._live: dict[str, Trial] = {}
         storage = open_storage(spec, folder)
         self._studies: dict[str, optuna.Study] = {}
         for architecture in spec.architectures:
@@ -164,11 +179,7 @@ class Studies:
             seed = derive_seed(spec.seed, architecture, "sampler", len(study.trials))
             study.sampler = _sampler(spec, self._spaces[architecture], seed)
             self._studies[architecture] = study
-        self._orphans = [
-            (architecture, trial)
-            for architecture, study in self._studies.items()
-            for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        ]
+        self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
 
     @property
     def stopping(self) -> bool:
@@ -185,103 +196,119 @@ class Studies:
         size = space.grid_size(self._spaces[architecture])
         return min(size, self.spec.trials or size)
 
-    def trials(self, architecture: str) -> list[optuna.trial.FrozenTrial]:
+    def trials(self, architecture: str | None = None) -> list[Trial]:
+        """The trials of one architecture or of all, as their studies know them."""
+        names = [architecture] if architecture else self.spec.architectures
+        return [self._load(name, frozen) for name in names for frozen in self._frozen(name)]
+
+    def _frozen(self, architecture: str) -> list[optuna.trial.FrozenTrial]:
         return self._studies[architecture].get_trials(deepcopy=False)
+
+    def _load(self, architecture: str, frozen: optuna.trial.FrozenTrial) -> Trial:
+        attrs = frozen.user_attrs
+        epochs = sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT))
+        ended = frozen.state.is_finished()
+        return Trial(
+            architecture=architecture,
+            number=frozen.number,
+            hyperparameters=frozen.params,
+            seed=derive_seed(self.spec.seed, architecture, frozen.number),
+            study_trial=optuna.Trial(self._studies[architecture], frozen._trial_id),
+            attempt=attrs.get(ATTEMPT, 0),
+            outcome=Outcome(attrs[OUTCOME]) if ended else Outcome.RUNNING,
+            error=attrs.get(ERROR) if ended else None,
+            results=[EpochResult.from_dict(attrs[f"{RESULT}{epoch}"]) for epoch in epochs],
+            worker=Worker(*attrs[WORKER]) if WORKER in attrs else None,
+            run_id=attrs.get(RUN_ID),
+        )
 
     @property
     def num_owed(self) -> int:
-        """Trials still to be finished, those running and those to be adopted counted."""
+        """Trials still to be finished, those that run or wait to be adopted counted."""
         owed = 0
         for architecture in self._studies:
-            finished = sum(trial.state.is_finished() for trial in self.trials(architecture))
-            owed += max(self.num_wanted(architecture) - finished, 0)
-        return max(owed, len(self._orphans) + len(self._live))
+            ended = [frozen.state.is_finished() for frozen in self._frozen(architecture)]
+            owed += max(self.num_wanted(architecture) - sum(ended), len(ended) - sum(ended))
+        return owed
 
-    def ask(self) -> LiveTrial | None:
+    def ask(self) -> Trial | None:
         """The next trial: one left RUNNING by an earlier process, else a new one of the architecture with the fewest.
 
         None when none is owed or the search is stopping.
         """
         if self.stopping:
             return None
-        if self._orphans:
-            architecture, orphan = self._orphans.pop(0)
-            study_trial = optuna.Trial(self._studies[architecture], orphan._trial_id)
-        else:
-            owed = {
-                architecture: num
-                for architecture in self._studies
-                if (num := len(self.trials(architecture))) < self.num_wanted(architecture)
-            }
-            if not owed:
-                return None
-            architecture = min(owed, key=owed.__getitem__)
-            orphan = None
-            study_trial = self._studies[architecture].ask()
-        trial = LiveTrial(
-            architecture=architecture,
-            study_trial=study_trial,
-            hyperparameters=space.suggest(study_trial, self._spaces[architecture]),
-            seed=derive_seed(self.spec.seed, architecture, study_trial.number),
-            attempt=study_trial.user_attrs.get(ATTEMPT, 0) + 1,
-            adopted=orphan is not None,
-            reported=set(orphan.intermediate_values) if orphan else set(),
-        )
-        study_trial.set_user_attr(ATTEMPT, trial.attempt)
+        trial = self._orphans.pop(0) if self._orphans else self._new_trial()
+        if trial is None:
+            return None
+        # What an adopted trial has been given stands; a crash may have come before it was given everything.
+        trial.hyperparameters = space.suggest(trial.study_trial, self._spaces[trial.architecture])
+        trial.keep_attempt()
         self._live[trial.name] = trial
-        for listener in self.listeners:
-            listener.started(trial)
+        self._tell_listeners(trial)
         return trial
 
-    def live(self, config: dict[str, Any]) -> LiveTrial:
+    def _new_trial(self) -> Trial | None:
+        counts = {architecture: len(self._frozen(architecture)) for architecture in self._studies}
+        owed = [architecture for architecture, num in counts.items() if num < self.num_wanted(architecture)]
+        if not owed:
+            return None
+        architecture = min(owed, key=counts.__getitem__)
+        study_trial = self._studies[architecture].ask()
+        seed = derive_seed(self.spec.seed, architecture, study_trial.number)
+        return Trial(architecture, study_trial.number, {}, seed, study_trial)
+
+    def live(self, config: dict[str, Any]) -> Trial:
         """The running trial that a Tune trial's config belongs to."""
         return self._live[f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"]
 
-    def report(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> bool:
+    def restarted(self, trial: Trial) -> None:
+        """Its worker died, and another one goes on with it."""
+        trial.keep_attempt()
+        self._tell_listeners(trial)
+
+    def report(self, trial: Trial, result: EpochResult, worker: Worker) -> bool:
         """Take one epoch's result; True when the trial goes on.
 
         The intermediate value of an epoch is the best value up to it, so that the pruner and the final score follow
-        one rule. A result that was reported before (a worker that died just after, and was started again) is counted
-        once.
+        one rule. A worker that goes on from a checkpoint reports the checkpoint's epoch again: it counts once.
         """
         if trial.outcome is not Outcome.RUNNING:
             return False
         metric = self.spec.metric
-        if result.epoch not in trial.reported:
-            trial.reported.add(result.epoch)
-            value = record.split_metric(metric)[1].worst if result.diverged else result.best[metric]
+        if not trial.results or result.epoch > trial.results[-1].epoch:
+            trial.keep_result(result, worker)
+            self._tell_listeners(trial, result)
+        value = record.split_metric(metric)[1].worst if result.diverged else result.best[metric]
+        if result.epoch not in trial.study_trial.storage.get_trial(trial.study_trial._trial_id).intermediate_values:
             trial.study_trial.report(value, step=result.epoch)
-            for listener in self.listeners:
-                listener.reported(trial, result, worker)
         if result.diverged:
             self.finish(trial, Outcome.DIVERGED, result.diverged)
         elif result.epoch >= self.spec.epochs:
-            self.finish(trial, Outcome.COMPLETE, score=result.best[metric])
+            self.finish(trial, Outcome.COMPLETE)
         elif trial.study_trial.should_prune():
             self.finish(trial, Outcome.PRUNED)
         elif self.stopping:
             self.finish(trial, Outcome.INTERRUPTED)
         return trial.outcome is Outcome.RUNNING
 
-    def finish(self, trial: LiveTrial, outcome: Outcome, error: str | None = None, score: float | None = None) -> None:
+    def finish(self, trial: Trial, outcome: Outcome, error: str | None = None) -> None:
         """End a trial. An interrupted one stays RUNNING in its study, to be adopted when the search is resumed."""
-        trial.outcome = outcome
+        trial.keep_outcome(outcome, error)
         self._live.pop(trial.name, None)
         if outcome is not Outcome.INTERRUPTED:
-            trial.study_trial.set_user_attr(OUTCOME, outcome.value)
-            if error:
-                trial.study_trial.set_user_attr(ERROR, error)
-            state = {Outcome.COMPLETE: TrialState.COMPLETE, Outcome.FAILED: TrialState.FAIL}.get(
-                outcome, TrialState.PRUNED
-            )
-            self._studies[trial.architecture].tell(trial.study_trial, score, state=state)
-        for listener in self.listeners:
-            listener.finished(trial, outcome, error)
+            score = trial.results[-1].best[self.spec.metric] if outcome is Outcome.COMPLETE else None
+            self._studies[trial.architecture].tell(trial.study_trial, score, state=_STATES[outcome])
+        self._tell_listeners(trial)
 
     def interrupt_all(self) -> None:
         """End what still runs as interrupted: the driver is about to stop."""
         for trial in list(self._live.values()):
             self.finish(trial, Outcome.INTERRUPTED)
+
+    def _tell_listeners(self, trial: Trial, result: EpochResult | None = None) -> None:
+        for listener in self.listeners:
+            listener.changed(trial, result)
 
 
 class _Face:

@@ -7,7 +7,8 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from data.encode import EncodedCorpus
 from search import record
 from search.record import Outcome
 from search.spec import Spec, dump
-from search.studies import LiveTrial, Worker
+from search.studies import Trial
 from search.training import EpochResult
 
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
@@ -31,6 +32,10 @@ _STATUS = {
     Outcome.FAILED: RunStatus.FAILED,
     Outcome.INTERRUPTED: RunStatus.KILLED,
 }
+
+
+FAILURES = (mlflow.MlflowException, OSError)  # of a tracking server or database that is away, locked or full
+RETRY_SECONDS = 10.0
 
 
 def now_ms() -> int:
@@ -58,18 +63,40 @@ def versions() -> dict[str, str]:
     return {record.VERSION_PREFIX + name: version for name, version in tags.items()}
 
 
+@dataclass
+class _Known:
+    """What MLflow holds of a trial's run."""
+
+    epochs: int
+    outcome: str
+    attempt: int
+
+
 class Tracker:
-    """Records one search. Listens to its studies; each trial's run id is kept in its Optuna trial.
+    """Makes MLflow say what the studies know. Listens to them; after each event the trial's run is brought up to date.
+
+    The studies keep everything a run is made of, so they are the spool when MLflow cannot be written: training goes
+    on, the user is warned once, and what is missing is delivered, in order, when MLflow is back or by a later `sync`.
 
     uri: an MLflow tracking URI. search: the search's id. folder: where the search keeps its files.
+    warn: is given a line for the user. Raises ValueError when MLflow cannot be reached at the start.
     """
 
-    def __init__(self, uri: str, search: str, spec: Spec, folder: Path) -> None:
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
-        self._search, self._spec = search, spec
-        self._experiment_id = self._open_experiment(uri, spec.name)
+    def __init__(self, uri: str, search: str, spec: Spec, folder: Path, warn: Callable[[str], None] = print) -> None:
+        self._search, self._spec, self._warn = search, spec, warn
         self._common_tags: dict[str, str] = {}
-        self.run_id = self._open_parent(folder)
+        self._known: dict[str, _Known] = {}
+        self._pending: dict[str, Trial] = {}
+        self._retry_at = 0.0
+        try:
+            self._client = mlflow.MlflowClient(tracking_uri=uri)
+            self._experiment_id = self._open_experiment(uri, spec.name)
+            self._resumed, self.run_id = self._open_parent(folder)
+        except FAILURES as error:
+            raise ValueError(
+                f"MLflow at {record.without_password(uri)} cannot be used: {_first_line(error)}; is it running, and is "
+                "the disk writable? --tracking-uri or MLFLOW_TRACKING_URI names another"
+            ) from None
 
     def _open_experiment(self, uri: str, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -88,15 +115,14 @@ class Tracker:
                 raise
             return experiment.experiment_id
 
-    def _open_parent(self, folder: Path) -> str:
-        """The search's own run: the one it has, reopened, or a new one."""
+    def _open_parent(self, folder: Path) -> tuple[bool, str]:
+        """The search's own run: whether it was there already, and its id."""
         found = self._client.search_runs(
             [self._experiment_id],
             f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'",
         )
         if found:
-            self._client.update_run(found[0].info.run_id, status="RUNNING")
-            return found[0].info.run_id
+            return True, found[0].info.run_id
         tags = {
             record.KIND: record.KIND_SEARCH,
             record.SEARCH: self._search,
@@ -106,13 +132,15 @@ class Tracker:
         }
         run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search)
         run_id: str = run.info.run_id
-        self._client.log_text(run_id, dump(self._spec), "spec.yaml")
+        # An Optuna storage URL may hold a password.
+        self._client.log_text(run_id, dump(self._spec.model_copy(update={"storage": None})), "spec.yaml")
         flat = {k: v for k, v in self._spec.model_dump(mode="json").items() if k not in ("space", "storage")}
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in flat.items()])
-        return run_id
+        return False, run_id
 
     def describe_corpus(self, corpus: EncodedCorpus) -> None:
         """Record what the trials learn from, and with which code; call before the first trial starts."""
+        self._client.update_run(self.run_id, status="RUNNING")
         self._common_tags = {record.DATA_DIGEST: corpus.digest, **versions()}
         if commit := git_commit():
             self._common_tags[record.GIT_COMMIT] = commit
@@ -122,54 +150,100 @@ class Tracker:
         }
         self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=self._common_tags)
 
-    def started(self, trial: LiveTrial) -> None:
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        """A trial started, reported or ended."""
+        self._pending[trial.name] = trial
+        if time.monotonic() >= self._retry_at:
+            self.deliver()
+
+    def deliver(self) -> bool:
+        """Bring the runs that wait up to date; whether it worked. After a failure the next attempt waits a while."""
+        try:
+            for name in list(self._pending):
+                self.sync(self._pending[name])
+                del self._pending[name]
+        except FAILURES as error:
+            self._known.clear()  # an answer may have been lost after MLflow had written
+            if not self._retry_at:
+                self._warn(
+                    f"MLflow cannot be written ({_first_line(error)}). The search goes on; its folder keeps what is "
+                    "missing, to be delivered when MLflow is back."
+                )
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return False
+        if self._retry_at:
+            self._warn("MLflow is back; what was missing has been delivered.")
+            self._retry_at = 0.0
+        return True
+
+    def sync(self, trial: Trial) -> bool:
+        """Make a trial's run say what its study knows; True when something was missing or different."""
+        params: dict[str, Any] = {}
+        if trial.run_id is None:
+            trial.keep_run_id(self._find_run(trial) or self._create_run(trial))
+        assert trial.run_id is not None
+        known = self._known.get(trial.name) or self._read(trial.run_id)
+        if known.attempt == 0:
+            params = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
+        new = [result for result in trial.results if result.epoch > known.epochs]
+        wanted = _Known(new[-1].epoch if new else known.epochs, trial.outcome.value, max(trial.attempt, 1))
+        if wanted == known:
+            self._known[trial.name] = known
+            return False
+        tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)}
+        if trial.error:
+            tags[record.ERROR] = trial.error
+        if trial.worker:
+            tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
+        self._log(trial.run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
+        if trial.outcome is Outcome.RUNNING:
+            if known.outcome != trial.outcome:
+                self._client.update_run(trial.run_id, status="RUNNING")
+        elif known.outcome != trial.outcome:
+            self._client.set_terminated(trial.run_id, status=RunStatus.to_string(_STATUS[trial.outcome]))
+        self._known[trial.name] = wanted
+        return True
+
+    def _find_run(self, trial: Trial) -> str | None:
+        """The run of a trial whose driver died between creating it and noting its id."""
+        if not self._resumed:
+            return None
+        found = self._client.search_runs(
+            [self._experiment_id],
+            f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.TRIAL}` = '{trial.name}'",
+        )
+        return found[0].info.run_id if found else None
+
+    def _create_run(self, trial: Trial) -> str:
         tags = {
             record.KIND: record.KIND_TRIAL,
             record.SEARCH: self._search,
             record.TRIAL: trial.name,
             record.NUMBER: str(trial.number),
-            record.OUTCOME: Outcome.RUNNING.value,
-            record.ATTEMPT: str(trial.attempt),
             record.PARENT_RUN_ID: self.run_id,
             **self._common_tags,
         }
-        if trial.run_id is None:
-            run = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name)
-            trial.run_id = run.info.run_id
-            params = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
-            self._log(run.info.run_id, params=params)
-        else:
-            self._client.update_run(trial.run_id, status="RUNNING")
-            self._log(trial.run_id, tags=tags)
+        run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name).info.run_id
+        self._known[trial.name] = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0)
+        return run_id
 
-    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
-        timestamp = now_ms()
-        by_epoch = (
-            result.metrics
-            | {record.best(name): value for name, value in result.best.items()}
-            | {
-                record.BEST_EPOCH: result.best_epoch,
-                record.EPOCHS_RUN: result.epoch,
-                record.TRIAL_SECONDS: result.seconds,
-            }
+    def _read(self, run_id: str) -> _Known:
+        data = self._client.get_run(run_id).data
+        return _Known(
+            epochs=int(data.metrics.get(record.EPOCHS_RUN, 0)),
+            outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
+            attempt=int(data.tags.get(record.ATTEMPT, 0)),
         )
-        points = [Metric(name, value, timestamp, result.epoch) for name, value in by_epoch.items()]
-        for iteration, loss, accuracy in result.curve:
-            points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
-            points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
-        assert trial.run_id is not None
-        self._log(trial.run_id, points, tags={record.NODE: worker.node, record.WORKER: str(worker.pid)})
 
-    def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None:
-        tags = {record.OUTCOME: outcome.value} | ({record.ERROR: error} if error else {})
-        assert trial.run_id is not None
-        self._log(trial.run_id, tags=tags)
-        self._client.set_terminated(trial.run_id, status=RunStatus.to_string(_STATUS[outcome]))
-
-    def close(self, outcome: Outcome) -> None:
-        """End the search's own run."""
-        self._log(self.run_id, tags={record.OUTCOME: outcome.value})
-        self._client.set_terminated(self.run_id, status=RunStatus.to_string(_STATUS[outcome]))
+    def close(self, outcome: Outcome) -> bool:
+        """Deliver what waits and end the search's own run; whether MLflow has everything."""
+        complete = self.deliver()
+        try:
+            self._log(self.run_id, tags={record.OUTCOME: outcome.value})
+            self._client.set_terminated(self.run_id, status=RunStatus.to_string(_STATUS[outcome]))
+        except FAILURES:
+            return False
+        return complete
 
     def _log(
         self,
@@ -190,3 +264,26 @@ class Tracker:
         )
         for start in range(MAX_METRICS, len(points), MAX_METRICS):
             self._client.log_batch(run_id, metrics=points[start : start + MAX_METRICS])
+
+
+def _points(result: EpochResult) -> list[Metric]:
+    """An epoch's metrics at its epoch, the curve's at their iterations."""
+    timestamp = now_ms()
+    by_epoch = (
+        result.metrics
+        | {record.best(name): value for name, value in result.best.items()}
+        | {
+            record.BEST_EPOCH: result.best_epoch,
+            record.EPOCHS_RUN: result.epoch,
+            record.TRIAL_SECONDS: result.seconds,
+        }
+    )
+    points = [Metric(name, value, timestamp, result.epoch) for name, value in by_epoch.items()]
+    for iteration, loss, accuracy in result.curve:
+        points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
+        points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
+    return points
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[0][:200]

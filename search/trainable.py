@@ -60,7 +60,7 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
     saved = checkpoints.load_last(folder)
     if saved is not None:
         # The driver may have died, or lost this worker, before it heard of the epoch; it counts each epoch once.
-        _report(EpochResult(**saved["result"], state={}))
+        _report(EpochResult.from_dict(saved["result"]))
     for result in train(
         model,
         _examples(corpus.train, device),
@@ -75,8 +75,7 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
     ):
         report = dataclasses.replace(result, metrics=result.metrics | size, state={})
         if not result.diverged:
-            content = {f.name: getattr(report, f.name) for f in dataclasses.fields(report) if f.name != "state"}
-            checkpoints.save(folder, result.epoch, {"result": content, "state": result.state})
+            checkpoints.save(folder, result.epoch, {"result": report.to_dict(), "state": result.state})
         _report(report)
 
 

@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -59,7 +59,15 @@ class EpochResult:
     best: dict[str, float]
     diverged: str | None
     seconds: float
-    state: dict[str, Any]
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the state, in plain containers."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state"}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "EpochResult":
+        return cls(**content | {"curve": [tuple(point) for point in content["curve"]]})
 
 
 class DivergenceError(Exception):

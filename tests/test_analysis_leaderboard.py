@@ -15,7 +15,9 @@ from search.record import Outcome
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
 
 
-def trial(name: str, val_accuracy: float | None = None, outcome: str | None = "complete", **more: Any) -> dict[str, Any]:
+def trial(
+    name: str, val_accuracy: float | None = None, outcome: str | None = "complete", **more: Any
+) -> dict[str, Any]:
     architecture, _, number = name.rpartition("-")
     return {
         "trial": name,
@@ -187,7 +189,7 @@ def test_a_table_shows_what_varies_and_a_file_has_everything() -> None:
         ([], "has no trials yet"),
         ([trial("rnn-0", 0.5)], "1 trial by val_accuracy"),
         ([trial("rnn-0", outcome="diverged"), trial("gru-0", outcome="diverged")], "of 2 trials none can be ranked"),
-        ([trial("rnn-0", 0.5, hidden_size=8, name="=x,\"y\"|z"), {"run_id": "half-written"}], "2 trials"),
+        ([trial("rnn-0", 0.5, hidden_size=8, label='=x,"y"|z'), {"run_id": "half-written"}], "2 trials"),
     ],
     ids=["empty", "one", "all-diverged", "half-written"],
 )

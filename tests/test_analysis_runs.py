@@ -1,19 +1,308 @@
 """What is read is what was recorded; and the command line around it."""
 
 import csv
+import io
 import json
 import sqlite3
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from conftest import command
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from typer.testing import CliRunner
 
 from analysis import runs
+from analysis.__main__ import app
 from search import record
 from search.record import Outcome
-from tests.conftest import command
+
+OLD, NEW, OTHER = "demo-20260101-100000", "demo-20260102-100000", "other-20260101-120000"
+
+
+class Recorder:
+    """Writes runs as `search.tracking` does, at times of its own."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.client, self.time = uri, MlflowClient(tracking_uri=uri), 1_767_261_600_000
+
+    def search(self, id: str, **tags: str) -> str:
+        name = id[: -len("-yyyymmdd-hhmmss")]
+        experiment = self.client.get_experiment_by_name(name)
+        self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name)
+        self.id = id
+        self.run_id = self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id} | tags)
+        return self.run_id
+
+    def trial(self, name: str, params: dict[str, Any], metrics: dict[str, float], **tags: str) -> str:
+        common = {record.KIND: record.KIND_TRIAL, record.SEARCH: self.id, record.TRIAL: name}
+        run_id = self._run(common | {record.PARENT_RUN_ID: self.run_id} | tags)
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, self.time, 1) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+            tags=[RunTag(record.NODE, "192.0.2.1")],
+        )
+        return run_id
+
+    def _run(self, tags: dict[str, str]) -> str:
+        self.time += 1000
+        return str(self.client.create_run(self.experiment, start_time=self.time, tags=tags).info.run_id)
+
+
+def metrics(val_accuracy: float) -> dict[str, float]:
+    return {
+        record.best("val_accuracy"): val_accuracy,
+        "val_accuracy": 0.111,  # of the last epoch, which is not the best one
+        record.best("train_loss"): 0.25,
+        "test_accuracy": 0.5,
+        record.BEST_EPOCH: 2,
+        record.EPOCHS_RUN: 3,
+        record.NUM_PARAMETERS: 1234,
+        record.TRIAL_SECONDS: 1.5,
+    }
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    """Three searches: the old demo with five trials, another without any, the new demo with a half-written one."""
+    recorder = Recorder(f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}")
+    recorder.search(OLD, metric="val_accuracy", outcome="complete", folder="somewhere")
+    common = {record.SEED: 7, "hidden_size": 16, "learning_rate": 1e-05, "activation": "none", "clip": None}
+    for number in range(3):
+        params = {record.ARCHITECTURE: "rnn"} | common | {"dropout": 0.1 * number}
+        tags = {record.NUMBER: str(number), record.OUTCOME: Outcome.COMPLETE.value, record.ATTEMPT: "1"}
+        recorder.trial(f"rnn-{number}", params, metrics(0.5 + number / 10), **tags)
+    params = {record.ARCHITECTURE: "gru"} | common | {"dropout": 0, "window": 5, "label": '=1+1,"x"|y'}
+    diverged = {record.best("val_accuracy"): 0.9, record.best("val_loss"): float("inf"), "test_loss": float("nan")}
+    tags = {record.NUMBER: "0", record.OUTCOME: Outcome.DIVERGED.value, record.ERROR: "loss is nan"}
+    recorder.trial("gru-0", params, diverged, **tags)
+    tags = {record.NUMBER: "1", record.OUTCOME: Outcome.PRUNED.value, record.ATTEMPT: "two"}
+    recorder.trial("gru-1", {k: v for k, v in params.items() if k != "dropout"}, metrics(0.95), **tags)
+    recorder.search(OTHER)
+    recorder.search(NEW, metric="val_loss", outcome="running")
+    recorder.trial("rnn-0", {}, {})
+    return recorder
+
+
+@pytest.fixture(scope="session")
+def trials(recorded: Recorder) -> pd.DataFrame:
+    return runs.read_trials(recorded.uri, OLD)
+
+
+# --- Trials
+
+
+def test_one_row_a_trial_in_the_order_they_started(trials: pd.DataFrame) -> None:
+    assert list(trials["trial"]) == ["rnn-0", "rnn-1", "rnn-2", "gru-0", "gru-1"]
+    assert list(trials["outcome"]) == ["complete"] * 3 + ["diverged", "pruned"]
+    assert set(trials["search"]) == {OLD}
+    assert trials["start"].is_monotonic_increasing
+
+
+def test_scores_are_those_of_the_best_epoch(trials: pd.DataFrame) -> None:
+    first = trials.iloc[1]
+    assert first["val_accuracy"] == 0.6
+    assert first["train_loss"] == 0.25
+    assert first["test_accuracy"] == 0.5
+    assert (first["best_epoch"], first["epochs_run"], first["num_parameters"], first["seconds"]) == (2, 3, 1234, 1.5)
+    assert (first["number"], first["seed"], first["attempt"], first["node"]) == (1, 7, 1, "192.0.2.1")
+
+
+def test_hyperparameters_are_known_and_have_their_own_types(trials: pd.DataFrame) -> None:
+    names = ["hidden_size", "learning_rate", "activation", "clip", "dropout", "window", "label"]
+    assert runs.hyperparameters(trials) == names
+    assert trials.dtypes[["hidden_size", "window"]].astype(str).tolist() == ["Int64", "Int64"]
+    assert trials.dtypes[["learning_rate", "dropout"]].astype(str).tolist() == ["float64", "float64"]
+    assert trials["learning_rate"][0] == 1e-05
+    assert trials["activation"][0] == "none"
+    assert all(value is None for value in trials["clip"])
+    assert trials["window"].isna().tolist() == [True, True, True, False, False]
+
+
+def test_columns_are_the_same_in_the_same_order_whatever_was_recorded(recorded: Recorder, trials: pd.DataFrame) -> None:
+    def fixed(frame: pd.DataFrame) -> dict[str, str]:
+        return frame.drop(columns=runs.hyperparameters(frame)).dtypes.astype(str).to_dict()
+
+    empty, half = runs.read_trials(recorded.uri, OTHER), runs.read_trials(recorded.uri, NEW)
+    assert list(fixed(empty).items()) == list(fixed(half).items()) == list(fixed(trials).items())
+    assert len(empty) == 0
+
+
+def test_what_a_half_written_run_lacks_is_missing(recorded: Recorder) -> None:
+    half = runs.read_trials(recorded.uri, NEW).iloc[0]
+    assert (half["trial"], half["architecture"]) == ("rnn-0", "rnn")
+    assert half[["number", "seed", "outcome", "val_accuracy", "num_parameters", "error", "end"]].isna().all()
+
+
+def test_infinity_nan_and_unreadable_values(trials: pd.DataFrame) -> None:
+    diverged, pruned = trials.iloc[3], trials.iloc[4]
+    assert diverged["val_loss"] == float("inf")  # MLflow keeps 1.8e308
+    assert pd.isna(diverged["test_loss"])
+    assert diverged["error"] == "loss is nan"
+    assert pd.isna(pruned["attempt"])  # 'two'
+
+
+def test_numbers_and_text_in_one_hyperparameter_stay_what_they_are() -> None:
+    frame = runs.tidy([{"trial": "rnn-0", "hidden_size": 8}, {"trial": "rnn-1", "hidden_size": "large"}])
+    assert runs.hyperparameters(frame) == ["hidden_size"]
+    assert frame["hidden_size"].tolist() == [8, "large"]
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 5])
+def test_pages_make_no_difference(recorded: Recorder, trials: pd.DataFrame, page_size: int) -> None:
+    pd.testing.assert_frame_equal(runs.read_trials(recorded.uri, OLD, page_size=page_size), trials)
+
+
+# --- Searches
+
+
+def test_searches_oldest_first_with_what_is_known_of_them(recorded: Recorder) -> None:
+    old, other, new = runs.searches(recorded.uri)
+    assert [each.id for each in (old, other, new)] == [OLD, OTHER, NEW]
+    assert (old.name, old.metric, old.outcome, old.tags["folder"]) == ("demo", "val_accuracy", "complete", "somewhere")
+    assert (other.metric, other.outcome, other.start.tzname()) == (None, None, "UTC")
+
+
+def test_a_search_is_found_by_id_name_run_id_and_latest(recorded: Recorder) -> None:
+    def find(search: str) -> str:
+        return runs.find_search(recorded.uri, search).id
+
+    assert find("latest") == find("demo") == find(NEW) == NEW
+    assert find(OLD) == OLD
+    assert find("other") == OTHER
+    assert find(runs.find_search(recorded.uri, OLD).run_id) == OLD
+
+
+def test_a_wrong_search_gets_the_nearest_and_the_newest(recorded: Recorder) -> None:
+    with pytest.raises(ValueError, match=rf"no search 'dmeo' \(did you mean 'demo'\?\); the newest: {NEW}, {OTHER}"):
+        runs.find_search(recorded.uri, "dmeo")
+    with pytest.raises(ValueError, match="no search 'zzz'; the newest"):
+        runs.find_search(recorded.uri, "zzz")
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no MLflow database .*missing\.db"):
+        runs.find_search(f"sqlite:///{tmp_path / 'missing.db'}")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(ValueError, match="not an MLflow database"):
+        runs.find_search(f"sqlite:///{tmp_path / 'empty.db'}")
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 50)
+    with pytest.raises(ValueError, match=r"cannot read .*text\.db: file is not a database"):
+        runs.find_search(f"sqlite:///{tmp_path / 'text.db'}")
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE cats (name)").connection.close()
+    with pytest.raises(ValueError, match="not an MLflow database"):
+        runs.find_search(f"sqlite:///{tmp_path / 'other.db'}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty.db", "other.db", "text.db"]
+    assert (tmp_path / "empty.db").stat().st_size == 0
+
+
+def test_a_database_given_as_a_path_and_an_unknown_scheme(recorded: Recorder) -> None:
+    path = recorded.uri.removeprefix("sqlite:///")
+    with pytest.raises(ValueError, match=f"is written '{recorded.uri}'"):
+        runs.find_search(path)
+    with pytest.raises(ValueError, match=r"cannot read foo://user:\*\*\*@host") as error:
+        runs.find_search("foo://user:secret@host")
+    assert "secret" not in str(error.value)
+
+
+# --- The command line
+
+
+def test_leaderboard_prints_the_summary_the_ranking_and_the_rule(recorded: Recorder, tmp_path: Path) -> None:
+    done = command("analysis", "leaderboard", OLD, "--tracking-uri", recorded.uri, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    summary, ranking = done.stdout.split(f"\n\n{OLD}: ")
+    assert "the best of each architecture by val_accuracy" in summary
+    rows = [line.split() for line in ranking.splitlines()]
+    assert [row[1] for row in rows if row and row[0] in list("12345") and row[1] != "trials"] == [
+        "rnn-2",
+        "rnn-1",
+        "rnn-0",
+        "gru-1",
+    ]
+    assert record.SCORE_RULE in " ".join(done.stdout.split())
+    assert "Not ranked, diverged: gru-0: loss is nan" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert list(tmp_path.iterdir()) == []  # reading leaves nothing behind
+
+
+def test_leaderboard_writes_files_of_all_trials(recorded: Recorder, tmp_path: Path) -> None:
+    asked = (OLD, "--tracking-uri", recorded.uri, "--out", "board.csv")
+    done = command("analysis", "leaderboard", *asked, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"wrote 5 rows to {tmp_path / 'board.csv'}\n")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "board.csv").read_text(encoding="utf-8"), newline="")))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", ""]
+    assert rows[3]["label"] == """'=1+1,"x"|y"""
+    assert {len(row["run_id"]) for row in rows} == {32}
+
+
+def in_process(*arguments: str, uri: str) -> Any:
+    """As `command`, without the seconds that importing MLflow takes."""
+    return CliRunner().invoke(app, ["leaderboard", *arguments], env={"MLFLOW_TRACKING_URI": uri})
+
+
+def test_the_best_of_each_architecture_in_any_format(recorded: Recorder) -> None:
+    best = json.loads(in_process(OLD, "--format", "json", "--by-architecture", uri=recorded.uri).stdout)
+    assert [(row["architecture"], row["trial"], row["complete"]) for row in best] == [
+        ("rnn", "rnn-2", 3),
+        ("gru", "gru-1", 0),
+    ]
+
+
+def test_the_search_says_what_it_is_ranked_by(recorded: Recorder) -> None:
+    """The newest search ranks by val_loss and has one trial, half written."""
+    done = in_process(uri=recorded.uri)
+    assert done.exit_code == 0, done.stderr
+    assert f"{NEW}: of 1 trial none can be ranked." in done.stdout
+    assert "Ranked by val_loss, lower is better" in done.stdout
+
+
+def test_an_empty_search_is_a_sentence(recorded: Recorder) -> None:
+    done = in_process("other", uri=recorded.uri)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"{OTHER} has no trials yet.")
+
+
+def test_top_and_architecture(recorded: Recorder) -> None:
+    done = in_process(OLD, "--top", "1", "--architecture", "rnn", "--format", "csv", uri=recorded.uri)
+    assert [row["trial"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["rnn-2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dmeo"], "no search 'dmeo' (did you mean 'demo'?)"),
+        (["demo", "--rank-by", "test_f1"], "cannot rank by test_f1: nothing is chosen on the test set"),
+        ([OLD, "--architecture", "grru"], "unknown architecture 'grru' (did you mean 'gru'?)"),
+        (["demo", "--out", "nowhere/a.csv"], "cannot write nowhere/a.csv: there is no folder nowhere"),
+        (["--tracking-uri", "sqlite:///none.db"], "no MLflow database"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(recorded: Recorder, arguments: list[str], message: str) -> None:
+    done = in_process(*arguments, uri=recorded.uri)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"error: {message}")
+
+
+def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
+    done = command("analysis", "leaderboard", cwd=tmp_path, MLFLOW_TRACKING_URI="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: no MLflow database {tmp_path / 'mlflow.db'}; run a search there first")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['analysis', 'leaderboard', '--help']\n"
+        "try: runpy.run_module('analysis', run_name='__main__')\n"
+        "except SystemExit as done: assert not done.code\n"
+        "print(sorted({'mlflow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    (tmp_path / "help.py").write_text(code)
+    done = command("help", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert "--rank-by" in done.stdout

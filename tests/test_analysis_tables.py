@@ -14,7 +14,20 @@ from analysis import tables
 from analysis.choices import choose, nearest
 from analysis.tables import Table, cell, heading
 
-NASTY = ['=1+1', "+x", "-x", "@SUM(A1)", "\tx", "\rx", 'a,"b"', "a|b\\", "50% & $5_#{}~^<>", "two\nlines", "\x1b[31mred", "é"]
+NASTY = [
+    "=1+1",
+    "+x",
+    "-x",
+    "@SUM(A1)",
+    "\tx",
+    "\rx",
+    'a,"b"',
+    "a|b\\",
+    "50% & $5_#{}~^<>",
+    "two\nlines",
+    "\x1b[31mred",
+    "é",
+]
 
 
 def table(**options: object) -> Table:
@@ -29,7 +42,9 @@ def table(**options: object) -> Table:
         }
     )
     groups = [["rank", "trial", "val_accuracy"], ["num_parameters", "learning_rate", "max_grad_norm"]]
-    return Table(**{"frame": frame, "groups": groups, "key": "trial", "title": "a_title", "notes": ["a note"]} | options)  # type: ignore[arg-type]
+    return Table(
+        **{"frame": frame, "groups": groups, "key": "trial", "title": "a_title", "notes": ["a note"]} | options
+    )  # type: ignore[arg-type]
 
 
 def names(values: list[str]) -> Table:
@@ -123,7 +138,7 @@ def test_markdown_has_title_headings_alignment_and_notes() -> None:
 
 
 def test_latex_escapes_every_special_character() -> None:
-    row = tables.to_latex(names(["50% & $5_#{}~^<>|\\"])).splitlines()[6]
+    row = tables.to_latex(names(["50% & $5_#{}~^<>|\\"])).splitlines()[7]
     assert row == (
         r"50\% \& \$5\_\#\{\}\textasciitilde{}\textasciicircum{}"
         r"\textless{}\textgreater{}\textbar{}\textbackslash{} & 0 \\"
@@ -218,11 +233,16 @@ def test_a_file_is_written_whole_and_alone(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == f"wrote 3 rows to {path}\n"
 
 
+def test_a_file_without_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no folder"):
+        tables.choose_format(None, tmp_path / "nowhere" / "board.csv")
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no folder"):
         tables.write("x", tmp_path / "nowhere" / "board.csv")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ValueError, match="cannot write .*folder"):
+    with pytest.raises(ValueError, match="it is a folder"):
         tables.write("x", tmp_path / "folder")
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 

@@ -181,7 +181,8 @@ def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -
     before = rows()
     done = command("search", "resume", "latest", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "epochs" not in done.stdout.split("Search ")[0]
+    assert "nothing is left to run" in done.stdout
+    assert "/3 epochs" not in done.stdout
     assert rows() == before
     listed = command("search", "list", cwd=smoke_search.cwd)
     assert smoke_search.id in listed.stdout

@@ -151,16 +151,18 @@ def test_gradcheck_of_gru(activation: str, gate_activation: str) -> None:
     assert torch.autograd.gradcheck(lambda *t: gru(*t, activation, gate_activation), tensors)
 
 
-def test_time_loops_change_no_argument_and_take_any_layout() -> None:
-    inputs_BTD = torch.randn(3, 8, 5)
-    tensors = [inputs_BTD.transpose(0, 1), *weights(3, torch.float32)]
-    before = [tensor.detach().clone() for tensor in tensors]
-    strided = torch.randn(8, 7, 3).transpose(1, 2)  # as gradient
-    gru(*tensors, "tanh", "sigmoid").backward(strided)
-    strided_before = strided.clone()
-    W, U, b = (tensor[:7] for tensor in tensors[1:])
-    elman(tensors[0], W, U, b, "tanh").backward(strided)
-    for tensor, old in zip((*tensors, strided), (*before, strided_before), strict=True):
+@pytest.mark.parametrize("num_hidden", [1, 7])  # a matrix of one number is contiguous however it is turned
+def test_time_loops_change_no_argument_and_take_any_layout(num_hidden: int) -> None:
+    inputs_TBD = torch.randn(3, 8, 5).transpose(0, 1)
+    grad_TBH = torch.randn(8, num_hidden, 3).transpose(1, 2)
+    W, U, b = weights(3, torch.float32, num_hidden=num_hidden)
+    arguments = (inputs_TBD, W, U, b, grad_TBH)
+    before = [tensor.detach().clone() for tensor in arguments]
+    for activation in ACTIVATIONS:
+        gru(inputs_TBD, W, U, b, activation, "sigmoid").backward(grad_TBH)
+        first = slice(num_hidden)
+        elman(inputs_TBD, W[first], U[first], b[first], activation).backward(grad_TBH)
+    for tensor, old in zip(arguments, before, strict=True):
         assert torch.equal(tensor, old)
 
 

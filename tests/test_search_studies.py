@@ -6,12 +6,12 @@ from typing import Any, get_args
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search import spec as specs
 from search.record import METRICS, Outcome
 from search.spec import Spec
-from search.studies import LiveTrial, Studies, Worker, derive_seed
+from search.studies import Studies, Trial, Worker, derive_seed
 from search.training import EpochResult
 
 SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
@@ -34,13 +34,20 @@ def make_spec(**changes: Any) -> Spec:
 
 
 def epoch_result(epoch: int, score: float, diverged: str | None = None) -> EpochResult:
-    return EpochResult(epoch, {}, [], epoch, {"val_accuracy": score, "val_loss": 1 - score}, diverged, 1.0, {})
+    return EpochResult(
+        epoch, {}, [(epoch, 0.5, 0.5)], epoch, {"val_accuracy": score, "val_loss": 1 - score}, diverged, 1.0
+    )
 
 
-def quality(trial: LiveTrial, epoch: int) -> float:
+def quality(trial: Trial, epoch: int) -> float:
     """A stand-in for training with an optimum: wide and fast is good."""
     hyperparameters = trial.hyperparameters
     return 0.5 + 0.01 * hyperparameters["hidden_size"] + 10 * hyperparameters["learning_rate"] + 0.001 * epoch
+
+
+def frozen(studies: Studies, architecture: str) -> list[FrozenTrial]:
+    """What Optuna itself says of the trials."""
+    return optuna.study.Study.get_trials(studies._studies[architecture])
 
 
 class Log:
@@ -49,14 +56,11 @@ class Log:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
 
-    def started(self, trial: LiveTrial) -> None:
-        self.events.append(("started", trial.name))
-
-    def reported(self, trial: LiveTrial, result: EpochResult, worker: Worker) -> None:
-        self.events.append((f"epoch {result.epoch}", trial.name))
-
-    def finished(self, trial: LiveTrial, outcome: Outcome, error: str | None) -> None:
-        self.events.append((outcome.value, trial.name))
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        if result is not None:
+            self.events.append((f"epoch {result.epoch}", trial.name))
+        else:
+            self.events.append((trial.outcome.value, trial.name))
 
 
 def run(studies: Studies, epochs: int = 4) -> None:
@@ -73,13 +77,13 @@ def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: s
     run(studies)
     assert studies.num_owed == 0
     for architecture in ("rnn", "mlp"):
-        states = Counter(trial.state for trial in studies.trials(architecture))
+        states = Counter(trial.state for trial in frozen(studies, architecture))
         assert set(states) <= {TrialState.COMPLETE, TrialState.PRUNED}
         assert states[TrialState.COMPLETE] >= 1
         assert states.total() == 5
         assert (pruner == "none") <= (TrialState.PRUNED not in states)
         for trial in studies.trials(architecture):
-            assert trial.params["hidden_size"] in (8, 16, 24)
+            assert trial.hyperparameters["hidden_size"] in (8, 16, 24)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -88,7 +92,7 @@ def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler
         (tmp_path / folder).mkdir()
         studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder)
         run(studies)
-        return [trial.params for trial in studies.trials("rnn")]
+        return [trial.hyperparameters for trial in studies.trials("rnn")]
 
     first = proposed("a", seed=1)
     assert proposed("b", seed=1) == first
@@ -104,7 +108,7 @@ def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_pat
             if not studies.report(trial, epoch_result(epoch, score), HERE):
                 break
     for architecture in scores:
-        assert [t.state for t in studies.trials(architecture)] == [TrialState.COMPLETE, TrialState.PRUNED]
+        assert [t.state for t in frozen(studies, architecture)] == [TrialState.COMPLETE, TrialState.PRUNED]
 
 
 def test_the_architecture_with_the_fewest_trials_is_next(tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def test_a_grid_visits_every_combination_once(tmp_path: Path) -> None:
     studies = Studies("s", spec, tmp_path)
     run(studies)
     for architecture in spec.architectures:
-        seen = [tuple(sorted(trial.params.items(), key=str)) for trial in studies.trials(architecture)]
+        seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in studies.trials(architecture)]
         assert len(seen) == len(set(seen)) == 12
 
 
@@ -131,13 +135,14 @@ def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_
         trial = studies.ask()
         assert trial
         good = {"val_accuracy": 0.7, "val_loss": 0.3, "val_f1": 0.7, "val_roc_auc": 0.7}
-        assert studies.report(trial, EpochResult(1, {}, [], 1, good, None, 1.0, {}), HERE)
-        assert not studies.report(trial, EpochResult(2, {}, [], 1, good, "loss became nan", 2.0, {}), HERE)
-        (frozen,) = studies.trials("rnn")
-        assert frozen.state is TrialState.PRUNED
-        assert frozen.value == METRICS[metric].worst
-        assert frozen.user_attrs["outcome"] == "diverged"
-        assert frozen.user_attrs["error"] == "loss became nan"
+        assert studies.report(trial, EpochResult(1, {}, [], 1, good, None, 1.0), HERE)
+        assert not studies.report(trial, EpochResult(2, {}, [], 1, good, "loss became nan", 2.0), HERE)
+        (in_optuna,) = frozen(studies, "rnn")
+        assert in_optuna.state is TrialState.PRUNED
+        assert in_optuna.value == METRICS[metric].worst
+        (ended,) = studies.trials("rnn")
+        assert (ended.outcome, ended.error) == (Outcome.DIVERGED, "loss became nan")
+        assert ended.results[-1].best == good
         assert studies.ask()
 
 
@@ -147,7 +152,7 @@ def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
     assert trial
     for epoch, best_so_far in enumerate([0.6, 0.8, 0.8, 0.8], start=1):
         studies.report(trial, epoch_result(epoch, best_so_far), HERE)
-    assert studies.trials("rnn")[0].value == 0.8
+    assert frozen(studies, "rnn")[0].value == 0.8
 
 
 def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
     assert trial
     for epoch in (1, 2, 2, 3):
         assert studies.report(trial, epoch_result(epoch, 0.6), HERE)
-    assert [event for event, _ in log.events] == ["started", "epoch 1", "epoch 2", "epoch 3"]
+    assert [event for event, _ in log.events] == ["running", "epoch 1", "epoch 2", "epoch 3"]
 
 
 def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
@@ -167,7 +172,8 @@ def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
     studies.finish(trial, Outcome.FAILED, "ValueError: no")
     assert studies.ask() is None
     assert studies.num_owed == 0
-    assert studies.trials("rnn")[0].state is TrialState.FAIL
+    assert frozen(studies, "rnn")[0].state is TrialState.FAIL
+    assert (studies.trials("rnn")[0].outcome, studies.trials("rnn")[0].error) == (Outcome.FAILED, "ValueError: no")
 
 
 def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_path: Path) -> None:
@@ -175,7 +181,7 @@ def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_
     first = Studies("s", spec, tmp_path)
     left = first.ask()
     assert left
-    left.run_id = "a run"
+    left.keep_run_id("a run")
     first.report(left, epoch_result(1, 0.6), HERE)  # and the process is gone
 
     log = Log()
@@ -183,7 +189,7 @@ def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_
     adopted = again.ask()
     assert adopted
     assert (adopted.name, adopted.config, adopted.run_id) == (left.name, left.config, "a run")
-    assert (adopted.adopted, adopted.attempt, adopted.reported) == (True, 2, {1})
+    assert (adopted.attempt, adopted.results, adopted.worker) == (2, [epoch_result(1, 0.6)], HERE)
     names = [adopted.name] + [trial.name for _ in range(3) if (trial := again.ask())]
     assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
     assert again.ask() is None
@@ -199,7 +205,7 @@ def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(t
     assert studies.ask() is None
     assert not studies.report(trial, epoch_result(2, 0.6), HERE)
     assert log.events[-1] == ("interrupted", "rnn-0")
-    assert studies.trials("rnn")[0].state is TrialState.RUNNING
+    assert frozen(studies, "rnn")[0].state is TrialState.RUNNING
     assert studies.num_owed == 10
 
 
