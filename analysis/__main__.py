@@ -1,7 +1,6 @@
 """The commands of the analysis: `python -m analysis leaderboard`."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +59,6 @@ def leaderboard(
 ) -> None:
     """Rank the trials of a search by validation: the best of each architecture, then all of them."""
     console.quiet_libraries()
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default makes a wrong address take minutes
-
     from analysis import leaderboard as boards
     from analysis import runs, tables
 

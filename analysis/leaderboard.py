@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.choices import choose
 from analysis.runs import Search, hyperparameters
 from analysis.tables import Table, cell
 from search import record
+from search.console import choose
 from search.record import Outcome
 
 RANK_BY = "val_accuracy"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.choices import nearest
 from search import record
+from search.console import nearest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +98,7 @@ def find_search(uri: str, search: str = "latest") -> Search:
     """
     known = searches(uri)
     if not known:
-        raise ValueError(f"no search in {_without_password(uri)} yet; start one: python -m search run")
+        raise ValueError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
     matching = [each for each in known if search in ("latest", each.id, each.name, each.run_id)]
     if not matching:
         near = nearest(search, [name for each in reversed(known) for name in (each.name, each.id)])
@@ -245,7 +245,7 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
         yield MlflowClient(tracking_uri=uri)
     except MlflowException as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise ValueError(f"cannot read {_without_password(uri)}: {_without_password(reason)}") from error
+        raise ValueError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
 
 
 def _check_database(uri: str) -> None:
@@ -265,7 +265,3 @@ def _check_database(uri: str) -> None:
         raise ValueError(f"cannot read {path}: {error}") from error
     if not found:
         raise ValueError(f"{path} is not an MLflow database: it has no runs")
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)

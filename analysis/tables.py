@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.choices import choose
 from search import record
+from search.console import choose
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
 HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run"}

@@ -1,4 +1,4 @@
-"""The commands of a search: `python -m search run | resume | list`."""
+"""The commands of a search: `python -m search run | resume | list | audit | replay`."""
 
 import os
 import subprocess
@@ -23,14 +23,15 @@ app = typer.Typer(
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        help="MLflow tracking URI [default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory]",
+        help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory)",
         show_default=False,
     ),
 ]
+SearchName = Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")]
 Root = Annotated[Path, typer.Option("--searches", help="where searches keep their files")]
 Address = Annotated[
     str | None,
-    typer.Option(help="a running Ray cluster: auto, or its address [default: this machine]", show_default=False),
+    typer.Option(help="a running Ray cluster: auto, or its address (default: this machine)", show_default=False),
 ]
 
 
@@ -63,7 +64,9 @@ def run(
 @app.command()
 @console.one_line_errors
 def resume(
-    search: Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")] = "latest",
+    search: SearchName = "latest",
+    trials: Annotated[int | None, typer.Option(help="more trials for each architecture than it had")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="20m, 1.5h, ...: another time budget")] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
@@ -73,6 +76,8 @@ def resume(
     from search import run as runs
 
     folder = runs.find_search(search, searches)
+    if trials or time_budget:
+        runs.extend(folder, trials, time_budget)
     if result := runs.finished(folder):
         print(f"All trials of {folder.name} are done; nothing is left to run.")
         _conclude(result, folder, tracking_uri)
@@ -89,6 +94,52 @@ def list_(searches: Root = Path("searches")) -> None:
 
     for line in runs.summaries(searches):
         print(line)
+
+
+@app.command()
+@console.one_line_errors
+def audit(
+    search: SearchName = "latest",
+    repair: Annotated[bool, typer.Option("--repair", help="make MLflow agree with the study")] = False,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Prove that Optuna, MLflow and the checkpoints agree, trial by trial; print what differs."""
+    console.quiet_libraries()
+    from search import audit as audits
+    from search import files
+    from search import run as runs
+
+    folder = runs.find_search(search, searches)
+    uri = record.tracking_uri(tracking_uri)
+    with files.hold(folder):
+        if repair:
+            files.mend_journal(folder / runs.JOURNAL)
+            audits.repair(folder, uri)
+        lines = audits.audit(folder, uri)
+    for line in lines:
+        print(line)
+    if lines:
+        console.fail(f"{folder.name}: {len(lines)} differences" + ("" if repair else "; --repair mends runs"), status=1)
+    print(f"{folder.name}: Optuna, MLflow and the checkpoints agree")
+
+
+@app.command()
+@console.one_line_errors
+def replay(
+    run: Annotated[str, typer.Argument(help="an MLflow run id, its first characters, or SEARCH:TRIAL")],
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Train a trial again from its record and say whether every epoch's numbers are equal."""
+    console.quiet_libraries()
+    from search import replay as replays
+
+    line = ""
+    for line in replays.replay(run, searches, record.tracking_uri(tracking_uri)):
+        print(line, flush=True)
+    if "different" in line:
+        raise SystemExit(1)
 
 
 def _run(folder: Path, tracking_uri: str | None, address: str | None) -> None:

@@ -4,12 +4,14 @@ A file is what `torch.save` writes of plain tensors, numbers and containers, so 
 `weights_only=True`. torch writes a zip archive, whose checksums tell a torn file from a whole one.
 """
 
-import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from search.files import write_atomically
 
 #: The last one, and the one before it in case the last is damaged. The best epoch's weights are inside each.
 NUM_KEPT = 2
@@ -19,15 +21,7 @@ def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
     """Write the checkpoint of an epoch, then remove those that are no longer needed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"epoch-{epoch:04d}.pt"
-    partial = folder / f".{path.name}.{os.getpid()}"
-    try:
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, lambda file: torch.save(content, file))
     for old in sorted(folder.glob("epoch-*.pt"))[:-NUM_KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -39,6 +33,17 @@ def load_last(folder: Path) -> dict[str, Any] | None:
         if _is_whole(path):
             return torch.load(path, map_location="cpu", weights_only=True)
     return None
+
+
+def last_epoch(folder: Path) -> int:
+    """The epoch of the newest whole checkpoint in a trial's folder, or 0."""
+    whole = (path for path in sorted(folder.glob("epoch-*.pt"), reverse=True) if _is_whole(path))
+    return next((int(path.stem.removeprefix("epoch-")) for path in whole), 0)
+
+
+def remove(folder: Path) -> None:
+    """Remove a trial's checkpoints."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(path: Path) -> bool:

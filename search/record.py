@@ -88,6 +88,8 @@ METRIC = "metric"  # on the search: what its trials are ranked by
 DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
+CPU = "cpu"  # the model of the driver's
+REPLAY = "replay"  # whether training it again gave the same numbers
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
 

@@ -2,10 +2,11 @@
 
 import logging
 import os
+import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,20 @@ from ray import tune
 from rich.console import Console
 
 import data
+from data.encode import EncodedCorpus
+from search import checkpoints, files
 from search import spec as specs
-from search.console import python
+from search.console import did_you_mean, python
 from search.progress import Progress
 from search.record import Outcome
 from search.spec import Spec
-from search.studies import Studies, StudyScheduler, StudySearcher
-from search.tracking import Tracker
+from search.studies import JOURNAL, Studies, StudyScheduler, StudySearcher, Trial
+from search.tracking import Tracker, provenance
 from search.trainable import Setting, trainable, trial_name
+from search.training import EpochResult
 
 SPEC_FILE = "spec.yaml"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,33 @@ def new_search(spec: Spec, root: Path) -> Path:
             break
         except FileExistsError:  # two searches in one second
             time.sleep(1)
-    partial = folder / f".{SPEC_FILE}"
-    partial.write_text(specs.dump(spec), encoding="utf-8")
-    partial.replace(folder / SPEC_FILE)
+    write_spec(spec, folder)
     return folder
 
 
+def write_spec(spec: Spec, folder: Path) -> None:
+    content = specs.dump(spec).encode()
+    files.write_atomically(folder / SPEC_FILE, lambda file: file.write(content))
+
+
 def discard(folder: Path) -> None:
-    """Remove the folder of a search that was refused before anything but its spec was written."""
-    if [path.name for path in folder.iterdir()] == [SPEC_FILE]:
-        (folder / SPEC_FILE).unlink()
-        folder.rmdir()
+    """Remove the folder of a search that was refused before it had a study."""
+    if {path.name for path in folder.iterdir()} <= {SPEC_FILE, files.LOCK}:
+        shutil.rmtree(folder)
+
+
+def find_searches(search: str, root: Path) -> list[Path]:
+    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first."""
+    ids = sorted((path.parent.name for path in root.glob(f"*/{SPEC_FILE}")), key=lambda each: each[-15:])
+    return [root / each for each in ids if search in ("", "latest", each, each[:-16])]
 
 
 def find_search(search: str, root: Path) -> Path:
     """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises ValueError."""
-    ids = sorted((path.parent.name for path in root.glob(f"*/{SPEC_FILE}")), key=lambda each: each[-15:])
-    matching = [each for each in ids if search in ("latest", each, each[:-16])]
-    if not matching:
-        known = specs.did_you_mean(search, ids[-5:]) if ids else "; there are none yet"
-        raise ValueError(f"no search {search!r} in {root}{known}")
-    return root / matching[-1]
+    if found := find_searches(search, root):
+        return found[-1]
+    ids = [folder.name for folder in find_searches("", root)[-5:]]
+    raise ValueError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")
 
 
 def read_spec(folder: Path) -> Spec:
@@ -78,43 +89,56 @@ def read_spec(folder: Path) -> Spec:
 def finished(folder: Path) -> SearchResult | None:
     """How a search ended that owes no trial; None for one that does."""
     studies = Studies(folder.name, read_spec(folder), folder)
-    return None if studies.num_owed else SearchResult(folder.name, _outcome(studies), 0)
+    return None if studies.num_owed else SearchResult(folder.name, outcome_of(studies), 0)
+
+
+def extend(folder: Path, trials: int | None, time_budget: str | None) -> None:
+    """Let a search have more trials for each architecture, or another time budget. Raises ValueError."""
+    spec = read_spec(folder)
+    if trials is not None and trials < spec.num_trials:
+        raise ValueError(f"--trials can only be raised: the search has {spec.num_trials} for each architecture")
+    changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
+    write_spec(specs.validate(spec.model_dump() | changes), folder)
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
     """Run the search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C; earlier trials count.
 
     uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
-    Raises ValueError when the spec's resources do not fit.
+    Raises ValueError when the spec's resources do not fit, the spec is not the one that the search was started with,
+    or another process runs the search.
     """
+    with files.hold(folder):
+        files.mend_journal(folder / JOURNAL)
+        return _run(folder, uri, console, address)
+
+
+def _run(folder: Path, uri: str, console: Console, address: str | None) -> SearchResult:
     spec, search = read_spec(folder), folder.name
-    corpus = data.load(
-        spec.corpus,
-        vectors=spec.vectors,
-        embeddings=spec.embeddings,
-        embedding_size=spec.embedding_size,
-        max_words=spec.max_words,
-        limit=spec.limit,
-        progress=console.is_terminal,
-    )
+    corpus = load_corpus(spec, progress=console.is_terminal)
     console.print(corpus.summary, highlight=False)
+
+    def warn(line: str) -> None:
+        console.print(line, style="yellow", highlight=False)
+
     with _ray(address):
         num_parallel = _num_parallel(spec)
-        tracker = Tracker(uri, search, spec, folder, warn=lambda line: console.print(line, style="yellow"))
+        tracker = Tracker(uri, search, spec, folder, warn)
         studies = Studies(search, spec, folder)
         reconcile(studies, tracker)
-        tracker.describe_corpus(corpus)
+        studies.provenance = provenance(corpus)
+        tracker.describe(corpus, studies.provenance)
         outcome = Outcome.FAILED
         try:
             with _progress(studies, console, num_parallel) as progress, _signals(studies, console):
-                studies.listeners = (tracker, progress)
+                studies.listeners = (tracker, progress, _Keeper(studies, folder))
                 try:
-                    _tune(studies, spec, corpus, folder, num_parallel)
+                    _tune(studies, spec, corpus, folder, num_parallel, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 finally:
                     studies.interrupt_all()
-            outcome = _outcome(studies)
+            outcome = outcome_of(studies)
         finally:
             if not tracker.close(outcome):
                 console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
@@ -131,8 +155,7 @@ def reconcile(studies: Studies, tracker: Tracker) -> None:
 
 def summaries(root: Path) -> Iterator[str]:
     """A line for each search under `root`, the oldest first."""
-    for path in sorted(root.glob(f"*/{SPEC_FILE}"), key=lambda each: each.parent.name[-15:]):
-        folder = path.parent
+    for folder in find_searches("", root):
         studies = Studies(folder.name, read_spec(folder), folder)
         names = studies.spec.architectures
         wanted = sum(studies.num_wanted(name) for name in names)
@@ -140,23 +163,48 @@ def summaries(root: Path) -> Iterator[str]:
         yield f"{folder.name:<32}  {state:<24}  {', '.join(names)}  {folder}"
 
 
-def _tune(studies: Studies, spec: Spec, corpus: Any, folder: Path, num_parallel: int) -> None:
-    setting = Setting(
+def make_setting(spec: Spec, folder: Path) -> Setting:
+    """What the trainable must know of a spec."""
+    return Setting(
         epochs=spec.epochs,
         metric=spec.metric,
         curve_interval=spec.curve_interval,
         embeddings=spec.embeddings,
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
-        checkpoints=(folder / "checkpoints").absolute(),
+        checkpoints=(folder / CHECKPOINTS).absolute(),
     )
+
+
+def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
+    """The corpus of a spec, encoded; raises ValueError where a user can set something right."""
+    return data.load(
+        spec.corpus,
+        vectors=spec.vectors,
+        embeddings=spec.embeddings,
+        embedding_size=spec.embedding_size,
+        max_words=spec.max_words,
+        limit=spec.limit,
+        progress=progress,
+    )
+
+
+def _tune(
+    studies: Studies,
+    spec: Spec,
+    corpus: EncodedCorpus,
+    folder: Path,
+    num_parallel: int,
+    warn: Callable[[str], None],
+) -> None:
+    setting = make_setting(spec, folder)
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
         ),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(studies),
-            scheduler=StudyScheduler(studies),
+            scheduler=StudyScheduler(studies, warn),
             num_samples=-1,  # the searcher says when it has finished
             max_concurrent_trials=num_parallel,
             reuse_actors=True,
@@ -173,6 +221,22 @@ def _tune(studies: Studies, spec: Spec, corpus: Any, folder: Path, num_parallel:
     ).fit()
 
 
+class _Keeper:
+    """Removes the checkpoints that `keep_checkpoints` does not want, when a trial has ended."""
+
+    def __init__(self, studies: Studies, folder: Path) -> None:
+        self._studies, self._folder = studies, folder / CHECKPOINTS
+
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        num_kept = self._studies.spec.num_kept
+        if num_kept == float("inf") or trial.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED):
+            return
+        if trial.outcome is not Outcome.COMPLETE:
+            checkpoints.remove(self._folder / trial.name)
+        for loser in self._studies.ranked(trial.architecture)[int(num_kept) :]:
+            checkpoints.remove(self._folder / loser.name)
+
+
 class _Restarts(tune.Callback):
     """Tells the studies when Tune goes on with a trial whose worker died."""
 
@@ -186,7 +250,8 @@ class _Restarts(tune.Callback):
         self._studies.restarted(self._studies.live(trial.config))
 
 
-def _outcome(studies: Studies) -> Outcome:
+def outcome_of(studies: Studies) -> Outcome:
+    """How a search stands that nobody runs: INTERRUPTED while it owes trials, FAILED if none of them is valid."""
     if studies.num_owed:
         return Outcome.INTERRUPTED
     outcomes = {trial.outcome for trial in studies.trials()}
@@ -196,13 +261,8 @@ def _outcome(studies: Studies) -> Outcome:
 def _progress(studies: Studies, console: Console, num_parallel: int) -> Progress:
     """The progress display, knowing what an earlier process of this search has finished."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
-    pick = max if studies.maximize else min
-    best: dict[str, float] = {}
-    for trial in ended:
-        if trial.outcome is Outcome.COMPLETE:
-            score = trial.results[-1].best[studies.spec.metric]
-            best[trial.architecture] = pick(score, best.get(trial.architecture, score))
     names = studies.spec.architectures
+    best = {name: ranked[0].results[-1].best[studies.spec.metric] for name in names if (ranked := studies.ranked(name))}
     return Progress(
         console,
         studies.spec.metric,
@@ -218,8 +278,13 @@ def _progress(studies: Studies, console: Console, num_parallel: int) -> Progress
 def _ray(address: str | None) -> Iterator[None]:
     """Ray on this machine, or a connection to a cluster; shut down at the end."""
     root = str(Path(__file__).parent.parent)
-    # Workers import this project whatever directory the command was started in.
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}}
+    variables = {
+        # Workers import this project whatever directory the command was started in.
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        # glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time.
+        "MALLOC_TRIM_THRESHOLD_": "500000000",
+        "MALLOC_MMAP_THRESHOLD_": "500000000",
+    }
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     # Below ERROR, Ray and Tune speak of files that we tell them not to write.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -227,7 +292,7 @@ def _ray(address: str | None) -> Iterator[None]:
         address=address or "local",
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env=environment,
+        runtime_env={"env_vars": variables},
         **local,
     )
     try:

@@ -12,7 +12,7 @@ import optuna
 
 from models import ARCHITECTURES
 from models.hyperparameters import Domain, Integer, Real
-from search.spec import did_you_mean
+from search.console import did_you_mean
 
 if TYPE_CHECKING:
     from search.spec import Spec

@@ -11,10 +11,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from data.sources import did_you_mean as nearest
 from search import record
+from search.console import choose, did_you_mean
 
 SHIPPED = Path(__file__).parent / "specs"
+
+KEEPS = ("all", "best", "top:3")
+
+#: What may change when a search is resumed: how far it goes and with what, never what is compared.
+EXTENDABLE = ("trials", "time_budget", "resources", "retries", "keep_checkpoints", "storage")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -71,6 +76,9 @@ class Spec(Strict):
     )
     resources: Resources = Resources()
     retries: int = Field(2, ge=0, description="how often a trial goes on after its worker died")
+    keep_checkpoints: str = Field(
+        "all", description="of finished trials: all, or the best or the top:K of each architecture"
+    )
     storage: str | None = Field(None, description="an Optuna storage URL; without one a journal in the search's folder")
 
     @field_validator("name")
@@ -88,6 +96,13 @@ class Spec(Strict):
     def _metric_is_on_validation(cls, metric: str) -> str:
         return choose("metric", metric, [f"val_{name}" for name in record.METRICS])
 
+    @field_validator("keep_checkpoints")
+    @classmethod
+    def _keeps_are_known(cls, keep: str) -> str:
+        if not re.fullmatch(r"all|best|top:[1-9]\d*", keep):
+            raise ValueError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
+        return keep
+
     @field_validator("architectures")
     @classmethod
     def _architectures_exist(cls, names: list[str]) -> list[str]:
@@ -100,22 +115,15 @@ class Spec(Strict):
         return names
 
     @property
+    def num_kept(self) -> float:
+        """How many trials of each architecture keep their checkpoints when they have finished."""
+        keep = self.keep_checkpoints
+        return float("inf") if keep == "all" else 1 if keep == "best" else int(keep.removeprefix("top:"))
+
+    @property
     def num_trials(self) -> int:
         """Trials for each architecture, where the sampler does not bound them itself."""
         return self.trials or 8
-
-
-def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """' (did you mean 'epochs'?)' or, when nothing is near, ' (one of a, b, c)'."""
-    names = [str(each) for each in known]
-    return nearest(str(name), names) or f" (one of {', '.join(names)})"
-
-
-def choose(what: str, value: str, known: Iterable[str]) -> str:
-    """`value` if it is one of `known`, else ValueError with the nearest of them."""
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}{did_you_mean(value, known)}")
-    return value
 
 
 class _Loader(yaml.SafeLoader):
@@ -204,6 +212,20 @@ def _explain(error: Any) -> str:
         case _:
             rule = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
             return f"{key}: should be {rule}; got {error['input']!r}"
+
+
+def compared(spec: Spec) -> dict[str, Any]:
+    """The part of a spec that defines what is compared."""
+    return spec.model_dump(mode="json", exclude=set(EXTENDABLE))
+
+
+def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
+    """Raises ValueError that shows what differs from the `compared` part that a search was started with."""
+    now = compared(spec)
+    changed = [key for key in now if now[key] != before.get(key, now[key])]
+    if changed:
+        lines = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
+        raise ValueError("\n".join(["the spec is not the one that this search was started with", *lines]))
 
 
 def dump(spec: Spec) -> str:

@@ -6,7 +6,7 @@ resuming a search is opening its studies again and adopting the trials found RUN
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search import record, space
+from search import spec as specs
 from search.record import Outcome
 from search.spec import Spec
 from search.training import EpochResult
@@ -27,6 +28,11 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 #: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
+PROVENANCE = "provenance"
+
+SPEC = "spec"  # and a study, in its own
+
+JOURNAL = "studies.journal"
 
 _STATES = {
     Outcome.COMPLETE: TrialState.COMPLETE,
@@ -80,8 +86,7 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     """The storage a spec names, else the journal in the search's folder."""
     if spec.storage is not None:
         return optuna.storages.get_storage(spec.storage)
-    backend = JournalFileBackend(str(folder / "studies.journal"))
-    return optuna.storages.JournalStorage(backend)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,12 @@ class Trial:
     study_trial: optuna.Trial
     attempt: int = 0
     outcome: Outcome = Outcome.RUNNING
+    score: float | None = None  # Optuna's own value
     error: str | None = None
     results: list[EpochResult] = field(default_factory=list)  # in the order of their epochs
     worker: Worker | None = None  # of the last result
     run_id: str | None = None  # of its MLflow run
+    provenance: dict[str, str] = field(default_factory=dict)  # tags: data digest, versions, commit
 
     @property
     def name(self) -> str:
@@ -160,6 +167,7 @@ class Studies:
     def __init__(self, search: str, spec: Spec, folder: Path, listeners: Sequence[Listener] = ()) -> None:
         self.spec = spec
         self.listeners = listeners
+        self.provenance: dict[str, str] = {}  # of the trials that start from now on
         self._stopping = False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self.maximize = record.split_metric(spec.metric)[1].maximize
@@ -175,6 +183,10 @@ class Studies:
                 pruner=_pruner(spec),
                 load_if_exists=True,
             )
+            if before := study.user_attrs.get(SPEC):
+                specs.require_unchanged(spec, before)
+            else:
+                study.set_user_attr(SPEC, specs.compared(spec))
             # A resumed search must not propose its first trials again.
             seed = derive_seed(spec.seed, architecture, "sampler", len(study.trials))
             study.sampler = _sampler(spec, self._spaces[architecture], seed)
@@ -216,10 +228,12 @@ class Studies:
             study_trial=optuna.Trial(self._studies[architecture], frozen._trial_id),
             attempt=attrs.get(ATTEMPT, 0),
             outcome=Outcome(attrs[OUTCOME]) if ended else Outcome.RUNNING,
+            score=frozen.value,
             error=attrs.get(ERROR) if ended else None,
             results=[EpochResult.from_dict(attrs[f"{RESULT}{epoch}"]) for epoch in epochs],
             worker=Worker(*attrs[WORKER]) if WORKER in attrs else None,
             run_id=attrs.get(RUN_ID),
+            provenance=attrs.get(PROVENANCE, {}),
         )
 
     @property
@@ -256,7 +270,13 @@ class Studies:
         architecture = min(owed, key=counts.__getitem__)
         study_trial = self._studies[architecture].ask()
         seed = derive_seed(self.spec.seed, architecture, study_trial.number)
-        return Trial(architecture, study_trial.number, {}, seed, study_trial)
+        study_trial.set_user_attr(PROVENANCE, self.provenance)
+        return Trial(architecture, study_trial.number, {}, seed, study_trial, provenance=self.provenance)
+
+    def ranked(self, architecture: str) -> list[Trial]:
+        """The trials that ran all their epochs, the best first."""
+        complete = [trial for trial in self.trials(architecture) if trial.outcome is Outcome.COMPLETE]
+        return sorted(complete, key=lambda trial: trial.results[-1].best[self.spec.metric], reverse=self.maximize)
 
     def live(self, config: dict[str, Any]) -> Trial:
         """The running trial that a Tune trial's config belongs to."""
@@ -348,11 +368,16 @@ class StudyScheduler(_Face, FIFOScheduler):
     # Tune would hold back results of fast trials and hand them over in bulk.
     _supports_buffered_results = False
 
-    def __init__(self, studies: Studies) -> None:
+    def __init__(self, studies: Studies, warn: Callable[[str], None] = print) -> None:
         super().__init__()
-        self._studies = studies
+        self._studies, self._warn = studies, warn
+        self._warned: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        problem = result["problem"]
+        if problem and problem not in self._warned:
+            self._warned.add(problem)
+            self._warn(problem)
         live = self._studies.live(trial.config)
         goes_on = self._studies.report(live, result["result"], Worker(result["node_ip"], result["pid"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP

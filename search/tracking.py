@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from data.encode import EncodedCorpus
 from search import record
@@ -25,12 +25,13 @@ from search.training import EpochResult
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
 LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
 
-_STATUS = {
-    Outcome.COMPLETE: RunStatus.FINISHED,
-    Outcome.PRUNED: RunStatus.KILLED,
-    Outcome.DIVERGED: RunStatus.FAILED,
-    Outcome.FAILED: RunStatus.FAILED,
-    Outcome.INTERRUPTED: RunStatus.KILLED,
+#: The status of a run in MLflow, by how its trial or search ended.
+STATUS = {
+    Outcome.COMPLETE: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.FAILED: "FAILED",
+    Outcome.INTERRUPTED: "KILLED",
 }
 
 
@@ -63,6 +64,26 @@ def versions() -> dict[str, str]:
     return {record.VERSION_PREFIX + name: version for name, version in tags.items()}
 
 
+def cpu_model() -> str:
+    """The name of this machine's processor; equal numbers can be expected of equal ones."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def provenance(corpus: EncodedCorpus) -> dict[str, str]:
+    """Tags that say what trials learn from, with which code, and where."""
+    commit = git_commit()
+    return {
+        record.DATA_DIGEST: corpus.digest,
+        record.CPU: cpu_model(),
+        **versions(),
+        **({record.GIT_COMMIT: commit} if commit else {}),
+    }
+
+
 @dataclass
 class _Known:
     """What MLflow holds of a trial's run."""
@@ -70,6 +91,48 @@ class _Known:
     epochs: int
     outcome: str
     attempt: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What MLflow holds of a trial, as far as the study must agree with it."""
+
+    run_id: str
+    trial: str
+    status: str
+    outcome: str
+    params: dict[str, str]
+    epochs: int
+    best: dict[str, float]
+
+
+def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
+    """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found: list[Any] = []
+    token = None
+    while token != "":
+        page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)
+        found += page
+        token = page.token or ""
+    parent = [run for run in found if run.data.tags.get(record.KIND) == record.KIND_SEARCH]
+    outcome = parent[0].data.tags.get(record.OUTCOME, "") if parent else None
+    return outcome, [_read_run(run) for run in found if run not in parent]
+
+
+def _read_run(run: Any) -> Run:
+    tags, metrics = run.data.tags, run.data.metrics
+    return Run(
+        run_id=run.info.run_id,
+        trial=tags.get(record.TRIAL, ""),
+        status=run.info.status,
+        outcome=tags.get(record.OUTCOME, ""),
+        params=run.data.params,
+        epochs=int(metrics.get(record.EPOCHS_RUN, 0)),
+        best={name.removeprefix("best_"): value for name, value in metrics.items() if name.startswith("best_")}
+        | {name: value for name, value in metrics.items() if name.startswith("test_")},
+    )
 
 
 class Tracker:
@@ -84,7 +147,6 @@ class Tracker:
 
     def __init__(self, uri: str, search: str, spec: Spec, folder: Path, warn: Callable[[str], None] = print) -> None:
         self._search, self._spec, self._warn = search, spec, warn
-        self._common_tags: dict[str, str] = {}
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
@@ -138,17 +200,14 @@ class Tracker:
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in flat.items()])
         return False, run_id
 
-    def describe_corpus(self, corpus: EncodedCorpus) -> None:
-        """Record what the trials learn from, and with which code; call before the first trial starts."""
+    def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
+        """Record on the search's run, which is running now, what its trials learn from, and their provenance."""
         self._client.update_run(self.run_id, status="RUNNING")
-        self._common_tags = {record.DATA_DIGEST: corpus.digest, **versions()}
-        if commit := git_commit():
-            self._common_tags[record.GIT_COMMIT] = commit
         counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in record.SPLITS} | {
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
-        self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=self._common_tags)
+        self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=tags)
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
         """A trial started, reported or ended."""
@@ -200,7 +259,7 @@ class Tracker:
             if known.outcome != trial.outcome:
                 self._client.update_run(trial.run_id, status="RUNNING")
         elif known.outcome != trial.outcome:
-            self._client.set_terminated(trial.run_id, status=RunStatus.to_string(_STATUS[trial.outcome]))
+            self._client.set_terminated(trial.run_id, status=STATUS[trial.outcome])
         self._known[trial.name] = wanted
         return True
 
@@ -221,7 +280,7 @@ class Tracker:
             record.TRIAL: trial.name,
             record.NUMBER: str(trial.number),
             record.PARENT_RUN_ID: self.run_id,
-            **self._common_tags,
+            **trial.provenance,
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name).info.run_id
         self._known[trial.name] = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0)
@@ -235,12 +294,21 @@ class Tracker:
             attempt=int(data.tags.get(record.ATTEMPT, 0)),
         )
 
+    def drop(self, run_id: str) -> None:
+        """Delete a run that belongs to no trial; `mlflow` can restore it."""
+        self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
+        self._client.delete_run(run_id)
+
+    def note(self, run_id: str, tags: dict[str, str]) -> None:
+        """Add tags to a run."""
+        self._log(run_id, tags=tags)
+
     def close(self, outcome: Outcome) -> bool:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""
         complete = self.deliver()
         try:
             self._log(self.run_id, tags={record.OUTCOME: outcome.value})
-            self._client.set_terminated(self.run_id, status=RunStatus.to_string(_STATUS[outcome]))
+            self._client.set_terminated(self.run_id, status=STATUS[outcome])
         except FAILURES:
             return False
         return complete

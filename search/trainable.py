@@ -6,6 +6,7 @@ sets all of its own.
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,14 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
     return models.build(architecture, embedding, len(corpus.classes), **own)
 
 
-def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
-    """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
+def run_trial(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
+) -> Iterator[EpochResult]:
+    """Train one trial in this process, from the start or from the state of an earlier result."""
     torch.set_num_threads(setting.threads)
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
-    folder = setting.checkpoints / trial_name(config)
-    saved = checkpoints.load_last(folder)
-    if saved is not None:
-        # The driver may have died, or lost this worker, before it heard of the epoch; it counts each epoch once.
-        _report(EpochResult.from_dict(saved["result"]))
     for result in train(
         model,
         _examples(corpus.train, device),
@@ -70,18 +68,33 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
         metric=setting.metric,
         curve_interval=setting.curve_interval,
         seed=config[record.SEED],
-        state=saved and saved["state"],
+        state=state,
         **{name: config[name] for name in space.TRAINING},
     ):
-        report = dataclasses.replace(result, metrics=result.metrics | size, state={})
+        yield dataclasses.replace(result, metrics=result.metrics | size)
+
+
+def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
+    """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
+    folder = setting.checkpoints / trial_name(config)
+    saved = checkpoints.load_last(folder)
+    if saved is not None:
+        # The driver may have died, or lost this worker, before it heard of the epoch; it counts each epoch once.
+        _report(EpochResult.from_dict(saved["result"]))
+    for result in run_trial(config, corpus, setting, saved and saved["state"]):
+        problem = None
         if not result.diverged:
-            checkpoints.save(folder, result.epoch, {"result": report.to_dict(), "state": result.state})
-        _report(report)
+            content = {"result": result.to_dict(), "state": result.state}
+            try:
+                checkpoints.save(folder, result.epoch, content)
+            except OSError as error:  # a full disk costs the checkpoint, not the training
+                problem = f"checkpoints cannot be written ({error.strerror}): trials that stop now start again"
+        _report(dataclasses.replace(result, state={}), problem)
 
 
-def _report(result: EpochResult) -> None:
+def _report(result: EpochResult, problem: str | None = None) -> None:
     # An early stop arrives as SystemExit out of this call: nothing here may catch it.
-    tune.report({"epoch": result.epoch, "result": result})
+    tune.report({"epoch": result.epoch, "result": result, "problem": problem})
 
 
 def _examples(split: Split, device: torch.device) -> Examples:

@@ -94,7 +94,7 @@ def train(
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
     diverges, with a last EpochResult that says why.
     """
-    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate)
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate, fused=True)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     sign = 1 if record.split_metric(metric)[1].maximize else -1

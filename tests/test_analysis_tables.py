@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from analysis import tables
-from analysis.choices import choose, nearest
 from analysis.tables import Table, cell, heading
 
 NASTY = [
@@ -245,11 +244,3 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="it is a folder"):
         tables.write("x", tmp_path / "folder")
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
-
-
-def test_choices() -> None:
-    assert choose("format", "csv", ["csv", "json"]) == "csv"
-    assert nearest("JSN", ["csv", "json"]) == "json"
-    assert nearest("excel", ["csv", "json"]) is None
-    with pytest.raises(ValueError, match=r"unknown format 'excel' \(one of csv, json\)"):
-        choose("format", "excel", ["csv", "json"])

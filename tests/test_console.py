@@ -1,0 +1,37 @@
+"""What every command shares."""
+
+import pytest
+
+from search import record
+from search.console import choose, nearest
+
+
+def test_choices() -> None:
+    assert choose("format", "csv", ["csv", "json"]) == "csv"
+    assert nearest("JSN", ["csv", "json"]) == "json"
+    assert nearest("excel", ["csv", "json"]) is None
+    with pytest.raises(ValueError, match=r"unknown format 'excel' \(one of csv, json\)"):
+        choose("format", "excel", ["csv", "json"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("https://me:s3:cr@host", "https://me:***@host"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
+    ],
+)
+def test_no_password_is_shown(uri: str, shown: str) -> None:
+    assert record.without_password(uri) == shown
+
+
+def test_the_tracking_uri_is_absolute_and_the_given_one_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert record.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert record.tracking_uri("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:1")
+    assert record.tracking_uri() == "http://host:1"
+    assert record.tracking_uri("sqlite:////x.db") == "sqlite:////x.db"
