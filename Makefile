@@ -1,14 +1,14 @@
 # `make search` and `make test` are all a newcomer needs; each sets up what is missing first.
 PYTHON ?= python3
 BIN := .venv/bin
-# Ray, torch and MLflow print nothing of their own when the commands run; see search/console.py.
 
-.PHONY: setup search test check ui clean
+.PHONY: setup help search test check soak ui clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make search   set up, then run the default search on the embedded corpus"
 	@echo "make test     set up, then run ruff, mypy and the tests"
+	@echo "make soak     the slow tests: processes killed again and again, full disks, servers away"
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
 	@echo "make check    ruff and mypy alone"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
@@ -32,6 +32,9 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+soak: setup
+	@$(BIN)/python -m pytest -m slow -s
 
 ui: setup
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db

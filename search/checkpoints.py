@@ -22,7 +22,8 @@ def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"epoch-{epoch:04d}.pt"
     write_atomically(path, lambda file: torch.save(content, file))
-    for old in sorted(folder.glob("epoch-*.pt"))[:-NUM_KEPT]:
+    started = folder.glob(".epoch-*")  # by a worker that was killed while it wrote
+    for old in [*sorted(folder.glob("epoch-*.pt"))[:-NUM_KEPT], *started]:
         old.unlink(missing_ok=True)
     return path
 

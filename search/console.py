@@ -33,7 +33,8 @@ def quiet_libraries() -> None:
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A ValueError (a wrong argument, spec or file) ends the command with its message and exit status 2.
+    """A ValueError (a wrong argument, spec or file) ends the command with its message and exit status 2, and an OSError
+    (a full disk, a folder that cannot be written) with exit status 1.
 
     BAKEOFF_TRACEBACK=1 shows where it came from.
     """
@@ -46,6 +47,10 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             if os.environ.get("BAKEOFF_TRACEBACK"):
                 raise
             fail(str(error), status=2)
+        except OSError as error:
+            if os.environ.get("BAKEOFF_TRACEBACK"):
+                raise
+            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), status=1)
 
     return wrapped
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import data
 from data.encode import EncodedCorpus
-from search import checkpoints, files
+from search import checkpoints, files, record
 from search import spec as specs
 from search.console import did_you_mean, python
 from search.progress import Progress
@@ -125,10 +125,11 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
         num_parallel = _num_parallel(spec)
         tracker = Tracker(uri, search, spec, folder, warn)
         studies = Studies(search, spec, folder)
-        reconcile(studies, tracker)
         studies.provenance = provenance(corpus)
+        _require_same_data(studies)
+        reconcile(studies, tracker)
         tracker.describe(corpus, studies.provenance)
-        outcome = Outcome.FAILED
+        outcome = Outcome.INTERRUPTED
         try:
             with _progress(studies, console, num_parallel) as progress, _signals(studies, console):
                 studies.listeners = (tracker, progress, _Keeper(studies, folder))
@@ -136,6 +137,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
                     _tune(studies, spec, corpus, folder, num_parallel, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
+                except OSError as error:  # the disk of the studies is full, say
+                    warn(f"Stopped: {error}")
                 finally:
                     studies.interrupt_all()
             outcome = outcome_of(studies)
@@ -143,6 +146,16 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
             if not tracker.close(outcome):
                 console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
     return SearchResult(search, outcome, studies.num_owed)
+
+
+def _require_same_data(studies: Studies) -> None:
+    now = studies.provenance[record.DATA_DIGEST]
+    for trial in studies.trials():
+        if trial.provenance.get(record.DATA_DIGEST, now) != now:
+            raise ValueError(
+                f"{studies.spec.corpus} is not what the search was started with: its digest is {now[:12]}, "
+                f"{trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; run a new search"
+            )
 
 
 def reconcile(studies: Studies, tracker: Tracker) -> None:

@@ -41,6 +41,10 @@ class Choice:
     def ends(self) -> tuple[Any, ...]:
         return self.values
 
+    def nearest(self, value: Any) -> Any:
+        """The value itself if it is one of them, else the first."""
+        return value if value in self.values else self.values[0]
+
 
 @dataclass(frozen=True)
 class Range:
@@ -66,6 +70,13 @@ class Range:
 
     def ends(self) -> tuple[Any, ...]:
         return self.low, self.high
+
+    def nearest(self, value: Any) -> Any:
+        """The number of this range that is nearest to a value."""
+        inside = min(max(value if isinstance(value, int | float) else self.low, self.low), self.high)
+        if self.step is None:
+            return type(self.low)(inside)
+        return min(self.grid(), key=lambda number: abs(number - inside))
 
     def _is_integer(self) -> bool:
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
@@ -173,6 +184,12 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
     if interval.log and interval.step is not None:
         raise ValueError(f"{where}: a range has a step or is log, not both; got step {interval.step}")
     return interval
+
+
+def default_point(architecture: str, space: Space) -> dict[str, Any]:
+    """The point of a space that is nearest to what the architecture takes when it is not told."""
+    defaults = _defaults(architecture) | {"learning_rate": DEFAULT_LEARNING_RATE}
+    return {name: values.nearest(defaults.get(name)) for name, values in space.items()}
 
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:

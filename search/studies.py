@@ -73,7 +73,7 @@ def _sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
 def _pruner(spec: Spec) -> optuna.pruners.BasePruner:
     match spec.pruner:
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.epochs)
         case "median":
@@ -214,7 +214,8 @@ class Studies:
         return [self._load(name, frozen) for name in names for frozen in self._frozen(name)]
 
     def _frozen(self, architecture: str) -> list[optuna.trial.FrozenTrial]:
-        return self._studies[architecture].get_trials(deepcopy=False)
+        everything = self._studies[architecture].get_trials(deepcopy=False)
+        return [frozen for frozen in everything if frozen.state is not TrialState.WAITING]
 
     def _load(self, architecture: str, frozen: optuna.trial.FrozenTrial) -> Trial:
         attrs = frozen.user_attrs
@@ -268,7 +269,11 @@ class Studies:
         if not owed:
             return None
         architecture = min(owed, key=counts.__getitem__)
-        study_trial = self._studies[architecture].ask()
+        study = self._studies[architecture]
+        if not study.get_trials(deepcopy=False) and self.spec.sampler != "grid":
+            # The defaults come first: a baseline in every search, and a fair start for every architecture.
+            study.enqueue_trial(space.default_point(architecture, self._spaces[architecture]))
+        study_trial = study.ask()
         seed = derive_seed(self.spec.seed, architecture, study_trial.number)
         study_trial.set_user_attr(PROVENANCE, self.provenance)
         return Trial(architecture, study_trial.number, {}, seed, study_trial, provenance=self.provenance)

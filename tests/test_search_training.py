@@ -153,6 +153,16 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
     assert saved["epoch"] == 2
 
 
+def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, 1, {"epoch": 1})
+    (tmp_path / ".epoch-0002.pt.123").write_bytes(b"PK half")
+    saved = checkpoints.load_last(tmp_path)
+    assert saved
+    assert saved["epoch"] == 1
+    checkpoints.save(tmp_path, 2, {"epoch": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.pt", "epoch-0002.pt"]
+
+
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert checkpoints.load_last(tmp_path / "nowhere") is None
 
