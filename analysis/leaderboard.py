@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import Search, hyperparameters
+from analysis.runs import Search, hyperparameters, present, values
 from analysis.tables import Table, cell
 from search import record
 from search.console import choose
@@ -32,11 +32,17 @@ def check_metric(rank_by: str) -> record.Metric:
     return record.split_metric(choose("metric", rank_by, valid))[1]
 
 
+def common_metric(searches: Iterable[Search]) -> str:
+    """The metric that all of the searches chose by, else the default one."""
+    metrics = {search.metric for search in searches}
+    return metrics.pop() or RANK_BY if len(metrics) == 1 else RANK_BY
+
+
 def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
     """The trials of one architecture, without the hyperparameters of others; ValueError if there are none."""
     choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
     chosen = trials[trials["architecture"] == architecture]
-    return chosen.drop(columns=[name for name in hyperparameters(chosen) if not _values(chosen[name])])
+    return chosen.drop(columns=[name for name in hyperparameters(chosen) if not values(chosen[name])])
 
 
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
@@ -108,13 +114,13 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
 
 def varying(trials: pd.DataFrame) -> list[str]:
     """The hyperparameters that have more than one value among these trials."""
-    return [name for name in hyperparameters(trials) if len(_values(trials[name])) > 1]
+    return [name for name in hyperparameters(trials) if len(values(trials[name])) > 1]
 
 
 def constant(trials: pd.DataFrame) -> dict[str, Any]:
     """The value of each hyperparameter that has only one, in all trials of the architectures that have it at all."""
-    values = {name: _values(trials[name]) for name in hyperparameters(trials)}
-    return {name: next(iter(each)) for name, each in values.items() if len(each) == 1}
+    taken = {name: values(trials[name]) for name in hyperparameters(trials)}
+    return {name: next(iter(each)) for name, each in taken.items() if len(each) == 1}
 
 
 def _metrics(rank_by: str) -> list[str]:
@@ -123,11 +129,6 @@ def _metrics(rank_by: str) -> list[str]:
 
 def _counter(outcome: Outcome) -> Any:
     return lambda outcomes: (outcomes == outcome.value).sum()
-
-
-def _values(column: pd.Series) -> set[Any]:
-    """The values that a hyperparameter takes. None is one (no clipping); NaN means there is no such hyperparameter."""
-    return {value for value in column if value is None or not pd.isna(value)}
 
 
 # --- As tables
@@ -177,14 +178,18 @@ def _title(search: Search, board: pd.DataFrame, num_shown: int, rank_by: str) ->
 
 def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
     """What one has to know to read the tables, a sentence or two each."""
+    return [*_same_for_all(trials), *_not_ranked(trials, rank_by), *notes_on_ranking([search], rank_by)]
+
+
+def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
+    """The rules by which a trial of these searches is better than another."""
     better = "higher" if check_metric(rank_by).maximize else "lower"
-    lines = [*_same_for_all(trials), *_not_ranked(trials, rank_by)]
-    lines.append(
+    yield (
         f"Ranked by {rank_by}, {better} is better; pruned trials come below complete ones; ties go to fewer parameters."
     )
-    if search.metric and search.metric != rank_by:
-        lines.append(f"The best epoch of each trial was chosen by {search.metric}, the metric of the search.")
-    return [*lines, record.SCORE_RULE]
+    for metric in dict.fromkeys(search.metric for search in searches if search.metric not in (None, rank_by)):
+        yield f"The best epoch of each trial was chosen by {metric}, the metric of the search."
+    yield record.SCORE_RULE
 
 
 def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
@@ -192,7 +197,7 @@ def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
     architectures = set(trials["architecture"].dropna())
     parts = []
     for name, value in constant(trials).items():
-        has_it = trials[name].map(lambda each: each is None or not pd.isna(each)).astype(bool)
+        has_it = trials[name].map(present).astype(bool)
         having = sorted(set(trials["architecture"][has_it].dropna()))
         only = "" if set(having) == architectures else f" ({', '.join(having)})"
         parts.append(f"{name} {cell(name, value)}{only}")

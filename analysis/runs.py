@@ -4,19 +4,22 @@ Reading never changes anything: MLflow would create a database that isn't there,
 """
 
 import gc
+import io
 import math
 import re
 import sqlite3
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import yaml
 
 from search import record
 from search.console import nearest
@@ -96,24 +99,48 @@ def find_search(uri: str, search: str = "latest") -> Search:
 
     Raises ValueError when there is none.
     """
+    return find_searches(uri, [search])[0]
+
+
+def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
+    """The search that each name means (see `find_search`), each once."""
     known = searches(uri)
     if not known:
         raise ValueError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
-    matching = [each for each in known if search in ("latest", each.id, each.name, each.run_id)]
+    found = [_newest(known, name) for name in names]
+    return list({search.id: search for search in found}.values())
+
+
+def _newest(known: Sequence[Search], name: str) -> Search:
+    matching = [each for each in known if name in ("latest", each.id, each.name, each.run_id)]
     if not matching:
-        near = nearest(search, [name for each in reversed(known) for name in (each.name, each.id)])
+        near = nearest(name, [known_as for each in reversed(known) for known_as in (each.name, each.id)])
         meant = f" (did you mean {near!r}?)" if near else ""
-        raise ValueError(f"no search {search!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
+        raise ValueError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
     return matching[-1]
 
 
-def read_trials(uri: str, search_id: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
-    """The trials of a search (an id, as `find_search` gives it) in the order they were started; see `tidy`.
+def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
+    """What the search's spec says under `space`, as written; None when its spec.yaml cannot be had or read."""
+    from mlflow.exceptions import MlflowException
+
+    # MLflow draws a progress bar on stderr, for one small file.
+    with _client(uri) as client, TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
+        try:
+            path = client.download_artifacts(search.run_id, "spec.yaml", folder)
+            space = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["space"]
+        except (MlflowException, OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            return None
+    return space if isinstance(space, dict) else None
+
+
+def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
+    """The trials of searches (ids, as `find_search` gives them) in the order they were started; see `tidy`.
 
     Metrics are those of the best validation epoch.
     """
-    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = '{search_id}'"
-    return tidy(_row(run) for run in _runs(uri, where, page_size))
+    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = "
+    return tidy(_row(run) for search_id in search_ids for run in _runs(uri, f"{where}'{search_id}'", page_size))
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -126,7 +153,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
     names = [name for name in frame.columns if name not in _BEFORE and name not in _AFTER]
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
-    columns |= {name: _natural(frame[name]) for name in names}
+    columns |= {name: natural(frame[name]) for name in names}
     columns |= {name: _typed(frame, name, dtype) for name, dtype in _AFTER.items()}
     return pd.DataFrame(columns, index=frame.index)
 
@@ -134,6 +161,24 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def hyperparameters(trials: pd.DataFrame) -> list[str]:
     """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
     return [name for name in trials.columns if name not in _BEFORE and name not in _AFTER]
+
+
+def present(value: Any) -> bool:
+    """Whether a trial has this hyperparameter. None is a value (no clipping); NaN means there is none."""
+    return value is None or not pd.isna(value)
+
+
+def values(column: pd.Series) -> set[Any]:
+    """The values that a hyperparameter takes."""
+    return {value for value in column if present(value)}
+
+
+def natural(column: pd.Series) -> pd.Series:
+    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
+    kinds = {type(value) for value in values(column)}
+    if kinds == {int}:
+        return column.astype("Int64")
+    return column.astype("float64") if kinds and kinds <= {int, float} else column
 
 
 def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
@@ -144,14 +189,6 @@ def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
     if dtype != "str":
         column = pd.to_numeric(column, errors="coerce")
     return column.astype(dtype)
-
-
-def _natural(column: pd.Series) -> pd.Series:
-    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
-    kinds = {type(value) for value in column if value is None or not pd.isna(value)}
-    if kinds == {int}:
-        return column.astype("Int64")
-    return column.astype("float64") if kinds and kinds <= {int, float} else column
 
 
 def _row(run: "Run") -> dict[str, Any]:

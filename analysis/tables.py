@@ -28,8 +28,8 @@ from search.console import choose
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
 HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run"}
-FORMATS = {"num_parameters": ",d", "seconds": ",.1f", "run_id": ".8"} | {
-    f"{split}_{name}": ".4f" for split in record.SPLITS for name in record.METRICS
+FORMATS = {"num_parameters": ",.0f", "seconds": ",.1f", "run_id": ".8"} | {
+    f"{split}_{name}{of}": ".4f" for split in record.SPLITS for name in record.METRICS for of in ("", "_mean", "_sd")
 }
 NUMBER = ".3g"  # any other float
 
@@ -42,13 +42,13 @@ _GAP = 2  # spaces between two columns in a terminal
 class Table:
     """A frame, and how to show it to a reader.
 
-    groups: the columns to show, in groups that belong together. key: the column that tells the rows apart; a
-    terminal too narrow for all groups repeats it before those that go below. notes: sentences below the table.
+    groups: the columns to show, in groups that belong together. key: the column, or columns, that tell the rows
+    apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below.
     """
 
     frame: pd.DataFrame
     groups: Sequence[Sequence[str]]
-    key: str
+    key: str | Sequence[str]
     title: str = ""
     notes: Sequence[str] = ()
 
@@ -170,7 +170,8 @@ def _blocks(table: Table, widths: Mapping[str, int], width: int) -> list[list[st
         return sum(widths[name] + _GAP for name in columns) - _GAP <= width
 
     def keyed(columns: Sequence[str]) -> list[str]:
-        return [*columns] if table.key in columns else [table.key, *columns]
+        keys = [table.key] if isinstance(table.key, str) else table.key
+        return [*(name for name in keys if name not in columns), *columns]
 
     blocks: list[list[str]] = []
     for group in table.groups:
@@ -267,6 +268,9 @@ TEXTS: dict[str, Callable[[Table], str]] = {
     "latex": to_latex,
 }
 
+#: The formats that programs read: one tidy frame instead of tables laid out for a reader.
+FOR_PROGRAMS = ("csv", "json")
+
 ENDINGS = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
 
 
@@ -313,6 +317,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "±": r"$\pm$",
 } | {char: "\\" + char for char in "&%$#_{}"}
 
 

@@ -73,7 +73,7 @@ def _sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
 def _pruner(spec: Spec) -> optuna.pruners.BasePruner:
     match spec.pruner:
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.epochs)
         case "median":
@@ -173,6 +173,7 @@ class Studies:
         self.maximize = record.split_metric(spec.metric)[1].maximize
         self._spaces = space.build(spec)
         self._live: dict[str, Trial] = {}
+        self._longest = dict.fromkeys(spec.architectures, 0.0)  # seconds of an architecture's longest trial so far
         storage = open_storage(spec, folder)
         self._studies: dict[str, optuna.Study] = {}
         for architecture in spec.architectures:
@@ -268,7 +269,8 @@ class Studies:
         owed = [architecture for architecture, num in counts.items() if num < self.num_wanted(architecture)]
         if not owed:
             return None
-        architecture = min(owed, key=counts.__getitem__)
+        # Of equals the one whose trials take longest: a short trial at the end leaves fewer cores idle.
+        architecture = min(owed, key=lambda name: (counts[name], -self._longest[name]))
         study = self._studies[architecture]
         if not study.get_trials(deepcopy=False) and self.spec.sampler != "grid":
             # The defaults come first: a baseline in every search, and a fair start for every architecture.
@@ -320,6 +322,9 @@ class Studies:
     def finish(self, trial: Trial, outcome: Outcome, error: str | None = None) -> None:
         """End a trial. An interrupted one stays RUNNING in its study, to be adopted when the search is resumed."""
         trial.keep_outcome(outcome, error)
+        if trial.results:
+            longest = self._longest[trial.architecture]
+            self._longest[trial.architecture] = max(longest, trial.results[-1].seconds)
         self._live.pop(trial.name, None)
         if outcome is not Outcome.INTERRUPTED:
             score = trial.results[-1].best[self.spec.metric] if outcome is Outcome.COMPLETE else None

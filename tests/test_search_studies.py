@@ -1,5 +1,6 @@
 """The studies propose, count and end trials; every sampler and pruner keeps the same contract. No Ray, no training."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -111,7 +112,17 @@ def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_pat
         assert [t.state for t in frozen(studies, architecture)] == [TrialState.COMPLETE, TrialState.PRUNED]
 
 
-def test_the_architecture_with_the_fewest_trials_is_next(tmp_path: Path) -> None:
+def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowest(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(trials=2, architectures=["rnn", "mlp", "gru"], epochs=1), tmp_path)
+    order = []
+    while trial := studies.ask():
+        order.append(trial.name)
+        seconds = {"rnn": 1.0, "mlp": 2.0, "gru": 9.0}[trial.architecture]
+        studies.report(trial, dataclasses.replace(epoch_result(1, 0.6), seconds=seconds), HERE)
+    assert order == ["rnn-0", "mlp-0", "gru-0", "gru-1", "mlp-1", "rnn-1"]
+
+
+def test_trials_that_run_count(tmp_path: Path) -> None:
     studies = Studies("s", make_spec(trials=2), tmp_path)
     names = [trial.name for _ in range(4) if (trial := studies.ask())]
     assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
