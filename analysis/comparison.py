@@ -1,6 +1,7 @@
 """Trials side by side: averaged by what they share (a pivot), and searches by their best of each architecture."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 
 from analysis import runs
 from analysis.leaderboard import RANK_BY, TEST_METRICS, by_architecture, notes_on_ranking
-from analysis.runs import METRICS, Search, hyperparameters, natural, present
+from analysis.runs import METRICS, Search, hyperparameters, present
 from analysis.tables import Table, cell, heading
 from search import record
 from search.console import choose
@@ -72,13 +73,11 @@ def pivot(
         found = [*key, *(number for value in values for number in spread(group[value]))]
         for column, each in zip(cells.values(), found, strict=True):
             column.append(each)
-    keys = {name: natural(pd.Series(cells.pop(name), dtype=object)) for name in by}
+    keys = {name: pd.Series(cells.pop(name), dtype=trials[name].dtype) for name in by}
     return pd.DataFrame(keys | cells)
 
 
 def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:
-    if not len(trials):
-        return [rows, *([columns] if columns else [])]  # nothing is known of its hyperparameters
     known = ["architecture", "search", *hyperparameters(trials)]
     if rows == columns:
         raise ValueError(f"rows and columns are both {rows!r}")
@@ -99,28 +98,36 @@ def pivot_tables(
 
     long: a single table instead, with a row for each cell.
     """
+    ids = ", ".join(search.id for search in searches)
+    if trials.empty:  # nothing is known of its hyperparameters
+        return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
     by = _keys(trials, rows, columns)
     counted = trials[trials["outcome"].isin(outcomes)]
-    cells = pivot(counted, rows, columns, values) if len(counted) else pd.DataFrame(columns=by)
-    ids = ", ".join(search.id for search in searches)
+    cells = pivot(counted, rows, columns, values)
     notes = [*_left_out(trials, counted, outcomes, by), *_differing(counted, by), *notes_on_data(searches)]
     if any(value in METRICS for value in values):
         notes.append(record.SCORE_RULE)
     if cells.empty:
-        sentence = f"{ids}: {'no trials yet' if trials.empty else 'none of the trials counts'}."
-        return [Table(cells, groups=[by], key=rows, title=sentence, notes=notes if len(trials) else ())]
+        return [Table(cells, groups=[by], key=rows, title=f"{ids}: none of the trials counts.", notes=notes)]
     of = f"by {' and '.join(by)}: mean ± standard deviation (trials)"
     if long:
         return [Table(cells, groups=[list(cells.columns)], key=by, title=f"{ids} {of}", notes=notes)]
     if columns is None:
-        shown = pd.DataFrame({rows: cells[rows]} | {value: _written(cells, value) for value in values})
-        return [Table(shown, groups=[list(shown.columns)], key=rows, title=f"{ids} {of}", notes=notes)]
+        shown = pd.DataFrame(
+            {rows: cells[rows]} | {f"mean {heading(value)}": _written(cells, value) for value in values}
+        )
+        return [Table(shown, groups=_side_by_side(shown), key=rows, title=f"{ids} {of}", notes=notes)]
     tables = []
     for value in values:
         wide = _wide(cells.assign(written=_written(cells, value)), rows, columns)
-        tables.append(Table(wide, groups=[list(wide.columns)], key=rows, title=f"{ids}: {heading(value)} {of}"))
-    last = tables.pop()
-    return [*tables, Table(last.frame, last.groups, last.key, last.title, notes)]
+        tables.append(Table(wide, groups=_side_by_side(wide), key=rows, title=f"{ids}: {heading(value)} {of}"))
+    return [*tables[:-1], replace(tables[-1], notes=notes)]
+
+
+def _side_by_side(frame: pd.DataFrame) -> list[list[str]]:
+    """Groups of a table that has as many columns side by side as fit."""
+    first, *others = frame.columns[1:]
+    return [[frame.columns[0], first], *([name] for name in others)]
 
 
 def _written(cells: pd.DataFrame, value: str) -> list[str]:
@@ -136,7 +143,7 @@ def _wide(cells: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
     """A column for each value of `columns`, named after both."""
     texts = {(row, column): text for row, column, text in cells[[rows, columns, "written"]].itertuples(index=False)}
     down, across = ([key for (key,) in grouped(cells, [name])] for name in (rows, columns))
-    wide: dict[str, Any] = {rows: natural(pd.Series(down, dtype=object))}
+    wide: dict[str, Any] = {rows: pd.Series(down, dtype=cells[rows].dtype)}
     for column in across:
         wide[f"{columns} {cell(columns, column)}"] = [texts.get((row, column), "") for row in down]
     return pd.DataFrame(wide)
@@ -195,8 +202,8 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
     return Table(
         table,
         groups=[
-            ["architecture", "search", "trial", *metrics],
-            ["num_parameters", "trials", "complete", "total_seconds"],
+            ["architecture", "search", *metrics],
+            ["trial", "num_parameters", "trials", "total_seconds"],
         ],
         key=["architecture", "search"],
         title=f"{', '.join(search.id for search in searches)}: "

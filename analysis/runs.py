@@ -153,7 +153,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
     names = [name for name in frame.columns if name not in _BEFORE and name not in _AFTER]
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
-    columns |= {name: natural(frame[name]) for name in names}
+    columns |= {name: _natural(frame[name]) for name in names}
     columns |= {name: _typed(frame, name, dtype) for name, dtype in _AFTER.items()}
     return pd.DataFrame(columns, index=frame.index)
 
@@ -173,14 +173,6 @@ def values(column: pd.Series) -> set[Any]:
     return {value for value in column if present(value)}
 
 
-def natural(column: pd.Series) -> pd.Series:
-    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
-    kinds = {type(value) for value in values(column)}
-    if kinds == {int}:
-        return column.astype("Int64")
-    return column.astype("float64") if kinds and kinds <= {int, float} else column
-
-
 def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
     """The column as this dtype; what is missing or unreadable is a missing value."""
     column = frame[name] if name in frame else pd.Series(None, index=frame.index, dtype=object)
@@ -189,6 +181,14 @@ def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
     if dtype != "str":
         column = pd.to_numeric(column, errors="coerce")
     return column.astype(dtype)
+
+
+def _natural(column: pd.Series) -> pd.Series:
+    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
+    kinds = {type(value) for value in values(column)}
+    if kinds == {int}:
+        return column.astype("Int64")
+    return column.astype("float64") if kinds and kinds <= {int, float} else column
 
 
 def _row(run: "Run") -> dict[str, Any]:

@@ -27,9 +27,19 @@ from search import record
 from search.console import choose
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
-HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run"}
-FORMATS = {"num_parameters": ",.0f", "seconds": ",.1f", "run_id": ".8"} | {
-    f"{split}_{name}{of}": ".4f" for split in record.SPLITS for name in record.METRICS for of in ("", "_mean", "_sd")
+HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
+FORMATS = {
+    "num_parameters": ",.0f",
+    "run_id": ".8",
+    "importance": ".0%",
+    **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
+    **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
+    **{
+        f"{split}_{name}{of}": ".4f"
+        for split in record.SPLITS
+        for name in record.METRICS
+        for of in ("", "_mean", "_sd")
+    },
 }
 NUMBER = ".3g"  # any other float
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from rich.console import Console
 
 import data
@@ -24,7 +25,7 @@ from search.console import did_you_mean, python
 from search.progress import Progress
 from search.record import Outcome
 from search.spec import Spec
-from search.studies import JOURNAL, Studies, StudyScheduler, StudySearcher, Trial
+from search.studies import JOURNAL, Studies, StudyCallback, StudyScheduler, StudySearcher, Trial, reason
 from search.tracking import Tracker, provenance
 from search.trainable import Setting, trainable, trial_name
 from search.training import EpochResult
@@ -137,8 +138,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
                     _tune(studies, spec, corpus, folder, num_parallel, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
-                except OSError as error:  # the disk of the studies is full, say
-                    warn(f"Stopped: {error}")
+                except (OSError, TuneError) as error:  # the disk of the studies is full, say
+                    if os.environ.get("BAKEOFF_TRACEBACK"):
+                        raise
+                    warn(f"Stopped: {reason(str(error))}")
                 finally:
                     studies.interrupt_all()
             outcome = outcome_of(studies)
@@ -228,7 +231,7 @@ def _tune(
             name="tune",
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
-            callbacks=[_Restarts(studies)],
+            callbacks=[StudyCallback(studies)],
             verbose=0,
         ),
     ).fit()
@@ -248,19 +251,6 @@ class _Keeper:
             checkpoints.remove(self._folder / trial.name)
         for loser in self._studies.ranked(trial.architecture)[int(num_kept) :]:
             checkpoints.remove(self._folder / loser.name)
-
-
-class _Restarts(tune.Callback):
-    """Tells the studies when Tune goes on with a trial whose worker died."""
-
-    def __init__(self, studies: Studies) -> None:
-        self._studies = studies
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._studies.restarted(self._studies.live(trial.config))
 
 
 def outcome_of(studies: Studies) -> Outcome:

@@ -1,4 +1,4 @@
-"""The Optuna studies of a search, one for each architecture, and their two thin faces for Tune.
+"""The Optuna studies of a search, one for each architecture, and their thin faces for Tune.
 
 The Optuna trial is the one identity: the Tune trial and the MLflow run hang off it. Nothing else keeps state, so
 resuming a search is opening its studies again and adopting the trials found RUNNING.
@@ -6,7 +6,7 @@ resuming a search is opening its studies again and adopting the trials found RUN
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -373,7 +374,7 @@ class StudySearcher(_Face, Searcher):
 
 
 class StudyScheduler(_Face, FIFOScheduler):
-    """Lets the studies take Tune's results, stop trials early, and hear of failures."""
+    """Lets the studies take Tune's results and stop trials early."""
 
     # Tune would hold back results of fast trials and hand them over in bulk.
     _supports_buffered_results = False
@@ -392,12 +393,26 @@ class StudyScheduler(_Face, FIFOScheduler):
         goes_on = self._studies.report(live, result["result"], Worker(result["node_ip"], result["pid"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        message = last_line(trial.get_error())
-        self._studies.finish(self._studies.live(trial.config), Outcome.FAILED, message)
+
+class StudyCallback(_Face, Callback):
+    """Tells the studies of workers that died, whether or not Tune tries again.
+
+    Tune tells its scheduler of both alike.
+    """
+
+    def __init__(self, studies: Studies) -> None:
+        self._studies = studies
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._studies.restarted(self._studies.live(trial.config))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        self._studies.finish(self._studies.live(trial.config), Outcome.FAILED, reason(raised))
 
 
-def last_line(error: BaseException | None) -> str:
-    """The line of an error that says what was wrong; a remote one ends its traceback with it."""
-    lines: Iterable[str] = str(error).strip().splitlines() if error else ()
-    return next((line.strip() for line in reversed(list(lines)) if line.strip()), repr(error))[:500]
+def reason(raised: str) -> str:
+    """The line of a remote traceback that says what was wrong."""
+    lines = [line.strip() for line in raised.splitlines() if line.strip()]
+    of_ray = [line for line in lines if "running low on memory" in line or line.startswith("The actor is dead because")]
+    return (of_ray or lines or ["unknown"])[-1][:500]

@@ -238,10 +238,13 @@ class Tracker:
     def sync(self, trial: Trial) -> bool:
         """Make a trial's run say what its study knows; True when something was missing or different."""
         params: dict[str, Any] = {}
-        if trial.run_id is None:
-            trial.keep_run_id(self._find_run(trial) or self._create_run(trial))
+        known = self._known.get(trial.name) or self._read(trial.run_id or self._find_run(trial))
+        if known is None:
+            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0)
+            trial.keep_run_id(self._create_run(trial))
+        elif trial.run_id is None:
+            trial.keep_run_id(known.run_id)
         assert trial.run_id is not None
-        known = self._known.get(trial.name) or self._read(trial.run_id)
         if known.attempt == 0:
             params = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
         new = [result for result in trial.results if result.epoch > known.epochs]
@@ -283,11 +286,21 @@ class Tracker:
             **trial.provenance,
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name).info.run_id
-        self._known[trial.name] = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0)
         return run_id
 
-    def _read(self, run_id: str) -> _Known:
-        data = self._client.get_run(run_id).data
+    def _read(self, run_id: str | None) -> _Known | None:
+        """What MLflow holds of a run, which is restored if somebody has deleted it; None if there is none."""
+        if run_id is None:
+            return None
+        try:
+            run = self._client.get_run(run_id)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        if run.info.lifecycle_stage == "deleted":
+            self._client.restore_run(run_id)
+        data = run.data
         return _Known(
             epochs=int(data.metrics.get(record.EPOCHS_RUN, 0)),
             outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
@@ -354,4 +367,4 @@ def _points(result: EpochResult) -> list[Metric]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [repr(error)])[0][:200]
+    return record.without_password((str(error).strip().splitlines() or [repr(error)])[0])[:200]

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from typer.testing import CliRunner
 
-from analysis import runs
+from analysis import runs, tables
 from analysis.__main__ import app
 from search import record
 from search.record import Outcome
@@ -31,7 +31,8 @@ class Recorder:
     def search(self, id: str, **tags: str) -> str:
         name = id[: -len("-yyyymmdd-hhmmss")]
         experiment = self.client.get_experiment_by_name(name)
-        self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name)
+        artifacts = Path(self.uri.removeprefix("sqlite:///")).with_name("artifacts").as_uri()
+        self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name, artifacts)
         self.id = id
         self.run_id = self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id} | tags)
         return self.run_id
@@ -70,6 +71,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     """Three searches: the old demo with five trials, another without any, the new demo with a half-written one."""
     recorder = Recorder(f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}")
     recorder.search(OLD, metric="val_accuracy", outcome="complete", folder="somewhere")
+    recorder.client.log_text(recorder.run_id, "name: demo\nspace:\n  dropout: {low: 0.0, high: 0.2}\n", "spec.yaml")
     common = {record.SEED: 7, "hidden_size": 16, "learning_rate": 1e-05, "activation": "none", "clip": None}
     for number in range(3):
         params = {record.ARCHITECTURE: "rnn"} | common | {"dropout": 0.1 * number}
@@ -82,6 +84,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     tags = {record.NUMBER: "1", record.OUTCOME: Outcome.PRUNED.value, record.ATTEMPT: "two"}
     recorder.trial("gru-1", {k: v for k, v in params.items() if k != "dropout"}, metrics(0.95), **tags)
     recorder.search(OTHER)
+    recorder.client.log_text(recorder.run_id, "space: [:", "spec.yaml")
     recorder.search(NEW, metric="val_loss", outcome="running")
     recorder.trial("rnn-0", {}, {})
     return recorder
@@ -208,6 +211,27 @@ def test_a_database_given_as_a_path_and_an_unknown_scheme(recorded: Recorder) ->
     assert "secret" not in str(error.value)
 
 
+def test_several_searches_each_once_in_the_order_asked_for(recorded: Recorder, trials: pd.DataFrame) -> None:
+    found = runs.find_searches(recorded.uri, ["demo", OLD, "latest", NEW])
+    assert [search.id for search in found] == [NEW, OLD]
+    with pytest.raises(ValueError, match=r"no search 'dmeo' \(did you mean 'demo'\?\)"):
+        runs.find_searches(recorded.uri, ["demo", "dmeo"])
+    both = runs.read_trials(recorded.uri, NEW, OLD)
+    assert both["search"].tolist() == [NEW] + [OLD] * len(trials)
+    assert both["clip"].isna().tolist() == [True] * 6
+    assert both["hidden_size"].dtype == trials["hidden_size"].dtype
+
+
+def test_the_space_of_a_search_is_that_of_its_spec(recorded: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
+    def space(id: str) -> object:
+        return runs.read_space(recorded.uri, runs.find_search(recorded.uri, id))
+
+    assert space(OLD) == {"dropout": {"low": 0.0, "high": 0.2}}
+    assert space(NEW) is None  # there is no spec.yaml
+    assert space(OTHER) is None  # it is not YAML
+    assert capfd.readouterr().err == ""  # MLflow would draw a progress bar
+
+
 # --- The command line
 
 
@@ -241,11 +265,11 @@ def test_leaderboard_writes_files_of_all_trials(recorded: Recorder, tmp_path: Pa
 
 def in_process(*arguments: str, uri: str) -> Any:
     """As `command`, without the seconds that importing MLflow takes."""
-    return CliRunner().invoke(app, ["leaderboard", *arguments], env={"MLFLOW_TRACKING_URI": uri})
+    return CliRunner().invoke(app, arguments, env={"MLFLOW_TRACKING_URI": uri})
 
 
 def test_the_best_of_each_architecture_in_any_format(recorded: Recorder) -> None:
-    best = json.loads(in_process(OLD, "--format", "json", "--by-architecture", uri=recorded.uri).stdout)
+    best = json.loads(in_process("leaderboard", OLD, "--format", "json", "--by-architecture", uri=recorded.uri).stdout)
     assert [(row["architecture"], row["trial"], row["complete"]) for row in best] == [
         ("rnn", "rnn-2", 3),
         ("gru", "gru-1", 0),
@@ -254,30 +278,104 @@ def test_the_best_of_each_architecture_in_any_format(recorded: Recorder) -> None
 
 def test_the_search_says_what_it_is_ranked_by(recorded: Recorder) -> None:
     """The newest search ranks by val_loss and has one trial, half written."""
-    done = in_process(uri=recorded.uri)
+    done = in_process("leaderboard", uri=recorded.uri)
     assert done.exit_code == 0, done.stderr
     assert f"{NEW}: of 1 trial none can be ranked." in done.stdout
     assert "Ranked by val_loss, lower is better" in done.stdout
 
 
 def test_an_empty_search_is_a_sentence(recorded: Recorder) -> None:
-    done = in_process("other", uri=recorded.uri)
+    done = in_process("leaderboard", "other", uri=recorded.uri)
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"{OTHER} has no trials yet.")
 
 
 def test_top_and_architecture(recorded: Recorder) -> None:
-    done = in_process(OLD, "--top", "1", "--architecture", "rnn", "--format", "csv", uri=recorded.uri)
+    done = in_process("leaderboard", OLD, "--top", "1", "--architecture", "rnn", "--format", "csv", uri=recorded.uri)
     assert [row["trial"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["rnn-2"]
+
+
+COMMANDS = ["leaderboard", "table", "compare", "ledger", "importance"]
+
+
+@pytest.mark.parametrize("form", tables.TEXTS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_in_every_format(recorded: Recorder, tmp_path: Path, name: str, form: str) -> None:
+    out = tmp_path / f"it.{form}"
+    done = in_process(name, OLD, "--format", form, "--out", str(out), "--tracking-uri", recorded.uri, uri="")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("wrote ")
+    text = out.read_bytes().decode()
+    assert "rnn" in text
+    if form == "json":
+        assert json.loads(text)
+    if form == "csv":
+        assert len({len(row) for row in csv.reader(io.StringIO(text, newline=""))}) == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_searches_without_results(recorded: Recorder, name: str) -> None:
+    empty, half = (in_process(name, search, uri=recorded.uri) for search in ("other", NEW))
+    assert (empty.exit_code, half.exit_code) == (0, 0)
+    assert "no trials yet" in empty.stdout.splitlines()[0]
+
+
+def test_a_table_over_seeds(recorded: Recorder) -> None:
+    asked = ("--rows", "architecture", "--columns", "activation", "--values", "train_loss,num_parameters")
+    done = in_process("table", OLD, *asked, "--format", "json", uri=recorded.uri)
+    assert json.loads(done.stdout) == [
+        {
+            "architecture": "rnn",
+            "activation": "none",
+            "train_loss_mean": 0.25,
+            "train_loss_sd": 0.0,
+            "train_loss_trials": 3,
+            "num_parameters_mean": 1234.0,
+            "num_parameters_sd": 0.0,
+            "num_parameters_trials": 3,
+        }
+    ]
+    read = in_process("table", OLD, *asked, uri=recorded.uri).stdout
+    assert "0.2500 ± 0.0000 (3)" in read
+    assert "Counted: 3 trials (complete). Left out: 1 diverged, 1 pruned." in read
+
+
+def test_searches_are_compared(recorded: Recorder) -> None:
+    done = in_process("compare", OLD, NEW, "other", "--format", "csv", uri=recorded.uri)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["architecture"], row["search"], row["trial"], row["trials"]) for row in rows] == [
+        ("rnn", OLD, "rnn-2", "3"),
+        ("rnn", NEW, "", "1"),
+        ("gru", OLD, "gru-1", "2"),
+    ]
+
+
+def test_the_ledger_warns(recorded: Recorder) -> None:
+    printed = in_process("ledger", OLD, uri=recorded.uri).stdout
+    assert "Warning: gru was searched less: 2 trials, 3 for rnn (less than 80%)." in printed
+
+
+def test_importance_knows_the_bounds_of_the_spec(recorded: Recorder) -> None:
+    printed = in_process("importance", OLD, uri=recorded.uri).stdout
+    assert "rnn, dropout: the best is at the bound 0.2." in printed
+    only = in_process("importance", OLD, "--architecture", "gru", uri=recorded.uri).stdout
+    assert "rnn" not in only
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dmeo"], "no search 'dmeo' (did you mean 'demo'?)"),
-        (["demo", "--rank-by", "test_f1"], "cannot rank by test_f1: nothing is chosen on the test set"),
-        ([OLD, "--architecture", "grru"], "unknown architecture 'grru' (did you mean 'gru'?)"),
-        (["demo", "--out", "nowhere/a.csv"], "cannot write nowhere/a.csv: there is no folder nowhere"),
-        (["--tracking-uri", "sqlite:///none.db"], "no MLflow database"),
+        (["leaderboard", "dmeo"], "no search 'dmeo' (did you mean 'demo'?)"),
+        (["leaderboard", "demo", "--rank-by", "test_f1"], "cannot rank by test_f1: nothing is chosen on the test set"),
+        (["leaderboard", OLD, "--architecture", "grru"], "unknown architecture 'grru' (did you mean 'gru'?)"),
+        (["leaderboard", "demo", "--out", "nowhere/a.csv"], "cannot write nowhere/a.csv: there is no folder nowhere"),
+        (["leaderboard", "--tracking-uri", "sqlite:///none.db"], "no MLflow database"),
+        (["table", OLD, "--rows", "hiden_size"], "unknown row 'hiden_size' (did you mean 'hidden_size'?)"),
+        (["table", OLD, "--columns", "actvation"], "unknown column 'actvation' (did you mean 'activation'?)"),
+        (["table", OLD, "--values", "test_f2"], "unknown value 'test_f2' (did you mean 'test_f1'?)"),
+        (["table", OLD, "--outcomes", "prund"], "unknown outcome 'prund' (did you mean 'pruned'?)"),
+        (["compare", OLD, "dmeo"], "no search 'dmeo' (did you mean 'demo'?)"),
+        (["ledger", "--rank-by", "test_f1"], "cannot rank by test_f1"),
+        (["importance", OLD, "--format", "cvs"], "unknown format 'cvs' (did you mean 'csv'?)"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(recorded: Recorder, arguments: list[str], message: str) -> None:
@@ -295,14 +393,15 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_nothing_heavy(tmp_path: Path, name: str) -> None:
     code = (
-        "import sys, runpy; sys.argv = ['analysis', 'leaderboard', '--help']\n"
+        f"import sys, runpy; sys.argv = ['analysis', '{name}', '--help']\n"
         "try: runpy.run_module('analysis', run_name='__main__')\n"
         "except SystemExit as done: assert not done.code\n"
-        "print(sorted({'mlflow', 'pandas', 'numpy', 'sqlalchemy'} & set(sys.modules)))"
+        "print(sorted({'mlflow', 'pandas', 'numpy', 'sqlalchemy', 'scipy', 'optuna'} & set(sys.modules)))"
     )
     (tmp_path / "help.py").write_text(code)
     done = command("help", cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert "--rank-by" in done.stdout
+    assert "--tracking-uri" in done.stdout
