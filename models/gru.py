@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.hyperparameters import Choice, Domain, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
+from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, padding, pool
 from models.recurrence import gru
 
 
@@ -65,8 +65,9 @@ class GRU(Architecture):
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         states_TBH = words_BTE.transpose(0, 1)
+        padding_TB = padding(lengths_B, len(states_TBH))
         for number, layer in enumerate(self.layers):
-            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH)
+            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH, padding_TB)
         text_BH = pool(states_TBH, lengths_B, self.pooling)
         return ACTIVATIONS[self.output_activation](self.output(self.dropout(text_BH)))
 
@@ -98,5 +99,5 @@ class GRULayer(nn.Module):
         self.U_3HH = nn.Parameter(torch.cat((U_candidate, U_update, U_reset)))
         self.b_3H = nn.Parameter(torch.cat([part.bias.detach() for part in parts]))
 
-    def forward(self, inputs_TBD: Tensor) -> Tensor:
-        return gru(inputs_TBD, self.W_3HD, self.U_3HH, self.b_3H, self.activation, self.gate_activation)
+    def forward(self, inputs_TBD: Tensor, padding_TB: Tensor | None = None) -> Tensor:
+        return gru(inputs_TBD, self.W_3HD, self.U_3HH, self.b_3H, self.activation, self.gate_activation, padding_TB)

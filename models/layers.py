@@ -148,6 +148,12 @@ def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
     return torch.arange(num_words, device=lengths_B.device) < lengths_B.unsqueeze(1)
 
 
+def padding(lengths_B: Tensor, num_words: int) -> Tensor | None:
+    """A mask (T, B), True after the last word of each text; None where every text has `num_words`."""
+    padding_TB = ~real_words(lengths_B, num_words).t()
+    return padding_TB if padding_TB.any() else None
+
+
 def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
     """One vector (B, H) for each text: its state after the `last` real word or the `mean` over its real words."""
     if pooling == "last":

@@ -18,16 +18,25 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 
-def elman(inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str) -> Tensor:
+def elman(
+    inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str, padding_TB: Tensor | None = None
+) -> Tensor:
     """The states (T, B, H) of an Elman network (Elman 1990): h_t = s(W x_t + U h_{t-1} + b), from h_0 = 0.
 
-    `activation` is s: none, relu, tanh or sigmoid. Differentiable once in all tensors.
+    `activation` is s: none, relu, tanh or sigmoid. `padding_TB` is true after the last word of a text: the states
+    there are zero, whatever the loop made of them. Differentiable once in all tensors.
     """
-    return _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation)
+    return _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
 
 
 def gru(
-    inputs_TBD: Tensor, W_3HD: Tensor, U_3HH: Tensor, b_3H: Tensor, activation: str, gate_activation: str
+    inputs_TBD: Tensor,
+    W_3HD: Tensor,
+    U_3HH: Tensor,
+    b_3H: Tensor,
+    activation: str,
+    gate_activation: str,
+    padding_TB: Tensor | None = None,
 ) -> Tensor:
     """The states (T, B, H) of a gated recurrent unit (Cho et al. 2014), from h_0 = 0:
 
@@ -37,14 +46,22 @@ def gru(
         h_t = (1 - z) * h_{t-1} + z * c
 
     The weights hold the rows of c, z and r, in this order. `activation` is s: none, relu, tanh or sigmoid;
-    `gate_activation` is g: sigmoid or relu. Differentiable once in all tensors.
+    `gate_activation` is g: sigmoid or relu. `padding_TB` is as for `elman`. Differentiable once in all tensors.
     """
-    return _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation)
+    return _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation, padding_TB)
 
 
 class _Elman(Function):
     @staticmethod
-    def forward(ctx: Any, inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str) -> Tensor:
+    def forward(
+        ctx: Any,
+        inputs_TBD: Tensor,
+        W_HD: Tensor,
+        U_HH: Tensor,
+        b_H: Tensor,
+        activation: str,
+        padding_TB: Tensor | None,
+    ) -> Tensor:
         hidden_TBH = _project(inputs_TBD, W_HD, b_H)
         U_transposed_HH = U_HH.t().contiguous()
         # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
@@ -61,6 +78,7 @@ class _Elman(Function):
             _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
         if by_sigmoid:
             hidden_TBH.mul_(2).sub_(1)
+        _clear_(hidden_TBH, padding_TB)
         ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH)
         ctx.activation = activation
         return hidden_TBH
@@ -81,7 +99,7 @@ class _Elman(Function):
                 delta[t - 1].addmm_(delta[t], U_HH).mul_(slopes[t - 1])
         grad_U_HH = delta_TBH[1:].flatten(0, 1).t() @ hidden_TBH[:-1].flatten(0, 1)
         grad_inputs_TBD, grad_W_HD, grad_b_H = _project_backward(ctx, delta_TBH, inputs_TBD, W_HD)
-        return grad_inputs_TBD, grad_W_HD, grad_U_HH, grad_b_H, None
+        return grad_inputs_TBD, grad_W_HD, grad_U_HH, grad_b_H, None, None
 
 
 class _GRU(Function):
@@ -94,6 +112,7 @@ class _GRU(Function):
         b_3H: Tensor,
         activation: str,
         gate_activation: str,
+        padding_TB: Tensor | None,
     ) -> Tensor:
         num_hidden = U_3HH.shape[1]
         gates_TB3H = _project(inputs_TBD, W_3HD, b_3H)
@@ -120,6 +139,8 @@ class _GRU(Function):
             _activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
             torch.lerp(previous_BH, candidate_BH, update_BH, out=state_BH)
 
+        _clear_(states_SBH[1:], padding_TB)
+        _clear_(gates_TB3H, padding_TB)
         ctx.save_for_backward(inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH)
         ctx.activation, ctx.gate_activation = activation, gate_activation
         return states_SBH[1:]
@@ -166,7 +187,7 @@ class _GRU(Function):
         torch.mm(delta_N3H[:, :num_hidden].t(), reset_state_NH, out=grad_U_3HH[:num_hidden])
         torch.mm(delta_N3H[:, num_hidden:].t(), previous_TBH.flatten(0, 1), out=grad_U_3HH[num_hidden:])
         grad_inputs_TBD, grad_W_3HD, grad_b_3H = _project_backward(ctx, delta_TB3H, inputs_TBD, W_3HD)
-        return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H, None, None
+        return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H, None, None, None
 
 
 def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -177,6 +198,12 @@ def _project_backward(ctx: Any, delta: Tensor, inputs_TBD: Tensor, weight: Tenso
     """The gradients of the inputs (None when nobody asks for them, as with frozen word vectors), weight and bias."""
     grad_weight = delta.flatten(0, 1).t() @ inputs_TBD.flatten(0, 1)
     return delta @ weight if ctx.needs_input_grad[0] else None, grad_weight, delta.sum((0, 1))
+
+
+def _clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:
+    """In place. The loop runs on over padding, where states may grow to infinity: zero times that would be NaN."""
+    if padding_TB is not None:
+        x_TBH.masked_fill_(padding_TB.unsqueeze(-1), 0)
 
 
 def _activate_(x: Tensor, activation: str) -> Tensor:

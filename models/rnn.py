@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.hyperparameters import Choice, Domain, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
+from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, padding, pool
 from models.recurrence import elman
 
 
@@ -57,8 +57,9 @@ class RNN(Architecture):
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         states_TBH = words_BTE.transpose(0, 1)
+        padding_TB = padding(lengths_B, len(states_TBH))
         for number, layer in enumerate(self.layers):
-            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH)
+            states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH, padding_TB)
         text_BH = pool(states_TBH, lengths_B, self.pooling)
         return ACTIVATIONS[self.output_activation](self.output(self.dropout(text_BH)))
 
@@ -81,5 +82,5 @@ class ElmanLayer(nn.Module):
             W.bias.data -= U_HH.sum(1) / 2
         self.W_HD, self.U_HH, self.b_H = W.weight, nn.Parameter(U_HH), W.bias
 
-    def forward(self, inputs_TBD: Tensor) -> Tensor:
-        return elman(inputs_TBD, self.W_HD, self.U_HH, self.b_H, self.activation)
+    def forward(self, inputs_TBD: Tensor, padding_TB: Tensor | None = None) -> Tensor:
+        return elman(inputs_TBD, self.W_HD, self.U_HH, self.b_H, self.activation, padding_TB)

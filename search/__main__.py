@@ -1,6 +1,7 @@
 """The commands of a search: `python -m search run | resume | list | audit | replay`."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 from search import console, record
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from search.run import SearchResult
 
 app = typer.Typer(
@@ -53,19 +56,25 @@ def run(
     from search import spec as specs
 
     validated = specs.read(spec, set_ or [])
-    folder = runs.new_search(validated, searches)
-    try:
-        _run(folder, tracking_uri, address)
-    except ValueError:  # refused before its first trial
-        runs.discard(folder)
-        raise
+    for _ in range(5):
+        folder = runs.new_search(validated, searches)
+        try:
+            result = runs.run(folder, record.tracking_uri(tracking_uri), _console(folder), address)
+        except FileExistsError:  # one of another folder has this id: the next second's is free
+            runs.discard(folder)
+        except BaseException:
+            runs.discard(folder)
+            raise
+        else:
+            _conclude(result, folder, tracking_uri)
+            break
 
 
 @app.command()
 @console.one_line_errors
 def resume(
     search: SearchName = "latest",
-    trials: Annotated[int | None, typer.Option(help="more trials for each architecture than it had")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="more trials for each architecture than it had")] = None,
     time_budget: Annotated[str | None, typer.Option(help="20m, 1.5h, ...: another time budget")] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -76,13 +85,9 @@ def resume(
     from search import run as runs
 
     folder = runs.find_search(search, searches)
-    if trials or time_budget:
-        runs.extend(folder, trials, time_budget)
-    if result := runs.finished(folder):
-        print(f"All trials of {folder.name} are done; nothing is left to run.")
-        _conclude(result, folder, tracking_uri)
-    else:
-        _run(folder, tracking_uri, address)
+    uri = record.tracking_uri(tracking_uri)
+    result = runs.resume(folder, uri, _console(folder), address, trials, time_budget)
+    _conclude(result, folder, tracking_uri)
 
 
 @app.command("list")
@@ -142,14 +147,12 @@ def replay(
         raise SystemExit(1)
 
 
-def _run(folder: Path, tracking_uri: str | None, address: str | None) -> None:
+def _console(folder: Path) -> "Console":
     from rich.console import Console
-
-    from search import run as runs
 
     out = Console(soft_wrap=True)
     out.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
-    _conclude(runs.run(folder, record.tracking_uri(tracking_uri), out, address), folder, tracking_uri)
+    return out
 
 
 def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) -> None:
@@ -162,12 +165,14 @@ def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) ->
         env=os.environ | {"MLFLOW_TRACKING_URI": uri},  # not an argument, which every user of the machine could read
         check=False,
     )
-    root = "" if folder.parent == Path("searches") else f" --searches {folder.parent}"
-    option = "" if tracking_uri is None else f" --tracking-uri {record.without_password(tracking_uri)}"
+    root = "" if folder.parent == Path("searches") else f" --searches {shlex.quote(str(folder.parent))}"
+    option = "" if tracking_uri is None else f" --tracking-uri {shlex.quote(record.without_password(tracking_uri))}"
+    shown = record.without_password(uri)
     python = console.python()
     print(f"\nSearch       {result.search}")
     print(f"Folder       {folder.absolute()}")
-    print(f"MLflow UI    {python} -m mlflow ui --backend-store-uri {record.without_password(uri)}")
+    ui = f"{python} -m mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    print(f"MLflow UI    {shown if shown.startswith('http') else ui}")
     print(f"Leaderboard  {python} -m analysis leaderboard {result.search}{option}")
     print(f"Resume       {python} -m search resume {result.search}{root}{option}")
     if result.outcome is record.Outcome.INTERRUPTED:

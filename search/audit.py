@@ -77,7 +77,7 @@ def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterato
 def repair(folder: Path, uri: str) -> None:
     """Make MLflow agree with the study: missing runs and epochs written, ended runs ended, runs of no trial closed."""
     spec = read_spec(folder)
-    studies = Studies(folder.name, spec, folder)
+    studies = Studies(folder.name, spec, folder, "go on")
     tracker = Tracker(uri, folder.name, spec, folder)
     reconcile(studies, tracker)
     ours = {trial.run_id for trial in studies.trials()}

@@ -51,7 +51,9 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def mend_journal(path: Path) -> None:
-    """Cut off what a crash or a full disk left of a journal's last line; Optuna would append to it. Hold the search."""
+    """Remove what a crash or a full disk left of a journal's last line, to which Optuna would append, and the lock of a
+    process that died. Hold the search: nobody else may be writing."""
+    Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():
         return
     with path.open("rb+") as file:

@@ -44,6 +44,8 @@ class Progress:
         self._started = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
+    # The display is drawn by a thread of its own, so what it reads of `_running` is a copy.
+
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
             self._live.start()
@@ -67,7 +69,7 @@ class Progress:
             self._best[trial.architecture] = pick(score, self._best.get(trial.architecture, score))
 
     def _end(self, trial: Trial) -> None:
-        _, started = self._running.pop(trial.name)
+        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # stopped before it was shown
         self._outcomes[trial.architecture][trial.outcome] += 1
         self._seconds[trial.architecture].append(time.monotonic() - started)
         if not self._console.is_terminal:
@@ -95,10 +97,8 @@ class Progress:
 
     def seconds_left(self, architecture: str | None = None) -> float:
         """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
-        now = time.monotonic()
-        projected = [
-            (now - started) * self._epochs / _epoch(trial) for trial, started in self._running.values() if trial.results
-        ]
+        now, running = time.monotonic(), list(self._running.values())
+        projected = [(now - started) * self._epochs / _epoch(trial) for trial, started in running if trial.results]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
         left = 0.0
         for name in [architecture] if architecture else self._num_wanted:
@@ -106,7 +106,7 @@ class Progress:
             if not seconds:
                 return float("nan")
             mean = sum(seconds) / len(seconds)
-            spent = [now - started for trial, started in self._running.values() if trial.architecture == name]
+            spent = [now - started for trial, started in running if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
         return left / self._num_parallel
 
@@ -118,7 +118,7 @@ class Progress:
             table.add_column(column, justify="right")
         for name, wanted in self._num_wanted.items():
             counts = self._outcomes[name]
-            running = sum(trial.architecture == name for trial, _ in self._running.values())
+            running = sum(trial.architecture == name for trial, _ in list(self._running.values()))
             table.add_row(
                 name,
                 f"{self._num_done(name)}/{wanted}",
@@ -128,7 +128,7 @@ class Progress:
                 duration(self.seconds_left(name)) if self._num_left(name) else "",
             )
         lines = [Text("")]
-        for trial, started in self._running.values():
+        for trial, started in list(self._running.values()):
             spent = duration(time.monotonic() - started)
             parts = [f"  {trial.name:<14} epoch {_epoch(trial)}/{self._epochs}", self._score(trial), spent]
             lines.append(Text("  ".join(filter(None, parts)), style="dim"))

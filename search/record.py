@@ -54,7 +54,9 @@ def split_metric(name: str) -> tuple[str, Metric]:
 
 # --- Series of a trial's run. Steps are epochs (from 1), but for the two curves, whose steps are iterations.
 CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
-GRAD_NORM = "grad_norm"  # mean over the epoch's iterations of the gradient's L2 norm, before any clipping
+#: Mean of the gradient's L2 norm, before any clipping, over the epoch's curve points and its last iteration (with
+#: clipping: over all its iterations).
+GRAD_NORM = "grad_norm"
 LEARNING_RATE = "learning_rate"
 EPOCH_SECONDS = "epoch_seconds"
 # and {train,val}_{loss,accuracy,f1,roc_auc}
@@ -111,6 +113,14 @@ def tracking_uri(given: str | None = None) -> str:
     return uri
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: 'postgresql://me:***@host/db'."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+def without_password(text: str) -> str:
+    """A URI, or a text with some, as it may be shown: 'postgresql://me:***@host/db'."""
+
+    def mask(match: re.Match[str]) -> str:
+        scheme, user, password = match["scheme"], match["user"], match["password"]
+        if scheme.startswith(("sqlite", "file")):
+            return match[0]
+        return f"{scheme}://{user}:***@" if password else f"{scheme}://***@"
+
+    text = re.sub(r"(?P<scheme>[\w+.-]+)://(?P<user>[^\s@:/]*)(?P<password>:\S*)?@", mask, text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text)

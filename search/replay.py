@@ -6,7 +6,7 @@ from pathlib import Path
 from search import record
 from search.run import find_searches, load_corpus, make_setting, read_spec
 from search.studies import Studies, Trial
-from search.tracking import Tracker, provenance
+from search.tracking import add_tags, provenance
 from search.trainable import run_trial
 from search.training import EpochResult
 
@@ -18,8 +18,11 @@ def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
     """The trial of an MLflow run id, its first characters (at least six), or SEARCH:TRIAL. Raises ValueError."""
     search, colon, name = run.partition(":")
     for folder in reversed(find_searches(search if colon else "", root)):
-        studies = Studies(folder.name, read_spec(folder), folder)
-        for trial in studies.trials():
+        try:
+            trials = Studies(folder.name, read_spec(folder), folder).trials()
+        except ValueError:  # a folder that is no search of ours; `list` names it
+            continue
+        for trial in trials:
             if trial.name == name if colon else len(run) >= 6 and (trial.run_id or "").startswith(run):
                 return folder, trial
     raise ValueError(
@@ -58,9 +61,9 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
         if apart > tolerance and not different:
             different = f"different: {what} of epoch {result.epoch} is {apart:.3g} apart"
     verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
-    if trial.run_id is not None:
-        Tracker(uri, folder.name, spec, folder).note(trial.run_id, {record.REPLAY: verdict})
     yield f"{trial.name}: {verdict}"
+    if trial.run_id is not None:
+        add_tags(uri, trial.run_id, {record.REPLAY: verdict})
 
 
 def _furthest(result: EpochResult, before: EpochResult) -> tuple[float, str]:

@@ -1,10 +1,12 @@
 """Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +33,9 @@ from search.trainable import Setting, trainable, trial_name
 from search.training import EpochResult
 
 SPEC_FILE = "spec.yaml"
+ERRORS = "errors.log"
 CHECKPOINTS = "checkpoints"
+TUNE = "tune"  # what Tune writes; nothing reads it
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def new_search(spec: Spec, root: Path) -> Path:
             break
         except FileExistsError:  # two searches in one second
             time.sleep(1)
-    write_spec(spec, folder)
+    write_spec(specs.freeze(spec), folder)
     return folder
 
 
@@ -63,8 +67,8 @@ def write_spec(spec: Spec, folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a search that was refused before it had a study."""
-    if {path.name for path in folder.iterdir()} <= {SPEC_FILE, files.LOCK}:
+    """Remove the folder of a search that was refused before its first trial."""
+    if not (folder / TUNE).exists():
         shutil.rmtree(folder)
 
 
@@ -84,37 +88,55 @@ def find_search(search: str, root: Path) -> Path:
 
 def read_spec(folder: Path) -> Spec:
     """The spec that a search was started with."""
-    return specs.read(str(folder / SPEC_FILE))
-
-
-def finished(folder: Path) -> SearchResult | None:
-    """How a search ended that owes no trial; None for one that does."""
-    studies = Studies(folder.name, read_spec(folder), folder)
-    return None if studies.num_owed else SearchResult(folder.name, outcome_of(studies), 0)
-
-
-def extend(folder: Path, trials: int | None, time_budget: str | None) -> None:
-    """Let a search have more trials for each architecture, or another time budget. Raises ValueError."""
-    spec = read_spec(folder)
-    if trials is not None and trials < spec.num_trials:
-        raise ValueError(f"--trials can only be raised: the search has {spec.num_trials} for each architecture")
-    changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
-    write_spec(specs.validate(spec.model_dump() | changes), folder)
+    return specs.read(str(folder / SPEC_FILE), files=False)
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
-    """Run the search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C; earlier trials count.
+    """Run the new search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C.
 
     uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
-    Raises ValueError when the spec's resources do not fit, the spec is not the one that the search was started with,
-    or another process runs the search.
+    Raises ValueError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
+    there is a search of this id already, from another folder.
+    """
+    with files.hold(folder):
+        return _run(folder, uri, console, address, new=True)
+
+
+def resume(
+    folder: Path,
+    uri: str,
+    console: Console,
+    address: str | None = None,
+    trials: int | None = None,
+    time_budget: str | None = None,
+) -> SearchResult:
+    """Go on with the search in `folder`: earlier trials count, those that were interrupted are adopted.
+
+    trials, time_budget: raise what the search had. Raises ValueError as `run` does, and when another process runs the
+    search, or its spec or its data is not what it was started with.
     """
     with files.hold(folder):
         files.mend_journal(folder / JOURNAL)
-        return _run(folder, uri, console, address)
+        studies = Studies(folder.name, read_spec(folder), folder)
+        if trials is not None or time_budget is not None:
+            _extend(studies, folder, trials, time_budget)
+            studies = Studies(folder.name, read_spec(folder), folder)
+        if not studies.num_owed:
+            console.print(f"All trials of {folder.name} are done; nothing is left to run.", highlight=False)
+            return SearchResult(folder.name, outcome_of(studies), 0)
+        return _run(folder, uri, console, address, new=False)
 
 
-def _run(folder: Path, uri: str, console: Console, address: str | None) -> SearchResult:
+def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str | None) -> None:
+    spec = studies.spec
+    had = max(studies.num_wanted(name) for name in spec.architectures)
+    if trials is not None and trials < had:
+        raise ValueError(f"--trials can only be raised: the search has {had} for each architecture; got {trials}")
+    changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
+    write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
+
+
+def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: bool) -> SearchResult:
     spec, search = read_spec(folder), folder.name
     corpus = load_corpus(spec, progress=console.is_terminal)
     console.print(corpus.summary, highlight=False)
@@ -124,8 +146,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
 
     with _ray(address):
         num_parallel = _num_parallel(spec)
-        tracker = Tracker(uri, search, spec, folder, warn)
-        studies = Studies(search, spec, folder)
+        studies = Studies(search, spec, folder, "new" if new else "go on")
+        tracker = Tracker(uri, search, spec, folder, warn, new)
         studies.provenance = provenance(corpus)
         _require_same_data(studies)
         reconcile(studies, tracker)
@@ -139,9 +161,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None) -> Searc
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 except (OSError, TuneError) as error:  # the disk of the studies is full, say
-                    if os.environ.get("BAKEOFF_TRACEBACK"):
-                        raise
-                    warn(f"Stopped: {reason(str(error))}")
+                    warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
+                    with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
+                        traceback.print_exc(file=file)
                 finally:
                     studies.interrupt_all()
             outcome = outcome_of(studies)
@@ -172,7 +194,11 @@ def reconcile(studies: Studies, tracker: Tracker) -> None:
 def summaries(root: Path) -> Iterator[str]:
     """A line for each search under `root`, the oldest first."""
     for folder in find_searches("", root):
-        studies = Studies(folder.name, read_spec(folder), folder)
+        try:
+            studies = Studies(folder.name, read_spec(folder), folder)
+        except ValueError as error:
+            yield f"{folder.name:<32}  cannot be read: {str(error).splitlines()[0]}"
+            continue
         names = studies.spec.architectures
         wanted = sum(studies.num_wanted(name) for name in names)
         state = f"{studies.num_owed} of {wanted} trials to go" if studies.num_owed else f"{wanted} trials, finished"
@@ -228,7 +254,7 @@ def _tune(
             trial_dirname_creator=lambda trial: trial_name(trial.config),
         ),
         run_config=tune.RunConfig(
-            name="tune",
+            name=TUNE,
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
             callbacks=[StudyCallback(studies)],
@@ -322,11 +348,16 @@ def _num_parallel(spec: Spec) -> int:
 def _signals(studies: Studies, console: Console) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) lets running trials report and checkpoint; the second stops at once."""
 
+    signals = 0
+
     def stop(number: int, frame: Any) -> None:
-        if studies.stopping:
+        nonlocal signals
+        signals += 1
+        if signals == 1:
+            studies.stop()
+            console.print("Stopping: running trials end with their epoch. Once more stops at once.", style="yellow")
+        elif signals == 2:  # those after it would break off the cleaning up
             raise KeyboardInterrupt
-        studies.stop()
-        console.print("Stopping: running trials end with their epoch. Once more stops at once.", style="yellow")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

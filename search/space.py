@@ -66,16 +66,18 @@ class Range:
             raise ValueError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
-        return [type(self.low)(self.low + i * step) for i in range(count)]
+        number = int if self._is_integer() else float
+        return [number(self.low + i * step) for i in range(count)]
 
     def ends(self) -> tuple[Any, ...]:
-        return self.low, self.high
+        """Its bounds and, where a step decides whether its values are integers, the value after the first."""
+        return (self.low, self.high) if self.step is None else (self.low, self.high, self.low + self.step)
 
     def nearest(self, value: Any) -> Any:
         """The number of this range that is nearest to a value."""
         inside = min(max(value if isinstance(value, int | float) else self.low, self.low), self.high)
         if self.step is None:
-            return type(self.low)(inside)
+            return int(inside) if self._is_integer() else float(inside)
         return min(self.grid(), key=lambda number: abs(number - inside))
 
     def _is_integer(self) -> bool:
@@ -121,6 +123,8 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
         where = f"space.{name}"
         written = _for_architecture(where, spec.space.get(name), architecture)
         if written is None:
+            if defaults[name] is not None:
+                domain.check(name, defaults[name])
             space[name] = Choice((defaults[name],))
             continue
         space[name] = _parse(where, written)
@@ -170,15 +174,16 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
         if key not in written:
             raise ValueError(f"{where}: a range needs low and high; got {written}")
     for key in ("low", "high", "step"):
-        if isinstance(written.get(key, 0), bool) or not isinstance(written.get(key, 0), int | float):
-            raise ValueError(f"{where}.{key}: should be a number; got {written[key]!r}")
+        number = written.get(key, 0)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e300:
+            raise ValueError(f"{where}.{key}: should be a finite number; got {number!r:.40}")
     if not isinstance(written.get("log", False), bool):
         raise ValueError(f"{where}.log: should be true or false; got {written['log']!r}")
     interval = Range(**written)
     if not interval.low <= interval.high < float("inf"):
         raise ValueError(f"{where}: low should be at most high; got low {interval.low}, high {interval.high}")
-    if interval.step is not None and interval.step <= 0:
-        raise ValueError(f"{where}.step: should be above 0; got {interval.step}")
+    if interval.step is not None and not 0 < interval.step <= max(interval.high - interval.low, 1e-12):
+        raise ValueError(f"{where}.step: should be above 0 and at most high - low; got {interval.step}")
     if interval.log and interval.low <= 0:
         raise ValueError(f"{where}: a log range needs low above 0; got {interval.low}")
     if interval.log and interval.step is not None:

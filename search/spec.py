@@ -31,7 +31,7 @@ def parse_seconds(value: object) -> object:
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Resources(Strict):
@@ -79,7 +79,9 @@ class Spec(Strict):
     keep_checkpoints: str = Field(
         "all", description="of finished trials: all, or the best or the top:K of each architecture"
     )
-    storage: str | None = Field(None, description="an Optuna storage URL; without one a journal in the search's folder")
+    storage: str | None = Field(
+        None, min_length=1, description="an Optuna storage URL; without one a journal in the search's folder"
+    )
 
     @field_validator("name")
     @classmethod
@@ -139,8 +141,10 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def read(source: str, overrides: Iterable[str] = ()) -> Spec:
+def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> Spec:
     """The spec in a file, or one of the shipped ones by its name, with `key=value` overrides applied.
+
+    files: whether the files that it names have to be there.
 
     Raises ValueError, one line for each mistake.
     """
@@ -158,7 +162,7 @@ def read(source: str, overrides: Iterable[str] = ()) -> Spec:
         raise ValueError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
     for override in overrides:
         _apply(content, override)
-    return validate(content, where=str(path))
+    return validate(content, where=str(path), files=files)
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -177,7 +181,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
         raise ValueError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def validate(content: Mapping[str, Any], where: str = "spec") -> Spec:
+def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = True) -> Spec:
     """The spec, or ValueError with a line for each mistake: its types, its names and its space."""
     from search import space
 
@@ -190,9 +194,10 @@ def validate(content: Mapping[str, Any], where: str = "spec") -> Spec:
     import data
 
     try:
-        data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
+        if files:
+            data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
         space.build(spec)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from None
     return spec
 
@@ -226,6 +231,16 @@ def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
     if changed:
         lines = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
         raise ValueError("\n".join(["the spec is not the one that this search was started with", *lines]))
+
+
+def freeze(spec: Spec) -> Spec:
+    """The spec with the paths in it absolute, so that it means the same wherever it is read."""
+
+    def absolute(name: str) -> str:
+        kind, colon, path = name.partition(":")
+        return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
+
+    return spec.model_copy(update={"corpus": absolute(spec.corpus), "vectors": absolute(spec.vectors)})
 
 
 def dump(spec: Spec) -> str:

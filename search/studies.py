@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -84,10 +85,18 @@ def _pruner(spec: Spec) -> optuna.pruners.BasePruner:
 
 
 def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
-    """The storage a spec names, else the journal in the search's folder."""
-    if spec.storage is not None:
-        return optuna.storages.get_storage(spec.storage)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    """The storage a spec names, else the journal in the search's folder. Raises ValueError when it cannot be opened."""
+    # Optuna's lock is a link to the path as given, and it waits for ever on one that leads nowhere.
+    where = spec.storage or str((folder / JOURNAL).absolute())
+    try:
+        if spec.storage:
+            return optuna.storages.get_storage(spec.storage)
+        return optuna.storages.JournalStorage(JournalFileBackend(where))
+    except OSError:
+        raise
+    except Exception as error:  # a URL that is none, a driver that is missing, a server that is away, a broken line
+        problem = record.without_password(str(error)).strip().splitlines() or [repr(error)]
+        raise ValueError(f"the studies in {record.without_password(where)} cannot be opened: {problem[0]}") from error
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,10 @@ class Trial:
         self.run_id = run_id
         self.study_trial.set_user_attr(RUN_ID, run_id)
 
+    def keep_provenance(self, tags: dict[str, str]) -> None:
+        self.provenance = tags
+        self.study_trial.set_user_attr(PROVENANCE, tags)
+
     def keep_attempt(self) -> None:
         """Another process starts on it."""
         self.attempt += 1
@@ -162,10 +175,19 @@ class Studies:
     """The studies of one search: proposes trials, takes their results, decides when they end.
 
     search: the search's id; its studies are named `<search>/<architecture>`.
+    mode: 'new' makes the studies, FileExistsError if they are there; 'go on' makes those that are not there;
+        'read' writes nothing.
     listeners: told of every start, result and end, in this order.
     """
 
-    def __init__(self, search: str, spec: Spec, folder: Path, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        search: str,
+        spec: Spec,
+        folder: Path,
+        mode: Literal["new", "go on", "read"] = "read",
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self.spec = spec
         self.listeners = listeners
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
@@ -178,22 +200,32 @@ class Studies:
         storage = open_storage(spec, folder)
         self._studies: dict[str, optuna.Study] = {}
         for architecture in spec.architectures:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=f"{search}/{architecture}",
-                direction="maximize" if self.maximize else "minimize",
-                pruner=_pruner(spec),
-                load_if_exists=True,
-            )
+            study = self._open(f"{search}/{architecture}", storage, mode)
             if before := study.user_attrs.get(SPEC):
                 specs.require_unchanged(spec, before)
-            else:
+            elif mode != "read":
                 study.set_user_attr(SPEC, specs.compared(spec))
-            # A resumed search must not propose its first trials again.
-            seed = derive_seed(spec.seed, architecture, "sampler", len(study.trials))
+            # A resumed search must not propose its first trials again; a grid has one order, and goes on in it.
+            num_before = 0 if spec.sampler == "grid" else len(study.get_trials(deepcopy=False))
+            seed = derive_seed(spec.seed, architecture, "sampler", num_before)
             study.sampler = _sampler(spec, self._spaces[architecture], seed)
+            study.pruner = _pruner(spec)
             self._studies[architecture] = study
         self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
+
+    def _open(self, name: str, storage: optuna.storages.BaseStorage, mode: str) -> optuna.Study:
+        direction = StudyDirection.MAXIMIZE if self.maximize else StudyDirection.MINIMIZE
+        if mode == "read":
+            try:
+                return optuna.load_study(study_name=name, storage=storage)
+            except KeyError:  # its driver died before it made them
+                return optuna.create_study(direction=direction)
+        try:
+            return optuna.create_study(
+                storage=storage, study_name=name, direction=direction, load_if_exists=mode == "go on"
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            raise FileExistsError(f"there is a study {name}") from None
 
     @property
     def stopping(self) -> bool:
@@ -260,6 +292,8 @@ class Studies:
             return None
         # What an adopted trial has been given stands; a crash may have come before it was given everything.
         trial.hyperparameters = space.suggest(trial.study_trial, self._spaces[trial.architecture])
+        if not trial.provenance:
+            trial.keep_provenance(self.provenance)
         trial.keep_attempt()
         self._live[trial.name] = trial
         self._tell_listeners(trial)
@@ -278,8 +312,7 @@ class Studies:
             study.enqueue_trial(space.default_point(architecture, self._spaces[architecture]))
         study_trial = study.ask()
         seed = derive_seed(self.spec.seed, architecture, study_trial.number)
-        study_trial.set_user_attr(PROVENANCE, self.provenance)
-        return Trial(architecture, study_trial.number, {}, seed, study_trial, provenance=self.provenance)
+        return Trial(architecture, study_trial.number, {}, seed, study_trial)
 
     def ranked(self, architecture: str) -> list[Trial]:
         """The trials that ran all their epochs, the best first."""
@@ -326,10 +359,10 @@ class Studies:
         if trial.results:
             longest = self._longest[trial.architecture]
             self._longest[trial.architecture] = max(longest, trial.results[-1].seconds)
-        self._live.pop(trial.name, None)
         if outcome is not Outcome.INTERRUPTED:
             score = trial.results[-1].best[self.spec.metric] if outcome is Outcome.COMPLETE else None
             self._studies[trial.architecture].tell(trial.study_trial, score, state=_STATES[outcome])
+        self._live.pop(trial.name, None)
         self._tell_listeners(trial)
 
     def interrupt_all(self) -> None:
@@ -407,7 +440,7 @@ class StudyCallback(_Face, Callback):
         self._studies.restarted(self._studies.live(trial.config))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
         self._studies.finish(self._studies.live(trial.config), Outcome.FAILED, reason(raised))
 
 

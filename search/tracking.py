@@ -35,7 +35,6 @@ STATUS = {
 }
 
 
-FAILURES = (mlflow.MlflowException, OSError)  # of a tracking server or database that is away, locked or full
 RETRY_SECONDS = 10.0
 
 
@@ -84,6 +83,23 @@ def provenance(corpus: EncodedCorpus) -> dict[str, str]:
     }
 
 
+def unusable(uri: str, error: Exception) -> ValueError:
+    """What to tell the user of an MLflow that does not work."""
+    return ValueError(
+        f"MLflow at {record.without_password(uri)} cannot be used: {_first_line(error)}; is it running, and is its "
+        "disk writable? --tracking-uri or MLFLOW_TRACKING_URI names another"
+    )
+
+
+def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
+    """Add tags to a run. Raises ValueError when MLflow cannot be used or has no such run."""
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    except Exception as error:
+        raise unusable(uri, error) from error
+
+
 @dataclass
 class _Known:
     """What MLflow holds of a trial's run."""
@@ -91,6 +107,7 @@ class _Known:
     epochs: int
     outcome: str
     attempt: int
+    status: str
 
 
 @dataclass(frozen=True)
@@ -107,15 +124,23 @@ class Run:
 
 
 def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
-    """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing."""
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing.
+
+    Raises ValueError when MLflow cannot be used.
+    """
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None, []  # MLflow would create it
     found: list[Any] = []
-    token = None
-    while token != "":
-        page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)
-        found += page
-        token = page.token or ""
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        token = None
+        while token != "":
+            page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)
+            found += page
+            token = page.token or ""
+    except Exception as error:
+        raise unusable(uri, error) from error
     parent = [run for run in found if run.data.tags.get(record.KIND) == record.KIND_SEARCH]
     outcome = parent[0].data.tags.get(record.OUTCOME, "") if parent else None
     return outcome, [_read_run(run) for run in found if run not in parent]
@@ -142,10 +167,19 @@ class Tracker:
     on, the user is warned once, and what is missing is delivered, in order, when MLflow is back or by a later `sync`.
 
     uri: an MLflow tracking URI. search: the search's id. folder: where the search keeps its files.
-    warn: is given a line for the user. Raises ValueError when MLflow cannot be reached at the start.
+    warn: is given a line for the user. new: the search must not be there yet, else FileExistsError.
+    Raises ValueError when MLflow cannot be used at the start.
     """
 
-    def __init__(self, uri: str, search: str, spec: Spec, folder: Path, warn: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        uri: str,
+        search: str,
+        spec: Spec,
+        folder: Path,
+        warn: Callable[[str], None] = print,
+        new: bool = False,
+    ) -> None:
         self._search, self._spec, self._warn = search, spec, warn
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
@@ -153,12 +187,11 @@ class Tracker:
         try:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self._experiment_id = self._open_experiment(uri, spec.name)
-            self._resumed, self.run_id = self._open_parent(folder)
-        except FAILURES as error:
-            raise ValueError(
-                f"MLflow at {record.without_password(uri)} cannot be used: {_first_line(error)}; is it running, and is "
-                "the disk writable? --tracking-uri or MLFLOW_TRACKING_URI names another"
-            ) from None
+            self._look_first, self.run_id = self._open_parent(folder)
+        except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
+            raise unusable(uri, error) from error
+        if new and self._look_first:
+            raise FileExistsError(f"there is a search {search} in MLflow")
 
     def _open_experiment(self, uri: str, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -184,6 +217,8 @@ class Tracker:
             f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'",
         )
         if found:
+            if not found[0].data.params:  # its driver died at the next line but one
+                self._write_spec(found[0].info.run_id)
             return True, found[0].info.run_id
         tags = {
             record.KIND: record.KIND_SEARCH,
@@ -192,13 +227,15 @@ class Tracker:
             record.OUTCOME: Outcome.RUNNING.value,
             record.FOLDER: str(folder.absolute()),
         }
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search)
-        run_id: str = run.info.run_id
+        run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id
+        self._write_spec(run_id)
+        return False, run_id
+
+    def _write_spec(self, run_id: str) -> None:
         # An Optuna storage URL may hold a password.
         self._client.log_text(run_id, dump(self._spec.model_copy(update={"storage": None})), "spec.yaml")
         flat = {k: v for k, v in self._spec.model_dump(mode="json").items() if k not in ("space", "storage")}
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in flat.items()])
-        return False, run_id
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
         """Record on the search's run, which is running now, what its trials learn from, and their provenance."""
@@ -207,6 +244,7 @@ class Tracker:
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
+        tags = tags | {record.OUTCOME: Outcome.RUNNING.value}
         self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=tags)
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
@@ -217,19 +255,22 @@ class Tracker:
 
     def deliver(self) -> bool:
         """Bring the runs that wait up to date; whether it worked. After a failure the next attempt waits a while."""
-        try:
-            for name in list(self._pending):
+        for name in list(self._pending):
+            try:
                 self.sync(self._pending[name])
-                del self._pending[name]
-        except FAILURES as error:
-            self._known.clear()  # an answer may have been lost after MLflow had written
-            if not self._retry_at:
-                self._warn(
-                    f"MLflow cannot be written ({_first_line(error)}). The search goes on; its folder keeps what is "
-                    "missing, to be delivered when MLflow is back."
-                )
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-            return False
+            except mlflow.MlflowException as error:
+                # An answer may have been lost after MLflow had written: look before writing again.
+                self._known.pop(name, None)
+                self._look_first = True
+                self._pending[name] = self._pending.pop(name)  # the others first, next time
+                if not self._retry_at:
+                    self._warn(
+                        f"MLflow cannot be written ({_first_line(error)}). The search goes on; its folder keeps what "
+                        "is missing, to be delivered when MLflow is back."
+                    )
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+                return False
+            del self._pending[name]
         if self._retry_at:
             self._warn("MLflow is back; what was missing has been delivered.")
             self._retry_at = 0.0
@@ -238,17 +279,19 @@ class Tracker:
     def sync(self, trial: Trial) -> bool:
         """Make a trial's run say what its study knows; True when something was missing or different."""
         params: dict[str, Any] = {}
-        known = self._known.get(trial.name) or self._read(trial.run_id or self._find_run(trial))
-        if known is None:
-            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0)
-            trial.keep_run_id(self._create_run(trial))
-        elif trial.run_id is None:
-            trial.keep_run_id(known.run_id)
-        assert trial.run_id is not None
+        run_id = trial.run_id or self._find_run(trial)
+        known = self._known.get(trial.name) or self._read(run_id)
+        if run_id is None or known is None:
+            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0, status="RUNNING")
+            run_id = self._create_run(trial)
+        if run_id != trial.run_id:
+            trial.keep_run_id(run_id)
         if known.attempt == 0:
             params = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
         new = [result for result in trial.results if result.epoch > known.epochs]
-        wanted = _Known(new[-1].epoch if new else known.epochs, trial.outcome.value, max(trial.attempt, 1))
+        status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
+        epochs = new[-1].epoch if new else known.epochs
+        wanted = _Known(epochs, trial.outcome.value, max(trial.attempt, 1), status)
         if wanted == known:
             self._known[trial.name] = known
             return False
@@ -257,18 +300,18 @@ class Tracker:
             tags[record.ERROR] = trial.error
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
-        self._log(trial.run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
-        if trial.outcome is Outcome.RUNNING:
-            if known.outcome != trial.outcome:
-                self._client.update_run(trial.run_id, status="RUNNING")
-        elif known.outcome != trial.outcome:
-            self._client.set_terminated(trial.run_id, status=STATUS[trial.outcome])
+        self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
+        if status != known.status:
+            if status == "RUNNING":
+                self._client.update_run(run_id, status=status)
+            else:
+                self._client.set_terminated(run_id, status=status)
         self._known[trial.name] = wanted
         return True
 
     def _find_run(self, trial: Trial) -> str | None:
         """The run of a trial whose driver died between creating it and noting its id."""
-        if not self._resumed:
+        if not self._look_first:
             return None
         found = self._client.search_runs(
             [self._experiment_id],
@@ -305,6 +348,7 @@ class Tracker:
             epochs=int(data.metrics.get(record.EPOCHS_RUN, 0)),
             outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
             attempt=int(data.tags.get(record.ATTEMPT, 0)),
+            status=run.info.status,
         )
 
     def drop(self, run_id: str) -> None:
@@ -312,17 +356,13 @@ class Tracker:
         self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
         self._client.delete_run(run_id)
 
-    def note(self, run_id: str, tags: dict[str, str]) -> None:
-        """Add tags to a run."""
-        self._log(run_id, tags=tags)
-
     def close(self, outcome: Outcome) -> bool:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""
         complete = self.deliver()
         try:
             self._log(self.run_id, tags={record.OUTCOME: outcome.value})
             self._client.set_terminated(self.run_id, status=STATUS[outcome])
-        except FAILURES:
+        except mlflow.MlflowException:
             return False
         return complete
 
@@ -350,20 +390,21 @@ class Tracker:
 def _points(result: EpochResult) -> list[Metric]:
     """An epoch's metrics at its epoch, the curve's at their iterations."""
     timestamp = now_ms()
+    points = []
+    for iteration, loss, accuracy in result.curve:
+        points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
+        points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
     by_epoch = (
         result.metrics
         | {record.best(name): value for name, value in result.best.items()}
         | {
             record.BEST_EPOCH: result.best_epoch,
-            record.EPOCHS_RUN: result.epoch,
             record.TRIAL_SECONDS: result.seconds,
+            # The last of all: where it stands, MLflow has the epoch.
+            record.EPOCHS_RUN: result.epoch,
         }
     )
-    points = [Metric(name, value, timestamp, result.epoch) for name, value in by_epoch.items()]
-    for iteration, loss, accuracy in result.curve:
-        points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
-        points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
-    return points
+    return points + [Metric(name, value, timestamp, result.epoch) for name, value in by_epoch.items()]
 
 
 def _first_line(error: BaseException) -> str:

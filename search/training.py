@@ -43,7 +43,8 @@ class EpochResult:
 
     epoch: from 1.
     metrics: of this epoch, by name (see `search.record`).
-    curve: a point each `curve_interval` iterations: iteration, training loss, training accuracy since the last point.
+    curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or the
+        epoch's start.
     best_epoch, best: the best epoch so far by the metric that ranks, 0 without any; its train and validation metrics,
         and after the last epoch the test metrics of its weights.
     diverged: why the trial cannot go on, or None.
@@ -176,7 +177,7 @@ def _train_epoch(
     logits, losses, norms = [], [], []
     for i in range(per_epoch):
         batch_B = order_N[i * batch_size : (i + 1) * batch_size]
-        logits_BC = model(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
+        logits_BC = model(*_cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B]))
         loss = cross_entropy(logits_BC, labels_N[i * batch_size : (i + 1) * batch_size])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -203,13 +204,18 @@ def _train_epoch(
     return metrics
 
 
+def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """A batch without the columns that are padding in all of its texts."""
+    return tokens_BT[:, : int(lengths_B.max())], lengths_B
+
+
 def _evaluate(model: nn.Module, examples: Examples, split: str) -> dict[str, float]:
     """Loss, accuracy, F1 and ROC AUC of the model as it stands, without dropout."""
     model.eval()
     with torch.inference_mode():
         logits_NC = torch.cat(
             [
-                model(tokens_BT, lengths_B)
+                model(*_cut(tokens_BT, lengths_B))
                 for tokens_BT, lengths_B in zip(
                     examples.tokens_NT.split(EVALUATION_BATCH),
                     examples.lengths_N.split(EVALUATION_BATCH),

@@ -19,6 +19,11 @@ def test_choices() -> None:
     [
         ("postgresql://me:secret@host:5432/db", "postgresql://me:***@host:5432/db"),
         ("https://me:s3:cr@host", "https://me:***@host"),
+        ("http://me:se/cret@host/x", "http://me:***@host/x"),
+        ("http://me:s@cret@host", "http://me:***@host"),
+        ("https://token@host/x", "https://***@host/x"),
+        ("postgresql://host/db?user=me&password=secret&ssl=1", "postgresql://host/db?user=me&password=***&ssl=1"),
+        ("error at http://me:secret@127.0.0.1:9/api: refused", "error at http://me:***@127.0.0.1:9/api: refused"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
     ],

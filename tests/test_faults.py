@@ -23,7 +23,7 @@ from search.audit import audit
 from search.record import Outcome
 from search.studies import Studies
 
-LONG = ["--set", "epochs=40", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
+LONG = ["--set", "epochs=25", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
 
 
 def start(cwd: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path), 4)
     for trial in trials_of(folder):
-        assert len(trial.results) == 40
+        assert len(trial.results) == 25
         if trial.name in before:
             assert trial.attempt == 2
             assert trial.results[: len(before[trial.name])] == before[trial.name]
@@ -133,9 +133,9 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(t
 def test_a_killed_driver_leaves_a_search_that_resumes(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG)
     wait_for_epochs(tmp_path, 4, process)
-    children = descendants(process)
+    children = workers_of(process)
     process.kill()
-    process.wait()
+    process.communicate()
     assert_all_gone(children)
     folder = the_search(tmp_path)
     assert audit(folder, uri_of(tmp_path))  # runs are left RUNNING
@@ -270,8 +270,10 @@ def test_a_resource_that_is_not_there_is_refused_at_once_and_leaves_nothing(tmp_
 def test_a_checkpoint_of_another_shape_fails_the_trial_with_its_reason(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, "--set", "retries=0")
     wait_for_epochs(tmp_path, 2, process)
+    children = workers_of(process)
     process.kill()
-    process.wait()
+    process.communicate()
+    assert_all_gone(children)
     folder = the_search(tmp_path)
     saved = checkpoints.load_last(folder / "checkpoints" / "mlp-0")
     assert saved

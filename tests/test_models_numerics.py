@@ -284,3 +284,32 @@ def test_learned_vectors_start_from_noise_with_a_zero_row() -> None:
 def test_padding_needs_a_zero_row(vectors: Tensor) -> None:
     with pytest.raises(ValueError, match="word vectors must be a matrix with zeros in row 0, got"):
         models.WordVectors(vectors)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize(("name", "activation"), [("rnn", "none"), ("rnn", "relu"), ("gru", "none"), ("gru", "relu")])
+def test_padding_has_no_effect_even_where_states_grow_to_infinity(name: str, activation: str, pooling: str) -> None:
+    """Short texts in a batch with a long row of padding, and weights that would overflow there."""
+    torch.manual_seed(1)
+    vectors_VE = torch.randn(20, 6)
+    vectors_VE[0] = 0
+    model = models.build(
+        name, models.WordVectors(vectors_VE), 2, hidden_size=8, num_layers=2, activation=activation, pooling=pooling
+    )
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if "U_" in parameter_name:
+                parameter.mul_(6)
+    tokens_BT = torch.randint(1, 20, (4, 5))
+    lengths_B = torch.tensor([5, 3, 4, 5])
+    tokens_BT[torch.arange(5) >= lengths_B.unsqueeze(1)] = 0
+
+    def results(num_columns: int) -> list[torch.Tensor]:
+        model.zero_grad()
+        logits_BC = model(torch.nn.functional.pad(tokens_BT, (0, num_columns - 5)), lengths_B)
+        logits_BC.logsumexp(1).sum().backward()
+        return [logits_BC, *(parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None)]
+
+    for padded, alone in zip(results(300), results(5), strict=True):
+        assert padded.isfinite().all()
+        torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-6)

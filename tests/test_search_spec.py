@@ -54,6 +54,14 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"space": {"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}}, ["log range", "above 0"]),
         ({"space": {"learning_rate": {"low": 0.1, "high": 1.0, "log": True, "step": 0.1}}}, ["not both"]),
         ({"space": {"dropout": {"low": 0, "high": 2}}}, ["dropout", "2"]),
+        ({"space": {"hidden_size": {"low": 8, "high": 16, "step": 0.5}}}, ["hidden_size", "8.5"]),
+        ({"space": {"hidden_size": {"low": 8, "high": 12, "step": 100}}}, ["step", "100"]),
+        ({"space": {"hidden_size": {"low": 8, "high": 10**400}}}, ["hidden_size.high"]),
+        ({"batch_size": 100000}, ["batch_size", "65536"]),
+        ({"time_budget": float("inf")}, ["time_budget"]),
+        ({"resources": {"cpu": float("inf")}}, ["resources.cpu"]),
+        ({"storage": ""}, ["storage"]),
+        ({"keep_checkpoints": "some"}, ["keep_checkpoints", "'some'"]),
         ({"space": {"num_layers": {"mpl": [2]}}}, ["'mpl'", "did you mean 'mlp'"]),
         ({"space": {"num_layers": {"mlp": [9]}}}, ["9", "mlp"]),
         ({"sampler": "grid", "space": {"dropout": {"low": 0.0, "high": 0.5}}}, ["a grid needs values"]),
@@ -124,6 +132,7 @@ def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
 
 def test_a_stepped_range_is_a_grid() -> None:
     assert space.Range(64, 128, 8).grid() == [64, 72, 80, 88, 96, 104, 112, 120, 128]
+    assert space.Range(0, 0.5, 0.25).grid() == [0.0, 0.25, 0.5]
     assert space.Range(0.1, 0.5, 0.2).grid() == pytest.approx([0.1, 0.3, 0.5])
     spec = specs.validate(
         {"sampler": "grid", "space": {"hidden_size": {"low": 8, "high": 16, "step": 4}, "dropout": [0.0, 0.1]}}

@@ -1,6 +1,7 @@
 """The studies propose, count and end trials; every sampler and pruner keeps the same contract. No Ray, no training."""
 
 import dataclasses
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from search import files
 from search import spec as specs
 from search.record import METRICS, Outcome
 from search.spec import Spec
@@ -74,7 +76,7 @@ def run(studies: Studies, epochs: int = 4) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: str, tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(sampler=sampler, pruner=pruner), tmp_path)
+    studies = Studies("s", make_spec(sampler=sampler, pruner=pruner), tmp_path, "go on")
     run(studies)
     assert studies.num_owed == 0
     for architecture in ("rnn", "mlp"):
@@ -91,7 +93,7 @@ def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: s
 def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler: str, tmp_path: Path) -> None:
     def proposed(folder: str, seed: int) -> list[dict[str, Any]]:
         (tmp_path / folder).mkdir()
-        studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder)
+        studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder, "go on")
         run(studies)
         return [trial.hyperparameters for trial in studies.trials("rnn")]
 
@@ -101,7 +103,7 @@ def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler
 
 
 def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(pruner="asha", trials=2), tmp_path)
+    studies = Studies("s", make_spec(pruner="asha", trials=2), tmp_path, "go on")
     scores = {"rnn": [0.5, 0.4], "mlp": [0.9, 0.8]}
     while trial := studies.ask():
         score = scores[trial.architecture][trial.number]
@@ -113,7 +115,7 @@ def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_pat
 
 
 def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowest(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=2, architectures=["rnn", "mlp", "gru"], epochs=1), tmp_path)
+    studies = Studies("s", make_spec(trials=2, architectures=["rnn", "mlp", "gru"], epochs=1), tmp_path, "go on")
     order = []
     while trial := studies.ask():
         order.append(trial.name)
@@ -123,7 +125,7 @@ def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowe
 
 
 def test_trials_that_run_count(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=2), tmp_path)
+    studies = Studies("s", make_spec(trials=2), tmp_path, "go on")
     names = [trial.name for _ in range(4) if (trial := studies.ask())]
     assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
     assert studies.ask() is None
@@ -140,7 +142,7 @@ def test_the_first_trial_is_the_default_configuration_or_the_nearest_to_it(sampl
             "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
         },
     )
-    studies = Studies("s", spec, tmp_path)
+    studies = Studies("s", spec, tmp_path, "go on")
     first = studies.ask()
     assert first
     assert (first.hyperparameters["hidden_size"], first.hyperparameters["activation"]) == (70, "none")
@@ -150,18 +152,82 @@ def test_the_first_trial_is_the_default_configuration_or_the_nearest_to_it(sampl
 
 def test_a_grid_visits_every_combination_once(tmp_path: Path) -> None:
     spec = make_spec(sampler="grid", trials=None, pruner="none")
-    studies = Studies("s", spec, tmp_path)
+    studies = Studies("s", spec, tmp_path, "go on")
     run(studies)
     for architecture in spec.architectures:
         seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in studies.trials(architecture)]
         assert len(seen) == len(set(seen)) == 12
 
 
+def test_a_grid_that_is_resumed_halfway_still_visits_every_combination_once(tmp_path: Path) -> None:
+    spec = make_spec(sampler="grid", trials=None, pruner="none")
+    first = Studies("s", spec, tmp_path, "go on")
+    for _ in range(11):
+        trial = first.ask()
+        assert trial
+        for epoch in range(1, 5):
+            first.report(trial, epoch_result(epoch, 0.5), HERE)
+    again = Studies("s", spec, tmp_path, "go on")
+    run(again)
+    for architecture in spec.architectures:
+        seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in again.trials(architecture)]
+        assert len(seen) == len(set(seen)) == 12
+
+
+def test_the_lock_of_a_killed_process_stops_nobody(tmp_path: Path) -> None:
+    spec = make_spec(trials=1)
+    Studies("s", spec, tmp_path, "new")
+    os.symlink((tmp_path / "studies.journal").absolute(), tmp_path / "studies.journal.lock")
+    assert Studies("s", spec, tmp_path, "read").num_owed == 2  # readers need no lock
+    files.mend_journal(tmp_path / "studies.journal")
+    run(Studies("s", spec, tmp_path, "go on"))
+
+
+def test_a_torn_last_line_is_cut_off_and_a_reader_writes_nothing(tmp_path: Path) -> None:
+    spec = make_spec(trials=1)
+    run(Studies("s", spec, tmp_path, "new"))
+    journal = tmp_path / "studies.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')
+    assert Studies("s", spec, tmp_path, "read").num_owed == 0
+    assert journal.read_bytes() == whole + b'{"op_code": 4, "wor'
+    files.mend_journal(journal)
+    assert journal.read_bytes() == whole
+
+
+def test_a_broken_journal_or_storage_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "studies.journal").write_text("{}\nnonsense\n{}\n")
+    with pytest.raises(ValueError, match=r"studies\.journal cannot be opened"):
+        Studies("s", make_spec(), tmp_path)
+    for storage in ("foo", "postgresql+nodriver://me:secret@127.0.0.1:9/x"):
+        with pytest.raises(ValueError, match="cannot be opened") as raised:
+            Studies("s", make_spec(storage=storage), tmp_path)
+        assert "secret" not in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_new_search_never_takes_over_one_that_is_there(tmp_path: Path) -> None:
+    Studies("s", make_spec(), tmp_path, "new")
+    with pytest.raises(FileExistsError):
+        Studies("s", make_spec(), tmp_path, "new")
+
+
+def test_a_crash_before_the_provenance_was_noted_loses_nothing(tmp_path: Path) -> None:
+    spec = make_spec(trials=1)
+    Studies("s", spec, tmp_path, "new")._studies["rnn"].ask()  # and the process is gone
+    again = Studies("s", spec, tmp_path, "go on")
+    again.provenance = {"data_digest": "d"}
+    adopted = again.ask()
+    assert adopted
+    assert (adopted.name, adopted.provenance) == ("rnn-0", {"data_digest": "d"})
+    assert set(adopted.hyperparameters) == set(again._spaces["rnn"])
+
+
 def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_path: Path) -> None:
     for metric in METRICS:
         folder = tmp_path / metric
         folder.mkdir()
-        studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder)
+        studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder, "go on")
         trial = studies.ask()
         assert trial
         good = {"val_accuracy": 0.7, "val_loss": 0.3, "val_f1": 0.7, "val_roc_auc": 0.7}
@@ -177,7 +243,7 @@ def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_
 
 
 def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path)
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "go on")
     trial = studies.ask()
     assert trial
     for epoch, best_so_far in enumerate([0.6, 0.8, 0.8, 0.8], start=1):
@@ -187,7 +253,7 @@ def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
 
 def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
     log = Log()
-    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, [log])
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "go on", [log])
     trial = studies.ask()
     assert trial
     for epoch in (1, 2, 2, 3):
@@ -196,7 +262,7 @@ def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=1, architectures=["rnn"]), tmp_path)
+    studies = Studies("s", make_spec(trials=1, architectures=["rnn"]), tmp_path, "go on")
     trial = studies.ask()
     assert trial
     studies.finish(trial, Outcome.FAILED, "ValueError: no")
@@ -208,14 +274,14 @@ def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
 
 def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_path: Path) -> None:
     spec = make_spec(trials=2)
-    first = Studies("s", spec, tmp_path)
+    first = Studies("s", spec, tmp_path, "go on")
     left = first.ask()
     assert left
     left.keep_run_id("a run")
     first.report(left, epoch_result(1, 0.6), HERE)  # and the process is gone
 
     log = Log()
-    again = Studies("s", spec, tmp_path, [log])
+    again = Studies("s", spec, tmp_path, "go on", [log])
     adopted = again.ask()
     assert adopted
     assert (adopted.name, adopted.config, adopted.run_id) == (left.name, left.config, "a run")
@@ -227,7 +293,7 @@ def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_
 
 def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(tmp_path: Path) -> None:
     log = Log()
-    studies = Studies("s", make_spec(pruner="none"), tmp_path, [log])
+    studies = Studies("s", make_spec(pruner="none"), tmp_path, "go on", [log])
     trial = studies.ask()
     assert trial
     assert studies.report(trial, epoch_result(1, 0.6), HERE)
@@ -240,13 +306,13 @@ def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(t
 
 
 def test_the_time_budget_stops_the_search(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(time_budget=1e-9), tmp_path)
+    studies = Studies("s", make_spec(time_budget=1e-9), tmp_path, "go on")
     assert studies.ask() is None
 
 
 def test_any_optuna_storage_can_be_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    run(Studies("s", make_spec(storage=url, trials=2), tmp_path))
+    run(Studies("s", make_spec(storage=url, trials=2), tmp_path, "go on"))
     assert sorted(optuna.get_all_study_names(url)) == ["s/mlp", "s/rnn"]
     assert not (tmp_path / "studies.journal").exists()
 
