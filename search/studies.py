@@ -141,7 +141,10 @@ class Trial:
 
     def keep_run_id(self, run_id: str) -> None:
         self.run_id = run_id
-        self.study_trial.set_user_attr(RUN_ID, run_id)
+        try:
+            self.study_trial.set_user_attr(RUN_ID, run_id)
+        except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
+            self.study_trial.study.set_user_attr(f"{RUN_ID}-{self.number}", run_id)
 
     def keep_provenance(self, tags: dict[str, str]) -> None:
         self.provenance = tags
@@ -245,13 +248,19 @@ class Studies:
     def trials(self, architecture: str | None = None) -> list[Trial]:
         """The trials of one architecture or of all, as their studies know them."""
         names = [architecture] if architecture else self.spec.architectures
-        return [self._load(name, frozen) for name in names for frozen in self._frozen(name)]
+        return [
+            self._load(name, frozen, later)
+            for name in names
+            for later in [self._studies[name].user_attrs]
+            for frozen in self._frozen(name)
+        ]
 
     def _frozen(self, architecture: str) -> list[optuna.trial.FrozenTrial]:
         everything = self._studies[architecture].get_trials(deepcopy=False)
         return [frozen for frozen in everything if frozen.state is not TrialState.WAITING]
 
-    def _load(self, architecture: str, frozen: optuna.trial.FrozenTrial) -> Trial:
+    def _load(self, architecture: str, frozen: optuna.trial.FrozenTrial, later: dict[str, Any]) -> Trial:
+        """The trial as Optuna holds it; `later` is what was noted with its study after it had finished."""
         attrs = frozen.user_attrs
         epochs = sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT))
         ended = frozen.state.is_finished()
@@ -267,7 +276,7 @@ class Studies:
             error=attrs.get(ERROR) if ended else None,
             results=[EpochResult.from_dict(attrs[f"{RESULT}{epoch}"]) for epoch in epochs],
             worker=Worker(*attrs[WORKER]) if WORKER in attrs else None,
-            run_id=attrs.get(RUN_ID),
+            run_id=later.get(f"{RUN_ID}-{frozen.number}", attrs.get(RUN_ID)),
             provenance=attrs.get(PROVENANCE, {}),
         )
 

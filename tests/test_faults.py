@@ -1,6 +1,6 @@
 """Nothing is lost, whatever stops a search: real processes that are killed, files that are torn, servers that go away.
 
-The fast cases; `tests/test_soak.py` has those that take minutes.
+`tests/test_soak.py` has the cases that take long.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mlflow
 import psutil
+import pytest
 from conftest import ROOT, FinishedSearch, command
 
 from search import checkpoints, files
@@ -118,6 +119,7 @@ def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: 
             assert trial.results[: len(before[trial.name])] == before[trial.name]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG)
     wait_for_epochs(tmp_path, 3, process)
@@ -151,6 +153,7 @@ def test_a_killed_driver_leaves_a_search_that_resumes(tmp_path: Path) -> None:
     assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path), 4)
 
 
+@pytest.mark.slow
 def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     for name in ("searches", "mlflow.db", "mlartifacts"):
         source = smoke_search.cwd / name
@@ -244,6 +247,7 @@ def test_a_replayed_trial_gives_the_same_numbers(smoke_search: FinishedSearch) -
         assert done.stderr.startswith(f"error: no run {wrong!r}")
 
 
+@pytest.mark.slow
 def test_every_trial_diverging_is_no_valid_trial(tmp_path: Path) -> None:
     done = command(
         "search", "run", "smoke",
@@ -267,6 +271,7 @@ def test_a_resource_that_is_not_there_is_refused_at_once_and_leaves_nothing(tmp_
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_shape_fails_the_trial_with_its_reason(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, "--set", "retries=0")
     wait_for_epochs(tmp_path, 2, process)
@@ -287,6 +292,7 @@ def test_a_checkpoint_of_another_shape_fails_the_trial_with_its_reason(tmp_path:
     assert all(trial.outcome is Outcome.COMPLETE for trial in trials_of(folder) if trial.name != "mlp-0")
 
 
+@pytest.mark.slow
 def test_an_old_mlruns_folder_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "mlruns" / "0").mkdir(parents=True)
     (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("name: Default\n")
