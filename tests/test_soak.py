@@ -80,10 +80,10 @@ def test_ten_kills_at_random_moments_in_one_search(tmp_path: Path) -> None:
             process.wait(timeout=rng.uniform(4, 22))
             break  # it was faster
         except subprocess.TimeoutExpired:
-            children = descendants(process)
+            workers = workers_of(process)
             process.kill()
             process.communicate()
-            assert_all_gone(children)
+            assert_all_gone(workers)
             kills += 1
             process = resume(tmp_path)
     output, _ = process.communicate(timeout=600)
