@@ -1,0 +1,179 @@
+"""The one MLflow writer against a real database: answers that get lost, clocks that step back, limits, passwords."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from search import spec as specs
+from search import tracking
+from search.record import Outcome
+from search.studies import Studies, Trial, Worker
+from search.tracking import Tracker, read_runs
+from search.training import EpochResult
+
+HERE = Worker("127.0.0.1", 7)
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+numbers = itertools.count()
+
+
+@pytest.fixture
+def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A search of its own with its tracker, and the warnings the user would see."""
+    monkeypatch.chdir(tmp_path)
+    search = f"fake-20260101-{next(numbers):06}"
+
+    def open_(**changes: Any) -> tuple[Studies, Tracker, list[str]]:
+        warnings: list[str] = []
+        content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"} | changes
+        spec = specs.validate(content)
+        tracker = Tracker(uri, search, spec, tmp_path, warnings.append)
+        studies = Studies(search, spec, tmp_path, "go on", [tracker])
+        studies.provenance = {"data_digest": "d" * 64}
+        return studies, tracker, warnings
+
+    return open_
+
+
+def result(epoch: int, curve: int = 1) -> EpochResult:
+    points = [((epoch - 1) * curve + i, 0.5, 0.5) for i in range(curve)]
+    metrics = {"val_accuracy": 0.5 + epoch / 100, "val_loss": 1 / epoch}
+    return EpochResult(epoch, metrics, points, epoch, metrics, None, float(epoch))
+
+
+def ask(studies: Studies) -> Trial:
+    trial = studies.ask()
+    assert trial
+    return trial
+
+
+def run_of(uri: str, trial: Trial) -> Any:
+    assert trial.run_id
+    return mlflow.MlflowClient(tracking_uri=uri).get_run(trial.run_id)
+
+
+def test_a_report_is_one_batched_call(uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies, tracker, _ = open_search()
+    trial = ask(studies)
+    calls: list[str] = []
+    for name in ("log_batch", "log_metric", "set_tag", "update_run", "get_run", "search_runs", "set_terminated"):
+        real = getattr(tracker._client, name)
+        monkeypatch.setattr(
+            tracker._client, name, lambda *a, _name=name, _real=real, **k: (calls.append(_name), _real(*a, **k))[1]
+        )
+    studies.report(trial, result(1), HERE)
+    assert calls == ["log_batch"]
+
+
+def test_the_last_epoch_counts_even_when_the_clock_steps_back(
+    uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, _, _ = open_search()
+    trial = ask(studies)
+    now = tracking.now_ms()
+    for epoch in (1, 2, 3):
+        monkeypatch.setattr(tracking, "now_ms", lambda epoch=epoch: now - epoch * 3_600_000)
+        studies.report(trial, result(epoch), HERE)
+    metrics = run_of(uri, trial).data.metrics
+    assert metrics["val_accuracy"] == 0.53
+    assert (metrics["epochs_run"], metrics["best_epoch"], metrics["best_val_accuracy"]) == (3, 3, 0.53)
+
+
+def test_more_points_than_a_batch_holds_all_arrive(uri: str, open_search: Any) -> None:
+    studies, _, _ = open_search()
+    trial = ask(studies)
+    studies.report(trial, result(1, curve=1300), HERE)
+    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "curve_loss")
+    assert [point.step for point in history] == list(range(1300))
+
+
+@pytest.mark.parametrize("lost", ["create_run", "log_batch", "set_terminated"])
+def test_a_lost_answer_duplicates_nothing(
+    lost: str, uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow has written, and the connection breaks before it says so."""
+    studies, tracker, warnings = open_search()
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
+    real = getattr(tracker._client, lost)
+    breaks = iter([True])
+
+    def breaking(*args: Any, **kwargs: Any) -> Any:
+        answer = real(*args, **kwargs)
+        if next(breaks, False):
+            raise mlflow.MlflowException("the connection broke")
+        return answer
+
+    monkeypatch.setattr(tracker._client, lost, breaking)
+    trial = ask(studies)
+    for epoch in range(1, 6):
+        studies.report(trial, result(epoch), HERE)
+    assert tracker.close(Outcome.INTERRUPTED)
+    assert len(warnings) == 2  # it broke; it is back
+    _, runs = read_runs(uri, tracker._search)
+    assert [run.trial for run in runs] == ["mlp-0"]
+    assert (runs[0].status, runs[0].outcome, runs[0].epochs) == ("FINISHED", "complete", 5)
+    history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "val_loss")
+    assert [point.step for point in history] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_cannot_be_written_holds_up_no_other(
+    uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, tracker, warnings = open_search()
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
+    poison, healthy = ask(studies), ask(studies)
+    real = tracker._client.log_batch
+
+    def log_batch(run_id: str, **kwargs: Any) -> Any:
+        if run_id == poison.run_id:
+            raise mlflow.MlflowException("no")
+        return real(run_id, **kwargs)
+
+    monkeypatch.setattr(tracker._client, "log_batch", log_batch)
+    for epoch in range(1, 6):
+        studies.report(poison, result(epoch), HERE)
+        studies.report(healthy, result(epoch), HERE)
+    assert run_of(uri, healthy).data.tags["outcome"] == "complete"
+    assert not tracker.close(Outcome.INTERRUPTED)
+    assert sum("cannot be written" in line for line in warnings) == 1
+
+
+def test_a_run_left_running_by_a_crash_before_its_last_call_is_ended(uri: str, open_search: Any) -> None:
+    studies, _, _ = open_search()
+    trial = ask(studies)
+    for epoch in range(1, 6):
+        studies.report(trial, result(epoch), HERE)
+    mlflow.MlflowClient(tracking_uri=uri).update_run(trial.run_id, status="RUNNING")
+    again, tracker, _ = open_search()
+    assert tracker.sync(again.trials()[0])
+    assert run_of(uri, trial).info.status == "FINISHED"
+    assert not tracker.sync(again.trials()[0])
+
+
+def test_the_spec_is_recorded_without_the_password_of_its_storage(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = specs.validate({"storage": "postgresql://me:hunter2@127.0.0.1/optuna"})
+    tracker = Tracker(uri, "secretive-20260101-000000", spec, tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    artifact = Path(client.download_artifacts(tracker.run_id, "spec.yaml")).read_text(encoding="utf-8")
+    assert "sampler: tpe" in artifact
+    assert "hunter2" not in artifact + str(client.get_run(tracker.run_id).to_dictionary())
+
+
+def test_no_mlflow_is_one_line_without_the_password(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for uri in ("postgresql://me:secret@127.0.0.1:9/db", f"sqlite:///{tmp_path}/file/mlflow.db", "nonsense://x"):
+        with pytest.raises(ValueError, match="cannot be used") as raised:
+            Tracker(uri, "s-20260101-000000", specs.validate({}), tmp_path)
+        assert "\n" not in str(raised.value)
+        assert "secret" not in str(raised.value)
