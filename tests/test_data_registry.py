@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import hashlib
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -264,6 +265,26 @@ def test_a_failed_download_is_one_line_and_leaves_nothing(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([b"spoilt"] if before else [])
     del caught
     gc.collect()  # which has to come before the filter goes
+
+
+def test_two_processes_that_download_at_once_both_get_the_whole_file(tmp_path: Path, server: Server) -> None:
+    server.files["glove.6B.zip"] = content = os.urandom(3_000_000)
+    origin = server.origin("glove.6B.zip")
+    code = (
+        "import sys; from pathlib import Path; from data.sources import download, sha256\n"
+        "print(sha256(download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), progress=False)))"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, origin["url"], origin["archive_sha256"], str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.communicate(timeout=60)[0].strip() == hashlib.sha256(content).hexdigest()
+    assert [path.name for path in tmp_path.iterdir()] == ["glove.6B.zip"]
 
 
 def test_downloads_are_https_with_a_sha256() -> None:
