@@ -66,8 +66,8 @@ def run(
             runs.discard(folder)
             raise
         else:
-            _conclude(result, folder, tracking_uri)
-            break
+            return _conclude(result, folder, tracking_uri)
+    console.fail("five times another search had the same id; try again", status=1)
 
 
 @app.command()

@@ -29,6 +29,8 @@ def audit(folder: Path, uri: str) -> list[str]:
         if name not in trials
     ]
     for name, trial in trials.items():
+        if trial.attempt == 0 and not by_trial[name]:
+            continue  # its driver died while it was being made; a resume goes on with it
         lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
     kept = folder / CHECKPOINTS

@@ -22,10 +22,17 @@ def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"epoch-{epoch:04d}.pt"
     write_atomically(path, lambda file: torch.save(content, file))
-    started = folder.glob(".epoch-*")  # by a worker that was killed while it wrote
-    for old in [*sorted(folder.glob("epoch-*.pt"))[:-NUM_KEPT], *started]:
+    saved = sorted(folder.glob("epoch-*.pt"))
+    earlier, later = [p for p in saved if p <= path], [p for p in saved if p > path]  # later ones are damaged
+    for old in earlier[:-NUM_KEPT] + later:
         old.unlink(missing_ok=True)
     return path
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what workers left that were killed while they wrote; call before a worker starts to write."""
+    for partial in folder.glob(".epoch-*"):
+        partial.unlink(missing_ok=True)
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:

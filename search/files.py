@@ -12,10 +12,15 @@ from typing import BinaryIO
 LOCK = "lock"
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under a temporary name, flush, rename: a crash leaves either the old file or the new one."""
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, private: bool = False) -> None:
+    """Write under a temporary name, flush, rename: a crash leaves either the old file or the new one.
+
+    private: only its owner may read it.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if private:
+            partial.touch(mode=0o600)
         with partial.open("wb") as file:
             write(file)
             file.flush()

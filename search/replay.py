@@ -54,7 +54,8 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
         yield f"Equal numbers cannot be expected ({listed}); compared within {TOLERANCE}."
     worst = 0.0
     different = ""
-    for result, before in zip(run_trial(trial.config, corpus, make_setting(spec, folder)), trial.results, strict=False):
+    again = run_trial(trial.config, corpus, make_setting(spec, folder))
+    for before, result in zip(trial.results, again, strict=False):  # in this order: no epoch more than it had
         apart, what = _furthest(result, before)
         worst = max(worst, apart)
         yield f"epoch {result.epoch}/{len(trial.results)}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"

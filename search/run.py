@@ -16,7 +16,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.error import TuneError
 from rich.console import Console
 
 import data
@@ -63,7 +62,8 @@ def new_search(spec: Spec, root: Path) -> Path:
 
 def write_spec(spec: Spec, folder: Path) -> None:
     content = specs.dump(spec).encode()
-    files.write_atomically(folder / SPEC_FILE, lambda file: file.write(content))
+    # The URL of a storage may hold a password.
+    files.write_atomically(folder / SPEC_FILE, lambda file: file.write(content), private=spec.storage is not None)
 
 
 def discard(folder: Path) -> None:
@@ -150,17 +150,17 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         tracker = Tracker(uri, search, spec, folder, warn, new)
         studies.provenance = provenance(corpus)
         _require_same_data(studies)
-        reconcile(studies, tracker)
-        tracker.describe(corpus, studies.provenance)
         outcome = Outcome.INTERRUPTED
         try:
+            reconcile(studies, tracker)
+            tracker.describe(corpus, studies.provenance)
             with _progress(studies, console, num_parallel) as progress, _signals(studies, console):
                 studies.listeners = (tracker, progress, _Keeper(studies, folder))
                 try:
                     _tune(studies, spec, corpus, folder, num_parallel, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
-                except (OSError, TuneError) as error:  # the disk of the studies is full, say
+                except Exception as error:  # the disk of the studies is full, their server is away, ...
                     warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
                     with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
                         traceback.print_exc(file=file)
@@ -186,6 +186,8 @@ def _require_same_data(studies: Studies) -> None:
 def reconcile(studies: Studies, tracker: Tracker) -> None:
     """Make MLflow say what the studies know of earlier processes; what was running then is interrupted now."""
     for trial in studies.trials():
+        if trial.attempt == 0:
+            continue  # its driver died before it had all its hyperparameters; it has no run yet
         if trial.outcome is Outcome.RUNNING:
             trial.outcome = Outcome.INTERRUPTED
         tracker.changed(trial, None)

@@ -24,6 +24,7 @@ TRAINING: dict[str, Domain] = {
     "max_grad_norm": Real(1e-6, 1e6),
 }
 DEFAULT_LEARNING_RATE = 1e-3
+MAX_STEPS = 10_000  # of a range with a step
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _parse(where: str, written: Any) -> Choice | Range:
     if isinstance(written, list):
         if not written:
             raise ValueError(f"{where}: a choice needs at least one value; got []")
-        if any(isinstance(value, list | dict) for value in written):
+        if not all(value is None or isinstance(value, str | int | float) for value in written):
             raise ValueError(f"{where}: a choice is a list of scalars; got {written}")
         if len(set(written)) < len(written):
             raise ValueError(f"{where}: each value once; got {written}")
@@ -184,6 +185,8 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
         raise ValueError(f"{where}: low should be at most high; got low {interval.low}, high {interval.high}")
     if interval.step is not None and not 0 < interval.step <= max(interval.high - interval.low, 1e-12):
         raise ValueError(f"{where}.step: should be above 0 and at most high - low; got {interval.step}")
+    if interval.step is not None and (interval.high - interval.low) / interval.step > MAX_STEPS:
+        raise ValueError(f"{where}.step: makes more than {MAX_STEPS} values; got {interval.step}")
     if interval.log and interval.low <= 0:
         raise ValueError(f"{where}: a log range needs low above 0; got {interval.low}")
     if interval.log and interval.step is not None:

@@ -37,7 +37,7 @@ class Strict(BaseModel):
 class Resources(Strict):
     """What one trial is given."""
 
-    cpu: Annotated[float, Field(gt=0, description="cores; a trial uses as many threads as whole cores")] = 1
+    cpu: Annotated[float, Field(ge=0.01, description="cores; a trial uses as many threads as whole cores")] = 1
     gpu: Annotated[float, Field(ge=0, description="cards; 0.25 shares a card between four trials")] = 0
 
 
@@ -156,7 +156,7 @@ def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> S
         path = SHIPPED / f"{source}.yaml"
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
@@ -197,7 +197,7 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
         if files:
             data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
         space.build(spec)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from None
     return spec
 

@@ -377,7 +377,11 @@ class Studies:
     def interrupt_all(self) -> None:
         """End what still runs as interrupted: the driver is about to stop."""
         for trial in list(self._live.values()):
-            self.finish(trial, Outcome.INTERRUPTED)
+            study_trial = trial.study_trial
+            if study_trial.storage.get_trial(study_trial._trial_id).state.is_finished():
+                self._tell_listeners(trial)  # interrupted just after its end
+            else:
+                self.finish(trial, Outcome.INTERRUPTED)
 
     def _tell_listeners(self, trial: Trial, result: EpochResult | None = None) -> None:
         for listener in self.listeners:

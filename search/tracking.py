@@ -239,13 +239,17 @@ class Tracker:
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
         """Record on the search's run, which is running now, what its trials learn from, and their provenance."""
-        self._client.update_run(self.run_id, status="RUNNING")
         counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in record.SPLITS} | {
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
         tags = tags | {record.OUTCOME: Outcome.RUNNING.value}
-        self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=tags)
+        started = time.monotonic()
+        try:
+            self._client.update_run(self.run_id, status="RUNNING")
+            self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=tags)
+        except mlflow.MlflowException as error:
+            self._failed(error, time.monotonic() - started)
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
         """A trial started, reported or ended."""
@@ -253,28 +257,45 @@ class Tracker:
         if time.monotonic() >= self._retry_at:
             self.deliver()
 
-    def deliver(self) -> bool:
-        """Bring the runs that wait up to date; whether it worked. After a failure the next attempt waits a while."""
+    def deliver(self, every: bool = False) -> bool:
+        """Bring the runs that wait up to date; whether it worked. After a failure the next attempt waits a while.
+
+        every: try every run, even after one could not be written, unless MLflow hangs.
+        """
+        complete = True
         for name in list(self._pending):
+            started = time.monotonic()
             try:
                 self.sync(self._pending[name])
-            except mlflow.MlflowException as error:
+            except BaseException as error:
                 # An answer may have been lost after MLflow had written: look before writing again.
                 self._known.pop(name, None)
                 self._look_first = True
                 self._pending[name] = self._pending.pop(name)  # the others first, next time
-                if not self._retry_at:
-                    self._warn(
-                        f"MLflow cannot be written ({_first_line(error)}). The search goes on; its folder keeps what "
-                        "is missing, to be delivered when MLflow is back."
-                    )
-                self._retry_at = time.monotonic() + RETRY_SECONDS
-                return False
-            del self._pending[name]
+                if not isinstance(error, mlflow.MlflowException):
+                    raise
+                seconds = time.monotonic() - started
+                self._failed(error, seconds)
+                complete = False
+                if not every or seconds > 1:
+                    return False
+            else:
+                del self._pending[name]
+        if not complete:
+            return False
         if self._retry_at:
             self._warn("MLflow is back; what was missing has been delivered.")
             self._retry_at = 0.0
         return True
+
+    def _failed(self, error: Exception, seconds: float) -> None:
+        if not self._retry_at:
+            self._warn(
+                f"MLflow cannot be written ({_first_line(error)}). The search goes on; its folder keeps what is "
+                "missing, to be delivered when MLflow is back."
+            )
+        # A server that hangs holds up the driver, and so the workers: for a tenth of the time at most.
+        self._retry_at = time.monotonic() + max(RETRY_SECONDS, 10 * seconds)
 
     def sync(self, trial: Trial) -> bool:
         """Make a trial's run say what its study knows; True when something was missing or different."""
@@ -352,13 +373,16 @@ class Tracker:
         )
 
     def drop(self, run_id: str) -> None:
-        """Delete a run that belongs to no trial; `mlflow` can restore it."""
-        self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
-        self._client.delete_run(run_id)
+        """Delete a run that belongs to no trial; `mlflow` can restore it. Raises ValueError if it cannot."""
+        try:
+            self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
+            self._client.delete_run(run_id)
+        except mlflow.MlflowException as error:
+            raise ValueError(f"MLflow cannot be written: {_first_line(error)}") from error
 
     def close(self, outcome: Outcome) -> bool:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""
-        complete = self.deliver()
+        complete = self.deliver(every=True)
         try:
             self._log(self.run_id, tags={record.OUTCOME: outcome.value})
             self._client.set_terminated(self.run_id, status=STATUS[outcome])

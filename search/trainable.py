@@ -77,6 +77,7 @@ def run_trial(
 def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
     """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
     folder = setting.checkpoints / trial_name(config)
+    checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:
         # The driver may have died, or lost this worker, before it heard of the epoch; it counts each epoch once.

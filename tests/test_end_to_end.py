@@ -12,7 +12,7 @@ import mlflow
 import optuna
 import pytest
 import torch
-from conftest import FinishedSearch, command
+from conftest import ROOT, FinishedSearch, command
 from mlflow.entities import Run, ViewType
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -108,7 +108,8 @@ def test_a_run_holds_curves_and_where_it_came_from(
     tags = run.data.tags
     assert len(tags["data_digest"]) == 64
     assert tags["version.torch"] == torch.__version__
-    assert {"version.ray", "version.optuna", "version.mlflow", "git_commit", "node"} <= set(tags)
+    assert {"version.ray", "version.optuna", "version.mlflow", "cpu", "node"} <= set(tags)
+    assert ("git_commit" in tags) == (ROOT / ".git").exists()
     assert run.data.metrics["num_parameters"] > 0
     assert run.data.metrics["trial_seconds"] >= sum(point.value for point in history["epoch_seconds"]) * 0.999
     assert parent.info.status == "FINISHED"

@@ -116,6 +116,41 @@ def test_whatever_is_written_ends_in_a_spec_or_a_value_error(key: str, value: An
         specs.validate(content)
 
 
+yaml_text = st.lists(
+    st.sampled_from(
+        ["space", "epochs", "corpus", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "!!set ", "!!python/object:x ", "&a ",
+         "*a", "'", '"', "1e400", "0x10", ".nan", "2026-01-01", "#", "\t", "low", "high", ",", "rnn", "\x00"]
+    )
+).map("".join)  # fmt: skip
+
+
+@given(text=yaml_text)
+def test_whatever_a_file_holds_ends_in_a_spec_or_a_value_error(text: str, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_text(text, encoding="utf-8")
+    with contextlib.suppress(ValueError):
+        specs.read(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "space: " + "[" * 3000,
+        "space: {hidden_size: [!!set {a}]}",
+        "sampler: grid\nspace: {dropout: {low: 0, high: 0.5, step: 1.0e-12}}",
+        "resources: {cpu: 1.0e-320}",
+        "[1, 2]",
+        "a: b: c",
+        "\x00",
+    ],
+)
+def test_a_malicious_file_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r".+") as raised:
+        specs.read(str(tmp_path / "spec.yaml"))
+    assert "\n" not in str(raised.value)
+
+
 def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
     spec = specs.validate(
         {"space": {"gate_activation": ["relu", "sigmoid"], "num_layers": {"mlp": [3]}, "dropout": 0.2}}

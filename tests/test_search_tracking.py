@@ -10,6 +10,7 @@ import pytest
 from search import spec as specs
 from search import tracking
 from search.record import Outcome
+from search.run import reconcile
 from search.studies import Studies, Trial, Worker
 from search.tracking import Tracker, read_runs
 from search.training import EpochResult
@@ -124,6 +125,45 @@ def test_a_lost_answer_duplicates_nothing(
     assert [point.step for point in history] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("interrupted", ["create_run", "log_batch"])
+def test_a_ctrl_c_in_the_middle_of_a_call_duplicates_nothing(
+    interrupted: str, uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, tracker, _ = open_search()
+    real = getattr(tracker._client, interrupted)
+    breaks = iter([True])
+
+    def breaking(*args: Any, **kwargs: Any) -> Any:
+        answer = real(*args, **kwargs)
+        if next(breaks, False):
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(tracker._client, interrupted, breaking)
+    with pytest.raises(KeyboardInterrupt):
+        studies.report(ask(studies), result(1), HERE)
+    studies.interrupt_all()
+    assert tracker.close(Outcome.INTERRUPTED)
+    _, runs = read_runs(uri, tracker._search)
+    assert [(run.trial, run.status, run.outcome) for run in runs] == [("mlp-0", "KILLED", "interrupted")]
+
+
+def test_a_driver_killed_while_it_made_a_trial_leaves_nothing_half(uri: str, open_search: Any, tmp_path: Path) -> None:
+    studies, tracker, _ = open_search()
+    studies._studies["mlp"].ask()  # and the process is gone, before the hyperparameters
+    again, tracker, _ = open_search()
+    reconcile(again, tracker)
+    assert read_runs(uri, tracker._search)[1] == []
+    trial = ask(again)
+    for epoch in range(1, 6):
+        again.report(trial, result(epoch), HERE)
+    (run,) = read_runs(uri, tracker._search)[1]
+    assert run.params == {"architecture": "mlp", "seed": str(trial.seed)} | {
+        name: str(value) for name, value in trial.hyperparameters.items()
+    }
+    assert run_of(uri, trial).data.tags["data_digest"] == "d" * 64
+
+
 def test_a_run_that_cannot_be_written_holds_up_no_other(
     uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,8 +181,8 @@ def test_a_run_that_cannot_be_written_holds_up_no_other(
     for epoch in range(1, 6):
         studies.report(poison, result(epoch), HERE)
         studies.report(healthy, result(epoch), HERE)
-    assert run_of(uri, healthy).data.tags["outcome"] == "complete"
     assert not tracker.close(Outcome.INTERRUPTED)
+    assert run_of(uri, healthy).data.tags["outcome"] == "complete"
     assert sum("cannot be written" in line for line in warnings) == 1
 
 

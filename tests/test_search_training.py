@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import sklearn.metrics
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import models
@@ -172,8 +174,29 @@ def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> Non
     saved = checkpoints.load_last(tmp_path)
     assert saved
     assert saved["epoch"] == 1
+    checkpoints.remove_unfinished(tmp_path)
     checkpoints.save(tmp_path, 2, {"epoch": 2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.pt", "epoch-0002.pt"]
+
+
+def test_after_damaged_checkpoints_new_ones_of_earlier_epochs_are_kept(tmp_path: Path) -> None:
+    for epoch in (2, 3):
+        checkpoints.save(tmp_path, epoch, {"epoch": epoch}).write_bytes(b"torn")
+    assert checkpoints.load_last(tmp_path) is None
+    checkpoints.save(tmp_path, 1, {"epoch": 1})
+    assert checkpoints.load_last(tmp_path) == {"epoch": 1}
+
+
+@given(at=st.integers(0, 10_000), byte=st.integers(0, 255), length=st.integers(0, 10_000))
+def test_no_bytes_are_loaded_as_another_checkpoint(at: int, byte: int, length: int, tmp_path_factory: Any) -> None:
+    folder = tmp_path_factory.mktemp("fuzzed")
+    content = {"epoch": 1, "weights": torch.arange(40.0)}
+    path = checkpoints.save(folder, 1, content)
+    damaged = bytearray(path.read_bytes())
+    damaged[at % len(damaged)] = byte
+    path.write_bytes(damaged[: max(1, length)])
+    loaded = checkpoints.load_last(folder)
+    assert loaded is None or (loaded["epoch"] == 1 and loaded["weights"].equal(content["weights"]))
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
