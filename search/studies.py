@@ -313,8 +313,12 @@ class Studies:
         owed = [architecture for architecture, num in counts.items() if num < self.num_wanted(architecture)]
         if not owed:
             return None
-        # Of equals the one whose trials take longest: a short trial at the end leaves fewer cores idle.
-        architecture = min(owed, key=lambda name: (counts[name], -self._longest[name]))
+        # The slowest may be one ahead of the others, and of equals the slower is next: short trials at the end leave
+        # fewer cores idle.
+        slowest = max(self._longest, key=self._longest.__getitem__)
+        architecture = min(
+            owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name])
+        )
         study = self._studies[architecture]
         if not study.get_trials(deepcopy=False) and self.spec.sampler != "grid":
             # The defaults come first: a baseline in every search, and a fair start for every architecture.
