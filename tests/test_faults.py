@@ -308,3 +308,25 @@ def test_a_tracking_server_that_is_not_there_is_one_line(tmp_path: Path) -> None
     (line,) = done.stderr.splitlines()
     assert "MLflow at http://me:***@127.0.0.1:9 cannot be used" in line
     assert "secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_only_the_checkpoints_that_are_asked_for_are_kept(tmp_path: Path) -> None:
+    done = command(
+        "search",
+        "run",
+        "smoke",
+        "--set",
+        "keep_checkpoints=best",
+        "--set",
+        "trials=3",
+        "--set",
+        "pruner=none",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = the_search(tmp_path)
+    studies = Studies(folder.name, runs.read_spec(folder), folder)
+    best = {studies.ranked(name)[0].name for name in studies.spec.architectures}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == best
+    assert audit(folder, uri_of(tmp_path)) == []
