@@ -2,6 +2,10 @@
 
 import dataclasses
 import itertools
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,6 +181,29 @@ def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> Non
     checkpoints.remove_unfinished(tmp_path)
     checkpoints.save(tmp_path, 2, {"epoch": 2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.pt", "epoch-0002.pt"]
+
+
+def test_a_process_killed_while_it_writes_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from search import checkpoints\n"
+        "for epoch in range(1, 1000):\n"
+        "    checkpoints.save(Path(sys.argv[1]), epoch, {'epoch': epoch, 'weights': torch.full((5_000_000,), epoch)})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        process.send_signal(signal.SIGSTOP)  # so that what is seen is what is killed
+        if (tmp_path / "epoch-0002.pt").exists() and list(tmp_path.glob(".epoch-*")):
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(tmp_path.glob(".epoch-*")), "it was not writing"
+    saved = checkpoints.load_last(tmp_path)
+    assert saved
+    assert saved["epoch"] >= 2
+    assert saved["weights"].eq(saved["epoch"]).all()
 
 
 def test_after_damaged_checkpoints_new_ones_of_earlier_epochs_are_kept(tmp_path: Path) -> None:
