@@ -38,6 +38,8 @@ _BEFORE = {
     "trial": "str",
     "architecture": "str",
     "number": "Int64",
+    "configuration": "str",
+    "repetition": "Int64",
     "seed": "Int64",
     "outcome": "str",
     "run_id": "str",
@@ -68,6 +70,11 @@ class Search:
     outcome: str | None
     spec: Mapping[str, str]  # the flat keys of the spec, as MLflow keeps them
     tags: Mapping[str, str]
+
+    @property
+    def confirms(self) -> str | None:
+        """The id of the search whose best configurations this one repeats."""
+        return self.tags.get(record.CONFIRMS)
 
     @property
     def name(self) -> str:
@@ -200,6 +207,8 @@ def _row(run: "Run") -> dict[str, Any]:
         # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
         "architecture": params.pop(record.ARCHITECTURE, trial and trial.rpartition("-")[0]),
         "number": tags.get(record.NUMBER),
+        "configuration": params.pop(record.CONFIGURATION, None),
+        "repetition": params.pop(record.REPETITION, None),
         "seed": params.pop(record.SEED, None),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,

@@ -57,6 +57,7 @@ CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
 #: Mean of the gradient's L2 norm, before any clipping, over the epoch's curve points and its last iteration (with
 #: clipping: over all its iterations).
 GRAD_NORM = "grad_norm"
+GRAD_NORM_OF = "grad_norm/"  # and a layer's name, such as output: the same of its parameters, at the curve points only
 LEARNING_RATE = "learning_rate"
 EPOCH_SECONDS = "epoch_seconds"
 # and {train,val}_{loss,accuracy,f1,roc_auc}
@@ -73,8 +74,10 @@ def best(metric: str) -> str:
     return metric if metric.startswith("test_") else f"best_{metric}"
 
 
-# --- Parameters of a trial's run: these two and one for each hyperparameter.
+# --- Parameters of a trial's run: these and one for each hyperparameter.
 ARCHITECTURE, SEED = "architecture", "seed"
+REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
+CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
 
 # --- Tags.
 KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the parent run of its trials
@@ -91,9 +94,15 @@ DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the driver's
+CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
 REPLAY = "replay"  # whether training it again gave the same numbers
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
+
+# --- Artifacts of a trial's run.
+#: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns `label`
+#: and `predicted` (names of classes) and `probability of <class>` for each class.
+PREDICTIONS = "test_predictions.csv"
 
 SCORE_RULE = (
     "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "
