@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from search import checkpoints, record
+from search import checkpoints
 from search.record import Outcome
-from search.run import CHECKPOINTS, outcome_of, read_spec, reconcile
+from search.run import outcome_of, read_spec, reconcile
 from search.studies import Studies, Trial
 from search.tracking import STATUS, Run, Tracker, read_runs
 
@@ -33,7 +33,7 @@ def audit(folder: Path, uri: str) -> list[str]:
             continue  # its driver died while it was being made; a resume goes on with it
         lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
-    kept = folder / CHECKPOINTS
+    kept = folder / checkpoints.FOLDER
     strays = {path.name for path in kept.iterdir()} - set(trials) if kept.is_dir() else set()
     return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
 
@@ -49,7 +49,7 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
             yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
         if run.status != STATUS[outcome]:
             yield f"{outcome} is status {STATUS[outcome]}, its run has {run.status}"
-        wanted = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
+        wanted = trial.params
         for key in sorted({*wanted, *run.params}):
             if str(wanted.get(key)) != run.params.get(key):
                 yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
@@ -67,7 +67,7 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
     epochs = [result.epoch for result in trial.results if not result.diverged]
     last = epochs[-1] if epochs else 0
-    found = checkpoints.last_epoch(folder / CHECKPOINTS / trial.name)
+    found = checkpoints.last_epoch(checkpoints.folder_of(folder, trial.name))
     # A worker saves an epoch before it reports it; a trial that is to go on may thus be one ahead.
     allowed = {last, last + 1} if trial.outcome is Outcome.RUNNING else {last}
     if studies.spec.num_kept < float("inf"):

@@ -13,8 +13,15 @@ import torch
 
 from search.files import write_atomically
 
+FOLDER = "checkpoints"  # in a search's
+
 #: The last one, and the one before it in case the last is damaged. The best epoch's weights are inside each.
 NUM_KEPT = 2
+
+
+def folder_of(search: Path, trial: str) -> Path:
+    """Where a trial of the search in this folder keeps its files."""
+    return search / FOLDER / trial
 
 
 def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
@@ -27,6 +34,18 @@ def save(folder: Path, epoch: int, content: dict[str, Any]) -> Path:
     for old in earlier[:-NUM_KEPT] + later:
         old.unlink(missing_ok=True)
     return path
+
+
+def save_text(folder: Path, name: str, text: str) -> None:
+    """Write a text beside a trial's checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / name, lambda file: file.write(text.encode()))
+
+
+def load_text(folder: Path, name: str) -> str | None:
+    """A text beside a trial's checkpoints, or None."""
+    path = folder / name
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def remove_unfinished(folder: Path) -> None:

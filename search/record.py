@@ -100,8 +100,8 @@ VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
 
 # --- Artifacts of a trial's run.
-#: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns `label`
-#: and `predicted` (names of classes) and `probability of <class>` for each class.
+#: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
+#: `label` and `predicted` (names of classes) and `probability of <class>` for each class.
 PREDICTIONS = "test_predictions.csv"
 
 SCORE_RULE = (

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from data.encode import EncodedCorpus
 from search import checkpoints, files, record
 from search import spec as specs
 from search.console import did_you_mean, python
+from search.matching import solve_hidden_size
 from search.progress import Progress
 from search.record import Outcome
+from search.space import HIDDEN_SIZE
 from search.spec import Spec
 from search.studies import JOURNAL, Studies, StudyCallback, StudyScheduler, StudySearcher, Trial, reason
 from search.tracking import Tracker, provenance
@@ -33,7 +36,6 @@ from search.training import EpochResult
 
 SPEC_FILE = "spec.yaml"
 ERRORS = "errors.log"
-CHECKPOINTS = "checkpoints"
 TUNE = "tune"  # what Tune writes; nothing reads it
 
 
@@ -149,6 +151,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         studies = Studies(search, spec, folder, "new" if new else "go on")
         tracker = Tracker(uri, search, spec, folder, warn, new)
         studies.provenance = provenance(corpus)
+        studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies)
         outcome = Outcome.INTERRUPTED
         try:
@@ -207,6 +210,13 @@ def summaries(root: Path) -> Iterator[str]:
         yield f"{folder.name:<32}  {state:<24}  {', '.join(names)}  {folder}"
 
 
+def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that follow from those of a config. Raises ValueError when there are none."""
+    if spec.match_parameters is None:
+        return {}
+    return {HIDDEN_SIZE: solve_hidden_size(config, spec.match_parameters, corpus, spec.embeddings)}
+
+
 def make_setting(spec: Spec, folder: Path) -> Setting:
     """What the trainable must know of a spec."""
     return Setting(
@@ -216,7 +226,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         embeddings=spec.embeddings,
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
-        checkpoints=(folder / CHECKPOINTS).absolute(),
+        checkpoints=(folder / checkpoints.FOLDER).absolute(),
     )
 
 
@@ -269,7 +279,7 @@ class _Keeper:
     """Removes the checkpoints that `keep_checkpoints` does not want, when a trial has ended."""
 
     def __init__(self, studies: Studies, folder: Path) -> None:
-        self._studies, self._folder = studies, folder / CHECKPOINTS
+        self._studies, self._folder = studies, folder / checkpoints.FOLDER
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
         num_kept = self._studies.spec.num_kept

@@ -12,6 +12,7 @@ import optuna
 
 from models import ARCHITECTURES
 from models.hyperparameters import Domain, Integer, Real
+from search import record
 from search.console import did_you_mean
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TRAINING: dict[str, Domain] = {
     "max_grad_norm": Real(1e-6, 1e6),
 }
 DEFAULT_LEARNING_RATE = 1e-3
+HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
 MAX_STEPS = 10_000  # of a range with a step
 
 
@@ -105,11 +107,58 @@ def build(spec: "Spec") -> dict[str, Space]:
     Raises ValueError for an unknown hyperparameter, a malformed range, a value that an architecture does not take,
     or a range that the sampler cannot use.
     """
+    if spec.seeds > 1 and spec.sampler != "grid":
+        raise ValueError(f"seeds: only a grid is repeated, with sampler: grid; got seeds {spec.seeds}, {spec.sampler}")
+    repeated = {record.REPETITION: Choice(tuple(range(spec.seeds)))} if spec.seeds > 1 else {}
+    if spec.configurations is not None:
+        named = {name: Choice(tuple(points)) for name, points in configurations(spec).items()}
+        return {name: {record.CONFIGURATION: names} | repeated for name, names in named.items()}
+    if spec.match_parameters is not None:
+        _check_matching(spec)
     known = {name for architecture in spec.architectures for name in domains(architecture)}
     for name in spec.space:
         if name not in known:
             raise ValueError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
-    return {architecture: _space_of(architecture, spec) for architecture in spec.architectures}
+    return {architecture: {**_space_of(architecture, spec), **repeated} for architecture in spec.architectures}
+
+
+def configurations(spec: "Spec") -> dict[str, dict[str, dict[str, Any]]]:
+    """Architecture -> name -> every hyperparameter, of a spec that gives configurations instead of a space.
+
+    Raises ValueError where it gives something else as well, and for what no architecture takes.
+    """
+    written = spec.configurations or {}
+    if spec.sampler != "grid" or spec.space or spec.match_parameters:
+        raise ValueError("configurations: they need sampler: grid, and neither space nor match_parameters")
+    if set(written) != set(spec.architectures):
+        raise ValueError(f"configurations: should be of {spec.architectures}, the architectures; got {list(written)}")
+    points: dict[str, dict[str, dict[str, Any]]] = {}
+    for architecture in spec.architectures:
+        if not written[architecture]:
+            raise ValueError(f"configurations.{architecture}: at least one")
+        points[architecture] = {}
+        for name, values in written[architecture].items():
+            where = f"configurations.{architecture}.{name}"
+            for key, value in values.items():
+                if key not in domains(architecture):
+                    near = did_you_mean(key, sorted(domains(architecture)))
+                    raise ValueError(f"{where}: unknown hyperparameter {key!r}{near}")
+                if isinstance(value, list | dict):
+                    raise ValueError(f"{where}.{key}: one value, not several; got {value}")
+            try:
+                space = _space_of(architecture, spec.model_copy(update={"space": values}))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            points[architecture][name] = {key: fixed.ends()[0] for key, fixed in space.items()}
+    return points
+
+
+def _check_matching(spec: "Spec") -> None:
+    if HIDDEN_SIZE in spec.space:
+        raise ValueError("match_parameters solves hidden_size: leave it out of the space")
+    for architecture in spec.architectures:
+        if HIDDEN_SIZE not in domains(architecture):
+            raise ValueError(f"match_parameters: {architecture} has no hidden_size to solve")
 
 
 def _space_of(architecture: str, spec: "Spec") -> Space:
@@ -121,6 +170,8 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
         "max_grad_norm": spec.max_grad_norm,
     }
     for name, domain in domains(architecture).items():
+        if name == HIDDEN_SIZE and spec.match_parameters is not None:
+            continue  # solved from the others
         where = f"space.{name}"
         written = _for_architecture(where, spec.space.get(name), architecture)
         if written is None:
@@ -203,6 +254,12 @@ def default_point(architecture: str, space: Space) -> dict[str, Any]:
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
     """The values of one trial: a flat dict from hyperparameter to value."""
     return {name: values.suggest(trial, name) for name, values in space.items()}
+
+
+def split_design(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Optuna suggested -> the hyperparameters, and which configuration and repetition it is."""
+    design = {name: params[name] for name in (record.CONFIGURATION, record.REPETITION) if name in params}
+    return {name: value for name, value in params.items() if name not in design}, design
 
 
 def grid_size(space: Space) -> int:

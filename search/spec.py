@@ -61,12 +61,20 @@ class Spec(Strict):
         description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "
         "or a mapping from architecture to one of these",
     )
+    configurations: dict[str, dict[str, dict[str, Any]]] | None = Field(
+        None, description="instead of a space: architecture -> name -> hyperparameters, for sampler: grid"
+    )
+    confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
+    match_parameters: int | None = Field(
+        None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
+    )
     epochs: int = Field(6, ge=1)
     batch_size: int = Field(32, ge=1)
     max_grad_norm: float | None = Field(None, gt=0, description="gradients are clipped to this norm if given")
     curve_interval: int = Field(50, ge=1, description="iterations between two points of the training curves")
 
     trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
+    seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
     metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")

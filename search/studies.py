@@ -31,6 +31,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 #: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
 PROVENANCE = "provenance"
+SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
 SPEC = "spec"  # and a study, in its own
 
@@ -124,6 +125,7 @@ class Trial:
     worker: Worker | None = None  # of the last result
     run_id: str | None = None  # of its MLflow run
     provenance: dict[str, str] = field(default_factory=dict)  # tags: data digest, versions, commit
+    design: dict[str, Any] = field(default_factory=dict)  # which configuration and repetition it is, if it is one
 
     @property
     def name(self) -> str:
@@ -139,6 +141,12 @@ class Trial:
             **self.hyperparameters,
         }
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of its MLflow run."""
+        named = {record.ARCHITECTURE: self.architecture, record.SEED: self.seed}
+        return named | self.design | self.hyperparameters
+
     def keep_run_id(self, run_id: str) -> None:
         self.run_id = run_id
         try:
@@ -149,6 +157,10 @@ class Trial:
     def keep_provenance(self, tags: dict[str, str]) -> None:
         self.provenance = tags
         self.study_trial.set_user_attr(PROVENANCE, tags)
+
+    def keep_solved(self, hyperparameters: dict[str, Any]) -> None:
+        self.hyperparameters = self.hyperparameters | hyperparameters
+        self.study_trial.set_user_attr(SOLVED, hyperparameters)
 
     def keep_attempt(self) -> None:
         """Another process starts on it."""
@@ -194,10 +206,13 @@ class Studies:
         self.spec = spec
         self.listeners = listeners
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
+        #: From a trial's config to the hyperparameters that follow from it; ValueError when there are none.
+        self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
         self._stopping = False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self.maximize = record.split_metric(spec.metric)[1].maximize
         self._spaces = space.build(spec)
+        self._configurations = space.configurations(spec) if spec.configurations is not None else {}
         self._live: dict[str, Trial] = {}
         self._longest = dict.fromkeys(spec.architectures, 0.0)  # seconds of an architecture's longest trial so far
         storage = open_storage(spec, folder)
@@ -264,10 +279,12 @@ class Studies:
         attrs = frozen.user_attrs
         epochs = sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT))
         ended = frozen.state.is_finished()
+        hyperparameters, design = self._unpack(architecture, frozen.params)
         return Trial(
             architecture=architecture,
             number=frozen.number,
-            hyperparameters=frozen.params,
+            hyperparameters=hyperparameters | attrs.get(SOLVED, {}),
+            design=design,
             seed=derive_seed(self.spec.seed, architecture, frozen.number),
             study_trial=optuna.Trial(self._studies[architecture], frozen._trial_id),
             attempt=attrs.get(ATTEMPT, 0),
@@ -279,6 +296,13 @@ class Studies:
             run_id=later.get(f"{RUN_ID}-{frozen.number}", attrs.get(RUN_ID)),
             provenance=attrs.get(PROVENANCE, {}),
         )
+
+    def _unpack(self, architecture: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What Optuna holds of a trial -> its hyperparameters, and which configuration and repetition it is."""
+        hyperparameters, design = space.split_design(params)
+        if name := design.get(record.CONFIGURATION):
+            hyperparameters = self._configurations[architecture][name]
+        return hyperparameters, design
 
     @property
     def num_owed(self) -> int:
@@ -294,19 +318,26 @@ class Studies:
 
         None when none is owed or the search is stopping.
         """
-        if self.stopping:
-            return None
-        trial = self._orphans.pop(0) if self._orphans else self._new_trial()
-        if trial is None:
-            return None
-        # What an adopted trial has been given stands; a crash may have come before it was given everything.
-        trial.hyperparameters = space.suggest(trial.study_trial, self._spaces[trial.architecture])
-        if not trial.provenance:
-            trial.keep_provenance(self.provenance)
-        trial.keep_attempt()
-        self._live[trial.name] = trial
-        self._tell_listeners(trial)
-        return trial
+        while not self.stopping:
+            trial = self._orphans.pop(0) if self._orphans else self._new_trial()
+            if trial is None:
+                return None
+            self._live[trial.name] = trial
+            # What an adopted trial has been given stands; a crash may have come before it was given everything.
+            params = space.suggest(trial.study_trial, self._spaces[trial.architecture])
+            trial.hyperparameters, trial.design = self._unpack(trial.architecture, params)
+            if not trial.provenance:
+                trial.keep_provenance(self.provenance)
+            try:
+                trial.keep_solved(self.solve(trial.config))
+            except ValueError as unsolvable:
+                trial.keep_attempt()
+                self.finish(trial, Outcome.FAILED, str(unsolvable))
+                continue
+            trial.keep_attempt()
+            self._tell_listeners(trial)
+            return trial
+        return None
 
     def _new_trial(self) -> Trial | None:
         counts = {architecture: len(self._frozen(architecture)) for architecture in self._studies}

@@ -16,13 +16,14 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
 from data.encode import EncodedCorpus
-from search import record
+from search import checkpoints, record
 from search.record import Outcome
 from search.spec import Spec, dump
 from search.studies import Trial
 from search.training import EpochResult
 
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
+NO_PARAMS = ("space", "configurations", "storage")  # keys of a spec that are too long, or secret
 LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
 
 #: The status of a run in MLflow, by how its trial or search ended.
@@ -180,14 +181,14 @@ class Tracker:
         warn: Callable[[str], None] = print,
         new: bool = False,
     ) -> None:
-        self._search, self._spec, self._warn = search, spec, warn
+        self._search, self._spec, self._folder, self._warn = search, spec, folder, warn
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
         try:
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             self._experiment_id = self._open_experiment(uri, spec.name)
-            self._look_first, self.run_id = self._open_parent(folder)
+            self._look_first, self.run_id = self._open_parent()
         except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
             raise unusable(uri, error) from error
         if new and self._look_first:
@@ -210,7 +211,7 @@ class Tracker:
                 raise
             return experiment.experiment_id
 
-    def _open_parent(self, folder: Path) -> tuple[bool, str]:
+    def _open_parent(self) -> tuple[bool, str]:
         """The search's own run: whether it was there already, and its id."""
         found = self._client.search_runs(
             [self._experiment_id],
@@ -225,7 +226,8 @@ class Tracker:
             record.SEARCH: self._search,
             record.METRIC: self._spec.metric,
             record.OUTCOME: Outcome.RUNNING.value,
-            record.FOLDER: str(folder.absolute()),
+            record.FOLDER: str(self._folder.absolute()),
+            **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id
         self._write_spec(run_id)
@@ -234,7 +236,7 @@ class Tracker:
     def _write_spec(self, run_id: str) -> None:
         # An Optuna storage URL may hold a password.
         self._client.log_text(run_id, dump(self._spec.model_copy(update={"storage": None})), "spec.yaml")
-        flat = {k: v for k, v in self._spec.model_dump(mode="json").items() if k not in ("space", "storage")}
+        flat = {k: v for k, v in self._spec.model_dump(mode="json").items() if k not in NO_PARAMS}
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in flat.items()])
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
@@ -272,7 +274,7 @@ class Tracker:
                 self._known.pop(name, None)
                 self._look_first = True
                 self._pending[name] = self._pending.pop(name)  # the others first, next time
-                if not isinstance(error, mlflow.MlflowException):
+                if not isinstance(error, mlflow.MlflowException | OSError):  # OSError: its artifacts' disk or server
                     raise
                 seconds = time.monotonic() - started
                 self._failed(error, seconds)
@@ -308,7 +310,7 @@ class Tracker:
         if run_id != trial.run_id:
             trial.keep_run_id(run_id)
         if known.attempt == 0:
-            params = {record.ARCHITECTURE: trial.architecture, record.SEED: trial.seed, **trial.hyperparameters}
+            params = trial.params
         new = [result for result in trial.results if result.epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
         epochs = new[-1].epoch if new else known.epochs
@@ -322,6 +324,10 @@ class Tracker:
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
         self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
+        if trial.outcome is Outcome.COMPLETE:
+            predictions = checkpoints.load_text(checkpoints.folder_of(self._folder, trial.name), record.PREDICTIONS)
+            if predictions is not None:
+                self._client.log_text(run_id, predictions, record.PREDICTIONS)
         if status != known.status:
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)

@@ -4,7 +4,9 @@ Workers are reused, and a process keeps its random state, thread counts and modu
 sets all of its own.
 """
 
+import csv
 import dataclasses
+import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,10 +89,25 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
         if not result.diverged:
             content = {"result": result.to_dict(), "state": result.state}
             try:
+                if result.test_probabilities_NC is not None:
+                    text = predictions_csv(result.test_probabilities_NC, corpus)
+                    checkpoints.save_text(folder, record.PREDICTIONS, text)
                 checkpoints.save(folder, result.epoch, content)
             except OSError as error:  # a full disk costs the checkpoint, not the training
                 problem = f"checkpoints cannot be written ({error.strerror}): trials that stop now start again"
-        _report(dataclasses.replace(result, state={}), problem)
+        _report(dataclasses.replace(result, test_probabilities_NC=None, state={}), problem)
+
+
+def predictions_csv(probabilities_NC: torch.Tensor, corpus: EncodedCorpus) -> str:
+    """What a model says of the test texts, in their order (see `record.PREDICTIONS`)."""
+    labels_N, predicted_N = corpus.test.labels_N, probabilities_NC.argmax(1).tolist()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["label", "predicted", *(f"probability of {name}" for name in corpus.classes)])
+    for label, predicted, probabilities in zip(labels_N, predicted_N, probabilities_NC.tolist(), strict=True):
+        numbers = (f"{probability:.6f}" for probability in probabilities)
+        writer.writerow([corpus.classes[label], corpus.classes[predicted], *numbers])
+    return text.getvalue()
 
 
 def _report(result: EpochResult, problem: str | None = None) -> None:

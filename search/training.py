@@ -49,6 +49,7 @@ class EpochResult:
         and after the last epoch the test metrics of its weights.
     diverged: why the trial cannot go on, or None.
     seconds: spent in the trial's epochs so far.
+    test_probabilities_NC: after the last epoch, of the classes of the test texts by the best epoch's weights.
     state: continues the training after this epoch when passed to `train`; tensors may be live, so save it before the
         next epoch is asked for.
     """
@@ -60,15 +61,19 @@ class EpochResult:
     best: dict[str, float]
     diverged: str | None
     seconds: float
-    state: dict[str, Any] = field(default_factory=dict)
+    test_probabilities_NC: Tensor | None = field(default=None, compare=False, repr=False)
+    state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the state, in plain containers."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state"}
+        """All but the tensors, in plain containers."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TENSORS}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "EpochResult":
         return cls(**content | {"curve": [tuple(point) for point in content["curve"]]})
+
+
+TENSORS = ("test_probabilities_NC", "state")  # of an EpochResult
 
 
 class DivergenceError(Exception):
@@ -114,19 +119,21 @@ def train(
         started = time.perf_counter()
         curve: list[tuple[int, float, float]] = []
         metrics: dict[str, float] = {record.LEARNING_RATE: learning_rate}
-        diverged = None
+        diverged, test_probabilities_NC = None, None
         try:
             metrics |= _train_epoch(
                 model, optimizer, train, shuffler, batch_size, max_grad_norm, curve, curve_interval, epoch
             )
-            metrics |= _evaluate(model, val, "val")
+            metrics |= _measure(_predict(model, val), val.labels_N, "val")
             if not best or sign * metrics[metric] > sign * best[metric]:
                 best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
                 best_weights = copy.deepcopy(model.state_dict())
             if epoch == epochs:
                 last_weights = copy.deepcopy(model.state_dict())
                 model.load_state_dict(best_weights)
-                best = best | _evaluate(model, test, "test")
+                logits_NC = _predict(model, test)
+                best = best | _measure(logits_NC, test.labels_N, "test")
+                test_probabilities_NC = logits_NC.softmax(1)
                 model.load_state_dict(last_weights)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch {epoch}"
@@ -140,6 +147,7 @@ def train(
             best=best,
             diverged=diverged,
             seconds=seconds,
+            test_probabilities_NC=test_probabilities_NC,
             state={
                 "epoch": epoch,
                 "seconds": seconds,
@@ -174,7 +182,7 @@ def _train_epoch(
     labels_N = examples.labels_N[order_N]
     parameters = [p for p in model.parameters() if p.requires_grad]
     per_epoch = math.ceil(len(examples) / batch_size)
-    logits, losses, norms = [], [], []
+    logits, losses, norms, norms_of_layers = [], [], [], []
     for i in range(per_epoch):
         batch_B = order_N[i * batch_size : (i + 1) * batch_size]
         logits_BC = model(*_cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B]))
@@ -183,10 +191,12 @@ def _train_epoch(
         loss.backward()
         iteration = (epoch - 1) * per_epoch + i + 1
         at_point = iteration % curve_interval == 0
+        if at_point or i == per_epoch - 1:  # norms at each iteration would cost 3 % of a small model's time
+            norms_of_layers.append(_gradient_norms(model))
         if max_grad_norm is not None:
             norms.append(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
-        elif at_point or i == per_epoch - 1:  # a norm each iteration would cost 3 % of a small model's time
-            norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        elif at_point or i == per_epoch - 1:
+            norms.append(torch.stack(list(norms_of_layers[-1].values())).norm())
         optimizer.step()
         logits.append(logits_BC.detach())
         losses.append(loss.detach())
@@ -201,7 +211,19 @@ def _train_epoch(
     metrics = _measure(torch.cat(logits), labels_N, "train")
     metrics[record.GRAD_NORM] = float(torch.stack(norms).mean())
     _require_finite("gradient norm", metrics[record.GRAD_NORM])
+    for layer in norms_of_layers[0]:
+        norm = torch.stack([each[layer] for each in norms_of_layers]).mean()
+        metrics[record.GRAD_NORM_OF + layer] = float(norm)
     return metrics
+
+
+def _gradient_norms(model: nn.Module) -> dict[str, Tensor]:
+    """The L2 norm of the gradient of each layer's own parameters, by the layer's name."""
+    gradients: dict[str, list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            gradients.setdefault(name.rpartition(".")[0] or name, []).append(parameter.grad)
+    return {layer: nn.utils.get_total_norm(own) for layer, own in gradients.items()}
 
 
 def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,25 +231,19 @@ def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
     return tokens_BT[:, : int(lengths_B.max())], lengths_B
 
 
-def _evaluate(model: nn.Module, examples: Examples, split: str) -> dict[str, float]:
-    """Loss, accuracy, F1 and ROC AUC of the model as it stands, without dropout."""
+def _predict(model: nn.Module, examples: Examples) -> Tensor:
+    """The logits (N, C) of the model as it stands, without dropout."""
     model.eval()
+    batches = zip(examples.tokens_NT.split(EVALUATION_BATCH), examples.lengths_N.split(EVALUATION_BATCH), strict=True)
     with torch.inference_mode():
-        logits_NC = torch.cat(
-            [
-                model(*_cut(tokens_BT, lengths_B))
-                for tokens_BT, lengths_B in zip(
-                    examples.tokens_NT.split(EVALUATION_BATCH),
-                    examples.lengths_N.split(EVALUATION_BATCH),
-                    strict=True,
-                )
-            ]
-        )
-        return _measure(logits_NC, examples.labels_N, split)
+        return torch.cat([model(*_cut(tokens_BT, lengths_B)) for tokens_BT, lengths_B in batches])
 
 
 def _measure(logits_NC: Tensor, labels_N: Tensor, split: str) -> dict[str, float]:
-    """Two classes: F1 and ROC AUC of the second, positive one. More: their macro averages, one against the rest."""
+    """Loss, accuracy, F1 and ROC AUC.
+
+    Two classes: F1 and ROC AUC of the second, positive one. More: their macro averages, one against the rest.
+    """
     loss = float(cross_entropy(logits_NC, labels_N))
     _require_finite(f"{split} loss", loss)
     num_classes = logits_NC.shape[1]
