@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup help search test check soak ui clean
+.PHONY: setup help search report test bench check soak cluster-test ui clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make search   set up, then run the default search on the embedded corpus"
+	@echo "make report   repeat the studies of the published report, about an hour on two cores, and compare"
 	@echo "make test     set up, then run ruff, mypy and the tests"
 	@echo "make soak     the slow tests: processes killed again and again, full disks, servers away"
+	@echo "make cluster-test   several Ray nodes on this machine: lost, joining, autoscaled, launched (root, iproute2, sshd, Postgres)"
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
+	@echo "make bench    what an iteration takes, against plain torch; writes docs/performance.md"
 	@echo "make check    ruff and mypy alone"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
 
@@ -20,10 +23,18 @@ setup: .venv/.complete
 		{ echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	@$(BIN)/python -m models >/dev/null 2>&1 || true  # the kernels; torch does their work where they cannot be compiled
 	@touch $@
 
 search: setup
 	@$(BIN)/python -m search run
+
+REPORT := rnn-activation rnn-hidden-size gru-activation gru-gate gru-hidden-size learning-rate mlp-depth attention-depth \
+	parameter-match
+
+report: setup
+	@for study in $(REPORT); do $(BIN)/python -m search run report/$$study || exit 1; done
+	@$(BIN)/python -m analysis reproduce
 
 test: check
 	@$(BIN)/python -m pytest
@@ -32,6 +43,12 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+cluster-test: setup
+	@$(BIN)/python -m pytest -m cluster -s
+
+bench: setup
+	@$(BIN)/python -m benchmarks.time_loops
 
 soak: setup
 	@$(BIN)/python -m pytest -m slow -s

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from search import space
 from search import spec as specs
 
+GRID = {"sampler": "grid", "space": {}, "architectures": ["rnn"], "trials": None}
 SMALL = {"space": {"hidden_size": [8]}, "trials": 1}
 
 
-@pytest.mark.parametrize("name", [path.stem for path in specs.SHIPPED.glob("*.yaml")])
+@pytest.mark.parametrize(
+    "name", [str(path.relative_to(specs.SHIPPED).with_suffix("")) for path in specs.SHIPPED.rglob("*.yaml")]
+)
 def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("texts.csv").write_text("text,label\na,1\n")  # csv.yaml names a file of the user's
@@ -65,6 +68,17 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"space": {"num_layers": {"mpl": [2]}}}, ["'mpl'", "did you mean 'mlp'"]),
         ({"space": {"num_layers": {"mlp": [9]}}}, ["9", "mlp"]),
         ({"sampler": "grid", "space": {"dropout": {"low": 0.0, "high": 0.5}}}, ["a grid needs values"]),
+        ({"seeds": 3}, ["seeds", "sampler: grid", "got seeds 3, tpe"]),
+        ({"seeds": 0}, ["seeds", "greater than or equal to 1"]),
+        ({"match_parameters": 5000}, ["match_parameters", "leave it out"]),
+        ({"configurations": {"rnn": {"a": {}}}}, ["configurations", "sampler: grid"]),
+        (GRID | {"space": {"dropout": 0.1}, "configurations": {"rnn": {"a": {}}}}, ["neither space"]),
+        (GRID | {"configurations": {"gru": {"a": {}}}}, ["['rnn']", "['gru']"]),
+        (GRID | {"configurations": {"rnn": {}}}, ["configurations.rnn", "at least one"]),
+        (GRID | {"configurations": {"rnn": {"a": {"hiden_size": 8}}}}, ["rnn.a", "'hiden_size'", "'hidden_size'"]),
+        (GRID | {"configurations": {"rnn": {"a": {"window": 3}}}}, ["rnn.a", "'window'"]),
+        (GRID | {"configurations": {"rnn": {"a": {"hidden_size": [8, 9]}}}}, ["rnn.a.hidden_size", "one value"]),
+        (GRID | {"configurations": {"rnn": {"a": {"hidden_size": 0}}}}, ["rnn.a", "hidden_size", "0"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:

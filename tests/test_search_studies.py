@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import files
+from search import files, space
 from search import spec as specs
 from search.record import METRICS, Outcome
 from search.spec import Spec
@@ -173,6 +173,67 @@ def test_a_grid_that_is_resumed_halfway_still_visits_every_combination_once(tmp_
     for architecture in spec.architectures:
         seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in again.trials(architecture)]
         assert len(seen) == len(set(seen)) == 12
+
+
+@pytest.mark.parametrize("stop_after", [0, 7])
+def test_a_grid_with_seeds_runs_each_combination_so_often_and_resumes_in_between(
+    stop_after: int, tmp_path: Path
+) -> None:
+    spec = make_spec(sampler="grid", trials=None, pruner="none", seeds=3, architectures=["rnn"])
+    first = Studies("s", spec, tmp_path, "go on")
+    assert first.num_owed == 36
+    for _ in range(stop_after):
+        trial = first.ask()
+        assert trial
+        first.report(trial, epoch_result(4, 0.5), HERE)
+    run(Studies("s", spec, tmp_path, "go on"))
+    trials = Studies("s", spec, tmp_path).trials()
+    points = Counter(tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in trials)
+    assert set(points.values()) == {3}
+    assert len(points) == 12
+    assert {tuple(trial.design) for trial in trials} == {("repetition",)}
+    assert len({(str(trial.hyperparameters), trial.design["repetition"]) for trial in trials}) == 36
+    assert len({trial.seed for trial in trials}) == 36
+    assert "repetition" not in trials[0].config  # which of them it is must not matter to the training
+
+
+def test_configurations_are_run_as_they_are_written_with_the_defaults_of_what_they_leave_open(tmp_path: Path) -> None:
+    points = {"rnn": {"a": {"hidden_size": 8}, "b, c": {"hidden_size": 8, "dropout": 0.5}}, "mlp": {"a": {}}}
+    spec = make_spec(sampler="grid", trials=None, pruner="none", space={}, configurations=points, seeds=2)
+    run(Studies("s", spec, tmp_path, "go on"))
+    trials = Studies("s", spec, tmp_path).trials()
+    seen = Counter((trial.architecture, trial.params["configuration"], trial.params["dropout"]) for trial in trials)
+    assert seen == {("rnn", "a", 0.0): 2, ("rnn", "b, c", 0.5): 2, ("mlp", "a", 0.0): 2}
+    for trial in trials:
+        assert set(trial.hyperparameters) == set(space.domains(trial.architecture))
+        assert trial.hyperparameters["hidden_size"] == (8 if trial.architecture == "rnn" else 64)
+
+
+def test_what_is_solved_is_kept_and_what_cannot_be_solved_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
+    spec = make_spec(sampler="grid", trials=None, space={"activation": ["tanh", "relu"]}, match_parameters=5000)
+    studies = Studies("s", spec, tmp_path, "go on")
+
+    def solve(config: dict[str, Any]) -> dict[str, Any]:
+        if config["activation"] == "relu" and config["architecture"] == "mlp":
+            raise ValueError("no hidden_size")
+        return {"hidden_size": 10 + config["number"]}
+
+    studies.solve = solve
+    asked = []
+    while trial := studies.ask():
+        asked.append(trial)
+        studies.report(trial, epoch_result(4, 0.5), HERE)
+    assert len(asked) == 3
+    again = {trial.name: trial for trial in Studies("s", spec, tmp_path).trials()}
+    for trial in asked:
+        assert again[trial.name].config == trial.config
+        assert trial.config["hidden_size"] == 10 + trial.number
+    (failed,) = (trial for trial in again.values() if trial.outcome is Outcome.FAILED)
+    assert (failed.architecture, failed.hyperparameters["activation"], failed.error) == (
+        "mlp",
+        "relu",
+        "no hidden_size",
+    )
 
 
 def test_the_lock_of_a_killed_process_stops_nobody(tmp_path: Path) -> None:

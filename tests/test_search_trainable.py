@@ -1,19 +1,25 @@
 """One trial as a worker runs it, over every architecture and every kind of embeddings, on a corpus of one's own."""
 
+import csv
+import dataclasses
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import data
 import models
 from data.encode import EncodedCorpus
+from models import num_parameters
 from search import record, space
 from search import spec as specs
+from search.matching import solve_hidden_size
 from search.run import make_setting
-from search.trainable import build_model, run_trial
+from search.trainable import build_model, predictions_csv, run_trial
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
 
@@ -80,3 +86,35 @@ def test_training_does_not_change_the_corpus_that_trials_share(csv_file: Path) -
     list(itertools.islice(run_trial(config_of(spec, "mlp"), corpus, make_setting(spec, csv_file.parent)), 2))
     assert np.array_equal(corpus.vectors_VE, before[0])
     assert np.array_equal(corpus.train.tokens_NT, before[1])
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("wanted", [22_210, 50_000])
+def test_a_hidden_size_is_solved_for_every_architecture(architecture: str, wanted: int, csv_file: Path) -> None:
+    spec, corpus = spec_and_corpus(csv_file, "frozen")
+    config = config_of(spec, architecture, num_layers=2)
+    size = solve_hidden_size(config, wanted, corpus, "frozen")
+    counts = [num_parameters(build_model(config | {"hidden_size": size + i}, corpus, "frozen")) for i in (-1, 0, 1)]
+    assert abs(counts[1] - wanted) <= 0.02 * wanted
+    assert abs(counts[1] - wanted) == min(abs(count - wanted) for count in counts)
+
+
+def test_a_number_of_parameters_out_of_reach_says_what_is_nearest(csv_file: Path) -> None:
+    spec, corpus = spec_and_corpus(csv_file, "frozen")
+    with pytest.raises(ValueError, match=r"no hidden_size gives 40 .* within 2%: the nearest, 1, gives 58"):
+        solve_hidden_size(config_of(spec, "rnn"), 40, corpus, "frozen")
+    with pytest.raises(ValueError, match="the nearest, 2048, gives"):
+        solve_hidden_size(config_of(spec, "mlp"), 10**9, corpus, "frozen")
+
+
+def test_kept_predictions_say_label_prediction_and_probabilities_of_each_text(csv_file: Path) -> None:
+    _, corpus = spec_and_corpus(csv_file, "frozen")
+    corpus = dataclasses.replace(corpus, classes=("bad", 'good, "really"', "so-so"))
+    probabilities_NC = torch.full((len(corpus.test), 3), 0.25)
+    probabilities_NC[:, 1] = 0.5
+    rows = list(csv.reader(io.StringIO(predictions_csv(probabilities_NC, corpus))))
+    assert rows[0] == [
+        "label", "predicted", "probability of bad", 'probability of good, "really"', "probability of so-so"
+    ]  # fmt: skip
+    assert [row[0] for row in rows[1:]] == [corpus.classes[label] for label in corpus.test.labels_N]
+    assert {tuple(row[1:]) for row in rows[1:]} == {('good, "really"', "0.250000", "0.500000", "0.250000")}

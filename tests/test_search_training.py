@@ -119,6 +119,38 @@ def test_best_is_the_first_best_validation_epoch_and_test_is_measured_with_its_w
     assert last.best["test_accuracy"] == pytest.approx((predicted == TEST.labels_N).float().mean().item())
 
 
+def test_the_kept_predictions_are_those_of_the_best_epoch() -> None:
+    results = run(epochs=6, learning_rate=0.05)
+    assert [result.test_probabilities_NC is None for result in results] == [True] * 5 + [False]
+    probabilities_NC = results[-1].test_probabilities_NC
+    assert probabilities_NC is not None
+    assert torch.allclose(probabilities_NC.sum(1), torch.ones(40))
+    accuracy = (probabilities_NC.argmax(1) == TEST.labels_N).float().mean().item()
+    assert accuracy == pytest.approx(results[-1].best["test_accuracy"])
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("max_grad_norm", [None, 1e-3])
+def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
+    architecture: str, max_grad_norm: float | None
+) -> None:
+    model = make_model(architecture, dropout=0.0)
+    # One batch an epoch, and a learning rate that changes nothing: the norms are those of this one gradient.
+    (result,) = run(model, epochs=1, batch_size=100, learning_rate=0.0, max_grad_norm=max_grad_norm)
+    loss = torch.nn.functional.cross_entropy(model(TRAIN.tokens_NT, TRAIN.lengths_N), TRAIN.labels_N)
+    model.zero_grad()
+    loss.backward()
+    wanted: dict[str, float] = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        layer = "grad_norm/" + ".".join(name.split(".")[:-1])
+        wanted[layer] = wanted.get(layer, 0.0) + float(parameter.grad.square().sum())
+    found = {name: value**2 for name, value in result.metrics.items() if name.startswith("grad_norm/")}
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert len(found) > 1
+    assert result.metrics["grad_norm"] ** 2 == pytest.approx(sum(wanted.values()), rel=1e-4)
+
+
 def test_a_metric_that_is_better_when_smaller_chooses_the_smallest() -> None:
     results = run(metric="val_loss", epochs=6, learning_rate=0.05)
     losses = [result.metrics["val_loss"] for result in results]

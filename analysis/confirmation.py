@@ -1,0 +1,133 @@
+"""The best configurations again, on fresh seeds: how good they are on average, and how lucky their search scores were.
+
+A configuration of a confirmation search is named after the trial that it repeats.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import runs, stats
+from analysis.leaderboard import RANK_BY, TEST_METRICS, check_metric
+from analysis.runs import Search, hyperparameters
+from analysis.tables import Table
+from search import record
+from search.record import Outcome
+
+
+def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list[Search]]:
+    """The search itself, or the one that it confirms; and all searches that confirm that one, in the order of `known`.
+
+    Raises ValueError when the one that it confirms is not among them.
+    """
+    origin = search
+    if search.confirms is not None:
+        origin = next((each for each in known if each.id == search.confirms), search)
+        if origin is search:
+            raise ValueError(f"{search.id} confirms {search.confirms}, which is not recorded here")
+    return origin, [each for each in known if each.confirms == origin.id]
+
+
+def same_data(first: Search, second: Search) -> bool:
+    """Whether the trials of both learned from and were tested on the same texts."""
+    return first.tags.get(record.DATA_DIGEST) == second.tags.get(record.DATA_DIGEST)
+
+
+def repetitions(repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """The trials that count: complete, with a score, and each seed of a configuration once."""
+    complete = repeated[(repeated["outcome"] == Outcome.COMPLETE.value) & np.isfinite(repeated[rank_by])]
+    again = complete.duplicated(["architecture", "configuration", "seed"]) & complete["seed"].notna()
+    return complete[~again]
+
+
+def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """A row for each configuration that was confirmed, the best mean first.
+
+    trials: those of the search. repeated: those of its confirmations. `trial` is the one repeated, `<rank_by>_search`
+    its score, and `fall` by how much the mean over seeds is worse than that. Of `<rank_by>` and each test metric:
+    `_mean`, with its 95 % interval `_low` to `_high`, missing for one seed. `seeds` count; `trials` were started. A
+    configuration without any that counts comes last and has no rank.
+    """
+    maximize = check_metric(rank_by).maximize
+    measures = [rank_by, *TEST_METRICS]
+    counting = repetitions(repeated, rank_by)
+    origins = {row["trial"]: row for _, row in trials.iterrows()}
+    unknown = pd.Series(np.nan, trials.columns, dtype=object)
+    rows = []
+    for (architecture, name), group in repeated.groupby(["architecture", "configuration"], sort=False):
+        own = counting[(counting["architecture"] == architecture) & (counting["configuration"] == name)]
+        origin = origins.get(name, unknown)
+        row: dict[str, Any] = {"architecture": architecture, "trial": name, "seeds": len(own), "trials": len(group)}
+        for measure in measures:
+            scores = own[measure].dropna()
+            found = stats.mean_interval(scores) if len(scores) else stats.Estimate(np.nan, np.nan, np.nan)
+            row |= {f"{measure}_{of}": number for of, number in zip(("mean", "low", "high"), found, strict=True)}
+        worse = origin[rank_by] - row[f"{rank_by}_mean"]
+        row |= {f"{rank_by}_search": origin[rank_by], "fall": worse if maximize else -worse}
+        row |= {"num_parameters": origin["num_parameters"], "seconds": own["seconds"].mean()}
+        rows.append(row | {column: origin[column] for column in [*hyperparameters(trials), "run_id"]})
+    columns = ["architecture", "trial", f"{rank_by}_search", f"{rank_by}_mean", f"{rank_by}_low", f"{rank_by}_high"]
+    columns += ["fall", "seeds", "trials", *(f"{each}_{of}" for each in TEST_METRICS for of in ("mean", "low", "high"))]
+    table = pd.DataFrame(rows, columns=[*columns, "num_parameters", "seconds", *hyperparameters(trials), "run_id"])
+    table = table.astype(dict.fromkeys([c for c in columns if c.startswith(tuple(measures))], "float64"))
+    table["num_parameters"] = table["num_parameters"].astype("Int64")
+    # Ties go to fewer parameters, as in the leaderboard.
+    order = table.assign(mean=table[f"{rank_by}_mean"] * (-1 if maximize else 1))
+    table = table.loc[order.sort_values(["mean", "num_parameters"], kind="stable").index].reset_index(drop=True)
+    ranks = pd.Series(pd.array(range(1, len(table) + 1), dtype="Int64"), table.index)
+    table.insert(0, "rank", ranks.mask(table["seeds"] == 0))
+    return table
+
+
+# --- As tables
+
+
+def read_confirmed(uri: str, search: Search, rank_by: str = RANK_BY, architecture: str | None = None) -> list[Table]:
+    """The table of what was confirmed of a search, or of the one that it confirms; none when nothing was."""
+    origin, confirming = confirmations(runs.searches(uri), search)
+    same = [each for each in confirming if same_data(origin, each)]
+    trials, repeated = runs.read_trials(uri, origin.id), runs.read_trials(uri, *(each.id for each in same))
+    if architecture is not None:
+        trials, repeated = (each[each["architecture"] == architecture] for each in (trials, repeated))
+    others = [each.id for each in confirming if each not in same]
+    if repeated.empty and not others:
+        return []
+    return [confirmation_table(origin, same, trials, repeated, rank_by, others)]
+
+
+def confirmation_table(
+    search: Search,
+    confirming: Sequence[Search],
+    trials: pd.DataFrame,
+    repeated: pd.DataFrame,
+    rank_by: str = RANK_BY,
+    others: Sequence[str] = (),
+) -> Table:
+    """The confirmed configurations of a search. others: ids of confirmations that were made on other data."""
+    table = confirmed(trials, repeated, rank_by)
+    return Table(
+        table,
+        groups=[
+            ["rank", "architecture", "trial"],
+            [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", "seeds"],
+            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in TEST_METRICS),
+        ],
+        key=["architecture", "trial"],
+        title=f"{search.id}: the best configurations on fresh seeds, by mean {rank_by}",
+        notes=[*_notes(search, confirming, table, others), record.SCORE_RULE],
+    )
+
+
+def _notes(search: Search, confirming: Sequence[Search], table: pd.DataFrame, others: Sequence[str]) -> Iterable[str]:
+    yield f"Confirmed by {', '.join(each.id for each in confirming) or 'none'}."
+    for _, row in table[table["seeds"] < table["trials"]].iterrows():
+        left = f"{row['trials'] - row['seeds']} of the {row['trials']} trials of {row['trial']}"
+        yield f"Left out: {left}, not complete or of a seed seen before."
+    if others:
+        yield f"Left out, on other data than {search.id}: {', '.join(others)}."
+    yield (
+        "Low to high: the 95 % interval of the mean over seeds (Student's t). Fall: by how much the mean is worse than "
+        "the search score, which is the best of many and so in part luck."
+    )

@@ -1,0 +1,133 @@
+"""How long the analysis takes to read a search of many trials: `python -m benchmarks.read_runs [NUMBER]`.
+
+Writes so many runs (10,000) with MLflow's own client into a temporary SQLite database, which takes minutes, then reads
+them as a command does, and for comparison with nothing but MLflow's `search_runs`.
+"""
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from analysis import comparison, leaderboard, runs
+from search import console, record
+
+GOAL_SECONDS = 20
+SEARCH = "benchmark-20260101-000000"
+ARCHITECTURES = ("rnn", "gru", "mlp", "attention")
+R = TypeVar("R")
+
+
+def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
+    """A search with so many trials of 13 parameters, 39 metrics and 17 tags.
+
+    One point of each series: what came before costs a reader nothing.
+    """
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("benchmark")
+    parent_tags = {record.KIND: record.KIND_SEARCH, record.SEARCH: SEARCH, record.METRIC: "val_accuracy"}
+    parent = client.create_run(experiment, tags=parent_tags).info.run_id
+    for number in range(num_trials):
+        architecture = ARCHITECTURES[number % len(ARCHITECTURES)]
+        name = f"{architecture}-{number // len(ARCHITECTURES)}"
+        tags = {
+            record.KIND: record.KIND_TRIAL,
+            record.SEARCH: SEARCH,
+            record.TRIAL: name,
+            record.NUMBER: str(number // len(ARCHITECTURES)),
+            record.OUTCOME: record.Outcome.COMPLETE.value,
+            record.ATTEMPT: "1",
+            record.NODE: "192.0.2.1",
+            record.WORKER: "4321",
+            record.DATA_DIGEST: "0" * 64,
+            record.PARENT_RUN_ID: parent,
+            **{
+                f"{record.VERSION_PREFIX}{library}": "1.2.3"
+                for library in ("torch", "ray", "optuna", "mlflow", "numpy")
+            },
+        }
+        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        params = {
+            record.ARCHITECTURE: architecture,
+            record.SEED: rng.randrange(2**31),
+            "hidden_size": rng.randrange(64, 129, 8),
+            "num_layers": rng.randint(1, 2),
+            "activation": rng.choice(["none", "relu", "tanh", "sigmoid"]),
+            "dropout": rng.uniform(0, 0.5),
+            "learning_rate": 10 ** rng.uniform(-4, -2),
+            "batch_size": 32,
+            "max_grad_norm": None,
+            "pooling": "last",
+            "output_activation": "none",
+            "gate_activation": "sigmoid",
+            "window": 5,
+        }
+        metrics = {
+            record.BEST_EPOCH: 9,
+            record.EPOCHS_RUN: 10,
+            record.NUM_PARAMETERS: rng.randrange(5_000, 50_000),
+            record.TRIAL_SECONDS: rng.uniform(10, 100),
+        }
+        others = [record.best(metric) for metric in runs.METRICS]
+        others += [metric for metric in runs.METRICS if not metric.startswith("test_")]
+        others += [
+            record.CURVE_LOSS,
+            record.CURVE_ACCURACY,
+            record.GRAD_NORM,
+            record.LEARNING_RATE,
+            record.EPOCH_SECONDS,
+        ]
+        others += [f"{record.GRAD_NORM_OF}layers.{layer}" for layer in range(10)]
+        metrics |= {name: rng.random() for name in others}
+        client.log_batch(
+            run_id,
+            [Metric(k, v, 0, 10) for k, v in metrics.items()],
+            [Param(k, str(v)) for k, v in params.items()],
+            [RunTag(record.REPLAY, "equal")],
+        )
+
+
+def timed(what: str, work: Callable[[], R]) -> tuple[R, float]:
+    """Its result and the seconds it took; prints also those of the processor, which other processes change little."""
+    started, computed = time.perf_counter(), time.process_time()
+    result = work()
+    seconds, computed = time.perf_counter() - started, time.process_time() - computed
+    print(f"{what:<40} {seconds:7.2f} s ({computed:.2f} s of the processor)", flush=True)
+    return result, seconds
+
+
+def search_runs(uri: str) -> int:
+    """A bare pass over the same runs."""
+    client, token, count = MlflowClient(tracking_uri=uri), None, 0
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    while token != "":
+        page = client.search_runs(
+            experiments, f"tags.`{record.SEARCH}` = '{SEARCH}'", max_results=1000, page_token=token
+        )
+        count, token = count + len(page), page.token or ""
+    return count
+
+
+def main(num_trials: int = 10_000) -> None:
+    console.quiet_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"sqlite:///{folder}/mlflow.db"
+        timed(f"writing {num_trials:,} runs", lambda: write_runs(uri, num_trials, random.Random(0)))
+        trials, reading = timed("runs.read_trials", lambda: runs.read_trials(uri, SEARCH))
+        assert len(trials) == num_trials
+        _, ranking = timed("leaderboard.leaderboard", lambda: leaderboard.leaderboard(trials))
+        _, pivoting = timed("comparison.pivot", lambda: comparison.pivot(trials, "hidden_size", "activation"))
+        _, bare = timed("for comparison: search_runs alone", lambda: search_runs(uri))
+    total = reading + ranking + pivoting
+    print(
+        f"{'reading, ranking and a pivot':<40} {total:7.2f} s (goal: {GOAL_SECONDS}), {total / bare:.2f} of search_runs"
+    )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

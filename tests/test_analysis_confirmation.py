@@ -1,0 +1,391 @@
+"""Confirmations and differences computed by hand, and read from MLflow."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from typer.testing import CliRunner
+
+from analysis import confirmation, differences, runs, tables
+from analysis.__main__ import app
+from analysis.runs import Search, tidy
+from search import record
+
+SEARCH = "demo-20260101-100000"
+CONFIRM = "demo-confirm-20260101-110000"
+
+
+def search(id: str, digest: str = "d" * 64, **tags: str) -> Search:
+    tags = {record.DATA_DIGEST: digest} | tags
+    return Search(id, f"run-{id}", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, tags)
+
+
+def trial(name: str, val_accuracy: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
+    architecture, _, number = name.rpartition("-")
+    fixed = {"search": SEARCH, "trial": name, "architecture": architecture, "number": number, "outcome": outcome}
+    return fixed | {"val_accuracy": val_accuracy, "num_parameters": 100, "run_id": f"run-of-{name}"} | more
+
+
+def again(configuration: str, seed: int, val_accuracy: float | None, outcome: str = "complete", **more: Any) -> Any:
+    name = f"{configuration.rpartition('-')[0]}-{seed}"
+    row = trial(name, val_accuracy, outcome, search=CONFIRM, configuration=configuration, seed=seed)
+    return row | {"run_id": f"{configuration}/{seed}"} | more
+
+
+TRIALS = tidy(
+    [
+        trial("gru-0", 0.80, hidden_size=8),
+        trial("gru-3", 0.90, hidden_size=16, num_parameters=300),
+        trial("rnn-1", 0.70, hidden_size=8),
+    ]
+)
+REPEATED = tidy(
+    [
+        *(again("gru-3", seed, score, test_accuracy=score - 0.1) for seed, score in enumerate([0.79, 0.81, 0.83])),
+        *(again("gru-0", seed, score, test_accuracy=0.5) for seed, score in enumerate([0.84, 0.86])),
+        again("rnn-1", 0, 0.72, test_accuracy=0.6),
+        again("rnn-1", 1, 0.99, "diverged"),
+        again("rnn-1", 0, 0.72, test_accuracy=0.6, run_id="the same seed in a second confirmation"),
+        again("rnn-2", 0, None, "failed"),
+    ]
+)
+
+
+# --- Confirmed configurations
+
+
+def test_the_confirmed_are_ranked_by_their_mean_and_fall_from_their_search_score() -> None:
+    table = confirmation.confirmed(TRIALS, REPEATED).set_index("trial")
+    assert table["rank"].dropna().to_dict() == {"gru-0": 1, "gru-3": 2, "rnn-1": 3}
+    assert table["seeds"].to_dict() == {"gru-0": 2, "gru-3": 3, "rnn-1": 1, "rnn-2": 0}
+    assert table["trials"].to_dict() == {"gru-0": 2, "gru-3": 3, "rnn-1": 3, "rnn-2": 1}
+    assert table["fall"].tolist() == pytest.approx([0.80 - 0.85, 0.90 - 0.81, 0.70 - 0.72, np.nan], nan_ok=True)
+    # mean 0.81, standard deviation 0.02, t(0.975, 2) = 4.3027
+    half = 4.3027 * 0.02 / np.sqrt(3)
+    interval = table.loc["gru-3", ["val_accuracy_mean", "val_accuracy_low", "val_accuracy_high"]]
+    assert interval.tolist() == pytest.approx([0.81, 0.81 - half, 0.81 + half], abs=1e-5)
+    assert table.loc["gru-3", ["test_accuracy_mean", "num_parameters", "hidden_size"]].tolist() == [0.71, 300, 16]
+    assert table.loc["rnn-1", ["val_accuracy_mean", "val_accuracy_low"]].isna().tolist() == [False, True]
+    assert table.loc["rnn-2", ["val_accuracy_search", "val_accuracy_mean", "run_id"]].isna().all()
+
+
+def test_a_loss_falls_when_it_rises() -> None:
+    trials = tidy([trial("gru-0", 0.5, val_loss=0.4), trial("gru-1", 0.5, val_loss=0.3)])
+    repeated = tidy([again("gru-0", 0, 0.5, val_loss=0.5), again("gru-1", 0, 0.5, val_loss=0.6)])
+    table = confirmation.confirmed(trials, repeated, "val_loss")
+    assert table["trial"].tolist() == ["gru-0", "gru-1"]
+    assert table["fall"].tolist() == pytest.approx([0.1, 0.3])
+
+
+def test_equal_means_go_to_fewer_parameters() -> None:
+    trials = tidy([trial("gru-0", 0.5, num_parameters=200), trial("gru-1", 0.5)])
+    table = confirmation.confirmed(trials, tidy([again("gru-0", 0, 0.6), again("gru-1", 1, 0.6)]))
+    assert table["trial"].tolist() == ["gru-1", "gru-0"]
+
+
+@pytest.mark.parametrize("form", tables.TEXTS)
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        [],
+        [again("gru-3", 0, 0.5)],
+        [again("gru-3", 0, None, "diverged"), again("rnn-1", 0, None, "diverged")],
+        [again('=gru,"3"|-1', 0, 0.5)],
+        [{"run_id": "half-written"}],
+    ],
+    ids=["empty", "one", "all-diverged", "formula", "half-written"],
+)
+def test_every_format_of_every_kind_of_confirmation(form: str, repeated: list[dict[str, Any]]) -> None:
+    table = confirmation.confirmation_table(search(SEARCH), [search(CONFIRM)], TRIALS, tidy(repeated))
+    text = tables.TEXTS[form](table)
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert {row["trial"] for row in rows} == {
+            name.replace("=", "'=") for row in repeated if (name := row.get("configuration"))
+        }
+    else:
+        assert text
+
+
+def test_notes_count_what_is_left_out() -> None:
+    other = [search("demo-confirm-20260102-110000", "e" * 64)]
+    table = confirmation.confirmation_table(
+        search(SEARCH), [search(CONFIRM)], TRIALS, REPEATED, others=[each.id for each in other]
+    )
+    assert f"Confirmed by {CONFIRM}." in table.notes
+    assert "Left out: 2 of the 3 trials of rnn-1, not complete or of a seed seen before." in table.notes
+    assert f"Left out, on other data than {SEARCH}: {other[0].id}." in table.notes
+
+
+def test_a_confirmation_is_that_of_its_origin() -> None:
+    first, second = search(CONFIRM, confirms=SEARCH), search("x-confirm-20260102-110000", confirms=SEARCH)
+    known = [search(SEARCH), first, search("other-20260101-100000"), second]
+    for asked in (known[0], first, second):
+        assert confirmation.confirmations(known, asked) == (known[0], [first, second])
+    assert confirmation.confirmations(known, known[2]) == (known[2], [])
+    with pytest.raises(ValueError, match=f"{CONFIRM} confirms {SEARCH}, which is not recorded here"):
+        confirmation.confirmations([first], first)
+
+
+# --- Differences
+
+
+def predicted(labels: str, answers: str) -> pd.DataFrame:
+    """A letter for each text: its class, and the one predicted."""
+    return pd.DataFrame({"label": list(labels), "predicted": list(answers)}, dtype="str")
+
+
+def test_the_best_configuration_is_that_of_the_best_mean() -> None:
+    """One lucky trial does not make a configuration the best."""
+    best = differences.best_configurations(REPEATED)
+    assert list(best) == ["gru", "rnn"]
+    assert best["gru"]["run_id"].tolist() == ["gru-0/0", "gru-0/1"]
+    assert best["rnn"]["run_id"].tolist() == ["rnn-1/0"]
+
+
+def test_without_confirmations_equal_hyperparameters_are_one_configuration() -> None:
+    trials = tidy(
+        [
+            trial("gru-0", 0.9, hidden_size=8, clip=None, seed=1),
+            trial("gru-1", 0.5, hidden_size=8, clip=None, seed=2),
+            trial("gru-2", 0.8, hidden_size=16, clip=None, seed=3),
+            trial("gru-3", 0.99, "pruned", hidden_size=16, clip=None, seed=4),
+            trial("mlp-0", 0.6, seed=5),
+            trial("rnn-0", None, "failed"),
+        ]
+    )
+    best = differences.best_configurations(trials)
+    assert {name: own["trial"].tolist() for name, own in best.items()} == {"gru": ["gru-2"], "mlp": ["mlp-0"]}
+    assert differences.best_configurations(tidy([])) == {}
+
+
+def test_the_representative_is_the_median() -> None:
+    def place(*scores: float) -> int:
+        return differences.representative(tidy(again("gru-0", i, score) for i, score in enumerate(scores)))
+
+    assert place(0.9, 0.1, 0.5) == 2
+    assert place(0.5) == 0
+    assert place(0.4, 0.1, 0.2, 0.3) == 2  # of 0.2 and 0.3 the lower
+    assert place(0.5, 0.5, 0.5) == 1
+
+
+LABELS = "ab" * 50
+
+
+def wrong(*places: int) -> str:
+    return "".join("x" if place in places else label for place, label in enumerate(LABELS))
+
+
+def test_differences_by_hand() -> None:
+    """Of 100 texts the gru gets all, the rnn 80; McNemar of 20 against none: 2 / 2^20."""
+    best = differences.best_configurations(tidy([trial("gru-0", 0.9), trial("rnn-0", 0.7), trial("mlp-0", 0.8)]))
+    predictions = {
+        "run-of-gru-0": predicted(LABELS, LABELS),
+        "run-of-rnn-0": predicted(LABELS, wrong(*range(20))),
+        "run-of-mlp-0": predicted(LABELS, wrong(0, 99)),
+    }
+    table = differences.differences(best, predictions, np.random.default_rng(0))
+    pair = {(row["first"], row["second"]): row for _, row in table.iterrows()}
+    assert list(pair) == [("gru", "mlp"), ("gru", "rnn"), ("mlp", "rnn")]
+    assert pair["gru", "rnn"]["difference"] == pytest.approx(0.2)
+    assert pair["gru", "rnn"]["p"] == pytest.approx(2 / 2**20)
+    assert pair["gru", "rnn"]["holm_p"] == pytest.approx(3 * 2 / 2**20)
+    assert table["verdict"].tolist() == ["tie", "gru", "mlp"]
+
+    shown = differences.difference_tables(
+        search(SEARCH), [], TRIALS, best, predictions, np.random.default_rng(0), long=False
+    )
+    assert shown[0].frame.to_numpy().tolist() == [
+        ["gru", "", "tie", "+0.2000"],
+        ["mlp", "tie", "", "+0.1800"],
+        ["rnn", "-0.2000", "-0.1800", ""],
+    ]
+    assert any("a single seed" in note for note in shown[1].notes)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (
+            predicted("ab", "ab"),
+            "gru-0 of demo-.* and rnn-0 of demo-.* were not tested on the same texts, but on 100 and 2",
+        ),
+        (predicted("ba" * 50, LABELS), "not tested on the same texts: their labels differ"),
+    ],
+)
+def test_other_texts_are_refused(answers: pd.DataFrame, message: str) -> None:
+    best = differences.best_configurations(tidy([trial("gru-0", 0.9), trial("rnn-0", 0.7)]))
+    predictions = {"run-of-gru-0": predicted(LABELS, LABELS), "run-of-rnn-0": answers}
+    with pytest.raises(ValueError, match=message):
+        differences.differences(best, predictions, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("form", tables.TEXTS)
+@pytest.mark.parametrize("names", [[], ["gru-0"], ["gru-0", '=m,"lp|-1']], ids=["none", "one", "formula"])
+def test_every_format_of_differences(form: str, names: list[str]) -> None:
+    trials = tidy(trial(name, 0.5) for name in names)
+    best = differences.best_configurations(trials)
+    predictions = {f"run-of-{name}": predicted(LABELS, wrong(*range(10 * i))) for i, name in enumerate(names)}
+    rng, long = np.random.default_rng(0), form in tables.FOR_PROGRAMS
+    for table in differences.difference_tables(search(SEARCH), [], trials, best, predictions, rng, long=long):
+        assert tables.TEXTS[form](table)
+
+
+# --- From MLflow
+
+
+class Recorder:
+    """Writes searches and trials with their predictions, as `search.tracking` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.client = MlflowClient(tracking_uri=self.uri)
+        self.experiment = self.client.create_experiment("demo", (folder / "artifacts").as_uri())
+        self.time = 1_767_261_600_000
+
+    def search(self, id: str, **tags: str) -> None:
+        self.id = id
+        self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id, record.METRIC: "val_accuracy"} | tags)
+
+    def trial(self, name: str, score: float, answers: str | None, **params: Any) -> str:
+        tags = {record.KIND: record.KIND_TRIAL, record.SEARCH: self.id, record.TRIAL: name}
+        run_id = self._run(tags | {record.OUTCOME: "complete", record.NUMBER: name.rpartition("-")[2]})
+        metrics = {record.best("val_accuracy"): score, "test_accuracy": score - 0.05}
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, self.time, 1) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
+        if answers is not None:
+            rows = "".join(f'"{label}","{answer}",0.5\n' for label, answer in zip(LABELS, answers, strict=True))
+            self.client.log_text(run_id, f"label,predicted,probability of a\n{rows}", record.PREDICTIONS)
+        return run_id
+
+    def _run(self, tags: Mapping[str, str]) -> str:
+        self.time += 1000
+        return str(self.client.create_run(self.experiment, start_time=self.time, tags=tags).info.run_id)
+
+
+OLD, MOVED, ODD = "old-20260102-100000", "moved-20260103-100000", "odd-20251201-100000"
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A search that was confirmed on three seeds, an old one without predictions, and one confirmed on other data."""
+    recorder = Recorder(tmp_path_factory.mktemp("mlflow"))
+    recorder.search(ODD)
+    for text in ("label,probability\nNA,0.5\n", "label,predicted\nNA,null\n"):
+        recorder.client.log_text(recorder.trial("gru-0", 0.5, None), text, record.PREDICTIONS)
+    recorder.search(SEARCH, data_digest="d1")
+    recorder.trial("gru-0", 0.8, wrong(*range(30)), hidden_size=8)
+    recorder.trial("gru-1", 0.9, wrong(*range(20)), hidden_size=16)
+    recorder.trial("rnn-0", 0.7, wrong(*range(25)), hidden_size=8)
+    recorder.search(OLD, data_digest="d1")
+    recorder.trial("gru-0", 0.8, None, hidden_size=8)
+    recorder.search(MOVED, data_digest="d1")
+    recorder.trial("gru-0", 0.8, wrong(), hidden_size=8)
+    recorder.search("moved-confirm-20260103-110000", data_digest="d2", confirms=MOVED)
+    recorder.trial("gru-0", 0.8, wrong(), hidden_size=8, configuration="gru-0", seed=1)
+    recorder.search(CONFIRM, data_digest="d1", confirms=SEARCH)
+    for seed, score in enumerate([0.80, 0.84, 0.82]):
+        params = {"configuration": "gru-1", "repetition": seed, "seed": seed, "hidden_size": 16}
+        recorder.trial(f"gru-{seed}", score, wrong(*range(seed)), **params)
+        params = {"configuration": "rnn-0", "repetition": seed, "seed": seed, "hidden_size": 8}
+        recorder.trial(f"rnn-{seed}", score - 0.2, wrong(*range(30 + seed)), **params)
+    return recorder.uri
+
+
+def call(*arguments: str, uri: str) -> Any:
+    return CliRunner().invoke(app, arguments, env={"MLFLOW_TRACKING_URI": uri})
+
+
+def test_predictions_are_read_as_they_were_written(uri: str, capfd: pytest.CaptureFixture[str]) -> None:
+    trials = runs.read_trials(uri, SEARCH, OLD)
+    found = runs.read_predictions(uri, trials["run_id"][0])
+    assert found is not None
+    assert list(found.columns) == ["label", "predicted", "probability of a"]
+    assert "".join(found["label"]) == LABELS
+    assert (found["label"] == found["predicted"]).sum() == 70
+    assert runs.read_predictions(uri, trials["run_id"][3]) is None
+    assert capfd.readouterr().err == ""  # MLflow would draw a progress bar
+
+
+def test_predictions_that_cannot_be_read_and_classes_called_na(uri: str) -> None:
+    broken, named = runs.read_trials(uri, ODD)["run_id"]
+    with pytest.raises(ValueError, match=rf"test_predictions.csv of the run {broken} cannot be read"):
+        runs.read_predictions(uri, broken)
+    found = runs.read_predictions(uri, named)
+    assert found is not None
+    assert found.to_numpy().tolist() == [["NA", "null"]]
+
+
+@pytest.mark.parametrize("asked", [SEARCH, CONFIRM, "latest"])
+def test_the_leaderboard_begins_with_what_was_confirmed(uri: str, asked: str) -> None:
+    shown = call("leaderboard", asked, uri=uri)
+    assert shown.exit_code == 0, shown.stderr
+    assert shown.stdout.startswith(f"{SEARCH}: the best configurations on fresh seeds, by mean val_accuracy")
+    assert ("the best of each architecture" in shown.stdout) == (asked == SEARCH)
+    rows = json.loads(call("leaderboard", asked, "--confirmed", "--format", "json", uri=uri).stdout)
+    assert [(row["trial"], row["seeds"], row["rank"]) for row in rows] == [("gru-1", 3, 1), ("rnn-0", 3, 2)]
+    assert rows[0]["fall"] == pytest.approx(0.9 - 0.82)
+
+
+def test_csv_holds_all_trials_unless_told_otherwise(uri: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(call("leaderboard", SEARCH, "--format", "csv", uri=uri).stdout)))
+    assert [row["trial"] for row in rows] == ["gru-1", "gru-0", "rnn-0"]
+
+
+def test_only_one_architecture_is_confirmed(uri: str) -> None:
+    rows = json.loads(
+        call("leaderboard", SEARCH, "--confirmed", "--architecture", "rnn", "--format", "json", uri=uri).stdout
+    )
+    assert [row["trial"] for row in rows] == ["rnn-0"]
+
+
+@pytest.mark.parametrize("asked", [SEARCH, CONFIRM])
+def test_the_differences_are_those_of_the_confirmed(uri: str, asked: str) -> None:
+    (row,) = json.loads(call("differences", asked, "--format", "json", uri=uri).stdout)
+    assert (row["first"], row["second"], row["verdict"]) == ("gru", "rnn", "gru")
+    assert (row["first_seeds"], row["second_seeds"], row["num_texts"]) == (3, 3, 100)
+    assert row["difference"] == pytest.approx(0.3)
+    assert (row["only_first"], row["only_second"]) == (30, 0)  # seed 2 is the median of both
+
+
+def test_the_differences_are_the_same_again_and_for_a_seed(uri: str) -> None:
+    one, same, other = (
+        call("differences", SEARCH, "--seed", seed, "--format", "csv", uri=uri).stdout for seed in "001"
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["differences", OLD], "what gru-0 (run "),
+        (["differences", MOVED], "moved-confirm-20260103-110000 was not run on the same data as moved-20260103-100000"),
+        (
+            ["leaderboard", OLD, "--confirmed"],
+            f"nothing of {OLD} was confirmed; do that with: python -m search confirm",
+        ),
+        (["differences", SEARCH, "--rank-by", "test_f1"], "cannot rank by test_f1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(uri: str, arguments: list[str], message: str) -> None:
+    done = call(*arguments, uri=uri)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_confirmation_on_other_data_is_named(uri: str) -> None:
+    shown = " ".join(call("leaderboard", MOVED, uri=uri).stdout.split())
+    assert "Left out, on other data than moved-20260103-100000: moved-confirm-20260103-110000." in shown

@@ -1,0 +1,106 @@
+"""Confirmation: the best configurations again, on seeds of their own, as a search like any other."""
+
+import json
+import os
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from conftest import FinishedSearch, command
+from test_search_studies import HERE, epoch_result
+
+import data
+from search import spec as specs
+from search.confirm import confirmation
+from search.run import new_search, read_spec
+from search.spec import Spec
+from search.studies import Studies
+from search.tracking import read_runs
+
+POINTS = {"sampler": "grid", "pruner": "none", "epochs": 1, "space": {"hidden_size": [8, 16, 24]}, "seeds": 2}
+
+
+def finished(root: Path, spec: Spec) -> Path:
+    """A search in which wide is good and the second of two equal trials is luckier."""
+    folder = new_search(spec, root)
+    studies = Studies(folder.name, spec, folder, "new")
+    while trial := studies.ask():
+        score = trial.hyperparameters["hidden_size"] / 100 + trial.design.get("repetition", 0) / 1000
+        studies.report(trial, epoch_result(1, score), HERE)
+    return folder
+
+
+def test_the_best_different_configurations_are_repeated_on_fresh_seeds(tmp_path: Path) -> None:
+    spec = specs.validate(POINTS | {"architectures": ["rnn", "mlp"]})
+    folder = finished(tmp_path, spec)
+    again = confirmation(folder, top=2, seeds=4, architectures=[])
+    assert (again.name, again.confirms, again.seeds, again.trials) == ("search-confirm", folder.name, 4, None)
+    assert again.configurations
+    for architecture in ("rnn", "mlp"):
+        ranked = [trial.name for trial in Studies(folder.name, spec, folder).ranked(architecture)]
+        points = again.configurations[architecture]
+        assert list(points) == [ranked[0], ranked[2]]  # the second is the first's repetition
+        assert [point["hidden_size"] for point in points.values()] == [24, 16]
+        assert all(set(point) >= {"learning_rate", "dropout", "batch_size"} for point in points.values())
+    confirmed = finished(tmp_path, again)
+    seeds = {trial.seed for each in (folder, confirmed) for trial in Studies(each.name, read_spec(each), each).trials()}
+    assert len(seeds) == 12 + 16
+    assert confirmation(folder, 2, 4, []).seed not in (spec.seed, again.seed)  # a second one has seeds of its own
+
+
+def test_only_complete_trials_and_only_the_architectures_asked_for(tmp_path: Path) -> None:
+    spec = specs.validate(POINTS | {"architectures": ["rnn", "mlp"], "epochs": 2})
+    folder = new_search(spec, tmp_path)
+    studies = Studies(folder.name, spec, folder, "new")
+    with pytest.raises(ValueError, match="has no complete trial to confirm"):
+        confirmation(folder, 1, 1, [])
+    while trial := studies.ask():
+        studies.report(trial, epoch_result(1, 0.9, "loss became nan" if trial.architecture == "rnn" else None), HERE)
+        if trial.architecture == "mlp":
+            studies.report(trial, epoch_result(2, 0.5), HERE)
+    assert list(confirmation(folder, 1, 1, []).configurations or {}) == ["mlp"]
+    assert confirmation(folder, 9, 1, ["mlp"]).architectures == ["mlp"]
+    with pytest.raises(ValueError, match="has no complete trial to confirm"):
+        confirmation(folder, 1, 1, ["rnn"])
+    with pytest.raises(ValueError, match="did you mean 'mlp'"):
+        confirmation(folder, 1, 1, ["mpl"])
+
+
+def test_a_search_is_confirmed_from_the_command_line(smoke_search: FinishedSearch, tmp_path: Path) -> None:
+    # In a folder of its own, so that the newest search that other tests read stays the same.
+    (tmp_path / "searches").mkdir()
+    os.symlink(smoke_search.folder, tmp_path / "searches" / smoke_search.id)
+    arguments = ["--top", "1", "--seeds", "2", "--architecture", "gru", "--architecture", "mlp"]
+    done = command("search", "confirm", smoke_search.id, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (path for path in (tmp_path / "searches").iterdir() if "confirm" in path.name)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    outcome, runs = read_runs(uri, folder.name)
+    assert outcome == "complete"
+    best = {name: smoke_best(smoke_search, name) for name in ("gru", "mlp")}
+    assert sorted((run.params["configuration"], run.params["repetition"]) for run in runs) == sorted(
+        (name, repetition) for name in best.values() for repetition in ("0", "1")
+    )
+    labels = data.load("imdb", limit=800, max_words=30, progress=False).test.labels_N
+    for run in runs:
+        predictions = pd.read_csv(client.download_artifacts(run.run_id, "test_predictions.csv", str(tmp_path)))
+        assert [("negative", "positive")[label] for label in labels] == list(predictions["label"])
+        accuracy = (predictions["label"] == predictions["predicted"]).mean()
+        assert accuracy == pytest.approx(run.best["test_accuracy"])
+    parent = client.search_runs(["1"], "tags.kind = 'search'")[0]
+    assert parent.data.tags["confirms"] == smoke_search.id
+    audited = command("search", "audit", cwd=tmp_path)
+    assert audited.returncode == 0, audited.stdout
+    again = command("search", "confirm", folder.name, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (
+        2, f"error: {folder.name} is itself a confirmation; confirm {smoke_search.id}\n"
+    )  # fmt: skip
+
+
+def smoke_best(search: FinishedSearch, architecture: str) -> str:
+    """The trial with the best validation accuracy, as the leaderboard has it."""
+    arguments = ["leaderboard", "--architecture", architecture, "--format", "json"]
+    shown = command("analysis", *arguments, cwd=search.cwd)
+    return str(json.loads(shown.stdout)[0]["trial"])
