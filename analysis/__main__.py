@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,24 +80,38 @@ def leaderboard(
     by_architecture: Annotated[
         bool, typer.Option("--by-architecture", help="only the best trial of each architecture")
     ] = False,
+    only_confirmed: Annotated[
+        bool, typer.Option("--confirmed", help="only the configurations that were confirmed, by mean over fresh seeds")
+    ] = False,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Rank the trials of a search by validation: the best of each architecture, then all of them."""
+    """Rank the trials of a search by validation: those confirmed on fresh seeds, the best of each architecture, all.
+
+    csv and json hold one of these tables, all trials if not told otherwise.
+    """
     from analysis import leaderboard as boards
     from analysis import tables
 
     form = tables.choose_format(format_, out)
     (found,), trials, rank_by = read([search], tracking_uri, rank_by, architecture)
+    from analysis import confirmation
+
+    confirmed = confirmation.read_confirmed(record.tracking_uri(tracking_uri), found, rank_by, architecture)
+    if only_confirmed and not confirmed:
+        raise ValueError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
     top = top if top is not None else 10 if form == "table" else 0
 
     best = boards.architecture_table(found, trials, rank_by)
     ranking = boards.ranking_table(found, trials, rank_by, top)
-    if by_architecture:
+    if only_confirmed:
+        shown = confirmed
+    elif by_architecture:
         shown = [best]
     elif form == "table" and len(trials):
-        shown = [dataclasses.replace(best, notes=()), ranking]
+        # The best of each architecture in a search of equal trials is only the luckiest one.
+        shown = [*confirmed, *([] if found.confirms else [dataclasses.replace(best, notes=())]), ranking]
     else:
         shown = [ranking]
     tables.emit(shown, form, out)
@@ -192,6 +207,212 @@ def importance(
     space = runs.read_space(record.tracking_uri(tracking_uri), found)
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
     tables.emit(importances.importance_tables(found, trials, space, rng, rank_by, long=long), form, out)
+
+
+@app.command()
+@console.one_line_errors
+def differences(
+    search: Search = "latest",
+    rank_by: RankBy = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Are the architectures really different? Their best configurations, paired on the same test texts.
+
+    csv and json hold a row for each pair.
+    """
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    (found,), _, rank_by = read([search], tracking_uri, rank_by)
+    import numpy as np
+
+    from analysis import differences as different
+
+    rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
+    uri = record.tracking_uri(tracking_uri)
+    tables.emit(different.read_differences(uri, found, rng, rank_by, long=long), form, out)
+
+
+@app.command()
+@console.one_line_errors
+def reproduce(
+    searches: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="ids of searches of the report's studies (default: the newest of each)", show_default=False
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="one part: conclusions, comparisons, figures, gradients, searches", show_default=False),
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The published report's studies, repeated: figure for figure, and whether its conclusions hold here.
+
+    Reads the searches that `make report` ran. A markdown file gets figures beside it. csv and json hold one part, by
+    default the figures.
+    """
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    console.quiet_libraries()
+    from analysis import reproduction, runs
+
+    uri = record.tracking_uri(tracking_uri)
+    studies = reproduction.find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
+    trials = reproduction.with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
+    gated = trials[trials["study"] == "gru-gate"]["run_id"]
+    layers = [name for name in runs.read_names(uri, gated) if name.startswith(record.GRAD_NORM_OF)]
+    norms = reproduction.gradient_norms(trials, runs.read_series(uri, gated, layers))
+    published = reproduction.read_published()
+    parts = reproduction.tables(studies, trials, norms, published, long=form in tables.FOR_PROGRAMS)
+    if only:
+        shown = parts[console.choose("part", only, parts)]
+    else:
+        shown = parts["figures"] if form in tables.FOR_PROGRAMS else [each for part in parts.values() for each in part]
+    if form != "markdown" or out is None or only:
+        tables.emit(shown, form, out)
+        return
+    from analysis import reproduction_page as pages
+
+    command = f"python -m analysis reproduce {' '.join([*(searches or []), '--out', str(out)])}"
+    points = {study: pages.study_points(trials, published, study) for study in studies}
+    pages.write_page(out, parts, points, norms, command)
+    print(f"wrote {out.absolute()} and its figures in {(out.parent / pages.FOLDER).absolute()}")
+
+
+@app.command()
+@console.one_line_errors
+def report(
+    search: Search = "latest",
+    out: Annotated[
+        Path | None, typer.Option(help="the folder to write (default: reports/<search id>)", show_default=False)
+    ] = None,
+    rank_by: RankBy = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
+    console.quiet_libraries()
+    from analysis import leaderboard, runs
+    from analysis import report as reports
+
+    if rank_by:
+        leaderboard.check_metric(rank_by)
+    uri = record.tracking_uri(tracking_uri)
+    found = runs.find_search(uri, search)
+    page = reports.make(uri, found, out or Path("reports") / found.id, rank_by)
+    print(f"wrote {page.absolute()}")
+
+
+@app.command()
+@console.one_line_errors
+def explain(
+    run: Annotated[
+        str, typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE for its best")
+    ],
+    sentences: Annotated[list[str] | None, typer.Argument(help="texts (default: three well-known ones)")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="what a sentence is, once for each in their order", show_default=False)
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="draw the scores into this PNG, its data as csv beside it", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Why does a model say so? Each word's score for each class."""
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    if png:
+        tables.choose_format(None, png)
+    console.quiet_libraries()
+    from analysis import choice
+    from analysis import explain as explaining
+    from search import trained
+
+    trial = choice.find(record.tracking_uri(tracking_uri), run)
+    classifier = trained.load(trial)
+    texts, labels = (sentences, label or []) if sentences else explaining.read_examples(classifier.classes)
+    explaining.check_labels(labels, len(texts), classifier.classes)
+    explanations = [explaining.explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
+    explaining.emit(explanations, f"{trial.name} of {trial.search}", form, out)
+    if png:
+        explaining.save_picture(explanations, [trial.name] * len(explanations), png)
+        print(f"wrote {png.absolute()} and {png.with_suffix('.csv').name}")
+
+
+@app.command()
+@console.one_line_errors
+def disagree(
+    search: Search = "latest",
+    top: Annotated[int, typer.Option(min=0, help="how many texts to show the words of")] = 3,
+    part: Annotated[
+        str | None, typer.Option(help="one part: slices, texts, words (csv and json: texts)", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Where the best models of the architectures differ: on which test texts, of which kind, because of which words."""
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    parts = ("slices", "texts", "words")
+    shown = [console.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
+    console.quiet_libraries()
+    from analysis import choice, runs
+    from analysis import disagree as disagreeing
+
+    uri = record.tracking_uri(tracking_uri)
+    found = runs.find_search(uri, search)
+    trials = choice.best_of_each(uri, found)
+    models = disagreeing.load_all(trials)
+    reading = disagreeing.read(trials, models)
+    emitted = []
+    if "slices" in shown:
+        emitted.append(disagreeing.slice_table(found.id, trials, reading))
+    if "texts" in shown:
+        emitted.append(disagreeing.text_table(reading, long=form in tables.FOR_PROGRAMS))
+    if "words" in shown:
+        emitted += disagreeing.word_tables(models, reading, top)
+    tables.emit(emitted, form, out)
+
+
+@app.command()
+@console.one_line_errors
+def predict(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
+    texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,
+    csv: Annotated[Path | None, typer.Option(help="or a file with a column of texts", show_default=False)] = None,
+    column: Annotated[str, typer.Option(help="the name of that column")] = "text",
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Predict with an exported model (python -m search export): the class of each text, and the probability of each."""
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    if bool(texts) == (csv is not None):
+        raise ValueError("give texts or --csv FILE, one of the two")
+    console.quiet_libraries()
+    import pandas as pd
+
+    from analysis import predict as predicting
+
+    rows = predicting.read_csv(csv, column) if csv else pd.DataFrame({column: texts})
+    uri = record.tracking_uri(tracking_uri)
+    found = predicting.find(uri, model)
+    predictions = predicting.predict(predicting.load(uri, found), rows[column].tolist())
+    tables.emit([predicting.table(found, rows, predictions, column, long=form in tables.FOR_PROGRAMS)], form, out)
 
 
 if __name__ == "__main__":

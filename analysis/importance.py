@@ -215,7 +215,9 @@ def what_mattered(
         table = effects(own, rank_by).merge(importance(own, ranges, rng, rank_by), on="hyperparameter", how="left")
         best = leaderboard(own, rank_by).query("rank == 1")
         chosen = {name: best[name].iloc[0] for name in varying(own) if len(best)}
-        bounds = {name: bound_near(value, ranges[name]) for name, value in chosen.items() if name in ranges}
+        bounds = {
+            name: bound_near(value, ranges[name]) for name, value in chosen.items() if name in ranges and present(value)
+        }
         table["best"] = pd.Series([chosen.get(name, np.nan) for name in table["hyperparameter"]], dtype=object)
         table["bound"] = table["hyperparameter"].map(bounds).astype("float64")
         table.insert(0, "architecture", architecture)

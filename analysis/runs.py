@@ -11,8 +11,9 @@ import sqlite3
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE_SIZE = 1000
+AT_ONCE = 8  # questions to a server
 
 METRICS = [f"{split}_{name}" for split in record.SPLITS for name in record.METRICS]
 
@@ -70,6 +72,8 @@ class Search:
     outcome: str | None
     spec: Mapping[str, str]  # the flat keys of the spec, as MLflow keeps them
     tags: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)  # how many texts, classes and words
+    end: datetime | None = None
 
     @property
     def confirms(self) -> str | None:
@@ -94,6 +98,8 @@ def searches(uri: str) -> list[Search]:
             outcome=run.data.tags.get(record.OUTCOME),
             spec=run.data.params,
             tags=run.data.tags,
+            metrics=run.data.metrics,
+            end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
         )
         for run in _runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
@@ -127,17 +133,50 @@ def _newest(known: Sequence[Search], name: str) -> Search:
     return matching[-1]
 
 
-def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
-    """What the search's spec says under `space`, as written; None when its spec.yaml cannot be had or read."""
+def read_spec(uri: str, search: Search) -> str | None:
+    """The search's spec.yaml as MLflow keeps it; None when it cannot be had."""
+    return _read_artifact(uri, search.run_id, "spec.yaml")
+
+
+def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
+    """What the trial's model said of each test text (see `record.PREDICTIONS`); None when that is not kept.
+
+    Raises ValueError when MLflow or the file cannot be read.
+    """
+    text = _read_artifact(uri, run_id, record.PREDICTIONS)
+    if text is None:
+        return None
+    try:
+        # A class may be called NA.
+        predictions = pd.read_csv(io.StringIO(text), dtype={"label": "str", "predicted": "str"}, keep_default_na=False)
+        return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
+
+
+def _read_artifact(uri: str, run_id: str, name: str) -> str | None:
+    """The text of a file that is kept with a run; None when it cannot be had."""
     from mlflow.exceptions import MlflowException
 
     # MLflow draws a progress bar on stderr, for one small file.
     with _client(uri) as client, TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         try:
-            path = client.download_artifacts(search.run_id, "spec.yaml", folder)
-            space = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["space"]
-        except (MlflowException, OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError):
             return None
+
+
+def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
+    """What the search's spec says under `space`, as written; None when its spec.yaml cannot be had or read."""
+    return space_of(read_spec(uri, search))
+
+
+def space_of(spec: str | None) -> Mapping[str, Any] | None:
+    """What a spec.yaml says under `space`; None when it cannot be read."""
+    try:
+        space = yaml.safe_load(spec or "")["space"]
+    except (yaml.YAMLError, TypeError, KeyError):
+        return None
     return space if isinstance(space, dict) else None
 
 
@@ -148,6 +187,31 @@ def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.Da
     """
     where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = "
     return tidy(_row(run) for search_id in search_ids for run in _runs(uri, f"{where}'{search_id}'", page_size))
+
+
+def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.DataFrame:
+    """What metrics were at each epoch or iteration of runs: run_id, metric, step, value.
+
+    In the order of the runs, then of the names, then by step, each step once. A run without such a metric, or that
+    isn't there, has no rows. Raises ValueError when MLflow cannot be read.
+    """
+    wanted = [(run_id, name) for run_id in dict.fromkeys(run_ids) for name in dict.fromkeys(names)]
+    # A server takes several questions at once; a database in a file is read no faster so.
+    at_once = AT_ONCE if uri.startswith("http") else 1
+    rows = []
+    with _client(uri) as client, _no_garbage_collection(), ThreadPoolExecutor(at_once) as pool:
+        histories = pool.map(lambda each: client.get_metric_history(*each), wanted)
+        for (run_id, name), points in zip(wanted, histories, strict=True):
+            by_step = {point.step: _with_infinity(point.value) for point in points}  # in time; written twice: the last
+            rows += [(run_id, name, step, by_step[step]) for step in sorted(by_step)]
+    frame = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    return frame.astype({"run_id": "str", "metric": "str", "step": "Int64", "value": "float64"})
+
+
+def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
+    """The names of all metrics that any of these runs has. Raises ValueError when MLflow cannot be read."""
+    with _client(uri) as client:
+        return sorted({name for run_id in run_ids for name in client.get_run(run_id).data.metrics})
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

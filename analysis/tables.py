@@ -32,13 +32,14 @@ FORMATS = {
     "num_parameters": ",.0f",
     "run_id": ".8",
     "importance": ".0%",
+    **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
     **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
     **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
     **{
         f"{split}_{name}{of}": ".4f"
         for split in record.SPLITS
         for name in record.METRICS
-        for of in ("", "_mean", "_sd")
+        for of in ("", "_mean", "_sd", "_low", "_high", "_search")
     },
 }
 NUMBER = ".3g"  # any other float

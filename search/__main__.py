@@ -1,4 +1,4 @@
-"""The commands of a search: `python -m search run | resume | list | audit | replay`."""
+"""The commands of a search: `python -m search --help`."""
 
 import os
 import shlex
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.run import SearchResult
+    from search.spec import Spec
 
 app = typer.Typer(
     help="Search for the best architecture of a text-classification task.",
@@ -36,38 +37,54 @@ Address = Annotated[
     str | None,
     typer.Option(help="a running Ray cluster: auto, or its address (default: this machine)", show_default=False),
 ]
+Report = Annotated[
+    bool,
+    typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
+]
 
 
 @app.command()
 @console.one_line_errors
 def run(
     spec: Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")] = "default",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
+    set_: Set = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Run a search, show its progress, end with the leaderboard and the report page."""
+    console.quiet_libraries()
+    from search import spec as specs
+
+    _start(specs.read(spec, set_ or []), address, tracking_uri, searches, report)
+
+
+@app.command()
+@console.one_line_errors
+def confirm(
+    search: SearchName = "latest",
+    top: Annotated[int, typer.Option(min=1, help="how many configurations of each architecture")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how often each is trained")] = 5,
+    architecture: Annotated[
+        list[str] | None, typer.Option(help="only this one; may be given several times", show_default=False)
     ] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
+    report: Report = True,
 ) -> None:
-    """Run a search, show its progress, end with the leaderboard."""
+    """Train the best of each architecture again on fresh seeds; then the leaderboard ranks them by their means."""
     console.quiet_libraries()
+    from search import confirm as confirms
     from search import run as runs
-    from search import spec as specs
 
-    validated = specs.read(spec, set_ or [])
-    for _ in range(5):
-        folder = runs.new_search(validated, searches)
-        try:
-            result = runs.run(folder, record.tracking_uri(tracking_uri), _console(folder), address)
-        except FileExistsError:  # one of another folder has this id: the next second's is free
-            runs.discard(folder)
-        except BaseException:
-            runs.discard(folder)
-            raise
-        else:
-            return _conclude(result, folder, tracking_uri)
-    console.fail("five times another search had the same id; try again", status=1)
+    folder = runs.find_search(search, searches)
+    _start(confirms.confirmation(folder, top, seeds, architecture or []), address, tracking_uri, searches, report)
 
 
 @app.command()
@@ -79,6 +96,7 @@ def resume(
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
+    report: Report = True,
 ) -> None:
     """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
     console.quiet_libraries()
@@ -87,7 +105,73 @@ def resume(
     folder = runs.find_search(search, searches)
     uri = record.tracking_uri(tracking_uri)
     result = runs.resume(folder, uri, _console(folder), address, trials, time_budget)
-    _conclude(result, folder, tracking_uri)
+    _conclude(result, folder, tracking_uri, report)
+
+
+@app.command()
+@console.one_line_errors
+def check(
+    spec: Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")] = "default",
+    set_: Set = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Is the cluster fit for this spec? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
+    console.quiet_libraries()
+    from search import cluster
+    from search import spec as specs
+
+    validated = specs.read(spec, set_ or [])
+    failed = False
+    with cluster.connection(address):
+        for line in cluster.check(validated, address, searches, record.tracking_uri(tracking_uri)):
+            print(line, flush=True)
+            failed |= line.status == "fail"
+    raise SystemExit(int(failed))
+
+
+@app.command()
+@console.one_line_errors
+def plan(
+    spec: Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")] = "default",
+    set_: Set = None,
+    address: Address = None,
+) -> None:
+    """What a search will take, from a few steps of each architecture: hours, disk, rows and money."""
+    console.quiet_libraries()
+    import tempfile
+    from functools import partial
+
+    from search import cluster, trained
+    from search import plan as plans
+    from search import run as runs
+    from search import spec as specs
+
+    validated = specs.read(spec, set_ or [])
+    corpus = trained.load_corpus(validated)
+    with tempfile.TemporaryDirectory() as folder, cluster.connection(address):
+        solve = partial(runs.solve, validated, corpus)
+        prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))
+    for line in plans.lines(validated, prediction, costs):
+        print(line)
+
+
+@app.command()
+@console.one_line_errors
+def submit(
+    spec: Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")] = "default",
+    set_: Set = None,
+    address: Annotated[str, typer.Option(help="of the cluster's dashboard")] = "http://127.0.0.1:8265",
+    searches: Annotated[str, typer.Option(help="where the head keeps searches")] = "~/results/searches",
+    wait: Annotated[bool, typer.Option(help="show the search's output until it ends")] = True,
+) -> None:
+    """Start a search on a cluster from this machine; files that the spec names have to be on the cluster."""
+    console.quiet_libraries()
+    from search import spec as specs
+    from search import submit as submits
+
+    raise SystemExit(submits.submit(specs.read(spec, set_ or [], files=False), address, searches, wait))
 
 
 @app.command("list")
@@ -147,6 +231,48 @@ def replay(
         raise SystemExit(1)
 
 
+@app.command()
+@console.one_line_errors
+def export(
+    search: SearchName = "latest",
+    architecture: Annotated[
+        str | None, typer.Option(help="the best of this one (default: the best of all)", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
+    console.quiet_libraries()
+    from search import export as exports
+
+    uri = record.tracking_uri(tracking_uri)
+    exported = exports.export(search, searches, uri, architecture)
+    trial, shown = exported.trial, shlex.quote(record.without_password(uri))
+    print(f"{trial.name} of {trial.folder.name} is version {exported.version} of the registered model {exported.name}")
+    print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
+    print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
+    print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")
+    print(f"Serve    MLFLOW_TRACKING_URI={shown} mlflow models serve -m {exported.uri} --env-manager local --port 5001")
+
+
+def _start(spec: "Spec", address: str | None, tracking_uri: str | None, searches: Path, report: bool) -> None:
+    """Run a new search to its end."""
+    from search import run as runs
+
+    for _ in range(5):
+        folder = runs.new_search(spec, searches)
+        try:
+            result = runs.run(folder, record.tracking_uri(tracking_uri), _console(folder), address)
+        except FileExistsError:  # one of another folder has this id: the next second's is free
+            runs.discard(folder)
+        except BaseException:
+            runs.discard(folder)
+            raise
+        else:
+            return _conclude(result, folder, tracking_uri, report)
+    console.fail("five times another search had the same id; try again", status=1)
+
+
 def _console(folder: Path) -> "Console":
     from rich.console import Console
 
@@ -155,16 +281,36 @@ def _console(folder: Path) -> "Console":
     return out
 
 
-def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) -> None:
-    """The leaderboard, where everything is and what to do next; the exit status says whether the search is done."""
-    uri = record.tracking_uri(tracking_uri)
-    # A process of its own: the analysis reads runs, and the search does not depend on it.
+def _analyse(uri: str, *arguments: str) -> bool:
+    """Run a command of the analysis, in a process of its own: it reads runs, and the search does not depend on it."""
     sys.stdout.flush()
-    subprocess.run(
-        [sys.executable, "-m", "analysis", "leaderboard", result.search],
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", *arguments],
         env=os.environ | {"MLFLOW_TRACKING_URI": uri},  # not an argument, which every user of the machine could read
         check=False,
     )
+    return done.returncode == 0
+
+
+def _report(result: "SearchResult", folder: Path, uri: str) -> Path | None:
+    """Write the report page, that of the confirmed search after a confirmation, and log it to the search's run."""
+    from search import tracking
+    from search.run import read_spec
+
+    search = read_spec(folder).confirms or result.search
+    out = folder.parent / search / "report"
+    if not _analyse(uri, "report", search, "--out", str(out)):
+        return None
+    tracking.log_report(uri, search, out)
+    return out / "index.html"
+
+
+def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None, report: bool) -> None:
+    """The leaderboard and the report, where everything is and what to do next; the exit status says whether the search
+    is done."""
+    uri = record.tracking_uri(tracking_uri)
+    _analyse(uri, "leaderboard", result.search)
+    page = _report(result, folder, uri) if report else None
     root = "" if folder.parent == Path("searches") else f" --searches {shlex.quote(str(folder.parent))}"
     option = "" if tracking_uri is None else f" --tracking-uri {shlex.quote(record.without_password(tracking_uri))}"
     shown = record.without_password(uri)
@@ -174,7 +320,14 @@ def _conclude(result: "SearchResult", folder: Path, tracking_uri: str | None) ->
     ui = f"{python} -m mlflow ui --backend-store-uri {shlex.quote(shown)}"
     print(f"MLflow UI    {shown if shown.startswith('http') else ui}")
     print(f"Leaderboard  {python} -m analysis leaderboard {result.search}{option}")
+    if page:
+        print(f"Report       {page.absolute()}")
     print(f"Resume       {python} -m search resume {result.search}{root}{option}")
+    if result.planned:
+        print(f"Plan         {result.planned}")
+    if result.still_up:
+        print(f"Still up     {result.still_up}, and billed if they are a cloud's")
+        print("Shut down    ray down cluster.yaml, where it was launched (on machines of your own: ray stop, on each)")
     if result.outcome is record.Outcome.INTERRUPTED:
         console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
     if result.outcome is record.Outcome.FAILED:

@@ -6,6 +6,8 @@ heavy, so that a command can answer `--help` at once.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -95,6 +97,8 @@ GIT_COMMIT = "git_commit"
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the driver's
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
+PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
+TOOK_PREFIX = "took."  # and what it took, of both
 REPLAY = "replay"  # whether training it again gave the same numbers
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
@@ -120,6 +124,20 @@ def tracking_uri(given: str | None = None) -> str:
     if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
         uri = scheme + str(Path(uri.removeprefix(scheme)).absolute())
     return uri
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Within it, what in MLflow is given no URI (its registry asks for a model's artifacts so) takes this one."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def without_password(text: str) -> str:

@@ -1,17 +1,24 @@
 """What the tests share: quiet libraries, a small encoded corpus, and a search run once through the command line."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from search import console
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).parent.parent
 console.quiet_libraries()
+os.environ["BAKEOFF_REPORT"] = "0"  # of the searches that tests start; the smoke search has one
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +50,21 @@ class FinishedSearch:
 @pytest.fixture(scope="session")
 def smoke_search(tmp_path_factory: pytest.TempPathFactory) -> FinishedSearch:
     cwd = tmp_path_factory.mktemp("smoke")
-    done = command("search", "run", "smoke", cwd=cwd)
+    done = command("search", "run", "smoke", cwd=cwd, BAKEOFF_REPORT="1")
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (cwd / "searches").iterdir()
     return FinishedSearch(folder.name, cwd, f"sqlite:///{cwd / 'mlflow.db'}", done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """The system's chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no chromium to look at pages with; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()

@@ -159,6 +159,40 @@ def test_pages_make_no_difference(recorded: Recorder, trials: pd.DataFrame, page
     pd.testing.assert_frame_equal(runs.read_trials(recorded.uri, OLD, page_size=page_size), trials)
 
 
+# --- Series
+
+
+def log_series(recorder: Recorder, run_id: str, name: str, *points: tuple[int, float]) -> None:
+    recorder.time += 1000
+    recorder.client.log_batch(run_id, metrics=[Metric(name, value, recorder.time, step) for step, value in points])
+
+
+def test_series_by_run_metric_and_step(tmp_path: Path) -> None:
+    recorder = Recorder(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    recorder.search(OLD)
+    first, second, other = (recorder.trial(f"rnn-{number}", {}, {}) for number in range(3))
+    log_series(recorder, first, "val_loss", (1, 0.75), (2, float("nan")), (3, float("inf")))
+    log_series(recorder, first, "curve_loss", (100, 0.25), (50, 0.5))  # written again, out of order
+    log_series(recorder, first, "curve_loss", (50, 0.5), (100, 0.125))
+    log_series(recorder, second, "val_loss", (1, 0.5))
+    log_series(recorder, other, "val_loss", (1, 0.5))
+
+    series = runs.read_series(recorder.uri, [second, first, second], ["val_loss", "curve_loss", "missing"])
+
+    expected = [
+        (second, "val_loss", 1, 0.5),
+        (first, "val_loss", 1, 0.75),
+        (first, "val_loss", 2, float("nan")),
+        (first, "val_loss", 3, float("inf")),
+        (first, "curve_loss", 50, 0.5),
+        (first, "curve_loss", 100, 0.125),
+    ]
+    dtypes = {"run_id": "str", "metric": "str", "step": "Int64", "value": "float64"}
+    pd.testing.assert_frame_equal(series, pd.DataFrame(expected, columns=list(dtypes)).astype(dtypes))
+    nothing = runs.read_series(recorder.uri, ["nobody"], ["val_loss"])
+    assert (len(nothing), nothing.dtypes.astype(str).to_dict()) == (0, dtypes)
+
+
 # --- Searches
 
 

@@ -19,9 +19,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 import data
+from analysis.__main__ import app as analysing
 from search import checkpoints, record
 from search import run as runs
-from search.trainable import _examples, build_model
+from search.__main__ import app as searching
+from search.trainable import build_model, examples
 from search.training import train
 
 STATES = {
@@ -145,7 +147,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
     results = list(
         train(
             build_model(config, corpus, spec.embeddings),
-            *(_examples(split, cpu) for split in (corpus.train, corpus.val, corpus.test)),
+            *(examples(split, cpu) for split in (corpus.train, corpus.val, corpus.test)),
             epochs=int(run.data.metrics["epochs_run"]),
             metric=spec.metric,
             curve_interval=spec.curve_interval,
@@ -168,10 +170,20 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
         f"Folder       {smoke_search.folder}",
         f"MLflow UI    {sys.executable} -m mlflow ui --backend-store-uri {smoke_search.uri}",
         f"Leaderboard  {sys.executable} -m analysis leaderboard {smoke_search.id}",
+        f"Report       {smoke_search.folder / 'report' / 'index.html'}",
         f"Resume       {sys.executable} -m search resume {smoke_search.id}",
     ):
         assert line in output.splitlines()
     assert record.SCORE_RULE.split(".")[0] in " ".join(output.split())
+
+
+def test_the_report_page_is_beside_the_search_and_in_mlflow(
+    smoke_search: FinishedSearch, client: mlflow.MlflowClient
+) -> None:
+    (parent,) = client.search_runs(["1"], "tags.kind = 'search'")
+    logged = {item.path for item in client.list_artifacts(parent.info.run_id, "report")}
+    assert logged >= {"report/index.html", "report/figures", "report/spec.yaml"}
+    assert smoke_search.id in (smoke_search.folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -> None:
@@ -217,11 +229,9 @@ def test_a_mistake_is_one_line_and_exit_status_2(arguments: list[str], status: i
 
 
 def test_help_explains_every_command(tmp_path: Path) -> None:
-    commands = {
-        "search": ["run", "resume", "list", "audit", "replay"],
-        "analysis": ["leaderboard", "table", "compare", "ledger", "importance"],
-    }
-    for module, names in commands.items():
+    for module, app in {"search": searching, "analysis": analysing}.items():
+        names = [each.name or each.callback.__name__ for each in app.registered_commands if each.callback]
+        assert len(names) > 5
         overview = command(module, "--help", cwd=tmp_path).stdout
         for name in names:
             done = command(module, name, "--help", cwd=tmp_path)

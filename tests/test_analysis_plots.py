@@ -1,0 +1,358 @@
+"""What the figures draw, computed by hand; and that each of them draws, or is left out, whatever is on record."""
+
+import csv
+import io
+import math
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis import importance, plots, runs
+from analysis.plots import PLOTS, Found
+from search.record import Outcome
+
+SPACE = {
+    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    "dropout": {"low": 0.0, "high": 0.5},
+    "activation": ["relu", "=1+1", "$x_1$ <b>"],
+    "max_grad_norm": [None, 1.0],
+    "num_layers": {"gru": {"low": 1, "high": 3}},
+}
+
+
+def trial(name: str, val_accuracy: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
+    architecture, _, number = name.rpartition("-")
+    return {
+        "trial": name,
+        "architecture": architecture,
+        "number": int(number),
+        "seed": int(number),
+        "outcome": outcome,
+        "val_accuracy": val_accuracy,
+        "run_id": f"run-of-{name}",
+        "best_epoch": 2,
+        "epochs_run": 2,
+        "end": int(number) + 1,
+    } | more
+
+
+def series(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
+    """Of (trial, metric, step, value)."""
+    frame = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    frame["run_id"] = "run-of-" + frame["run_id"].astype("str")
+    return frame.astype({"metric": "str", "step": "Int64", "value": "float64"})
+
+
+def only_series_of(trials: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
+    names = [
+        "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "val_accuracy",
+        "grad_norm",
+        "grad_norm/output",
+        "grad_norm/a.b",
+    ]
+    return series(
+        *(
+            (name, metric, epoch, 0.5 / epoch)
+            for name in trials["trial"]
+            for metric in names
+            for epoch in range(1, epochs + 1)
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def rich() -> Found:
+    """Thirty trials an architecture, all outcomes, hostile names, repetitions."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for architecture in ("gru", 'a "quoted" <b>'):
+        for number in range(30):
+            rate, dropout = 10 ** rng.uniform(-4, -1), rng.uniform(0, 0.5)
+            score = 0.8 - 0.05 * (math.log10(rate) + 2.5) ** 2 + 0.1 * dropout
+            outcome = ["complete", "pruned", "complete", "complete", "diverged", "failed"][number % 6]
+            more: dict[str, Any] = {"num_layers": number % 3 + 1} if architecture == "gru" else {}
+            more |= {"test_accuracy": score - 0.01} if outcome == "complete" else {"error": "loss is nan"}
+            params = {"learning_rate": rate, "dropout": dropout, "activation": SPACE["activation"][number % 3]}
+            params |= {
+                "max_grad_norm": SPACE["max_grad_norm"][number % 2],
+                "num_parameters": 100 + number,
+                "seconds": 2.0,
+            }
+            rows.append(trial(f"{architecture}-{number}", score, outcome, **params, **more))
+        for number in range(30, 33):
+            same = {
+                "learning_rate": 0.001,
+                "dropout": 0.1,
+                "activation": "relu",
+                "configuration": f"{architecture} best",
+            }
+            rows.append(trial(f"{architecture}-{number}", 0.7 + number / 1000, test_accuracy=0.7, **same))
+    trials = runs.tidy(rows)
+    mattered = importance.what_mattered(trials, SPACE, np.random.default_rng(0))
+    return Found(trials, only_series_of(trials), SPACE, mattered)
+
+
+def bare(*rows: dict[str, Any]) -> Found:
+    """A search of these trials, of which nothing else is on record."""
+    trials = runs.tidy(rows)
+    return Found(trials, series(), None, importance.what_mattered(trials, None, np.random.default_rng(0)))
+
+
+NOTHING = {
+    "no trials": bare(),
+    "half-written": bare({"trial": "gru-0", "architecture": "gru", "run_id": "x"}),
+    "all failed": bare(trial("gru-0", None, "failed"), trial("mlp-0", None, "failed")),
+    "all diverged": bare(*(trial(f"gru-{number}", math.nan, "diverged") for number in range(3))),
+    "running": bare(trial("gru-0", 0.5, "running", end=None)),
+}
+
+
+# --- Every figure
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_figure_is_drawn_with_its_data(rich: Found, name: str) -> None:
+    files = plots.render(PLOTS[name], rich)
+    assert set(files) == {"svg", "png", "csv"}
+    assert Image.open(io.BytesIO(files["png"])).size[0] > 600
+    assert ElementTree.fromstring(files["svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+    head, *rows = csv.reader(io.StringIO(files["csv"].decode()))
+    frame = PLOTS[name].data(rich)
+    assert head == list(frame.columns)
+    assert len(rows) == len(frame) > 0
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("found", NOTHING.values(), ids=NOTHING.keys())
+def test_a_figure_of_nothing_is_left_out(found: Found, name: str) -> None:
+    assert plots.render(PLOTS[name], found) == {}
+
+
+def test_one_trial_is_enough_for_what_one_can_show() -> None:
+    only = trial("gru-0", 0.75, val_loss=0.5, num_parameters=10, seconds=1.0, test_accuracy=0.7, dropout=0.1)
+    found = bare(only)
+    found = Found(found.trials, only_series_of(found.trials, epochs=1), None, found.mattered, "val_loss")
+    drawn = {name for name, plot in PLOTS.items() if plots.render(plot, found)}
+    assert drawn == {"learning_curves", "gradient_norms", "best_so_far", "accuracy_against_cost", "pruning"}
+
+
+def test_the_same_figure_is_the_same_file() -> None:
+    found = bare(trial("gru-0", 0.75), trial("mlp-0", 0.7))
+    first, second = (plots.render(PLOTS["best_so_far"], found) for _ in range(2))
+    assert first == second
+
+
+def test_looks_differ_in_colour_and_without_it() -> None:
+    looks = plots.looks(["b", "a", "c", "b"])
+    assert list(looks) == ["a", "b", "c"]
+    for part in ("colour", "marker", "line"):
+        assert len({getattr(look, part) for look in looks.values()}) == 3
+    many = plots.looks(f"architecture {number}" for number in range(30))
+    assert len({(look.colour, look.marker, str(look.line)) for look in many.values()}) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("val_accuracy", "validation accuracy (share of texts)"),
+        ("test_loss", "test loss (nats)"),
+        ("val_roc_auc", "validation ROC AUC"),
+        ("seconds", "training time (s)"),
+        ("hidden_size", "hidden size"),
+    ],
+)
+def test_axes_have_units(name: str, expected: str) -> None:
+    assert plots.label(name) == expected
+
+
+# --- What is drawn
+
+
+def test_learning_curves_are_those_of_the_winners() -> None:
+    trials = runs.tidy([trial("gru-0", 0.6), trial("gru-1", 0.9, "pruned"), trial("mlp-0", 0.7, best_epoch=1)])
+    rows = [("gru-0", "train_accuracy", 1, 0.5), ("gru-0", "val_accuracy", 1, 0.55), ("gru-0", "val_accuracy", 2, 0.6)]
+    rows += [("gru-1", "val_accuracy", 1, 0.9), ("mlp-0", "val_loss", 1, 0.4), ("mlp-0", "grad_norm", 1, 3.0)]
+    frame = plots.learning_curves(trials, series(*rows))
+    assert frame.drop(columns="run_id").to_numpy().tolist() == [
+        ["mlp", "mlp-0", "loss", "val", 1, 0.4, True],
+        ["gru", "gru-0", "accuracy", "train", 1, 0.5, False],
+        ["gru", "gru-0", "accuracy", "val", 1, 0.55, False],
+        ["gru", "gru-0", "accuracy", "val", 2, 0.6, True],
+    ]
+
+
+def test_series_wanted_are_the_metric_the_loss_and_the_gradients() -> None:
+    recorded = ["grad_norm", "grad_norm/output", "curve_loss", "train_f1"]
+    assert plots.series_wanted("val_f1", recorded) == [
+        *("train_f1", "val_f1", "train_loss", "val_loss", "grad_norm", "grad_norm/output")
+    ]
+    assert plots.series_wanted("val_loss", []) == ["train_loss", "val_loss"]
+
+
+def test_gradients_by_layer_where_they_are_on_record() -> None:
+    trials = runs.tidy([trial("gru-0", 0.6), trial("mlp-0", 0.7)])
+    rows = [("gru-0", "grad_norm", 1, 5.0), ("gru-0", "grad_norm/output", 1, 3.0), ("gru-0", "grad_norm/cell", 1, 4.0)]
+    rows += [("mlp-0", "grad_norm", 1, 2.0), ("mlp-0", "grad_norm", 2, math.inf), ("mlp-0", "val_loss", 1, 1.0)]
+    frame = plots.gradient_norms(trials, series(*rows))
+    assert frame[["trial", "layer", "epoch", "value"]].to_numpy().tolist() == [
+        ["mlp-0", "", 1, 2.0],
+        ["gru-0", "output", 1, 3.0],
+        ["gru-0", "cell", 1, 4.0],
+    ]
+
+
+def test_best_so_far_counts_complete_trials_in_the_order_they_ended() -> None:
+    trials = runs.tidy(
+        [
+            trial("gru-0", 0.6, seconds=10.0, end=30),
+            trial("gru-1", 0.5, seconds=1.0, end=20),
+            trial("gru-2", 0.9, "pruned", seconds=2.0, end=10),
+            trial("gru-3", None, "failed", seconds=None, end=40),
+            trial("gru-4", 0.99, "running", end=None),
+            trial("mlp-0", 0.4, "pruned", seconds=1.0, end=5),
+            trial("rnn-0", 0.4, "diverged", seconds=1.0, end=5),
+        ]
+    )
+    frame = plots.best_so_far(trials)
+    shown = frame[["trial", "trials", "seconds", "best"]].astype(object)
+    assert shown.where(shown.notna(), None).to_numpy().tolist() == [
+        ["gru-2", 1, 2.0, None],
+        ["gru-1", 2, 3.0, 0.5],
+        ["gru-0", 3, 13.0, 0.6],
+        ["gru-3", 4, 13.0, 0.6],
+        ["mlp-0", 1, 1.0, 0.4],
+    ]
+
+
+def test_the_best_loss_so_far_is_the_lowest() -> None:
+    trials = runs.tidy([trial("gru-0", None, val_loss=0.5), trial("gru-1", None, val_loss=0.7)])
+    assert plots.best_so_far(trials, "val_loss")["best"].tolist() == [0.5, 0.5]
+
+
+def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
+    common = {"window": 5, "learning_rate": 0.01, "dropout": 0.5, "max_grad_norm": 1.0, "hidden_size": 64}
+    trials = runs.tidy(
+        [
+            trial("gru-0", 0.6, **common, num_layers=1),
+            trial("gru-1", 0.7, "pruned", **common | {"learning_rate": 0.1, "max_grad_norm": None}, num_layers=2),
+            trial("gru-2", 0.9, "diverged", **common | {"dropout": 0.0, "hidden_size": 16}, num_layers=2),
+            trial("gru-3", 0.9, "failed", **common | {"dropout": 0.25}),
+            trial("mlp-0", 0.5, **common, num_layers=4),
+        ]
+    )
+    frame = plots.score_by_hyperparameter(trials, SPACE | {"hidden_size": [16, 64]})
+    scales = frame.drop_duplicates("hyperparameter").set_index("hyperparameter")["scale"].to_dict()
+    assert scales == {
+        "learning_rate": "log",
+        "dropout": "linear",
+        "max_grad_norm": "choices",
+        "hidden_size": "choices",
+        "num_layers": "linear",
+    }
+    assert set(frame["trial"]) == {"gru-0", "gru-1", "gru-2"}  # nothing varied in the only mlp, gru-3 has no result
+
+    def of(name: str) -> list[list[Any]]:
+        own = frame[frame["hyperparameter"] == name][["trial", "value", "position", "score"]].astype(object)
+        return own.where(own["score"].notna(), None).to_numpy().tolist()
+
+    assert of("learning_rate") == [["gru-0", 0.01, 0.01, 0.6], ["gru-1", 0.1, 0.1, 0.7], [None] * 4]
+    assert of("max_grad_norm") == [["gru-0", 1.0, 1.0, 0.6], ["gru-1", None, 0.0, 0.7], [None] * 4]
+    assert of("hidden_size")[0] == ["gru-0", 64, 1.0, 0.6]
+
+
+def test_parallel_coordinates_go_from_the_lowest_to_the_highest() -> None:
+    rates = [0.001, 0.01, 0.1]
+    trials = runs.tidy(
+        trial(f"gru-{number}", 0.5 + number / 10, learning_rate=rate) for number, rate in enumerate(rates)
+    )
+    frame = plots.parallel_coordinates(trials, SPACE).pivot(index="trial", columns="axis", values="height")
+    assert frame["learning_rate"].tolist() == pytest.approx([0, 0.5, 1])  # on its log axis
+    assert frame["val_accuracy"].tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_contours_are_of_the_two_most_important(rich: Found) -> None:
+    frame = PLOTS["contour"].data(rich)
+    gru = frame[frame["architecture"] == "gru"]
+    ranked = rich.mattered[rich.mattered["architecture"] == "gru"].drop_duplicates("hyperparameter")
+    assert [gru["x"].iloc[0], gru["y"].iloc[0]] == ranked["hyperparameter"].tolist()[:2]
+    assert set(gru["outcome"]) == {"complete", "pruned"}
+    first = rich.trials.set_index("run_id").loc[gru["run_id"].iloc[0]]
+    assert (gru["x_value"].iloc[0], gru["score"].iloc[0]) == (first[gru["x"].iloc[0]], first["val_accuracy"])
+
+
+def test_a_contour_needs_points_that_span_a_plane() -> None:
+    rows = [trial(f"gru-{number}", number / 10, dropout=number / 10, width=number) for number in range(8)]
+    mattered = pd.DataFrame(
+        {"architecture": "gru", "hyperparameter": ["dropout", "width"], "importance": [0.6, 0.4], "p": [0.01, 0.5]}
+    )
+    assert plots.contours(runs.tidy(rows), None, mattered).empty  # all of them are on a line
+    off_the_line = trial("gru-8", 0.1, dropout=0.0, width=7)
+    assert len(plots.contours(runs.tidy([*rows, off_the_line]), None, mattered)) == 9
+
+
+def test_the_front_holds_what_nothing_cheaper_beats() -> None:
+    rows = [(10, 0.6), (10, 0.7), (20, 0.7), (30, 0.65), (40, 0.8), (50, 0.9)]
+    trials = runs.tidy(
+        trial(f"gru-{number}", 0.5, num_parameters=cost, seconds=61.0 - cost, test_accuracy=accuracy)
+        for number, (cost, accuracy) in enumerate(rows)
+    )
+    trials.loc[5, "outcome"] = Outcome.PRUNED.value
+    frame = plots.accuracy_against_cost(trials)
+    front = frame[frame["front"]]
+    assert front[front["cost"] == "num_parameters"]["trial"].tolist() == ["gru-1", "gru-4"]
+    assert front[front["cost"] == "seconds"]["trial"].tolist() == ["gru-4"]
+    assert len(frame) == 10
+
+
+def test_pruning_marks_where_each_trial_ended() -> None:
+    trials = runs.tidy([trial("gru-0", 0.6), trial("gru-1", 0.5, "pruned"), trial("gru-2", None, "diverged")])
+    rows = [("gru-0", "val_accuracy", 1, 0.5), ("gru-0", "val_accuracy", 2, 0.6), ("gru-0", "val_loss", 3, 0.1)]
+    rows += [
+        ("gru-1", "val_accuracy", 1, 0.5),
+        ("gru-2", "val_accuracy", 1, 0.4),
+        ("gru-2", "val_accuracy", 2, math.nan),
+    ]
+    frame = plots.pruning(trials, series(*rows))
+    assert frame[["trial", "outcome", "epoch", "value", "last"]].to_numpy().tolist() == [
+        ["gru-0", "complete", 1, 0.5, False],
+        ["gru-0", "complete", 2, 0.6, True],
+        ["gru-1", "pruned", 1, 0.5, True],
+        ["gru-2", "diverged", 1, 0.4, True],
+    ]
+
+
+def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
+    trials = runs.tidy(
+        [
+            trial("gru-0", 0.6, test_accuracy=0.5, hidden_size=8, clip=None),
+            trial("gru-1", 0.7, test_accuracy=0.6, hidden_size=8, clip=None),
+            trial("gru-2", 0.9, test_accuracy=0.9, hidden_size=16, clip=None),  # alone
+            trial("gru-3", 0.8, "pruned", hidden_size=8, clip=None),
+            trial("mlp-0", 0.8, test_accuracy=0.7, configuration="small", window=5),
+            trial("mlp-1", 0.7, test_accuracy=0.8, configuration="small", window=5),
+        ]
+    )
+    frame = plots.spread_over_seeds(trials)
+    assert frame[["configuration", "trial", "metric", "value"]].to_numpy().tolist() == [
+        ["small", "mlp-0", "val_accuracy", 0.8],
+        ["small", "mlp-1", "val_accuracy", 0.7],
+        ["small", "mlp-0", "test_accuracy", 0.7],
+        ["small", "mlp-1", "test_accuracy", 0.8],
+        ["gru-0", "gru-0", "val_accuracy", 0.6],
+        ["gru-0", "gru-1", "val_accuracy", 0.7],
+        ["gru-0", "gru-0", "test_accuracy", 0.5],
+        ["gru-0", "gru-1", "test_accuracy", 0.6],
+    ]
+    assert plots.spread_over_seeds(trials, "val_loss").empty
+
+
+def test_numbers_at_the_ends_of_lines_are_apart() -> None:
+    assert plots._apart([0.1, 0.11, 0.5], 0.05) == pytest.approx([0.1, 0.15, 0.5])

@@ -1,0 +1,351 @@
+"""The report page as a reader sees it: in a real browser, of a real search and of one with hostile names."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FinishedSearch, command
+from playwright.sync_api import Browser, Page
+from typer.testing import CliRunner
+
+from analysis import importance, plots, report, runs
+from analysis.__main__ import app
+from analysis.plots import PLOTS, Found
+from analysis.runs import Search
+from analysis.tables import Table
+from search import record
+from search import spec as specs
+
+WIDTHS = (1280, 400)  # pixels
+HOSTILE = """<script>document.title = "taken"</script><img src=x onerror="document.title='taken'">'"=1+1"""
+
+
+@dataclass
+class Visit:
+    """A page, and what happened while it was open."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @classmethod
+    def to(cls, browser: Browser, path: Path, width: int = 1280) -> "Visit":
+        visit = cls(browser.new_page(viewport={"width": width, "height": 900}))
+        visit.page.on("console", lambda message: visit.complaints.append(message.text))
+        visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        visit.page.on("request", lambda request: visit.requests.append(request.url))
+        visit.page.goto(path.as_uri())
+        return visit
+
+    def column(self, heading: str) -> list[str]:
+        """The visible cells of a column of the leaderboard."""
+        heads = self.page.locator("#trials th").all_inner_texts()
+        (place,) = (place for place, text in enumerate(heads) if text.split() == heading.split())
+        return self.page.locator(f"#trials tbody tr:visible td:nth-child({place + 1})").all_inner_texts()
+
+    def sort(self, heading: str) -> None:
+        name = re.compile(rf"^{re.escape(heading)}\W*$")  # the arrow is part of the name
+        self.page.locator("#trials th").get_by_role("button", name=name).click()
+
+
+def overflowing(page: Page) -> Any:
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+# --- Of a real search
+
+
+@pytest.fixture(scope="module")
+def folder(smoke_search: FinishedSearch) -> Path:
+    done = command("analysis", "report", cwd=smoke_search.cwd)
+    folder = smoke_search.cwd / "reports" / smoke_search.id
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"wrote {folder / 'index.html'}\n"
+    return folder
+
+
+@pytest.fixture
+def visit(browser: Browser, folder: Path) -> Iterator[Visit]:
+    visit = Visit.to(browser, folder / "index.html")
+    yield visit
+    visit.page.close()
+    assert visit.complaints == []
+    assert [url for url in visit.requests if not url.startswith("data:")] == [(folder / "index.html").as_uri()]
+
+
+def test_the_page_has_its_parts_in_their_order(visit: Visit, smoke_search: FinishedSearch) -> None:
+    assert visit.page.title() == smoke_search.id
+    assert visit.page.locator("h2").evaluate_all("heads => heads.map(head => head.id)") == [
+        *("searched", "leaderboard", "winners", "comparisons", "figures", "ledger", "failures", "repeat")
+    ]
+    for link in visit.page.locator("nav a").all():
+        assert visit.page.locator(str(link.get_attribute("href"))).count() == 1
+
+
+def test_every_trial_links_to_its_run(visit: Visit, smoke_search: FinishedSearch) -> None:
+    search = runs.find_search(smoke_search.uri)
+    trials = runs.read_trials(smoke_search.uri, search.id)
+    base = f"http://127.0.0.1:5000/#/experiments/{search.experiment_id}/runs/"
+    for _, trial in trials.iterrows():
+        row = visit.page.locator("#trials tbody tr").filter(has=visit.page.get_by_text(trial["trial"], exact=True))
+        links = row.locator("a").evaluate_all("links => links.map(link => link.href)")
+        assert links == [base + trial["run_id"]] * 2  # its name, and the run id
+    assert "start it with make ui" in visit.page.locator("header").inner_text()
+
+
+def test_sorting_by_a_click_or_a_key(visit: Visit) -> None:
+    before = visit.column("trial")
+    assert [float(cell) for cell in visit.column("#") if cell] == [*range(1, len(visit.column("#")) + 1)]
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        visit.sort("val accuracy")
+        scores = [float(cell) for cell in visit.column("val accuracy")]
+        assert scores == sorted(scores, key=lambda score, sign=sign: sign * score)
+        sorted_by = visit.page.locator("#trials th[aria-sort]:not([aria-sort=none])")
+        assert [sorted_by.get_attribute("aria-sort"), sorted_by.count()] == [direction, 1]
+    visit.page.locator("#trials th").get_by_role("button").nth(1).focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.column("trial") == sorted(before)
+
+
+def test_what_is_missing_comes_last_in_both_directions(visit: Visit) -> None:
+    for _ in range(2):
+        visit.sort("num layers")  # rnn and gru of the smoke search have one layer, which is not in its space
+        cells = visit.column("num layers")
+        known = [cell for cell in cells if cell]
+        assert cells == [*known, *[""] * (len(cells) - len(known))]
+
+
+def test_filtering(visit: Visit) -> None:
+    trials = visit.column("trial")
+    visit.page.get_by_label("Filter").fill("GRU complete")
+    assert visit.column("trial")
+    assert set(visit.column("trial")) <= {trial for trial in trials if trial.startswith("gru-")}
+    assert visit.page.locator("#shown").inner_text() == f"{len(visit.column('trial'))} of {len(trials)} trials"
+    visit.page.get_by_label("Filter").fill("nothing is called so")
+    assert visit.column("trial") == []
+    visit.page.get_by_label("Filter").fill("")
+    assert visit.column("trial") == trials
+    visit.page.locator("#ledger ~ .table a", has_text="mlp").first.click()
+    assert {trial.rpartition("-")[0] for trial in visit.column("trial")} == {"mlp"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser: Browser, folder: Path, width: int) -> None:
+    page = Visit.to(browser, folder / "index.html", width).page
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert overflowing(page) == 0
+    boxes = page.locator("img").evaluate_all(
+        "all => all.map(each => each.naturalWidth * each.getBoundingClientRect().width)"
+    )
+    assert len(boxes) >= 6
+    assert all(boxes)
+    page.close()
+
+
+def test_it_prints(visit: Visit) -> None:
+    visit.page.emulate_media(media="print")
+    visit.page.set_viewport_size({"width": 794, "height": 1123})  # A4
+    assert not visit.page.locator("nav").is_visible()
+    assert visit.page.locator("#trials tbody tr").count() == len(visit.column("trial"))
+    assert visit.page.pdf()[:5] == b"%PDF-"
+
+
+def test_each_figure_has_its_files_beside_the_page(visit: Visit, folder: Path) -> None:
+    for name in PLOTS:
+        files = {path.suffix for path in (folder / "figures").glob(f"{name}.*")}
+        if visit.page.locator(f"figure#{name}").count():
+            assert files == {".png", ".svg", ".csv"}
+            assert len((folder / "figures" / f"{name}.csv").read_text(encoding="utf-8").splitlines()) > 1
+            for link in visit.page.locator(f"figure#{name} figcaption a").all():
+                assert (folder / str(link.get_attribute("href"))).is_file()
+        else:
+            assert files == set()
+            assert "left out, because" in visit.page.locator(f"p#{name}").inner_text()
+
+
+def test_the_words_are_those_of_the_leaderboard(visit: Visit, smoke_search: FinishedSearch) -> None:
+    summary = visit.page.locator(".summary").inner_text()
+    best, score = visit.column("trial")[0], visit.column("val accuracy")[0]
+    assert f"{best.rpartition('-')[0]} is the best of 4 architectures" in summary
+    assert (
+        f"{best} reached a validation accuracy of {score} (test accuracy {visit.column('test accuracy')[0]})" in summary
+    )
+    assert re.search(r"^8 trials: .*\. Trained for \d+ s in all, from 20", summary, re.MULTILINE)
+
+
+def test_it_says_whether_the_architectures_differ(visit: Visit) -> None:
+    matrix = visit.page.locator("section", has=visit.page.locator("#comparisons")).locator("table").first
+    rows = matrix.locator("tbody td:first-child").all_inner_texts()
+    assert sorted(rows) == ["attention", "gru", "mlp", "rnn"]
+    assert matrix.locator("th").all_inner_texts() == ["architecture", *rows]
+
+
+def test_it_says_how_to_repeat_it(visit: Visit, smoke_search: FinishedSearch, folder: Path) -> None:
+    repeat = visit.page.locator("section", has=visit.page.locator("#repeat"))
+    assert "python -m search run spec.yaml" in repeat.inner_text()
+    tags = runs.find_search(smoke_search.uri).tags
+    assert tags[record.DATA_DIGEST] in repeat.inner_text()
+    assert tags[record.VERSION_PREFIX + "torch"] in repeat.inner_text()
+    repeat.locator("summary").click()
+    assert repeat.locator("details pre").inner_text().strip() == (folder / "spec.yaml").read_text().strip()
+    assert specs.read(str(folder / "spec.yaml"), []) == specs.read("smoke", [])
+
+
+def test_it_holds_no_path_of_this_machine(smoke_search: FinishedSearch, folder: Path) -> None:
+    assert str(smoke_search.cwd) not in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_where_it_cannot_be_written(smoke_search: FinishedSearch) -> None:
+    taken = smoke_search.cwd / "taken"
+    taken.touch()
+    done = CliRunner().invoke(app, ["report", "--out", str(taken), "--tracking-uri", smoke_search.uri])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: cannot make the folder {taken / 'figures'}: Not a directory\n"
+
+
+# --- Of made-up searches
+
+
+START = datetime(2026, 1, 1, 10, tzinfo=UTC)
+
+
+def search(**more: Any) -> Search:
+    known: dict[str, Any] = {"outcome": "complete", "spec": {"corpus": "imdb"}, "tags": {}} | more
+    return Search("demo-20260101-100000", "parent", "7", START, "val_accuracy", **known)
+
+
+def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite:///mlflow.db", **more: Any) -> str:
+    trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
+    series = pd.DataFrame({"run_id": [], "metric": [], "step": [], "value": []}).astype(
+        {"run_id": "str", "metric": "str"}
+    )
+    rng = np.random.default_rng(0)
+    mattered = importance.importance_tables(found_search, trials, more.get("space"), rng)
+    found = Found(trials, series, more.get("space"), mattered[0].frame)
+    figures = [report.Figure(plot, "") for plot in PLOTS.values()]
+    return report.render(uri, found_search, found, figures, mattered, more.get("spec"), more.get("confirmed", ()))
+
+
+def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
+    rows = [
+        {
+            "trial": f"{HOSTILE}-{number}",
+            "architecture": HOSTILE,
+            "number": number,
+            "run_id": HOSTILE,
+            "val_accuracy": 0.5,
+        }
+        | {"act": HOSTILE + str(number), HOSTILE: number, "error": HOSTILE, "outcome": ["complete", "failed"][number]}
+        for number in range(2)
+    ]
+    hostile = search(
+        spec={"corpus": HOSTILE}, tags={record.GIT_COMMIT: HOSTILE, "version.x": HOSTILE, HOSTILE: HOSTILE}
+    )
+    confirmed = [Table(pd.DataFrame({"a": [HOSTILE]}), groups=[["a"]], key="a", title=HOSTILE, notes=[HOSTILE])]
+    html = page(hostile, rows, space={HOSTILE: [HOSTILE]}, spec=HOSTILE, confirmed=confirmed)
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
+    visit = Visit.to(browser, tmp_path / "index.html")
+    assert visit.page.title() == hostile.id
+    assert visit.complaints == []
+    assert len(visit.requests) == 1
+    assert visit.page.locator("script").count() == 1
+    assert visit.page.locator("#trials tbody tr").first.locator("td").nth(1).inner_text() == f"{HOSTILE}-0"
+    assert visit.page.locator("section", has=visit.page.locator("#confirmed")).locator("td").inner_text() == HOSTILE
+    visit.page.close()
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [{"trial": "gru-0", "outcome": None}], [{"trial": "gru-0", "outcome": "diverged"}]]
+)
+def test_a_search_without_a_result_has_a_page(browser: Browser, tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    (tmp_path / "index.html").write_text(page(search(outcome=None, spec={}), rows), encoding="utf-8")
+    visit = Visit.to(browser, tmp_path / "index.html", 400)
+    text = visit.page.locator("body").inner_text()
+    assert "No trial can be ranked." in text
+    assert "The search is not finished (its outcome is unknown)" in text
+    assert visit.page.get_by_label("Filter").count() == min(len(rows), 1)
+    assert (visit.complaints, overflowing(visit.page)) == ([], 0)
+    visit.page.close()
+
+
+def test_failures_come_with_their_reasons() -> None:
+    rows = [{"trial": "gru-0"}, {"trial": "gru-1", "outcome": "pruned"}]
+    rows += [
+        {"trial": "gru-2", "outcome": "diverged", "error": "loss is nan"},
+        {"trial": "gru-3", "outcome": "running"},
+    ]
+    frame = report.failures(runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)).frame
+    assert frame["trial"].tolist() == ["gru-2", "gru-3"]
+    assert frame["reason"].iloc[0] == "loss is nan"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http://localhost:5001/", "http://localhost:5001/#/experiments/7/runs/a%2Fb"),
+        ("https://me:secret@host/mlflow", "https://host/mlflow/#/experiments/7/runs/a%2Fb"),
+        ("sqlite:////data/mlflow.db", "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb"),
+        ("postgresql://me:secret@host/db", "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb"),
+    ],
+)
+def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
+    links = report.Links(uri, search(), runs.tidy([{"trial": "gru-0", "run_id": "a/b"}]))
+    assert links.run("a/b") == links.of("run_id", "a/b") == links.of("trial", "gru-0") == expected
+    assert links.of("trial", "gru-1") is links.of("val_accuracy", 0.5) is None
+    html = page(search(), [{"trial": "gru-0", "run_id": "a/b", "val_accuracy": 0.5}], uri)
+    assert expected in html
+    assert "secret" not in html
+
+
+def test_settings_and_space_in_words() -> None:
+    counts = {"num_train": 19924.0, "num_val": 2490.0, "num_test": 2490.0, "num_classes": 2.0}
+    spec = {"name": "demo", "corpus": "imdb", "limit": "None", "architectures": "['rnn', 'gru']"}
+    settings = report.settings(search(spec=spec, metrics=counts)).frame
+    assert settings.to_numpy().tolist() == [
+        ["corpus", "imdb"],
+        ["texts", "19,924 training, 2,490 validation, 2,490 test"],
+        ["classes", "2"],
+        ["architectures", "rnn, gru"],
+    ]
+    space = {
+        "hidden_size": {"low": 64, "high": 128, "step": 8},
+        "learning_rate": {"low": 1e-4, "high": 0.01, "log": True},
+        "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": 3},
+        "activation": ["none", "relu"],
+    }
+    assert report.searched(space).frame["value"].tolist() == [
+        *("64 to 128 in steps of 8", "0.0001 to 0.01 (log)", "rnn: 1 to 2; mlp: 3", "none, relu")
+    ]
+    assert report.searched(None).frame.empty
+
+
+def test_the_words_of_a_search_that_runs_over_midnight() -> None:
+    best = {"trial": "gru-0", "run_id": "r", "val_accuracy": 0.5, "seconds": 3.0, "outcome": "pruned"}
+    overnight = search(end=START + timedelta(hours=15))
+    found = Found(runs.tidy([best | {"architecture": "gru"}]), pd.DataFrame(), None, pd.DataFrame())
+    links = report.Links("sqlite:///mlflow.db", overnight, found.trials)
+    words = [re.sub("<.*?>", "", sentence) for sentence in report.summary(overnight, found, links)]
+    assert words == [
+        "gru is the only architecture with a ranked trial on validation: gru-0 reached a validation accuracy of 0.5000 "
+        "(no test score).",
+        "Each is one trial with one seed: small differences can be luck.",
+        "1 trial: 1 pruned. Trained for 3 s in all, from 2026-01-01 10:00 to 2026-01-02 01:00 UTC.",
+    ]
+
+
+def test_a_figure_that_is_left_out_now_leaves_no_files(tmp_path: Path) -> None:
+    plot = PLOTS["pruning"]
+    report._figure(plot, {"png": b"p", "svg": b"s", "csv": b"c"}, tmp_path)
+    (tmp_path / "notes.csv").touch()
+    assert report._figure(plot, {}, tmp_path).image == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
+
+
+def test_figures_of_winners_are_known() -> None:
+    assert set(report.OF_WINNERS) <= set(plots.PLOTS)
