@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from data.corpora import Corpus, CsvFile, MovieReviews, StanfordReviews
+from data.corpora import Corpus, CsvFile, Example, MovieReviews, StanfordReviews
 from data.sources import did_you_mean
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from data.encode import EncodedCorpus
 
 T = TypeVar("T")
+Split = Literal["train", "val", "test"]
 
 # A key that ends in ':PATH' stands for every name of that form; its loader is called with the path.
 CORPORA: dict[str, Callable[..., Corpus]] = {
@@ -90,6 +91,17 @@ def load(
         cache=cache,
         progress=progress,
     )
+
+
+def read_examples(corpus: str, split: Split, *, limit: int | None = None, progress: bool = True) -> list[Example]:
+    """The texts of a split ('train', 'val' or 'test') as they were written, each with the index of its class.
+
+    The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
+    """
+    from data import encode, sources
+
+    texts = _find(corpus, CORPORA, "corpus").read(sources.default_cache() / "downloads", progress=progress)
+    return encode.split_examples(texts, name=corpus, limit=limit)[0][split]
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

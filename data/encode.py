@@ -253,15 +253,15 @@ def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:
 
 
 def encode_texts(
-    texts: Sequence[str], vocabulary: Sequence[str], *, max_words: int
+    texts: Sequence[str], ids: Mapping[str, int], *, max_words: int
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-    """New texts for a trained model: tokens_NT (int32, T of the longest text), lengths_N (int32), and the words
-    that the ids stand for. A text without any word is one unknown word, '<unk>'. Imports torch.
+    """New texts for a trained model whose `word_ids` are given: tokens_NT (int32, T of the longest text), lengths_N
+    (int32), and the words that the ids stand for. A text without any word is one unknown word, '<unk>'. Imports torch.
     """
     from data import text
 
-    words = [text.tokenize(each, max_words) or [vocabulary[UNKNOWN]] for each in texts]
-    tokens_NT, lengths_N = encode_words(words, word_ids(vocabulary), num_columns=max(map(len, words), default=1))
+    words = [text.tokenize(each, max_words) or [text.SPECIALS[UNKNOWN]] for each in texts]
+    tokens_NT, lengths_N = encode_words(words, ids, num_columns=max(map(len, words), default=1))
     return tokens_NT, lengths_N, words
 
 

@@ -33,7 +33,7 @@ def audit(folder: Path, uri: str) -> list[str]:
             continue  # its driver died while it was being made; a resume goes on with it
         lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
-    kept = folder / checkpoints.FOLDER
+    kept = checkpoints.root(folder)
     strays = {path.name for path in kept.iterdir()} - set(trials) if kept.is_dir() else set()
     return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -21,7 +21,7 @@ class Progress:
     """Listens to the studies and counts; a context manager that shows the table while it is open.
 
     num_wanted: trials each architecture is to have. finished: outcome counts of each from before a resume, with
-    the best score. num_parallel: trials that run at once.
+    the best score. num_parallel: how many trials run at once, as it is now.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Progress:
         metric: str,
         epochs: int,
         num_wanted: Mapping[str, int],
-        num_parallel: int,
+        num_parallel: Callable[[], int],
         finished: Mapping[str, Counter[Outcome]],
         best: Mapping[str, float],
     ) -> None:
@@ -108,7 +108,7 @@ class Progress:
             mean = sum(seconds) / len(seconds)
             spent = [now - started for trial, started in running if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
-        return left / self._num_parallel
+        return left / max(1, self._num_parallel())
 
     def _render(self) -> Any:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

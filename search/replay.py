@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from search import record
-from search.run import find_searches, load_corpus, make_setting, read_spec
+from search.run import find_searches, make_setting, read_spec
 from search.studies import Studies, Trial
 from search.tracking import add_tags, provenance
 from search.trainable import run_trial
+from search.trained import load_corpus
 from search.training import EpochResult
 
 #: How far numbers may be apart where the processor or a version is another one.

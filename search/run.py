@@ -1,7 +1,6 @@
 """Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -15,26 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from rich.console import Console
 
-import data
 from data.encode import EncodedCorpus
-from search import checkpoints, files, record
+from search import checkpoints, cluster, files, plan, record
 from search import spec as specs
+from search.cluster import ClusterCallback, ClusterSearcher
 from search.console import did_you_mean, python
 from search.matching import solve_hidden_size
 from search.progress import Progress
 from search.record import Outcome
 from search.space import HIDDEN_SIZE
-from search.spec import Spec
-from search.studies import JOURNAL, Studies, StudyCallback, StudyScheduler, StudySearcher, Trial, reason
-from search.tracking import Tracker, provenance
+from search.spec import SPEC_FILE, Spec
+from search.studies import JOURNAL, Studies, StudyScheduler, Trial, reason
+from search.tracking import Tracker, add_tags, provenance
 from search.trainable import Setting, trainable, trial_name
+from search.trained import load_corpus
 from search.training import EpochResult
 
-SPEC_FILE = "spec.yaml"
 ERRORS = "errors.log"
 TUNE = "tune"  # what Tune writes; nothing reads it
 
@@ -46,6 +44,8 @@ class SearchResult:
     search: str
     outcome: Outcome
     num_owed: int  # trials that a resume would still run
+    still_up: str | None = None  # the nodes of its cluster
+    planned: str | None = None  # how far off its plan was
 
 
 def new_search(spec: Spec, root: Path) -> Path:
@@ -71,6 +71,7 @@ def write_spec(spec: Spec, folder: Path) -> None:
 def discard(folder: Path) -> None:
     """Remove the folder of a search that was refused before its first trial."""
     if not (folder / TUNE).exists():
+        checkpoints.remove(checkpoints.root(folder))
         shutil.rmtree(folder)
 
 
@@ -146,8 +147,12 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     def warn(line: str) -> None:
         console.print(line, style="yellow", highlight=False)
 
-    with _ray(address):
-        num_parallel = _num_parallel(spec)
+    started = time.monotonic()
+    with cluster.connection(address):
+        room = cluster.Room(spec, address)
+        root = checkpoints.prepare(folder, spec.storage_path)
+        if address or spec.storage_path:
+            cluster.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
         tracker = Tracker(uri, search, spec, folder, warn, new)
         studies.provenance = provenance(corpus)
@@ -157,10 +162,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         try:
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance)
-            with _progress(studies, console, num_parallel) as progress, _signals(studies, console):
+            with _progress(studies, console, room) as progress, _signals(studies, console):
                 studies.listeners = (tracker, progress, _Keeper(studies, folder))
                 try:
-                    _tune(studies, spec, corpus, folder, num_parallel, warn)
+                    _tune(studies, spec, corpus, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 except Exception as error:  # the disk of the studies is full, their server is away, ...
@@ -173,7 +178,14 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         finally:
             if not tracker.close(outcome):
                 console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
-    return SearchResult(search, outcome, studies.num_owed)
+        still_up = cluster.still_up() if address else None
+    planned = None
+    if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
+        trial_seconds = sum(trial.results[-1].seconds for trial in studies.trials() if trial.results)
+        planned, tags = plan.compare(prediction, trial_seconds, time.monotonic() - started)
+        with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
+            add_tags(uri, tracker.run_id, tags)
+    return SearchResult(search, outcome, studies.num_owed, still_up, planned)
 
 
 def _require_same_data(studies: Studies) -> None:
@@ -226,20 +238,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         embeddings=spec.embeddings,
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
-        checkpoints=(folder / checkpoints.FOLDER).absolute(),
-    )
-
-
-def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
-    """The corpus of a spec, encoded; raises ValueError where a user can set something right."""
-    return data.load(
-        spec.corpus,
-        vectors=spec.vectors,
-        embeddings=spec.embeddings,
-        embedding_size=spec.embedding_size,
-        max_words=spec.max_words,
-        limit=spec.limit,
-        progress=progress,
+        checkpoints=checkpoints.root(folder),
     )
 
 
@@ -248,19 +247,21 @@ def _tune(
     spec: Spec,
     corpus: EncodedCorpus,
     folder: Path,
-    num_parallel: int,
+    room: Callable[[], int],
     warn: Callable[[str], None],
 ) -> None:
     setting = make_setting(spec, folder)
+    searcher = ClusterSearcher(studies, room)
+    # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
         ),
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(studies),
+            search_alg=searcher,
             scheduler=StudyScheduler(studies, warn),
             num_samples=-1,  # the searcher says when it has finished
-            max_concurrent_trials=num_parallel,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial_name(trial.config),
             trial_dirname_creator=lambda trial: trial_name(trial.config),
@@ -269,7 +270,7 @@ def _tune(
             name=TUNE,
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
-            callbacks=[StudyCallback(studies)],
+            callbacks=[ClusterCallback(studies, searcher)],
             verbose=0,
         ),
     ).fit()
@@ -279,7 +280,7 @@ class _Keeper:
     """Removes the checkpoints that `keep_checkpoints` does not want, when a trial has ended."""
 
     def __init__(self, studies: Studies, folder: Path) -> None:
-        self._studies, self._folder = studies, folder / checkpoints.FOLDER
+        self._studies, self._folder = studies, checkpoints.root(folder)
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
         num_kept = self._studies.spec.num_kept
@@ -299,7 +300,7 @@ def outcome_of(studies: Studies) -> Outcome:
     return Outcome.COMPLETE if Outcome.COMPLETE in outcomes else Outcome.FAILED
 
 
-def _progress(studies: Studies, console: Console, num_parallel: int) -> Progress:
+def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Progress:
     """The progress display, knowing what an earlier process of this search has finished."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
     names = studies.spec.architectures
@@ -309,51 +310,10 @@ def _progress(studies: Studies, console: Console, num_parallel: int) -> Progress
         studies.spec.metric,
         studies.spec.epochs,
         {name: studies.num_wanted(name) for name in names},
-        num_parallel,
+        room,
         {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
         best,
     )
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """Ray on this machine, or a connection to a cluster; shut down at the end."""
-    root = str(Path(__file__).parent.parent)
-    variables = {
-        # Workers import this project whatever directory the command was started in.
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-        # glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time.
-        "MALLOC_TRIM_THRESHOLD_": "500000000",
-        "MALLOC_MMAP_THRESHOLD_": "500000000",
-    }
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    # Below ERROR, Ray and Tune speak of files that we tell them not to write.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": variables},
-        **local,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _num_parallel(spec: Spec) -> int:
-    """How many trials fit the cluster at once. Raises ValueError when not even one does."""
-    wanted = {"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fits = [min(int(node.get(kind, 0) / each) for kind, each in wanted.items() if each) for node in nodes]
-    if not sum(fits):
-        most = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
-        raise ValueError(
-            f"resources: a trial wants {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU; "
-            f"no node has more than {most['CPU']:g} CPU and {most['GPU']:g} GPU"
-        )
-    return sum(fits)
 
 
 @contextmanager

@@ -15,11 +15,24 @@ from search import record
 from search.console import choose, did_you_mean
 
 SHIPPED = Path(__file__).parent / "specs"
+SPEC_FILE = "spec.yaml"  # in a search's folder
 
 KEEPS = ("all", "best", "top:3")
 
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
-EXTENDABLE = ("trials", "time_budget", "resources", "retries", "keep_checkpoints", "storage")
+EXTENDABLE = (
+    "trials",
+    "time_budget",
+    "resources",
+    "concurrency",
+    "retries",
+    "keep_checkpoints",
+    "storage",
+    "storage_path",
+    "nodes",
+)
+#: The object stores that checkpoints may be kept in: Amazon's and what speaks like it, Google's, Azure's.
+STORES = ("s3", "gs", "abfs")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -39,6 +52,15 @@ class Resources(Strict):
 
     cpu: Annotated[float, Field(ge=0.01, description="cores; a trial uses as many threads as whole cores")] = 1
     gpu: Annotated[float, Field(ge=0, description="cards; 0.25 shares a card between four trials")] = 0
+
+
+class NodeType(Strict):
+    """Equal machines of a cluster, for the prediction of what a search costs."""
+
+    cpu: float = Field(ge=0)
+    gpu: float = Field(0, ge=0)
+    count: int = Field(1, ge=1)
+    price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
 
 
 class Spec(Strict):
@@ -83,13 +105,25 @@ class Spec(Strict):
         None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
     )
     resources: Resources = Resources()
-    retries: int = Field(2, ge=0, description="how often a trial goes on after its worker died")
+    concurrency: int | None = Field(
+        None, ge=1, description="trials at once; without it as many as fit the nodes that are there or may be started"
+    )
+    retries: int = Field(
+        2, ge=0, description="how often a trial goes on after its worker died; the loss of its node does not count"
+    )
     keep_checkpoints: str = Field(
         "all", description="of finished trials: all, or the best or the top:K of each architecture"
     )
     storage: str | None = Field(
         None, min_length=1, description="an Optuna storage URL; without one a journal in the search's folder"
     )
+    storage_path: str | None = Field(
+        None,
+        min_length=1,
+        description="where trials keep checkpoints: a folder that all nodes share, s3://bucket/folder, gs://... or "
+        "abfs://...; without it the search's folder",
+    )
+    nodes: list[NodeType] = Field([], description="the cluster that `plan` reckons with, its head included")
 
     @field_validator("name")
     @classmethod
@@ -112,6 +146,16 @@ class Spec(Strict):
         if not re.fullmatch(r"all|best|top:[1-9]\d*", keep):
             raise ValueError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
         return keep
+
+    @field_validator("storage_path")
+    @classmethod
+    def _storage_path_is_known_and_holds_no_key(cls, path: str | None) -> str | None:
+        scheme, mark, rest = (path or "").partition("://")
+        if mark:
+            choose("storage_path", scheme, STORES)
+            if "@" in rest.partition("/")[0]:
+                raise ValueError("should hold no keys (give them in the environment, or the machine a role)")
+        return path
 
     @field_validator("architectures")
     @classmethod
@@ -248,7 +292,16 @@ def freeze(spec: Spec) -> Spec:
         kind, colon, path = name.partition(":")
         return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
 
-    return spec.model_copy(update={"corpus": absolute(spec.corpus), "vectors": absolute(spec.vectors)})
+    storage_path = spec.storage_path
+    if storage_path is not None and "://" not in storage_path:
+        storage_path = str(Path(storage_path).expanduser().absolute())
+    return spec.model_copy(
+        update={
+            "corpus": absolute(spec.corpus),
+            "vectors": absolute(spec.vectors),
+            "storage_path": storage_path,
+        }
+    )
 
 
 def dump(spec: Spec) -> str:

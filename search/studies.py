@@ -73,7 +73,7 @@ def _sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
-def _pruner(spec: Spec) -> optuna.pruners.BasePruner:
+def make_pruner(spec: Spec) -> optuna.pruners.BasePruner:
     match spec.pruner:
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
@@ -227,7 +227,7 @@ class Studies:
             num_before = 0 if spec.sampler == "grid" else len(study.get_trials(deepcopy=False))
             seed = derive_seed(spec.seed, architecture, "sampler", num_before)
             study.sampler = _sampler(spec, self._spaces[architecture], seed)
-            study.pruner = _pruner(spec)
+            study.pruner = make_pruner(spec)
             self._studies[architecture] = study
         self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
 

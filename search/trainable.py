@@ -10,7 +10,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import models
 from data.encode import EncodedCorpus, Split
 from models import WordVectors, num_parameters
 from search import checkpoints, record, space
+from search.checkpoints import Folder
 from search.training import EpochResult, Examples, train
 
 
@@ -34,7 +34,7 @@ class Setting:
     embeddings: str
     threads: int
     gpu: bool  # whether trials were given a share of one
-    checkpoints: Path  # a folder that every worker reaches
+    checkpoints: Folder  # every worker reaches it
 
 
 def trial_name(config: dict[str, Any]) -> str:
@@ -63,9 +63,9 @@ def run_trial(
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     for result in train(
         model,
-        _examples(corpus.train, device),
-        _examples(corpus.val, device),
-        _examples(corpus.test, device),
+        examples(corpus.train, device),
+        examples(corpus.val, device),
+        examples(corpus.test, device),
         epochs=setting.epochs,
         metric=setting.metric,
         curve_interval=setting.curve_interval,
@@ -94,7 +94,8 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
                     checkpoints.save_text(folder, record.PREDICTIONS, text)
                 checkpoints.save(folder, result.epoch, content)
             except OSError as error:  # a full disk costs the checkpoint, not the training
-                problem = f"checkpoints cannot be written ({error.strerror}): trials that stop now start again"
+                reason = error.strerror or str(error)[:200]  # an object store's errors have no number
+                problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
         _report(dataclasses.replace(result, test_probabilities_NC=None, state={}), problem)
 
 
@@ -115,7 +116,7 @@ def _report(result: EpochResult, problem: str | None = None) -> None:
     tune.report({"epoch": result.epoch, "result": result, "problem": problem})
 
 
-def _examples(split: Split, device: torch.device) -> Examples:
+def examples(split: Split, device: torch.device) -> Examples:
     return Examples(*(_tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, split.labels_N)))
 
 

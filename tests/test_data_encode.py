@@ -222,13 +222,14 @@ def test_a_review_of_no_known_word_is_one_or_more_unknown_words(tmp_path: Path) 
     encoded = data.load(write_csv(tmp_path / "a.csv", [*rows, *((each, 0) for each in odd)]))
     lengths = [int(n) for name in SPLITS for n in getattr(encoded, name).lengths_N]
     assert min(lengths) == 1
-    tokens_NT, lengths_N, words = encode.encode_texts([*odd, "The FILM"], encoded.vocabulary, max_words=5)
+    ids = encode.word_ids(encoded.vocabulary)
+    tokens_NT, lengths_N, words = encode.encode_texts([*odd, "The FILM"], ids, max_words=5)
     assert lengths_N.tolist() == [1, 1, 1, 2, 2]
     assert tokens_NT[:4].max() == UNKNOWN
     assert tokens_NT[:, 0].min() == UNKNOWN > PADDING
     assert words[0] == ["<unk>"]
     assert [encoded.vocabulary[token] for token in tokens_NT[4]] == words[4] == ["the", "film"]
-    nothing_NT, nothing_N, _ = encode.encode_texts([], encoded.vocabulary, max_words=5)
+    nothing_NT, nothing_N, _ = encode.encode_texts([], ids, max_words=5)
     assert (len(nothing_NT), len(nothing_N)) == (0, 0)
 
 

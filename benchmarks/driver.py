@@ -1,0 +1,133 @@
+"""What the driver costs: searches of 200 and 2,000 trials that do no work, with everything real around them.
+
+    python -m benchmarks.driver [NUM_TRIALS ...] [--profile]
+
+Prints for each: seconds a trial (and of them the driver's own CPU time), the driver's peak memory, and the shares of
+time in Optuna, MLflow and Tune with Ray.
+"""
+
+import cProfile
+import functools
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from search import console
+
+console.quiet_libraries()
+
+
+def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
+    """In place of the trainable: three epochs whose numbers are drawn, not trained."""
+    import random
+
+    from ray import tune
+
+    from search import record
+    from search.training import EpochResult
+
+    rng = random.Random(config["seed"])
+    quality, best = rng.random(), {}
+    for epoch in range(1, setting.epochs + 1):
+        metrics = {
+            f"{split}_{name}": quality + rng.random() / 10 for split in ("train", "val") for name in record.METRICS
+        }
+        if not best or metrics[setting.metric] > best[setting.metric]:
+            best = dict(metrics)
+        if epoch == setting.epochs:
+            best |= {f"test_{name}": quality for name in record.METRICS}
+        metrics |= {record.EPOCH_SECONDS: 0.0, record.LEARNING_RATE: 0.1, record.GRAD_NORM: 1.0}
+        tune.report(
+            {"epoch": epoch, "result": EpochResult(epoch, metrics, [], epoch, best, None, 0.0), "problem": None}
+        )
+
+
+class Timers:
+    """Seconds spent in some functions, without what they spend in others of them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stack: list[float] = []
+
+    def wrap(self, owner: Any, function: str, what: str) -> None:
+        original: Callable[..., Any] = getattr(owner, function)
+
+        @functools.wraps(original)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            self._stack.append(0.0)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                spent = time.perf_counter() - started
+                within = self._stack.pop()
+                self.seconds[what] = self.seconds.get(what, 0.0) + spent - within
+                if self._stack:
+                    self._stack[-1] += spent
+
+        setattr(owner, function, timed)
+
+
+def search(num_trials: int, profile: bool) -> None:
+    """One search in this process."""
+    from rich.console import Console
+
+    from search import audit, progress, run, studies, tracking
+    from search import spec as specs
+
+    timers = Timers()
+    for function in ("ask", "report", "finish"):
+        timers.wrap(studies.Studies, function, "Optuna")
+    timers.wrap(tracking.Tracker, "changed", "MLflow")
+    timers.wrap(progress.Progress, "changed", "progress")
+    timers.wrap(run._Keeper, "changed", "checkpoints")
+    run.trainable = no_work  # type: ignore[assignment]
+    tune_seconds: list[float] = []
+    tune, profiler = run._tune, cProfile.Profile()
+
+    def timed_tune(*args: Any) -> None:
+        started, started_cpu = time.perf_counter(), time.process_time()
+        if profile:
+            profiler.enable()
+        tune(*args)
+        profiler.disable()
+        tune_seconds.extend([time.perf_counter() - started, time.process_time() - started_cpu])
+
+    run._tune = timed_tune
+    spec = specs.read("smoke", [f"trials={num_trials // 4}"])
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as nowhere:
+        before = os.getcwd()
+        os.chdir(folder)
+        uri = f"sqlite:///{folder}/mlflow.db"
+        new = run.new_search(spec, Path(folder) / "searches")
+        result = run.run(new, uri, Console(file=nowhere))
+        assert result.num_owed == 0, result
+        differences = [line for line in audit.audit(new, uri) if "checkpoint" not in line]
+        assert differences == [], differences[:5]
+        os.chdir(before)
+    seconds, cpu_seconds = tune_seconds
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    shares = {what: spent / seconds for what, spent in timers.seconds.items()}
+    shares["Tune and Ray"] = 1 - sum(shares.values())
+    listed = ", ".join(f"{what} {share:.0%}" for what, share in sorted(shares.items(), key=lambda each: -each[1]))
+    each = f"{seconds / num_trials:.3f} s each, {cpu_seconds / num_trials:.3f} s of it the driver's CPU"
+    print(f"{num_trials:>6} trials  {each}  {megabytes:,.0f} MB  {listed}", flush=True)
+    if profile:
+        pstats.Stats(profiler).sort_stats("cumulative").print_stats(60)
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or [200, 2000]
+    if len(numbers) == 1:
+        search(numbers[0], "--profile" in sys.argv)
+    else:
+        for number in numbers:  # a process each, so that memory is its own
+            options = [word for word in sys.argv[1:] if not word.isdigit()]
+            subprocess.run([sys.executable, "-m", "benchmarks.driver", str(number), *options], check=True)

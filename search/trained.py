@@ -1,0 +1,133 @@
+"""A trial's trained model, read back from its search's folder; and which of a search's trials is the best one.
+
+Imports neither Ray nor Optuna nor MLflow: the analysis reads models with it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import data
+import models
+from data.encode import EncodedCorpus
+from search import checkpoints, record
+from search.classifier import TextClassifier
+from search.record import Outcome
+from search.spec import SPEC_FILE, Spec, parse_yaml
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """What has to be known of a trial to choose it and to read its model."""
+
+    folder: Path  # of its search
+    name: str  # 'gru-3'
+    architecture: str
+    configuration: str | None  # the name of its configuration, if it is one of several equal trials
+    hyperparameters: Mapping[str, Any]
+    outcome: str
+    score: float | None  # its search's metric at its best epoch
+    num_parameters: float | None
+    data_digest: str | None
+    run_id: str | None  # of its MLflow run
+
+    @property
+    def search(self) -> str:
+        """The search's id."""
+        return self.folder.name
+
+    @property
+    def number(self) -> int:
+        return int(self.name.rpartition("-")[2])
+
+    @property
+    def is_ranked(self) -> bool:
+        return self.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and self.score is not None
+
+
+def best(trials: Iterable[TrainedTrial], metric: str) -> TrainedTrial:
+    """The best of a search's trials and of those that repeat its configurations. Raises ValueError if none is ranked.
+
+    Of configurations that were repeated, the best is that with the best mean; a repetition that diverged counts with
+    the metric's worst value. Of its repetitions the best is chosen. Without any, the trial that ranks first: complete
+    ones before pruned ones, then by the metric, ties by fewer parameters, architecture and number.
+    """
+    measure = record.split_metric(metric)[1]
+    sign = -1 if measure.maximize else 1
+    trials = list(trials)
+    ranked = [trial for trial in trials if trial.is_ranked]
+    scores: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    for trial in trials:
+        if trial.configuration is not None and trial.outcome in (Outcome.COMPLETE, Outcome.DIVERGED):
+            score = measure.worst if trial.outcome == Outcome.DIVERGED or trial.score is None else trial.score
+            scores[trial.architecture, trial.configuration].append(sign * score)
+    if not ranked:
+        raise ValueError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
+
+    def order(trial: TrainedTrial) -> tuple[Any, ...]:
+        repeated = scores.get((trial.architecture, trial.configuration))
+        return (
+            repeated is None,
+            fmean(repeated or [0.0]),
+            trial.outcome != Outcome.COMPLETE,
+            sign * (trial.score or 0.0),
+            trial.num_parameters or 0.0,
+            trial.architecture,
+            trial.number,
+        )
+
+    return min(ranked, key=order)
+
+
+def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
+    """The corpus of a spec, encoded; raises ValueError where a user can set something right."""
+    return data.load(
+        spec.corpus,
+        vectors=spec.vectors,
+        embeddings=spec.embeddings,
+        embedding_size=spec.embedding_size,
+        max_words=spec.max_words,
+        limit=spec.limit,
+        progress=progress,
+    )
+
+
+def read_spec(folder: Path) -> Spec:
+    """The spec of the search in this folder, which need not be valid now: its files may have gone."""
+    path = folder / SPEC_FILE
+    if not path.is_file():
+        raise ValueError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}")
+    return Spec.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
+
+
+def load(trial: TrainedTrial) -> TextClassifier:
+    """The trial's model with the weights of its best epoch.
+
+    Raises ValueError when its checkpoint is gone, or its corpus has changed and with it what words mean to the model.
+    """
+    spec = read_spec(trial.folder)
+    kept = checkpoints.folder_of(trial.folder, trial.name)
+    saved = checkpoints.load_last(kept)
+    if saved is None:
+        raise ValueError(
+            f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}"
+        )
+    corpus = load_corpus(spec)
+    if trial.data_digest not in (None, corpus.digest):
+        raise ValueError(
+            f"{spec.corpus} is not what {trial.name} learned from: its digest is {corpus.digest[:12]}, was "
+            f"{str(trial.data_digest)[:12]}"
+        )
+    own = models.architecture(trial.architecture).hyperparameters
+    return TextClassifier.build(
+        trial.architecture,
+        {name: trial.hyperparameters[name] for name in own},
+        corpus.classes,
+        corpus.vocabulary,
+        spec.max_words,
+        saved["state"]["best_weights"],
+        corpus.vectors_VE,
+    )

@@ -1,0 +1,214 @@
+"""What a cluster needs, as far as one process shows it; `tests/test_cluster_nodes.py` has the real nodes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from cluster_nodes import KEYS, object_store
+from conftest import ROOT, command
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from data.encode import EncodedCorpus
+from search import checkpoints, cluster, plan, submit
+from search import spec as specs
+from search.run import solve
+from search.spec import Resources
+from search.trained import load_corpus
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with object_store() as uri:
+        yield uri
+
+
+def test_checkpoints_in_an_object_store_are_those_of_a_folder(bucket: str, tmp_path: Path) -> None:
+    remote = checkpoints.place(bucket, "search-1") / "mlp-0"
+    tmp_path.joinpath("local").mkdir()
+    for folder in (remote, tmp_path / "local" / "mlp-0"):
+        assert checkpoints.load_last(folder) is None
+        assert not folder.is_dir()
+        for epoch in (1, 2, 3):
+            checkpoints.save(folder, epoch, {"epoch": epoch, "weights": torch.arange(epoch * 100.0)})
+        checkpoints.save_text(folder, "note.csv", "a,ü\n")
+        assert sorted(path.name for path in folder.iterdir()) == ["epoch-0002.pt", "epoch-0003.pt", "note.csv"]
+        assert checkpoints.last_epoch(folder) == 3
+        assert checkpoints.load_text(folder, "note.csv") == "a,ü\n"
+        assert checkpoints.load_text(folder, "none.csv") is None
+        torn = (folder / "epoch-0003.pt").read_bytes()[:-100]
+        (folder / "epoch-0003.pt").write_bytes(torn)
+        saved = checkpoints.load_last(folder)
+        assert saved is not None
+        assert saved["epoch"] == checkpoints.last_epoch(folder) == 2
+        assert saved["weights"].equal(torch.arange(200.0))
+        checkpoints.remove(folder)
+        assert list(folder.iterdir() if folder.is_dir() else []) == []
+        checkpoints.remove(folder)  # nothing is there
+
+
+def test_a_search_says_where_its_checkpoints_are(bucket: str, tmp_path: Path) -> None:
+    search, shared = tmp_path / "search-1", tmp_path / "shared"
+    search.mkdir()
+    with pytest.raises(ValueError, match=f"no folder {shared} on this machine"):
+        checkpoints.prepare(search, str(shared))
+    shared.mkdir()
+    assert checkpoints.prepare(search, str(shared)) == shared / "search-1"
+    assert checkpoints.folder_of(search, "mlp-0") == shared / "search-1" / "mlp-0"
+    in_bucket = tmp_path / "search-2"
+    in_bucket.mkdir()
+    folder = checkpoints.prepare(in_bucket, bucket)
+    checkpoints.save_text(folder / "mlp-0", "note", "x")
+    assert checkpoints.load_text(checkpoints.folder_of(in_bucket, "mlp-0"), "note") == "x"
+    assert [path.name for path in checkpoints.root(in_bucket).iterdir()] == ["mlp-0"]
+    assert str(folder).startswith("s3://bucket/searches/search-2/.?endpoint_override=")
+    plain = tmp_path / "search-3"
+    plain.mkdir()
+    assert checkpoints.prepare(plain, None) == plain / "checkpoints"
+
+
+def test_a_node_without_the_shared_folder_does_not_make_its_own(tmp_path: Path) -> None:
+    missing = tmp_path / "not-mounted" / "mlp-0"
+    with pytest.raises(FileNotFoundError):
+        checkpoints.save(missing, 1, {"epoch": 1})
+    assert not missing.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("storage_path", "problem"),
+    [
+        ("s4://bucket/x", "unknown storage_path 's4' (one of s3, gs, abfs)"),
+        ("s3://key:secret@bucket/x", "should hold no keys"),
+    ],
+)
+def test_a_wrong_storage_path_is_one_line(storage_path: str, problem: str) -> None:
+    with pytest.raises(ValueError, match="storage_path: ") as error:
+        specs.read("smoke", [f"storage_path={storage_path}"])
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_cluster_file_is_valid_and_safe() -> None:
+    text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
+    config = prepare_config(yaml.safe_load(text))
+    validate_config(config)
+    types = config["available_node_types"]
+    assert types[config["head_node_type"]]["resources"] == {"CPU": 0}
+    workers = {name: kind for name, kind in types.items() if name != config["head_node_type"]}
+    assert {kind["min_workers"] for kind in workers.values()} == {0}
+    assert all(kind["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"} for kind in workers.values())
+    start = " ".join(config["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "mlflow server --host 127.0.0.1" in start
+    assert "0.0.0.0" not in text
+    for name in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
+        assert "ray start" not in name or "RAY_AUTH_MODE=token" in name
+
+
+def test_room_on_autoscaled_workers(tmp_path: Path) -> None:
+    launched = tmp_path / "launched.yaml"
+    assert cluster.num_autoscaled(Resources(), "auto", launched) == 0  # nobody launched it
+    launched.write_text((ROOT / "cluster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    assert (
+        cluster.num_autoscaled(Resources(cpu=1), "auto", launched) == 8 * 8
+    )  # 8 CPU workers; no card is started for these
+    assert cluster.num_autoscaled(Resources(cpu=3), "auto", launched) == 8 * 2
+    assert cluster.num_autoscaled(Resources(cpu=2, gpu=0.25), "auto", launched) == 2 * 4
+    assert cluster.num_autoscaled(Resources(cpu=16), "auto", launched) == 0
+    assert cluster.num_autoscaled(Resources(cpu=1), None, launched) == 0  # a search of this machine alone
+
+
+def test_what_travels_is_code_and_spec_and_not_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = specs.read("smoke")
+    folder = tmp_path / "one"
+    folder.mkdir()
+    size = submit.pack(spec, folder)
+    assert size < 5e6
+    assert {path.name for path in folder.iterdir()} == {"search", "models", "data", "analysis", "submitted.yaml"}
+    assert not list(folder.rglob("__pycache__"))
+    assert specs.read(str(folder / "submitted.yaml")) == spec
+    monkeypatch.setattr(submit, "MAX_BYTES", size - 1)
+    two = tmp_path / "two"
+    two.mkdir()
+    with pytest.raises(ValueError, match="would travel to the cluster"):
+        submit.pack(spec, two)
+
+
+def test_no_cluster_is_one_line(tmp_path: Path) -> None:
+    done = command("search", "run", "smoke", "--address", "ray://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --address: a search runs on the cluster itself; got ray://127.0.0.1:1")
+    done = command("search", "submit", "smoke", "--address", "http://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no dashboard answers at http://127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def corpus() -> EncodedCorpus:
+    return load_corpus(specs.read("smoke"))
+
+
+def test_makespan_and_prediction_by_hand() -> None:
+    assert plan.makespan([4, 3, 2, 1], 2) == 5
+    assert plan.makespan([4, 3, 2, 1], 1) == 10
+    assert plan.makespan([4, 3, 2, 1], 9) == 4
+    spec = specs.read(
+        "smoke",
+        ["architectures=[mlp, gru]", "trials=3", "pruner=none", "epochs=4", "keep_checkpoints=best",
+         "nodes=[{cpu: 2, price: 3}, {cpu: 0, price: 0.6}]"],
+    )  # fmt: skip
+    cost = {"mlp": plan.Cost(10, 14, 1e6, 20), "gru": plan.Cost(20, 24, 2e6, 20)}
+    found = plan.predict(spec, {"mlp": 3, "gru": 3}, cost, 2, start_seconds=8)
+    # An mlp takes 3 * 10 + 14 = 44 s, a gru 84 s; the two workers are done after 84 + 84 + 44 and 84 + 44 + 44.
+    assert found.trial_seconds == found.pruned_trial_seconds == 3 * 44 + 3 * 84
+    assert found.wall_seconds == found.pruned_wall_seconds == 84 + 84 + 44 + 8
+    assert found.disk_bytes == 2 * 1e6 + 2 * 2e6
+    assert found.num_rows == 6 * 4 * 20
+    assert found.price == pytest.approx(3.6 * found.wall_seconds / 3600)
+    line, tags = plan.compare(found, 2 * found.trial_seconds, found.wall_seconds)
+    assert "(+0%)" in line
+    assert "(+100%)" in line
+    assert tags["planned.wall_seconds"] == tags["took.wall_seconds"] == "220.0"
+
+
+def test_a_pruner_prunes_in_the_simulation_as_in_a_search() -> None:
+    spec = specs.read("smoke", ["epochs=9", "trials=20"])
+    epochs = plan.epochs_of(spec, 20)
+    assert {len(ran) for ran in epochs} == {20}
+    assert {epoch for ran in epochs for epoch in ran} == {1, 3, 9}  # the rungs of successive halving by thirds
+    assert {epoch for ran in plan.epochs_of(spec.model_copy(update={"pruner": "none"}), 20) for epoch in ran} == {9}
+
+
+@pytest.mark.parametrize("overrides", [[], ["sampler=grid", "space={hidden_size: [8, 16], num_layers: {mlp: 2}}"]])
+def test_every_architecture_is_calibrated_at_both_ends_of_its_space(
+    overrides: list[str], corpus: EncodedCorpus
+) -> None:
+    spec = specs.read("smoke", overrides)
+    points = list(plan.points(spec, lambda config: solve(spec, corpus, config)))
+    for architecture in spec.architectures:
+        its = [(weight, config) for name, weight, config in points if name == architecture]
+        assert sum(weight for weight, _ in its) == pytest.approx(1)
+        assert [config["hidden_size"] for _, config in its] == [8, 16, 16]
+
+
+def test_plan_and_check_as_commands(tmp_path: Path) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    small = ["--set", "architectures=[mlp]", "--set", "trials=1"]
+    done = command("search", "plan", "smoke", *small, cwd=tmp_path, **cache)
+    assert done.returncode == 0, done.stderr
+    assert "mlp" in done.stdout
+    assert "trials at once" in done.stdout
+    (path,) = (tmp_path / "bakeoff" / "plans").iterdir()
+    assert json.loads(path.read_text(encoding="utf-8"))["num_trials"] == 1
+    done = command("search", "run", "smoke", *small, cwd=tmp_path, **cache)
+    assert done.returncode == 0, done.stderr
+    assert "predicted" in next(line for line in done.stdout.splitlines() if line.startswith("Plan "))
+    done = command("search", "check", "smoke", "--set", "resources.cpu=1000", cwd=tmp_path, **cache)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("fail")]
+    assert line.startswith("fail  trials       each wants 1000 CPU; no node has more than")
