@@ -25,8 +25,7 @@ from search import spec as specs
 from search.files import write_atomically
 from search.progress import duration
 from search.spec import Spec
-from search.studies import Studies
-from search.studies import make_pruner
+from search.studies import Studies, make_pruner
 from search.trainable import Setting, run_trial
 
 NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up

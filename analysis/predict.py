@@ -1,0 +1,101 @@
+"""Lets an exported model predict: single texts, or a column of a CSV file in batches."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from rich.console import Console
+from rich.progress import track
+
+from analysis import runs
+from analysis.tables import Table
+from search import record
+from search.console import did_you_mean
+
+TEXT, LABEL, PREDICTED = "text", "label", "predicted"
+BATCH = 1000  # texts
+
+
+def find(uri: str, model: str) -> str:
+    """Where MLflow finds the model: models:/NAME@ALIAS or any other of its URIs, a folder, or the one that was last
+    exported of a search. Raises ValueError when there is none of the search."""
+    return model if re.match(r"\w+:/", model) or Path(model).is_dir() else _exported(uri, model)
+
+
+def load(uri: str, model: str) -> Any:
+    """The MLflow model at a place that `find` gives. Raises ValueError when there is none, or it cannot be read."""
+    try:
+        with record.mlflow_at(uri):
+            return mlflow.pyfunc.load_model(model)
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"cannot load {model}: {record.without_password(str(error).splitlines()[0])}") from error
+
+
+def _exported(uri: str, search: str) -> str:
+    """The URI of the newest version that was exported of a search."""
+    found = runs.find_search(uri, search)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    versions = client.search_model_versions(f"tags.`{record.SEARCH}` = '{found.id}'")
+    if not versions:
+        raise ValueError(f"no model of {found.id} is in the registry yet; python -m search export {found.id}")
+    newest = max(versions, key=lambda version: version.creation_timestamp)
+    return f"models:/{newest.name}/{newest.version}"
+
+
+def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:
+    """The file, every cell as text. Raises ValueError when it cannot be read or has no such column or no row."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:  # parser and decoding errors are ValueErrors
+        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if column not in frame:
+        raise ValueError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
+    if frame.empty:
+        raise ValueError(f"{path} has no row")
+    return frame
+
+
+def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
+    """A row for each text: the class `predicted`, and `probability of` each class. Shows a progress bar in a terminal.
+
+    Raises ValueError for a text that the model refuses.
+    """
+    console = Console(stderr=True)
+    starts = range(0, len(texts), BATCH)
+    batches = []
+    with _as_value_error():
+        for start in track(starts, "Predicting", console=console, transient=True, disable=not console.is_terminal):
+            batches.append(model.predict(pd.DataFrame({TEXT: texts[start : start + BATCH]})))
+    return pd.concat(batches, ignore_index=True)
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise ValueError(error.message) from error
+
+
+def table(name: str, rows: pd.DataFrame, predictions: pd.DataFrame, column: str = TEXT, *, long: bool = False) -> Table:
+    """The rows with what was predicted; where a column `label` has the model's classes, also how often that is right.
+
+    long: for programs; readers see how the texts begin.
+    """
+    frame = pd.concat([rows.reset_index(drop=True), predictions], axis=1)
+    if not long:
+        frame["beginning"] = frame[column].str.slice(0, 60)
+    probabilities = [str(name) for name in predictions if name != PREDICTED]
+    classes = {name.removeprefix("probability of ") for name in probabilities}
+    notes = []
+    shown = [PREDICTED, *probabilities, "beginning"]
+    if LABEL in rows and set(rows[LABEL]) <= classes:
+        right = (frame[LABEL] == frame[PREDICTED]).mean()
+        notes.append(f"{right:.1%} of {len(frame):,} texts are predicted as labelled.")
+        shown.insert(0, LABEL)
+    return Table(frame, groups=[shown], key=PREDICTED, title=name, notes=notes)

@@ -1,0 +1,246 @@
+"""An exported model is the checkpoint's model, needs nothing of this project, and refuses what it cannot predict."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+
+from analysis import choice
+from search import audit, export, trained
+from search.classifier import TextClassifier
+from tests.conftest import FinishedSearch, command
+
+TEXTS = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
+
+
+@pytest.fixture(scope="module")
+def exported(smoke_search: FinishedSearch) -> export.Exported:
+    return export.export("latest", smoke_search.cwd / "searches", smoke_search.uri)
+
+
+@pytest.fixture(scope="module")
+def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Path:
+    version = mlflow.MlflowClient(smoke_search.uri).get_model_version_by_alias("smoke", "best")
+    model = mlflow.MlflowClient(smoke_search.uri).get_logged_model(version.source.removeprefix("models:/"))
+    return Path(model.artifact_location.removeprefix("file://"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(smoke_search: FinishedSearch) -> TextClassifier:
+    return trained.load(choice.find(smoke_search.uri, "latest"))
+
+
+def test_the_best_is_registered_under_the_searchs_name(
+    exported: export.Exported, smoke_search: FinishedSearch, model_folder: Path
+) -> None:
+    best = choice.find(smoke_search.uri, "latest")
+    client = mlflow.MlflowClient(smoke_search.uri)
+    version = client.get_model_version_by_alias("smoke", "best")
+    assert (exported.uri, exported.version) == ("models:/smoke@best", str(version.version))
+    assert exported.trial.name == best.name
+    assert version.run_id == best.run_id
+    assert version.tags == {"search": smoke_search.id, "trial": best.name}
+    assert sum(path.stat().st_size for path in model_folder.rglob("*") if path.is_file()) == exported.num_bytes
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert [output.model_id for output in run.outputs.model_outputs] == [version.source.removeprefix("models:/")]
+
+
+def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_search: FinishedSearch) -> None:
+    done = command("search", "export", "smoke", "--architecture", "mlp", cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stderr
+    assert "models:/smoke@mlp" in done.stdout
+    assert done.stderr == ""
+    client = mlflow.MlflowClient(smoke_search.uri)
+    assert client.get_model_version_by_alias("smoke", "best").version == int(exported.version)
+    mlp = client.get_model_version_by_alias("smoke", "mlp")
+    assert mlp.tags["trial"] == choice.find(smoke_search.uri, "latest:mlp").name
+    assert audit.audit(smoke_search.folder, smoke_search.uri) == []
+    with pytest.raises(ValueError, match="has no 'lstm'; it has rnn, gru, mlp, attention"):
+        export.export("smoke", smoke_search.cwd / "searches", smoke_search.uri, "lstm")
+
+
+def test_it_needs_neither_the_project_nor_pickle(
+    model_folder: Path, checkpoint: TextClassifier, tmp_path: Path
+) -> None:
+    code = (
+        "import json, sys, mlflow, pandas\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "answer = model.predict(pandas.DataFrame({'text': json.loads(sys.argv[2])}))\n"
+        "import search.classifier, models, data\n"
+        "for module in (search.classifier, models, data): assert module.__file__.startswith(sys.argv[1]), module\n"
+        "print(answer.to_json(orient='records', double_precision=15))"
+    )
+    arguments = [sys.executable, "-c", code, str(model_folder), json.dumps(TEXTS)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    refusing = environment | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "BAKEOFF_CACHE": str(tmp_path / "none")}
+    done = subprocess.run(arguments, cwd=tmp_path, env=refusing, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "none").exists()
+    same_as(checkpoint, pd.DataFrame(json.loads(done.stdout.splitlines()[-1])))
+
+    files = [path for path in model_folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".cloudpickle")]
+    vectors = np.load(next(path for path in files if path.name == "vectors.npy"), allow_pickle=False)
+    assert len(vectors) == len(checkpoint.vocabulary)  # not the 400,000 of the whole file
+
+
+def same_as(checkpoint: TextClassifier, answer: pd.DataFrame, texts: Sequence[str] = TEXTS) -> None:
+    """The answer is what the checkpoint's model says of the texts."""
+    expected_NC = checkpoint.probabilities(texts)
+    names = [f"probability of {name}" for name in checkpoint.classes]
+    assert answer.columns.tolist() == ["predicted", *names]
+    assert answer[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
+    assert answer["predicted"].tolist() == [checkpoint.classes[i] for i in expected_NC.argmax(1)]
+
+
+@pytest.mark.parametrize("embeddings", ["frozen", "trained"])
+def test_a_classifier_is_read_back_equal(checkpoint: TextClassifier, tmp_path: Path, embeddings: str) -> None:
+    weights = checkpoint.model.state_dict()
+    vectors_VE = checkpoint.model.embedding.vectors_VE.numpy()
+    if embeddings == "trained":
+        weights = weights | {"embedding.vectors_VE": checkpoint.model.embedding.vectors_VE * 2}
+    parts = (checkpoint.classes, checkpoint.vocabulary, checkpoint.max_words)
+    made = TextClassifier.build(
+        checkpoint.architecture,
+        checkpoint.hyperparameters,
+        *parts,
+        weights,
+        vectors_VE if embeddings == "frozen" else None,
+    )
+    made.save(tmp_path / "model")
+    read = TextClassifier.load(tmp_path / "model")
+    assert (read.classes, read.vocabulary, read.max_words) == parts
+    assert (read.probabilities(TEXTS) == made.probabilities(TEXTS)).all()
+    changed = np.abs(made.probabilities(TEXTS) - checkpoint.probabilities(TEXTS)).max()
+    assert (changed > 1e-6) == (embeddings == "trained")
+    assert not read.model.training
+
+
+def test_what_cannot_be_predicted_is_refused(model_folder: Path) -> None:
+    model = mlflow.pyfunc.load_model(str(model_folder))
+    for texts, problem in [
+        ([], "a request has from 1 to 10,000 texts; got 0"),
+        (["a"] * 10_001, "a request has from 1 to 10,000 texts; got 10,001"),
+        (["fine", "x" * 100_001], "text 2 has 100,001 characters, and 100,000 are allowed"),
+        ([3], "text 1 is not text but 3"),
+        (["fine", None], "text 2 is not text but"),
+    ]:
+        with pytest.raises(MlflowException, match=problem) as refused:
+            model.predict(pd.DataFrame({"text": pd.Series(texts, dtype=object)}))
+        assert refused.value.get_http_status_code() == 400
+    with pytest.raises(MlflowException, match="Model is missing inputs") as refused:
+        model.predict(pd.DataFrame({"review": ["fine"]}))
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_predict_command(
+    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextClassifier, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    labels = [checkpoint.classes[0], checkpoint.classes[1]] * 750
+    rows = [["label", "review"], *([label, f"=movie number {i}, bad"] for i, label in enumerate(labels))]
+    with source.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    arguments = ["analysis", "predict", exported.uri, "--csv", str(source)]
+    done = command(*arguments, "--column", "review", "--out", str(out), cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stderr
+    written = pd.read_csv(out)
+    assert len(written) == 1500  # more than a batch
+    assert written["review"][7] == "'=movie number 7, bad"
+    expected_NC = checkpoint.probabilities([row[1] for row in rows[1:]])
+    names = [f"probability of {name}" for name in checkpoint.classes]
+    assert written[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
+
+    wrong = command(*arguments, cwd=smoke_search.cwd)
+    assert wrong.returncode == 2
+    assert wrong.stderr == f"error: {source} has no column 'text' (one of label, review)\n"
+
+
+@contextmanager
+def serving(uri: str, tracking_uri: str, cwd: Path) -> Iterator[Callable[..., tuple[int, Any]]]:
+    """A real `mlflow models serve`; gives what posts a request and returns the status and the decoded answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    programs = Path(sys.executable).parent
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+    }
+    arguments = [programs / "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "--port", str(port)]
+
+    def post(body: object, content_type: str = "application/json") -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": content_type})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, json.loads(refused.read())
+
+    with (cwd / "server.log").open("w", encoding="utf-8") as log:
+        server = subprocess.Popen(
+            arguments, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            for _ in range(600):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+                        break
+                except OSError:
+                    assert server.poll() is None, (cwd / "server.log").read_text(encoding="utf-8")
+                    time.sleep(0.2)
+            yield post
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_server_answers_as_the_checkpoint_and_refuses_in_a_sentence(
+    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextClassifier, tmp_path: Path
+) -> None:
+    with serving(exported.uri, smoke_search.uri, tmp_path) as post:
+        for body in (
+            {"dataframe_records": [{"text": text} for text in TEXTS]},
+            {"dataframe_split": {"columns": ["text"], "data": [[text] for text in TEXTS]}},
+            {"inputs": {"text": TEXTS}},
+        ):
+            status, answer = post(body)
+            assert status == 200
+            same_as(checkpoint, pd.DataFrame(answer["predictions"]))
+        table = pd.DataFrame({"text": TEXTS[:3]}).to_csv(index=False).encode()
+        same_as(checkpoint, pd.DataFrame(post(table, "text/csv")[1]["predictions"]), TEXTS[:3])
+        for bad, sentence in [
+            ({"dataframe_records": [{"review": "x"}]}, "Model is missing inputs ['text']"),
+            ({"dataframe_records": [{"text": 3}]}, "text 1 is not text but 3"),
+            ({"dataframe_records": [{"text": None}]}, "text 1 is not text but None"),
+            ({"dataframe_records": []}, "Model is missing inputs ['text']"),
+            ({"inputs": {"text": []}}, "from 1 to 10,000 texts; got 0"),
+            ({"inputs": {"text": ["a"] * 10_001}}, "from 1 to 10,000 texts; got 10,001"),
+            ({"inputs": {"text": ["a" * 200_000]}}, "text 1 has 200,000 characters, and 100,000 are allowed"),
+            ({}, "exactly one of the input fields"),
+            (b"hello", "valid JSON"),
+        ]:
+            status, answer = post(bad)
+            assert status == 400, bad
+            assert sentence in answer["message"]
+        assert post({"inputs": {"text": ["still there"]}})[0] == 200
