@@ -7,10 +7,19 @@ import math
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from models.dense import dense
 from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, WordVectors, linear, real_words, tapered_layers
+from models.layers import (
+    ACTIVATION,
+    Activation,
+    Architecture,
+    Layers,
+    WordVectors,
+    linear,
+    real_words,
+    tapered_layers,
+)
 from models.window import window_attention, window_weights
 
 
@@ -47,7 +56,7 @@ class Attention(Architecture):
     ) -> None:
         super().__init__(embedding)
         self.window = window
-        self.first = nn.Sequential(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
+        self.first = Layers(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
         self.query = linear(hidden_size, hidden_size, reads=activation)
         self.key = linear(hidden_size, hidden_size, reads=activation, bias=False)  # a bias would have no effect
         self.value = linear(hidden_size, hidden_size, reads=activation)
@@ -79,11 +88,11 @@ class Attention(Architecture):
     def _queries(self, hidden_BTH: Tensor) -> Tensor:
         """(W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself can be the key."""
         key_HH = self.key.weight.t() / math.sqrt(len(self.key.weight))
-        return F.linear(hidden_BTH, key_HH @ self.query.weight, key_HH @ self.query.bias)
+        return dense(hidden_BTH, key_HH @ self.query.weight, key_HH @ self.query.bias)
 
     def _values(self, hidden_BTH: Tensor) -> Tensor:
         """The first tapered layer of the values: being linear, it may as well come before the weighted mean."""
         narrow = self.tapered[0]
         assert isinstance(narrow, nn.Linear)
         weight_FH, bias_F = narrow.weight @ self.value.weight, narrow.weight @ self.value.bias + narrow.bias
-        return F.linear(hidden_BTH, weight_FH, bias_F)
+        return dense(hidden_BTH, weight_FH, bias_F)

@@ -5,12 +5,15 @@ Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidde
 
 import math
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models import kernels
+from models.dense import dense
 from models.hyperparameters import Choice, Domain
 
 
@@ -42,6 +45,23 @@ class Activation(nn.Module):
 
     def extra_repr(self) -> str:
         return self.name
+
+
+class Layers(nn.Sequential):
+    """Layers one after the other; a linear one and the activation after it are one step where there are kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not kernels.usable(x):
+            return super().forward(x)
+        before = None
+        for module, after in zip_longest(self, list(self)[1:]):
+            if isinstance(module, nn.Linear):
+                activation = after.name if isinstance(after, Activation) else "none"
+                x = dense(x, module.weight, module.bias, activation)
+            elif not (isinstance(module, Activation) and isinstance(before, nn.Linear)):
+                x = module(x)
+            before = module
+        return x
 
 
 class Dropout(nn.Module):
@@ -164,7 +184,7 @@ def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
 
 def tapered_layers(
     size_in: int, num_layers: int, activation: str, dropout: float, num_classes: int, *, reads: str
-) -> nn.Sequential:
+) -> Layers:
     """The layers from a word's features to its class scores: `num_layers` (2 to 5) ever narrower ones, each followed by
     the activation, with dropout after the second; then the output layer. `reads` is the activation before them."""
     layers: list[nn.Module] = []
@@ -173,7 +193,7 @@ def tapered_layers(
         size_in, reads = size, activation
         if number == 2:
             layers.append(Dropout(dropout))
-    return nn.Sequential(*layers, linear(size_in, num_classes, reads=activation))
+    return Layers(*layers, linear(size_in, num_classes, reads=activation))
 
 
 def num_parameters(model: nn.Module) -> int:

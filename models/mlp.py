@@ -5,10 +5,10 @@ Shapes: B batch, T words, E embedding, C classes.
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, WordVectors, linear, real_words, tapered_layers
+from models.layers import ACTIVATION, Activation, Architecture, Layers, WordVectors, linear, real_words, tapered_layers
 
 
 class MLP(Architecture):
@@ -38,7 +38,7 @@ class MLP(Architecture):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(embedding)
-        self.first = nn.Sequential(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
+        self.first = Layers(linear(embedding.size, hidden_size, feeds=activation), Activation(activation))
         self.tapered = tapered_layers(hidden_size, num_layers, activation, dropout, num_classes, reads=activation)
 
     def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:

@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
+
+from models import kernels
+from models.kernels import product
 
 
 def elman(
@@ -26,7 +30,11 @@ def elman(
     `activation` is s: none, relu, tanh or sigmoid. `padding_TB` is true after the last word of a text: the states
     there are zero, whatever the loop made of them. Differentiable once in all tensors.
     """
-    return _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
+    num_hidden = len(b_H)
+    if kernels.usable(inputs_TBD):
+        W_HD, U_HH, b_H = _whole_vectors(W_HD, U_HH, b_H, 1)
+    states_TBH = _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
+    return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # a slice would be copied backward
 
 
 def gru(
@@ -48,7 +56,11 @@ def gru(
     The weights hold the rows of c, z and r, in this order. `activation` is s: none, relu, tanh or sigmoid;
     `gate_activation` is g: sigmoid or relu. `padding_TB` is as for `elman`. Differentiable once in all tensors.
     """
-    return _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation, padding_TB)
+    num_hidden = U_3HH.shape[1]
+    if kernels.usable(inputs_TBD):
+        W_3HD, U_3HH, b_3H = _whole_vectors(W_3HD, U_3HH, b_3H, 3)
+    states_TBH = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation, padding_TB)
+    return states_TBH if U_3HH.shape[1] == num_hidden else states_TBH[..., :num_hidden]
 
 
 class _Elman(Function):
@@ -63,41 +75,24 @@ class _Elman(Function):
         padding_TB: Tensor | None,
     ) -> Tensor:
         hidden_TBH = _project(inputs_TBD, W_HD, b_H)
-        U_transposed_HH = U_HH.t().contiguous()
-        # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
-        # 2a = 2(W x + b - U 1) + 4U y.
-        by_sigmoid = activation == "tanh" and not hidden_TBH.is_cuda
-        if by_sigmoid:
-            hidden_TBH.mul_(2)
-            hidden_TBH[1:] -= 2 * U_HH.sum(1)
-            U_transposed_HH = 4 * U_transposed_HH
-        hidden = hidden_TBH.unbind()
-        step_activation = "sigmoid" if by_sigmoid else activation
-        _activate_(hidden[0], step_activation)
-        for previous_BH, current_BH in pairwise(hidden):
-            _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
-        if by_sigmoid:
-            hidden_TBH.mul_(2).sub_(1)
-        _clear_(hidden_TBH, padding_TB)
-        ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH)
+        if kernels.usable(hidden_TBH):
+            padding_TB = None if padding_TB is None else padding_TB.contiguous()
+            kernels.elman_forward(hidden_TBH, U_HH, activation, padding_TB)
+        else:
+            _elman_forward(hidden_TBH, U_HH, activation, padding_TB)
+        ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH, padding_TB)
         ctx.activation = activation
         return hidden_TBH
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
-        inputs_TBD, W_HD, U_HH, hidden_TBH = ctx.saved_tensors
-        delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)  # becomes that of what s is taken of
-        delta = delta_TBH.unbind()
-        if ctx.activation == "none":
-            for t in reversed(range(1, len(delta))):
-                delta[t - 1].addmm_(delta[t], U_HH)
+        inputs_TBD, W_HD, U_HH, hidden_TBH, padding_TB = ctx.saved_tensors
+        if kernels.usable(hidden_TBH):
+            delta_TBH = kernels.elman_backward(grad_TBH, hidden_TBH, U_HH, ctx.activation, padding_TB)
         else:
-            slopes = _slope(hidden_TBH, ctx.activation).unbind()
-            delta[-1].mul_(slopes[-1])
-            for t in reversed(range(1, len(delta))):
-                delta[t - 1].addmm_(delta[t], U_HH).mul_(slopes[t - 1])
-        grad_U_HH = delta_TBH[1:].flatten(0, 1).t() @ hidden_TBH[:-1].flatten(0, 1)
+            delta_TBH = _elman_backward(grad_TBH, hidden_TBH, U_HH, ctx.activation)
+        grad_U_HH = product(delta_TBH[1:].flatten(0, 1).t(), hidden_TBH[:-1].flatten(0, 1))
         grad_inputs_TBD, grad_W_HD, grad_b_H = _project_backward(ctx, delta_TBH, inputs_TBD, W_HD)
         return grad_inputs_TBD, grad_W_HD, grad_U_HH, grad_b_H, None, None
 
@@ -116,88 +111,169 @@ class _GRU(Function):
     ) -> Tensor:
         num_hidden = U_3HH.shape[1]
         gates_TB3H = _project(inputs_TBD, W_3HD, b_3H)
-        candidate_TBH = gates_TB3H[..., :num_hidden]
-        update_reset_TB2H = gates_TB3H[..., num_hidden:]
-        update_TBH, reset_TBH = update_reset_TB2H.chunk(2, -1)
-        U_candidate_HH = U_3HH[:num_hidden].t().contiguous()
-        U_update_reset_H2H = U_3HH[num_hidden:].t().contiguous()
-        states_SBH = gates_TB3H.new_zeros(len(gates_TB3H) + 1, *candidate_TBH.shape[1:])  # S = T + 1: h_0 first
-        states = states_SBH.unbind()
-        reset_state_BH = torch.empty_like(states[0])
-
-        for previous_BH, state_BH, candidate_BH, update_reset_B2H, update_BH, reset_BH in zip(
-            states[:-1],
-            states[1:],
-            candidate_TBH.unbind(),
-            update_reset_TB2H.unbind(),
-            update_TBH.unbind(),
-            reset_TBH.unbind(),
-            strict=True,
-        ):
-            _activate_(update_reset_B2H.addmm_(previous_BH, U_update_reset_H2H), gate_activation)
-            torch.mul(reset_BH, previous_BH, out=reset_state_BH)
-            _activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
-            torch.lerp(previous_BH, candidate_BH, update_BH, out=state_BH)
-
-        _clear_(states_SBH[1:], padding_TB)
-        _clear_(gates_TB3H, padding_TB)
-        ctx.save_for_backward(inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH)
+        states_SBH = gates_TB3H.new_zeros(len(gates_TB3H) + 1, gates_TB3H.shape[1], num_hidden)  # S = T + 1: h_0 first
+        if kernels.usable(gates_TB3H):
+            padding_TB = None if padding_TB is None else padding_TB.contiguous()
+            kernels.gru_forward(gates_TB3H, states_SBH, U_3HH, activation, gate_activation, padding_TB)
+        else:
+            _gru_forward(gates_TB3H, states_SBH, U_3HH, activation, gate_activation, padding_TB)
+        ctx.save_for_backward(inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH, padding_TB)
         ctx.activation, ctx.gate_activation = activation, gate_activation
         return states_SBH[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
-        inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH = ctx.saved_tensors
+        inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH, padding_TB = ctx.saved_tensors
         num_hidden = U_3HH.shape[1]
-        candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
         previous_TBH = states_SBH[:-1]
-
-        # delta starts as what the gradients of h_t (for c and z) and of r * h_{t-1} (for r) are multiplied by to give
-        # those of what s and g are taken of; the loop multiplies it.
-        delta_TB3H = torch.empty_like(gates_TB3H)
-        delta_candidate_TBH, delta_update_TBH, delta_reset_TBH = delta_TB3H.chunk(3, -1)
-        update_slope_TB2H = _slope(gates_TB3H[..., num_hidden:], ctx.gate_activation)
-        torch.mul(_slope(candidate_TBH, ctx.activation), update_TBH, out=delta_candidate_TBH)
-        torch.sub(candidate_TBH, previous_TBH, out=delta_update_TBH)
-        delta_reset_TBH.copy_(previous_TBH)
-        delta_TB3H[..., num_hidden:].mul_(update_slope_TB2H)
-
-        grad_state_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
-        keep_TBH = 1 - update_TBH
-        U_candidate_HH, U_update_reset_2HH = U_3HH[:num_hidden], U_3HH[num_hidden:]
-        grad_reset_state_BH = torch.empty_like(grad_state_TBH[0])
-
-        grad_state, keep, reset = grad_state_TBH.unbind(), keep_TBH.unbind(), reset_TBH.unbind()
-        delta_candidate, delta_reset = delta_candidate_TBH.unbind(), delta_reset_TBH.unbind()
-        delta_update_reset = delta_TB3H[..., num_hidden:].unbind()
-        delta_candidate_update = delta_TB3H.unflatten(-1, (3, num_hidden))[:, :, :2].unbind()
-        for t in reversed(range(len(grad_state))):
-            delta_candidate_update[t].mul_(grad_state[t].unsqueeze(1))
-            torch.mm(delta_candidate[t], U_candidate_HH, out=grad_reset_state_BH)
-            delta_reset[t].mul_(grad_reset_state_BH)
-            if t > 0:
-                grad_state[t - 1].addcmul_(grad_state[t], keep[t])
-                grad_state[t - 1].addcmul_(grad_reset_state_BH, reset[t])
-                grad_state[t - 1].addmm_(delta_update_reset[t], U_update_reset_2HH)
-
-        grad_U_3HH = torch.empty_like(U_3HH)
-        delta_N3H = delta_TB3H.flatten(0, 1)  # N = T * B
-        reset_state_NH = (reset_TBH * previous_TBH).flatten(0, 1)
-        torch.mm(delta_N3H[:, :num_hidden].t(), reset_state_NH, out=grad_U_3HH[:num_hidden])
-        torch.mm(delta_N3H[:, num_hidden:].t(), previous_TBH.flatten(0, 1), out=grad_U_3HH[num_hidden:])
+        activations = ctx.activation, ctx.gate_activation
+        if kernels.usable(gates_TB3H):
+            delta_TB3H, reset_state_TBH = kernels.gru_backward(
+                grad_TBH, gates_TB3H, states_SBH, U_3HH, *activations, padding_TB
+            )
+        else:
+            delta_TB3H = _gru_backward(grad_TBH, gates_TB3H, previous_TBH, U_3HH, *activations)
+            reset_state_TBH = gates_TB3H[..., 2 * num_hidden :] * previous_TBH
+        delta_3HN = delta_TB3H.flatten(0, 1).t()  # N = T * B
+        grad_U_candidate_HH = product(delta_3HN[:num_hidden], reset_state_TBH.flatten(0, 1))
+        grad_U_gates_2HH = product(delta_3HN[num_hidden:], previous_TBH.flatten(0, 1))
+        grad_U_3HH = torch.cat((grad_U_candidate_HH, grad_U_gates_2HH))
         grad_inputs_TBD, grad_W_3HD, grad_b_3H = _project_backward(ctx, delta_TB3H, inputs_TBD, W_3HD)
         return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H, None, None, None
 
 
+def _whole_vectors(W: Tensor, U: Tensor, b: Tensor, num_parts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights with units of zeros added to each part until the kernels, which work in whole vectors, take them."""
+    more = -U.shape[1] % kernels.LANES
+    if not more:
+        return W, U, b
+    W, U, b = (weight.unflatten(0, (num_parts, -1)) for weight in (W, U, b))
+    W, U, b = pad(W, (0, 0, 0, more)), pad(U, (0, more, 0, more)), pad(b, (0, more))
+    return W.flatten(0, 1), U.flatten(0, 1), b.flatten()
+
+
+def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
+    U_transposed_HH = U_HH.t().contiguous()
+    # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
+    # 2a = 2(W x + b - U 1) + 4U y.
+    by_sigmoid = activation == "tanh" and not hidden_TBH.is_cuda
+    if by_sigmoid:
+        hidden_TBH.mul_(2)
+        hidden_TBH[1:] -= 2 * U_HH.sum(1)
+        U_transposed_HH = 4 * U_transposed_HH
+    hidden = hidden_TBH.unbind()
+    step_activation = "sigmoid" if by_sigmoid else activation
+    _activate_(hidden[0], step_activation)
+    for previous_BH, current_BH in pairwise(hidden):
+        _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
+    if by_sigmoid:
+        hidden_TBH.mul_(2).sub_(1)
+    _clear_(hidden_TBH, padding_TB)
+
+
+def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str) -> Tensor:
+    """The gradient of what the activation is taken of, from that of the states."""
+    delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
+    delta = delta_TBH.unbind()
+    if activation == "none":
+        for t in reversed(range(1, len(delta))):
+            delta[t - 1].addmm_(delta[t], U_HH)
+    else:
+        slopes = _slope(hidden_TBH, activation).unbind()
+        delta[-1].mul_(slopes[-1])
+        for t in reversed(range(1, len(delta))):
+            delta[t - 1].addmm_(delta[t], U_HH).mul_(slopes[t - 1])
+    return delta_TBH
+
+
+def _gru_forward(
+    gates_TB3H: Tensor,
+    states_SBH: Tensor,
+    U_3HH: Tensor,
+    activation: str,
+    gate_activation: str,
+    padding_TB: Tensor | None,
+) -> None:
+    num_hidden = U_3HH.shape[1]
+    candidate_TBH = gates_TB3H[..., :num_hidden]
+    update_reset_TB2H = gates_TB3H[..., num_hidden:]
+    update_TBH, reset_TBH = update_reset_TB2H.chunk(2, -1)
+    U_candidate_HH = U_3HH[:num_hidden].t().contiguous()
+    U_update_reset_H2H = U_3HH[num_hidden:].t().contiguous()
+    states = states_SBH.unbind()
+    reset_state_BH = torch.empty_like(states[0])
+
+    for previous_BH, state_BH, candidate_BH, update_reset_B2H, update_BH, reset_BH in zip(
+        states[:-1],
+        states[1:],
+        candidate_TBH.unbind(),
+        update_reset_TB2H.unbind(),
+        update_TBH.unbind(),
+        reset_TBH.unbind(),
+        strict=True,
+    ):
+        _activate_(update_reset_B2H.addmm_(previous_BH, U_update_reset_H2H), gate_activation)
+        torch.mul(reset_BH, previous_BH, out=reset_state_BH)
+        _activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
+        torch.lerp(previous_BH, candidate_BH, update_BH, out=state_BH)
+
+    _clear_(states_SBH[1:], padding_TB)
+    _clear_(gates_TB3H, padding_TB)
+
+
+def _gru_backward(
+    grad_TBH: Tensor,
+    gates_TB3H: Tensor,
+    previous_TBH: Tensor,
+    U_3HH: Tensor,
+    activation: str,
+    gate_activation: str,
+) -> Tensor:
+    num_hidden = U_3HH.shape[1]
+    candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
+
+    # delta starts as what the gradients of h_t (for c and z) and of r * h_{t-1} (for r) are multiplied by to give
+    # those of what s and g are taken of; the loop multiplies it.
+    delta_TB3H = torch.empty_like(gates_TB3H)
+    delta_candidate_TBH, delta_update_TBH, delta_reset_TBH = delta_TB3H.chunk(3, -1)
+    update_slope_TB2H = _slope(gates_TB3H[..., num_hidden:], gate_activation)
+    torch.mul(_slope(candidate_TBH, activation), update_TBH, out=delta_candidate_TBH)
+    torch.sub(candidate_TBH, previous_TBH, out=delta_update_TBH)
+    delta_reset_TBH.copy_(previous_TBH)
+    delta_TB3H[..., num_hidden:].mul_(update_slope_TB2H)
+
+    grad_state_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
+    keep_TBH = 1 - update_TBH
+    U_candidate_HH, U_update_reset_2HH = U_3HH[:num_hidden], U_3HH[num_hidden:]
+    grad_reset_state_BH = torch.empty_like(grad_state_TBH[0])
+
+    grad_state, keep, reset = grad_state_TBH.unbind(), keep_TBH.unbind(), reset_TBH.unbind()
+    delta_candidate, delta_reset = delta_candidate_TBH.unbind(), delta_reset_TBH.unbind()
+    delta_update_reset = delta_TB3H[..., num_hidden:].unbind()
+    delta_candidate_update = delta_TB3H.unflatten(-1, (3, num_hidden))[:, :, :2].unbind()
+    for t in reversed(range(len(grad_state))):
+        delta_candidate_update[t].mul_(grad_state[t].unsqueeze(1))
+        torch.mm(delta_candidate[t], U_candidate_HH, out=grad_reset_state_BH)
+        delta_reset[t].mul_(grad_reset_state_BH)
+        if t > 0:
+            grad_state[t - 1].addcmul_(grad_state[t], keep[t])
+            grad_state[t - 1].addcmul_(grad_reset_state_BH, reset[t])
+            grad_state[t - 1].addmm_(delta_update_reset[t], U_update_reset_2HH)
+    return delta_TB3H
+
+
 def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.nn.functional.linear(inputs_TBD.contiguous(), weight, bias)
+    projected = product(inputs_TBD.contiguous().flatten(0, 1), weight.t(), bias)
+    return projected.unflatten(0, inputs_TBD.shape[:2])
 
 
 def _project_backward(ctx: Any, delta: Tensor, inputs_TBD: Tensor, weight: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients of the inputs (None when nobody asks for them, as with frozen word vectors), weight and bias."""
-    grad_weight = delta.flatten(0, 1).t() @ inputs_TBD.flatten(0, 1)
-    return delta @ weight if ctx.needs_input_grad[0] else None, grad_weight, delta.sum((0, 1))
+    delta, inputs_ND = delta.flatten(0, 1), inputs_TBD.flatten(0, 1)
+    grad_inputs_ND = product(delta, weight) if ctx.needs_input_grad[0] else None
+    grad_inputs_TBD = None if grad_inputs_ND is None else grad_inputs_ND.view(inputs_TBD.shape)
+    return grad_inputs_TBD, product(delta.t(), inputs_ND), delta.sum(0)
 
 
 def _clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:

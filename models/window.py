@@ -1,5 +1,6 @@
-"""Attention to the neighbours only, with a backward pass written by hand.
+"""Attention to the neighbours only, with backward passes written by hand.
 
+The kernels go from word to word. Where they cannot be used:
 The batch is read as one long row of words, cut into blocks of S words; the words that a block's words may attend to are
 a window onto the same row, S + 2K words wide, so neighbours are never gathered: every product is a batched product of
 views. A mask keeps texts and padding apart. Memory is linear in words times window.
@@ -16,6 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from models import kernels
 from models.layers import real_words
 
 MIN_BLOCK = 10
@@ -27,6 +29,8 @@ def window_attention(
     """What each word attends to (B, T, F): the mean of the values of itself and the `window` words on either side,
     weighted by the softmax of its query's products with their keys. Padding is never attended to; what it attends to
     means nothing, but is finite. Differentiable once in queries, keys and values."""
+    if kernels.usable(queries_BTH) and min(queries_BTH.shape[2], values_BTF.shape[2]) >= kernels.LANES:
+        return _CompiledWindowAttention.apply(queries_BTH, keys_BTH, values_BTF, lengths_B, window)
     bias_NSM = _mask(lengths_B, queries_BTH.shape[1], window, queries_BTH.dtype)
     attended_RF = _WindowAttention.apply(
         queries_BTH.flatten(0, 1), keys_BTH.flatten(0, 1), values_BTF.flatten(0, 1), bias_NSM
@@ -115,3 +119,20 @@ class _WindowAttention(Function):
             _add_up(grad_values_NMF, size, num_rows),
             None,
         )
+
+
+class _CompiledWindowAttention(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, queries_BTH: Tensor, keys_BTH: Tensor, values_BTF: Tensor, lengths_B: Tensor, window: int
+    ) -> Tensor:
+        queries_BTH, keys_BTH, values_BTF = queries_BTH.contiguous(), keys_BTH.contiguous(), values_BTF.contiguous()
+        lengths_B = lengths_B.to(torch.int64).contiguous()
+        weights_BTJ, attended_BTF = kernels.window_forward(queries_BTH, keys_BTH, values_BTF, lengths_B, window)
+        ctx.save_for_backward(queries_BTH, keys_BTH, values_BTF, weights_BTJ, lengths_B)
+        return attended_BTF
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_BTF: Tensor) -> tuple[Tensor | None, ...]:
+        return *kernels.window_backward(grad_BTF.contiguous(), *ctx.saved_tensors), None, None

@@ -96,6 +96,7 @@ DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the driver's
+KERNELS = "kernels"  # what the driver would train with: the compiled kernels, by name, or torch
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both

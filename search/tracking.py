@@ -17,6 +17,7 @@ import mlflow
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from data.encode import EncodedCorpus
+from models import kernels
 from search import checkpoints, record
 from search.record import Outcome
 from search.spec import Spec, dump
@@ -82,6 +83,7 @@ def provenance(corpus: EncodedCorpus) -> dict[str, str]:
     return {
         record.DATA_DIGEST: corpus.digest,
         record.CPU: cpu_model(),
+        record.KERNELS: kernels.name(),
         **versions(),
         **({record.GIT_COMMIT: commit} if commit else {}),
     }

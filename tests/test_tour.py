@@ -6,9 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import ROOT
 from nbclient import NotebookClient
-
-from tests.conftest import ROOT
 
 NOTEBOOK = ROOT / "docs" / "tour.ipynb"
 

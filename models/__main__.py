@@ -1,0 +1,13 @@
+"""`python -m models` compiles the kernels for this machine, unless they are there."""
+
+import subprocess
+import sys
+
+from models import kernels
+
+try:
+    kernels.build()
+except (OSError, subprocess.CalledProcessError) as error:
+    said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    sys.exit(f"no compiled kernels, torch will do their work: {said[-1] if said else error}")
+print(kernels.path())

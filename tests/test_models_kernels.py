@@ -1,0 +1,211 @@
+"""The compiled kernels against what torch does in their place, and how they come to a machine.
+
+Shapes: B batch, T words, D input size, H hidden, F features.
+"""
+
+import runpy
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from models import kernels
+from models.layers import ACTIVATIONS, padding, real_words
+from models.recurrence import elman, gru
+from models.window import window_attention
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled() -> None:
+    try:
+        kernels.build()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no compiler here: {error}")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def outputs_and_gradients(function: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    outputs = function(*tensors)
+    weighting = torch.linspace(-1, 1, outputs.numel()).view_as(outputs)
+    return [outputs, *torch.autograd.grad((outputs * weighting).mean(), tensors)]
+
+
+def assert_same(
+    function: Callable[..., Tensor], tensors: list[Tensor], monkeypatch: pytest.MonkeyPatch, **tolerance: float
+) -> None:
+    assert kernels.usable(tensors[0])
+    found = outputs_and_gradients(function, tensors)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "usable", lambda tensor: False)
+        expected = outputs_and_gradients(function, tensors)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, **({"rtol": 1e-5, "atol": 1e-6} | tolerance))
+
+
+@pytest.mark.parametrize(("num_hidden", "num_texts"), [(1, 1), (16, 3), (40, 33), (72, 8)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_elman_with_padding(activation: str, num_hidden: int, num_texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    padding_TB = padding(torch.randint(1, 13, (num_texts,)), 12)
+    shapes = ((12, num_texts, 50), (num_hidden, 50), (num_hidden, num_hidden), (num_hidden,))
+    scales = (1, 0.1, 0.5 / num_hidden**0.5, 1)
+    tensors = [(scale * torch.randn(shape)).requires_grad_() for scale, shape in zip(scales, shapes, strict=True)]
+
+    def states(*own: Tensor) -> Tensor:  # as the architectures do, nothing looks at padding
+        states_TBH = elman(*own, activation, padding_TB)
+        return states_TBH if padding_TB is None else states_TBH * ~padding_TB.unsqueeze(2)
+
+    assert_same(states, tensors, monkeypatch)
+
+
+@pytest.mark.parametrize(("num_hidden", "num_texts"), [(1, 1), (16, 3), (40, 33)])
+@pytest.mark.parametrize("gate_activation", ["sigmoid", "relu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gru_with_padding(
+    activation: str, gate_activation: str, num_hidden: int, num_texts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    padding_TB = padding(torch.randint(1, 13, (num_texts,)), 12)
+    shapes = ((12, num_texts, 50), (3 * num_hidden, 50), (3 * num_hidden, num_hidden), (3 * num_hidden,))
+    scales = (0.3, 0.1, 0.3 / num_hidden**0.5, 0.3)
+    tensors = [(scale * torch.randn(shape)).requires_grad_() for scale, shape in zip(scales, shapes, strict=True)]
+
+    def states(*own: Tensor) -> Tensor:
+        states_TBH = gru(*own, activation, gate_activation, padding_TB)
+        return states_TBH if padding_TB is None else states_TBH * ~padding_TB.unsqueeze(2)
+
+    assert_same(states, tensors, monkeypatch)
+
+
+@pytest.mark.parametrize("window", [1, 5, 40])
+@pytest.mark.parametrize(("num_hidden", "num_features"), [(16, 48), (72, 16), (41, 50)])
+def test_window(num_hidden: int, num_features: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    lengths_B = torch.tensor([1, 33, 17])
+    real_BT1 = real_words(lengths_B, 33).unsqueeze(2)
+    sizes = (num_hidden, num_hidden, num_features)
+    tensors = [(torch.randn(3, 33, size) / size**0.25).requires_grad_() for size in sizes]
+    assert_same(lambda *own: window_attention(*own, lengths_B, window) * real_BT1, tensors, monkeypatch, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_architectures(name: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    vectors_VE = torch.randn(50, 50)
+    vectors_VE[0] = 0
+    num_layers = 2 if name in ("rnn", "gru") else 5  # down to layers narrower than a vector
+    embedding = models.WordVectors(vectors_VE)
+    model = models.build(name, embedding, 3, hidden_size=24, num_layers=num_layers, activation=activation)
+    lengths_B = torch.tensor([3, 20, 11, 20, 1])
+    tokens_BT = torch.randint(1, 50, (5, 20)) * real_words(lengths_B, 20)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert_same(lambda *_: model(tokens_BT, lengths_B), parameters, monkeypatch, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 5, 3), (100, 300, 33), (33, 129, 16), (64, 50, 100)])
+def test_product(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    num_rows, depth, num_columns = shape
+    a_NK, b_KM, bias_M = torch.randn(num_rows, depth), torch.randn(depth, num_columns), torch.randn(num_columns)
+    expected_NM = (a_NK.double() @ b_KM.double() + bias_M).float()
+    for a, b in ((a_NK, b_KM), (a_NK.t().contiguous().t(), b_KM.t().contiguous().t())):
+        torch.testing.assert_close(kernels.product(a, b, bias_M), expected_NM, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(kernels.product(a, b, bias_M, "relu"), expected_NM.relu(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_activations_over_all_their_range(activation: str) -> None:
+    x_N16 = torch.cat((torch.linspace(-30, 30, 1024), torch.linspace(-1e4, 1e4, 1024))).view(-1, 16)
+    found = kernels.product(x_N16, torch.eye(16), None, activation)
+    torch.testing.assert_close(found, getattr(torch, activation)(x_N16), rtol=1e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_nan_stays_nan(activation: str) -> None:
+    """That is how a trial is found to diverge."""
+    inputs_TBD = torch.zeros(3, 2, 4)
+    inputs_TBD[0, 0, 0] = torch.nan
+    states_TBH = elman(inputs_TBD, torch.ones(16, 4), torch.eye(16), torch.zeros(16), activation)
+    assert states_TBH[:, 0].isnan().all()
+    assert states_TBH[:, 1].isfinite().all()
+    states_TBH = gru(inputs_TBD, torch.ones(48, 4), torch.eye(16).tile(3, 1), torch.zeros(48), activation, "relu")
+    assert states_TBH[:, 0].isnan().all()
+    assert states_TBH[:, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_again_the_same_and_by_two_threads_nearly(name: str) -> None:
+    torch.manual_seed(0)
+    vectors_VE = torch.randn(50, 50)
+    vectors_VE[0] = 0
+    model = models.build(name, models.WordVectors(vectors_VE), 2, hidden_size=40)
+    tokens_BT, lengths_B = torch.randint(1, 50, (70, 20)), torch.randint(1, 21, (70,))
+    results = []
+    for threads in (1, 2, 1):
+        torch.set_num_threads(threads)
+        logits_BC = model(tokens_BT, lengths_B)
+        model.zero_grad()
+        logits_BC.logsumexp(1).sum().backward()
+        results.append([logits_BC, *(parameter.grad for parameter in model.parameters())])
+    for one, two, again in zip(*results, strict=True):
+        assert torch.equal(one, again)
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As in a process of its own, on a machine where nothing has been compiled."""
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    kernels._library.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    kernels._library.cache_clear()
+
+
+def test_they_appear_once_compiled_and_can_be_switched_off(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.name() == "torch"
+    assert not kernels.usable(torch.zeros(1))
+    with ThreadPoolExecutor() as pool:  # as many workers may
+        for future in [pool.submit(kernels.build) for _ in range(2)]:
+            future.result()
+    assert [path.name for path in empty_cache.iterdir()] == [kernels.path().name]
+    assert kernels.name() == kernels.path().stem
+    assert kernels.usable(torch.zeros(1))
+    monkeypatch.setenv("BAKEOFF_KERNELS", "0")
+    kernels._library.cache_clear()
+    assert kernels.name() == "torch"
+
+
+def test_a_broken_library_is_left_alone(empty_cache: Path) -> None:
+    kernels.path().write_bytes(b"no library")
+    assert kernels.name() == "torch"
+
+
+def test_without_a_compiler_torch_does_their_work(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will do their work: .*no-such-compiler"):
+        runpy.run_module("models", run_name="__main__")
+    assert list(empty_cache.iterdir()) == []
+    monkeypatch.setenv("CXX", "c++ -no-such-flag")
+    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will do their work: .*no-such-flag"):
+        runpy.run_module("models", run_name="__main__")
+    assert list(empty_cache.iterdir()) == []
+    assert kernels.name() == "torch"
+
+
+def test_other_precisions_are_torchs() -> None:
+    assert not kernels.usable(torch.zeros(1, dtype=torch.float64))
+    assert not kernels.usable(torch.zeros(1, dtype=torch.bfloat16))
