@@ -197,7 +197,7 @@ def failures(trials: pd.DataFrame) -> Table:
 
 
 def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
-    """Mean and spread of complete trials: by architecture, and with each hyperparameter of which several trials share a value."""
+    """Mean and spread of complete trials: by architecture, and with each hyperparameter that several have in common."""
     tables = pivot_tables([search], trials, "architecture")
     complete = trials[trials["outcome"] == Outcome.COMPLETE.value]
     for name in varying(complete):
