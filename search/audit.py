@@ -82,6 +82,7 @@ def repair(folder: Path, uri: str) -> None:
     studies = Studies(folder.name, spec, folder, "go on")
     tracker = Tracker(uri, folder.name, spec, folder)
     reconcile(studies, tracker)
+    tracker.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
     ours = {trial.run_id for trial in studies.trials()}
     for run in read_runs(uri, folder.name)[1]:
         if run.run_id not in ours:

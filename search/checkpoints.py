@@ -211,8 +211,14 @@ def last_epoch(folder: Folder) -> int:
     return next((int(path.stem.removeprefix("epoch-")) for path in whole), 0)
 
 
+def drop_weights(folder: Folder) -> None:
+    """Remove a trial's checkpoints, and leave the texts beside them."""
+    for path in _saved(folder):
+        path.unlink(missing_ok=True)
+
+
 def remove(folder: Folder) -> None:
-    """Remove a trial's checkpoints."""
+    """Remove a trial's files, or those of all trials."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
     else:

@@ -4,11 +4,12 @@ The best of many trials looks better in validation than it is: its score is that
 fresh seeds is what can be expected of it.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 from search import spec as specs
-from search.run import find_searches, read_spec
+from search.run import read_spec
 from search.spec import Spec
 from search.studies import Studies, derive_seed
 
@@ -28,14 +29,13 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
     points = {name: points for name in chosen if (points := _best(studies, name, top))}
     if not points:
         raise ValueError(f"{search} has no complete trial to confirm")
-    num_earlier = sum(read_spec(each).confirms == search for each in find_searches("", folder.parent))
     changes = {
         "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
         "confirms": search,
         "architectures": list(points),
         "configurations": points,
         "seeds": seeds,
-        "seed": derive_seed(spec.seed, "confirmation", num_earlier),
+        "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation
         "sampler": "grid",
         "pruner": "none",
         "space": {},

@@ -157,7 +157,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         tracker = Tracker(uri, search, spec, folder, warn, new)
         studies.provenance = provenance(corpus)
         studies.solve = partial(solve, spec, corpus)
-        _require_same_data(studies)
+        _require_same_data(studies, folder)
         outcome = Outcome.INTERRUPTED
         try:
             reconcile(studies, tracker)
@@ -188,9 +188,13 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     return SearchResult(search, outcome, studies.num_owed, still_up, planned)
 
 
-def _require_same_data(studies: Studies) -> None:
+def _require_same_data(studies: Studies, folder: Path) -> None:
     now = studies.provenance[record.DATA_DIGEST]
-    for trial in studies.trials():
+    trials = studies.trials()
+    confirmed = folder.parent / (studies.spec.confirms or "")
+    if studies.spec.confirms and (confirmed / SPEC_FILE).is_file():
+        trials += Studies(confirmed.name, read_spec(confirmed), confirmed).trials()
+    for trial in trials:
         if trial.provenance.get(record.DATA_DIGEST, now) != now:
             raise ValueError(
                 f"{studies.spec.corpus} is not what the search was started with: its digest is {now[:12]}, "
@@ -289,7 +293,7 @@ class _Keeper:
         if trial.outcome is not Outcome.COMPLETE:
             checkpoints.remove(self._folder / trial.name)
         for loser in self._studies.ranked(trial.architecture)[int(num_kept) :]:
-            checkpoints.remove(self._folder / loser.name)
+            checkpoints.drop_weights(self._folder / loser.name)
 
 
 def outcome_of(studies: Studies) -> Outcome:

@@ -18,11 +18,12 @@ from search.console import did_you_mean
 if TYPE_CHECKING:
     from search.spec import Spec
 
+MAX_GRAD_NORM = "max_grad_norm"
 #: Hyperparameters of the training loop, common to all architectures.
 TRAINING: dict[str, Domain] = {
     "learning_rate": Real(1e-8, 10.0),
     "batch_size": Integer(1, 65536),
-    "max_grad_norm": Real(1e-6, 1e6),
+    MAX_GRAD_NORM: Real(1e-6, 1e6),
 }
 DEFAULT_LEARNING_RATE = 1e-3
 HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
@@ -109,6 +110,10 @@ def build(spec: "Spec") -> dict[str, Space]:
     """
     if spec.seeds > 1 and spec.sampler != "grid":
         raise ValueError(f"seeds: only a grid is repeated, with sampler: grid; got seeds {spec.seeds}, {spec.sampler}")
+    if spec.trials is not None and (spec.seeds > 1 or spec.configurations is not None):
+        raise ValueError(
+            f"trials: a grid with seeds or configurations is run to its end; leave it out; got {spec.trials}"
+        )
     repeated = {record.REPETITION: Choice(tuple(range(spec.seeds)))} if spec.seeds > 1 else {}
     if spec.configurations is not None:
         named = {name: Choice(tuple(points)) for name, points in configurations(spec).items()}
@@ -139,17 +144,21 @@ def configurations(spec: "Spec") -> dict[str, dict[str, dict[str, Any]]]:
         points[architecture] = {}
         for name, values in written[architecture].items():
             where = f"configurations.{architecture}.{name}"
+            if not name:
+                raise ValueError(f"configurations.{architecture}: each needs a name; got ''")
             for key, value in values.items():
                 if key not in domains(architecture):
                     near = did_you_mean(key, sorted(domains(architecture)))
                     raise ValueError(f"{where}: unknown hyperparameter {key!r}{near}")
-                if isinstance(value, list | dict):
-                    raise ValueError(f"{where}.{key}: one value, not several; got {value}")
+                if isinstance(value, list | dict) or (value is None and key != MAX_GRAD_NORM):
+                    raise ValueError(f"{where}.{key}: one value; got {value}")
             try:
                 space = _space_of(architecture, spec.model_copy(update={"space": values}))
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             points[architecture][name] = {key: fixed.ends()[0] for key, fixed in space.items()}
+            if MAX_GRAD_NORM in values:  # null is a value: no clipping, whatever the spec says otherwise
+                points[architecture][name][MAX_GRAD_NORM] = values[MAX_GRAD_NORM]
     return points
 
 

@@ -223,6 +223,8 @@ class Tracker:
         new: bool = False,
     ) -> None:
         self._search, self._spec, self._folder, self._warn = search, spec, folder, warn
+        self.provenance: dict[str, str] = {}  # tags of the search's own run
+        self._counts: list[Metric] = []  # of its data, where they could not be written
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
@@ -286,11 +288,13 @@ class Tracker:
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
-        tags = tags | {record.OUTCOME: Outcome.RUNNING.value}
+        self.provenance = tags
+        self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
         started = time.monotonic()
         try:
             self._client.update_run(self.run_id, status="RUNNING")
-            self._log(self.run_id, [Metric(k, v, now_ms(), 0) for k, v in counts.items()], tags=tags)
+            self._log(self.run_id, self._counts, tags=tags | {record.OUTCOME: Outcome.RUNNING.value})
+            self._counts = []
         except mlflow.MlflowException as error:
             self._failed(error, time.monotonic() - started)
 
@@ -431,7 +435,7 @@ class Tracker:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""
         complete = self.deliver(every=True)
         try:
-            self._log(self.run_id, tags={record.OUTCOME: outcome.value})
+            self._log(self.run_id, self._counts, tags=self.provenance | {record.OUTCOME: outcome.value})
             self._client.set_terminated(self.run_id, status=STATUS[outcome])
         except mlflow.MlflowException:
             return False

@@ -328,5 +328,8 @@ def test_only_the_checkpoints_that_are_asked_for_are_kept(tmp_path: Path) -> Non
     folder = the_search(tmp_path)
     studies = Studies(folder.name, runs.read_spec(folder), folder)
     best = {studies.ranked(name)[0].name for name in studies.spec.architectures}
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == best
+    kept = folder / "checkpoints"
+    assert {path.parent.name for path in kept.glob("*/epoch-*.pt")} == best
+    every = {trial.name for trial in studies.trials()}
+    assert {path.parent.name for path in kept.glob("*/test_predictions.csv")} == every
     assert audit(folder, uri_of(tmp_path)) == []

@@ -13,7 +13,7 @@ from test_search_studies import HERE, epoch_result
 import data
 from search import spec as specs
 from search.confirm import confirmation
-from search.run import new_search, read_spec
+from search.run import _require_same_data, new_search, read_spec
 from search.spec import Spec
 from search.studies import Studies
 from search.tracking import read_runs
@@ -25,6 +25,7 @@ def finished(root: Path, spec: Spec) -> Path:
     """A search in which wide is good and the second of two equal trials is luckier."""
     folder = new_search(spec, root)
     studies = Studies(folder.name, spec, folder, "new")
+    studies.provenance = {"data_digest": "one"}
     while trial := studies.ask():
         score = trial.hyperparameters["hidden_size"] / 100 + trial.design.get("repetition", 0) / 1000
         studies.report(trial, epoch_result(1, score), HERE)
@@ -65,6 +66,17 @@ def test_only_complete_trials_and_only_the_architectures_asked_for(tmp_path: Pat
         confirmation(folder, 1, 1, ["rnn"])
     with pytest.raises(ValueError, match="did you mean 'mlp'"):
         confirmation(folder, 1, 1, ["mpl"])
+
+
+def test_other_data_than_the_confirmed_search_saw_are_refused(tmp_path: Path) -> None:
+    folder = finished(tmp_path, specs.validate(POINTS | {"architectures": ["rnn"]}))
+    again = new_search(confirmation(folder, 1, 1, []), tmp_path)
+    studies = Studies(again.name, read_spec(again), again, "new")
+    studies.provenance = {"data_digest": "one"}
+    _require_same_data(studies, again)
+    studies.provenance = {"data_digest": "another"}
+    with pytest.raises(ValueError, match=r"its digest is another, \S+ learned from one"):
+        _require_same_data(studies, again)
 
 
 def test_a_search_is_confirmed_from_the_command_line(smoke_search: FinishedSearch, tmp_path: Path) -> None:

@@ -209,6 +209,19 @@ def test_configurations_are_run_as_they_are_written_with_the_defaults_of_what_th
         assert trial.hyperparameters["hidden_size"] == (8 if trial.architecture == "rnn" else 64)
 
 
+def test_a_configuration_without_clipping_has_none_whatever_the_spec_says(tmp_path: Path) -> None:
+    points = {"rnn": {"clipped": {}, "free": {"max_grad_norm": None}}}
+    spec = make_spec(
+        sampler="grid", trials=None, space={}, architectures=["rnn"], configurations=points, max_grad_norm=5.0
+    )
+    run(Studies("s", spec, tmp_path, "go on"))
+    trials = Studies("s", spec, tmp_path).trials()
+    assert {trial.design["configuration"]: trial.hyperparameters["max_grad_norm"] for trial in trials} == {
+        "clipped": 5.0,
+        "free": None,
+    }
+
+
 def test_what_is_solved_is_kept_and_what_cannot_be_solved_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
     spec = make_spec(sampler="grid", trials=None, space={"activation": ["tanh", "relu"]}, match_parameters=5000)
     studies = Studies("s", spec, tmp_path, "go on")
