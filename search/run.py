@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import time
 import traceback
 from collections import Counter
@@ -18,6 +19,7 @@ from ray import tune
 from rich.console import Console
 
 from data.encode import EncodedCorpus
+from models import kernels
 from search import checkpoints, cluster, files, plan, record
 from search import spec as specs
 from search.cluster import ClusterCallback, ClusterSearcher
@@ -141,6 +143,8 @@ def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str
 
 def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: bool) -> SearchResult:
     spec, search = read_spec(folder), folder.name
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
+        kernels.build()
     corpus = load_corpus(spec, progress=console.is_terminal)
     console.print(corpus.summary, highlight=False)
 
