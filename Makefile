@@ -34,7 +34,8 @@ REPORT := rnn-activation rnn-hidden-size gru-activation gru-gate gru-hidden-size
 
 report: setup
 	@for study in $(REPORT); do $(BIN)/python -m search run report/$$study || exit 1; done
-	@$(BIN)/python -m analysis reproduce
+	@mkdir -p reports
+	@$(BIN)/python -m analysis reproduce --out reports/reproduction.md
 
 test: check
 	@$(BIN)/python -m pytest

@@ -122,7 +122,7 @@ def leaderboard(
 def table(
     searches: Searches = None,
     rows: Annotated[
-        str, typer.Option(help="a hyperparameter, architecture or search: a row for each value")
+        str, typer.Option(help="a hyperparameter, architecture, configuration or search: a row for each")
     ] = "architecture",
     columns: Annotated[
         str | None, typer.Option(help="another: a column for each value (default: none)", show_default=False)

@@ -79,6 +79,8 @@ def pivot(
 
 def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:
     known = ["architecture", "search", *hyperparameters(trials)]
+    if trials["configuration"].notna().any():
+        known.append("configuration")
     if rows == columns:
         raise ValueError(f"rows and columns are both {rows!r}")
     return [choose("row", rows, known), *([choose("column", columns, known)] if columns else [])]

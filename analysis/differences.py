@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import runs, stats
-from analysis.confirmation import confirmations, repetitions, same_data
+from analysis.confirmation import confirmations, lost, repetitions, same_data
 from analysis.leaderboard import RANK_BY, check_metric
 from analysis.runs import Search, hyperparameters
 from analysis.tables import Table
@@ -20,17 +20,21 @@ from search import record
 def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
     """The complete trials of each architecture's best configuration, by the mean of `rank_by`; the best one first.
 
-    Trials are of one configuration if it has a name, or else if their hyperparameters are the same.
+    Trials are of one configuration if it has a name, or else if their hyperparameters are the same. One that lost no
+    seed is better than one that did, as in `confirmation.confirmed`.
     """
     complete = repetitions(trials, rank_by)
-    named = ["architecture", "configuration", *hyperparameters(complete)]
-    keys = [tuple(map(repr, row)) for row in complete[named].itertuples(index=False, name=None)]
-    groups = complete.assign(key=pd.Series(keys, complete.index, dtype=object))
+    named = ["architecture", "configuration", *hyperparameters(trials)]
+    rows = [tuple(map(repr, row)) for row in trials[named].itertuples(index=False, name=None)]
+    keys = pd.Series(rows, trials.index, dtype=object)
+    risky = set(keys[lost(trials).index])
+    groups = complete.assign(key=keys[complete.index])
     means = groups.groupby("key").agg(score=(rank_by, "mean"), num_parameters=("num_parameters", "min"))
     if check_metric(rank_by).maximize:
         means["score"] *= -1
+    means.insert(0, "risky", [key in risky for key in means.index])
     best: dict[str, pd.DataFrame] = {}
-    for key in means.sort_values(["score", "num_parameters"], kind="stable").index:
+    for key in means.sort_values(["risky", "score", "num_parameters"], kind="stable").index:
         own = complete[groups["key"] == key]
         best.setdefault(own["architecture"].iloc[0], own)
     return best
@@ -86,19 +90,16 @@ def read_differences(
 ) -> list[Table]:
     """The differences between the architectures of a search, for readers; long: one table of all pairs.
 
-    Of the confirmed configurations, if the search was confirmed (or confirms another one). Raises ValueError when what
-    the trials predicted is not kept, or was not predicted of the same texts.
+    Of each architecture's confirmed configurations on the same data, if the search was confirmed (or confirms another
+    one), else of its best in the search itself. Raises ValueError when what the trials predicted is not kept, or was
+    not predicted of the same texts.
     """
     origin, confirming = confirmations(runs.searches(uri), search)
-    for each in confirming:
-        if not same_data(origin, each):
-            raise ValueError(
-                f"{each.id} was not run on the same data as {origin.id} (digest "
-                f"{_digest(each)}, not {_digest(origin)}): their models cannot be compared"
-            )
-    asked = confirming or [origin]
-    trials = runs.read_trials(uri, *(each.id for each in asked))
-    best = best_configurations(trials, rank_by)
+    same = [each for each in confirming if same_data(origin, each)]
+    trials = runs.read_trials(uri, origin.id, *(each.id for each in same))
+    of_origin = trials["search"] == origin.id
+    best, searched = (best_configurations(each, rank_by) for each in (trials[~of_origin], trials[of_origin]))
+    best |= {name: own for name, own in searched.items() if name not in best}
     predictions = {}
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
@@ -108,25 +109,25 @@ def read_differences(
                 f"python -m search confirm {origin.id}"
             )
         predictions[run_id] = found
-    return difference_tables(origin, confirming, trials, best, predictions, rng, rank_by, long=long)
-
-
-def _digest(search: Search) -> str:
-    return search.tags.get(record.DATA_DIGEST, "unknown")[:12]
+    others = [each.id for each in confirming if each not in same]
+    return difference_tables(origin, trials, best, predictions, rng, rank_by, others, long=long)
 
 
 def difference_tables(
     search: Search,
-    confirming: Sequence[Search],
     trials: pd.DataFrame,
     best: Mapping[str, pd.DataFrame],
     predictions: Mapping[str, pd.DataFrame],
     rng: np.random.Generator,
     rank_by: str = RANK_BY,
+    others: Sequence[str] = (),
     *,
     long: bool = False,
 ) -> list[Table]:
-    """The matrix over architectures, all pairs, and the models behind them. long: only the pairs."""
+    """The matrix over architectures, all pairs, and the models behind them. long: only the pairs.
+
+    trials: those of the search and of its confirmations. others: ids of confirmations that were made on other data.
+    """
     table = differences(best, predictions, rng, rank_by)
     pairs = Table(
         table,
@@ -155,7 +156,7 @@ def difference_tables(
         groups=[list(models.columns)],
         key="architecture",
         title=f"The best configuration of each architecture by mean {rank_by}",
-        notes=list(_notes(confirming, trials, best)),
+        notes=list(_notes(search, trials, best, others)),
     )
     return [whole, *([pairs] if len(table) else []), chosen]
 
@@ -215,9 +216,18 @@ def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
         )
 
 
-def _notes(confirming: Sequence[Search], trials: pd.DataFrame, best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    if confirming:
-        yield f"Confirmed by {', '.join(each.id for each in confirming)}."
+def _notes(
+    search: Search, trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], others: Sequence[str]
+) -> Iterable[str]:
+    fresh = {name: own for name, own in best.items() if (own["search"] != search.id).all()}
+    if fresh:
+        by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
+        yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
+        if len(fresh) < len(best):
+            rest = ", ".join(name for name in best if name not in fresh)
+            yield f"Not confirmed, and so the best of the search itself, which is in part luck: {rest}."
+    if others:
+        yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     without = sorted(set(trials["architecture"].dropna()) - set(best))
     if without:
         yield f"Without a complete trial: {', '.join(without)}."

@@ -211,10 +211,13 @@ def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
 # --- Words
 
 
-def summary(search: Search, found: plots.Found, links: Links, confirmed: bool = False) -> Iterable[Markup]:
-    """What the page says, in a few sentences; confirmed: whether it also says which differences are more than luck."""
+def summary(search: Search, found: plots.Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
+    """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
     trials, rank_by = found.trials, found.rank_by
     best = by_architecture(trials, rank_by).dropna(subset="trial")
+    fresh = _on_fresh_seeds(confirmed, rank_by)
+    covered = set(best["architecture"]) <= set(fresh["architecture"])
+    best = fresh if covered else best
     if search.outcome != Outcome.COMPLETE:
         yield Markup("The search is not finished ({}); this is what is on record so far.").format(
             search.outcome or "its outcome is unknown"
@@ -224,10 +227,11 @@ def summary(search: Search, found: plots.Found, links: Links, confirmed: bool = 
     else:
         first, *others = best.to_dict("records")
         of = f"the best of {len(best)} architectures" if others else "the only architecture with a ranked trial"
-        yield Markup("<strong>{}</strong> is {} on validation: {} reached a {} of {}{}.").format(
+        yield Markup("<strong>{}</strong> is {} on validation: {} reached a {}{} of {}{}.").format(
             first["architecture"],
             of,
             _linked(first, links),
+            f"mean over {first['seeds']} fresh seeds in " if covered else "",
             plots.label(rank_by).partition(" (")[0],
             cell(rank_by, first[rank_by]),
             _on_test(first),
@@ -238,7 +242,7 @@ def summary(search: Search, found: plots.Found, links: Links, confirmed: bool = 
                 for each in others
             ]
             yield Markup("The best of the others: {}.").format(Markup(", ").join(scores))
-        if not confirmed:
+        if not covered:
             texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
             yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
     for sentence in searched_less(trials):
@@ -252,6 +256,14 @@ def summary(search: Search, found: plots.Found, links: Links, confirmed: bool = 
             f"{trials['seconds'].sum():,.0f}",
             _when(search),
         )
+
+
+def _on_fresh_seeds(confirmed: Sequence[Table], rank_by: str) -> pd.DataFrame:
+    """The best confirmed configuration of each architecture, with the means of at least two seeds as its scores."""
+    frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
+    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", f"{rank_by}_mean", "test_accuracy_mean"])
+    frame = frame[frame["seeds"] > 1].dropna(subset="run_id").drop_duplicates("architecture")
+    return frame.rename(columns=lambda name: name.removesuffix("_mean"))
 
 
 def _on_test(row: Mapping[Any, Any]) -> str:
@@ -306,7 +318,7 @@ def render(
     )
     return environment.get_template("report.html").render(
         search=search,
-        summary=list(summary(search, found, links, bool(confirmed))),
+        summary=list(summary(search, found, links, confirmed)),
         links=links,
         settings=[shown(settings(search)), shown(searched(found.space))],
         leaderboard=shown(ranking_table(search, trials, rank_by)),

@@ -57,7 +57,15 @@ HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot be told", "not r
 
 
 def find_studies(known: Iterable[Search], chosen: Iterable[Search] = ()) -> dict[str, Search]:
-    """The search of each study that has one: the one chosen, else the newest. `known` are all, oldest first."""
+    """The search of each study that has one: the one chosen, else the newest. `known` are all, oldest first.
+
+    Raises ValueError when one that was chosen is of no study.
+    """
+    chosen = list(chosen)
+    for search in chosen:
+        if search.name.removeprefix(PREFIX) not in STUDIES or not search.name.startswith(PREFIX):
+            studies = ", ".join(PREFIX + study for study in STUDIES)
+            raise ValueError(f"{search.id} is no search of one of the report's studies: {studies}")
     by_name = {search.name: search for searches in (known, chosen) for search in searches}
     return {study: by_name[PREFIX + study] for study in STUDIES if PREFIX + study in by_name}
 
@@ -206,8 +214,7 @@ _COMPARISON += ["low", "high", "threshold", "p", "holm_p", "published"]
 
 def _best_activation(trials: pd.DataFrame, study: str) -> str | None:
     """The activation with the best validation score over seeds, so that none is chosen on the test set."""
-    complete = trials[(trials["study"] == study) & (trials["outcome"] == Outcome.COMPLETE.value)]
-    means = complete.groupby("activation")[RANK_BY].mean()
+    means = _ended(trials, [study]).groupby("activation")[RANK_BY].mean()
     return str(means.idxmax()) if len(means) else None
 
 
@@ -220,9 +227,7 @@ def _compare(
     over: Sequence[str],
 ) -> dict[str, Any]:
     """Test accuracy where the trial fulfils `first` against where it fulfils `second`, for each value of `over`."""
-    complete = trials[trials["study"].isin(studies) & (trials["outcome"] == Outcome.COMPLETE.value)]
-    complete = complete.drop_duplicates([*KEYS, "seed"])  # the same run in two studies is one run
-    ours = _matched(complete, "test_accuracy", first, second, over)
+    ours = _matched(_ended(trials, studies), "test_accuracy", first, second, over)
     printed = published[published["study"].isin(studies) & (published["metric"] == "accuracy")]
     theirs = _matched(printed[printed["note"] != DID_NOT_TRAIN], "test", first, second, over)
     return {
@@ -233,6 +238,14 @@ def _compare(
         **_difference(*ours),
         "published": _gap(*theirs),
     }
+
+
+def _ended(trials: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
+    """The runs of some studies that ended, the same run in two of them once; one that diverged can only guess."""
+    ended = trials[trials["study"].isin(studies) & trials["outcome"].isin([Outcome.COMPLETE, Outcome.DIVERGED])]
+    ended = ended.drop_duplicates([*KEYS, "seed"])
+    complete = ended["outcome"] == Outcome.COMPLETE.value
+    return ended.assign(**{name: ended[name].where(complete, GUESSING) for name in (RANK_BY, "test_accuracy")})
 
 
 def _matched(
@@ -286,18 +299,15 @@ def _stability(
     trials: pd.DataFrame, published: pd.DataFrame, studies: Sequence[str], first: str, second: str
 ) -> dict[str, Any]:
     """The spread of test accuracy over seeds and sizes (Brown and Forsythe 1974): mean deviation from the median."""
-    ended = trials[trials["study"].isin(studies) & trials["outcome"].isin([Outcome.COMPLETE, Outcome.DIVERGED])]
-    ended = ended.drop_duplicates([*KEYS, "seed"])
-    # A model that diverged can only guess.
-    ended = ended.assign(test=ended["test_accuracy"].where(ended["outcome"] == Outcome.COMPLETE.value, GUESSING))
+    ended = _ended(trials, studies)
     printed = published[published["study"].isin(studies) & (published["metric"] == "accuracy")]
     conditions = {"activation": first}, {"activation": second}
     ours, theirs = (
         [
             [abs(numbers - np.median(numbers)) for numbers in side]
-            for side in _matched(rows, "test", *conditions, over=())
+            for side in _matched(rows, value, *conditions, over=())
         ]
-        for rows in (ended, printed)
+        for rows, value in ((ended, "test_accuracy"), (printed, "test"))
     )
     if any(len(side) < MIN_SPREAD for strata in ours for side in strata):
         ours = [[], []]

@@ -135,8 +135,8 @@ def draw_gradients(norms: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(max(4.5, 3.6 * len(layers)), 3.4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(layers), squeeze=True))
     for ax, layer in zip(axes, layers, strict=True):
-        for gate, own in norms[norms["layer"] == layer].groupby("gate_activation"):
-            color = COLORS[str(gate)]
+        for place, (gate, own) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):
+            color = COLORS.get(str(gate), f"C{4 + place}")  # one that no other gate has
             for _, run in own.groupby("run_id"):
                 ax.plot(run["epoch"], run["value"], color=color, alpha=0.3, linewidth=0.8)
             mean = np.exp(np.log(own["value"].clip(1e-12)).groupby(own["epoch"]).mean())

@@ -27,10 +27,13 @@ class Estimate(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """The mean of independent values (one a seed), with its interval by Student's t; NaN bounds for a single value."""
+    """The mean of independent values (one a seed), with its interval by Student's t.
+
+    NaN bounds for values that are all equal, as a single one is: of a spread they tell nothing.
+    """
     sample = _sample(values)
     mean = float(sample.mean())
-    if len(sample) == 1:
+    if not np.ptp(sample):
         return Estimate(mean, np.nan, np.nan)
     half = stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
     return Estimate(mean, mean - half, mean + half)

@@ -50,6 +50,16 @@ def test_mean_spread_and_number_of_each_cell() -> None:
     assert str(cells["hidden_size"].dtype) == "Int64"
 
 
+def test_configurations_over_their_seeds() -> None:
+    scores = [("a", 0.6), ("a", 0.8), ("b", 0.5)]
+    trials = tidy(trial(f"rnn-{i}", score, configuration=name) for i, (name, score) in enumerate(scores))
+    cells = comparison.pivot(trials, "configuration", values=["test_accuracy"])
+    assert cells["configuration"].tolist() == ["a", "b"]
+    assert cells["test_accuracy_mean"].tolist() == pytest.approx([0.7, 0.5])
+    with pytest.raises(ValueError, match="unknown row 'configuration'"):
+        comparison.pivot(TRIALS, "configuration")
+
+
 def test_without_columns_and_with_several_values() -> None:
     cells = comparison.pivot(TRIALS, "architecture", values=["test_accuracy", "num_parameters"])
     assert cells["architecture"].tolist() == ["gru", "rnn"]

@@ -87,6 +87,8 @@ def test_the_newest_search_of_each_study_or_the_one_chosen() -> None:
     assert found["gru-gate"] is new
     assert reproduction.find_studies(known, [old])["gru-gate"] is old
     assert reproduction.find_studies([]) == {}
+    with pytest.raises(ValueError, match=r"report-other-20260101-100000 is no .*: report-rnn-activation, report"):
+        reproduction.find_studies(known, [search("other")])
 
 
 def test_the_published_figures_are_part_of_the_package() -> None:
@@ -188,6 +190,17 @@ def test_comparisons_by_hand() -> None:
     )
     assert row[["first_runs", "second_runs"]].tolist() == [3, 3]
     assert np.isnan(table.iloc[0]["published"])  # relu is not printed
+
+
+def test_a_run_that_diverged_is_compared_as_one_that_guesses() -> None:
+    """Means of 0.9, 0.9 and 0.5 against 0.8, 0.8 and 0.8."""
+    row = compared(rnn_activation(none=[0.9, 0.9, np.nan], relu=[0.8] * 3), RNN).iloc[0]
+    assert row[["difference", "first_runs"]].tolist() == pytest.approx([2.3 / 3 - 0.8, 3])
+
+
+def test_a_gate_without_a_colour_of_its_own_is_drawn() -> None:
+    drawn = reproduction_page.draw_gradients(norms(0.5, 1.0).replace({"gate_activation": {"relu": "tanh"}}))
+    assert {line.get_label() for line in drawn.axes[0].lines} >= {"tanh gates", "sigmoid gates"}
 
 
 def test_what_was_published_is_compared_where_both_trained() -> None:

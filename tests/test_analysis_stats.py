@@ -37,6 +37,10 @@ def test_one_seed_has_no_interval_and_none_has_no_mean() -> None:
         stats.mean_interval([])
 
 
+def test_equal_seeds_have_no_interval() -> None:
+    assert stats.mean_interval([0.1] * 3) == pytest.approx((0.1, np.nan, np.nan), nan_ok=True)
+
+
 # --- Two models on the same texts
 
 

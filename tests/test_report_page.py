@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from analysis import importance, plots, report, runs
 from analysis.__main__ import app
+from analysis.confirmation import confirmation_table
 from analysis.plots import PLOTS, Found
 from analysis.runs import Search
 from analysis.tables import Table
@@ -337,6 +338,36 @@ def test_the_words_of_a_search_that_runs_over_midnight() -> None:
         "Each is one trial with one seed: small differences can be luck.",
         "1 trial: 1 pruned. Trained for 3 s in all, from 2026-01-01 10:00 to 2026-01-02 01:00 UTC.",
     ]
+
+
+def test_the_winner_is_that_of_the_fresh_seeds() -> None:
+    """The gru's search score is the best, the rnn's mean of 0.7 and 0.8 is; without an rnn, nothing is decided."""
+    common = {"search": search().id, "outcome": "complete", "num_parameters": 1}
+    trials = runs.tidy(
+        common | {"trial": f"{name}-0", "architecture": name, "number": 0, "val_accuracy": score, "run_id": name}
+        for name, score in (("gru", 0.9), ("rnn", 0.6))
+    )
+    again = runs.tidy(
+        common | {"architecture": name, "configuration": f"{name}-0", "seed": seed, "val_accuracy": score}
+        for name, scores in (("gru", (0.5, 0.6)), ("rnn", (0.7, 0.8)))
+        for seed, score in enumerate(scores)
+    )
+    found = Found(trials, pd.DataFrame(), None, pd.DataFrame())
+    links = report.Links("sqlite:///mlflow.db", search(), trials)
+
+    def words(repeated: pd.DataFrame) -> list[str]:
+        confirmed = [confirmation_table(search(), [], trials, repeated)]
+        return [re.sub("<.*?>", "", sentence) for sentence in report.summary(search(), found, links, confirmed)]
+
+    first, others, *_ = words(again)
+    assert first == (
+        "rnn is the best of 2 architectures on validation: rnn-0 reached a mean over 2 fresh seeds in validation "
+        "accuracy of 0.7500 (no test score)."
+    )
+    assert others == "The best of the others: gru-0 0.5500 (no test score)."
+    partly = words(again[again["architecture"] == "gru"])
+    assert partly[0].startswith("gru is the best of 2 architectures")
+    assert "Each is one trial with one seed: small differences can be luck." in partly
 
 
 def test_a_figure_that_is_left_out_now_leaves_no_files(tmp_path: Path) -> None:
