@@ -197,7 +197,7 @@ def test_every_architecture_is_calibrated_at_both_ends_of_its_space(
 
 
 def test_plan_and_check_as_commands(tmp_path: Path) -> None:
-    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    cache = {"BAKEOFF_CACHE": str(tmp_path / "bakeoff")}
     small = ["--set", "architectures=[mlp]", "--set", "trials=1"]
     done = command("search", "plan", "smoke", *small, cwd=tmp_path, **cache)
     assert done.returncode == 0, done.stderr
