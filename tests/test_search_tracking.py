@@ -212,7 +212,11 @@ def test_the_spec_is_recorded_without_the_password_of_its_storage(
 
 def test_no_mlflow_is_one_line_without_the_password(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for uri in ("postgresql+nodriver://me:secret@127.0.0.1:9/db", f"sqlite:///{tmp_path}/file/mlflow.db", "nonsense://x"):
+    for uri in (
+        "postgresql+nodriver://me:secret@127.0.0.1:9/db",
+        f"sqlite:///{tmp_path}/file/mlflow.db",
+        "nonsense://x",
+    ):
         with pytest.raises(ValueError, match="cannot be used") as raised:
             Tracker(uri, "s-20260101-000000", specs.validate({}), tmp_path)
         assert "\n" not in str(raised.value)
