@@ -40,9 +40,10 @@ def _exported(uri: str, search: str) -> str:
     """The URI of the newest version that was exported of a search."""
     found = runs.find_search(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    versions = client.search_model_versions(f"tags.`{record.SEARCH}` = '{found.id}'")
+    search = found.confirms or found.id
+    versions = client.search_model_versions(f"tags.`{record.SEARCH}` = '{search}'")
     if not versions:
-        raise ValueError(f"no model of {found.id} is in the registry yet; python -m search export {found.id}")
+        raise ValueError(f"no model of {search} is in the registry yet; python -m search export {search}")
     newest = max(versions, key=lambda version: version.creation_timestamp)
     return f"models:/{newest.name}/{newest.version}"
 
@@ -50,9 +51,11 @@ def _exported(uri: str, search: str) -> str:
 def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:
     """The file, every cell as text. Raises ValueError when it cannot be read or has no such column or no row."""
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", skip_blank_lines=False)
     except (OSError, ValueError) as error:  # parser and decoding errors are ValueErrors
         raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells for names of rows
+        raise ValueError(f"{path}: a row has more cells than the header has; quote texts that hold a comma")
     if column not in frame:
         raise ValueError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
     if frame.empty:
@@ -87,7 +90,8 @@ def table(name: str, rows: pd.DataFrame, predictions: pd.DataFrame, column: str 
 
     long: for programs; readers see how the texts begin.
     """
-    frame = pd.concat([rows.reset_index(drop=True), predictions], axis=1)
+    earlier = [name for name in rows if name in predictions]  # the file is itself what was predicted before
+    frame = pd.concat([rows.reset_index(drop=True).drop(columns=earlier), predictions], axis=1)
     if not long:
         frame["beginning"] = frame[column].str.slice(0, 60)
     probabilities = [str(name) for name in predictions if name != PREDICTED]

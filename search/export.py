@@ -61,7 +61,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     with TemporaryDirectory() as scratch:
         model = Path(scratch, "model")
         write(load(chosen), model)
-        tags = {record.SEARCH: chosen.folder.name, record.TRIAL: chosen.name}
+        tags = {record.SEARCH: folder.name, record.TRIAL: chosen.name}
         version = tracking.register(uri, spec.name, architecture or BEST, model, chosen.run_id, tags)
         num_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
     return Exported(spec.name, version, architecture or BEST, chosen, num_bytes)

@@ -22,6 +22,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from analysis import choice
+from analysis.predict import read_csv, table
 from search import audit, export, trained
 from search.classifier import TextClassifier
 from tests.conftest import FinishedSearch, command
@@ -244,3 +245,22 @@ def test_a_server_answers_as_the_checkpoint_and_refuses_in_a_sentence(
             assert status == 400, bad
             assert sentence in answer["message"]
         assert post({"inputs": {"text": ["still there"]}})[0] == 200
+
+
+@pytest.mark.parametrize("text", ["text\ngood, very good\n", "text,label\ngood,a,b,c\n"])
+def test_texts_with_commas_that_are_not_quoted_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"more cells than the header|cannot read"):
+        read_csv(tmp_path / "texts.csv")
+
+
+def test_a_blank_line_is_an_empty_text_so_that_rows_stay_in_line(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("text\ngood\n\nbad\n", encoding="utf-8")
+    assert list(read_csv(tmp_path / "texts.csv")["text"]) == ["good", "", "bad"]
+
+
+def test_predicting_again_replaces_what_was_predicted() -> None:
+    rows = pd.DataFrame({"text": ["a"], "predicted": ["old"], "probability of x": ["0.1"]})
+    frame = table("t", rows, pd.DataFrame({"predicted": ["x"], "probability of x": [0.9]}), long=True).frame
+    assert list(frame.columns) == ["text", "predicted", "probability of x"]
+    assert list(frame.loc[0]) == ["a", "x", 0.9]
