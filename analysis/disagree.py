@@ -137,7 +137,8 @@ def side_by_side(models: Mapping[str, TextClassifier], text: str, label: str) ->
         others_T = np.delete(each.scores_TC, of_label, axis=1).mean(1)
         columns[name] = each.scores_TC[:, of_label] - others_T
     frame = pd.DataFrame({"position": range(1, len(some.words) + 1), "word": some.words} | columns)
-    loudest = (frame[list(models)].abs() / frame[list(models)].abs().max()).max(axis=1).nlargest(NUM_WORDS).index
+    loudness = frame[list(models)].abs()
+    loudest = (loudness / loudness.max()).fillna(0).max(axis=1).nlargest(NUM_WORDS).index  # a model may be silent
     return frame.loc[sorted(loudest)].reset_index(drop=True), {
         name: each.verdict for name, each in explanations.items()
     }

@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from analysis.runs import Search
 from analysis.tables import Table
+from search import record
 from search.record import Outcome
 
 _SHARES = {each: f"{each.value}_share" for each in Outcome}
@@ -73,8 +74,20 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
         groups=[["architecture", "trials", "epochs", "seconds", *occurring], ["trial", rank_by, *_TO_BEST]],
         key="architecture",
         title=f"{search.id}: what each architecture was given" if len(trials) else f"{search.id} has no trials yet.",
-        notes=[*_notes(trials), *notes_on_ranking([search], rank_by)],
+        notes=[*_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
     )
+
+
+def predicted(search: Search) -> list[str]:
+    """A sentence that says how far off the plan of a search was, if it had one and has ended."""
+    names = {"wall_seconds": "seconds of wall time", "trial_seconds": "seconds of its trials"}
+    parts = []
+    for key, name in names.items():
+        planned, took = (search.tags.get(prefix + key) for prefix in (record.PLANNED_PREFIX, record.TOOK_PREFIX))
+        if planned and took:
+            off = float(took) / float(planned) - 1
+            parts.append(f"{float(planned):,.0f} {name} predicted, {float(took):,.0f} taken ({off:+.0%})")
+    return [f"The plan: {'; '.join(parts)}."] if parts else []
 
 
 def _notes(trials: pd.DataFrame) -> Iterable[str]:

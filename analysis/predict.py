@@ -1,8 +1,7 @@
 """Lets an exported model predict: single texts, or a column of a CSV file in batches."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,9 @@ def load(uri: str, model: str) -> Any:
     try:
         with record.mlflow_at(uri):
             return mlflow.pyfunc.load_model(model)
-    except (MlflowException, OSError) as error:
-        raise ValueError(f"cannot load {model}: {record.without_password(str(error).splitlines()[0])}") from error
+    except Exception as error:  # MLflow's own, or whatever the code of a damaged model raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"cannot load {model}: {record.without_password(reason)}") from error
 
 
 def _exported(uri: str, search: str) -> str:
@@ -71,18 +71,15 @@ def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
     console = Console(stderr=True)
     starts = range(0, len(texts), BATCH)
     batches = []
-    with _as_value_error():
-        for start in track(starts, "Predicting", console=console, transient=True, disable=not console.is_terminal):
-            batches.append(model.predict(pd.DataFrame({TEXT: texts[start : start + BATCH]})))
+    for start in track(starts, "Predicting", console=console, transient=True, disable=not console.is_terminal):
+        batch = texts[start : start + BATCH]
+        try:
+            batches.append(model.predict(pd.DataFrame({TEXT: batch})))
+        except MlflowException as error:
+            # The model counts the texts that it is given.
+            where = f"of texts {start + 1} to {start + len(batch)}: " if start else ""
+            raise ValueError(where + error.message) from error
     return pd.concat(batches, ignore_index=True)
-
-
-@contextmanager
-def _as_value_error() -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        raise ValueError(error.message) from error
 
 
 def table(name: str, rows: pd.DataFrame, predictions: pd.DataFrame, column: str = TEXT, *, long: bool = False) -> Table:

@@ -31,6 +31,7 @@ from search.record import Outcome
 LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow
 OF_WINNERS = ("learning_curves", "gradient_norms")  # the figures that stand beside the best of each architecture
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
+_PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
 
 
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Path:
@@ -310,8 +311,9 @@ def render(
         return view(replace(table, title=title[:1].upper() + title[1:], notes=notes), links)
 
     tags = {name: value for name, value in search.tags.items() if not name.startswith("mlflow.")}
-    versions = {name.removeprefix(record.VERSION_PREFIX): v for name, v in tags.items() if _is_version(name)}
-    digests = {name: value for name, value in tags.items() if not _is_version(name) and name not in _NOT_SHOWN}
+    of_versions = [name for name in tags if name.startswith(record.VERSION_PREFIX)]
+    versions = {name.removeprefix(record.VERSION_PREFIX): tags[name] for name in of_versions}
+    digests = {name: value for name, value in tags.items() if not name.startswith(_PREFIXES) and name not in _NOT_SHOWN}
     best = plots.winners(trials, rank_by)["run_id"].to_list()
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -337,7 +339,3 @@ def render(
         versions=shown(_pairs(versions, "package")),
         digests=shown(_pairs(digests, "tag")),
     )
-
-
-def _is_version(tag: str) -> bool:
-    return tag.startswith(record.VERSION_PREFIX)

@@ -70,7 +70,10 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
 def trained_trials(folder: Path, root: Path) -> Iterator[TrainedTrial]:
     """The trials of a search, and of those under `root` that confirm it."""
     for each in find_searches("", root):
-        spec = read_spec(each)
+        try:
+            spec = read_spec(each)
+        except ValueError:  # of another search: an older version's, or a broken file
+            continue
         if each != folder and spec.confirms != folder.name:
             continue
         for trial in Studies(each.name, spec, each).trials():
@@ -98,6 +101,7 @@ def write(classifier: TextClassifier, folder: Path) -> None:
         for file in FILES:
             Path(scratch, file).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / file, Path(scratch, file))
+            Path(scratch, file).with_name("__init__.py").touch()  # else any other package of that name comes first
         classifier.save(Path(scratch, "classifier"))
         columns = {f"probability of {name}": [1.0] for name in classifier.classes}
         mlflow.pyfunc.save_model(

@@ -296,7 +296,11 @@ class _Keeper:
             return
         if trial.outcome is not Outcome.COMPLETE:
             checkpoints.remove(self._folder / trial.name)
-        for loser in self._studies.ranked(trial.architecture)[int(num_kept) :]:
+        # Which of several repeated configurations is the best is known when all their repetitions have ended.
+        configuration = trial.design.get(record.CONFIGURATION)
+        ranked = self._studies.ranked(trial.architecture)
+        rivals = [each for each in ranked if each.design.get(record.CONFIGURATION) == configuration]
+        for loser in rivals[int(num_kept) :]:
             checkpoints.drop_weights(self._folder / loser.name)
 
 

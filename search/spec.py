@@ -112,7 +112,8 @@ class Spec(Strict):
         2, ge=0, description="how often a trial goes on after its worker died; the loss of its node does not count"
     )
     keep_checkpoints: str = Field(
-        "all", description="of finished trials: all, or the best or the top:K of each architecture"
+        "all",
+        description="of finished trials: all, or the best or the top:K of each architecture (of each configuration)",
     )
     storage: str | None = Field(
         None, min_length=1, description="an Optuna storage URL; without one a journal in the search's folder"

@@ -359,9 +359,14 @@ class Studies:
         return Trial(architecture, study_trial.number, {}, seed, study_trial)
 
     def ranked(self, architecture: str) -> list[Trial]:
-        """The trials that ran all their epochs, the best first."""
-        complete = [trial for trial in self.trials(architecture) if trial.outcome is Outcome.COMPLETE]
-        return sorted(complete, key=lambda trial: trial.results[-1].best[self.spec.metric], reverse=self.maximize)
+        """The trials that ran all their epochs, the best first, of equals the smaller and earlier."""
+        sign = -1 if self.maximize else 1
+
+        def order(trial: Trial) -> tuple[float, float, int]:
+            last = trial.results[-1]
+            return sign * last.best[self.spec.metric], last.metrics.get(record.NUM_PARAMETERS, 0.0), trial.number
+
+        return sorted((t for t in self.trials(architecture) if t.outcome is Outcome.COMPLETE), key=order)
 
     def live(self, config: dict[str, Any]) -> Trial:
         """The running trial that a Tune trial's config belongs to."""

@@ -1,5 +1,6 @@
 """Budgets added up by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,6 +87,14 @@ def test_the_rule_is_stated_when_nobody_was_searched_less() -> None:
     assert shown.notes[0] == (
         "No architecture had less than 80% of the trials or less than 50% of the epochs of the most searched one."
     )
+
+
+def test_the_plan_is_compared_with_what_was_taken() -> None:
+    tags = {"planned.wall_seconds": "200.0", "took.wall_seconds": "150.0", "planned.trial_seconds": "1000.0"}
+    assert ledgers.predicted(SEARCH) == ledgers.predicted(replace(SEARCH, tags=tags | {"took.wall_seconds": ""})) == []
+    sentence = "The plan: 200 seconds of wall time predicted, 150 taken (-25%)."
+    assert ledgers.predicted(replace(SEARCH, tags=tags)) == [sentence]
+    assert sentence in ledgers.ledger_table(replace(SEARCH, tags=tags), TRIALS).notes
 
 
 @pytest.mark.parametrize("form", tables.TEXTS)

@@ -10,9 +10,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import files, space
+from search import checkpoints, files, space
 from search import spec as specs
 from search.record import METRICS, Outcome
+from search.run import _Keeper
 from search.spec import Spec
 from search.studies import Studies, Trial, Worker, derive_seed
 from search.training import EpochResult
@@ -396,3 +397,47 @@ def test_seeds_are_stable_and_differ_between_trials() -> None:
     assert derive_seed(0, "rnn", 0) == derive_seed(0, "rnn", 0) == 1373460185
     seeds = {derive_seed(s, a, n) for s in range(3) for a in ("rnn", "gru") for n in range(50)}
     assert len(seeds) == 300
+
+
+def scored(studies: Studies, scores: dict[str, list[float]]) -> list[str]:
+    """Run the trials of the only architecture to their ends with these scores by configuration; their names."""
+    names = []
+    while trial := studies.ask():
+        score = scores[trial.design.get("configuration", "")].pop(0)
+        result = dataclasses.replace(epoch_result(4, score), metrics={"num_parameters": 100.0 - trial.number // 3})
+        studies.report(trial, result, HERE)
+        names.append(trial.name)
+    return names
+
+
+def test_of_equals_the_smaller_and_then_the_earlier_is_the_better_one(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(architectures=["rnn"], sampler="random"), tmp_path, "go on")
+    scored(studies, {"": [0.5, 0.7, 0.7, 0.7, 0.7]})
+    assert [trial.number for trial in studies.ranked("rnn")] == [3, 4, 1, 2, 0]
+
+
+def test_what_is_kept_is_the_best_repetition_of_each_configuration(tmp_path: Path) -> None:
+    spec = make_spec(
+        architectures=["rnn"],
+        sampler="grid",
+        trials=None,
+        space={},
+        configurations={"rnn": {"lucky": {}, "good": {"hidden_size": 8}}},
+        seeds=2,
+        pruner="none",
+        keep_checkpoints="best",
+    )
+    kept = tmp_path / "checkpoints"
+    kept.mkdir()
+
+    class Saves:
+        def changed(self, trial: Trial, result: EpochResult | None) -> None:
+            if result:
+                checkpoints.save(checkpoints.folder_of(tmp_path, trial.name), result.epoch, {})
+
+    studies = Studies("s", spec, tmp_path, "go on")
+    studies.listeners = (Saves(), _Keeper(studies, tmp_path))
+    scored(studies, {"lucky": [0.9, 0.1], "good": [0.7, 0.8]})
+    best = {trial.design["configuration"]: trial.name for trial in reversed(studies.ranked("rnn"))}
+    assert {path.parent.name for path in kept.glob("*/epoch-*.pt")} == set(best.values())
+    assert len(best) == 2
