@@ -116,6 +116,8 @@ class Links:
         host = parts.netloc.rpartition("@")[2]  # no password goes into a page
         self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
         self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
+        #: MLflow's UI would show an experiment first as one of conversations with language models.
+        self.experiment = f"{self._experiment}/runs?workflowType=machine_learning"
         self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))
 
     def run(self, run_id: str) -> str:

@@ -1,7 +1,6 @@
 """MLflow's own UI shows a search: a real server on its database, looked at in a real browser."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -87,8 +86,9 @@ def test_the_ui_shows_the_trial_its_parameters_and_its_curve(
     assert points == pytest.approx(history["value"].tolist())
     assert len(points) == best["epochs_run"]
 
-    page.goto(re.sub("/runs/.*", "/runs", link))
+    page.goto(report.Links(server, search, trials).experiment)
     expect(page.get_by_role("link", name=search.id)).to_be_visible()  # its trials are folded below it
+    expect(page.get_by_role("link", name="Model registry")).to_be_visible()  # and not the views for language models
     page.close()
 
 

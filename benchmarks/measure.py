@@ -1,0 +1,242 @@
+"""What the benchmarks share: a command with its wall time, core-seconds and memory; their figures as json and tables."""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+
+LOOK_SECONDS, MEMORY_SECONDS = 0.25, 1.0  # between two looks at the processes, and at their memory
+STOP_SECONDS = 20.0  # for a command that is told to stop
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+
+DRIVER, WORKER, RAY, PROFILER, OTHER = "driver", "worker", "Ray's daemons", "profiler", "other"
+
+
+# --- A command and what it takes
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command and everything that it started took.
+
+    core_seconds_of: by role, of the processes as they were last seen alive. memory_of: by role, the largest
+    proportional set size that one process was seen with, and that of all together under `all`; bytes.
+    status: the exit status, None for one that was stopped from here.
+    """
+
+    wall_seconds: float
+    core_seconds: float
+    core_seconds_of: dict[str, float]
+    memory_of: dict[str, float]
+    status: int | None
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    until: Callable[[], bool] = lambda: False,
+    limit: float = float("inf"),
+    cores: int | None = None,
+    memory: bool = False,
+) -> Usage:
+    """Run a command in a folder, its output into `output.log` there, until it ends, `until` says so, or the limit.
+
+    limit: in seconds. cores: so many of the machine's. memory: whether to look at it, too.
+    """
+    # What outlives its parent, as Ray's workers do, becomes a child of this process: nothing escapes the count.
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    allowed = os.sched_getaffinity(0)
+    seen: dict[psutil.Process, tuple[str, float]] = {}
+    memory_of: dict[str, float] = defaultdict(float)
+    status, waited_for, next_memory = None, 0.0, 0.0
+    started = time.monotonic()
+    with (folder / "output.log").open("ab") as log:
+        os.sched_setaffinity(0, sorted(allowed)[:cores])
+        try:
+            process = Popen(
+                command,
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""} | dict(environment or {}),
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        finally:
+            os.sched_setaffinity(0, allowed)
+        try:
+            while not until() and time.monotonic() - started < limit:
+                ended, code, usage = os.wait4(process.pid, os.WNOHANG)
+                if ended:
+                    status = process.returncode = os.waitstatus_to_exitcode(code)
+                    waited_for = usage.ru_utime + usage.ru_stime
+                    break
+                look_at_memory = memory and time.monotonic() >= next_memory
+                if look_at_memory:
+                    next_memory = time.monotonic() + MEMORY_SECONDS
+                _look(process.pid, seen, memory_of if look_at_memory else None)
+                time.sleep(LOOK_SECONDS)
+            wall_seconds = time.monotonic() - started
+        finally:
+            _end_all(process)
+    core_seconds_of: dict[str, float] = defaultdict(float)
+    for role, seconds in seen.values():
+        core_seconds_of[role] += seconds
+    # Each sum may miss something: the last moments of a process, or one that nobody has waited for.
+    core_seconds = max(sum(core_seconds_of.values()), waited_for)
+    return Usage(wall_seconds, core_seconds, dict(core_seconds_of), dict(memory_of), status)
+
+
+def require_success(usage: Usage, folder: Path) -> Usage:
+    """Raises RuntimeError with the end of its output if the command has failed."""
+    if usage.status:
+        lines = (folder / "output.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        raise RuntimeError("\n".join([f"exit status {usage.status}:", *lines[-30:]]))
+    return usage
+
+
+def _look(pid: int, seen: dict[psutil.Process, tuple[str, float]], memory_of: dict[str, float] | None) -> None:
+    total = 0.0
+    for process in _descendants():
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            role = _role(" ".join(process.cmdline()), process.pid == pid)
+            seen[process] = role, times.user + times.system
+            if memory_of is not None:
+                own = process.memory_full_info().pss
+                total += own
+                memory_of[role] = max(own, memory_of[role])
+    if memory_of is not None:
+        memory_of["all"] = max(total, memory_of["all"])
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _role(line: str, is_command: bool) -> str:
+    if "py-spy" in line:
+        return PROFILER
+    if "-m search run" in line:
+        return DRIVER
+    if "Agent" in line or "agent.py" in line:
+        return RAY
+    if line.startswith("ray::") or "default_worker.py" in line:
+        return WORKER
+    if "/ray/" in line:
+        return RAY
+    return DRIVER if is_command else OTHER
+
+
+def _end_all(process: Popen[bytes]) -> None:
+    """End the command, if it still runs, and then what it has left behind."""
+    if process.returncode is None:
+        for _ in range(2):  # a search that is asked once finishes its epochs
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+    deadline = time.monotonic() + STOP_SECONDS
+    while left := _descendants():
+        if time.monotonic() > deadline:
+            for each in left:
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
+        psutil.wait_procs(left, timeout=1)
+
+
+# --- Folders to run in
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for one run, which is gone after it."""
+    with tempfile.TemporaryDirectory(prefix="bakeoff-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def fresh_cache(folder: Path) -> dict[str, str]:
+    """The environment in which our commands find what `make setup` leaves, the compiled kernels, and nothing else."""
+    from models import kernels
+
+    cache = folder / "cache"
+    cache.mkdir()
+    if kernels.path().exists():
+        shutil.copy(kernels.path(), cache)
+    return {"BAKEOFF_CACHE": str(cache)}
+
+
+def our_search(spec: Path | str, *options: str) -> list[str]:
+    """The command of a search in the working directory, without the report page, which nobody else makes."""
+    return [sys.executable, "-m", "search", "run", str(spec), *options, "--no-report"]
+
+
+# --- What comes of it
+
+
+def options(module: str, description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark takes: --out, --smoke."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, help="write the figures here as json")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs; the page stays as it is")
+    return parser
+
+
+def keep(name: str, figures: Mapping[str, Any], text: str, chosen: argparse.Namespace) -> None:
+    """Print a benchmark's text; write its figures as json where asked, its text into the page unless it was a smoke."""
+    print(f"\n{text}")
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        about = {"processor": processor(), "cores": os.cpu_count(), "smoke": chosen.smoke}
+        chosen.out.write_text(json.dumps({**about, **figures}, indent=1), encoding="utf-8")
+    if not chosen.smoke:
+        write_section(name, text)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table; all columns but the first are numbers."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_section(name: str, text: str) -> None:
+    """Put a text between the section's marks in the page, at the page's end if it is not there yet."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Performance\n"
+    if begin not in page:
+        page = f"{page.rstrip()}\n\n## {name.capitalize()}\n\n{begin}\n{end}\n"
+    before, _, rest = page.partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
+def processor() -> str:
+    """Its maker and kind, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
