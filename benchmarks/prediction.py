@@ -71,8 +71,8 @@ def main() -> None:
         for row in rows
     ]
     about = (
-        f"`python -m benchmarks.prediction` on {measure.processor()}, {os.cpu_count()} cores: each architecture's default\n"
-        f"configuration as an exported model; {len(texts):,} test texts at once, and single ones by HTTP."
+        f"`python -m benchmarks.prediction` on {measure.processor()}, {os.cpu_count()} cores: the default\n"
+        f"configuration of each architecture, exported; {len(texts):,} test texts at once, and single ones by HTTP."
     )
     measure.keep("prediction", {"rows": rows}, f"{about}\n\n{measure.table(heads, cells)}", chosen)
 
