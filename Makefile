@@ -12,7 +12,7 @@ help:
 	@echo "make soak     the slow tests: processes killed again and again, full disks, servers away"
 	@echo "make cluster-test   several Ray nodes on this machine: lost, joining, autoscaled, launched (root, iproute2, sshd, Postgres)"
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
-	@echo "make bench    what an iteration takes, against plain torch; writes docs/performance.md"
+	@echo "make bench    every benchmark of docs/performance.md, against plain torch and other tools: hours on two cores"
 	@echo "make check    ruff and mypy alone"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
 
@@ -48,8 +48,13 @@ check: setup
 cluster-test: setup
 	@$(BIN)/python -m pytest -m cluster -s
 
+BENCHMARKS := time_loops prediction fixed_work where_time_goes growth time_to_target
+
 bench: setup
-	@$(BIN)/python -m benchmarks.time_loops
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement benchmarks/requirements.txt
+	@mkdir -p reports/benchmarks
+	@for name in $(BENCHMARKS); do \
+		$(BIN)/python -m benchmarks.$$name --out reports/benchmarks/$$name.json || exit 1; done
 
 soak: setup
 	@$(BIN)/python -m pytest -m slow -s

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a command with its wall time, core-seconds and memory; their figures as json and tables."""
+"""What the benchmarks share: a command with its wall time, core-seconds and memory; figures as json and tables."""
 
 import argparse
 import contextlib
@@ -17,15 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, Popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 
 LOOK_SECONDS, MEMORY_SECONDS = 0.25, 1.0  # between two looks at the processes, and at their memory
 STOP_SECONDS = 20.0  # for a command that is told to stop
+RUN_IN = {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""}
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 DRIVER, WORKER, RAY, PROFILER, OTHER = "driver", "worker", "Ray's daemons", "profiler", "other"
@@ -56,7 +60,7 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     until: Callable[[], bool] = lambda: False,
-    limit: float = float("inf"),
+    limit: float = 1800.0,
     cores: int | None = None,
     memory: bool = False,
 ) -> Usage:
@@ -77,7 +81,10 @@ def run(
             process = Popen(
                 command,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""} | dict(environment or {}),
+                env=os.environ
+                | RUN_IN
+                | dict(environment or {})
+                | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -109,10 +116,10 @@ def run(
 
 
 def require_success(usage: Usage, folder: Path) -> Usage:
-    """Raises RuntimeError with the end of its output if the command has failed."""
-    if usage.status:
+    """Raises RuntimeError with the end of its output if the command has failed or had to be stopped."""
+    if usage.status != 0:
         lines = (folder / "output.log").read_text(encoding="utf-8", errors="replace").splitlines()
-        raise RuntimeError("\n".join([f"exit status {usage.status}:", *lines[-30:]]))
+        raise RuntimeError("\n".join([f"exit status {usage.status} after {usage.wall_seconds:.0f} s:", *lines[-30:]]))
     return usage
 
 
@@ -121,7 +128,8 @@ def _look(pid: int, seen: dict[psutil.Process, tuple[str, float]], memory_of: di
     for process in _descendants():
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
-            role = _role(" ".join(process.cmdline()), process.pid == pid)
+            line = " ".join(process.cmdline())  # empty while a process ends
+            role = seen[process][0] if process in seen and not line else role_of(line, process.pid == pid)
             seen[process] = role, times.user + times.system
             if memory_of is not None:
                 own = process.memory_full_info().pss
@@ -135,7 +143,7 @@ def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-def _role(line: str, is_command: bool) -> str:
+def role_of(line: str, is_command: bool) -> str:
     if "py-spy" in line:
         return PROFILER
     if "-m search run" in line:
@@ -186,9 +194,18 @@ def fresh_cache(folder: Path) -> dict[str, str]:
     return {"BAKEOFF_CACHE": str(cache)}
 
 
-def our_search(spec: Path | str, *options: str) -> list[str]:
-    """The command of a search in the working directory, without the report page, which nobody else makes."""
-    return [sys.executable, "-m", "search", "run", str(spec), *options, "--no-report"]
+def our_search(spec: Path | str, **settings: Any) -> list[str]:
+    """The command of a search with these keys of its spec set, without the report page, which nobody else makes."""
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    return [sys.executable, "-m", "search", "run", str(spec), *sets, "--no-report"]
+
+
+def our_trials(folder: Path) -> "pd.DataFrame":
+    """The trials of the search that has run in a folder."""
+    from analysis import runs
+
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return runs.read_trials(uri, runs.find_search(uri).id)
 
 
 # --- What comes of it
@@ -201,20 +218,28 @@ def options(module: str, description: str | None) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, help="write the figures here as json")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs; the page stays as it is")
     return parser
 
 
 def keep(name: str, figures: Mapping[str, Any], text: str, chosen: argparse.Namespace) -> None:
-    """Print a benchmark's text; write its figures as json where asked, its text into the page unless it was a smoke."""
+    """Print a benchmark's text, write its figures as json where asked, and the text into the page.
+
+    The page stays as it is after a smoke, and where `--only` a part was measured.
+    """
     print(f"\n{text}")
+    save(figures, chosen)
+    if not chosen.smoke and not getattr(chosen, "only", None):
+        write_section(name, text)
+
+
+def save(figures: Mapping[str, Any], chosen: argparse.Namespace) -> None:
+    """Write the figures so far, where asked; long benchmarks do after each run."""
     if chosen.out:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         about = {"processor": processor(), "cores": os.cpu_count(), "smoke": chosen.smoke}
         chosen.out.write_text(json.dumps({**about, **figures}, indent=1), encoding="utf-8")
-    if not chosen.smoke:
-        write_section(name, text)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -40,9 +40,9 @@ def main() -> None:
     texts = [text for text, _ in data.read_examples("imdb", "test", limit=800 if chosen.smoke else None)]
     with measure.scratch() as folder:
         uri = f"sqlite:///{folder / 'mlflow.db'}"
-        size = ["--set", "limit=800"] if chosen.smoke else []
-        options = ["--set", "trials=1", "--set", "epochs=1", *size, "--tracking-uri", uri]
-        measure.require_success(measure.run(measure.our_search("default", *options), folder), folder)
+        size = {"limit": 800} if chosen.smoke else {}
+        command = [*measure.our_search("default", trials=1, epochs=1, **size), "--tracking-uri", uri]
+        measure.require_success(measure.run(command, folder), folder)
         search = next((folder / "searches").iterdir()).name
         exported = {name: export.export(search, folder / "searches", uri, name) for name in ARCHITECTURES}
         with record.mlflow_at(uri):

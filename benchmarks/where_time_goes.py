@@ -1,0 +1,203 @@
+"""Where the core-seconds of a search go whose trials take ten seconds or more, and the memory it needs.
+
+    python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--out FILE.json] [--smoke]
+
+The search is that of benchmarks.fixed_work with more epochs, on all cores, with a warm cache. Two views:
+
+- The trials' own clocks (`rounds` searches; medians): the seconds in epochs, which are training and evaluation, of all
+  core-seconds that there were while trials ran, and of all while the command ran. Memory is that of the same runs.
+- py-spy (one search more) sees fifty times a second which Python functions the driver and each worker compute in. Their
+  core-seconds, as the system counts them, are divided in these proportions. The profiler's own are left out. It has to
+  be allowed to look into other processes of this user: as root it is.
+"""
+
+import contextlib
+import os
+import subprocess
+import sysconfig
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from benchmarks import fixed_work, measure
+
+RATE = 50  # looks a second
+
+#: What a function's time is counted as: the first frame from the outside in that is known decides.
+OF_WORKER = {
+    ("_train_epoch", "search/training.py"): "training steps",
+    ("_predict", "search/training.py"): "evaluation",
+    ("_measure", "search/training.py"): "evaluation",
+    ("deepcopy", "copy.py"): "copies of the best weights",
+    ("save", "search/checkpoints.py"): "checkpoints",
+    ("save_text", "search/checkpoints.py"): "checkpoints",
+    ("load_last", "search/checkpoints.py"): "checkpoints",
+    ("remove_unfinished", "search/checkpoints.py"): "checkpoints",
+    ("predictions_csv", "search/trainable.py"): "checkpoints",
+    ("_report", "search/trainable.py"): "reporting",
+    ("build_model", "search/trainable.py"): "starting trials",
+    ("examples", "search/trainable.py"): "starting trials",
+}
+OF_DRIVER = {
+    ("ask", "search/studies.py"): "Optuna, in the driver",
+    ("report", "search/studies.py"): "Optuna and MLflow, in the driver",
+    ("finish", "search/studies.py"): "Optuna and MLflow, in the driver",
+    ("_tune", "search/run.py"): "Tune and Ray, in the driver",
+}
+OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}
+
+
+@dataclass
+class Profiler:
+    """Finds the driver and the workers of the search in a folder as they come up, and lets py-spy watch each.
+
+    Workers are known by their titles, which they have when they are ready: before, Ray replaces their program.
+    """
+
+    folder: Path
+    seen: dict[psutil.Process, tuple[str, float, float]] = field(
+        default_factory=dict
+    )  # role, seconds at first, at last
+
+    def attach(self) -> bool:
+        """Look for new ones, and count the seconds of the known; False, as it never wants the search to be stopped."""
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                role = measure.role_of(line, is_command=False)
+                if role == measure.DRIVER or (role == measure.WORKER and line.startswith("ray::")):
+                    times = process.cpu_times()
+                    spent = times.user + times.system
+                    if process not in self.seen:
+                        self._watch(process.pid, role)
+                    self.seen[process] = role, self.seen.get(process, (role, spent))[1], spent
+        return False
+
+    def _watch(self, pid: int, role: str) -> None:
+        spy = [str(Path(sysconfig.get_path("scripts"), "py-spy")), "record", "--pid", str(pid)]
+        how = ["--nonblocking", "--full-filenames", "--rate", str(RATE), "--duration", "3600", "--format", "raw"]
+        out = ["--output", str(self.folder / f"{role}-{pid}.profile")]
+        subprocess.Popen([*spy, *how, *out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def divide(self, core_seconds_of: dict[str, float]) -> dict[str, float]:
+        """Core-seconds by what they were spent on."""
+        spent: dict[str, float] = defaultdict(float)
+        for role, core_seconds in core_seconds_of.items():
+            if role in OTHERWISE:
+                watched = sum(last - first for of, first, last in self.seen.values() if of == role)
+                samples = self._samples(role)
+                spent[OTHERWISE[role]] += core_seconds - watched
+                for purpose, number in samples.items():
+                    spent[purpose] += watched * number / samples.total()
+            elif role != measure.PROFILER:
+                spent["the leaderboard at the end" if role == measure.OTHER else role] += core_seconds
+        return dict(spent)
+
+    def _samples(self, role: str) -> Counter[str]:
+        """How often each purpose was seen, from py-spy's lines: frames from the outside in, and their number."""
+        samples: Counter[str] = Counter()
+        for path in self.folder.glob(f"{role}-*.profile"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                stack, _, number = line.rpartition(" ")
+                samples[_purpose(stack.split(";"), role)] += int(number)
+        return samples
+
+
+def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Profiler | None = None) -> dict[str, Any]:
+    """One search: what it took, and the trials' clocks."""
+    fixed_work.write_spec(folder / "spec.yaml", seed, limit, epochs)
+    command = measure.our_search("spec.yaml")
+    usage = (
+        measure.run(command, folder, memory=True)
+        if profiler is None
+        else measure.run(command, folder, until=profiler.attach)
+    )
+    measure.require_success(usage, folder)
+    trials = measure.our_trials(folder)
+    return {
+        "wall_seconds": usage.wall_seconds,
+        "core_seconds_of": usage.core_seconds_of,
+        "memory_of": usage.memory_of,
+        "trial_seconds": trials["seconds"].tolist(),
+        "running_seconds": (trials["end"].max() - trials["start"].min()).total_seconds(),
+    }
+
+
+def _purpose(frames: list[str], role: str) -> str:
+    known = OF_WORKER if role == measure.WORKER else OF_DRIVER
+    found = OTHERWISE[role]
+    for frame in frames:
+        function, _, place = frame.partition(" (")
+        for (name, file), purpose in known.items():
+            if function == name and place.rpartition(":")[0].endswith(file):
+                if purpose != OF_DRIVER["_tune", "search/run.py"]:
+                    return purpose
+                found = purpose  # unless something within it is known
+    return found
+
+
+def markdown(rounds: list[dict[str, Any]], profiled: dict[str, Any], cores: int) -> str:
+    of_running = median(sum(each["trial_seconds"]) / (cores * each["running_seconds"]) for each in rounds)
+    of_command = median(sum(each["trial_seconds"]) / (cores * each["wall_seconds"]) for each in rounds)
+    trials = [seconds for each in rounds for seconds in each["trial_seconds"]]
+    spent, there = profiled["spent"], cores * profiled["wall_seconds"]
+    unused = there - sum(spent.values()) - profiled["core_seconds_of"].get(measure.PROFILER, 0.0)
+    rows = [
+        [purpose, f"{seconds:.1f}", f"{seconds / sum(spent.values()):.1%}", f"{seconds / there:.1%}"]
+        for purpose, seconds in sorted(spent.items(), key=lambda each: -each[1])
+    ]
+    memory = {role: median(each["memory_of"].get(role, 0) for each in rounds) / 1e6 for role in rounds[0]["memory_of"]}
+    return "\n".join(
+        [
+            f"`python -m benchmarks.where_time_goes` on {measure.processor()}, {cores} cores: trials of",
+            f"{min(trials):.0f} to {max(trials):.0f} s, {len(trials) // len(rounds)} in a search. By their own clocks,",
+            f"medians of {len(rounds)} searches, {of_running:.1%} of the core-seconds while trials ran were inside",
+            f"training and evaluation, and {of_command:.1%} of those of the whole command.",
+            "",
+            "By py-spy, in one more search:",
+            "",
+            measure.table(
+                ["", "core-seconds", "of those used", "of all"],
+                [*rows, ["no one's (waiting)", f"{unused:.1f}", "", f"{unused / there:.1%}"]],
+            ),
+            "",
+            "The largest proportional set size that was seen (what processes share is divided among them):",
+            "",
+            measure.table(
+                ["", "MB"],
+                [[f"a {role}" if role == measure.WORKER else role, f"{mb:,.0f}"] for role, mb in memory.items()],
+            ),
+        ]
+    )
+
+
+def main() -> None:
+    parser = measure.options("where_time_goes", __doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="searches besides the profiled one (default 3)")
+    parser.add_argument("--epochs", type=int, default=6, help="of each trial (default 6)")
+    chosen = parser.parse_args()
+    limit = fixed_work.SMOKE_TEXTS if chosen.smoke else None
+    if chosen.smoke:
+        chosen.rounds, chosen.epochs = 1, 2
+    import data
+
+    data.load("imdb", max_words=fixed_work.MAX_WORDS, limit=limit, progress=False)  # into the cache
+    rounds = []
+    for seed in range(chosen.rounds):
+        with measure.scratch() as folder:
+            rounds.append(search(folder, seed, limit, chosen.epochs))
+        print(f"search {seed}: {rounds[-1]['wall_seconds']:.0f} s", flush=True)
+    with measure.scratch() as folder:
+        profiler = Profiler(folder)
+        profiled = search(folder, 0, limit, chosen.epochs, profiler)
+        profiled["spent"] = profiler.divide(profiled["core_seconds_of"])
+    figures = {"rounds": rounds, "profiled": profiled}
+    measure.keep("where the time goes", figures, markdown(rounds, profiled, os.cpu_count() or 1), chosen)
+
+
+if __name__ == "__main__":
+    main()
