@@ -352,8 +352,9 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
     from mlflow.exceptions import MlflowException
 
     try:
+        record.require_database(uri)
         yield MlflowClient(tracking_uri=uri)
-    except MlflowException as error:
+    except (MlflowException, ConnectionError) as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise ValueError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
 

@@ -21,6 +21,7 @@ def quiet_libraries() -> None:
         # A tracking server that is away holds up the driver; what it misses is delivered later (search/tracking.py).
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "PGCONNECT_TIMEOUT": "10",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

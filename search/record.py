@@ -127,6 +127,17 @@ def tracking_uri(given: str | None = None) -> str:
     return uri
 
 
+def require_database(uri: str) -> None:
+    """Raise ConnectionError when the database server of a tracking URI cannot be used: MLflow tries for 100 seconds."""
+    if re.match(r"(postgresql|mysql|mssql)\b", uri):
+        import sqlalchemy
+
+        try:
+            sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
+        except Exception as error:  # it is away, its password is another, its driver is missing, ...
+            raise ConnectionError(str(error)) from error
+
+
 @contextmanager
 def mlflow_at(uri: str) -> Iterator[None]:
     """Within it, what in MLflow is given no URI (its registry asks for a model's artifacts so) takes this one."""

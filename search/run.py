@@ -167,8 +167,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance)
             with _progress(studies, console, room) as progress, _signals(studies, console):
-                studies.listeners = (tracker, progress, _Keeper(studies, folder))
                 try:
+                    studies.listeners = (tracker, progress, _Keeper(studies, folder))
                     _tune(studies, spec, corpus, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
@@ -262,6 +262,7 @@ def _tune(
     searcher = ClusterSearcher(studies, room)
     # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # the studies are what a resume reads, not Tune's own record
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
@@ -288,20 +289,25 @@ class _Keeper:
     """Removes the checkpoints that `keep_checkpoints` does not want, when a trial has ended."""
 
     def __init__(self, studies: Studies, folder: Path) -> None:
-        self._studies, self._folder = studies, checkpoints.root(folder)
+        self._studies, self._folder, self._num_kept = studies, checkpoints.root(folder), studies.spec.num_kept
+        self._kept: dict[tuple[str, str | None], dict[str, Trial]] = {}  # the best ones so far, by name
+        for architecture in studies.spec.architectures:
+            for trial in studies.ranked(architecture):
+                self.changed(trial, None)
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
-        num_kept = self._studies.spec.num_kept
-        if num_kept == float("inf") or trial.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED):
+        if self._num_kept == float("inf") or trial.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED):
             return
         if trial.outcome is not Outcome.COMPLETE:
             checkpoints.remove(self._folder / trial.name)
+            return
         # Which of several repeated configurations is the best is known when all their repetitions have ended.
-        configuration = trial.design.get(record.CONFIGURATION)
-        ranked = self._studies.ranked(trial.architecture)
-        rivals = [each for each in ranked if each.design.get(record.CONFIGURATION) == configuration]
-        for loser in rivals[int(num_kept) :]:
-            checkpoints.drop_weights(self._folder / loser.name)
+        kept = self._kept.setdefault((trial.architecture, trial.design.get(record.CONFIGURATION)), {})
+        kept[trial.name] = trial
+        if len(kept) > self._num_kept:
+            worst = max(kept.values(), key=self._studies.order)
+            checkpoints.drop_weights(self._folder / worst.name)
+            del kept[worst.name]
 
 
 def outcome_of(studies: Studies) -> Outcome:

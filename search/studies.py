@@ -229,7 +229,10 @@ class Studies:
             study.sampler = _sampler(spec, self._spaces[architecture], seed)
             study.pruner = make_pruner(spec)
             self._studies[architecture] = study
-        self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
+        earlier = self.trials()
+        self._orphans = [trial for trial in earlier if trial.outcome is Outcome.RUNNING]
+        # Counted, for to look at every trial whenever one is asked for would take time that grows as their square.
+        self._num_asked = {name: sum(trial.architecture == name for trial in earlier) for name in self._studies}
 
     def _open(self, name: str, storage: optuna.storages.BaseStorage, mode: str) -> optuna.Study:
         direction = StudyDirection.MAXIMIZE if self.maximize else StudyDirection.MINIMIZE
@@ -340,7 +343,7 @@ class Studies:
         return None
 
     def _new_trial(self) -> Trial | None:
-        counts = {architecture: len(self._frozen(architecture)) for architecture in self._studies}
+        counts = self._num_asked
         owed = [architecture for architecture, num in counts.items() if num < self.num_wanted(architecture)]
         if not owed:
             return None
@@ -351,22 +354,22 @@ class Studies:
             owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name])
         )
         study = self._studies[architecture]
-        if not study.get_trials(deepcopy=False) and self.spec.sampler != "grid":
+        if not counts[architecture] and not study.get_trials(deepcopy=False) and self.spec.sampler != "grid":
             # The defaults come first: a baseline in every search, and a fair start for every architecture.
             study.enqueue_trial(space.default_point(architecture, self._spaces[architecture]))
         study_trial = study.ask()
+        counts[architecture] += 1
         seed = derive_seed(self.spec.seed, architecture, study_trial.number)
         return Trial(architecture, study_trial.number, {}, seed, study_trial)
 
     def ranked(self, architecture: str) -> list[Trial]:
         """The trials that ran all their epochs, the best first, of equals the smaller and earlier."""
-        sign = -1 if self.maximize else 1
+        return sorted((t for t in self.trials(architecture) if t.outcome is Outcome.COMPLETE), key=self.order)
 
-        def order(trial: Trial) -> tuple[float, float, int]:
-            last = trial.results[-1]
-            return sign * last.best[self.spec.metric], last.metrics.get(record.NUM_PARAMETERS, 0.0), trial.number
-
-        return sorted((t for t in self.trials(architecture) if t.outcome is Outcome.COMPLETE), key=order)
+    def order(self, trial: Trial) -> tuple[float, float, int]:
+        """Sorts trials that ran all their epochs as `ranked` does."""
+        last, sign = trial.results[-1], -1 if self.maximize else 1
+        return sign * last.best[self.spec.metric], last.metrics.get(record.NUM_PARAMETERS, 0.0), trial.number
 
     def live(self, config: dict[str, Any]) -> Trial:
         """The running trial that a Tune trial's config belongs to."""

@@ -26,7 +26,7 @@ from search.training import EpochResult
 
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
 NO_PARAMS = ("space", "configurations", "storage")  # keys of a spec that are too long, or secret
-LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
+LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torcheval", "numpy", "pandas")
 
 #: The status of a run in MLflow, by how its trial or search ended.
 STATUS = {
@@ -97,10 +97,15 @@ def unusable(uri: str, error: Exception) -> ValueError:
     )
 
 
+def _client(uri: str) -> mlflow.MlflowClient:
+    record.require_database(uri)
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
 def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
     """Add tags to a run. Raises ValueError when MLflow cannot be used or has no such run."""
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
     except Exception as error:
         raise unusable(uri, error) from error
@@ -109,7 +114,7 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
 def log_report(uri: str, search: str, folder: Path) -> None:
     """Put the files of a search's report beside its own run's. Raises ValueError when MLflow cannot be used."""
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
         for parent in client.search_runs(experiments, where):
@@ -124,7 +129,7 @@ def register(uri: str, name: str, alias: str, model: Path, run_id: str, tags: di
     The run itself stays as it ended. Raises ValueError when MLflow cannot be used.
     """
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         run = client.get_run(run_id)
         logged = client.create_logged_model(run.info.experiment_id, alias, run_id, tags, run.data.params)
         client.log_model_artifacts(logged.model_id, str(model))
@@ -174,7 +179,7 @@ def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
         return None, []  # MLflow would create it
     found: list[Any] = []
     try:
-        client = mlflow.MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         token = None
         while token != "":
@@ -229,7 +234,7 @@ class Tracker:
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
         try:
-            self._client = mlflow.MlflowClient(tracking_uri=uri)
+            self._client = _client(uri)
             self._experiment_id = self._open_experiment(uri, spec.name)
             self._look_first, self.run_id = self._open_parent()
         except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...

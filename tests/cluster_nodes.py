@@ -94,6 +94,14 @@ class Machine:
     def pids(self) -> list[int]:
         return [int(pid) for pid in sh("ip", "netns", "pids", self.name).stdout.split()]
 
+    def names(self) -> set[str]:
+        """Of the programs that run on it."""
+        found = set()
+        for pid in self.pids():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.add(psutil.Process(pid).name())
+        return found
+
     def kill(self) -> None:
         """As when a spot machine is taken back: everything on it is gone at once, and its address with it."""
         sh("ip", "-n", self.name, "link", "set", "eth0", "down", check=False)

@@ -1,6 +1,7 @@
 """What a cluster needs, as far as one process shows it; `tests/test_cluster_nodes.py` has the real nodes."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,16 @@ import yaml
 from cluster_nodes import KEYS, object_store
 from conftest import ROOT, command
 from ray.autoscaler._private.util import prepare_config, validate_config
+from typer.testing import CliRunner
 
 from data.encode import EncodedCorpus
+from data.sources import default_cache
 from search import checkpoints, cluster, plan, submit
 from search import spec as specs
+from search.__main__ import app
 from search.run import solve
 from search.spec import Resources
+from search.tracking import read_runs
 from search.trained import load_corpus
 
 
@@ -148,6 +153,15 @@ def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_database_server_that_is_away_is_one_line_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="Connection refused") as error:
+        read_runs("postgresql+psycopg://me:secret@127.0.0.1:9/mlflow", "any")
+    assert time.monotonic() - started < 30  # MLflow itself tries for more than a minute and a half
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture(scope="module")
 def corpus() -> EncodedCorpus:
     return load_corpus(specs.read("smoke"))
@@ -196,19 +210,27 @@ def test_every_architecture_is_calibrated_at_both_ends_of_its_space(
         assert [config["hidden_size"] for _, config in its] == [8, 16, 16]
 
 
-def test_plan_and_check_as_commands(tmp_path: Path) -> None:
-    cache = {"BAKEOFF_CACHE": str(tmp_path / "bakeoff")}
+def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = tmp_path / "bakeoff"
+    cache.mkdir()
+    for path in default_cache().glob("*"):  # what has been compiled and encoded
+        if path.name != "plans":
+            (cache / path.name).symlink_to(path)
+    monkeypatch.setenv("BAKEOFF_CACHE", str(cache))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     small = ["--set", "architectures=[mlp]", "--set", "trials=1"]
-    done = command("search", "plan", "smoke", *small, cwd=tmp_path, **cache)
-    assert done.returncode == 0, done.stderr
-    assert "mlp" in done.stdout
-    assert "trials at once" in done.stdout
-    (path,) = (tmp_path / "bakeoff" / "plans").iterdir()
+    # In this process, which has imported everything.
+    done = CliRunner().invoke(app, ["plan", "smoke", *small], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "mlp" in done.output
+    assert "trials at once" in done.output
+    (path,) = (cache / "plans").iterdir()
     assert json.loads(path.read_text(encoding="utf-8"))["num_trials"] == 1
-    done = command("search", "run", "smoke", *small, cwd=tmp_path, **cache)
-    assert done.returncode == 0, done.stderr
-    assert "predicted" in next(line for line in done.stdout.splitlines() if line.startswith("Plan "))
-    done = command("search", "check", "smoke", "--set", "resources.cpu=1000", cwd=tmp_path, **cache)
-    assert done.returncode == 1
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("fail")]
+    done = CliRunner().invoke(app, ["run", "smoke", *small], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "predicted" in next(line for line in done.output.splitlines() if line.startswith("Plan "))
+    done = CliRunner().invoke(app, ["check", "smoke", "--set", "resources.cpu=1000"], catch_exceptions=False)
+    assert done.exit_code == 1
+    (line,) = [line for line in done.output.splitlines() if line.startswith("fail")]
     assert line.startswith("fail  trials       each wants 1000 CPU; no node has more than")

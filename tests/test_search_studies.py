@@ -416,6 +416,30 @@ def test_of_equals_the_smaller_and_then_the_earlier_is_the_better_one(tmp_path: 
     assert [trial.number for trial in studies.ranked("rnn")] == [3, 4, 1, 2, 0]
 
 
+@dataclasses.dataclass
+class Saves:
+    """A listener that keeps a checkpoint of every epoch, as a trial does."""
+
+    folder: Path
+
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        if result:
+            checkpoints.save(checkpoints.folder_of(self.folder, trial.name), result.epoch, {})
+
+
+def keeping(spec: Spec, folder: Path) -> Studies:
+    """The studies of a search with checkpoints, as a new process opens them."""
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    studies = Studies("s", spec, folder, "go on")
+    studies.listeners = (Saves(folder), _Keeper(studies, folder))
+    return studies
+
+
+def kept(folder: Path) -> set[str]:
+    """The trials that have weights."""
+    return {path.parent.name for path in folder.glob("checkpoints/*/epoch-*.pt")}
+
+
 def test_what_is_kept_is_the_best_repetition_of_each_configuration(tmp_path: Path) -> None:
     spec = make_spec(
         architectures=["rnn"],
@@ -427,17 +451,16 @@ def test_what_is_kept_is_the_best_repetition_of_each_configuration(tmp_path: Pat
         pruner="none",
         keep_checkpoints="best",
     )
-    kept = tmp_path / "checkpoints"
-    kept.mkdir()
-
-    class Saves:
-        def changed(self, trial: Trial, result: EpochResult | None) -> None:
-            if result:
-                checkpoints.save(checkpoints.folder_of(tmp_path, trial.name), result.epoch, {})
-
-    studies = Studies("s", spec, tmp_path, "go on")
-    studies.listeners = (Saves(), _Keeper(studies, tmp_path))
+    studies = keeping(spec, tmp_path)
     scored(studies, {"lucky": [0.9, 0.1], "good": [0.7, 0.8]})
     best = {trial.design["configuration"]: trial.name for trial in reversed(studies.ranked("rnn"))}
-    assert {path.parent.name for path in kept.glob("*/epoch-*.pt")} == set(best.values())
+    assert kept(tmp_path) == set(best.values())
     assert len(best) == 2
+
+
+def test_what_is_kept_is_the_best_of_all_processes_of_a_search(tmp_path: Path) -> None:
+    spec = make_spec(architectures=["rnn"], sampler="random", pruner="none", trials=3, keep_checkpoints="top:2")
+    scored(keeping(spec, tmp_path), {"": [0.5, 0.9, 0.7]})
+    assert kept(tmp_path) == {"rnn-1", "rnn-2"}
+    scored(keeping(spec.model_copy(update={"trials": 5}), tmp_path), {"": [0.6, 0.8]})
+    assert kept(tmp_path) == {"rnn-1", "rnn-4"}
