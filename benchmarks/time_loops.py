@@ -8,7 +8,8 @@ candidates of a row take turns, and the median of the rounds counts. Writes the 
 
 Candidates: ours, with the compiled kernels (`models.kernels`) and without; the plain loop over cells, or for attention
 all neighbours gathered by rolling a padded copy, left to autograd; torch's own recurrent layer where it has the
-activation; and nothing but the iteration's matrix products, by torch, as a mark for what is left to gain.
+activation; and nothing but the iteration's matrix products, by torch, as a mark for what is left to gain. `attention`
+takes turns with `mlp` of the same layers, too.
 
 Shapes: B batch, T words, E embedding, D input of a layer, H hidden.
 """
@@ -75,6 +76,8 @@ def measure(row: dict[str, Any], num_rounds: int) -> dict[str, float]:
             for layer in map(Weights, model.layers)
         )
         candidates["torch"] = (iteration(model), without)
+    if architecture == "attention":
+        candidates["mlp"] = (iteration(build("mlp", hyperparameters)), everywhere)
     if architecture in TORCH_LAYERS:
         candidates["products"] = (products(architecture, row["hidden_size"], row["num_layers"]), without)
     for step, context in candidates.values():
@@ -254,6 +257,7 @@ def markdown(measured: list[dict[str, Any]], kernels_name: str) -> str:
         "Milliseconds of CPU time for an iteration with the kernels, and how many times as long the others take.",
         "`torch` is `nn.RNN` or `nn.GRU`; `products` is the bare matrix products of the time loops by torch: below 1,",
         "the whole iteration with the kernels takes longer, above 1 it takes less.",
+        *summary(measured),
         "",
         "| architecture | activation | H | layers | ms | without kernels | plain loop | torch | products |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -264,6 +268,24 @@ def markdown(measured: list[dict[str, Any]], kernels_name: str) -> str:
         what = [row["architecture"], row["activation"], str(row["hidden_size"]), str(row["num_layers"])]
         lines.append(f"| {' | '.join([*what, format(took['ours'], '.2f'), *ratios])} |")
     return "\n".join(lines)
+
+
+def summary(measured: list[dict[str, Any]]) -> Iterator[str]:
+    """The least gain of each recurrent architecture, and what attention costs over `mlp`."""
+    for architecture in TORCH_LAYERS:
+        took = [row["milliseconds"] for row in measured if row["architecture"] == architecture]
+        for other, what in (
+            ("plain", "the time of the plain loop"),
+            ("torch", "that of torch's layer"),
+            ("products", "that of the bare products"),
+        ):
+            ratios = [own[other] / own["ours"] for own in took if other in own]
+            if ratios:
+                yield f"`{architecture}`: {what} is {min(ratios):.2f} to {max(ratios):.2f} times ours."
+    for row in measured:
+        if "mlp" in row["milliseconds"]:
+            ratio = row["milliseconds"]["ours"] / row["milliseconds"]["mlp"]
+            yield f"`attention` takes {ratio:.2f} times as long as `mlp` of equal layers at H = {row['hidden_size']}."
 
 
 def processor() -> str:

@@ -1,11 +1,13 @@
 """Restricted self-attention: every word with its neighbours.
 
-Shapes: B batch, T words, E embedding, H hidden, F features of the first tapered layer, C classes.
+Shapes: B batch, T words, E embedding, H hidden, F features of the first tapered layer, P = H + F,
+C classes.
 """
 
 import math
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from models.dense import dense
@@ -71,28 +73,31 @@ class Attention(Architecture):
         """How much each word attends to each word of its window, (B, T, 2 window + 1), itself in the middle. A word's
         weights sum to one; those of padding mean nothing."""
         hidden_BTH = self.first(self.embedding(tokens_BT))
-        return window_weights(self._queries(hidden_BTH), hidden_BTH, lengths_B, self.window)
+        return window_weights(dense(hidden_BTH, *self._queries()), hidden_BTH, lengths_B, self.window)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         return self._score(words_BTE, lengths_B).sum(1) / lengths_B.unsqueeze(1)
 
     def _score(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         hidden_BTH = self.first(words_BTE)
-        queries_BTH, values_BTF = self._queries(hidden_BTH), self._values(hidden_BTH)
-        attended_BTF = window_attention(queries_BTH, hidden_BTH, values_BTF, lengths_B, self.window)
+        (of_queries_HH, queries_H), (of_values_FH, values_F) = self._queries(), self._values()
+        weight_PH, bias_P = torch.cat((of_queries_HH, of_values_FH)), torch.cat((queries_H, values_F))
+        attended_BTF = window_attention(dense(hidden_BTH, weight_PH, bias_P), hidden_BTH, lengths_B, self.window)
         scores_BTC = self.tapered[1:](attended_BTF)
         return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)
 
-    # Two products of weights, which are small, save two products with the hidden vectors of all words.
+    # Two products of weights, which are small, save two products with the hidden vectors of all words; those that are
+    # left are one.
 
-    def _queries(self, hidden_BTH: Tensor) -> Tensor:
-        """(W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself can be the key."""
+    def _queries(self) -> tuple[Tensor, Tensor]:
+        """Weight (H, H) and bias: (W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself
+        can be the key."""
         key_HH = self.key.weight.t() / math.sqrt(len(self.key.weight))
-        return dense(hidden_BTH, key_HH @ self.query.weight, key_HH @ self.query.bias)
+        return key_HH @ self.query.weight, key_HH @ self.query.bias
 
-    def _values(self, hidden_BTH: Tensor) -> Tensor:
-        """The first tapered layer of the values: being linear, it may as well come before the weighted mean."""
+    def _values(self) -> tuple[Tensor, Tensor]:
+        """Weight (F, H) and bias: the first tapered layer of the values: being linear, it may as well come before the
+        weighted mean."""
         narrow = self.tapered[0]
         assert isinstance(narrow, nn.Linear)
-        weight_FH, bias_F = narrow.weight @ self.value.weight, narrow.weight @ self.value.bias + narrow.bias
-        return dense(hidden_BTH, weight_FH, bias_F)
+        return narrow.weight @ self.value.weight, narrow.weight @ self.value.bias + narrow.bias

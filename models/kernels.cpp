@@ -1,11 +1,12 @@
 // The time loops and the windowed attention in float32 on CPUs; models/kernels.py compiles and calls them.
 //
-// Rows of a batch never meet, so each thread takes some rows through all words, and the numbers do not depend on how
-// many threads there are. A tile of a matrix product stays in registers until its activation is applied; the weights of
-// a loop are few enough to stay in the processor's caches.
+// Rows of a batch meet only in the gradients of the weights, so each thread takes some rows through all words. A tile of
+// a matrix product stays in registers until its activation is applied; the weights of a loop are few enough to stay in
+// the processor's caches, and what a few words leave behind is used up before it leaves them.
 //
-// Shapes: T words, B batch, H hidden (a multiple of the lanes of a vector in the time loops), 3H candidate, update and
-// reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are dense, last index fastest.
+// Shapes: T words, B batch, D inputs of a layer, H hidden (a multiple of the lanes of a vector in the time loops), 3H
+// candidate, update and reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are
+// dense, last index fastest, and no row is shorter than a vector.
 
 #include <algorithm>
 #include <cstdint>
@@ -76,20 +77,28 @@ inline Vec slope(Vec y, int activation) {
   }
 }
 
+// How many rows a part has where each of the threads gets some.
+inline int64_t rows_of_part(int64_t num_rows, int64_t most_rows, int threads) {
+  const int64_t tiles = (num_rows + TILE_ROWS - 1) / TILE_ROWS;
+  threads = std::min<int64_t>(threads, tiles);
+  return std::min((tiles + threads - 1) / threads * TILE_ROWS, most_rows);
+}
+
 // Calls body(first, last) for parts of the rows, on as many threads as given.
 template <class Body>
 void in_parallel(int64_t num_rows, int64_t most_rows, int threads, const Body& body) {
-  const int64_t tiles = (num_rows + TILE_ROWS - 1) / TILE_ROWS;
-  threads = std::min<int64_t>(threads, tiles);
-  const int64_t share = std::min((tiles + threads - 1) / threads * TILE_ROWS, most_rows);
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-  for (int64_t first = 0; first < num_rows; first += share) body(first, std::min(first + share, num_rows));
+  const int64_t rows = rows_of_part(num_rows, most_rows, threads);
+#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1 && rows < num_rows)
+  for (int64_t first = 0; first < num_rows; first += rows) body(first, std::min(first + rows, num_rows));
 }
 
 // A tile: sums of R rows and C vectors of columns.
 template <int R, int C>
 struct Tile {
   Vec sum[R][C];
+
+  // Where a tile that would go beyond the columns begins instead: it takes some of those before it once more.
+  static int64_t within(int64_t column, int64_t columns) { return std::min<int64_t>(column, columns - C * LANES); }
 
   // sum[i][j] = f(i, offset of the j-th vector)
   template <class F>
@@ -128,18 +137,18 @@ inline void tiles_of_columns(int64_t first, int64_t last, int64_t column, const 
   for (; row < last; row++) body(Tile<1, C>(), row, column);
 }
 
-// Calls body(tile, row, column) for tiles that cover the rows from first to last and all columns. The last vector may
-// go beyond them.
+// Calls body(tile, row, column) for tiles that cover the rows from first to last and all columns. The last one of a row
+// may go beyond the columns.
 template <class Body>
 inline void each_tile(int64_t first, int64_t last, int64_t columns, const Body& body) {
   int64_t column = 0;
-  for (; column + 2 * LANES <= columns; column += 2 * LANES) tiles_of_columns<2>(first, last, column, body);
+  for (; columns >= 2 * LANES && column + LANES < columns; column += 2 * LANES)
+    tiles_of_columns<2>(first, last, column, body);
   for (; column < columns; column += LANES) tiles_of_columns<1>(first, last, column, body);
 }
 
-// What stays in the first cache: rows that a thread takes through the words at a time; parts of a matrix product.
+// What stays in the caches: rows that a thread takes through the words at a time; parts of a matrix product.
 constexpr int64_t ROWS = 32, ROWS_OF_PRODUCT = 128, DEPTH = 128;
-
 
 // The last vector of a row of `size` numbers (at least LANES of them) overlaps the one before where it has to.
 inline int64_t vectors(int64_t size) { return (size + LANES - 1) / LANES; }
@@ -162,33 +171,23 @@ inline float sum(Vec x) {
   return (parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3]);
 }
 
-// The products of one row (from `copy_once`) with `count` rows of a matrix.
-inline void dot(float* to, const float* once, const float* rows, int64_t count, int64_t size) {
+// The products of one row (from `copy_once`) with `count` rows of `size` numbers, which are `step` apart.
+inline void dot(float* to, const float* once, const float* rows, int64_t count, int64_t size, int64_t step) {
   const int64_t last = vectors(size) - 1;
-  for (int64_t j = 0; j < count; j++) {
-    Vec products = load(once + last * LANES) * load(rows + j * size + size - LANES);
-    for (int64_t v = 0; v < last; v++) products += load(once + v * LANES) * load(rows + j * size + v * LANES);
+  for (int64_t j = 0; j < count; j++, rows += step) {
+    Vec products = load(once + last * LANES) * load(rows + size - LANES);
+    for (int64_t v = 0; v < last; v++) products += load(once + v * LANES) * load(rows + v * LANES);
     to[j] = sum(products);
   }
 }
 
-// The sum of `count` rows of a matrix, each times its weight.
-inline void weighted_sum(float* to, const float* weights, const float* rows, int64_t count, int64_t size) {
+// The sum of `count` rows, each times its weight; the weights are `weight_step` apart.
+inline void weighted_sum(float* to, const float* weights, int64_t weight_step, const float* rows, int64_t count,
+                         int64_t size, int64_t step) {
   for (int64_t v = 0; v < vectors(size); v++) {
     Vec total{};
-    for (int64_t j = 0; j < count; j++) total += weights[j] * load(rows + j * size + offset(v, size));
+    for (int64_t j = 0; j < count; j++) total += weights[j * weight_step] * load(rows + j * step + offset(v, size));
     store(to + offset(v, size), total);
-  }
-}
-
-// Adds a row (from `copy_once`), times a weight for each, to `count` rows of a matrix.
-inline void add_weighted(float* rows, const float* weights, const float* once, int64_t count, int64_t size) {
-  for (int64_t v = 0; v < vectors(size); v++) {
-    const Vec row = load(once + v * LANES);
-    for (int64_t j = 0; j < count; j++) {
-      float* to = rows + j * size + offset(v, size);
-      store(to, load(to) + weights[j] * row);
-    }
   }
 }
 
@@ -206,6 +205,60 @@ inline void softmax(float* x, int64_t count) {
   for (int64_t j = 0; j < count; j++) x[j] /= total;
 }
 
+// The gradients of weights, gathered from word to word. Each part of the batch has sums of its own, which `collect` adds
+// up in the order of the parts: the same numbers whichever thread was first.
+class Sums {
+ public:
+  Sums(int64_t rows, int64_t columns, int64_t parts)
+      : rows_(rows), columns_(columns), width_(vectors(columns) * LANES), sums_(parts * rows * width_) {}
+
+  // Adds a' b of `words` words: a has `count` rows a word, which are `a_row` apart; b has the columns.
+  void add(int64_t part, const float* a, int64_t a_row, int64_t a_word, const float* b, int64_t b_word, int64_t words,
+           int64_t count) {
+    if (a_word == count * a_row && b_word == count * columns_) count *= words, words = 1;
+    each_tile(0, rows_, columns_, [&](auto tile, int64_t row, int64_t column) {
+      float* sums = &sums_[(part * rows_ + row) * width_ + column];
+      const float* b_here = b + tile.within(column, columns_);
+      tile.fill([&](int i, int j) { return load(sums + i * width_ + j); });
+      for (int64_t w = 0; w < words; w++)
+        tile.add_product(a + w * a_word + row, 1, b_here + w * b_word, columns_, count, a_row);
+      tile.each([&](int i, int j, Vec sum) { store(sums + i * width_ + j, sum); });
+    });
+  }
+
+  // Adds the sum of `count` rows.
+  void add_rows(int64_t part, const float* a, int64_t count) {
+    for (int64_t column = 0; column < columns_; column += LANES) {
+      float* sums = &sums_[part * width_ + column];
+      Vec total = load(sums);
+      for (int64_t k = 0; k < count; k++) total += load(a + k * columns_ + column);
+      store(sums, total);
+    }
+  }
+
+  void collect(float* out) const {
+    const int64_t size = rows_ * width_;
+    for (int64_t row = 0; row < rows_; row++)
+      each_tile(0, 1, columns_, [&](auto tile, int64_t, int64_t column) {
+        float* to = out + row * columns_ + tile.within(column, columns_);
+        tile.fill([&](int, int j) {
+          Vec total{};
+          for (auto sums = sums_.begin() + row * width_ + column + j; sums < sums_.end(); sums += size)
+            total += load(&*sums);
+          return total;
+        });
+        tile.each([&](int, int j, Vec sum) { store(to + j, sum); });
+      });
+  }
+
+ private:
+  int64_t rows_, columns_, width_;
+  std::vector<float> sums_;
+};
+
+// How many words' gradients wait, for that many rows, until they are added to those of the weights.
+inline int64_t words_at_once(int64_t rows) { return std::max<int64_t>(DEPTH / rows, 1); }
+
 }  // namespace
 
 extern "C" {
@@ -222,8 +275,7 @@ void product(float* out, const float* a, const float* b, const float* bias, int6
     std::vector<float> sums(depth > DEPTH ? (last - first) * width : 0);
     for (int64_t k = 0; k < depth; k += DEPTH) {
       each_tile(first, last, columns, [&](auto tile, int64_t row, int64_t column) {
-        // Where the last vector would go beyond the columns, it takes some of those before it once more.
-        const int64_t here = std::min(column, columns - LANES);
+        const int64_t here = tile.within(column, columns);
         float* so_far = sums.data() + (row - first) * width + column;
         tile.fill([&](int i, int j) {
           return k > 0 ? load(so_far + i * width + j) : bias ? load(bias + here + j) : Vec{};
@@ -247,58 +299,90 @@ void activation_backward(float* delta, const float* grad, const float* y, int64_
   }
 }
 
-// hidden_TBH: W x + b, becomes the states h_t = s(W x_t + b + h_{t-1} U'), zero where padding_TB (may be null) says so.
-void elman_forward(float* hidden_TBH, const float* Ut_HH, const uint8_t* padding_TB, int64_t T, int64_t B, int64_t H,
+// hidden_TBH: the states h_t = s(W x_t + b + h_{t-1} U'), zero where padding_TB (may be null) says so.
+void elman_forward(float* hidden_TBH, const float* inputs_TBD, const float* Wt_DH, const float* b_H,
+                   const float* Ut_HH, const uint8_t* padding_TB, int64_t T, int64_t B, int64_t D, int64_t H,
                    int activation, int threads) {
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
     for (int64_t t = 0; t < T; t++) {
-      float* now_BH = hidden_TBH + t * B * H;
       each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
-        float* h = now_BH + row * H + column;
-        tile.fill([&](int i, int j) { return load(h + i * H + j); });
-        if (t > 0) tile.add_product(now_BH - B * H + row * H, H, Ut_HH + column, H, H);
+        const int64_t here = t * B + row;
+        float* hidden = hidden_TBH + here * H;
+        tile.fill([&](int, int j) { return load(b_H + column + j); });
+        tile.add_product(inputs_TBD + here * D, D, Wt_DH + column, H, D);
+        if (t > 0) tile.add_product(hidden - B * H, H, Ut_HH + column, H, H);
         tile.each([&](int i, int j, Vec sum) {
-          const bool padding = padding_TB && padding_TB[t * B + row + i];
-          store(h + i * H + j, padding ? Vec{} : activate(sum, activation));
+          const bool padding = padding_TB && padding_TB[here + i];
+          store(hidden + i * H + column + j, padding ? Vec{} : activate(sum, activation));
         });
       });
     }
   });
 }
 
-// delta_TBH becomes the gradient of what the activation is taken of, from grad_TBH, that of the states.
-void elman_backward(float* delta_TBH, const float* grad_TBH, const float* hidden_TBH, const float* U_HH,
-                    const uint8_t* padding_TB, int64_t T, int64_t B, int64_t H, int activation, int threads) {
+// The gradients of the inputs (null where nobody asks for them) and of the weights, from grad_TBH, that of the states.
+void elman_backward(float* grad_inputs_TBD, float* grad_W_HD, float* grad_U_HH, float* grad_b_H, const float* grad_TBH,
+                    const float* hidden_TBH, const float* inputs_TBD, const float* W_HD, const float* U_HH,
+                    const uint8_t* padding_TB, int64_t T, int64_t B, int64_t D, int64_t H, int activation,
+                    int threads) {
+  const int64_t part_rows = rows_of_part(B, ROWS, threads), parts = (B + part_rows - 1) / part_rows;
+  Sums W(H, D, parts), U(H, H, parts), b(1, H, parts);
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
-    for (int64_t t = T - 1; t >= 0; t--) {
-      each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
-        const int64_t here = (t * B + row) * H;
-        float* delta = delta_TBH + here + column;
-        const float *grad = grad_TBH + here + column, *h = hidden_TBH + here + column;
-        tile.fill([&](int i, int j) { return load(grad + i * H + j); });
-        if (t < T - 1) tile.add_product(delta_TBH + here + B * H, H, U_HH + column, H, H);
-        tile.each([&](int i, int j, Vec sum) {
-          const bool padding = padding_TB && padding_TB[t * B + row + i];
-          store(delta + i * H + j, padding ? Vec{} : sum * slope(load(h + i * H + j), activation));
+    const int64_t part = first / part_rows, rows = last - first, words = words_at_once(rows);
+    // The gradient of what the activation is taken of, of some words; after them, the word that follows.
+    std::vector<float> delta((words + 1) * rows * H);
+    for (int64_t end = T; end > 0; end -= words) {
+      const int64_t start = std::max<int64_t>(end - words, 0);
+      for (int64_t t = end - 1; t >= start; t--) {
+        float* delta_BH = &delta[(words - end + t) * rows * H];
+        each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
+          const int64_t here = t * B + row;
+          float* now = delta_BH + (row - first) * H;
+          const float *grad = grad_TBH + here * H + column, *hidden = hidden_TBH + here * H + column;
+          tile.fill([&](int i, int j) { return load(grad + i * H + j); });
+          if (t < T - 1) tile.add_product(now + rows * H, H, U_HH + column, H, H);
+          tile.each([&](int i, int j, Vec sum) {
+            const bool padding = padding_TB && padding_TB[here + i];
+            store(now + i * H + column + j, padding ? Vec{} : sum * slope(load(hidden + i * H + j), activation));
+          });
         });
-      });
+        if (grad_inputs_TBD) {
+          each_tile(first, last, D, [&](auto tile, int64_t row, int64_t column) {
+            const int64_t here = tile.within(column, D);
+            float* grad_inputs = grad_inputs_TBD + (t * B + row) * D + here;
+            tile.fill([](int, int) { return Vec{}; });
+            tile.add_product(delta_BH + (row - first) * H, H, W_HD + here, D, H);
+            tile.each([&](int i, int j, Vec sum) { store(grad_inputs + i * D + j, sum); });
+          });
+        }
+      }
+      const int64_t count = end - start, second = std::max<int64_t>(start, 1);  // no state comes before the first word
+      const float *of_start = &delta[(words - count) * rows * H], *of_second = of_start + (second - start) * rows * H;
+      W.add(part, of_start, H, rows * H, inputs_TBD + (start * B + first) * D, B * D, count, rows);
+      U.add(part, of_second, H, rows * H, hidden_TBH + ((second - 1) * B + first) * H, B * H, end - second, rows);
+      b.add_rows(part, of_start, count * rows);
+      std::memcpy(&delta[words * rows * H], of_start, rows * H * sizeof(float));
     }
   });
+  W.collect(grad_W_HD);
+  U.collect(grad_U_HH);
+  b.collect(grad_b_H);
 }
 
-// gates_TB3H: W x + b, becomes candidate, update and reset gate; states_SBH (S = T + 1): h_0, then room for the states.
-void gru_forward(float* gates_TB3H, float* states_SBH, const float* Ut_candidate_HH, const float* Ut_gates_H2H,
-                 const uint8_t* padding_TB, int64_t T, int64_t B, int64_t H, int activation, int gate_activation,
-                 int threads) {
+// states_SBH (S = T + 1): h_0, then the states; gates_TB3H: candidate, update and reset gate, null where nobody asks.
+void gru_forward(float* states_SBH, float* gates_TB3H, const float* inputs_TBD, const float* Wt_D3H, const float* b_3H,
+                 const float* Ut_candidate_HH, const float* Ut_gates_H2H, const uint8_t* padding_TB, int64_t T,
+                 int64_t B, int64_t D, int64_t H, int activation, int gate_activation, int threads) {
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
-    std::vector<float> reset_state((last - first) * H);
+    std::vector<float> reset_state((last - first) * H), of_word(gates_TB3H ? 0 : (last - first) * 3 * H);
     for (int64_t t = 0; t < T; t++) {
       const float* previous_BH = states_SBH + t * B * H;
       float* next_BH = states_SBH + (t + 1) * B * H;
-      float* gates_B3H = gates_TB3H + t * B * 3 * H;
+      float* gates_B3H = gates_TB3H ? gates_TB3H + (t * B + first) * 3 * H : of_word.data();  // from the first row on
       each_tile(first, last, 2 * H, [&](auto tile, int64_t row, int64_t column) {
-        float* gate = gates_B3H + row * 3 * H + H + column;
-        tile.fill([&](int i, int j) { return load(gate + i * 3 * H + j); });
+        float* gate = gates_B3H + (row - first) * 3 * H + H + column;
+        tile.fill([&](int, int j) { return load(b_3H + H + column + j); });
+        tile.add_product(inputs_TBD + (t * B + row) * D, D, Wt_D3H + H + column, 3 * H, D);
         tile.add_product(previous_BH + row * H, H, Ut_gates_H2H + column, 2 * H, H);
         tile.each([&](int i, int j, Vec sum) {
           const Vec value = activate(sum, gate_activation);
@@ -310,8 +394,9 @@ void gru_forward(float* gates_TB3H, float* states_SBH, const float* Ut_candidate
         });
       });
       each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
-        float* candidate = gates_B3H + row * 3 * H + column;
-        tile.fill([&](int i, int j) { return load(candidate + i * 3 * H + j); });
+        float* candidate = gates_B3H + (row - first) * 3 * H + column;
+        tile.fill([&](int, int j) { return load(b_3H + column + j); });
+        tile.add_product(inputs_TBD + (t * B + row) * D, D, Wt_D3H + column, 3 * H, D);
         tile.add_product(&reset_state[(row - first) * H], H, Ut_candidate_HH + column, H, H);
         tile.each([&](int i, int j, Vec sum) {
           const int64_t at = (row + i) * H + column + j;
@@ -326,96 +411,136 @@ void gru_forward(float* gates_TB3H, float* states_SBH, const float* Ut_candidate
   });
 }
 
-// delta_TB3H becomes the gradients of what the activations are taken of, and reset_state_TBH r * h_{t-1}, from grad_TBH,
-// that of the states.
-void gru_backward(float* delta_TB3H, float* reset_state_TBH, const float* grad_TBH, const float* gates_TB3H,
-                  const float* states_SBH, const float* U_candidate_HH, const float* U_gates_2HH,
-                  const uint8_t* padding_TB, int64_t T, int64_t B, int64_t H, int activation, int gate_activation,
-                  int threads) {
+// The gradients of the inputs (null where nobody asks for them) and of the weights, from grad_TBH, that of the states.
+void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candidate_HH, float* grad_U_gates_2HH,
+                  float* grad_b_3H, const float* grad_TBH, const float* gates_TB3H, const float* states_SBH,
+                  const float* inputs_TBD, const float* W_3HD, const float* U_candidate_HH, const float* U_gates_2HH,
+                  const uint8_t* padding_TB, int64_t T, int64_t B, int64_t D, int64_t H, int activation,
+                  int gate_activation, int threads) {
+  const int64_t part_rows = rows_of_part(B, ROWS, threads), parts = (B + part_rows - 1) / part_rows;
+  Sums W(3 * H, D, parts), U_candidate(H, H, parts), U_gates(2 * H, H, parts), b(1, 3 * H, parts);
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
-    std::vector<float> from_later((last - first) * H);  // the gradient of the state that has come from later words
-    for (int64_t t = T - 1; t >= 0; t--) {
-      float* delta_B3H = delta_TB3H + t * B * 3 * H;
-      const float* gates_B3H = gates_TB3H + t * B * 3 * H;
-      const float* previous_BH = states_SBH + t * B * H;
-      float* reset_state_BH = reset_state_TBH + t * B * H;
-      for (int64_t row = first; row < last; row++) {
-        const bool padding = padding_TB && padding_TB[t * B + row];
-        const float* grad = grad_TBH + (t * B + row) * H;
-        float* later = &from_later[(row - first) * H];
-        const float *gates = gates_B3H + row * 3 * H, *previous = previous_BH + row * H;
-        float* delta = delta_B3H + row * 3 * H;
-        for (int64_t j = 0; j < H; j += LANES) {
-          const Vec d = padding ? Vec{} : load(grad + j) + load(later + j), c = load(gates + j), z = load(gates + H + j);
-          store(delta + j, d * z * slope(c, activation));
-          store(delta + H + j, d * (c - load(previous + j)) * slope(z, gate_activation));
-          store(later + j, d - d * z);
+    const int64_t part = first / part_rows, rows = last - first, words = words_at_once(rows);
+    std::vector<float> from_later(rows * H);  // the gradient of the state that has come from later words
+    // Of some words: the gradients of what the activations are taken of, and r * h_{t-1}.
+    std::vector<float> delta(words * rows * 3 * H), reset_state(words * rows * H);
+    for (int64_t end = T; end > 0; end -= words) {
+      const int64_t start = std::max<int64_t>(end - words, 0), count = end - start;
+      for (int64_t t = end - 1; t >= start; t--) {
+        float *delta_B3H = &delta[(t - start) * rows * 3 * H], *reset_state_BH = &reset_state[(t - start) * rows * H];
+        const float* gates_B3H = gates_TB3H + (t * B + first) * 3 * H;
+        const float* previous_BH = states_SBH + (t * B + first) * H;
+        for (int64_t row = 0; row < rows; row++) {
+          const bool padding = padding_TB && padding_TB[t * B + first + row];
+          const float* grad = grad_TBH + (t * B + first + row) * H;
+          float* later = &from_later[row * H];
+          const float *gates = gates_B3H + row * 3 * H, *previous = previous_BH + row * H;
+          float* delta = delta_B3H + row * 3 * H;
+          for (int64_t j = 0; j < H; j += LANES) {
+            const Vec d = padding ? Vec{} : load(grad + j) + load(later + j);
+            const Vec c = load(gates + j), z = load(gates + H + j);
+            store(delta + j, d * z * slope(c, activation));
+            store(delta + H + j, d * (c - load(previous + j)) * slope(z, gate_activation));
+            store(later + j, d - d * z);
+          }
+        }
+        each_tile(0, rows, H, [&](auto tile, int64_t row, int64_t column) {
+          tile.fill([](int, int) { return Vec{}; });
+          tile.add_product(delta_B3H + row * 3 * H, 3 * H, U_candidate_HH + column, H, H);
+          tile.each([&](int i, int j, Vec sum) {  // the gradient of r * h_{t-1}
+            const int64_t at = (row + i) * H + column + j, at_gate = (row + i) * 3 * H + 2 * H + column + j;
+            const Vec r = load(gates_B3H + at_gate), previous = load(previous_BH + at);
+            store(delta_B3H + at_gate, sum * previous * slope(r, gate_activation));
+            store(reset_state_BH + at, r * previous);
+            store(&from_later[at], load(&from_later[at]) + sum * r);
+          });
+        });
+        each_tile(0, rows, H, [&](auto tile, int64_t row, int64_t column) {
+          float* later = &from_later[row * H + column];
+          tile.fill([&](int i, int j) { return load(later + i * H + j); });
+          tile.add_product(delta_B3H + row * 3 * H + H, 3 * H, U_gates_2HH + column, H, 2 * H);
+          tile.each([&](int i, int j, Vec sum) { store(later + i * H + j, sum); });
+        });
+        if (grad_inputs_TBD) {
+          each_tile(0, rows, D, [&](auto tile, int64_t row, int64_t column) {
+            const int64_t here = tile.within(column, D);
+            float* grad_inputs = grad_inputs_TBD + (t * B + first + row) * D + here;
+            tile.fill([](int, int) { return Vec{}; });
+            tile.add_product(delta_B3H + row * 3 * H, 3 * H, W_3HD + here, D, 3 * H);
+            tile.each([&](int i, int j, Vec sum) { store(grad_inputs + i * D + j, sum); });
+          });
         }
       }
-      each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
-        tile.fill([](int, int) { return Vec{}; });
-        tile.add_product(delta_B3H + row * 3 * H, 3 * H, U_candidate_HH + column, H, H);
-        tile.each([&](int i, int j, Vec sum) {  // the gradient of r * h_{t-1}
-          const int64_t at = (row + i) * H + column + j, at_gate = (row + i) * 3 * H + 2 * H + column + j;
-          const Vec r = load(gates_B3H + at_gate), previous = load(previous_BH + at);
-          store(delta_B3H + at_gate, sum * previous * slope(r, gate_activation));
-          store(reset_state_BH + at, r * previous);
-          float* later = &from_later[(row - first + i) * H + column + j];
-          store(later, load(later) + sum * r);
-        });
-      });
-      each_tile(first, last, H, [&](auto tile, int64_t row, int64_t column) {
-        float* later = &from_later[(row - first) * H + column];
-        tile.fill([&](int i, int j) { return load(later + i * H + j); });
-        tile.add_product(delta_B3H + row * 3 * H + H, 3 * H, U_gates_2HH + column, H, 2 * H);
-        tile.each([&](int i, int j, Vec sum) { store(later + i * H + j, sum); });
-      });
+      const int64_t word = rows * 3 * H, state = (start * B + first) * H;
+      W.add(part, delta.data(), 3 * H, word, inputs_TBD + (start * B + first) * D, B * D, count, rows);
+      U_candidate.add(part, delta.data(), 3 * H, word, reset_state.data(), rows * H, count, rows);
+      U_gates.add(part, delta.data() + H, 3 * H, word, states_SBH + state, B * H, count, rows);
+      b.add_rows(part, delta.data(), count * rows);
     }
   });
+  W.collect(grad_W_3HD);
+  U_candidate.collect(grad_U_candidate_HH);
+  U_gates.collect(grad_U_gates_2HH);
+  b.collect(grad_b_3H);
 }
 
 // Each word attends to itself and the `window` words on either side within its text: weights_BTJ (zero beyond it, and
-// for padding, as is attended_BTF).
-void window_forward(const float* queries_BTH, const float* keys_BTH, const float* values_BTF, const int64_t* lengths_B,
+// for padding, as is attended_BTF). queries_values_BTP: the queries (H) and values (F) side by side, P = H + F.
+void window_forward(const float* queries_values_BTP, const float* keys_BTH, const int64_t* lengths_B,
                     float* weights_BTJ, float* attended_BTF, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window,
                     int threads) {
-  const int64_t J = 2 * window + 1;
-  std::memset(weights_BTJ, 0, B * T * J * sizeof(float));
-  std::memset(attended_BTF, 0, B * T * F * sizeof(float));
+  const int64_t J = 2 * window + 1, P = H + F;
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
   for (int64_t b = 0; b < B; b++) {
     std::vector<float> query(H + LANES);
-    for (int64_t t = 0; t < lengths_B[b]; t++) {
-      const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, lengths_B[b]) - first;
-      float* weights = weights_BTJ + (b * T + t) * J + first - t + window;
-      copy_once(query.data(), queries_BTH + (b * T + t) * H, H);
-      dot(weights, query.data(), keys_BTH + (b * T + first) * H, count, H);
-      softmax(weights, count);
-      weighted_sum(attended_BTF + (b * T + t) * F, weights, values_BTF + (b * T + first) * F, count, F);
+    const float *queries = queries_values_BTP + b * T * P, *values = queries + H, *keys = keys_BTH + b * T * H;
+    float *weights = weights_BTJ + b * T * J, *attended = attended_BTF + b * T * F;
+    const int64_t length = lengths_B[b];
+    std::memset(weights, 0, T * J * sizeof(float));
+    std::memset(attended + length * F, 0, (T - length) * F * sizeof(float));
+    for (int64_t t = 0; t < length; t++) {
+      const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
+      float* own = weights + t * J + first - t + window;
+      copy_once(query.data(), queries + t * P, H);
+      dot(own, query.data(), keys + first * H, count, H, H);
+      softmax(own, count);
+      weighted_sum(attended + t * F, own, 1, values + first * P, count, F, P);
     }
   }
 }
 
-// The gradients of the queries, keys and values, which start as zeros, from grad_BTF, that of what is attended to.
-void window_backward(const float* grad_BTF, const float* queries_BTH, const float* keys_BTH, const float* values_BTF,
-                     const float* weights_BTJ, const int64_t* lengths_B, float* grad_queries_BTH, float* grad_keys_BTH,
-                     float* grad_values_BTF, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window, int threads) {
-  const int64_t J = 2 * window + 1;
+// The gradients of the queries and values and of the keys, from grad_BTF, that of what is attended to.
+void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const float* grad_BTF,
+                     const float* queries_values_BTP, const float* keys_BTH, const float* weights_BTJ,
+                     const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window,
+                     int threads) {
+  const int64_t J = 2 * window + 1, P = H + F;
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
   for (int64_t b = 0; b < B; b++) {
-    std::vector<float> query(H + LANES), grad(F + LANES), grad_scores(J);
-    for (int64_t t = 0; t < lengths_B[b]; t++) {
-      const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, lengths_B[b]) - first;
-      const float* weights = weights_BTJ + (b * T + t) * J + first - t + window;
-      copy_once(grad.data(), grad_BTF + (b * T + t) * F, F);
-      copy_once(query.data(), queries_BTH + (b * T + t) * H, H);
-      dot(grad_scores.data(), grad.data(), values_BTF + (b * T + first) * F, count, F);
+    std::vector<float> once(F + LANES), grad_scores_TJ(T * J);
+    const float *queries = queries_values_BTP + b * T * P, *values = queries + H, *keys = keys_BTH + b * T * H;
+    const float *weights = weights_BTJ + b * T * J, *grad = grad_BTF + b * T * F;
+    float *grad_queries = grad_queries_values_BTP + b * T * P, *grad_values = grad_queries + H;
+    float* grad_keys = grad_keys_BTH + b * T * H;
+    const int64_t length = lengths_B[b];
+    std::memset(grad_queries + length * P, 0, (T - length) * P * sizeof(float));
+    std::memset(grad_keys + length * H, 0, (T - length) * H * sizeof(float));
+    for (int64_t t = 0; t < length; t++) {
+      const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
+      const float* own = weights + t * J + first - t + window;
+      float* grad_scores = &grad_scores_TJ[t * J + first - t + window];
+      copy_once(once.data(), grad + t * F, F);
+      dot(grad_scores, once.data(), values + first * P, count, F, P);
       float mean = 0;
-      for (int64_t j = 0; j < count; j++) mean += weights[j] * grad_scores[j];
-      for (int64_t j = 0; j < count; j++) grad_scores[j] = weights[j] * (grad_scores[j] - mean);
-      add_weighted(grad_values_BTF + (b * T + first) * F, weights, grad.data(), count, F);
-      add_weighted(grad_keys_BTH + (b * T + first) * H, grad_scores.data(), query.data(), count, H);
-      weighted_sum(grad_queries_BTH + (b * T + t) * H, grad_scores.data(), keys_BTH + (b * T + first) * H, count, H);
+      for (int64_t j = 0; j < count; j++) mean += own[j] * grad_scores[j];
+      for (int64_t j = 0; j < count; j++) grad_scores[j] = own[j] * (grad_scores[j] - mean);
+      weighted_sum(grad_queries + t * P, grad_scores, 1, keys + first * H, count, H, H);
+    }
+    for (int64_t t = 0; t < length; t++) {  // the word as a neighbour: of the words from `first` on
+      const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
+      const int64_t place = first * J + t - first + window;  // one to the left in each next word's window
+      weighted_sum(grad_keys + t * H, &grad_scores_TJ[place], J - 1, queries + first * P, count, H, P);
+      weighted_sum(grad_values + t * P, weights + place, J - 1, grad + first * F, count, F, F);
     }
   }
 }

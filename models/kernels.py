@@ -28,12 +28,12 @@ ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")  # in the order of kernels.cpp
 _POINTERS_SIZES_INTS = {
     "product": (4, 5, 2),
     "activation_backward": (3, 1, 2),
-    "elman_forward": (3, 3, 2),
-    "elman_backward": (5, 3, 2),
-    "gru_forward": (5, 3, 3),
-    "gru_backward": (8, 3, 3),
-    "window_forward": (6, 5, 1),
-    "window_backward": (9, 5, 1),
+    "elman_forward": (6, 4, 2),
+    "elman_backward": (10, 4, 2),
+    "gru_forward": (8, 4, 3),
+    "gru_backward": (13, 4, 3),
+    "window_forward": (5, 5, 1),
+    "window_backward": (7, 5, 1),
 }
 
 
@@ -96,86 +96,113 @@ def activation_backward(grad_NM: Tensor, outputs_NM: Tensor, activation: str) ->
     return delta_NM
 
 
-def elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
-    """hidden: W x + b, becomes the states, zero at padding."""
-    _call("elman_forward", (hidden_TBH, U_HH.t().contiguous(), padding_TB), hidden_TBH.shape, activation)
+def elman_forward(
+    inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str, padding_TB: Tensor | None
+) -> Tensor:
+    """The states, zero at padding."""
+    hidden_TBH = inputs_TBD.new_empty(*inputs_TBD.shape[:2], len(b_H))
+    tensors = (hidden_TBH, inputs_TBD, W_HD.t().contiguous(), b_H, U_HH.t().contiguous(), padding_TB)
+    _call("elman_forward", tensors, (*inputs_TBD.shape, len(b_H)), activation)
+    return hidden_TBH
 
 
 def elman_backward(
-    grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None
-) -> Tensor:
-    """The gradient of what the activation is taken of, from that of the states."""
-    delta_TBH = torch.empty_like(hidden_TBH)
-    tensors = (delta_TBH, grad_TBH.contiguous(), hidden_TBH, U_HH.contiguous(), padding_TB)
-    _call("elman_backward", tensors, hidden_TBH.shape, activation)
-    return delta_TBH
+    grad_TBH: Tensor,
+    hidden_TBH: Tensor,
+    inputs_TBD: Tensor,
+    W_HD: Tensor,
+    U_HH: Tensor,
+    activation: str,
+    padding_TB: Tensor | None,
+    *,
+    of_inputs: bool,
+) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
+    grad_inputs_TBD = torch.empty_like(inputs_TBD) if of_inputs else None
+    gradients = grad_inputs_TBD, torch.empty_like(W_HD), torch.empty_like(U_HH), U_HH.new_empty(len(U_HH))
+    tensors = (*gradients, grad_TBH.contiguous(), hidden_TBH, inputs_TBD, W_HD, U_HH, padding_TB)
+    _call("elman_backward", tensors, (*inputs_TBD.shape, len(U_HH)), activation)
+    return gradients
 
 
 def gru_forward(
-    gates_TB3H: Tensor,
-    states_SBH: Tensor,
+    inputs_TBD: Tensor,
+    W_3HD: Tensor,
     U_3HH: Tensor,
+    b_3H: Tensor,
     activation: str,
     gate_activation: str,
     padding_TB: Tensor | None,
-) -> None:
-    """gates: W x + b, becomes candidate, update and reset gate; states: h_0, then room for the states of all words."""
-    sizes = gates_TB3H.shape[0], *states_SBH.shape[1:]
-    Ut_candidate_HH, Ut_gates_H2H = (U.t().contiguous() for U in U_3HH.split((sizes[2], 2 * sizes[2])))
-    tensors = (gates_TB3H, states_SBH, Ut_candidate_HH, Ut_gates_H2H, padding_TB)
+    *,
+    keep_gates: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """The states (T + 1, B, H), the first of zeros, and candidate, update and reset gates (T, B, 3H) if to be kept."""
+    (num_words, num_texts, size), num_hidden = inputs_TBD.shape, U_3HH.shape[1]
+    states_SBH = inputs_TBD.new_empty(num_words + 1, num_texts, num_hidden)
+    states_SBH[0] = 0
+    gates_TB3H = inputs_TBD.new_empty(num_words, num_texts, 3 * num_hidden) if keep_gates else None
+    Ut_candidate_HH, Ut_gates_H2H = (U.t().contiguous() for U in U_3HH.split((num_hidden, 2 * num_hidden)))
+    weights = W_3HD.t().contiguous(), b_3H, Ut_candidate_HH, Ut_gates_H2H
+    sizes = (num_words, num_texts, size, num_hidden)
+    tensors = (states_SBH, gates_TB3H, inputs_TBD, *weights, padding_TB)
     _call("gru_forward", tensors, sizes, activation, gate_activation)
+    return states_SBH, gates_TB3H
 
 
 def gru_backward(
     grad_TBH: Tensor,
     gates_TB3H: Tensor,
     states_SBH: Tensor,
+    inputs_TBD: Tensor,
+    W_3HD: Tensor,
     U_3HH: Tensor,
     activation: str,
     gate_activation: str,
     padding_TB: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """The gradients of what the activations are taken of (T, B, 3H), and r * h_{t-1} (T, B, H)."""
-    num_hidden = grad_TBH.shape[2]
-    delta_TB3H, reset_state_TBH = torch.empty_like(gates_TB3H), torch.empty_like(states_SBH[1:])
-    U_candidate_HH, U_gates_2HH = U_3HH.contiguous().split((num_hidden, 2 * num_hidden))
+    *,
+    of_inputs: bool,
+) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
+    num_hidden = U_3HH.shape[1]
+    parts = num_hidden, 2 * num_hidden
+    grad_inputs_TBD = torch.empty_like(inputs_TBD) if of_inputs else None
+    grad_W_3HD, grad_U_3HH, grad_b_3H = torch.empty_like(W_3HD), torch.empty_like(U_3HH), U_3HH.new_empty(len(U_3HH))
     tensors = (
-        delta_TB3H,
-        reset_state_TBH,
+        grad_inputs_TBD,
+        grad_W_3HD,
+        *grad_U_3HH.split(parts),
+        grad_b_3H,
         grad_TBH.contiguous(),
         gates_TB3H,
         states_SBH,
-        U_candidate_HH,
-        U_gates_2HH,
+        inputs_TBD,
+        W_3HD,
+        *U_3HH.split(parts),
         padding_TB,
     )
-    _call("gru_backward", tensors, grad_TBH.shape, activation, gate_activation)
-    return delta_TB3H, reset_state_TBH
+    _call("gru_backward", tensors, (*inputs_TBD.shape, num_hidden), activation, gate_activation)
+    return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H
 
 
 def window_forward(
-    queries_BTH: Tensor, keys_BTH: Tensor, values_BTF: Tensor, lengths_B: Tensor, window: int
+    queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int
 ) -> tuple[Tensor, Tensor]:
-    """Weights (B, T, 2 window + 1) and what is attended to (B, T, F); both zero at padding."""
-    weights_BTJ = queries_BTH.new_empty(*queries_BTH.shape[:2], 2 * window + 1)
-    attended_BTF = torch.empty_like(values_BTF)
-    tensors = (queries_BTH, keys_BTH, values_BTF, lengths_B, weights_BTJ, attended_BTF)
-    _call("window_forward", tensors, (*queries_BTH.shape, values_BTF.shape[2], window))
+    """Weights (B, T, 2 window + 1) and what is attended to (B, T, F); both zero at padding. P = H + F."""
+    num_features = queries_values_BTP.shape[2] - keys_BTH.shape[2]
+    weights_BTJ = keys_BTH.new_empty(*keys_BTH.shape[:2], 2 * window + 1)
+    attended_BTF = keys_BTH.new_empty(*keys_BTH.shape[:2], num_features)
+    tensors = (queries_values_BTP, keys_BTH, lengths_B, weights_BTJ, attended_BTF)
+    _call("window_forward", tensors, (*keys_BTH.shape, num_features, window))
     return weights_BTJ, attended_BTF
 
 
 def window_backward(
-    grad_BTF: Tensor,
-    queries_BTH: Tensor,
-    keys_BTH: Tensor,
-    values_BTF: Tensor,
-    weights_BTJ: Tensor,
-    lengths_B: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of queries, keys and values."""
-    gradients = torch.zeros_like(queries_BTH), torch.zeros_like(keys_BTH), torch.zeros_like(values_BTF)
-    tensors = (grad_BTF, queries_BTH, keys_BTH, values_BTF, weights_BTJ, lengths_B, *gradients)
-    _call("window_backward", tensors, (*queries_BTH.shape, values_BTF.shape[2], weights_BTJ.shape[2] // 2))
+    grad_BTF: Tensor, queries_values_BTP: Tensor, keys_BTH: Tensor, weights_BTJ: Tensor, lengths_B: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of queries and values, and of keys."""
+    gradients = torch.empty_like(queries_values_BTP), torch.empty_like(keys_BTH)
+    tensors = (*gradients, grad_BTF, queries_values_BTP, keys_BTH, weights_BTJ, lengths_B)
+    _call("window_backward", tensors, (*keys_BTH.shape, grad_BTF.shape[2], weights_BTJ.shape[2] // 2))
     return gradients
 
 

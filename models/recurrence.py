@@ -1,7 +1,8 @@
 """The time loops of the recurrent architectures, with backward passes written by hand.
 
-An autograd loop over the cells of a text spends most of its time on bookkeeping. Here everything that does not
-depend on the state is done for all words at once: the input projections before the loop, the slopes of the
+An autograd loop over the cells of a text spends most of its time on bookkeeping. The kernels go through all words in
+one call each way, and gather the gradients of the weights as they go. Where they cannot be used, everything that does
+not depend on the state is done for all words at once: the input projections before the loop, the slopes of the
 activations before the backward loop, and the gradients of the weights, one matrix product each, after it. The loops
 work in place in buffers of all words. Every slope is a function of the activation's output, so that nothing but
 outputs is kept for the backward pass.
@@ -19,7 +20,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from models import kernels
-from models.kernels import product
 
 
 def elman(
@@ -32,7 +32,7 @@ def elman(
     """
     num_hidden = len(b_H)
     if kernels.usable(inputs_TBD):
-        W_HD, U_HH, b_H = _whole_vectors(W_HD, U_HH, b_H, 1)
+        inputs_TBD, W_HD, U_HH, b_H = _whole_vectors(inputs_TBD, W_HD, U_HH, b_H, 1)
     states_TBH = _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
     return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # a slice would be copied backward
 
@@ -58,7 +58,7 @@ def gru(
     """
     num_hidden = U_3HH.shape[1]
     if kernels.usable(inputs_TBD):
-        W_3HD, U_3HH, b_3H = _whole_vectors(W_3HD, U_3HH, b_3H, 3)
+        inputs_TBD, W_3HD, U_3HH, b_3H = _whole_vectors(inputs_TBD, W_3HD, U_3HH, b_3H, 3)
     states_TBH = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation, padding_TB)
     return states_TBH if U_3HH.shape[1] == num_hidden else states_TBH[..., :num_hidden]
 
@@ -74,11 +74,13 @@ class _Elman(Function):
         activation: str,
         padding_TB: Tensor | None,
     ) -> Tensor:
-        hidden_TBH = _project(inputs_TBD, W_HD, b_H)
-        if kernels.usable(hidden_TBH):
+        inputs_TBD = inputs_TBD.contiguous()
+        if kernels.usable(inputs_TBD):
+            W_HD, U_HH, b_H = (weight.contiguous() for weight in (W_HD, U_HH, b_H))
             padding_TB = None if padding_TB is None else padding_TB.contiguous()
-            kernels.elman_forward(hidden_TBH, U_HH, activation, padding_TB)
+            hidden_TBH = kernels.elman_forward(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
         else:
+            hidden_TBH = _project(inputs_TBD, W_HD, b_H)
             _elman_forward(hidden_TBH, U_HH, activation, padding_TB)
         ctx.save_for_backward(inputs_TBD, W_HD, U_HH, hidden_TBH, padding_TB)
         ctx.activation = activation
@@ -88,12 +90,14 @@ class _Elman(Function):
     @once_differentiable
     def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
         inputs_TBD, W_HD, U_HH, hidden_TBH, padding_TB = ctx.saved_tensors
+        of_inputs = ctx.needs_input_grad[0]
         if kernels.usable(hidden_TBH):
-            delta_TBH = kernels.elman_backward(grad_TBH, hidden_TBH, U_HH, ctx.activation, padding_TB)
-        else:
-            delta_TBH = _elman_backward(grad_TBH, hidden_TBH, U_HH, ctx.activation)
-        grad_U_HH = product(delta_TBH[1:].flatten(0, 1).t(), hidden_TBH[:-1].flatten(0, 1))
-        grad_inputs_TBD, grad_W_HD, grad_b_H = _project_backward(ctx, delta_TBH, inputs_TBD, W_HD)
+            tensors = grad_TBH, hidden_TBH, inputs_TBD, W_HD, U_HH
+            gradients = kernels.elman_backward(*tensors, ctx.activation, padding_TB, of_inputs=of_inputs)
+            return *gradients, None, None
+        delta_TBH = _elman_backward(grad_TBH, hidden_TBH, U_HH, ctx.activation)
+        grad_U_HH = delta_TBH[1:].flatten(0, 1).t() @ hidden_TBH[:-1].flatten(0, 1)
+        grad_inputs_TBD, grad_W_HD, grad_b_H = _project_backward(delta_TBH, inputs_TBD, W_HD, of_inputs)
         return grad_inputs_TBD, grad_W_HD, grad_U_HH, grad_b_H, None, None
 
 
@@ -109,13 +113,18 @@ class _GRU(Function):
         gate_activation: str,
         padding_TB: Tensor | None,
     ) -> Tensor:
-        num_hidden = U_3HH.shape[1]
-        gates_TB3H = _project(inputs_TBD, W_3HD, b_3H)
-        states_SBH = gates_TB3H.new_zeros(len(gates_TB3H) + 1, gates_TB3H.shape[1], num_hidden)  # S = T + 1: h_0 first
-        if kernels.usable(gates_TB3H):
+        inputs_TBD = inputs_TBD.contiguous()
+        if kernels.usable(inputs_TBD):
+            W_3HD, U_3HH, b_3H = (weight.contiguous() for weight in (W_3HD, U_3HH, b_3H))
             padding_TB = None if padding_TB is None else padding_TB.contiguous()
-            kernels.gru_forward(gates_TB3H, states_SBH, U_3HH, activation, gate_activation, padding_TB)
+            settings = activation, gate_activation, padding_TB
+            keep_gates = any(ctx.needs_input_grad)
+            states_SBH, gates_TB3H = kernels.gru_forward(
+                inputs_TBD, W_3HD, U_3HH, b_3H, *settings, keep_gates=keep_gates
+            )
         else:
+            gates_TB3H = _project(inputs_TBD, W_3HD, b_3H)
+            states_SBH = gates_TB3H.new_zeros(len(gates_TB3H) + 1, gates_TB3H.shape[1], U_3HH.shape[1])  # h_0 first
             _gru_forward(gates_TB3H, states_SBH, U_3HH, activation, gate_activation, padding_TB)
         ctx.save_for_backward(inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH, padding_TB)
         ctx.activation, ctx.gate_activation = activation, gate_activation
@@ -125,32 +134,35 @@ class _GRU(Function):
     @once_differentiable
     def backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
         inputs_TBD, W_3HD, U_3HH, gates_TB3H, states_SBH, padding_TB = ctx.saved_tensors
-        num_hidden = U_3HH.shape[1]
-        previous_TBH = states_SBH[:-1]
-        activations = ctx.activation, ctx.gate_activation
+        activations, of_inputs = (ctx.activation, ctx.gate_activation), ctx.needs_input_grad[0]
         if kernels.usable(gates_TB3H):
-            delta_TB3H, reset_state_TBH = kernels.gru_backward(
-                grad_TBH, gates_TB3H, states_SBH, U_3HH, *activations, padding_TB
-            )
-        else:
-            delta_TB3H = _gru_backward(grad_TBH, gates_TB3H, previous_TBH, U_3HH, *activations)
-            reset_state_TBH = gates_TB3H[..., 2 * num_hidden :] * previous_TBH
+            tensors = grad_TBH, gates_TB3H, states_SBH, inputs_TBD, W_3HD, U_3HH
+            gradients = kernels.gru_backward(*tensors, *activations, padding_TB, of_inputs=of_inputs)
+            return *gradients, None, None, None
+        num_hidden, previous_TBH = U_3HH.shape[1], states_SBH[:-1]
+        delta_TB3H = _gru_backward(grad_TBH, gates_TB3H, previous_TBH, U_3HH, *activations)
+        reset_state_TBH = gates_TB3H[..., 2 * num_hidden :] * previous_TBH
         delta_3HN = delta_TB3H.flatten(0, 1).t()  # N = T * B
-        grad_U_candidate_HH = product(delta_3HN[:num_hidden], reset_state_TBH.flatten(0, 1))
-        grad_U_gates_2HH = product(delta_3HN[num_hidden:], previous_TBH.flatten(0, 1))
+        grad_U_candidate_HH = delta_3HN[:num_hidden] @ reset_state_TBH.flatten(0, 1)
+        grad_U_gates_2HH = delta_3HN[num_hidden:] @ previous_TBH.flatten(0, 1)
         grad_U_3HH = torch.cat((grad_U_candidate_HH, grad_U_gates_2HH))
-        grad_inputs_TBD, grad_W_3HD, grad_b_3H = _project_backward(ctx, delta_TB3H, inputs_TBD, W_3HD)
+        grad_inputs_TBD, grad_W_3HD, grad_b_3H = _project_backward(delta_TB3H, inputs_TBD, W_3HD, of_inputs)
         return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H, None, None, None
 
 
-def _whole_vectors(W: Tensor, U: Tensor, b: Tensor, num_parts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights with units of zeros added to each part until the kernels, which work in whole vectors, take them."""
+def _whole_vectors(
+    inputs: Tensor, W: Tensor, U: Tensor, b: Tensor, num_parts: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Inputs and weights with zeros added, as units of each part of the weights and as inputs, until the kernels, which
+    work in whole vectors, take them."""
+    if inputs.shape[2] < kernels.LANES:
+        inputs, W = (pad(x, (0, kernels.LANES - x.shape[-1])) for x in (inputs, W))
     more = -U.shape[1] % kernels.LANES
     if not more:
-        return W, U, b
+        return inputs, W, U, b
     W, U, b = (weight.unflatten(0, (num_parts, -1)) for weight in (W, U, b))
     W, U, b = pad(W, (0, 0, 0, more)), pad(U, (0, more, 0, more)), pad(b, (0, more))
-    return W.flatten(0, 1), U.flatten(0, 1), b.flatten()
+    return inputs, W.flatten(0, 1), U.flatten(0, 1), b.flatten()
 
 
 def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
@@ -264,16 +276,16 @@ def _gru_backward(
 
 
 def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    projected = product(inputs_TBD.contiguous().flatten(0, 1), weight.t(), bias)
-    return projected.unflatten(0, inputs_TBD.shape[:2])
+    return torch.addmm(bias, inputs_TBD.flatten(0, 1), weight.t()).unflatten(0, inputs_TBD.shape[:2])
 
 
-def _project_backward(ctx: Any, delta: Tensor, inputs_TBD: Tensor, weight: Tensor) -> tuple[Tensor | None, ...]:
+def _project_backward(
+    delta: Tensor, inputs_TBD: Tensor, weight: Tensor, of_inputs: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """The gradients of the inputs (None when nobody asks for them, as with frozen word vectors), weight and bias."""
     delta, inputs_ND = delta.flatten(0, 1), inputs_TBD.flatten(0, 1)
-    grad_inputs_ND = product(delta, weight) if ctx.needs_input_grad[0] else None
-    grad_inputs_TBD = None if grad_inputs_ND is None else grad_inputs_ND.view(inputs_TBD.shape)
-    return grad_inputs_TBD, product(delta.t(), inputs_ND), delta.sum(0)
+    grad_inputs_TBD = (delta @ weight).view(inputs_TBD.shape) if of_inputs else None
+    return grad_inputs_TBD, delta.t() @ inputs_ND, delta.sum(0)
 
 
 def _clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:

@@ -6,7 +6,7 @@ a window onto the same row, S + 2K words wide, so neighbours are never gathered:
 views. A mask keeps texts and padding apart. Memory is linear in words times window.
 
 Shapes: B batch, T words, R = B * T words of the row (rounded up to whole blocks), N blocks, S words of a block,
-K window on either side, M = S + 2K words that a block may attend to, H hidden, F features of a value.
+K window on either side, M = S + 2K words that a block may attend to, H hidden, F features of a value, P = H + F.
 """
 
 from typing import Any
@@ -23,19 +23,19 @@ from models.layers import real_words
 MIN_BLOCK = 10
 
 
-def window_attention(
-    queries_BTH: Tensor, keys_BTH: Tensor, values_BTF: Tensor, lengths_B: Tensor, window: int
-) -> Tensor:
+def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
     """What each word attends to (B, T, F): the mean of the values of itself and the `window` words on either side,
-    weighted by the softmax of its query's products with their keys. Padding is never attended to; what it attends to
-    means nothing, but is finite. Differentiable once in queries, keys and values."""
-    if kernels.usable(queries_BTH) and min(queries_BTH.shape[2], values_BTF.shape[2]) >= kernels.LANES:
-        return _CompiledWindowAttention.apply(queries_BTH, keys_BTH, values_BTF, lengths_B, window)
-    bias_NSM = _mask(lengths_B, queries_BTH.shape[1], window, queries_BTH.dtype)
-    attended_RF = _WindowAttention.apply(
-        queries_BTH.flatten(0, 1), keys_BTH.flatten(0, 1), values_BTF.flatten(0, 1), bias_NSM
-    )
-    return attended_RF.view_as(values_BTF)
+    weighted by the softmax of its query's products with their keys. Queries and values come side by side, as one
+    product makes them. Padding is never attended to; what it attends to means nothing, but is finite. Differentiable
+    once in queries, values and keys."""
+    num_hidden = keys_BTH.shape[2]
+    sizes = num_hidden, queries_values_BTP.shape[2] - num_hidden
+    if kernels.usable(keys_BTH) and min(sizes) >= kernels.LANES:
+        return _CompiledWindowAttention.apply(queries_values_BTP, keys_BTH, lengths_B, window)
+    bias_NSM = _mask(lengths_B, keys_BTH.shape[1], window, keys_BTH.dtype)
+    queries_RH, values_RF = queries_values_BTP.flatten(0, 1).split(sizes, 1)
+    attended_RF = _WindowAttention.apply(queries_RH, keys_BTH.flatten(0, 1), values_RF, bias_NSM)
+    return attended_RF.unflatten(0, keys_BTH.shape[:2])
 
 
 def window_weights(queries_BTH: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
@@ -123,13 +123,11 @@ class _WindowAttention(Function):
 
 class _CompiledWindowAttention(Function):
     @staticmethod
-    def forward(
-        ctx: Any, queries_BTH: Tensor, keys_BTH: Tensor, values_BTF: Tensor, lengths_B: Tensor, window: int
-    ) -> Tensor:
-        queries_BTH, keys_BTH, values_BTF = queries_BTH.contiguous(), keys_BTH.contiguous(), values_BTF.contiguous()
+    def forward(ctx: Any, queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
+        queries_values_BTP, keys_BTH = queries_values_BTP.contiguous(), keys_BTH.contiguous()
         lengths_B = lengths_B.to(torch.int64).contiguous()
-        weights_BTJ, attended_BTF = kernels.window_forward(queries_BTH, keys_BTH, values_BTF, lengths_B, window)
-        ctx.save_for_backward(queries_BTH, keys_BTH, values_BTF, weights_BTJ, lengths_B)
+        weights_BTJ, attended_BTF = kernels.window_forward(queries_values_BTP, keys_BTH, lengths_B, window)
+        ctx.save_for_backward(queries_values_BTP, keys_BTH, weights_BTJ, lengths_B)
         return attended_BTF
 
     @staticmethod

@@ -22,7 +22,7 @@ from torchmetrics.functional.classification import (
 
 from search import record
 
-EVALUATION_BATCH = 512
+EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
 
 
 @dataclass(frozen=True)

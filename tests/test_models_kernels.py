@@ -54,12 +54,14 @@ def assert_same(
         torch.testing.assert_close(one, other, **({"rtol": 1e-5, "atol": 1e-6} | tolerance))
 
 
-@pytest.mark.parametrize(("num_hidden", "num_texts"), [(1, 1), (16, 3), (40, 33), (72, 8)])
+@pytest.mark.parametrize(("num_hidden", "num_texts", "size"), [(1, 1, 50), (16, 3, 5), (40, 33, 50), (72, 8, 32)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_elman_with_padding(activation: str, num_hidden: int, num_texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elman_with_padding(
+    activation: str, num_hidden: int, num_texts: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     padding_TB = padding(torch.randint(1, 13, (num_texts,)), 12)
-    shapes = ((12, num_texts, 50), (num_hidden, 50), (num_hidden, num_hidden), (num_hidden,))
+    shapes = ((12, num_texts, size), (num_hidden, size), (num_hidden, num_hidden), (num_hidden,))
     scales = (1, 0.1, 0.5 / num_hidden**0.5, 1)
     tensors = [(scale * torch.randn(shape)).requires_grad_() for scale, shape in zip(scales, shapes, strict=True)]
 
@@ -70,15 +72,15 @@ def test_elman_with_padding(activation: str, num_hidden: int, num_texts: int, mo
     assert_same(states, tensors, monkeypatch)
 
 
-@pytest.mark.parametrize(("num_hidden", "num_texts"), [(1, 1), (16, 3), (40, 33)])
+@pytest.mark.parametrize(("num_hidden", "num_texts", "size"), [(1, 1, 50), (16, 3, 5), (40, 33, 50)])
 @pytest.mark.parametrize("gate_activation", ["sigmoid", "relu"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gru_with_padding(
-    activation: str, gate_activation: str, num_hidden: int, num_texts: int, monkeypatch: pytest.MonkeyPatch
+    activation: str, gate_activation: str, num_hidden: int, num_texts: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     padding_TB = padding(torch.randint(1, 13, (num_texts,)), 12)
-    shapes = ((12, num_texts, 50), (3 * num_hidden, 50), (3 * num_hidden, num_hidden), (3 * num_hidden,))
+    shapes = ((12, num_texts, size), (3 * num_hidden, size), (3 * num_hidden, num_hidden), (3 * num_hidden,))
     scales = (0.3, 0.1, 0.3 / num_hidden**0.5, 0.3)
     tensors = [(scale * torch.randn(shape)).requires_grad_() for scale, shape in zip(scales, shapes, strict=True)]
 
@@ -89,6 +91,32 @@ def test_gru_with_padding(
     assert_same(states, tensors, monkeypatch)
 
 
+@pytest.mark.parametrize("num_words", [1, 9, 130])
+@pytest.mark.parametrize("num_texts", [1, 32, 70])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_time_loops_of_any_length_width_and_layout(
+    num_words: int, num_texts: int, num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradients of the weights are gathered over some words at a time, for parts of the batch; nothing need be
+    contiguous."""
+    torch.set_num_threads(num_threads)
+    torch.manual_seed(0)
+    inputs_BTD = (0.3 * torch.randn(num_texts, num_words, 50)).requires_grad_()
+    U_HH = (0.05 * torch.randn(32, 32)).requires_grad_()
+    W_DH = (0.1 * torch.randn(50, 32)).requires_grad_()
+    b_H = torch.randn(32).requires_grad_()
+    assert_same(
+        lambda x, W, U, b: elman(x.transpose(0, 1), W.t(), U.t(), b, "tanh").transpose(0, 1),
+        [inputs_BTD, W_DH, U_HH, b_H],
+        monkeypatch,
+    )
+    assert_same(
+        lambda x, W, U, b: gru(x.transpose(0, 1), W.t().tile(3, 1), U.t().tile(3, 1), b.tile(3), "relu", "sigmoid"),
+        [inputs_BTD, W_DH, U_HH, b_H],
+        monkeypatch,
+    )
+
+
 @pytest.mark.parametrize("window", [1, 5, 40])
 @pytest.mark.parametrize(("num_hidden", "num_features"), [(16, 48), (72, 16), (41, 50)])
 def test_window(num_hidden: int, num_features: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +125,11 @@ def test_window(num_hidden: int, num_features: int, window: int, monkeypatch: py
     real_BT1 = real_words(lengths_B, 33).unsqueeze(2)
     sizes = (num_hidden, num_hidden, num_features)
     tensors = [(torch.randn(3, 33, size) / size**0.25).requires_grad_() for size in sizes]
-    assert_same(lambda *own: window_attention(*own, lengths_B, window) * real_BT1, tensors, monkeypatch, atol=1e-5)
+
+    def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return window_attention(torch.cat((queries, values), 2), keys, lengths_B, window) * real_BT1
+
+    assert_same(attended, tensors, monkeypatch, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
@@ -106,7 +138,7 @@ def test_architectures(name: str, activation: str, monkeypatch: pytest.MonkeyPat
     torch.manual_seed(0)
     vectors_VE = torch.randn(50, 50)
     vectors_VE[0] = 0
-    num_layers = 2 if name in ("rnn", "gru") else 5  # down to layers narrower than a vector
+    num_layers = 5 if name in ("mlp", "attention") else 2  # down to layers narrower than a vector
     embedding = models.WordVectors(vectors_VE)
     model = models.build(name, embedding, 3, hidden_size=24, num_layers=num_layers, activation=activation)
     lengths_B = torch.tensor([3, 20, 11, 20, 1])

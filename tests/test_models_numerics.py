@@ -48,6 +48,10 @@ def assert_same(function: Callable[..., Tensor], reference: Callable[..., Tensor
         torch.testing.assert_close(one, other, **TOLERANCE[one.dtype])
 
 
+def attend(queries_BTH: Tensor, keys_BTH: Tensor, values_BTF: Tensor, lengths_B: Tensor, window: int) -> Tensor:
+    return window_attention(torch.cat((queries_BTH, values_BTF), 2), keys_BTH, lengths_B, window)
+
+
 def plain_elman(inputs_TBD: Tensor, W: Tensor, U: Tensor, b: Tensor, activation: str) -> Tensor:
     state_BH = inputs_TBD.new_zeros(inputs_TBD.shape[1], U.shape[1])
     states = []
@@ -188,11 +192,11 @@ def test_windowed_attention_against_dense_attention(window: int, num_words: int,
     real_BT1 = real_words(lengths_B, num_words).unsqueeze(2)
     tensors = [torch.randn(3, num_words, size, dtype=dtype).requires_grad_() for size in (6, 6, 4)]
     assert_same(
-        lambda *t: window_attention(*t, lengths_B, window) * real_BT1,
+        lambda *t: attend(*t, lengths_B, window) * real_BT1,
         lambda *t: dense_attention(*t, lengths_B, window) * real_BT1,
         tensors,
     )
-    assert window_attention(*tensors, lengths_B, window).isfinite().all()
+    assert attend(*tensors, lengths_B, window).isfinite().all()
 
     weights_BTJ = window_weights(*tensors[:2], lengths_B, window)
     assert weights_BTJ.shape == (3, num_words, 2 * window + 1)
@@ -209,7 +213,7 @@ def test_gradcheck_of_windowed_attention() -> None:
     tensors = [torch.randn(2, 5, size, dtype=torch.float64).requires_grad_() for size in (3, 3, 2)]
     lengths_B = torch.tensor([5, 3])
     real_BT1 = real_words(lengths_B, 5).unsqueeze(2)
-    assert torch.autograd.gradcheck(lambda *t: window_attention(*t, lengths_B, 2) * real_BT1, tensors)
+    assert torch.autograd.gradcheck(lambda *t: attend(*t, lengths_B, 2) * real_BT1, tensors)
 
 
 @DTYPES
@@ -247,7 +251,7 @@ def test_windowed_attention_makes_nothing_as_large_as_words_times_words() -> Non
 
     tensors = [torch.randn(2, 3000, 4).requires_grad_() for _ in range(3)]
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        window_attention(*tensors, lengths_B, 5).sum().backward()
+        attend(*tensors, lengths_B, 5).sum().backward()
     assert 0 < largest <= 2 * 3000 * 21
 
 
