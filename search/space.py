@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from models import ARCHITECTURES
+from models import hyperparameters as of_models
 from models.hyperparameters import Domain, Integer, Real
 from search import record
 from search.console import did_you_mean
@@ -24,8 +25,10 @@ TRAINING: dict[str, Domain] = {
     "learning_rate": Real(1e-8, 10.0),
     "batch_size": Integer(1, 65536),
     MAX_GRAD_NORM: Real(1e-6, 1e6),
+    "word_dropout": Real(0.0, 0.9),
+    "schedule": of_models.Choice(("constant", "linear")),
 }
-DEFAULT_LEARNING_RATE = 1e-3
+_DEFAULTS = {"learning_rate": 1e-3, "word_dropout": 0.0, "schedule": "constant"}
 HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
 MAX_STEPS = 10_000  # of a range with a step
 
@@ -174,7 +177,7 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
     space: dict[str, Choice | Range] = {}
     defaults = {
         **_defaults(architecture),
-        "learning_rate": DEFAULT_LEARNING_RATE,
+        **_DEFAULTS,
         "batch_size": spec.batch_size,
         "max_grad_norm": spec.max_grad_norm,
     }
@@ -256,7 +259,7 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
 
 def default_point(architecture: str, space: Space) -> dict[str, Any]:
     """The point of a space that is nearest to what the architecture takes when it is not told."""
-    defaults = _defaults(architecture) | {"learning_rate": DEFAULT_LEARNING_RATE}
+    defaults = _defaults(architecture) | _DEFAULTS
     return {name: values.nearest(defaults.get(name)) for name, values in space.items()}
 
 

@@ -71,7 +71,7 @@ def run_trial(
         curve_interval=setting.curve_interval,
         seed=config[record.SEED],
         state=state,
-        **{name: config[name] for name in space.TRAINING},
+        **{name: config[name] for name in space.TRAINING if name in config},
     ):
         yield dataclasses.replace(result, metrics=result.metrics | size)
 

@@ -6,7 +6,7 @@ Shapes: N examples, T words, B batch, C classes.
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -93,9 +93,14 @@ def train(
     metric: str,
     curve_interval: int,
     seed: int,
+    word_dropout: float = 0.0,
+    schedule: str = "constant",
     state: dict[str, Any] | None = None,
 ) -> Iterator[EpochResult]:
     """Train with Adam on cross-entropy, yield after each epoch; the best epoch is the one with the best `metric`.
+
+    word_dropout: this share of the words of each batch is read as the zero vector (Iyyer et al. 2015). schedule: of the
+    learning rate, constant, or linear: falling to zero over all iterations of all `epochs`.
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
     diverges, with a last EpochResult that says why.
@@ -115,14 +120,29 @@ def train(
             state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
         )
 
+    num_iterations = epochs * math.ceil(len(train) / batch_size)
+
+    def rate(iteration: int) -> float:
+        return learning_rate * (1 - (iteration - 1) / num_iterations) if schedule == "linear" else learning_rate
+
     for epoch in range(done + 1, epochs + 1):
         started = time.perf_counter()
         curve: list[tuple[int, float, float]] = []
-        metrics: dict[str, float] = {record.LEARNING_RATE: learning_rate}
+        metrics: dict[str, float] = {}
         diverged, test_probabilities_NC = None, None
         try:
             metrics |= _train_epoch(
-                model, optimizer, train, shuffler, batch_size, max_grad_norm, curve, curve_interval, epoch
+                model,
+                optimizer,
+                train,
+                shuffler,
+                batch_size,
+                max_grad_norm,
+                word_dropout,
+                rate,
+                curve,
+                curve_interval,
+                epoch,
             )
             metrics |= _measure(_predict(model, val), val.labels_N, "val")
             if not best or sign * metrics[metric] > sign * best[metric]:
@@ -172,6 +192,8 @@ def _train_epoch(
     shuffler: torch.Generator,
     batch_size: int,
     max_grad_norm: float | None,
+    word_dropout: float,
+    rate: Callable[[int], float],
     curve: list[tuple[int, float, float]],
     curve_interval: int,
     epoch: int,
@@ -185,7 +207,10 @@ def _train_epoch(
     logits, losses, norms, norms_of_layers = [], [], [], []
     for i in range(per_epoch):
         batch_B = order_N[i * batch_size : (i + 1) * batch_size]
-        logits_BC = model(*_cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B]))
+        tokens_BT, lengths_B = _cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
+        if word_dropout:
+            tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= word_dropout)
+        logits_BC = model(tokens_BT, lengths_B)
         loss = cross_entropy(logits_BC, labels_N[i * batch_size : (i + 1) * batch_size])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -197,6 +222,7 @@ def _train_epoch(
             norms.append(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
         elif at_point or i == per_epoch - 1:
             norms.append(torch.stack(list(norms_of_layers[-1].values())).norm())
+        optimizer.param_groups[0]["lr"] = rate(iteration)
         optimizer.step()
         logits.append(logits_BC.detach())
         losses.append(loss.detach())
@@ -208,7 +234,7 @@ def _train_epoch(
             end = min((i + 1) * batch_size, len(examples))
             wanted = labels_N[end - len(predicted) : end]
             curve.append((iteration, mean_loss, float((predicted == wanted).float().mean())))
-    metrics = _measure(torch.cat(logits), labels_N, "train")
+    metrics = {record.LEARNING_RATE: rate(iteration)} | _measure(torch.cat(logits), labels_N, "train")
     metrics[record.GRAD_NORM] = float(torch.stack(norms).mean())
     _require_finite("gradient norm", metrics[record.GRAD_NORM])
     for layer in norms_of_layers[0]:

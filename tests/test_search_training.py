@@ -86,10 +86,35 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"), [("learning_rate", 0.02), ("batch_size", 20), ("max_grad_norm", 0.01), ("epochs", 2)]
+    ("knob", "value"),
+    [
+        ("learning_rate", 0.02),
+        ("batch_size", 20),
+        ("max_grad_norm", 0.01),
+        ("epochs", 2),
+        ("word_dropout", 0.3),
+        ("schedule", "linear"),
+    ],
 )
 def test_every_knob_of_the_loop_is_live(knob: str, value: Any) -> None:
     assert numbers(run(**{knob: value})) != numbers(run())
+
+
+def test_a_linear_schedule_falls_to_zero_over_all_epochs() -> None:
+    rates = [result.metrics["learning_rate"] for result in run(batch_size=50, schedule="linear")]  # six iterations
+    assert rates == pytest.approx([0.01 * left / 6 for left in (5, 3, 1)])
+    assert {result.metrics["learning_rate"] for result in run()} == {0.01}
+
+
+def test_dropped_words_are_read_as_zero_vectors_and_only_in_training() -> None:
+    seen: list[torch.Tensor] = []
+    model = make_model("mlp")
+    model.embedding.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    run(model, epochs=1, batch_size=100, word_dropout=0.3, seed=1)
+    trained, *evaluated = seen
+    assert len(trained) == 100
+    assert (trained == 0).float().mean() == pytest.approx(0.3, abs=0.05)  # 1,000 words: three standard deviations
+    assert all((tokens > 0).all() for tokens in evaluated)
 
 
 def test_the_curve_has_a_point_each_interval_across_epochs() -> None:
