@@ -388,6 +388,68 @@ def disagree(
 
 @app.command()
 @console.one_line_errors
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(help="an architecture, or a trial: a run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE for its best"),
+    ],
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What a model is made of: layers, shapes, parameters, multiply-adds; and how many words reach one word's score."""
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    console.quiet_libraries()
+    from analysis import inspection
+
+    found = inspection.find(record.tracking_uri(tracking_uri), model)
+    tables.emit([inspection.table(found, long=form in tables.FOR_PROGRAMS)], form, out)
+
+
+@app.command()
+@console.one_line_errors
+def memory(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="searches, SEARCH:ARCHITECTURE or SEARCH:TRIAL, run ids (default: latest)", show_default=False
+        ),
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="also each model with its weights as drawn before training")
+    ] = False,
+    png: Annotated[
+        Path | None, typer.Option(help="draw the curves into this PNG, svg and csv beside it", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What recurrent models remember: how much the last state depends on the state and the word so many words before.
+
+    Of a search the best trial of each recurrent architecture and activation whose checkpoint is at hand. csv and json
+    hold the whole curves.
+    """
+    from analysis import tables
+
+    form = tables.choose_format(format_, out)
+    if png:
+        tables.choose_format(None, png)
+    console.quiet_libraries()
+    from analysis import memory as memories
+
+    uri = record.tracking_uri(tracking_uri)
+    found = [model for name in names or ["latest"] for model in memories.find(uri, name)]
+    frame = memories.read(found, untrained=untrained)
+    tables.emit([memories.table(frame, long=form in tables.FOR_PROGRAMS)], form, out)
+    if png:
+        print(f"wrote {', '.join(str(path.absolute()) for path in memories.draw(frame, png))}")
+
+
+@app.command()
+@console.one_line_errors
 def predict(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
     texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,

@@ -1,6 +1,7 @@
 """Why does a model say so? Each word's score for each class, which add up to what the model says.
 
-An architecture that scores words by itself (`word_scores`: the mean over a text's words is its logits) says so itself.
+An architecture that scores words by itself (`word_scores`: the mean over a text's words is its logits) says so itself;
+`cnn` scores positions that read several words, and divides each score among these.
 Any other is explained by integrated gradients on the word vectors, from zero vectors to those of the text
 (Sundararajan, Taly and Yan 2017): their sum is what the logits differ by, here given times the number of words, so that
 the average and the baseline (the logits of zero vectors) add up to the logits in both cases.

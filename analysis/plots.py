@@ -7,7 +7,7 @@ line in all of them, and complete trials are filled where pruned ones are hollow
 import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
 
@@ -32,13 +32,15 @@ from search.record import Outcome
 
 @dataclass(frozen=True)
 class Found:
-    """What is on record of a search. series: see `runs.read_series` and `series_wanted`; mattered: `importance`'s."""
+    """What is on record of a search. series: see `runs.read_series` and `series_wanted`; mattered: `importance`'s;
+    memory: `memory.read`'s."""
 
     trials: pd.DataFrame
     series: pd.DataFrame
     space: Mapping[str, Any] | None
     mattered: pd.DataFrame
     rank_by: str = RANK_BY
+    memory: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -588,6 +590,49 @@ def draw_spread_over_seeds(frame: pd.DataFrame, looks: Looks) -> Figure:
     return figure
 
 
+# --- Memory
+
+FORGOTTEN = 1e-6  # where the axis ends
+
+
+def draw_memory(frame: pd.DataFrame, looks: Looks) -> Figure:
+    architectures, activations = frame["architecture"].unique(), [*frame["activation"].unique()]
+    figure, panels = _grid(2, len(architectures), height=2.6, sharex=True, sharey="row")
+    each = _looks(activations)
+    for (row, by), (column, architecture) in _product(("state", "word"), architectures):
+        axes = panels[row, column]
+        of_model = ["activation", "gate_activation", "weights", "search", "trial"]
+        points = frame[frame["architecture"] == architecture]
+        for (activation, gate, weights, *_), own in points.groupby(of_model, dropna=False, sort=False):
+            look, trained = each[activation], weights == "trained"
+            by_relu = gate == "relu"
+            axes.plot(
+                own["distance"],
+                own[by],
+                c=look.colour,
+                ls="solid" if trained else "dotted",
+                marker=look.marker if by_relu else "",
+                markevery=max(len(own) // 8, 1),
+                ms=4,
+                mfc=look.colour if trained else "white",
+            )
+        if row == 0:
+            axes.set_title(architecture)
+        axes.set_yscale("log")
+    for axes, by in zip(panels[:, 0], ("state", "word"), strict=True):
+        axes.set_ylim(bottom=max(FORGOTTEN, axes.get_ylim()[0]))
+        _log_axis(axes.yaxis)
+        axes.set_ylabel(f"norm by the {by}")
+    _whole_numbers(panels[-1], "words before the last")
+    keys = [Line2D([], [], c=each[name].colour, label=name) for name in activations]
+    if frame["gate_activation"].eq("relu").any():
+        keys.append(Line2D([], [], c=_GREY, marker="o", label="gates of relu"))
+    if frame["weights"].nunique() > 1:
+        keys.append(Line2D([], [], c=_GREY, ls="dotted", label="before training"))
+    _legend(figure, keys)
+    return figure
+
+
 # --- What the drawings share
 
 
@@ -802,6 +847,17 @@ PLOTS = {
             "no configuration was trained to its end with more than one seed",
             lambda found: spread_over_seeds(found.trials, found.rank_by),
             draw_spread_over_seeds,
+        ),
+        Plot(
+            "memory",
+            "Memory of the recurrent models",
+            "How much the last state depends on the state, and on the word, so many words before: the norm of its "
+            "Jacobian (Frobenius', divided by the square root of the hidden size), the mean over test texts, on a log "
+            "axis. Of the best trial with each activation whose checkpoint is at hand. What falls towards nothing is "
+            "forgotten, and gradients vanish alike; what stays near 1 is kept.",
+            "no checkpoint of an rnn or gru is at hand",
+            lambda found: found.memory,
+            draw_memory,
         ),
     )
 }

@@ -1,6 +1,7 @@
 """The report page of a search: one index.html that needs nothing else, with its figures and their data beside it.
 
-Everything in it comes from MLflow; the words and the order are those of report.html.
+Everything in it comes from MLflow, but for the memory of recurrent models, which is theirs whose checkpoints are at
+hand; the words and the order are those of report.html.
 """
 
 import base64
@@ -16,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis import plots, runs
+from analysis import memory, plots, runs
 from analysis.comparison import pivot_tables
 from analysis.confirmation import read_confirmed
 from analysis.differences import read_differences
@@ -45,7 +46,8 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     spec = runs.read_spec(uri, search)
     space = runs.space_of(spec)
     mattered = importance_tables(search, trials, space, np.random.default_rng(0), rank_by)
-    found = plots.Found(trials, _series(uri, trials, rank_by), space, mattered[0].frame, rank_by)
+    remembered = memory.read(memory.of_search(uri, search), untrained=True)
+    found = plots.Found(trials, _series(uri, trials, rank_by), space, mattered[0].frame, rank_by, remembered)
     figures = [_figure(plot, plots.render(plot, found), out / "figures") for plot in plots.PLOTS.values()]
     if spec is not None:
         write(spec, out / "spec.yaml")

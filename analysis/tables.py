@@ -29,7 +29,7 @@ from search.console import choose
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
 HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
 FORMATS = {
-    "num_parameters": ",.0f",
+    **dict.fromkeys(["num_parameters", "multiply_adds"], ",.0f"),
     "run_id": ".8",
     "importance": ".0%",
     **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.attention import Attention
+from models.cnn import CNN
 from models.gru import GRU
 from models.hyperparameters import did_you_mean
 from models.layers import Architecture, WordVectors, num_parameters
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "gru": GRU,
     "mlp": MLP,
     "attention": Attention,
+    "cnn": CNN,
 }
 
 

@@ -77,7 +77,7 @@ class Spec(Strict):
     max_words: int = Field(100, ge=1, description="texts are cut after so many words")
     limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
 
-    architectures: list[str] = Field(["rnn", "gru", "mlp", "attention"], min_length=1)
+    architectures: list[str] = Field(["rnn", "gru", "mlp", "attention", "cnn"], min_length=1)
     space: dict[str, Any] = Field(
         {},
         description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "

@@ -26,7 +26,7 @@ from search.training import EpochResult
 
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
 NO_PARAMS = ("space", "configurations", "storage")  # keys of a spec that are too long, or secret
-LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torcheval", "numpy", "pandas")
+LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
 
 #: The status of a run in MLflow, by how its trial or search ended.
 STATUS = {

@@ -96,7 +96,31 @@ def rich() -> Found:
             rows.append(trial(f"{architecture}-{number}", 0.7 + number / 1000, test_accuracy=0.7, **same))
     trials = runs.tidy(rows)
     mattered = importance.what_mattered(trials, SPACE, np.random.default_rng(0))
-    return Found(trials, only_series_of(trials), SPACE, mattered)
+    return Found(trials, only_series_of(trials), SPACE, mattered, memory=memory_curves())
+
+
+def memory_curves() -> pd.DataFrame:
+    """Of an rnn that forgets at once (relu that is off: zeros, which a log axis has no place for) and of grus."""
+    models = [("rnn", "relu", None, 0.0), ("gru", "tanh", "sigmoid", 0.9), ("gru", "tanh", "relu", 1.1)]
+    parts = [
+        pd.DataFrame(
+            {
+                "architecture": architecture,
+                "activation": activation,
+                "gate_activation": gate,
+                "trial": f"{architecture}-{number}",
+                "search": "s",
+                "run_id": f"{number}",
+                "weights": ["trained", "untrained"][number % 2],
+                "distance": range(10),
+                "state": [kept**distance for distance in range(10)],
+                "word": [kept**distance / 10 for distance in range(10)],
+                "texts": 16,
+            }
+        )
+        for number, (architecture, activation, gate, kept) in enumerate(models)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def bare(*rows: dict[str, Any]) -> Found:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import data
 from analysis.__main__ import app as analysing
-from search import checkpoints, record
+from search import checkpoints, record, space
 from search import run as runs
 from search.__main__ import app as searching
 from search.trainable import build_model, examples
@@ -63,7 +63,7 @@ def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
     storage = JournalStorage(JournalFileBackend(str(smoke_search.folder / "studies.journal")))
     return {
         f"{architecture}-{trial.number}": trial
-        for architecture in ("rnn", "gru", "mlp", "attention")
+        for architecture in ("rnn", "gru", "mlp", "attention", "cnn")
         for trial in optuna.load_study(study_name=f"{smoke_search.id}/{architecture}", storage=storage).trials
     }
 
@@ -71,7 +71,7 @@ def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
 def test_every_trial_is_in_all_three_records_and_they_agree(
     smoke_search: FinishedSearch, optuna_trials: dict[str, FrozenTrial], trial_runs: dict[str, Run], parent: Run
 ) -> None:
-    assert len(optuna_trials) == 8
+    assert len(optuna_trials) == 10
     assert set(optuna_trials) == set(trial_runs)
     assert {path.name for path in (smoke_search.folder / "checkpoints").iterdir()} == set(optuna_trials)
     for name, trial in optuna_trials.items():
@@ -152,7 +152,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
             metric=spec.metric,
             curve_interval=spec.curve_interval,
             seed=config["seed"],
-            **{name: config[name] for name in ("learning_rate", "batch_size", "max_grad_norm")},
+            **{name: config[name] for name in space.TRAINING},
         )
     )
     for name, value in results[-1].metrics.items():
@@ -164,7 +164,8 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
     output = smoke_search.output
     assert "Traceback" not in output
     assert "WARNING" not in output
-    assert sum(line.split()[1:2] in (["complete"], ["pruned"]) for line in output.splitlines() if "epochs" in line) == 8
+    ended = [line.split()[1:2] for line in output.splitlines() if "epochs" in line]
+    assert sum(each in (["complete"], ["pruned"]) for each in ended) == 10
     for line in (
         f"Search       {smoke_search.id}",
         f"Folder       {smoke_search.folder}",
@@ -199,7 +200,7 @@ def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -
     assert rows() == before
     listed = command("search", "list", cwd=smoke_search.cwd)
     assert smoke_search.id in listed.stdout
-    assert "8 trials, finished" in listed.stdout
+    assert "10 trials, finished" in listed.stdout
 
 
 def test_leaderboard_ranks_the_search(smoke_search: FinishedSearch, trial_runs: dict[str, Run]) -> None:

@@ -167,7 +167,7 @@ def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tm
     assert "can only be raised" in fewer.stderr
     more = command("search", "resume", "--trials", "3", cwd=tmp_path)
     assert more.returncode == 0, more.stdout + more.stderr
-    assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path), 12)
+    assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path), 15)
 
     runs.write_spec(specs.read(str(folder / "spec.yaml"), ["batch_size=16", "epochs=4"]), folder)
     changed = command("search", "resume", cwd=tmp_path)

@@ -1,0 +1,163 @@
+"""The convolutional network: words with their neighbours, ever fewer positions.
+
+Shapes: B batch, T words or positions, P positions after pooling, E embedding, D input of a layer, H hidden, K kernel,
+C classes.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.geometry import Window
+from models.hyperparameters import Domain, Integer, Real
+from models.layers import ACTIVATION, ACTIVATIONS, Architecture, Dropout, WordVectors, linear, pool, real_words
+
+POOL = 2  # positions of which the largest is kept
+
+
+class CNN(Architecture):
+    """A stack of convolutions over words (Kim 2014), each followed by max-pooling of every two positions; then a linear
+    layer on the mean over the positions that are left. Beyond a text's ends there are zeros.
+
+    - hidden_size: channels of each convolution, 1 to 2048
+    - num_layers: convolutions, each with its pooling, 1 to 4
+    - activation: after each pooling, one of none, relu, tanh, sigmoid
+    - dropout: share of the features dropped between layers and before the linear layer, 0 to 0.9
+    - kernel_size: how many words or positions a convolution reads at once, 1 to 31
+    """
+
+    hyperparameters: ClassVar[dict[str, Domain]] = {
+        "hidden_size": Integer(1, 2048),
+        "num_layers": Integer(1, 4),
+        "activation": ACTIVATION,
+        "dropout": Real(0.0, 0.9),
+        "kernel_size": Integer(1, 31),
+    }
+
+    def __init__(
+        self,
+        embedding: WordVectors,
+        num_classes: int,
+        *,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        kernel_size: int = 3,
+    ) -> None:
+        super().__init__(embedding)
+        sizes = [embedding.size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(
+            Convolution(size, hidden_size, kernel_size, activation, reads=activation if number > 0 else "none")
+            for number, size in enumerate(sizes)
+        )
+        self.dropout = Dropout(dropout)
+        self.output = linear(hidden_size, num_classes, reads=activation)
+
+    @property
+    def windows(self) -> list[Window]:
+        """What each step reads, from the words on: convolution, pooling, convolution, ..."""
+        return [window for layer in self._convolutions for window in layer.windows]
+
+    @property
+    def _convolutions(self) -> list["Convolution"]:
+        return [layer for layer in self.layers if isinstance(layer, Convolution)]
+
+    def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
+        the text's logits.
+
+        What a position says is exact: the linear layer of its features, since that of a mean is the mean of that (Zhou
+        et al. 2016, class activation maps). A word gets its part of it, as `Convolution.origins` divides it.
+        """
+        positions_BTD = self.embedding(tokens_BT)
+        origins_BPT = torch.eye(tokens_BT.shape[1], device=tokens_BT.device).expand(len(tokens_BT), -1, -1)
+        num_positions_B = lengths_B
+        for layer in self._convolutions:
+            origins_BPT = layer.origins(positions_BTD, num_positions_B) @ origins_BPT.to(positions_BTD)
+            positions_BTD = layer(positions_BTD, num_positions_B)
+            num_positions_B = num_pooled(num_positions_B)
+        scores_BPC = self.output(positions_BTD) * real_words(num_positions_B, positions_BTD.shape[1]).unsqueeze(2)
+        scores_BTC = origins_BPT.transpose(1, 2) @ scores_BPC
+        return scores_BTC * lengths_B.view(-1, 1, 1) / num_positions_B.view(-1, 1, 1)
+
+    def positions(self, words_BTE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of the positions that are left (B, P, H), zero at padding, and how many these are (B)."""
+        positions_BTD = words_BTE
+        for number, layer in enumerate(self.layers):
+            positions_BTD = layer(self.dropout(positions_BTD) if number > 0 else positions_BTD, lengths_B)
+            lengths_B = num_pooled(lengths_B)
+        return positions_BTD, lengths_B
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        positions_BPH, num_positions_B = self.positions(words_BTE, lengths_B)
+        text_BH = pool(positions_BPH.transpose(0, 1), num_positions_B, "mean")
+        return self.output(self.dropout(text_BH))
+
+
+class Convolution(nn.Module):
+    """From inputs (B, T, D), outputs of the activation `reads`, to half as many positions (B, P, H): a convolution, the
+    larger of every two neighbours, and the activation.
+
+    The activation comes last because it may: none of them ever falls, so it keeps the order, and has half the work.
+    Kept as an image of one row whose channels are its fastest dimension, which torch's convolutions and pooling take
+    a third to two thirds of the time for that they take for `conv1d`'s layout, and the layers around need no copy.
+    """
+
+    def __init__(self, size_in: int, hidden_size: int, kernel_size: int, activation: str, *, reads: str) -> None:
+        super().__init__()
+        self.activation = activation
+        all_at_once = linear(kernel_size * size_in, hidden_size, reads=reads, feeds=activation)
+        self.W_HDK = nn.Parameter(all_at_once.weight.detach().view(hidden_size, kernel_size, size_in).transpose(1, 2))
+        self.b_H = all_at_once.bias
+
+    @property
+    def windows(self) -> tuple[Window, Window]:
+        kernel_size = self.W_HDK.shape[2]
+        return Window(kernel_size, padding=(kernel_size - 1) // 2), Window(POOL, stride=POOL)
+
+    def forward(self, inputs_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        pooled_BH1P = F.max_pool2d(self._convolve(inputs_BTD, lengths_B), (1, POOL), ceil_mode=True)
+        outputs_BPH = ACTIVATIONS[self.activation](pooled_BH1P).squeeze(2).transpose(1, 2)
+        real_BP = real_words(num_pooled(lengths_B), outputs_BPH.shape[1])
+        return outputs_BPH.masked_fill(~real_BP.unsqueeze(2), 0)
+
+    def _convolve(self, inputs_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        """(B, H, 1, T); after a text's last position -inf, which is never the larger of two."""
+        real_BT = real_words(lengths_B, inputs_BTD.shape[1])
+        kernel_size = self.W_HDK.shape[2]
+        inputs_BTD = inputs_BTD.masked_fill(~real_BT.unsqueeze(2), 0)
+        inputs_BTD = F.pad(inputs_BTD, (0, 0, (kernel_size - 1) // 2, kernel_size // 2))
+        convolved_BH1T = F.conv2d(inputs_BTD.transpose(1, 2).unsqueeze(2), self.W_HDK.unsqueeze(2), self.b_H)
+        shorter_N = (lengths_B < real_BT.shape[1]).nonzero().squeeze(1)
+        convolved_BH1T[shorter_N, :, :, lengths_B[shorter_N].long()] = -torch.inf
+        return convolved_BH1T
+
+    @torch.no_grad()
+    def origins(self, inputs_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+        """How an output's share is divided among the inputs (B, P, T): rows that sum to one, zero at padding.
+
+        The maximum passes it on to the two positions in proportion to the features that each of them won: what lost has
+        no effect, and gets nothing. A convolution mixes all that it reads, so it divides evenly among the real inputs
+        in its window.
+        """
+        convolved_BH1T = self._convolve(inputs_BTD, lengths_B)
+        num_words = inputs_BTD.shape[1]
+        real_BT = real_words(lengths_B, num_words)
+        winner_BHP = F.max_pool2d(convolved_BH1T, (1, POOL), ceil_mode=True, return_indices=True)[1].squeeze(2)
+        won_BPT = F.one_hot(winner_BHP, num_words).to(inputs_BTD).mean(1)
+        position_T = torch.arange(num_words, device=real_BT.device)
+        offset_TT = position_T - position_T.unsqueeze(1)
+        kernel_size = self.W_HDK.shape[2]
+        near_TT = (offset_TT >= -((kernel_size - 1) // 2)) & (offset_TT <= kernel_size // 2)
+        read_BTT = (near_TT & real_BT.unsqueeze(1)).to(inputs_BTD)
+        origins_BPT = won_BPT @ (read_BTT / read_BTT.sum(2, keepdim=True).clamp(min=1))
+        real_BP = real_words(num_pooled(lengths_B), origins_BPT.shape[1])
+        return origins_BPT * real_BP.unsqueeze(2)
+
+
+def num_pooled(lengths_B: Tensor) -> Tensor:
+    """How many positions of each text a pooling leaves: a last one without a neighbour stays."""
+    return (lengths_B + POOL - 1) // POOL

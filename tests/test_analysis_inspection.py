@@ -1,0 +1,92 @@
+"""What models are made of: counts by hand, and against torch's counter; words that reach a score, against formulas."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FinishedSearch, command
+from torch.utils.flop_counter import FlopCounterMode
+
+import models
+from analysis import choice, inspection
+from analysis.inspection import Subject
+from models.geometry import receptive_field
+
+
+def subject(name: str, **hyperparameters: object) -> Subject:
+    return Subject(name, name, hyperparameters, embedding_size=5, num_words=24, num_classes=3)
+
+
+def test_layers_by_hand() -> None:
+    """24 words of 5 numbers; a convolution of 3 words to 7 features, halved to 12 positions; one of those, to 6."""
+    frame = inspection.layers(subject("cnn", hidden_size=7, num_layers=2)).set_index("layer")
+    assert frame["kind"].tolist() == ["WordVectors", "Convolution", "Convolution", "Linear"]
+    assert frame["output"].tolist() == ["24 x 5", "12 x 7", "6 x 7", "3"]
+    assert frame["num_parameters"].tolist() == [0, 3 * 5 * 7 + 7, 3 * 7 * 7 + 7, 7 * 3 + 3]
+    assert frame["multiply_adds"].tolist() == [0, 24 * 3 * 5 * 7, 12 * 3 * 7 * 7, 7 * 3]
+
+    frame = inspection.layers(subject("gru", hidden_size=7)).set_index("layer")
+    assert frame.loc["layers.0"].tolist() == ["GRULayer", "24 x 7", 3 * 7 * (5 + 7 + 1), 24 * 3 * 7 * (5 + 7)]
+
+    frame = inspection.layers(subject("attention", hidden_size=7, window=2)).set_index("layer")
+    assert frame.loc["attention"].tolist() == ["5 words", "24 x 7", 0, 24 * 5 * (7 + 7)]
+    assert frame.loc["key"].tolist() == ["Linear", "24 x 7", 7 * 7, 24 * 7 * 7]
+
+    trained = Subject("mlp", "mlp", {}, embedding_size=5, num_words=24, num_trained_words=100)
+    assert inspection.layers(trained)["num_parameters"].iloc[0] == 100 * 5
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_all_parameters_are_counted(name: str) -> None:
+    frozen = models.WordVectors(torch.zeros(9, 5))
+    expected = models.num_parameters(models.build(name, frozen, 3))
+    assert inspection.layers(subject(name))["num_parameters"].sum() == expected
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_multiply_adds_against_torchs_counter(name: str) -> None:
+    inspected = subject(name, num_layers=3)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        inspected.build()(*inspected.text)
+    assert 2 * inspection.layers(inspected)["multiply_adds"].sum() == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters", "expected"),
+    [
+        ("mlp", {"activation": "relu"}, 1),
+        ("attention", {"window": 1}, 3),
+        ("attention", {"window": 4}, 9),
+        ("attention", {"window": 40}, 24),
+        ("cnn", {"kernel_size": 3}, 4),
+        ("cnn", {"kernel_size": 4, "num_layers": 2, "activation": "tanh"}, 13),
+        ("rnn", {}, 24),
+        ("gru", {"num_layers": 2}, 24),
+    ],
+)
+def test_words_that_reach_a_score(name: str, hyperparameters: dict[str, object], expected: int) -> None:
+    """1; 2 window + 1, but for the text's ends; 1 + kernel * (2 ** layers - 1); all."""
+    inspected = subject(name, **hyperparameters)
+    assert inspection.reach(inspected) == expected
+    model = inspected.build()
+    if hasattr(model, "windows"):
+        assert receptive_field(model.windows) == expected
+
+
+def test_inspect_command(tmp_path: Path) -> None:
+    done = command("analysis", "inspect", "cnn", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "In all 9,794 parameters and 960,128 multiply-adds for a text of 100 words." in done.stdout
+    assert "By formula, its receptive field is 4 words." in done.stdout
+    wrong = command("analysis", "inspect", "atention", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "no architecture 'atention' (did you mean 'attention'?)" in wrong.stderr
+
+
+def test_a_trained_trial_has_the_recorded_number_of_parameters(smoke_search: FinishedSearch) -> None:
+    for architecture in models.ARCHITECTURES:
+        name = f"latest:{architecture}"
+        found = inspection.find(smoke_search.uri, name)
+        trial = choice.find(smoke_search.uri, name)
+        assert inspection.layers(found)["num_parameters"].sum() == trial.num_parameters
+        assert (found.num_words, found.embedding_size, found.num_classes) == (30, 50, 2)
