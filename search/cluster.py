@@ -308,7 +308,9 @@ def _check_nodes(
         return
     finally:
         checkpoints.remove(place)
-    if corpus is not None:
+    if corpus is not None and not up:
+        yield Line("ok", "corpus", f"{corpus.name}: this node loads it; no worker is up to be sent it")
+    elif corpus is not None:
         lacking = [node.address for node, seen in zip(up, said, strict=True) if seen.digest != corpus.digest]
         if lacking:
             yield Line("fail", "corpus", f"{corpus.name} has not arrived on {', '.join(lacking)}; see their memory")
@@ -362,6 +364,9 @@ def _check_room(spec: Spec, up: Sequence[Node], everything: Sequence[Node], auto
 def _check_versions(up: Sequence[Node], said: Sequence[Seen]) -> Iterator[Line]:
     from search.tracking import LIBRARIES
 
+    if not up:
+        yield Line("warn", "versions", "no worker is up to be asked; a check while one is says whether all are equal")
+        return
     mine = versions(LIBRARIES)
     wrong = []
     for node, seen in zip(up, said, strict=True):

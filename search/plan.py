@@ -209,7 +209,8 @@ def plan(
 ) -> tuple[Prediction, dict[str, Cost]]:
     """Calibrate on the cluster that this process is connected to, predict, and remember it for `find`."""
     listed = sum(kind.count * cluster.num_fitting(spec.resources, kind.cpu, kind.gpu) for kind in spec.nodes)
-    concurrency = spec.concurrency or listed or cluster.Room(spec, address)()
+    here = cluster.Room(spec, address)()  # raises where no trial could be calibrated: it would wait without end
+    concurrency = min(spec.concurrency or listed, listed) if listed else here
     studies = Studies("plan", spec, folder)
     cost, start_seconds = costs(spec, corpus, solve)
     num_wanted = {name: studies.num_wanted(name) for name in spec.architectures}

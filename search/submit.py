@@ -1,6 +1,7 @@
 """Starts a search on a cluster from another machine: the code and the spec travel, nothing else."""
 
 import asyncio
+import os
 import shlex
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ PACKAGES = ("search", "models", "data", "analysis")
 MAX_BYTES = 20e6  # of what travels; this code is far below it
 WORKING_DIR = "working_dir"
 SPEC = "submitted.yaml"
+TOKEN = Path("~/.ray/auth_token")  # of the cluster
 
 
 def pack(spec: specs.Spec, folder: Path) -> int:
@@ -41,6 +43,9 @@ def submit(spec: specs.Spec, address: str, searches: str, wait: bool, options: S
 
     searches: the folder on the head that keeps the search. Raises ValueError when no cluster answers.
     """
+    if TOKEN.expanduser().is_file():  # a cluster of cluster.yaml asks for it; Ray's client shows it only if told to
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     with tempfile.TemporaryDirectory() as made:
@@ -53,14 +58,18 @@ def submit(spec: specs.Spec, address: str, searches: str, wait: bool, options: S
         try:
             client = JobSubmissionClient(address)
             job = client.submit_job(entrypoint=entrypoint, runtime_env={WORKING_DIR: str(folder)})
-        except (ConnectionError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
+        except ConnectionError as error:
             raise ValueError(
-                f"no dashboard answers at {address}: {reason}; `ray dashboard cluster.yaml` opens the way to it"
+                f"no dashboard answers at {address}: {_line(error)}; `ray dashboard cluster.yaml` opens the way to it"
             ) from None
+        except AuthenticationError:
+            raise ValueError(f"{address} asks for a token: that of the cluster, in {TOKEN}") from None
+        except RuntimeError as error:
+            raise ValueError(f"{address} refuses the job: {_line(error)}") from None
+    shown = f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} ray job" if "RAY_AUTH_MODE" in os.environ else "ray job"
     print(f"Submitted {job} ({size / 1e3:.0f} kB of code and spec)")
-    print(f"Follow    ray job logs --address {address} --follow {job}")
-    print(f"Stop      ray job stop --address {address} {job}", flush=True)
+    print(f"Follow    {shown} logs --address {address} --follow {job}")
+    print(f"Stop      {shown} stop --address {address} {job}", flush=True)
     if not wait:
         return 0
 
@@ -70,3 +79,7 @@ def submit(spec: specs.Spec, address: str, searches: str, wait: bool, options: S
 
     asyncio.run(follow())
     return 0 if client.get_job_status(job) == JobStatus.SUCCEEDED else 1
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -71,6 +71,13 @@ def test_a_search_says_where_its_checkpoints_are(bucket: str, tmp_path: Path) ->
     assert checkpoints.load_text(checkpoints.folder_of(in_bucket, "mlp-0"), "note") == "x"
     assert [path.name for path in checkpoints.root(in_bucket).iterdir()] == ["mlp-0"]
     assert str(folder).startswith("s3://bucket/searches/search-2/.?endpoint_override=")
+    for place in (str(shared), bucket):  # another search of that id, kept in another folder, loses nothing
+        twin = tmp_path / "elsewhere" / Path(place).name / in_bucket.name
+        twin.mkdir(parents=True)
+        (shared / in_bucket.name / "mlp-0").mkdir(parents=True, exist_ok=True)
+        with pytest.raises(FileExistsError):
+            checkpoints.prepare(twin, place)
+        assert checkpoints.root(twin) == twin / "checkpoints"  # what would be discarded
     plain = tmp_path / "search-3"
     plain.mkdir()
     assert checkpoints.prepare(plain, None) == plain / "checkpoints"
