@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
 import sys
 import time
@@ -34,14 +33,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 import models
+from benchmarks.measure import processor, write_section
 from models import kernels
 from models.layers import ACTIVATIONS, Activation, real_words
 
 B, T, E = 32, 100, 50
 HIDDEN_SIZES, NUM_LAYERS, WINDOW = (64, 96, 128), (1, 2), 5
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "500000000", "MALLOC_MMAP_THRESHOLD_": "500000000"}  # as in a search's workers
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- time loops: begin -->", "<!-- time loops: end -->"
 PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {**ACTIVATIONS, "tanh": torch.tanh}
 Step = Callable[[], object]
 
@@ -288,22 +286,6 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[str]:
             yield f"`attention` takes {ratio:.2f} times as long as `mlp` of equal layers at H = {row['hidden_size']}."
 
 
-def processor() -> str:
-    """Its maker and kind, as far as the system says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def write_section(text: str) -> None:
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Performance\n\n## Time loops\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.time_loops", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="write the figures here as json")
@@ -323,7 +305,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(json.dumps({"kernels": kernels.name(), "rows": measured}, indent=1), encoding="utf-8")
     if options.only is None:
-        write_section(markdown(measured, kernels.name()))
+        write_section("time loops", markdown(measured, kernels.name()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from models import ARCHITECTURES
-from models import hyperparameters as of_models
+from models.hyperparameters import Choice as OneOf
 from models.hyperparameters import Domain, Integer, Real
 from search import record
 from search.console import did_you_mean
@@ -26,7 +26,7 @@ TRAINING: dict[str, Domain] = {
     "batch_size": Integer(1, 65536),
     MAX_GRAD_NORM: Real(1e-6, 1e6),
     "word_dropout": Real(0.0, 0.9),
-    "schedule": of_models.Choice(("constant", "linear")),
+    "schedule": OneOf(("constant", "linear")),
 }
 _DEFAULTS = {"learning_rate": 1e-3, "word_dropout": 0.0, "schedule": "constant"}
 HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
