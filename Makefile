@@ -55,6 +55,7 @@ bench: setup
 	@mkdir -p reports/benchmarks
 	@for name in $(BENCHMARKS); do \
 		$(BIN)/python -m benchmarks.$$name --out reports/benchmarks/$$name.json || exit 1; done
+	@$(BIN)/python -m benchmarks.driver 200 2000
 
 soak: setup
 	@$(BIN)/python -m pytest -m slow -s

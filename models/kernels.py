@@ -24,6 +24,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
 LANES = 16  # hidden sizes of the time loops are multiples of this one: whole vectors on any processor
 ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")  # in the order of kernels.cpp
+TORCH = "torch"  # does their work where they are not
 
 _POINTERS_SIZES_INTS = {
     "product": (4, 5, 2),
@@ -39,7 +40,7 @@ _POINTERS_SIZES_INTS = {
 
 def name() -> str:
     """What does the work in this process: the compiled library's name, or `torch`."""
-    return "torch" if _library() is None else path().stem
+    return TORCH if _library() is None else path().stem
 
 
 def usable(tensor: Tensor) -> bool:

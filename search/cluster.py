@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.encode import EncodedCorpus
+from models import kernels
 from search import checkpoints, record
 from search.spec import Resources, Spec
 from search.studies import Studies, StudyCallback, StudySearcher, Trial
@@ -30,6 +31,9 @@ from search.trained import load_corpus
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 #: In Ray's message when a worker was lost because its machine was.
 NODE_LOST = "its node has died"
+
+#: File systems that one machine alone sees, unless it serves them to others.
+OWN_DISKS = frozenset({"ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "tmpfs"})
 
 PROBE_SECONDS = 90.0  # the first one on a node starts Python there and imports torch
 
@@ -213,6 +217,16 @@ def _node_was_lost(trial: Any) -> bool:
     return NODE_LOST in raised.rpartition("Failure # ")[2]
 
 
+def file_system(path: Path) -> str:
+    """The kind of file system that a path is on, as Linux names it: 'ext4', 'nfs4'; '' where that cannot be told."""
+    mounts = Path("/proc/mounts")
+    if not mounts.is_file():
+        return ""
+    kinds = dict(line.split()[1:3] for line in mounts.read_text(encoding="utf-8").splitlines())
+    places = (path.absolute(), *path.absolute().parents)
+    return next((kinds[str(place)] for place in places if str(place) in kinds), "")
+
+
 @dataclass(frozen=True)
 class Line:
     """One thing that was checked; `text` says what to do where it is not ok."""
@@ -233,6 +247,7 @@ class Seen:
     problem: str | None = None
     storage: str | None = None  # why the probe's folder cannot be used
     digest: str | None = None  # of the corpus as it arrived
+    kernels: str | None = None  # what does the models' work there
 
 
 DRIVER = "driver"  # the name of its file in a folder that is tried
@@ -257,7 +272,7 @@ def look(names: Sequence[str], folder: checkpoints.Folder, node_id: str, corpus:
             checkpoints.save_text(folder, node_id, found)
     except OSError as error:
         storage = f"cannot write there ({error.strerror or str(error)[:200]})"
-    return Seen(versions(names), None, storage, None if corpus is None else corpus.digest)
+    return Seen(versions(names), None, storage, None if corpus is None else corpus.digest, kernels.name())
 
 
 def ask_nodes(up: Sequence[Node], folder: checkpoints.Folder, corpus: EncodedCorpus | None) -> list[Seen]:
@@ -301,7 +316,7 @@ def _check_nodes(
         checkpoints.save_text(place, DRIVER, "seen")
         said = ask_nodes(up, place, corpus)
         yield from _check_versions(up, said)
-        yield _check_storage(spec, root, place, up, said, autoscaled)
+        yield _check_storage(root, place, up, said, autoscaled)
     except OSError as error:
         problem = error.strerror or str(error)[:200]
         yield Line("fail", "checkpoints", f"{root} cannot be written here: {problem}; does it exist, and is it yours?")
@@ -319,7 +334,6 @@ def _check_nodes(
 
 
 def _check_storage(
-    spec: Spec,
     root: checkpoints.Folder,
     place: checkpoints.Folder,
     up: Sequence[Node],
@@ -332,8 +346,9 @@ def _check_storage(
         for node, seen in zip(up, said, strict=True)
         if not seen.problem and (seen.storage or checkpoints.load_text(place, node.id) is None)
     ]
-    if blind or (autoscaled and spec.storage_path is None):
-        blind = blind or ["workers that are started later do not see it"]
+    if autoscaled and all(node.here for node in up) and isinstance(root, Path) and file_system(root) in OWN_DISKS:
+        blind.append("workers that are started later do not see it; if they do, start one first")
+    if blind:
         return Line(
             "fail",
             "checkpoints",
@@ -379,6 +394,8 @@ def _check_versions(up: Sequence[Node], said: Sequence[Seen]) -> Iterator[Line]:
     else:
         shown = ", ".join(f"{name} {mine[name]}" for name in ("python", "ray", "torch", "optuna"))
         yield Line("ok", "versions", f"{shown}, equal everywhere; every worker imports this code")
+    if slow := [node.address for node, seen in zip(up, said, strict=True) if seen.kernels == kernels.TORCH]:
+        yield Line("warn", "kernels", f"not compiled on {', '.join(slow)}: trials take longer there; python -m models")
 
 
 def require_fit(spec: Spec, address: str | None, root: checkpoints.Folder, warn: Callable[[str], None]) -> None:

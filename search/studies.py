@@ -250,7 +250,7 @@ class Studies:
 
     @property
     def stopping(self) -> bool:
-        """No new trials; those that run end, interrupted, at their next report."""
+        """No new trials; those that run end, interrupted, at their next report, those that wait at once."""
         return self._stopping or time.monotonic() >= self._deadline
 
     def stop(self) -> None:
@@ -481,6 +481,17 @@ class StudyScheduler(_Face, FIFOScheduler):
         live = self._studies.live(trial.config)
         goes_on = self._studies.report(live, result["result"], Worker(result["node_ip"], result["pid"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        if not self._studies.stopping:
+            return super().choose_trial_to_run(tune_controller)
+        # A trial that waits for a core, or for a node that may never come, has nothing to report at which to end it.
+        for trial in [each for each in tune_controller.get_live_trials() if each.status == each.PENDING]:
+            tune_controller.stop_trial(trial)
+        return None
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self._studies.finish(self._studies.live(trial.config), Outcome.INTERRUPTED)
 
 
 class StudyCallback(_Face, Callback):

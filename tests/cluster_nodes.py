@@ -109,6 +109,15 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def end(self) -> None:
+        self.kill()
+        if self.sshd:
+            self.sshd.wait(timeout=10)
+        gone = [psutil.Process(pid) for pid in self.pids() if psutil.pid_exists(pid)]
+        psutil.wait_procs(gone, timeout=10)
+        sh("ip", "link", "del", self.link, check=False)  # the namespace goes later, with its last process
+        sh("ip", "netns", "del", self.name, check=False)
+
 
 class Cluster:
     """A Ray cluster of machines; the head is the first and has no cores for trials unless told."""
@@ -191,16 +200,11 @@ def cluster() -> Iterator[Cluster]:
         sh("ip", "link", "set", BRIDGE, "up")
         yield made
     finally:
-        for machine in made.machines:
-            machine.kill()
-            if machine.sshd:
-                machine.sshd.wait(timeout=10)
-            gone = [psutil.Process(pid) for pid in machine.pids() if psutil.pid_exists(pid)]
-            psutil.wait_procs(gone, timeout=10)
-            sh("ip", "link", "del", machine.link, check=False)  # its namespace goes later, with its last process
-            sh("ip", "netns", "del", machine.name, check=False)
-        sh("ip", "link", "del", BRIDGE, check=False)
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.ExitStack() as ends:  # every one of them, whatever becomes of the others
+            ends.callback(shutil.rmtree, temporary, ignore_errors=True)
+            ends.callback(sh, "ip", "link", "del", BRIDGE, check=False)
+            for machine in made.machines:
+                ends.callback(machine.end)
 
 
 @contextmanager

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 import yaml
 from cluster_nodes import (
@@ -130,6 +132,27 @@ def test_a_killed_node_costs_no_trial_and_no_retry_and_a_new_one_gets_work(tmp_p
         assert sorted(trial.attempt for trial in trials) == [1, 1, 1, 1, 1, 2]
 
 
+def test_a_search_whose_nodes_are_all_gone_can_be_stopped_and_goes_on_later(tmp_path: Path) -> None:
+    with cluster() as made:
+        made.start_head()
+        only = made.add_node()
+        options = [*SMALL, "--set", "trials=1", "--set", "epochs=40"]
+        process = made.head.start(*search("run", "smoke", *options, made=made), cwd=tmp_path)
+        wait_for_epochs(tmp_path, 5, process)
+        only.kill()
+        time.sleep(20)  # the head gives it up, and Tune waits for another
+        assert process.poll() is None, process.communicate()[0]
+        (driver,) = (pid for pid in made.head.pids() if "search run" in " ".join(psutil.Process(pid).cmdline()))
+        os.kill(driver, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, output
+        assert {trial.outcome for trial in trials_of(the_search(tmp_path))} == {Outcome.RUNNING}
+        made.add_node()
+        done = made.head.run(*search("resume", made=made), cwd=tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert_finished_as_if_nothing_had_happened(the_search(tmp_path), uri_of(tmp_path), 2)
+
+
 def test_a_folder_of_one_node_is_refused_a_shared_folder_and_a_bucket_are_not(tmp_path: Path) -> None:
     own, shared = tmp_path / "own", tmp_path / "shared"
     own.mkdir()
@@ -223,6 +246,7 @@ def test_ray_up_submit_and_ray_down_on_machines_of_ones_own(tmp_path: Path) -> N
         for key in ("key", "host"):
             sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / key))
         environment = made.environment | {"HOME": str(home), "RAY_UP_enable_autoscaler_v2": "0"}  # as cluster.yaml says
+        users = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
         (home / ".ray").mkdir()
         (home / ".ray" / "auth_token").write_text((made.temporary / "token").read_text(), encoding="utf-8")
         (home / "sshd").write_text(
@@ -266,7 +290,7 @@ def test_ray_up_submit_and_ray_down_on_machines_of_ones_own(tmp_path: Path) -> N
             submitted = subprocess.run(
                 [sys.executable, "-m", "search", "submit", "smoke", *options],
                 cwd=tmp_path,
-                env=os.environ | environment,
+                env=os.environ | users,  # the token is where the guide puts it, and nothing says so
                 capture_output=True,
                 text=True,
                 timeout=240,
@@ -317,20 +341,19 @@ def test_workers_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Pa
     }
     for key in ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray"):
         config[f"{key}_commands"] = []
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    with cluster() as made:
+    with cluster() as made, object_store(f"{NETWORK}.254") as bucket:
         launched = made.temporary / "ray_bootstrap_config.yaml"
         launched.write_text(yaml.safe_dump(config), encoding="utf-8")
         options = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         head = made.start_head(0, f"--autoscaling-config={launched}", **options)
-        refused = head.run(*search("run", "smoke", *SMALL, made=made), cwd=tmp_path)
-        assert refused.returncode == 2, refused.stdout
-        assert "workers that are started later do not see it" in refused.stdout
+        for own_disk in ([], ["--set", f"storage_path={tmp_path}"]):
+            refused = head.run(*search("run", "smoke", *SMALL, *own_disk, made=made), cwd=tmp_path)
+            assert refused.returncode == 2, refused.stdout
+            assert "workers that are started later do not see it" in refused.stdout
         log = tmp_path / "workers"
         watch = head.start(sys.executable, "-c", WATCH, made.address, str(log))
         try:
-            setting = ["--set", "trials=3", "--set", "epochs=60", "--set", f"storage_path={shared}"]
+            setting = ["--set", "trials=3", "--set", "epochs=60", "--set", f"storage_path={bucket}"]
             done = head.run(*search("run", "smoke", *SMALL, *setting, made=made), cwd=tmp_path, timeout=600)
             assert done.returncode == 0, done.stdout
             # The idle timeout is six seconds.

@@ -120,6 +120,19 @@ def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: 
             assert trial.results[: len(before[trial.name])] == before[trial.name]
 
 
+def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--set", "trials=4", "--set", "concurrency=8")
+    wait_for_epochs(tmp_path, 3, process)
+    num_running = len(workers_of(process))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    trials = trials_of(the_search(tmp_path))
+    assert len(trials) == 8  # all were proposed
+    assert sum(bool(trial.results) for trial in trials) == num_running
+    assert audit(the_search(tmp_path), uri_of(tmp_path)) == []
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG)
