@@ -109,6 +109,13 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def shut_down(self) -> None:
+        """As when it is told two minutes before, and does what is usual: everything is asked to end."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        time.sleep(5)
+
     def end(self) -> None:
         self.kill()
         if self.sshd:

@@ -109,13 +109,16 @@ def test_a_search_runs_on_all_three_nodes_as_many_at_once_as_asked(tmp_path: Pat
         assert most_at_once(two) == 2
 
 
-def test_a_killed_node_costs_no_trial_and_no_retry_and_a_new_one_gets_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_lost_node_costs_no_trial_and_no_retry_and_a_new_one_gets_work(in_order: bool, tmp_path: Path) -> None:
     with cluster() as made:
         made.start_head()
         lost, stays = made.add_node(), made.add_node()
         options = [*SMALL, "--set", "trials=3", "--set", "epochs=150", "--set", "retries=0"]
         process = made.head.start(*search("run", "smoke", *options, made=made), cwd=tmp_path)
         wait_for_epochs(tmp_path, 5, process)
+        if in_order:
+            lost.shut_down()
         lost.kill()
         joined = made.add_node()
         output, _ = process.communicate(timeout=400)
