@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from data.captions import Captions
 from data.corpora import Corpus, CsvFile, Example, MovieReviews, StanfordReviews
 from data.sources import did_you_mean
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
@@ -29,6 +30,7 @@ CORPORA: dict[str, Callable[..., Corpus]] = {
     "imdb": partial(MovieReviews, source="imdb"),
     "rotten-tomatoes": partial(MovieReviews, source="rotten_tomatoes"),
     "imdb-full": StanfordReviews,
+    "captions": Captions,
     "csv:PATH": CsvFile,
 }
 VECTORS: dict[str, Callable[..., Vectors]] = {

@@ -13,7 +13,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from data import sources
+from data.captions import CaptionTexts
 from data.corpora import Corpus, Example, Texts
 from data.vectors import Vectors
 
@@ -46,6 +47,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels_N)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSplit(Split):
+    """Of a corpus of captions: also what they ask for (see `data.captions`)."""
+
+    images_NYX: np.ndarray  # float32, ink from 0 to 1
+    digits_NQ: np.ndarray  # int64, of each quadrant, or captions.EMPTY
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +171,9 @@ def encode(
         tokens_NT, lengths_N = encode_words(words[split], ids, num_columns=max(1, num_columns))
         labels_N = np.array([label for _, label in splits[split]], dtype=np.int64)
         encoded[split] = Split(tokens_NT, lengths_N, labels_N)
+        if isinstance(texts, CaptionTexts):
+            images = texts.compose(split, [caption for caption, _ in splits[split]])
+            encoded[split] = ImageSplit(tokens_NT, lengths_N, labels_N, *images)
     return EncodedCorpus(
         name,
         digest,
@@ -285,10 +297,8 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
             rest = json.loads(arrays["rest"].tobytes())
             if rest["digest"] != digest:
                 raise ValueError(f"it holds {rest['digest']}")
-            splits = {
-                split: Split(*(arrays[f"{split}_{part}"] for part in ("tokens_NT", "lengths_N", "labels_N")))
-                for split in SPLITS
-            }
+            kind = ImageSplit if "train_images_NYX" in arrays else Split
+            splits = {split: kind(*(arrays[f"{split}_{part.name}"] for part in fields(kind))) for split in SPLITS}
             return EncodedCorpus(
                 name=name,
                 digest=digest,

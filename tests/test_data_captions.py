@@ -64,10 +64,6 @@ def test_captions_have_every_form(texts: CaptionTexts) -> None:
     words = {word.strip(".,") for caption, _ in texts.examples for word in caption.split()}
     synonyms = {word for group in captions.SYNONYMS.values() for word in group}
     assert words >= {*DIGITS, *map(str, range(10)), *synonyms, *captions.ADJECTIVES, "blank", "nothing", "please"}
-    firsts = [
-        min(map(caption.find, ("left", "right")), key=lambda at: at % 1000) for caption, _ in texts.examples[:100]
-    ]
-    assert len(set(firsts)) > 10
     asked = np.array(list(texts.scenes.values()))
     assert np.bincount(asked.ravel(), minlength=11).min() > 200  # each digit; a quadrant in three is empty
     assert (asked == EMPTY).mean(0) == pytest.approx([0.375] * 4, abs=0.05)

@@ -5,6 +5,7 @@ Shapes: B batch, T words, E embedding, L features of a latent, M heads, Q quadra
 
 import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ LENGTHS_B = torch.tensor([1, 13, 7, 2, 12])
 TOKENS_BT = torch.randint(1, 20, (5, 13), generator=torch.Generator().manual_seed(2)) * (
     torch.arange(13) < LENGTHS_B.unsqueeze(1)
 )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine, two that share work as small as this wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def build(seed: int = 0, **hyperparameters: Any) -> TextToImage:
