@@ -46,6 +46,7 @@ OF_DRIVER = {
     ("ask", "search/studies.py"): "Optuna, in the driver",
     ("report", "search/studies.py"): "Optuna and MLflow, in the driver",
     ("finish", "search/studies.py"): "Optuna and MLflow, in the driver",
+    ("_analyse", "search/__main__.py"): "the leaderboard at the end",
     ("_tune", "search/run.py"): "Tune and Ray, in the driver",
 }
 OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}
@@ -94,7 +95,7 @@ class Profiler:
                 for purpose, number in samples.items():
                     spent[purpose] += watched * number / samples.total()
             elif role != measure.PROFILER:
-                spent["the leaderboard at the end" if role == measure.OTHER else role] += core_seconds
+                spent[role] += core_seconds
         return dict(spent)
 
     def _samples(self, role: str) -> Counter[str]:

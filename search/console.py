@@ -24,6 +24,7 @@ def quiet_libraries() -> None:
         "PGCONNECT_TIMEOUT": "10",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_prestart_worker_first_driver": "false",  # these workers have not the environment that Tune asks for
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint

@@ -13,12 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics.functional.classification import (
-    binary_auroc,
-    binary_f1_score,
-    multiclass_auroc,
-    multiclass_f1_score,
-)
 
 from search import record
 
@@ -270,6 +264,14 @@ def _measure(logits_NC: Tensor, labels_N: Tensor, split: str) -> dict[str, float
 
     Two classes: F1 and ROC AUC of the second, positive one. More: their macro averages, one against the rest.
     """
+    # Its import takes a second; only what trains needs it, and not before the first epoch is over.
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        binary_f1_score,
+        multiclass_auroc,
+        multiclass_f1_score,
+    )
+
     loss = float(cross_entropy(logits_NC, labels_N))
     _require_finite(f"{split} loss", loss)
     num_classes = logits_NC.shape[1]
