@@ -128,8 +128,12 @@ def table(
         str | None, typer.Option(help="another: a column for each value (default: none)", show_default=False)
     ] = None,
     values: Annotated[
-        str, typer.Option(help="what to average: metrics, num_parameters, seconds, epochs_run, best_epoch")
-    ] = "test_accuracy,test_f1,test_roc_auc",
+        str | None,
+        typer.Option(
+            help="what to average: metrics, num_parameters, seconds, epochs_run, best_epoch (default: those of test)",
+            show_default=False,
+        ),
+    ] = None,
     outcomes: Annotated[str, typer.Option(help="trials that ended so count: complete, pruned, ...")] = "complete",
     format_: Format = None,
     out: Out = None,
@@ -142,7 +146,7 @@ def table(
     from analysis import comparison, tables
 
     form = tables.choose_format(format_, out)
-    averaged, counted = comparison.read_values(values), comparison.read_outcomes(outcomes)
+    averaged, counted = comparison.read_values(values) if values else [], comparison.read_outcomes(outcomes)
     found, trials, _ = read(searches or ["latest"], tracking_uri)
     long = form in tables.FOR_PROGRAMS
     tables.emit(comparison.pivot_tables(found, trials, rows, columns, averaged, counted, long=long), form, out)
@@ -327,7 +331,7 @@ def explain(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Why does a model say so? Each word's score for each class."""
+    """Why does a model say so? Each word's score for each class. Of an image: what each quadrant attended to."""
     from analysis import tables
 
     form = tables.choose_format(format_, out)
@@ -339,6 +343,17 @@ def explain(
     from search import trained
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
+    if trial.task == "image":
+        from analysis import drawing
+
+        if label:
+            raise ValueError(f"--label: {trial.name} draws images, which have none")
+        drawings = drawing.explain_all(trial, sentences)
+        drawing.emit(drawings, f"{trial.name} of {trial.search}", form, out)
+        if png:
+            drawing.save_picture(drawings, trial.name, png)
+            print(f"wrote {png.absolute()} and {png.with_suffix('.csv').name}")
+        return
     classifier = trained.load(trial)
     texts, labels = (sentences, label or []) if sentences else explaining.read_examples(classifier.classes)
     explaining.check_labels(labels, len(texts), classifier.classes)

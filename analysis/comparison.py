@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import runs
-from analysis.leaderboard import RANK_BY, TEST_METRICS, by_architecture, notes_on_ranking
+from analysis.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
 from analysis.runs import METRICS, Search, hyperparameters, present
 from analysis.tables import Table, cell, heading
 from search import record
@@ -59,7 +59,7 @@ def spread(numbers: pd.Series) -> tuple[float, float, int]:
 
 
 def pivot(
-    trials: pd.DataFrame, rows: str, columns: str | None = None, values: Sequence[str] = TEST_METRICS
+    trials: pd.DataFrame, rows: str, columns: str | None = None, values: Sequence[str] = ("test_accuracy",)
 ) -> pd.DataFrame:
     """For each value of `rows`, and of `columns` if given: mean, spread and number of trials of each of `values`.
 
@@ -91,18 +91,19 @@ def pivot_tables(
     trials: pd.DataFrame,
     rows: str,
     columns: str | None = None,
-    values: Sequence[str] = TEST_METRICS,
+    values: Sequence[str] = (),
     outcomes: Sequence[str] = (Outcome.COMPLETE.value,),
     *,
     long: bool = False,
 ) -> list[Table]:
     """The pivot of the trials that ended in one of these ways, for readers: a table for each value if it has columns.
 
-    long: a single table instead, with a row for each cell.
+    values: without any, what was measured on the test set. long: a single table instead, with a row for each cell.
     """
     ids = ", ".join(search.id for search in searches)
     if trials.empty:  # nothing is known of its hyperparameters
         return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
+    values = values or tested(trials)
     by = _keys(trials, rows, columns)
     counted = trials[trials["outcome"].isin(outcomes)]
     cells = pivot(counted, rows, columns, values)
@@ -200,7 +201,7 @@ def compare(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RAN
 def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
     """The best of each architecture in each search."""
     table = compare(searches, trials, rank_by)
-    metrics = list(dict.fromkeys([rank_by, RANK_BY, *TEST_METRICS]))
+    metrics = list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
     return Table(
         table,
         groups=[

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import runs, stats
-from analysis.leaderboard import RANK_BY, TEST_METRICS, check_metric
+from analysis.leaderboard import RANK_BY, check_metric, tested
 from analysis.runs import Search, hyperparameters
 from analysis.tables import Table
 from search import record
@@ -60,7 +60,8 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
     `trials` were started. A configuration without any that counts comes last and has no rank.
     """
     maximize = check_metric(rank_by).maximize
-    measures = [rank_by, *TEST_METRICS]
+    on_test = tested(repeated)
+    measures = [rank_by, *on_test]
     counting, without = repetitions(repeated, rank_by), lost(repeated)
     origins = {row["trial"]: row for _, row in trials.iterrows()}
     unknown = pd.Series(np.nan, trials.columns, dtype=object)
@@ -89,7 +90,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
         "seeds",
         "lost",
         "trials",
-        *(f"{each}_{of}" for each in TEST_METRICS for of in ("mean", "low", "high")),
+        *(f"{each}_{of}" for each in on_test for of in ("mean", "low", "high")),
     ]
     table = pd.DataFrame(rows, columns=[*columns, "num_parameters", "seconds", *hyperparameters(trials), "run_id"])
     table = table.astype(dict.fromkeys([c for c in columns if c.startswith(tuple(measures))], "float64"))
@@ -141,7 +142,7 @@ def confirmation_table(
         groups=[
             ["rank", "architecture", "trial"],
             [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", "seeds", "lost"],
-            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in TEST_METRICS),
+            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in tested(repeated)),
         ],
         key=["architecture", "trial"],
         title=f"{search.id}: the best configurations on fresh seeds, by mean {rank_by}",

@@ -5,7 +5,6 @@ Shapes: T words, V vocabulary, E embedding.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import pandas as pd
@@ -16,33 +15,34 @@ from torch.func import functional_call
 import models
 from analysis import choice
 from analysis.tables import Table
-from data.encode import EncodedCorpus
+from data.encode import EncodedCorpus, ImageSplit
 from models import Architecture, WordVectors
 from models.cnn import CNN
 from models.geometry import reached, receptive_field
 from search.console import did_you_mean
 from search.trained import load_corpus, read_spec
 
-EMBEDDING_SIZE, NUM_WORDS, NUM_CLASSES = 50, 100, 2  # where no search says so
+EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so
+NUM_OUTPUTS = {models.CLASSIFICATION: 2, models.IMAGE: 16}  # likewise
 NUM_DRAWS = 24  # of random words, which together let every word through: a maximum takes one, a relu may be off
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is inspected. num_words: of a text, the most that the model reads."""
+    """What is inspected. num_outputs: classes, or rows of an image. num_words: of a text, the most that it reads."""
 
     name: str
     architecture: str
     hyperparameters: Mapping[str, Any]
+    num_outputs: int
     embedding_size: int = EMBEDDING_SIZE
     num_words: int = NUM_WORDS
-    num_classes: int = NUM_CLASSES
     num_trained_words: int = 0  # whose vectors are trained
 
     def build(self) -> Architecture:
         """The model as drawn before training; in double precision, where no kernels take layers together."""
         embedding = WordVectors.learned(self.num_words + 1, self.embedding_size)
-        return models.build(self.architecture, embedding, self.num_classes, **self.hyperparameters).double().eval()
+        return models.build(self.architecture, embedding, self.num_outputs, **self.hyperparameters).double().eval()
 
     @property
     def text(self) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ class Subject:
 def find(uri: str, name: str) -> Subject:
     """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises ValueError."""
     if name in models.ARCHITECTURES:
-        return Subject(f"{name}, as it is by default", name, {})
+        return Subject(f"{name}, as it is by default", name, {}, NUM_OUTPUTS[models.architecture(name).task])
     try:
         trial = choice.find(uri, name)
     except ValueError as error:
@@ -61,13 +61,16 @@ def find(uri: str, name: str) -> Subject:
     spec = read_spec(trial.folder)
     corpus: EncodedCorpus = load_corpus(spec)
     own = models.architecture(trial.architecture).hyperparameters
+    test = corpus.test
     return Subject(
         f"{trial.name} of {trial.search}",
         trial.architecture,
         {name: trial.hyperparameters[name] for name in own},
+        test.images_NYX.shape[1]
+        if trial.task == models.IMAGE and isinstance(test, ImageSplit)
+        else len(corpus.classes),
         corpus.embedding_size,
         spec.max_words,
-        len(corpus.classes),
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),
     )
 
@@ -75,9 +78,9 @@ def find(uri: str, name: str) -> Subject:
 def layers(subject: Subject) -> pd.DataFrame:
     """A row for each layer with weights: layer, kind, output (its shape, of one text), num_parameters, multiply_adds.
 
-    A weight of a matrix or kernel is multiplied once for every position that its layer reads. Where words meet words,
-    as in attention, each meeting takes a product of a query and a key and one of a weight and a value. So say the
-    formulas: what a program folds together is less.
+    A weight of a matrix or kernel is multiplied once for every position that its layer reads (a word; a pixel). Where
+    queries meet words, as in attention, each meeting takes a product of a query and a key and one of a weight and a
+    value. So say the formulas: what a program folds together is less.
     """
     model = subject.build()
     tokens_1T, lengths_1 = subject.text
@@ -85,7 +88,8 @@ def layers(subject: Subject) -> pd.DataFrame:
     made: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        read[module] = prod(inputs[0].shape[:-1])
+        channels = 1 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else -1
+        read[module] = inputs[0].numel() // inputs[0].shape[channels]
         made[module] = (*(size for size in output.shape[:-1] if size > 1), output.shape[-1])
 
     parts = {name: module for name, module in model.named_modules() if list(module.parameters(recurse=False))}
@@ -102,13 +106,15 @@ def layers(subject: Subject) -> pd.DataFrame:
         num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
         if isinstance(module, WordVectors):  # looked up
             num_weights, per_position = subject.num_trained_words * subject.embedding_size, 0
+        if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
+            name, shape, per_position = "queries", tuple(weights[0].shape), 0
         rows.append(_row(name, type(module).__name__, shape, num_weights, num_read * per_position))
     weights_of = _own(model, "attention_weights")
-    if weights_of is not None:
-        num_met = weights_of(tokens_1T, lengths_1).shape[-1]
-        sizes = [made.get(parts[name], (len(parts[name].weight),))[-1] for name in ("query", "value")]
-        shape = (subject.num_words, sizes[1])
-        rows.append(_row("attention", f"{num_met} words", shape, 0, subject.num_words * num_met * sum(sizes)))
+    if weights_of is not None and (weights_Q := weights_of(tokens_1T, lengths_1)).numel():
+        *_, num_queries, num_met = weights_Q.shape
+        sizes = [made.get(parts[name], (len(parts[name].weight),))[-1] for name in ("key", "value")]
+        shape = (num_queries, sizes[1])
+        rows.append(_row("attention", f"{num_met} words", shape, 0, num_queries * num_met * sum(sizes)))
     return pd.DataFrame(rows)
 
 
@@ -130,7 +136,7 @@ def _own(model: Architecture, method: str) -> Callable[[Tensor, Tensor], Tensor]
 
 class _OneScore(nn.Module):
     """The score of the word in the middle of a text; of the position there, where a model leaves fewer of them; of the
-    whole text after its last word, where a model has only that."""
+    whole text after its last word, where a model has only that; the first pixel of its image."""
 
     def __init__(self, model: Architecture) -> None:
         super().__init__()
@@ -142,7 +148,7 @@ class _OneScore(nn.Module):
         elif (word_scores := _own(self.model, "word_scores")) is not None:
             scores_PC = word_scores(tokens_1T, lengths_1)[0]
         else:
-            scores_PC = self.model(tokens_1T, lengths_1)
+            scores_PC = self.model(tokens_1T, lengths_1).flatten(1)
         return scores_PC[len(scores_PC) // 2, 0]
 
 
@@ -164,7 +170,8 @@ def table(subject: Subject, *, long: bool = False) -> Table:
         model = subject.build()
     num_reaching = reach(subject)
     is_cnn, has_scores = isinstance(model, CNN), _own(model, "word_scores") is not None
-    whose = "One position" if is_cnn else "One word" if has_scores else "A text"
+    draws = model.task == models.IMAGE
+    whose = "One position" if is_cnn else "One word" if has_scores else "A pixel" if draws else "A text"
     notes = [
         f"In all {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
         f"text of {subject.num_words} words.",

@@ -16,7 +16,7 @@ from search.console import choose
 from search.record import Outcome
 
 RANK_BY = "val_accuracy"
-TEST_METRICS = ["test_accuracy", "test_f1", "test_roc_auc"]
+TASK = "classification"  # of trials that have measured nothing yet
 
 _RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
 
@@ -30,6 +30,15 @@ def check_metric(rank_by: str) -> record.Metric:
             f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
         )
     return record.split_metric(choose("metric", rank_by, valid))[1]
+
+
+def tested(trials: pd.DataFrame) -> list[str]:
+    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that is measured in their tasks."""
+    known = {
+        task: trials[[f"val_{name}" for name in names]].notna().all(axis=1) for task, names in record.MEASURED.items()
+    }
+    tasks = [task for task, measured in known.items() if measured.any()] or [TASK]
+    return list(dict.fromkeys(f"test_{name}" for task in tasks for name in record.MEASURED[task] if name != "loss"))
 
 
 def common_metric(searches: Iterable[Search]) -> str:
@@ -73,7 +82,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
             "rank",
             "architecture",
             "trial",
-            *_metrics(rank_by),
+            *_metrics(trials, rank_by),
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -100,7 +109,7 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
         [
             "architecture",
             "trial",
-            *_metrics(rank_by),
+            *_metrics(trials, rank_by),
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -123,8 +132,8 @@ def constant(trials: pd.DataFrame) -> dict[str, Any]:
     return {name: next(iter(each)) for name, each in taken.items() if len(each) == 1}
 
 
-def _metrics(rank_by: str) -> list[str]:
-    return list(dict.fromkeys([rank_by, RANK_BY, *TEST_METRICS]))
+def _metrics(trials: pd.DataFrame, rank_by: str) -> list[str]:
+    return list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
 
 
 def _counter(outcome: Outcome) -> Any:
@@ -141,7 +150,7 @@ def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, 
     return Table(
         shown,
         groups=[
-            ["rank", "trial", *_metrics(rank_by), "num_parameters", "seconds", "outcome"],
+            ["rank", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds", "outcome"],
             [*varying(trials), "epochs_run", "run_id"],
         ],
         key="trial",
@@ -157,7 +166,7 @@ def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK
     return Table(
         best,
         groups=[
-            ["architecture", "trial", *_metrics(rank_by), "num_parameters", "seconds"],
+            ["architecture", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds"],
             ["trials", *occurring],
             [*varying(trials), "run_id"],
         ],

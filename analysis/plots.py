@@ -84,10 +84,11 @@ _LINE_OF: dict[Any, dict[str, Any]] = {
     Outcome.DIVERGED.value: {"c": _PALE, "lw": 0.9, "ls": "dotted"},
 }
 _LABELS = {
-    "accuracy": "accuracy (share of texts)",
+    "accuracy": "accuracy (share that is right)",
     "loss": "loss (nats)",
     "f1": "F1",
     "roc_auc": "ROC AUC",
+    "pixel_error": "pixel error (RMS of ink)",
     "seconds": "training time (s)",
     "num_parameters": "trainable parameters",
 }

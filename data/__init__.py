@@ -33,6 +33,7 @@ CORPORA: dict[str, Callable[..., Corpus]] = {
     "captions": Captions,
     "csv:PATH": CsvFile,
 }
+OF_IMAGES = ("captions",)  # corpora whose texts also ask for images
 VECTORS: dict[str, Callable[..., Vectors]] = {
     "glove.6B.50d": GloveWheel,
     "glove.6B.100d": partial(GloveArchive, size=100),

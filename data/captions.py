@@ -170,8 +170,11 @@ def read_digits(quadrants_NYX: np.ndarray) -> np.ndarray:
     import numpy as np
 
     classifier, least_ink = _reader()
-    digits_N = classifier.predict(quadrants_NYX.reshape(len(quadrants_NYX), -1))
-    return np.where(quadrants_NYX.mean((1, 2)) < least_ink / 2, EMPTY, digits_N)
+    digits_N = np.full(len(quadrants_NYX), EMPTY, dtype=np.int64)
+    shown_N = quadrants_NYX.mean((1, 2)) >= least_ink / 2
+    if shown_N.any():
+        digits_N[shown_N] = classifier.predict(quadrants_NYX[shown_N].reshape(shown_N.sum(), -1))
+    return digits_N
 
 
 @cache

@@ -7,11 +7,23 @@ from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
 from models.hyperparameters import did_you_mean
-from models.layers import Architecture, WordVectors, num_parameters
+from models.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.mlp import MLP
 from models.rnn import RNN
+from models.text_to_image import TextToImage
 
-__all__ = ["ARCHITECTURES", "Architecture", "WordVectors", "architecture", "build", "check", "num_parameters"]
+__all__ = [
+    "ARCHITECTURES",
+    "CLASSIFICATION",
+    "IMAGE",
+    "Architecture",
+    "WordVectors",
+    "architecture",
+    "build",
+    "check",
+    "num_parameters",
+    "of_task",
+]
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "rnn": RNN,
@@ -19,7 +31,13 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "mlp": MLP,
     "attention": Attention,
     "cnn": CNN,
+    "text_to_image": TextToImage,
 }
+
+
+def of_task(task: str) -> dict[str, type[Architecture]]:
+    """The architectures of a task by name."""
+    return {name: each for name, each in ARCHITECTURES.items() if each.task == task}
 
 
 def architecture(name: str) -> type[Architecture]:
@@ -40,12 +58,13 @@ def check(name: str, hyperparameters: dict[str, Any]) -> None:
         domains[key].check(f"{name}: {key}", value)
 
 
-def build(name: str, embedding: WordVectors, num_classes: int, **hyperparameters: Any) -> Architecture:
+def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> Architecture:
     """A new model of the architecture of that name, its weights drawn by torch's generator.
 
-    Hyperparameters not given take the defaults of the architecture's constructor. Raises ValueError, in one line, for
-    an unknown name or hyperparameter or a value out of its domain.
+    num_outputs: classes or, for images, their rows. Hyperparameters not given take the defaults of the
+    architecture's constructor. Raises ValueError, in one line, for an unknown name or hyperparameter or a value out of
+    its domain.
     """
     check(name, hyperparameters)
     constructor: Callable[..., Architecture] = architecture(name)
-    return constructor(embedding, num_classes, **hyperparameters)
+    return constructor(embedding, num_outputs, **hyperparameters)

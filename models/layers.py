@@ -30,6 +30,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 ACTIVATION = Choice(tuple(ACTIVATIONS))
 POOLING = Choice(("last", "mean"))
+CLASSIFICATION, IMAGE = "classification", "image"  # tasks: what a model makes of a text
 TAPERED_SIZES = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
 
 
@@ -126,9 +127,11 @@ class Architecture(nn.Module):
     """The base of every architecture: from a batch of texts to the scores of their classes.
 
     A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
-    constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`.
+    constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
+    `forward` instead.
     """
 
+    task: ClassVar[str] = CLASSIFICATION
     hyperparameters: ClassVar[dict[str, Domain]]
 
     def __init__(self, embedding: WordVectors) -> None:

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from models.gru import GRULayer
 from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, Dropout, WordVectors, linear, padding, pool, real_words
+from models.layers import (
+    ACTIVATION,
+    IMAGE,
+    Activation,
+    Architecture,
+    Dropout,
+    WordVectors,
+    linear,
+    padding,
+    pool,
+    real_words,
+)
 
 QUADRANTS = 4
 CHANNELS = 16  # of the decoder's convolutions
@@ -31,6 +42,7 @@ class TextToImage(Architecture):
     - heads: M, each of H / M features, rounded up, 1 to 16; or 0, a single latent
     """
 
+    task = IMAGE
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),
@@ -85,8 +97,9 @@ class TextToImage(Architecture):
 
     def attention_weights(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """How much each quadrant attends to each word, (B, M, Q, T): a quadrant's weights sum to one, and are zero at
-        padding. Not without heads."""
-        assert self.heads
+        padding."""
+        if not self.heads:
+            return torch.empty(len(tokens_BT), 0, QUADRANTS, tokens_BT.shape[1])
         return self._weights(self._states(self.embedding(tokens_BT), lengths_B), lengths_B)
 
     def _states(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:

@@ -174,15 +174,25 @@ def save(folder: Folder, epoch: int, content: dict[str, Any]) -> Folder:
     return path
 
 
+def save_file(folder: Folder, name: str, content: bytes) -> None:
+    """Write a file beside a trial's checkpoints."""
+    _write(folder / name, content)
+
+
+def load_file(folder: Folder, name: str) -> bytes | None:
+    """A file beside a trial's checkpoints, or None."""
+    path = folder / name
+    return path.read_bytes() if path.is_file() else None
+
+
 def save_text(folder: Folder, name: str, text: str) -> None:
-    """Write a text beside a trial's checkpoints."""
-    _write(folder / name, text.encode())
+    """The same of a text."""
+    save_file(folder, name, text.encode())
 
 
 def load_text(folder: Folder, name: str) -> str | None:
-    """A text beside a trial's checkpoints, or None."""
-    path = folder / name
-    return path.read_bytes().decode() if path.is_file() else None
+    content = load_file(folder, name)
+    return None if content is None else content.decode()
 
 
 def _saved(folder: Folder) -> list[Folder]:
@@ -215,7 +225,7 @@ def last_epoch(folder: Folder) -> int:
 
 
 def drop_weights(folder: Folder) -> None:
-    """Remove a trial's checkpoints, and leave the texts beside them."""
+    """Remove a trial's checkpoints, and leave the other files beside them."""
     for path in _saved(folder):
         path.unlink(missing_ok=True)
 

@@ -29,16 +29,49 @@ VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were t
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
 
 
-@dataclass(frozen=True, eq=False)
-class TextClassifier:
-    """Texts in, probabilities of classes out, on the CPU."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextModel:
+    """A trained model and the words that it knows, on the CPU."""
 
     architecture: str
     hyperparameters: Mapping[str, Any]
-    classes: tuple[str, ...]
     vocabulary: tuple[str, ...]
     max_words: int
     model: Architecture
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return word_ids(self.vocabulary)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
+        """tokens_BT, lengths_B, and the words that were read of each text."""
+        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
+        return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
+
+
+def rebuild(
+    architecture: str,
+    hyperparameters: Mapping[str, Any],
+    num_outputs: int,
+    weights: Mapping[str, Tensor],
+    vectors_VE: np.ndarray | None,
+) -> Architecture:
+    """A trained model from its state dict, and the word vectors where it does not hold them."""
+    if VECTORS in weights:
+        embedding = WordVectors.learned(*weights[VECTORS].shape)
+    else:
+        assert vectors_VE is not None, "the word vectors were neither trained nor given"
+        embedding = WordVectors(torch.from_numpy(vectors_VE))
+    model = models.build(architecture, embedding, num_outputs, **hyperparameters)
+    model.load_state_dict(weights)
+    return model.requires_grad_(False).eval()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextClassifier(TextModel):
+    """Texts in, probabilities of classes out."""
+
+    classes: tuple[str, ...]
 
     @classmethod
     def build(
@@ -51,31 +84,15 @@ class TextClassifier:
         weights: Mapping[str, Tensor],
         vectors_VE: np.ndarray | None,
     ) -> Self:
-        """From a state dict, and the word vectors where it does not hold them."""
-        if VECTORS in weights:
-            embedding = WordVectors.learned(*weights[VECTORS].shape)
-        else:
-            assert vectors_VE is not None, "the word vectors were neither trained nor given"
-            embedding = WordVectors(torch.from_numpy(vectors_VE))
-        model = models.build(architecture, embedding, len(classes), **hyperparameters)
-        model.load_state_dict(weights)
+        """See `rebuild`."""
         return cls(
-            architecture,
-            dict(hyperparameters),
-            tuple(classes),
-            tuple(vocabulary),
-            max_words,
-            model.requires_grad_(False).eval(),
+            architecture=architecture,
+            hyperparameters=dict(hyperparameters),
+            vocabulary=tuple(vocabulary),
+            max_words=max_words,
+            model=rebuild(architecture, hyperparameters, len(classes), weights, vectors_VE),
+            classes=tuple(classes),
         )
-
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return word_ids(self.vocabulary)
-
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
-        """tokens_BT, lengths_B, and the words that were read of each text."""
-        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
-        return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
 
     @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:

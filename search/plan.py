@@ -89,7 +89,7 @@ def calibrate(
 
 def _first(split: Split, share: float) -> Split:
     num = max(2, round(share * len(split)))
-    return Split(split.tokens_NT[:num], split.lengths_N[:num], split.labels_N[:num])
+    return dataclasses.replace(split, **{name: array[:num] for name, array in vars(split).items()})
 
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:

@@ -41,7 +41,13 @@ METRICS = {
         Metric("accuracy", maximize=True, worst=0.0, percent=True),
         Metric("f1", maximize=True, worst=0.0, percent=True),
         Metric("roc_auc", maximize=True, worst=0.0, percent=True),
+        Metric("pixel_error", maximize=False, worst=1.0),
     )
+}
+#: What is measured in each task (see `search.tasks`).
+MEASURED = {
+    "classification": ("loss", "accuracy", "f1", "roc_auc"),
+    "image": ("loss", "accuracy", "f1", "pixel_error"),
 }
 SPLITS = ("train", "val", "test")
 
@@ -62,7 +68,7 @@ GRAD_NORM = "grad_norm"
 GRAD_NORM_OF = "grad_norm/"  # and a layer's name, such as output: the same of its parameters, at the curve points only
 LEARNING_RATE = "learning_rate"
 EPOCH_SECONDS = "epoch_seconds"
-# and {train,val}_{loss,accuracy,f1,roc_auc}
+# and {train,val}_ with each metric of the task
 
 # --- Single values of a trial's run. `best_*` are those of the trial's best validation epoch, and so is `test_*`.
 BEST_EPOCH = "best_epoch"
@@ -106,8 +112,17 @@ PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under 
 
 # --- Artifacts of a trial's run.
 #: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
-#: `label` and `predicted` (names of classes) and `probability of <class>` for each class.
+#: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:
+#: the digits of their quadrants, as asked for and as read ('7 - - 3').
 PREDICTIONS = "test_predictions.csv"
+#: Of a trial that draws, an image for each epoch: what was drawn for some validation texts, above what was asked for.
+PICTURE = "drawn-above-wanted"
+
+
+def picture(epoch: int) -> str:
+    """The file of an epoch's image, beside the trial's checkpoints."""
+    return f"epoch-{epoch:04d}.png"
+
 
 SCORE_RULE = (
     "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "

@@ -68,7 +68,7 @@ class Spec(Strict):
 
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
 
-    corpus: str = Field("imdb", description="imdb, rotten-tomatoes, imdb-full or csv:PATH")
+    corpus: str = Field("imdb", description="imdb, rotten-tomatoes, imdb-full, captions or csv:PATH")
     vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
     embeddings: Literal["frozen", "finetuned", "learned"] = Field(
         "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
@@ -249,10 +249,33 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
     try:
         if files:
             data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
+        _check_task(spec)
         space.build(spec)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from None
     return spec
+
+
+def _check_task(spec: Spec) -> None:
+    """Raises ValueError unless the architectures have one task, and the corpus and the metric belong to it."""
+    import data
+    from models import ARCHITECTURES, IMAGE
+
+    names: dict[str, list[str]] = {}
+    for name in spec.architectures:
+        names.setdefault(ARCHITECTURES[name].task, []).append(name)
+    if len(names) > 1:
+        listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
+        raise ValueError(f"architectures: should be for one task; got {listed}")
+    (task,) = names
+    if task == IMAGE and spec.corpus not in data.OF_IMAGES:
+        raise ValueError(
+            f"corpus: {' and '.join(spec.architectures)} should have one that asks for images, "
+            f"{' or '.join(data.OF_IMAGES)}; got {spec.corpus!r}"
+        )
+    measured = [f"val_{name}" for name in record.MEASURED[task]]
+    if spec.metric not in measured:
+        raise ValueError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 
 
 def _explain(error: Any) -> str:

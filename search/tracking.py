@@ -5,6 +5,7 @@ It runs in the driver and makes one batched call a report.
 
 import contextlib
 import importlib.metadata
+import io
 import platform
 import subprocess
 import time
@@ -17,7 +18,7 @@ import mlflow
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from data.encode import EncodedCorpus
-from models import kernels
+from models import IMAGE, architecture, kernels
 from search import checkpoints, record
 from search.record import Outcome
 from search.spec import Spec, dump
@@ -373,6 +374,8 @@ class Tracker:
             tags[record.ERROR] = trial.error
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
+        if architecture(trial.architecture).task == IMAGE:
+            self._log_pictures(run_id, trial, [result.epoch for result in new])  # before the epochs count as written
         self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
             predictions = checkpoints.load_text(checkpoints.folder_of(self._folder, trial.name), record.PREDICTIONS)
@@ -385,6 +388,16 @@ class Tracker:
                 self._client.set_terminated(run_id, status=status)
         self._known[trial.name] = wanted
         return True
+
+    def _log_pictures(self, run_id: str, trial: Trial, epochs: Sequence[int]) -> None:
+        from PIL import Image
+
+        folder = checkpoints.folder_of(self._folder, trial.name)
+        for epoch in epochs:
+            picture = checkpoints.load_file(folder, record.picture(epoch))
+            if picture is not None:
+                with Image.open(io.BytesIO(picture)) as image:
+                    self._client.log_image(run_id, image, key=record.PICTURE, step=epoch)
 
     def _find_run(self, trial: Trial) -> str | None:
         """The run of a trial whose driver died between creating it and noting its id."""

@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ from ray import tune
 
 import models
 from data.encode import EncodedCorpus, Split
-from models import WordVectors, num_parameters
+from models import Architecture, WordVectors, num_parameters
 from search import checkpoints, record, space
 from search.checkpoints import Folder
+from search.tasks import TASKS, Task
 from search.training import EpochResult, Examples, train
 
 
@@ -41,16 +42,17 @@ def trial_name(config: dict[str, Any]) -> str:
     return f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"
 
 
-def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> torch.nn.Module:
+def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
     """The untrained model of a trial; its initial weights are fixed by the trial's seed."""
     torch.manual_seed(config[record.SEED])
     if corpus.vectors_VE is None:
         embedding = WordVectors.learned(len(corpus.vocabulary), corpus.embedding_size)
     else:
         embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
-    architecture = config[record.ARCHITECTURE]
-    own = {name: config[name] for name in models.ARCHITECTURES[architecture].hyperparameters}
-    return models.build(architecture, embedding, len(corpus.classes), **own)
+    architecture = models.architecture(config[record.ARCHITECTURE])
+    own = {name: config[name] for name in architecture.hyperparameters}
+    num_outputs = TASKS[architecture.task].num_outputs(corpus)
+    return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
 
 
 def run_trial(
@@ -63,9 +65,7 @@ def run_trial(
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     for result in train(
         model,
-        examples(corpus.train, device),
-        examples(corpus.val, device),
-        examples(corpus.test, device),
+        *(examples(split, device, TASKS[model.task]) for split in (corpus.train, corpus.val, corpus.test)),
         epochs=setting.epochs,
         metric=setting.metric,
         curve_interval=setting.curve_interval,
@@ -89,25 +89,23 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
         if not result.diverged:
             content = {"result": result.to_dict(), "state": result.state}
             try:
-                if result.test_probabilities_NC is not None:
-                    text = predictions_csv(result.test_probabilities_NC, corpus)
+                if result.picture is not None:
+                    checkpoints.save_file(folder, record.picture(result.epoch), result.picture)
+                if result.test_outputs_N is not None:
+                    task = TASKS[models.architecture(config[record.ARCHITECTURE]).task]
+                    text = predictions_csv(task.predictions(result.test_outputs_N, corpus))
                     checkpoints.save_text(folder, record.PREDICTIONS, text)
                 checkpoints.save(folder, result.epoch, content)
             except OSError as error:  # a full disk costs the checkpoint, not the training
                 reason = error.strerror or str(error)[:200]  # an object store's errors have no number
                 problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
-        _report(dataclasses.replace(result, test_probabilities_NC=None, state={}), problem)
+        _report(dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem)
 
 
-def predictions_csv(probabilities_NC: torch.Tensor, corpus: EncodedCorpus) -> str:
-    """What a model says of the test texts, in their order (see `record.PREDICTIONS`)."""
-    labels_N, predicted_N = corpus.test.labels_N, probabilities_NC.argmax(1).tolist()
+def predictions_csv(rows: Iterable[list[str]]) -> str:
+    """What a model says of the test texts (see `record.PREDICTIONS`)."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["label", "predicted", *(f"probability of {name}" for name in corpus.classes)])
-    for label, predicted, probabilities in zip(labels_N, predicted_N, probabilities_NC.tolist(), strict=True):
-        numbers = (f"{probability:.6f}" for probability in probabilities)
-        writer.writerow([corpus.classes[label], corpus.classes[predicted], *numbers])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -116,8 +114,11 @@ def _report(result: EpochResult, problem: str | None = None) -> None:
     tune.report({"epoch": result.epoch, "result": result, "problem": problem})
 
 
-def examples(split: Split, device: torch.device) -> Examples:
-    return Examples(*(_tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, split.labels_N)))
+def examples(split: Split, device: torch.device, task: Task = TASKS[models.CLASSIFICATION]) -> Examples:
+    tokens_NT, lengths_N, *targets = (
+        _tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, *task.targets(split))
+    )
+    return Examples(tokens_NT, lengths_N, tuple(targets))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -10,11 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from torch import Tensor
+
 import data
 import models
-from data.encode import EncodedCorpus
+from data.encode import EncodedCorpus, ImageSplit
 from search import checkpoints, record
-from search.classifier import TextClassifier
+from search.classifier import TextClassifier, TextModel, rebuild
 from search.record import Outcome
 from search.spec import SPEC_FILE, Spec, parse_yaml
 
@@ -38,6 +40,10 @@ class TrainedTrial:
     def search(self) -> str:
         """The search's id."""
         return self.folder.name
+
+    @property
+    def task(self) -> str:
+        return models.architecture(self.architecture).task
 
     @property
     def number(self) -> int:
@@ -106,8 +112,47 @@ def read_spec(folder: Path) -> Spec:
 def load(trial: TrainedTrial) -> TextClassifier:
     """The trial's model with the weights of its best epoch.
 
-    Raises ValueError when its checkpoint is gone, or its corpus has changed and with it what words mean to the model.
+    Raises ValueError when it has no classes, its checkpoint is gone, or its corpus has changed and with it what words
+    mean to the model.
     """
+    if trial.task != models.CLASSIFICATION:
+        raise ValueError(
+            f"{trial.name} of {trial.search} draws images and predicts no classes; what it draws, and why: "
+            f"python -m analysis explain {trial.search}:{trial.name}"
+        )
+    spec, corpus, weights = _read(trial)
+    return TextClassifier.build(
+        trial.architecture,
+        _own(trial),
+        corpus.classes,
+        corpus.vocabulary,
+        spec.max_words,
+        weights,
+        corpus.vectors_VE,
+    )
+
+
+def load_drawer(trial: TrainedTrial) -> TextModel:
+    """The same of a trial that draws images."""
+    assert trial.task == models.IMAGE, trial
+    spec, corpus, weights = _read(trial)
+    assert isinstance(corpus.test, ImageSplit), corpus.name
+    return TextModel(
+        architecture=trial.architecture,
+        hyperparameters=_own(trial),
+        vocabulary=corpus.vocabulary,
+        max_words=spec.max_words,
+        model=rebuild(trial.architecture, _own(trial), corpus.test.images_NYX.shape[1], weights, corpus.vectors_VE),
+    )
+
+
+def _own(trial: TrainedTrial) -> dict[str, Any]:
+    """The hyperparameters of the architecture, without those of its training."""
+    return {name: trial.hyperparameters[name] for name in models.architecture(trial.architecture).hyperparameters}
+
+
+def _read(trial: TrainedTrial) -> tuple[Spec, EncodedCorpus, dict[str, Tensor]]:
+    """Its search's spec, its corpus, and the weights of its best epoch."""
     spec = read_spec(trial.folder)
     kept = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(kept)
@@ -121,13 +166,4 @@ def load(trial: TrainedTrial) -> TextClassifier:
             f"{spec.corpus} is not what {trial.name} learned from: its digest is {corpus.digest[:12]}, was "
             f"{str(trial.data_digest)[:12]}"
         )
-    own = models.architecture(trial.architecture).hyperparameters
-    return TextClassifier.build(
-        trial.architecture,
-        {name: trial.hyperparameters[name] for name in own},
-        corpus.classes,
-        corpus.vocabulary,
-        spec.max_words,
-        saved["state"]["best_weights"],
-        corpus.vectors_VE,
-    )
+    return spec, corpus, saved["state"]["best_weights"]

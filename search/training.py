@@ -1,6 +1,6 @@
 """The training loop: a plain generator that yields one EpochResult an epoch.
 
-Shapes: N examples, T words, B batch, C classes.
+Shapes: N examples, T words, B batch.
 """
 
 import copy
@@ -12,23 +12,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from models import Architecture
 from search import record
+from search.tasks import TASKS, Targets, Task
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A split on the device that trains: tokens_NT (integers), lengths_N, labels_N."""
+    """A split on the device that trains: tokens_NT (integers), lengths_N, and what the task wants of each text."""
 
     tokens_NT: Tensor
     lengths_N: Tensor
-    labels_N: Tensor
+    targets: Targets
 
     def __len__(self) -> int:
-        return len(self.labels_N)
+        return len(self.lengths_N)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class EpochResult:
         and after the last epoch the test metrics of its weights.
     diverged: why the trial cannot go on, or None.
     seconds: spent in the trial's epochs so far.
-    test_probabilities_NC: after the last epoch, of the classes of the test texts by the best epoch's weights.
+    picture: of what is made of some validation texts, as PNG, if the task has one.
+    test_outputs_N: after the last epoch, the outputs for the test texts by the best epoch's weights.
     state: continues the training after this epoch when passed to `train`; tensors may be live, so save it before the
         next epoch is asked for.
     """
@@ -55,19 +57,20 @@ class EpochResult:
     best: dict[str, float]
     diverged: str | None
     seconds: float
-    test_probabilities_NC: Tensor | None = field(default=None, compare=False, repr=False)
+    picture: bytes | None = field(default=None, compare=False, repr=False)
+    test_outputs_N: Tensor | None = field(default=None, compare=False, repr=False)
     state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the tensors, in plain containers."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TENSORS}
+        """All but what is large, in plain containers."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LARGE}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "EpochResult":
         return cls(**content | {"curve": [tuple(point) for point in content["curve"]]})
 
 
-TENSORS = ("test_probabilities_NC", "state")  # of an EpochResult
+LARGE = ("picture", "test_outputs_N", "state")  # of an EpochResult
 
 
 class DivergenceError(Exception):
@@ -75,7 +78,7 @@ class DivergenceError(Exception):
 
 
 def train(
-    model: nn.Module,
+    model: Architecture,
     train: Examples,
     val: Examples,
     test: Examples,
@@ -91,7 +94,8 @@ def train(
     schedule: str = "constant",
     state: dict[str, Any] | None = None,
 ) -> Iterator[EpochResult]:
-    """Train with Adam on cross-entropy, yield after each epoch; the best epoch is the one with the best `metric`.
+    """Train with Adam on the loss of the model's task, yield after each epoch; the best epoch is the one with the best
+    `metric`.
 
     word_dropout: this share of the words of each batch is read as the zero vector (Iyyer et al. 2015). schedule: of the
     learning rate, constant, or linear: falling to zero over all iterations of all `epochs`.
@@ -102,6 +106,7 @@ def train(
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate, fused=True)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
+    task = TASKS[model.task]
     sign = 1 if record.split_metric(metric)[1].maximize else -1
     done, seconds, best_epoch, best, best_weights = 0, 0.0, 0, {}, {}
     if state is not None:
@@ -123,10 +128,11 @@ def train(
         started = time.perf_counter()
         curve: list[tuple[int, float, float]] = []
         metrics: dict[str, float] = {}
-        diverged, test_probabilities_NC = None, None
+        diverged, picture, test_outputs_N = None, None, None
         try:
             metrics |= _train_epoch(
                 model,
+                task,
                 optimizer,
                 train,
                 shuffler,
@@ -138,16 +144,18 @@ def train(
                 curve_interval,
                 epoch,
             )
-            metrics |= _measure(_predict(model, val), val.labels_N, "val")
+            logits_N = _predict(model, val)
+            metrics |= _measure(task, logits_N, val.targets, "val")
+            picture = task.picture(logits_N, val.targets)
             if not best or sign * metrics[metric] > sign * best[metric]:
                 best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
                 best_weights = copy.deepcopy(model.state_dict())
             if epoch == epochs:
                 last_weights = copy.deepcopy(model.state_dict())
                 model.load_state_dict(best_weights)
-                logits_NC = _predict(model, test)
-                best = best | _measure(logits_NC, test.labels_N, "test")
-                test_probabilities_NC = logits_NC.softmax(1)
+                logits_N = _predict(model, test)
+                best = best | _measure(task, logits_N, test.targets, "test")
+                test_outputs_N = task.outputs(logits_N)
                 model.load_state_dict(last_weights)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch {epoch}"
@@ -161,7 +169,8 @@ def train(
             best=best,
             diverged=diverged,
             seconds=seconds,
-            test_probabilities_NC=test_probabilities_NC,
+            picture=picture,
+            test_outputs_N=test_outputs_N,
             state={
                 "epoch": epoch,
                 "seconds": seconds,
@@ -181,6 +190,7 @@ def train(
 
 def _train_epoch(
     model: nn.Module,
+    task: Task,
     optimizer: torch.optim.Optimizer,
     examples: Examples,
     shuffler: torch.Generator,
@@ -194,8 +204,8 @@ def _train_epoch(
 ) -> dict[str, float]:
     """One pass over the shuffled examples. The training metrics are those of the batches as they were trained on."""
     model.train()
-    order_N = torch.randperm(len(examples), generator=shuffler).to(examples.labels_N.device)
-    labels_N = examples.labels_N[order_N]
+    order_N = torch.randperm(len(examples), generator=shuffler).to(examples.lengths_N.device)
+    targets = tuple(each_N[order_N] for each_N in examples.targets)
     parameters = [p for p in model.parameters() if p.requires_grad]
     per_epoch = math.ceil(len(examples) / batch_size)
     logits, losses, norms, norms_of_layers = [], [], [], []
@@ -204,8 +214,8 @@ def _train_epoch(
         tokens_BT, lengths_B = _cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
         if word_dropout:
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= word_dropout)
-        logits_BC = model(tokens_BT, lengths_B)
-        loss = cross_entropy(logits_BC, labels_N[i * batch_size : (i + 1) * batch_size])
+        logits_B = model(tokens_BT, lengths_B)
+        loss = task.loss(logits_B, tuple(each_N[i * batch_size : (i + 1) * batch_size] for each_N in targets))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         iteration = (epoch - 1) * per_epoch + i + 1
@@ -218,17 +228,17 @@ def _train_epoch(
             norms.append(torch.stack(list(norms_of_layers[-1].values())).norm())
         optimizer.param_groups[0]["lr"] = rate(iteration)
         optimizer.step()
-        logits.append(logits_BC.detach())
+        logits.append(logits_B.detach())
         losses.append(loss.detach())
         if at_point:
             since = losses[-min(curve_interval, len(losses)) :]
             mean_loss = float(torch.stack(since).mean())
             _require_finite("training loss", mean_loss, iteration)
-            predicted = torch.cat(logits[-len(since) :]).argmax(1)
+            logits_N = torch.cat(logits[-len(since) :])
             end = min((i + 1) * batch_size, len(examples))
-            wanted = labels_N[end - len(predicted) : end]
-            curve.append((iteration, mean_loss, float((predicted == wanted).float().mean())))
-    metrics = {record.LEARNING_RATE: rate(iteration)} | _measure(torch.cat(logits), labels_N, "train")
+            wanted = tuple(each_N[end - len(logits_N) : end] for each_N in targets)
+            curve.append((iteration, mean_loss, task.accuracy(logits_N, wanted)))
+    metrics = {record.LEARNING_RATE: rate(iteration)} | _measure(task, torch.cat(logits), targets, "train")
     metrics[record.GRAD_NORM] = float(torch.stack(norms).mean())
     _require_finite("gradient norm", metrics[record.GRAD_NORM])
     for layer in norms_of_layers[0]:
@@ -252,43 +262,19 @@ def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _predict(model: nn.Module, examples: Examples) -> Tensor:
-    """The logits (N, C) of the model as it stands, without dropout."""
+    """The logits of the model as it stands, without dropout."""
     model.eval()
     batches = zip(examples.tokens_NT.split(EVALUATION_BATCH), examples.lengths_N.split(EVALUATION_BATCH), strict=True)
     with torch.inference_mode():
         return torch.cat([model(*_cut(tokens_BT, lengths_B)) for tokens_BT, lengths_B in batches])
 
 
-def _measure(logits_NC: Tensor, labels_N: Tensor, split: str) -> dict[str, float]:
-    """Loss, accuracy, F1 and ROC AUC.
-
-    Two classes: F1 and ROC AUC of the second, positive one. More: their macro averages, one against the rest.
-    """
-    # Its import takes a second; only what trains needs it, and not before the first epoch is over.
-    from torchmetrics.functional.classification import (
-        binary_auroc,
-        binary_f1_score,
-        multiclass_auroc,
-        multiclass_f1_score,
-    )
-
-    loss = float(cross_entropy(logits_NC, labels_N))
+def _measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
+    """The loss and the other metrics of the task."""
+    loss = float(task.loss(logits_N, targets))
     _require_finite(f"{split} loss", loss)
-    num_classes = logits_NC.shape[1]
-    predicted_N = logits_NC.argmax(1)
-    if num_classes == 2:
-        score_N = logits_NC.softmax(1)[:, 1]
-        f1 = binary_f1_score(predicted_N, labels_N, validate_args=False)
-        roc_auc = binary_auroc(score_N, labels_N, validate_args=False)
-    else:
-        f1 = multiclass_f1_score(predicted_N, labels_N, num_classes, average="macro", validate_args=False)
-        roc_auc = multiclass_auroc(logits_NC.softmax(1), labels_N, num_classes, validate_args=False)
-    return {
-        f"{split}_loss": loss,
-        f"{split}_accuracy": float((predicted_N == labels_N).float().mean()),
-        f"{split}_f1": float(f1),
-        f"{split}_roc_auc": float(roc_auc),
-    }
+    measured = {"loss": loss} | task.measure(logits_N, targets)
+    return {f"{split}_{name}": value for name, value in measured.items()}
 
 
 def _require_finite(what: str, value: float, iteration: int | None = None) -> None:

@@ -1,5 +1,6 @@
 """What models are made of: counts by hand, and against torch's counter; words that reach a score, against formulas."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from models.geometry import receptive_field
 
 
 def subject(name: str, **hyperparameters: object) -> Subject:
-    return Subject(name, name, hyperparameters, embedding_size=5, num_words=24, num_classes=3)
+    return Subject(name, name, hyperparameters, num_outputs=3, embedding_size=5, num_words=24)
 
 
 def test_layers_by_hand() -> None:
@@ -32,15 +33,16 @@ def test_layers_by_hand() -> None:
     assert frame.loc["attention"].tolist() == ["5 words", "24 x 7", 0, 24 * 5 * (7 + 7)]
     assert frame.loc["key"].tolist() == ["Linear", "24 x 7", 7 * 7, 24 * 7 * 7]
 
-    trained = Subject("mlp", "mlp", {}, embedding_size=5, num_words=24, num_trained_words=100)
+    trained = Subject("mlp", "mlp", {}, num_outputs=2, embedding_size=5, num_words=24, num_trained_words=100)
     assert inspection.layers(trained)["num_parameters"].iloc[0] == 100 * 5
 
 
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_all_parameters_are_counted(name: str) -> None:
     frozen = models.WordVectors(torch.zeros(9, 5))
-    expected = models.num_parameters(models.build(name, frozen, 3))
-    assert inspection.layers(subject(name))["num_parameters"].sum() == expected
+    inspected = dataclasses.replace(subject(name), num_outputs=8)
+    expected = models.num_parameters(models.build(name, frozen, 8))
+    assert inspection.layers(inspected)["num_parameters"].sum() == expected
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
@@ -49,6 +51,29 @@ def test_multiply_adds_against_torchs_counter(name: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         inspected.build()(*inspected.text)
     assert 2 * inspection.layers(inspected)["multiply_adds"].sum() == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("heads", [0, 3])
+def test_a_model_that_draws(heads: int) -> None:
+    """6 features; with 3 heads of 2, four latents of 6, each made a quadrant of 8 by 8; else an image of 16 by 16."""
+    inspected = Subject("t", "text_to_image", {"hidden_size": 6, "heads": heads}, 16, embedding_size=5, num_words=24)
+    frame = inspection.layers(inspected).set_index("layer")
+    images, pixels = (4, 8 * 8) if heads else (1, 16 * 16)
+    small = pixels // 4
+    adds = frame["multiply_adds"]
+    assert adds["decoder.layers.0"] == images * 6 * 16 * small
+    assert adds["decoder.layers.3"] == images * small * 16 * 16 * 4 * 4
+    assert adds["decoder.layers.5"] == images * pixels * 16 * 3 * 3
+    if heads:
+        assert frame.loc["queries"].tolist() == ["TextToImage", "4 x 3 x 2", 4 * 6, 0]
+        assert frame.loc["attention"].tolist() == ["24 words", "4 x 6", 0, 4 * 24 * (6 + 6)]
+        assert frame.loc["decoder.layers.5", "output"] == "4 x 8 x 8"
+    assert ("attention" in frame.index) == (heads > 0)
+    decoder = inspected.build().decoder
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        decoder(torch.zeros(images, 6, dtype=torch.float64))
+    assert 2 * adds[[name for name in frame.index if name.startswith("decoder")]].sum() == counter.get_total_flops()
+    assert inspection.reach(inspected) == 24
 
 
 @pytest.mark.parametrize(
@@ -84,9 +109,9 @@ def test_inspect_command(tmp_path: Path) -> None:
 
 
 def test_a_trained_trial_has_the_recorded_number_of_parameters(smoke_search: FinishedSearch) -> None:
-    for architecture in models.ARCHITECTURES:
+    for architecture in models.of_task(models.CLASSIFICATION):
         name = f"latest:{architecture}"
         found = inspection.find(smoke_search.uri, name)
         trial = choice.find(smoke_search.uri, name)
         assert inspection.layers(found)["num_parameters"].sum() == trial.num_parameters
-        assert (found.num_words, found.embedding_size, found.num_classes) == (30, 50, 2)
+        assert (found.num_words, found.embedding_size, found.num_outputs) == (30, 50, 2)

@@ -186,7 +186,7 @@ def test_looks_differ_in_colour_and_without_it() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("val_accuracy", "validation accuracy (share of texts)"),
+        ("val_accuracy", "validation accuracy (share that is right)"),
         ("test_loss", "test loss (nats)"),
         ("val_roc_auc", "validation ROC AUC"),
         ("seconds", "training time (s)"),

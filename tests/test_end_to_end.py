@@ -101,7 +101,7 @@ def test_a_run_holds_curves_and_where_it_came_from(
     run = next(run for run in trial_runs.values() if run.data.tags["outcome"] == "complete")
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
     for split in ("train", "val"):
-        for metric in record.METRICS:
+        for metric in record.MEASURED["classification"]:
             assert [point.step for point in history[f"{split}_{metric}"]] == [1, 2, 3]
     for name in ("grad_norm", "learning_rate", "epoch_seconds"):
         assert [point.step for point in history[name]] == [1, 2, 3]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "models", "search", "analysis")
 NAMES_ONLY = {"search.record", "search.console"}  # light leaves of search
 MODELS = {"search.trained", "search.classifier"}
-READ_MODELS = {"__main__.py", "choice.py", "explain.py", "disagree.py", "inspection.py", "memory.py"}
+READ_MODELS = {"__main__.py", "choice.py", "explain.py", "drawing.py", "disagree.py", "inspection.py", "memory.py"}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -38,7 +38,7 @@ def forbidden(path: Path, module: str) -> bool:
     if within == "search":
         return package == "analysis"
     if package in ("data", "models"):
-        return path.name not in ("explain.py", "disagree.py", "inspection.py", "memory.py")
+        return path.name not in READ_MODELS - {"__main__.py", "choice.py"}
     allowed = NAMES_ONLY | (MODELS if path.name in READ_MODELS else set())
     return package == "search" and not any(module == name or module.startswith(name + ".") for name in allowed)
 

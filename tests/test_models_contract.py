@@ -1,6 +1,6 @@
 """The contract of an architecture, tested on every one in the registry.
 
-Shapes: B batch, T words, V vocabulary, E embedding, C classes.
+Shapes: B batch, T words, V vocabulary, E embedding, C classes, Y rows, X columns.
 """
 
 import inspect
@@ -16,7 +16,9 @@ import models
 from models.hyperparameters import Choice, Integer, Real
 
 NAMES = list(models.ARCHITECTURES)
+CLASSIFIERS = list(models.of_task(models.CLASSIFICATION))
 NUM_CLASSES = 3
+SHAPES = {models.CLASSIFICATION: (NUM_CLASSES,), models.IMAGE: (8, 8)}  # of what is made of a text: C; Y and X
 BASE = {"hidden_size": 6, "num_layers": 2}  # small, and valid for every architecture
 
 
@@ -31,9 +33,15 @@ def embedding() -> models.WordVectors:
     return models.WordVectors(vectors_VE)
 
 
-def build(name: str, seed: int = 0, **hyperparameters: Any) -> models.Architecture:
+def shape(name: str) -> tuple[int, ...]:
+    return SHAPES[models.ARCHITECTURES[name].task]
+
+
+def build(
+    name: str, seed: int = 0, embedded: models.WordVectors | None = None, **hyperparameters: Any
+) -> models.Architecture:
     torch.manual_seed(seed)
-    return models.build(name, embedding(), NUM_CLASSES, **{**BASE, **hyperparameters})
+    return models.build(name, embedded or embedding(), shape(name)[0], **{**BASE, **hyperparameters})
 
 
 def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
@@ -83,8 +91,8 @@ def test_logits_are_finite_and_train(name: str, hyperparameters: dict[str, Any])
     for _ in range(3):
         optimizer.zero_grad()
         logits_BC = model(tokens_BT, lengths_B)
-        assert logits_BC.shape == (len(tokens_BT), NUM_CLASSES)
-        torch.nn.functional.cross_entropy(logits_BC, torch.tensor([0, 1, 2, 0, 1])).backward()
+        assert logits_BC.shape == (len(tokens_BT), *shape(name))
+        torch.nn.functional.cross_entropy(logits_BC.flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
         optimizer.step()
     assert model(tokens_BT, lengths_B).isfinite().all()
     assert models.num_parameters(model) == sum(parameter.numel() for parameter in before.values())
@@ -116,7 +124,7 @@ def test_padding_and_company_change_nothing(name: str, hyperparameters: dict[str
 def test_a_text_of_one_word(name: str, dtype: torch.dtype) -> None:
     model = build(name).eval()
     logits_BC = model(torch.tensor([[4]], dtype=dtype), torch.tensor([1], dtype=dtype))
-    assert logits_BC.shape == (1, NUM_CLASSES)
+    assert logits_BC.shape == (1, *shape(name))
     assert logits_BC.isfinite().all()
 
 
@@ -129,7 +137,7 @@ def test_training_and_inference_see_the_same_function(name: str) -> None:
     assert not inferred_BC.requires_grad
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_runs_from_word_vectors_with_gradients(name: str) -> None:
     model = build(name).eval()
     tokens_BT, lengths_B = texts()
@@ -142,7 +150,7 @@ def test_runs_from_word_vectors_with_gradients(name: str) -> None:
     assert moved_BT[tokens_BT != 0].float().mean() > 0.5  # all of them, but for relus that are off
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(models.ARCHITECTURES[name], "word_scores")])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if hasattr(models.ARCHITECTURES[name], "word_scores")])
 def test_word_scores_add_up_to_the_logits(name: str) -> None:
     model = build(name).eval()
     tokens_BT, lengths_B = texts()
@@ -154,7 +162,11 @@ def test_word_scores_add_up_to_the_logits(name: str) -> None:
 
 
 def test_all_but_the_recurrent_score_words() -> None:
-    assert {name for name in NAMES if hasattr(models.ARCHITECTURES[name], "word_scores")} >= {"mlp", "attention", "cnn"}
+    assert {name for name in CLASSIFIERS if hasattr(models.ARCHITECTURES[name], "word_scores")} >= {
+        "mlp",
+        "attention",
+        "cnn",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -211,7 +223,7 @@ def test_dropout_acts_in_training_only(name: str) -> None:
 def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
     vectors_VE = embedding().vectors_VE
     finetuned = models.WordVectors(vectors_VE, trainable=True)
-    model = models.build(name, finetuned, NUM_CLASSES, **BASE)
+    model = build(name, embedded=finetuned)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     tokens_BT, lengths_B = texts()
     model(tokens_BT, lengths_B).square().sum().backward()
@@ -226,7 +238,11 @@ def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "hyperparameters", "message"),
     [
-        ("grru", {}, "architecture must be one of rnn, gru, mlp, attention, cnn, got 'grru'; did you mean gru?"),
+        (
+            "grru",
+            {},
+            "architecture must be one of rnn, gru, mlp, attention, cnn, text_to_image, got 'grru'; did you mean gru?",
+        ),
         (
             "mlp",
             {"hiden_size": 3},

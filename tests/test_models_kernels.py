@@ -132,7 +132,7 @@ def test_window(num_hidden: int, num_features: int, window: int, monkeypatch: py
     assert_same(attended, tensors, monkeypatch, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", models.of_task(models.CLASSIFICATION))
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_architectures(name: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
@@ -178,7 +178,7 @@ def test_nan_stays_nan(activation: str) -> None:
     assert states_TBH[:, 1].isfinite().all()
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", models.of_task(models.CLASSIFICATION))
 def test_again_the_same_and_by_two_threads_nearly(name: str) -> None:
     torch.manual_seed(0)
     vectors_VE = torch.randn(50, 50)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from search import space
 from search import spec as specs
 
+IMAGES = {"architectures": ["text_to_image"], "corpus": "captions", "embeddings": "learned"}
 GRID = {"sampler": "grid", "space": {}, "architectures": ["rnn"], "trials": None}
 SMALL = {"space": {"hidden_size": [8]}, "trials": 1}
 
@@ -44,6 +45,14 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"vectors": "glove.6B.51d"}, ["did you mean 'glove.6B.50d'"]),
         ({"name": "../escape"}, ["name", "'../escape'", "nearest: 'escape'"]),
         ({"time_budget": "soon"}, ["time_budget", "'soon'"]),
+        (IMAGES | {"corpus": "imdb"}, ["corpus", "text_to_image", "asks for images, captions", "got 'imdb'"]),
+        (
+            IMAGES | {"architectures": ["gru", "text_to_image"]},
+            ["one task", "gru for classification", "text_to_image for"],
+        ),
+        (IMAGES | {"metric": "val_roc_auc"}, ["metric", "val_pixel_error", "for image", "got 'val_roc_auc'"]),
+        ({"metric": "val_pixel_error"}, ["metric", "val_roc_auc", "for classification", "got 'val_pixel_error'"]),
+        (IMAGES | {"space": {"heads": [17]}}, ["heads", "17", "did you mean 16"]),
         ({"space": {"hiden_size": [8]}}, ["'hiden_size'", "did you mean 'hidden_size'"]),
         ({"space": {"activation": ["rellu"]}}, ["'rellu'", "did you mean", "relu"]),
         ({"space": {"hidden_size": {"low": 8}}}, ["needs low and high"]),

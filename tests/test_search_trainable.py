@@ -19,6 +19,7 @@ from search import record, space
 from search import spec as specs
 from search.matching import solve_hidden_size
 from search.run import make_setting
+from search.tasks import TASKS
 from search.trainable import build_model, predictions_csv, run_trial
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
@@ -56,7 +57,7 @@ def config_of(spec: specs.Spec, architecture: str, **changes: Any) -> dict[str, 
     return {record.ARCHITECTURE: architecture, record.NUMBER: 0, record.SEED: 1} | values | changes
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))
 @pytest.mark.parametrize("embeddings", ["frozen", "finetuned", "learned"])
 def test_every_architecture_learns_three_classes(architecture: str, embeddings: str, csv_file: Path) -> None:
     spec, corpus = spec_and_corpus(csv_file, embeddings)
@@ -88,7 +89,7 @@ def test_training_does_not_change_the_corpus_that_trials_share(csv_file: Path) -
     assert np.array_equal(corpus.train.tokens_NT, before[1])
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))
 @pytest.mark.parametrize("wanted", [22_210, 50_000])
 def test_a_hidden_size_is_solved_for_every_architecture(architecture: str, wanted: int, csv_file: Path) -> None:
     spec, corpus = spec_and_corpus(csv_file, "frozen")
@@ -112,7 +113,8 @@ def test_kept_predictions_say_label_prediction_and_probabilities_of_each_text(cs
     corpus = dataclasses.replace(corpus, classes=("bad", 'good, "really"', "so-so"))
     probabilities_NC = torch.full((len(corpus.test), 3), 0.25)
     probabilities_NC[:, 1] = 0.5
-    rows = list(csv.reader(io.StringIO(predictions_csv(probabilities_NC, corpus))))
+    text = predictions_csv(TASKS[models.CLASSIFICATION].predictions(probabilities_NC, corpus))
+    rows = list(csv.reader(io.StringIO(text)))
     assert rows[0] == [
         "label", "predicted", "probability of bad", 'probability of good, "really"', "probability of so-so"
     ]  # fmt: skip

@@ -15,10 +15,10 @@ import sklearn.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 import models
 from search import checkpoints
+from search.tasks import TASKS
 from search.training import EpochResult, Examples, _measure, train
 
 SETTINGS: dict[str, Any] = {
@@ -42,13 +42,13 @@ def make_examples(num: int, seed: int) -> Examples:
     generator = torch.Generator().manual_seed(seed)
     tokens_NT = torch.randint(2, 30, (num, 10), generator=generator, dtype=torch.int32)
     labels_N = (tokens_NT[:, :5] < 16).float().mean(1).gt(0.5).long()
-    return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), labels_N)
+    return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), (labels_N,))
 
 
 TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)
 
 
-def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -> nn.Module:
+def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -> models.Architecture:
     vectors_VE = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
     vectors_VE[:2] = 0
     torch.manual_seed(seed)
@@ -56,7 +56,7 @@ def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -
     return models.build(architecture, embedding, 2, hidden_size=8, dropout=dropout)
 
 
-def run(model: nn.Module | None = None, **changes: Any) -> list[EpochResult]:
+def run(model: models.Architecture | None = None, **changes: Any) -> list[EpochResult]:
     return list(train(model or make_model(), TRAIN, VAL, TEST, **SETTINGS | changes))
 
 
@@ -68,7 +68,7 @@ def numbers(results: list[EpochResult]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))
 def test_every_architecture_trains(architecture: str) -> None:
     model = make_model(architecture, dropout=0.0)
     results = run(model, epochs=8)
@@ -141,20 +141,20 @@ def test_best_is_the_first_best_validation_epoch_and_test_is_measured_with_its_w
     model.eval()
     with torch.no_grad():
         predicted = model(TEST.tokens_NT, TEST.lengths_N).argmax(1)
-    assert last.best["test_accuracy"] == pytest.approx((predicted == TEST.labels_N).float().mean().item())
+    assert last.best["test_accuracy"] == pytest.approx((predicted == TEST.targets[0]).float().mean().item())
 
 
 def test_the_kept_predictions_are_those_of_the_best_epoch() -> None:
     results = run(epochs=6, learning_rate=0.05)
-    assert [result.test_probabilities_NC is None for result in results] == [True] * 5 + [False]
-    probabilities_NC = results[-1].test_probabilities_NC
+    assert [result.test_outputs_N is None for result in results] == [True] * 5 + [False]
+    probabilities_NC = results[-1].test_outputs_N
     assert probabilities_NC is not None
     assert torch.allclose(probabilities_NC.sum(1), torch.ones(40))
-    accuracy = (probabilities_NC.argmax(1) == TEST.labels_N).float().mean().item()
+    accuracy = (probabilities_NC.argmax(1) == TEST.targets[0]).float().mean().item()
     assert accuracy == pytest.approx(results[-1].best["test_accuracy"])
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))
 @pytest.mark.parametrize("max_grad_norm", [None, 1e-3])
 def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
     architecture: str, max_grad_norm: float | None
@@ -162,7 +162,7 @@ def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
     model = make_model(architecture, dropout=0.0)
     # One batch an epoch, and a learning rate that changes nothing: the norms are those of this one gradient.
     (result,) = run(model, epochs=1, batch_size=100, learning_rate=0.0, max_grad_norm=max_grad_norm)
-    loss = torch.nn.functional.cross_entropy(model(TRAIN.tokens_NT, TRAIN.lengths_N), TRAIN.labels_N)
+    loss = torch.nn.functional.cross_entropy(model(TRAIN.tokens_NT, TRAIN.lengths_N), *TRAIN.targets)
     model.zero_grad()
     loss.backward()
     wanted: dict[str, float] = {}
@@ -313,7 +313,7 @@ def test_metrics_are_those_of_scikit_learn(num_classes: int) -> None:
     generator = torch.Generator().manual_seed(num_classes)
     logits_NC = torch.randn(200, num_classes, generator=generator)
     labels_N = torch.randint(num_classes, (200,), generator=generator)
-    measured = _measure(logits_NC, labels_N, "val")
+    measured = _measure(TASKS[models.CLASSIFICATION], logits_NC, (labels_N,), "val")
     predicted_N, shares_NC = logits_NC.argmax(1).numpy(), logits_NC.softmax(1).double().numpy()
     shares_NC /= shares_NC.sum(1, keepdims=True)
     average = "binary" if num_classes == 2 else "macro"

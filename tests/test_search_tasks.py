@@ -1,0 +1,173 @@
+"""Tasks: what is measured of images by hand, what is kept of them, and that a training loop goes by its model's task.
+
+Shapes: N images, Q quadrants, Y rows, X columns.
+"""
+
+import io
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import data
+from data.captions import EMPTY, handwritten, join_quadrants
+from data.encode import EncodedCorpus
+from search import checkpoints, record, space
+from search import spec as specs
+from search.run import make_setting
+from search.tasks import TASKS, Drawing
+from search.trainable import build_model, examples, predictions_csv, run_trial
+from search.training import train
+
+TASK = TASKS["image"]
+ASKED = [[7, EMPTY, 3, EMPTY], [1, EMPTY, EMPTY, EMPTY]]
+DRAWN = [[7, EMPTY, 3, EMPTY], [2, EMPTY, EMPTY, 8]]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
+    cache = tmp_path_factory.mktemp("cache")
+    return data.load("captions", embeddings="learned", embedding_size=8, limit=400, cache=cache, progress=False)
+
+
+def images(digits: list[list[int]]) -> Tensor:
+    """Images (N, Y, X) of real digits that the reader has learned."""
+    written_DYX, labels_D = handwritten("train")
+    empty_YX = np.zeros_like(written_DYX[0])
+    quadrants = [
+        [empty_YX if digit == EMPTY else written_DYX[np.flatnonzero(labels_D == digit)[0]] for digit in each]
+        for each in digits
+    ]
+    return torch.from_numpy(join_quadrants(np.array(quadrants)))
+
+
+def targets() -> tuple[Tensor, Tensor]:
+    return images(ASKED), torch.tensor(ASKED)
+
+
+def test_every_task_measures_what_it_says() -> None:
+    assert set(TASKS) == set(record.MEASURED)
+    logits_N2 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    measured = {
+        "classification": TASKS["classification"].measure(logits_N2, (torch.tensor([0, 1]),)),
+        "image": TASK.measure(torch.zeros(2, 16, 16), targets()),
+    }
+    for name, names in record.MEASURED.items():
+        assert ["loss", *measured[name]] == list(names)
+        assert set(names) <= set(record.METRICS)
+
+
+def test_images_by_hand() -> None:
+    """Of 8 quadrants, one shows another digit and one a digit where none was asked for."""
+    logits_NYX = images(DRAWN).logit(eps=1e-6)
+    measured = TASK.measure(logits_NYX, targets())
+    assert measured["accuracy"] == 6 / 8
+    # 7 and 3: 1. 1, 2 and 8: 0. Empty: 4 of 5, and none too many.
+    assert measured["f1"] == pytest.approx((1 + 1 + 2 * 4 / (2 * 4 + 1)) / 6)
+    assert TASK.accuracy(logits_NYX, targets()) == 6 / 8
+    right = TASK.measure(images(ASKED).logit(eps=1e-6), targets())
+    assert right == pytest.approx({"accuracy": 1, "f1": 1, "pixel_error": 0}, abs=1e-5)
+
+
+def test_loss_and_pixel_error_by_hand() -> None:
+    """Half ink everywhere, where all or none is wanted: ln 2, and wrong by a half."""
+    wanted_NYX = (torch.arange(2 * 16 * 16).view(2, 16, 16) % 3 == 0).float()
+    half = TASK.measure(torch.zeros(2, 16, 16), (wanted_NYX, torch.tensor(ASKED)))
+    assert half["pixel_error"] == pytest.approx(0.5)
+    assert float(TASK.loss(torch.zeros(2, 16, 16), (wanted_NYX, torch.tensor(ASKED)))) == pytest.approx(math.log(2))
+    # Nine tenths of the ink where it is wanted, none elsewhere: of the 171 pixels of 512, wrong by a tenth.
+    logits_NYX = torch.where(wanted_NYX == 1, math.log(9), -30.0)
+    measured = TASK.measure(logits_NYX, (wanted_NYX, torch.tensor(ASKED)))
+    assert measured["pixel_error"] == pytest.approx(0.1 * math.sqrt(171 / 512))
+    loss = float(TASK.loss(logits_NYX, (wanted_NYX, torch.tensor(ASKED))))
+    assert loss == pytest.approx(-math.log(0.9) * 171 / 512, rel=1e-5)
+
+
+def test_so_many_images_are_read_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Drawing, "MOST_READ", 1)
+    monkeypatch.setattr(Drawing, "MOST_READ_FOR_CURVE", 1)
+    logits_NYX = images(DRAWN).logit(eps=1e-6)
+    assert TASK.measure(logits_NYX, targets())["accuracy"] == 2 / 4  # the last one
+    assert TASK.accuracy(logits_NYX, targets()) == 2 / 4
+
+
+def test_all_that_is_held_out_is_read() -> None:
+    encoded = data.load("captions", embeddings="learned", progress=False)
+    assert max(len(encoded.val), len(encoded.test)) <= Drawing.MOST_READ
+
+
+def test_the_picture_has_what_was_drawn_above_what_was_asked_for() -> None:
+    picture = TASK.picture(images(DRAWN).logit(eps=1e-6), targets())
+    assert picture
+    with Image.open(io.BytesIO(picture)) as image:
+        grid_YX = np.asarray(image)
+    tile = 16 * Drawing.SCALE + Drawing.GAP
+    assert grid_YX.shape == (2 * tile, 2 * tile)
+    for row, of in enumerate((DRAWN, ASKED)):
+        for column, wanted_YX in enumerate(1 - images(of).numpy()):
+            shown_YX = grid_YX[row * tile :, column * tile :][: 16 * Drawing.SCALE : Drawing.SCALE]
+            shown_YX = shown_YX[:, : 16 * Drawing.SCALE : Drawing.SCALE] / 255
+            np.testing.assert_allclose(shown_YX, wanted_YX, atol=1 / 255 + 1e-5)
+
+
+def test_predictions_are_the_digits_of_each_image(corpus: EncodedCorpus) -> None:
+    asked = [" ".join("-" if digit == EMPTY else str(digit) for digit in each) for each in corpus.test.digits_NQ]  # type: ignore[attr-defined]
+    drawn = images(DRAWN[1:]).expand(len(corpus.test), -1, -1)
+    lines = predictions_csv(TASK.predictions(drawn, corpus)).splitlines()
+    assert lines == ["label,predicted", *(f"{each},2 - - 8" for each in asked)]
+
+
+def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened(
+    corpus: EncodedCorpus, tmp_path: Path
+) -> None:
+    spec = specs.read("text-to-image", ["epochs=3", "curve_interval=5", "metric=val_pixel_error"])
+    setting = make_setting(spec, tmp_path)
+    values = space.default_point("text_to_image", space.build(spec)["text_to_image"])
+    config = {record.ARCHITECTURE: "text_to_image", record.NUMBER: 0, record.SEED: 1} | values | {"dropout": 0.1}
+    whole = list(run_trial(config, corpus, setting))
+    losses = [result.metrics["train_loss"] for result in whole]
+    assert losses == sorted(losses, reverse=True)
+    errors = [result.metrics["val_pixel_error"] for result in whole]
+    assert whole[-1].best["val_pixel_error"] == min(errors)
+    assert {name for name in whole[-1].best if name.startswith("test_")} == {
+        f"test_{name}" for name in record.MEASURED["image"]
+    }
+    assert len(whole[-1].curve) == 2  # 10 iterations an epoch
+    assert len({result.picture for result in whole}) == 3
+
+    for result in itertools.islice(run_trial(config, corpus, setting), 1):
+        checkpoints.save(tmp_path, result.epoch, {"state": result.state})
+    saved = checkpoints.load_last(tmp_path)
+    assert saved
+    rest = list(run_trial(config, corpus, setting, saved["state"]))
+    for again, before in zip(rest, whole[1:], strict=True):
+        assert {**again.metrics, "epoch_seconds": 0} == {**before.metrics, "epoch_seconds": 0}
+        assert (again.curve, again.best, again.picture) == (before.curve, before.best, before.picture)
+
+
+def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
+    """The reader would raise an error of its own."""
+    spec = specs.read("text-to-image")
+    values = space.default_point("text_to_image", space.build(spec)["text_to_image"])
+    model = build_model({record.ARCHITECTURE: "text_to_image", record.SEED: 0} | values, corpus, "learned")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    splits = (examples(split, torch.device("cpu"), TASK) for split in (corpus.train, corpus.val, corpus.test))
+    settings = {"epochs": 2, "metric": spec.metric, "curve_interval": 1000, "seed": 0, "max_grad_norm": None}
+    (result,) = train(model, *splits, learning_rate=0.001, batch_size=32, **settings)
+    assert result.diverged == "train loss became nan in epoch 1"
+    assert result.picture is None
