@@ -39,7 +39,12 @@ from models.layers import ACTIVATIONS, Activation, real_words
 
 B, T, E = 32, 100, 50
 HIDDEN_SIZES, NUM_LAYERS, WINDOW = (64, 96, 128), (1, 2), 5
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "500000000", "MALLOC_MMAP_THRESHOLD_": "500000000"}  # as in a search's workers
+# As in the workers of a search.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "500000000",
+    "MALLOC_MMAP_THRESHOLD_": "32000000",
+}
 PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {**ACTIVATIONS, "tanh": torch.tanh}
 Step = Callable[[], object]
 

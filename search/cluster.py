@@ -37,8 +37,14 @@ OWN_DISKS = frozenset({"ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay",
 
 PROBE_SECONDS = 90.0  # the first one on a node starts Python there and imports torch
 
-# Glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time.
-_ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "500000000", "MALLOC_MMAP_THRESHOLD_": "500000000"}
+# Glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time. What it
+# keeps it has to keep in one place: every trial is a new thread and would leave another heap behind, until a worker has
+# one or two gigabytes. The largest blocks, of evaluation and of long texts, are not kept.
+_ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "500000000",
+    "MALLOC_MMAP_THRESHOLD_": "32000000",
+}
 
 
 @contextmanager
