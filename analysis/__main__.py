@@ -320,7 +320,10 @@ def explain(
     run: Annotated[
         str, typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE for its best")
     ],
-    sentences: Annotated[list[str] | None, typer.Argument(help="texts (default: three well-known ones)")] = None,
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="texts (default: three that are hard; of an image, three of its test set)"),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="what a sentence is, once for each in their order", show_default=False)
     ] = None,

@@ -15,11 +15,12 @@ from torch.func import functional_call
 import models
 from analysis import choice
 from analysis.tables import Table
-from data.encode import EncodedCorpus, ImageSplit
+from data.encode import EncodedCorpus
 from models import Architecture, WordVectors
 from models.cnn import CNN
 from models.geometry import reached, receptive_field
 from search.console import did_you_mean
+from search.tasks import TASKS
 from search.trained import load_corpus, read_spec
 
 EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so
@@ -61,14 +62,11 @@ def find(uri: str, name: str) -> Subject:
     spec = read_spec(trial.folder)
     corpus: EncodedCorpus = load_corpus(spec)
     own = models.architecture(trial.architecture).hyperparameters
-    test = corpus.test
     return Subject(
         f"{trial.name} of {trial.search}",
         trial.architecture,
         {name: trial.hyperparameters[name] for name in own},
-        test.images_NYX.shape[1]
-        if trial.task == models.IMAGE and isinstance(test, ImageSplit)
-        else len(corpus.classes),
+        TASKS[trial.task].num_outputs(corpus),
         corpus.embedding_size,
         spec.max_words,
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),

@@ -16,7 +16,6 @@ from search.console import choose
 from search.record import Outcome
 
 RANK_BY = "val_accuracy"
-TASK = "classification"  # of trials that have measured nothing yet
 
 _RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
 
@@ -33,12 +32,23 @@ def check_metric(rank_by: str) -> record.Metric:
 
 
 def tested(trials: pd.DataFrame) -> list[str]:
-    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that is measured in their tasks."""
-    known = {
-        task: trials[[f"val_{name}" for name in names]].notna().all(axis=1) for task, names in record.MEASURED.items()
-    }
-    tasks = [task for task, measured in known.items() if measured.any()] or [TASK]
-    return list(dict.fromkeys(f"test_{name}" for task in tasks for name in record.MEASURED[task] if name != "loss"))
+    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that is measured in their tasks.
+
+    Of trials that have measured nothing yet, what every task has.
+    """
+    names = _measured(trials) or [
+        name for name in record.METRICS if all(name in its for its in record.MEASURED.values())
+    ]
+    return [f"test_{name}" for name in names if name != "loss"]
+
+
+def _measured(trials: pd.DataFrame) -> list[str]:
+    """The metrics of the tasks of those trials that have measured any."""
+    found: dict[str, None] = {}
+    for names in record.MEASURED.values():
+        if trials[[f"val_{name}" for name in names]].notna().all(axis=1).any():
+            found |= dict.fromkeys(names)
+    return list(found)
 
 
 def common_metric(searches: Iterable[Search]) -> str:
@@ -58,9 +68,15 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     """All trials, best first: complete ones, then pruned ones, each by the metric in its direction.
 
     Ties go to fewer parameters, then by architecture and number. All others (diverged, failed, interrupted, running,
-    or without a score) follow and have no rank.
+    or without a score) follow and have no rank. ValueError if their task does not measure it.
     """
     metric = check_metric(rank_by)
+    measured = _measured(trials)
+    if measured and rank_by not in [f"val_{name}" for name in measured]:
+        raise ValueError(
+            f"cannot rank by {rank_by}: these trials do not measure it; "
+            f"choose from {', '.join(f'val_{name}' for name in measured)}"
+        )
     score = trials[rank_by].where(trials["outcome"].isin(_RANKED) & np.isfinite(trials[rank_by]))
     outcomes = [*Outcome]
     order = pd.DataFrame(

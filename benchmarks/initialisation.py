@@ -20,6 +20,7 @@ from torch import nn
 from models.layers import ACTIVATIONS
 from search import space
 from search import spec as specs
+from search.tasks import TASKS
 from search.trainable import build_model, examples
 from search.trained import load_corpus
 from search.training import train
@@ -42,7 +43,8 @@ def measure(architecture: str, seeds: int) -> Iterator[dict[str, Any]]:
             config = point | {"architecture": architecture, "seed": seed, "activation": activation}
             model = build_model(config, corpus, spec.embeddings)
             uniform(model, config["hidden_size"])
-            splits = (examples(split, torch.device("cpu")) for split in (corpus.train, corpus.val, corpus.test))
+            cpu, task = torch.device("cpu"), TASKS[model.task]
+            splits = (examples(split, cpu, task) for split in (corpus.train, corpus.val, corpus.test))
             *_, last = train(
                 model,
                 *splits,

@@ -109,7 +109,7 @@ class Classification(Task):
             yield [corpus.classes[label], corpus.classes[predicted], *numbers]
 
 
-class Drawing(Task):
+class ImageGeneration(Task):
     """The image that a caption asks for. Logits (N, Y, X) of the ink; targets: images_NYX and digits_NQ.
 
     A quadrant is right if it is read as the digit asked for, or as empty where none is, by a classifier of real digits
@@ -182,4 +182,4 @@ def _read(ink_NYX: Tensor) -> Tensor:
     return torch.from_numpy(read_digits(quadrants_NQYX.reshape(-1, *size))).view(num, num_quadrants)
 
 
-TASKS: dict[str, Task] = {CLASSIFICATION: Classification(), IMAGE: Drawing()}
+TASKS: dict[str, Task] = {CLASSIFICATION: Classification(), IMAGE: ImageGeneration()}

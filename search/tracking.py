@@ -393,9 +393,12 @@ class Tracker:
         from PIL import Image
 
         folder = checkpoints.folder_of(self._folder, trial.name)
+        there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
         for epoch in epochs:
             picture = checkpoints.load_file(folder, record.picture(epoch))
-            if picture is not None:
+            # The last that MLflow writes of an image is the small one.
+            logged = any(f"+step+{epoch}+" in path and path.endswith(".webp") for path in there)
+            if picture is not None and not logged:
                 with Image.open(io.BytesIO(picture)) as image:
                     self._client.log_image(run_id, image, key=record.PICTURE, step=epoch)
 

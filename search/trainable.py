@@ -114,7 +114,7 @@ def _report(result: EpochResult, problem: str | None = None) -> None:
     tune.report({"epoch": result.epoch, "result": result, "problem": problem})
 
 
-def examples(split: Split, device: torch.device, task: Task = TASKS[models.CLASSIFICATION]) -> Examples:
+def examples(split: Split, device: torch.device, task: Task) -> Examples:
     tokens_NT, lengths_N, *targets = (
         _tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, *task.targets(split))
     )

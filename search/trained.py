@@ -14,11 +14,12 @@ from torch import Tensor
 
 import data
 import models
-from data.encode import EncodedCorpus, ImageSplit
+from data.encode import EncodedCorpus
 from search import checkpoints, record
 from search.classifier import TextClassifier, TextModel, rebuild
 from search.record import Outcome
 from search.spec import SPEC_FILE, Spec, parse_yaml
+from search.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ def load(trial: TrainedTrial) -> TextClassifier:
     """
     if trial.task != models.CLASSIFICATION:
         raise ValueError(
-            f"{trial.name} of {trial.search} draws images and predicts no classes; what it draws, and why: "
-            f"python -m analysis explain {trial.search}:{trial.name}"
+            f"{trial.name} of {trial.search} draws images and predicts no classes; MLflow shows what it drew, "
+            f"python -m analysis explain {trial.search}:{trial.name} what it looked at"
         )
     spec, corpus, weights = _read(trial)
     return TextClassifier.build(
@@ -136,13 +137,14 @@ def load_drawer(trial: TrainedTrial) -> TextModel:
     """The same of a trial that draws images."""
     assert trial.task == models.IMAGE, trial
     spec, corpus, weights = _read(trial)
-    assert isinstance(corpus.test, ImageSplit), corpus.name
     return TextModel(
         architecture=trial.architecture,
         hyperparameters=_own(trial),
         vocabulary=corpus.vocabulary,
         max_words=spec.max_words,
-        model=rebuild(trial.architecture, _own(trial), corpus.test.images_NYX.shape[1], weights, corpus.vectors_VE),
+        model=rebuild(
+            trial.architecture, _own(trial), TASKS[trial.task].num_outputs(corpus), weights, corpus.vectors_VE
+        ),
     )
 
 

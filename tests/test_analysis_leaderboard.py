@@ -68,6 +68,14 @@ def test_every_metric_of_validation_ranks_in_its_direction(name: str) -> None:
     assert best == ("rnn-0" if record.METRICS[name].maximize else "rnn-1")
 
 
+def test_what_is_not_measured_of_a_task_is_neither_ranked_by_nor_shown() -> None:
+    measured = tidy([trial("mlp-0", 0.8, val_loss=0.5, val_f1=0.8, val_roc_auc=0.9)])
+    assert boards.tested(measured) == ["test_accuracy", "test_f1", "test_roc_auc"]
+    with pytest.raises(ValueError, match=r"not measure it; choose from val_loss, val_accuracy, val_f1, val_roc_auc$"):
+        boards.leaderboard(measured, "val_pixel_error")
+    assert boards.tested(tidy([trial("mlp-0", None, "running")])) == ["test_accuracy", "test_f1"]
+
+
 def test_ties_go_to_fewer_parameters_then_by_architecture_and_number() -> None:
     rows = [
         trial("rnn-10", 0.5),

@@ -20,9 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 import data
 from analysis.__main__ import app as analysing
+from models import CLASSIFICATION
 from search import checkpoints, record, space
 from search import run as runs
 from search.__main__ import app as searching
+from search.tasks import TASKS
 from search.trainable import build_model, examples
 from search.training import train
 
@@ -147,7 +149,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
     results = list(
         train(
             build_model(config, corpus, spec.embeddings),
-            *(examples(split, cpu) for split in (corpus.train, corpus.val, corpus.test)),
+            *(examples(split, cpu, TASKS[CLASSIFICATION]) for split in (corpus.train, corpus.val, corpus.test)),
             epochs=int(run.data.metrics["epochs_run"]),
             metric=spec.metric,
             curve_interval=spec.curve_interval,

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "models", "search", "analysis")
 NAMES_ONLY = {"search.record", "search.console"}  # light leaves of search
-MODELS = {"search.trained", "search.classifier"}
+MODELS = {"search.trained", "search.classifier", "search.tasks"}
 READ_MODELS = {"__main__.py", "choice.py", "explain.py", "drawing.py", "disagree.py", "inspection.py", "memory.py"}
 
 

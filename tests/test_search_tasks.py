@@ -17,11 +17,11 @@ from torch import Tensor
 
 import data
 from data.captions import EMPTY, handwritten, join_quadrants
-from data.encode import EncodedCorpus
+from data.encode import EncodedCorpus, ImageSplit
 from search import checkpoints, record, space
 from search import spec as specs
 from search.run import make_setting
-from search.tasks import TASKS, Drawing
+from search.tasks import TASKS, ImageGeneration
 from search.trainable import build_model, examples, predictions_csv, run_trial
 from search.training import train
 
@@ -98,8 +98,8 @@ def test_loss_and_pixel_error_by_hand() -> None:
 
 
 def test_so_many_images_are_read_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Drawing, "MOST_READ", 1)
-    monkeypatch.setattr(Drawing, "MOST_READ_FOR_CURVE", 1)
+    monkeypatch.setattr(ImageGeneration, "MOST_READ", 1)
+    monkeypatch.setattr(ImageGeneration, "MOST_READ_FOR_CURVE", 1)
     logits_NYX = images(DRAWN).logit(eps=1e-6)
     assert TASK.measure(logits_NYX, targets())["accuracy"] == 2 / 4  # the last one
     assert TASK.accuracy(logits_NYX, targets()) == 2 / 4
@@ -107,7 +107,7 @@ def test_so_many_images_are_read_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_all_that_is_held_out_is_read() -> None:
     encoded = data.load("captions", embeddings="learned", progress=False)
-    assert max(len(encoded.val), len(encoded.test)) <= Drawing.MOST_READ
+    assert max(len(encoded.val), len(encoded.test)) <= ImageGeneration.MOST_READ
 
 
 def test_the_picture_has_what_was_drawn_above_what_was_asked_for() -> None:
@@ -115,17 +115,18 @@ def test_the_picture_has_what_was_drawn_above_what_was_asked_for() -> None:
     assert picture
     with Image.open(io.BytesIO(picture)) as image:
         grid_YX = np.asarray(image)
-    tile = 16 * Drawing.SCALE + Drawing.GAP
+    tile = 16 * ImageGeneration.SCALE + ImageGeneration.GAP
     assert grid_YX.shape == (2 * tile, 2 * tile)
     for row, of in enumerate((DRAWN, ASKED)):
         for column, wanted_YX in enumerate(1 - images(of).numpy()):
-            shown_YX = grid_YX[row * tile :, column * tile :][: 16 * Drawing.SCALE : Drawing.SCALE]
-            shown_YX = shown_YX[:, : 16 * Drawing.SCALE : Drawing.SCALE] / 255
+            shown_YX = grid_YX[row * tile :, column * tile :][: 16 * ImageGeneration.SCALE : ImageGeneration.SCALE]
+            shown_YX = shown_YX[:, : 16 * ImageGeneration.SCALE : ImageGeneration.SCALE] / 255
             np.testing.assert_allclose(shown_YX, wanted_YX, atol=1 / 255 + 1e-5)
 
 
 def test_predictions_are_the_digits_of_each_image(corpus: EncodedCorpus) -> None:
-    asked = [" ".join("-" if digit == EMPTY else str(digit) for digit in each) for each in corpus.test.digits_NQ]  # type: ignore[attr-defined]
+    assert isinstance(corpus.test, ImageSplit)
+    asked = [" ".join("-" if digit == EMPTY else str(digit) for digit in each) for each in corpus.test.digits_NQ]
     drawn = images(DRAWN[1:]).expand(len(corpus.test), -1, -1)
     lines = predictions_csv(TASK.predictions(drawn, corpus)).splitlines()
     assert lines == ["label,predicted", *(f"{each},2 - - 8" for each in asked)]

@@ -1,14 +1,16 @@
 """The one MLflow writer against a real database: answers that get lost, clocks that step back, limits, passwords."""
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
+from PIL import Image
 
+from search import checkpoints, record, tracking
 from search import spec as specs
-from search import tracking
 from search.record import Outcome
 from search.run import reconcile
 from search.studies import Studies, Trial, Worker
@@ -123,6 +125,36 @@ def test_a_lost_answer_duplicates_nothing(
     assert (runs[0].status, runs[0].outcome, runs[0].epochs) == ("FINISHED", "complete", 5)
     history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "val_loss")
     assert [point.step for point in history] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("lost", ["log_image", "log_batch"])
+def test_a_lost_answer_duplicates_no_picture(
+    lost: str, uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    studies, tracker, _ = open_search(architectures=["text_to_image"], corpus="captions", embeddings="learned")
+    monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.0)
+    real = getattr(tracker._client, lost)
+    breaks = iter([False, True])
+
+    def breaking(*args: Any, **kwargs: Any) -> Any:
+        answer = real(*args, **kwargs)
+        if next(breaks, False):
+            raise mlflow.MlflowException("the connection broke")
+        return answer
+
+    monkeypatch.setattr(tracker._client, lost, breaking)
+    png = io.BytesIO()
+    Image.new("L", (2, 2)).save(png, "png")
+    trial = ask(studies)
+    folder = checkpoints.folder_of(tmp_path, trial.name)
+    folder.mkdir(parents=True)
+    for epoch in range(1, 6):
+        checkpoints.save_file(folder, record.picture(epoch), png.getvalue())
+        studies.report(trial, result(epoch), HERE)
+    assert tracker.close(Outcome.INTERRUPTED)
+    paths = [each.path for each in mlflow.MlflowClient(tracking_uri=uri).list_artifacts(trial.run_id, "images")]
+    for kind in (".png", ".webp"):
+        assert sorted(path.split("+")[2] for path in paths if path.endswith(kind)) == ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("interrupted", ["create_run", "log_batch"])

@@ -82,6 +82,10 @@ def test_the_leaderboard_shows_what_is_measured_of_images(search: FinishedSearch
     assert rows[0]["val_pixel_error"] < rows[1]["val_pixel_error"]
     assert {"test_accuracy", "test_f1", "test_pixel_error"} <= set(rows[0])
     assert "test_roc_auc" not in rows[0]
+    refused = command("analysis", "leaderboard", "--rank-by", "val_roc_auc", cwd=search.cwd)
+    assert refused.returncode == 2
+    measured = "val_loss, val_accuracy, val_f1, val_pixel_error"
+    assert refused.stderr.endswith(f"these trials do not measure it; choose from {measured}\n")
     page = (search.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "test pixel error" in page
     assert "test ROC AUC" not in page
