@@ -8,10 +8,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import models
 from models import kernels
@@ -130,6 +133,43 @@ def test_window(num_hidden: int, num_features: int, window: int, monkeypatch: py
         return window_attention(torch.cat((queries, values), 2), keys, lengths_B, window) * real_BT1
 
     assert_same(attended, tensors, monkeypatch, atol=1e-5)
+
+
+class Allocated(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, torch.UntypedStorage] = {}  # kept, so that no address is used twice
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor):
+                self.storages[each.untyped_storage().data_ptr()] = each.untyped_storage()
+        return made
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(each.nbytes() for each in self.storages.values())
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_memory_of_the_window_is_linear_in_words_and_window(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(kernels, "usable", lambda tensor: False)
+
+    def num_bytes(num_words: int, window: int) -> int:
+        queries_values_BTP = torch.randn(4, num_words, 64, requires_grad=True)
+        keys_BTH = torch.randn(4, num_words, 32, requires_grad=True)
+        with Allocated() as allocated:
+            window_attention(queries_values_BTP, keys_BTH, torch.full((4,), num_words), window).sum().backward()
+        return allocated.num_bytes
+
+    assert num_bytes(800, 5) == pytest.approx(4 * num_bytes(200, 5), rel=0.02)
+    # The difference to no window is what each word's neighbours take.
+    of_ten, of_twenty, of_forty = (num_bytes(200, window) for window in (10, 20, 40))
+    assert of_forty - of_twenty == pytest.approx(2 * (of_twenty - of_ten), rel=0.1)
 
 
 @pytest.mark.parametrize("name", models.of_task(models.CLASSIFICATION))
