@@ -134,7 +134,7 @@ def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
     refused = command("search", "export", cwd=search.cwd)
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
-    assert "draws images and predicts no classes; what it draws, and why: python -m analysis explain" in line
+    assert "draws images and predicts no classes; MLflow shows what it drew, python -m analysis explain" in line
     assert not mlflow.MlflowClient(tracking_uri=search.uri).search_registered_models()
     best = choice.best_of_each(search.uri, runs.find_search(search.uri))
     with pytest.raises(ValueError, match="two architectures are needed"):
