@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search import console, record
+from search.base import console, errors, record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.runs import Search as FoundSearch
+    from analysis.base.runs import Search as FoundSearch
 
 app = typer.Typer(
     help="Turn the recorded runs of a search into tables.",
@@ -56,7 +56,8 @@ def read(
 ) -> tuple[list["FoundSearch"], "pd.DataFrame", str]:
     """The searches that were asked for, their trials, and what to rank these by."""
     console.quiet_libraries()
-    from analysis import leaderboard, runs
+    from analysis.base import runs
+    from analysis.boards import leaderboard
 
     if rank_by:
         leaderboard.check_metric(rank_by)
@@ -91,12 +92,12 @@ def leaderboard(
 
     csv and json hold one of these tables, all trials if not told otherwise.
     """
-    from analysis import leaderboard as boards
-    from analysis import tables
+    from analysis.base import tables
+    from analysis.boards import leaderboard as boards
 
     form = tables.choose_format(format_, out)
     (found,), trials, rank_by = read([search], tracking_uri, rank_by, architecture)
-    from analysis import confirmation
+    from analysis.boards import confirmation
 
     confirmed = confirmation.read_confirmed(record.tracking_uri(tracking_uri), found, rank_by, architecture)
     if only_confirmed and not confirmed:
@@ -143,7 +144,8 @@ def table(
 
     csv and json hold a row for each cell, the others a table for each of the values.
     """
-    from analysis import comparison, tables
+    from analysis.base import tables
+    from analysis.boards import comparison
 
     form = tables.choose_format(format_, out)
     averaged, counted = comparison.read_values(values) if values else [], comparison.read_outcomes(outcomes)
@@ -162,7 +164,8 @@ def compare(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Searches side by side: the best of each architecture in each of them, and what that took."""
-    from analysis import comparison, tables
+    from analysis.base import tables
+    from analysis.boards import comparison
 
     form = tables.choose_format(format_, out)
     found, trials, rank_by = read(searches or ["latest"], tracking_uri, rank_by)
@@ -179,8 +182,8 @@ def ledger(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """What the search spent on each architecture, and whether one was searched less."""
-    from analysis import ledger as ledgers
-    from analysis import tables
+    from analysis.base import tables
+    from analysis.boards import ledger as ledgers
 
     form = tables.choose_format(format_, out)
     (found,), trials, rank_by = read([search], tracking_uri, rank_by)
@@ -199,14 +202,14 @@ def importance(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """What mattered: the importance and effects of hyperparameters, and where the best is at the edge of its range."""
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     (found,), trials, rank_by = read([search], tracking_uri, rank_by, architecture)
     import numpy as np
 
-    from analysis import importance as importances
-    from analysis import runs
+    from analysis.base import runs
+    from analysis.verdicts import importance as importances
 
     space = runs.read_space(record.tracking_uri(tracking_uri), found)
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
@@ -227,13 +230,13 @@ def differences(
 
     csv and json hold a row for each pair.
     """
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     (found,), _, rank_by = read([search], tracking_uri, rank_by)
     import numpy as np
 
-    from analysis import differences as different
+    from analysis.verdicts import differences as different
 
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
     uri = record.tracking_uri(tracking_uri)
@@ -262,11 +265,12 @@ def reproduce(
     Reads the searches that `make report` ran. A markdown file gets figures beside it. csv and json hold one part, by
     default the figures.
     """
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     console.quiet_libraries()
-    from analysis import reproduction, runs
+    from analysis.base import runs
+    from analysis.course_report import reproduction
 
     uri = record.tracking_uri(tracking_uri)
     studies = reproduction.find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
@@ -277,13 +281,13 @@ def reproduce(
     published = reproduction.read_published()
     parts = reproduction.tables(studies, trials, norms, published, long=form in tables.FOR_PROGRAMS)
     if only:
-        shown = parts[console.choose("part", only, parts)]
+        shown = parts[errors.choose("part", only, parts)]
     else:
         shown = parts["figures"] if form in tables.FOR_PROGRAMS else [each for part in parts.values() for each in part]
     if form != "markdown" or out is None or only:
         tables.emit(shown, form, out)
         return
-    from analysis import reproduction_page as pages
+    from analysis.course_report import reproduction_page as pages
 
     command = f"python -m analysis reproduce {' '.join([*(searches or []), '--out', str(out)])}"
     points = {study: pages.study_points(trials, published, study) for study in studies}
@@ -303,8 +307,9 @@ def report(
 ) -> None:
     """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
     console.quiet_libraries()
-    from analysis import leaderboard, runs
-    from analysis import report as reports
+    from analysis.base import runs
+    from analysis.boards import leaderboard
+    from analysis.report import report as reports
 
     if rank_by:
         leaderboard.check_metric(rank_by)
@@ -335,19 +340,19 @@ def explain(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Why does a model say so? Each word's score for each class. Of an image: what each quadrant attended to."""
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     if png:
         tables.choose_format(None, png)
     console.quiet_libraries()
-    from analysis import choice
-    from analysis import explain as explaining
-    from search import trained
+    from analysis.explain import choice
+    from analysis.explain import words as explaining
+    from search.serve import trained
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
     if trial.task == "image":
-        from analysis import drawing
+        from analysis.explain import drawing
 
         if label:
             raise ValueError(f"--label: {trial.name} draws images, which have none")
@@ -380,14 +385,15 @@ def disagree(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Where the best models of the architectures differ: on which test texts, of which kind, because of which words."""
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     parts = ("slices", "texts", "words")
-    shown = [console.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
+    shown = [errors.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
     console.quiet_libraries()
-    from analysis import choice, runs
-    from analysis import disagree as disagreeing
+    from analysis.base import runs
+    from analysis.explain import choice
+    from analysis.explain import disagree as disagreeing
 
     uri = record.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
@@ -416,11 +422,11 @@ def inspect(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """What a model is made of: layers, shapes, parameters, multiply-adds; and how many words reach one word's score."""
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     console.quiet_libraries()
-    from analysis import inspection
+    from analysis.explain import inspection
 
     found = inspection.find(record.tracking_uri(tracking_uri), model)
     tables.emit([inspection.table(found, long=form in tables.FOR_PROGRAMS)], form, out)
@@ -450,13 +456,13 @@ def memory(
     Of a search the best trial of each recurrent architecture and activation whose checkpoint is at hand. csv and json
     hold the whole curves.
     """
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     if png:
         tables.choose_format(None, png)
     console.quiet_libraries()
-    from analysis import memory as memories
+    from analysis.explain import memory as memories
 
     uri = record.tracking_uri(tracking_uri)
     found = [model for name in names or ["latest"] for model in memories.find(uri, name)]
@@ -478,7 +484,7 @@ def predict(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Predict with an exported model (python -m search export): the class of each text, and the probability of each."""
-    from analysis import tables
+    from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     if bool(texts) == (csv is not None):
@@ -486,7 +492,7 @@ def predict(
     console.quiet_libraries()
     import pandas as pd
 
-    from analysis import predict as predicting
+    from analysis.explain import predict as predicting
 
     rows = predicting.read_csv(csv, column) if csv else pd.DataFrame({column: texts})
     uri = record.tracking_uri(tracking_uri)

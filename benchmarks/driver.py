@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search import console
+from search.base import console
 
 console.quiet_libraries()
 
@@ -30,8 +30,8 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
 
     from ray import tune
 
-    from search import record
-    from search.training import EpochResult
+    from search.base import record
+    from search.train.training import EpochResult
 
     rng = random.Random(config["seed"])
     quality, best = rng.random(), {}
@@ -81,15 +81,18 @@ def search(num_trials: int, profile: bool) -> None:
     """One search in this process."""
     from rich.console import Console
 
-    from search import audit, progress, run, studies, tracking
-    from search import spec as specs
+    from search.prove import audit
+    from search.run import folders, keeper, progress, run
+    from search.spec import read as specs
+    from search.study import studies
+    from search.track import tracking
 
     timers = Timers()
     for function in ("ask", "report", "finish"):
         timers.wrap(studies.Studies, function, "Optuna")
     timers.wrap(tracking.Tracker, "changed", "MLflow")
     timers.wrap(progress.Progress, "changed", "progress")
-    timers.wrap(run._Keeper, "changed", "checkpoints")
+    timers.wrap(keeper._Keeper, "changed", "checkpoints")
     run.trainable = no_work  # type: ignore[assignment]
     tune_seconds: list[float] = []
     tune, profiler = run._tune, cProfile.Profile()
@@ -110,7 +113,7 @@ def search(num_trials: int, profile: bool) -> None:
         before = os.getcwd()
         os.chdir(folder)
         uri = f"sqlite:///{folder}/mlflow.db"
-        new = run.new_search(spec, Path(folder) / "searches")
+        new = folders.new_search(spec, Path(folder) / "searches")
         result = run.run(new, uri, Console(file=nowhere))
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         assert result.num_owed == 0, result

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.layers import ACTIVATIONS
-from search import space
-from search import spec as specs
-from search.tasks import TASKS
-from search.trainable import build_model, examples
-from search.trained import load_corpus
-from search.training import train
+from models.parts.layers import ACTIVATIONS
+from search.spec import read as specs
+from search.spec import space
+from search.spec.read import load_corpus
+from search.train.running import build_model, examples
+from search.train.tasks import TASKS
+from search.train.training import train
 
 
 def uniform(model: nn.Module, hidden_size: int) -> None:
@@ -52,7 +52,7 @@ def measure(architecture: str, seeds: int) -> Iterator[dict[str, Any]]:
                 metric=spec.metric,
                 curve_interval=spec.curve_interval,
                 seed=seed,
-                **{name: config[name] for name in space.TRAINING},
+                **{name: config[name] for name in config.TRAINING},
             )
             scores.append(last.best.get("test_accuracy", float("nan")))
         yield {"architecture": architecture, "activation": activation, "test_accuracy": scores}

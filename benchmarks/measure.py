@@ -185,7 +185,7 @@ def scratch() -> Iterator[Path]:
 
 def fresh_cache(folder: Path) -> dict[str, str]:
     """The environment in which our commands find what `make setup` leaves, the compiled kernels, and nothing else."""
-    from models import kernels
+    from models.native import kernels
 
     cache = folder / "cache"
     cache.mkdir()
@@ -202,7 +202,7 @@ def our_search(spec: Path | str, **settings: Any) -> list[str]:
 
 def our_trials(folder: Path) -> "pd.DataFrame":
     """The trials of the search that has run in a folder."""
-    from analysis import runs
+    from analysis.base import runs
 
     uri = f"sqlite:///{folder}/mlflow.db"
     return runs.read_trials(uri, runs.find_search(uri).id)

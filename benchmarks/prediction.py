@@ -27,7 +27,8 @@ import pandas as pd
 import data
 from benchmarks import measure
 from models import ARCHITECTURES
-from search import console, export, record
+from search.base import console, record
+from search.serve import export
 
 NUM_REQUESTS = 500
 

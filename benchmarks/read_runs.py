@@ -14,8 +14,9 @@ from typing import TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from analysis import comparison, leaderboard, runs
-from search import console, record
+from analysis.base import runs
+from analysis.boards import comparison, leaderboard
+from search.base import console, record
 
 GOAL_SECONDS = 20
 SEARCH = "benchmark-20260101-000000"

@@ -6,7 +6,7 @@ An iteration is forward, backward and Adam on 32 texts of 100 words with vectors
 thread. Times are CPU time of this process in milliseconds, so that what else runs on the machine counts little; the
 candidates of a row take turns, and the median of the rounds counts. Writes the table into docs/performance.md too.
 
-Candidates: ours, with the compiled kernels (`models.kernels`) and without; the plain loop over cells, or for attention
+Candidates: ours, with the compiled kernels (`models.native`) and without; the plain loop over cells, or for attention
 all neighbours gathered by rolling a padded copy, left to autograd; torch's own recurrent layer where it has the
 activation; and nothing but the iteration's matrix products, by torch, as a mark for what is left to gain. `attention`
 takes turns with `mlp` of the same layers, too.
@@ -34,8 +34,9 @@ from torch.nn.functional import cross_entropy, pad
 
 import models
 from benchmarks.measure import processor, write_section
-from models import kernels
-from models.layers import ACTIVATIONS, Activation, real_words
+from models.native import kernels
+from models.native.padding import real_words
+from models.parts.layers import ACTIVATIONS, Activation
 
 B, T, E = 32, 100, 50
 HIDDEN_SIZES, NUM_LAYERS, WINDOW = (64, 96, 128), (1, 2), 5

@@ -60,11 +60,11 @@ def ours(folder: Path, race: Race, seed: int, **changes: Any) -> float:
 
 
 def default_spec() -> dict[str, Any]:
-    from search import space
-    from search import spec as specs
+    from search.spec import read as specs
+    from search.train import config
 
     spec = specs.read("default").model_dump(mode="json")
-    known = {name for architecture in ARCHITECTURES for name in space.domains(architecture)}
+    known = {name for architecture in ARCHITECTURES for name in config.domains(architecture)}
     own = {name: values for name, values in spec["space"].items() if name in known}
     return spec | {"architectures": list(ARCHITECTURES), "space": own}
 
@@ -73,8 +73,8 @@ def random(folder: Path, race: Race, seed: int) -> float:
     """Our system on points that are drawn beforehand: a search of its own would begin with the defaults."""
     import optuna
 
-    from search import space
-    from search import spec as specs
+    from search.spec import read as specs
+    from search.spec import space
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = default_spec()

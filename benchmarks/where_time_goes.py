@@ -29,25 +29,25 @@ RATE = 50  # looks a second
 
 #: What a function's time is counted as: the first frame from the outside in that is known decides.
 OF_WORKER = {
-    ("_train_epoch", "search/training.py"): "training steps",
-    ("_predict", "search/training.py"): "evaluation",
-    ("_measure", "search/training.py"): "evaluation",
+    ("_train_epoch", "search/train/training.py"): "training steps",
+    ("_predict", "search/train/training.py"): "evaluation",
+    ("_measure", "search/train/training.py"): "evaluation",
     ("deepcopy", "copy.py"): "copies of the best weights",
-    ("save", "search/checkpoints.py"): "checkpoints",
-    ("save_text", "search/checkpoints.py"): "checkpoints",
-    ("load_last", "search/checkpoints.py"): "checkpoints",
-    ("remove_unfinished", "search/checkpoints.py"): "checkpoints",
-    ("predictions_csv", "search/trainable.py"): "checkpoints",
-    ("_report", "search/trainable.py"): "reporting",
-    ("build_model", "search/trainable.py"): "starting trials",
-    ("examples", "search/trainable.py"): "starting trials",
+    ("save", "search/train/checkpoints.py"): "checkpoints",
+    ("save_text", "search/train/checkpoints.py"): "checkpoints",
+    ("load_last", "search/train/checkpoints.py"): "checkpoints",
+    ("remove_unfinished", "search/train/checkpoints.py"): "checkpoints",
+    ("predictions_csv", "search/train/running.py"): "checkpoints",
+    ("_report", "search/tune/trainable.py"): "reporting",
+    ("build_model", "search/train/running.py"): "starting trials",
+    ("examples", "search/train/running.py"): "starting trials",
 }
 OF_DRIVER = {
-    ("ask", "search/studies.py"): "Optuna, in the driver",
-    ("report", "search/studies.py"): "Optuna and MLflow, in the driver",
-    ("finish", "search/studies.py"): "Optuna and MLflow, in the driver",
+    ("ask", "search/study/studies.py"): "Optuna, in the driver",
+    ("report", "search/study/studies.py"): "Optuna and MLflow, in the driver",
+    ("finish", "search/study/studies.py"): "Optuna and MLflow, in the driver",
     ("_analyse", "search/__main__.py"): "the leaderboard at the end",
-    ("_tune", "search/run.py"): "Tune and Ray, in the driver",
+    ("_tune", "search/run/run.py"): "Tune and Ray, in the driver",
 }
 OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}
 
@@ -135,7 +135,7 @@ def _purpose(frames: list[str], role: str) -> str:
         function, _, place = frame.partition(" (")
         for (name, file), purpose in known.items():
             if function == name and place.rpartition(":")[0].endswith(file):
-                if purpose != OF_DRIVER["_tune", "search/run.py"]:
+                if purpose != OF_DRIVER["_tune", "search/run/run.py"]:
                     return purpose
                 found = purpose  # unless something within it is known
     return found

@@ -1,7 +1,7 @@
 """Text in, integer matrices out: labelled texts and word vectors by name, encoded once and cached on disk.
 
 The two registries below say what a search may name. To add a corpus or vectors, write a class with the
-methods of `data.corpora.Corpus` or `data.vectors.Vectors` and give it one line here; the contract tests pick it
+methods of `data.base.texts.Corpus` or `data.vectors.Vectors` and give it one line here; the contract tests pick it
 up.
 
 Imports nothing heavy: validating a spec and answering `--help` stay fast.
@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from data.captions import Captions
-from data.corpora import Corpus, CsvFile, Example, MovieReviews, StanfordReviews
-from data.sources import did_you_mean
+from data.base.sources import did_you_mean
+from data.base.texts import Corpus, Example
+from data.corpora.captions import Captions
+from data.corpora.files import CsvFile
+from data.corpora.reviews import MovieReviews, StanfordReviews
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
 
 if TYPE_CHECKING:
-    from data.encode import EncodedCorpus
+    from data.encoded import EncodedCorpus
 
 T = TypeVar("T")
 Split = Literal["train", "val", "test"]
@@ -101,10 +103,10 @@ def read_examples(corpus: str, split: Split, *, limit: int | None = None, progre
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
     """
-    from data import encode, sources
+    from data.base import sources, splitting
 
     texts = _find(corpus, CORPORA, "corpus").read(sources.default_cache() / "downloads", progress=progress)
-    return encode.split_examples(texts, name=corpus, limit=limit)[0][split]
+    return splitting.split_examples(texts, name=corpus, limit=limit)[0][split]
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

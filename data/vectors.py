@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from data.sources import download, existing_file, installed_file, installed_version, sha256
+from data.base.sources import download, existing_file, installed_file, installed_version, sha256
 
 if TYPE_CHECKING:
     import numpy as np

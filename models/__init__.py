@@ -6,9 +6,9 @@ from typing import Any
 from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
-from models.hyperparameters import did_you_mean
-from models.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.mlp import MLP
+from models.parts.hyperparameters import did_you_mean
+from models.parts.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
 from models.text_to_image import TextToImage
 

@@ -1,9 +1,9 @@
-"""`python -m models` compiles the kernels for this machine, unless they are there."""
+"""Compiles: `python -m models` compiles the kernels for this machine, unless they are there."""
 
 import subprocess
 import sys
 
-from models import kernels
+from models.native import kernels
 
 try:
     kernels.build()

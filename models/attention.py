@@ -10,19 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.dense import dense
-from models.hyperparameters import Domain, Integer, Real
-from models.layers import (
-    ACTIVATION,
-    Activation,
-    Architecture,
-    Layers,
-    WordVectors,
-    linear,
-    real_words,
-    tapered_layers,
-)
-from models.window import window_attention, window_weights
+from models.native.dense import dense
+from models.native.padding import real_words
+from models.native.window import window_attention, window_weights
+from models.parts.hyperparameters import Domain, Integer, Real
+from models.parts.layers import ACTIVATION, Activation, Architecture, Layers, WordVectors, linear, tapered_layers
 
 
 class Attention(Architecture):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.geometry import Window
-from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, Architecture, Dropout, WordVectors, linear, pool, real_words
+from models.native.padding import real_words
+from models.parts.geometry import Window
+from models.parts.hyperparameters import Domain, Integer, Real
+from models.parts.layers import ACTIVATION, ACTIVATIONS, Architecture, Dropout, WordVectors, linear, pool
 
 POOL = 2  # positions of which the largest is kept
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.hyperparameters import Choice, Domain, Integer, Real
-from models.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, padding, pool
-from models.recurrence import gru
+from models.native.padding import padding
+from models.native.recurrence import gru
+from models.parts.hyperparameters import Choice, Domain, Integer, Real
+from models.parts.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
 
 
 class GRU(Architecture):

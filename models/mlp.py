@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from models.hyperparameters import Domain, Integer, Real
-from models.layers import ACTIVATION, Activation, Architecture, Layers, WordVectors, linear, real_words, tapered_layers
+from models.native.padding import real_words
+from models.parts.hyperparameters import Domain, Integer, Real
+from models.parts.layers import ACTIVATION, Activation, Architecture, Layers, WordVectors, linear, tapered_layers
 
 
 class MLP(Architecture):

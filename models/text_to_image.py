@@ -11,19 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.gru import GRULayer
-from models.hyperparameters import Domain, Integer, Real
-from models.layers import (
-    ACTIVATION,
-    IMAGE,
-    Activation,
-    Architecture,
-    Dropout,
-    WordVectors,
-    linear,
-    padding,
-    pool,
-    real_words,
-)
+from models.native.padding import padding, real_words
+from models.parts.hyperparameters import Domain, Integer, Real
+from models.parts.layers import ACTIVATION, IMAGE, Activation, Architecture, Dropout, WordVectors, linear, pool
 
 QUADRANTS = 4
 CHANNELS = 16  # of the decoder's convolutions

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search import console, record
+from search.base import console, record
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.run import SearchResult
-    from search.spec import Spec
+    from search.run.run import SearchResult
+    from search.spec.spec import Spec
 
 app = typer.Typer(
     help="Search for the best architecture of a text-classification task.",
@@ -59,7 +59,7 @@ def run(
 ) -> None:
     """Run a search, show its progress, end with the leaderboard and the report page."""
     console.quiet_libraries()
-    from search import spec as specs
+    from search.spec import read as specs
 
     _start(specs.read(spec, set_ or []), address, tracking_uri, searches, report)
 
@@ -80,10 +80,10 @@ def confirm(
 ) -> None:
     """Train the best of each architecture again on fresh seeds; then the leaderboard ranks them by their means."""
     console.quiet_libraries()
-    from search import confirm as confirms
-    from search import run as runs
+    from search.run import confirm as confirms
+    from search.run import folders
 
-    folder = runs.find_search(search, searches)
+    folder = folders.find_search(search, searches)
     _start(confirms.confirmation(folder, top, seeds, architecture or []), address, tracking_uri, searches, report)
 
 
@@ -100,11 +100,11 @@ def resume(
 ) -> None:
     """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
     console.quiet_libraries()
-    from search import run as runs
+    from search.run import folders, run
 
-    folder = runs.find_search(search, searches)
+    folder = folders.find_search(search, searches)
     uri = record.tracking_uri(tracking_uri)
-    result = runs.resume(folder, uri, _console(folder), address, trials, time_budget)
+    result = run.resume(folder, uri, _console(folder), address, trials, time_budget)
     _conclude(result, folder, tracking_uri, report)
 
 
@@ -119,13 +119,13 @@ def check(
 ) -> None:
     """Is the cluster fit for this spec? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
     console.quiet_libraries()
-    from search import cluster
-    from search import spec as specs
+    from search.cluster import check, connection
+    from search.spec import read as specs
 
     validated = specs.read(spec, set_ or [])
     failed = False
-    with cluster.connection(address):
-        for line in cluster.check(validated, address, searches, record.tracking_uri(tracking_uri)):
+    with connection.connection(address):
+        for line in check.check(validated, address, searches, record.tracking_uri(tracking_uri)):
             print(line, flush=True)
             failed |= line.status == "fail"
     raise SystemExit(int(failed))
@@ -143,15 +143,15 @@ def plan(
     import tempfile
     from functools import partial
 
-    from search import cluster, trained
-    from search import plan as plans
-    from search import run as runs
-    from search import spec as specs
+    from search.cluster import connection
+    from search.run import plan as plans
+    from search.run import run
+    from search.spec import read as specs
 
     validated = specs.read(spec, set_ or [])
-    corpus = trained.load_corpus(validated)
-    with tempfile.TemporaryDirectory() as folder, cluster.connection(address):
-        solve = partial(runs.solve, validated, corpus)
+    corpus = specs.load_corpus(validated)
+    with tempfile.TemporaryDirectory() as folder, connection.connection(address):
+        solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))
     for line in plans.lines(validated, prediction, costs):
         print(line)
@@ -168,8 +168,8 @@ def submit(
 ) -> None:
     """Start a search on a cluster from this machine; files that the spec names have to be on the cluster."""
     console.quiet_libraries()
-    from search import spec as specs
-    from search import submit as submits
+    from search.cluster import submit as submits
+    from search.spec import read as specs
 
     raise SystemExit(submits.submit(specs.read(spec, set_ or [], files=False), address, searches, wait))
 
@@ -179,9 +179,9 @@ def submit(
 def list_(searches: Root = Path("searches")) -> None:
     """The searches of this folder, newest last: trials finished and wanted, and where they are."""
     console.quiet_libraries()
-    from search import run as runs
+    from search.run import state
 
-    for line in runs.summaries(searches):
+    for line in state.summaries(searches):
         print(line)
 
 
@@ -195,15 +195,16 @@ def audit(
 ) -> None:
     """Prove that Optuna, MLflow and the checkpoints agree, trial by trial; print what differs."""
     console.quiet_libraries()
-    from search import audit as audits
-    from search import files
-    from search import run as runs
+    from search.base import files
+    from search.prove import audit as audits
+    from search.run import folders
+    from search.study.storage import JOURNAL
 
-    folder = runs.find_search(search, searches)
+    folder = folders.find_search(search, searches)
     uri = record.tracking_uri(tracking_uri)
     with files.hold(folder):
         if repair:
-            files.mend_journal(folder / runs.JOURNAL)
+            files.mend_journal(folder / JOURNAL)
             audits.repair(folder, uri)
         lines = audits.audit(folder, uri)
     for line in lines:
@@ -222,7 +223,7 @@ def replay(
 ) -> None:
     """Train a trial again from its record and say whether every epoch's numbers are equal."""
     console.quiet_libraries()
-    from search import replay as replays
+    from search.prove import replay as replays
 
     line = ""
     for line in replays.replay(run, searches, record.tracking_uri(tracking_uri)):
@@ -243,7 +244,7 @@ def export(
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
     console.quiet_libraries()
-    from search import export as exports
+    from search.serve import export as exports
 
     uri = record.tracking_uri(tracking_uri)
     exported = exports.export(search, searches, uri, architecture)
@@ -257,16 +258,16 @@ def export(
 
 def _start(spec: "Spec", address: str | None, tracking_uri: str | None, searches: Path, report: bool) -> None:
     """Run a new search to its end."""
-    from search import run as runs
+    from search.run import folders, run
 
     for _ in range(5):
-        folder = runs.new_search(spec, searches)
+        folder = folders.new_search(spec, searches)
         try:
-            result = runs.run(folder, record.tracking_uri(tracking_uri), _console(folder), address)
+            result = run.run(folder, record.tracking_uri(tracking_uri), _console(folder), address)
         except FileExistsError:  # one of another folder has this id: the next second's is free
-            runs.discard(folder)
+            folders.discard(folder)
         except BaseException:
-            runs.discard(folder)
+            folders.discard(folder)
             raise
         else:
             return _conclude(result, folder, tracking_uri, report)
@@ -298,8 +299,8 @@ def _analyse(uri: str, *arguments: str) -> bool:
 
 def _report(result: "SearchResult", folder: Path, uri: str) -> Path | None:
     """Write the report page, that of the confirmed search after a confirmation, and log it to the search's run."""
-    from search import tracking
-    from search.run import read_spec
+    from search.run.folders import read_spec
+    from search.track import registry as tracking
 
     search = read_spec(folder).confirms or result.search
     out = folder.parent / search / "report"

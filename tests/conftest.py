@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from search import console
+from search.base import console
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparison, tables
-from analysis.runs import Search, tidy
-from search import record
+from analysis.base import tables
+from analysis.base.runs import Search, tidy
+from analysis.boards import comparison
+from search.base import record
 
 FIRST, SECOND = "demo-20260101-100000", "demo-20260102-100000"
 

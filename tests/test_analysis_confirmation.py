@@ -15,10 +15,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from typer.testing import CliRunner
 
-from analysis import confirmation, differences, runs, tables
 from analysis.__main__ import app
-from analysis.runs import Search, tidy
-from search import record
+from analysis.base import runs, tables
+from analysis.base.runs import Search, tidy
+from analysis.boards import confirmation
+from analysis.verdicts import differences
+from search.base import record
 
 SEARCH = "demo-20260101-100000"
 CONFIRM = "demo-confirm-20260101-110000"

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import data
-from analysis import disagree
-from analysis.disagree import Reading
-from analysis.explain import explain
+from analysis.explain import disagree
+from analysis.explain.disagree import Reading
+from analysis.explain.words import explain
 from data import encode
 from tests.conftest import FinishedSearch, command
 from tests.test_analysis_explain import classifier

@@ -14,12 +14,16 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from analysis import choice, explain, leaderboard, runs
+from analysis.base import runs
+from analysis.boards import leaderboard
+from analysis.explain import choice
+from analysis.explain import words as explain
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
-from search import trained
-from search.classifier import TextClassifier
-from search.record import METRICS, Outcome
-from search.trained import TrainedTrial
+from search.base.record import METRICS, Outcome
+from search.serve import trained
+from search.serve.classifier import TextClassifier
+from search.serve.trained import TrainedTrial
+from search.spec.read import load_corpus
 from tests.conftest import FinishedSearch, command
 
 VOCABULARY = ("<pad>", "<unk>", "this", "movie", "is", "great", "bad", "said", "no", "one")
@@ -243,7 +247,7 @@ def test_the_best_is_the_leaderboards(smoke_search: FinishedSearch) -> None:
 def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedSearch) -> None:
     search = runs.find_search(smoke_search.uri)
     trials = runs.read_trials(smoke_search.uri, search.id).set_index("trial")
-    corpus = trained.load_corpus(trained.read_spec(smoke_search.folder))
+    corpus = load_corpus(trained.read_spec(smoke_search.folder))
     compared = 0
     for each in choice.best_of_each(smoke_search.uri, search):
         if each.outcome != Outcome.COMPLETE:

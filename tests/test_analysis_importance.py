@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from analysis import importance as importances
-from analysis import tables
-from analysis.runs import Search, tidy
+from analysis.base import tables
+from analysis.base.runs import Search, tidy
+from analysis.verdicts import importance as importances
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
 SPACE = {

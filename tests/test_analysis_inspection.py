@@ -9,9 +9,9 @@ from conftest import FinishedSearch, command
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from analysis import choice, inspection
-from analysis.inspection import Subject
-from models.geometry import receptive_field
+from analysis.explain import choice, inspection
+from analysis.explain.inspection import Subject
+from models.parts.geometry import receptive_field
 
 
 def subject(name: str, **hyperparameters: object) -> Subject:

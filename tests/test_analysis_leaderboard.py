@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import leaderboard as boards
-from analysis import tables
-from analysis.runs import Search, tidy
-from search import record
-from search.record import Outcome
+from analysis.base import tables
+from analysis.base.runs import Search, tidy
+from analysis.boards import leaderboard as boards
+from search.base import record
+from search.base.record import Outcome
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
 

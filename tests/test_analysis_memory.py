@@ -13,7 +13,9 @@ from conftest import FinishedSearch, command
 from torch import Tensor
 
 import models
-from analysis import memory, report, runs
+from analysis.base import runs
+from analysis.explain import memory
+from analysis.report import report
 from models.gru import GRU
 from models.rnn import RNN
 

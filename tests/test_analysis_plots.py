@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import importance, plots, runs
-from analysis.plots import PLOTS, Found
-from search.record import Outcome
+from analysis.base import runs
+from analysis.figures import plots
+from analysis.figures.plots import PLOTS, Found
+from analysis.verdicts import importance
+from search.base.record import Outcome
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

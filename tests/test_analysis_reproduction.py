@@ -21,10 +21,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from typer.testing import CliRunner
 
-from analysis import reproduction, reproduction_page, tables
 from analysis.__main__ import app
-from analysis.runs import Search, tidy
-from search import record
+from analysis.base import tables
+from analysis.base.runs import Search, tidy
+from analysis.course_report import reproduction, reproduction_page
+from search.base import record
 
 NO_NORMS = pd.DataFrame({"gate_activation": [], "run_id": [], "layer": [], "epoch": [], "value": []})
 PUBLISHED = reproduction.read_published()
@@ -97,7 +98,7 @@ def test_the_published_figures_are_part_of_the_package() -> None:
     assert set(PUBLISHED["metric"]) == set(reproduction.MEASURES)
     assert set(PUBLISHED["activation"]) == {"none", "tanh", "relu", "sigmoid"}  # "none" is a name, not a missing one
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert "*.csv" in project["tool"]["setuptools"]["package-data"]["analysis"]
+    assert "*.csv" in project["tool"]["setuptools"]["package-data"]["*"]
 
 
 # --- Figure for figure

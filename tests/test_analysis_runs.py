@@ -14,10 +14,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from typer.testing import CliRunner
 
-from analysis import runs, tables
 from analysis.__main__ import app
-from search import record
-from search.record import Outcome
+from analysis.base import runs, tables
+from search.base import record
+from search.base.record import Outcome
 
 OLD, NEW, OTHER = "demo-20260101-100000", "demo-20260102-100000", "other-20260101-120000"
 

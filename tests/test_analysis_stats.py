@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from analysis import stats
+from analysis.base import stats
 
 
 def paired(only_first: int, only_second: int, both: int = 0, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from analysis import tables
-from analysis.tables import Table, cell, heading
+from analysis.base import tables
+from analysis.base.tables import Table, cell, heading
 
 NASTY = [
     "=1+1",

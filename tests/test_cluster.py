@@ -13,15 +13,18 @@ from conftest import ROOT, command
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
-from data.encode import EncodedCorpus
-from data.sources import default_cache
-from search import checkpoints, cluster, plan, submit
-from search import spec as specs
+from data.base.sources import default_cache
+from data.encoded import EncodedCorpus
 from search.__main__ import app
-from search.run import solve
-from search.spec import Resources
-from search.tracking import read_runs
-from search.trained import load_corpus
+from search.cluster import capacity as cluster
+from search.cluster import submit
+from search.run import plan
+from search.run.run import solve
+from search.spec import read as specs
+from search.spec.read import load_corpus
+from search.spec.spec import Resources
+from search.track.tracking import read_runs
+from search.train import checkpoints
 
 
 @pytest.fixture

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import captions, encode
-from data.captions import DIGITS, EMPTY, Captions, CaptionTexts, handwritten, join_quadrants, read_digits
-from data.encode import SPLITS, EncodedCorpus, ImageSplit
+from data import encode
+from data.base import splitting
+from data.base.texts import SPLITS
+from data.corpora import captions
+from data.corpora.captions import DIGITS, EMPTY, Captions, CaptionTexts, handwritten, join_quadrants, read_digits
+from data.encoded import EncodedCorpus, ImageSplit
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
 
 
 def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpus, texts: CaptionTexts) -> None:
-    splits, num_duplicates = encode.split_examples(texts, name="captions", limit=None)
+    splits, num_duplicates = splitting.split_examples(texts, name="captions", limit=None)
     assert num_duplicates == encoded.num_duplicates == 0
     for name in SPLITS:
         part, asked = image_split(encoded, name), [understood(caption) for caption, _ in splits[name]]

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from torchtext.data.utils import get_tokenizer
 
 import data
-from data import encode, sources, text
-from data.corpora import MovieReviews, Texts
-from data.encode import PADDING, SPLITS, UNKNOWN, EncodedCorpus
+from data import encode, text
+from data.base import sources, splitting
+from data.base.texts import SPLITS, Texts
+from data.corpora.reviews import MovieReviews
+from data.encoded import PADDING, UNKNOWN, EncodedCorpus
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def some_texts(numbers: tuple[int, ...] = (200, 100, 50)) -> list[tuple[str, int
 
 
 def split(examples: list[tuple[str, int]], limit: int | None = None) -> dict[str, list[tuple[str, int]]]:
-    return encode.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit)[0]
+    return splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit)[0]
 
 
 def write_csv(path: Path, rows: list[tuple[str, object]]) -> str:
@@ -126,12 +128,12 @@ def test_a_text_with_two_labels_has_the_first_of_them_in_any_order() -> None:
 def test_texts_of_an_official_test_split_are_never_trained_on() -> None:
     examples = some_texts((40, 40))
     held_back = [*some_texts((5, 5)), ("only here", 0)]
-    splits, num_duplicates = encode.split_examples(Texts(("a", "b"), examples, held_back), name="own", limit=None)
+    splits, num_duplicates = splitting.split_examples(Texts(("a", "b"), examples, held_back), name="own", limit=None)
     assert set(splits["test"]) == set(held_back)
     assert not set(splits["test"]) & {*splits["train"], *splits["val"]}
     assert num_duplicates == 10
     with pytest.raises(ValueError, match="class 'b' has 1 examples in the test split"):
-        encode.split_examples(Texts(("a", "b"), examples, [*some_texts((5, 1))]), name="own", limit=None)
+        splitting.split_examples(Texts(("a", "b"), examples, [*some_texts((5, 1))]), name="own", limit=None)
 
 
 # --- Text
@@ -183,7 +185,7 @@ def test_the_beginning_gives_the_tokens_of_the_whole(review: str, max_words: int
 def test_encoding_is_torchtexts_tokens_in_the_vocabularys_order(tmp_path: Path) -> None:
     """Round trip on real reviews: ids -> words are torchtext's tokens, or unknown where they have no vector."""
     texts = MovieReviews("imdb").read(tmp_path, progress=False)
-    splits, _ = encode.split_examples(texts, name="imdb", limit=300)
+    splits, _ = splitting.split_examples(texts, name="imdb", limit=300)
     encoded = data.load("imdb", limit=300, max_words=80)
     tokenizer = get_tokenizer("basic_english")
     known = set(encoded.vocabulary)

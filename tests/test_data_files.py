@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from data import encode
-from data.corpora import CsvFile, Texts, natural_order
+from data.base import splitting as encode
+from data.base.texts import Texts
+from data.corpora.files import CsvFile, natural_order
 from data.vectors import TextFile
 
 LEAST_OF_A_CLASS = 15  # texts, so that each split has two

@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 
 import data
-from data import encode, sources
-from data.corpora import StanfordReviews
+from data import encode
+from data.base import sources, splitting
+from data.base.texts import SPLITS
+from data.corpora.reviews import StanfordReviews
+from data.encoded import PADDING
 from data.vectors import GloveArchive
 
 WORDS = ("the", "film", "was", "good", "bad", "and", "long", "dull", "funny", "i", "liked", "it")
@@ -165,7 +168,7 @@ def test_every_corpus_is_encoded_to_the_contract(name: str, learned: bool, tmp_p
         assert lengths_N.min() >= 1
         assert lengths_N.max() <= tokens_NT.shape[1] <= 12
         is_word_NT = np.arange(tokens_NT.shape[1]) < lengths_N[:, None]
-        assert ((tokens_NT != encode.PADDING) == is_word_NT).all()
+        assert ((tokens_NT != PADDING) == is_word_NT).all()
         assert tokens_NT.max() < num_words
         assert np.bincount(labels_N, minlength=num_classes).min() >= 2
         assert (np.diff(labels_N) != 0).sum() > 2  # not one class after the other
@@ -181,8 +184,8 @@ def test_every_corpus_is_encoded_to_the_contract(name: str, learned: bool, tmp_p
 def test_every_corpus_has_splits_that_share_no_text(name: str, tmp_path: Path, server: Server) -> None:
     corpus = data.CORPORA[name](**arguments(name, tmp_path, server))
     texts = corpus.read(tmp_path, progress=False)
-    splits, num_duplicates = encode.split_examples(texts, name=name, limit=None)
-    seen = [text for split in encode.SPLITS for text, _ in splits[split]]
+    splits, num_duplicates = splitting.split_examples(texts, name=name, limit=None)
+    seen = [text for split in SPLITS for text, _ in splits[split]]
     assert len(seen) == len(set(seen))
     assert len(seen) + num_duplicates == len(texts.examples) + len(texts.test_examples or [])
     again = data.CORPORA[name](**arguments(name, tmp_path, server))
@@ -222,9 +225,9 @@ def test_the_official_test_split_is_kept_and_nothing_is_unpacked(tmp_path: Path,
     assert len(texts.examples) == 60
     assert len(texts.test_examples or []) == 61
     assert [path.name for path in tmp_path.rglob("*")] == ["downloads", "aclImdb_v1.tar.gz"]
-    splits, num_duplicates = encode.split_examples(texts, name="imdb-full", limit=None)
+    splits, num_duplicates = splitting.split_examples(texts, name="imdb-full", limit=None)
     assert sorted(splits["test"]) == sorted(texts.test_examples or [])
-    assert {split: len(splits[split]) for split in encode.SPLITS} == {"train": 53, "val": 6, "test": 61}
+    assert {split: len(splits[split]) for split in SPLITS} == {"train": 53, "val": 6, "test": 61}
     assert num_duplicates == 1
 
 
@@ -271,7 +274,7 @@ def test_two_processes_that_download_at_once_both_get_the_whole_file(tmp_path: P
     server.files["glove.6B.zip"] = content = os.urandom(3_000_000)
     origin = server.origin("glove.6B.zip")
     code = (
-        "import sys; from pathlib import Path; from data.sources import download, sha256\n"
+        "import sys; from pathlib import Path; from data.base.sources import download, sha256\n"
         "print(sha256(download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), progress=False)))"
     )
     processes = [

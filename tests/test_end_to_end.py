@@ -21,12 +21,14 @@ from optuna.trial import FrozenTrial, TrialState
 import data
 from analysis.__main__ import app as analysing
 from models import CLASSIFICATION
-from search import checkpoints, record, space
-from search import run as runs
 from search.__main__ import app as searching
-from search.tasks import TASKS
-from search.trainable import build_model, examples
-from search.training import train
+from search.base import record
+from search.run import folders as runs
+from search.train import checkpoints
+from search.train.config import TRAINING
+from search.train.running import build_model, examples
+from search.train.tasks import TASKS
+from search.train.training import train
 
 STATES = {
     "complete": (TrialState.COMPLETE, "FINISHED"),
@@ -154,7 +156,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
             metric=spec.metric,
             curve_interval=spec.curve_interval,
             seed=config["seed"],
-            **{name: config[name] for name in space.TRAINING},
+            **{name: config[name] for name in TRAINING},
         )
     )
     for name, value in results[-1].metrics.items():

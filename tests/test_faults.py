@@ -17,12 +17,13 @@ import psutil
 import pytest
 from conftest import ROOT, FinishedSearch, command
 
-from search import checkpoints, files
-from search import run as runs
-from search import spec as specs
-from search.audit import audit
-from search.record import Outcome
-from search.studies import Studies
+from search.base import files
+from search.base.record import Outcome
+from search.prove.audit import audit
+from search.run import folders as runs
+from search.spec import read as specs
+from search.study.studies import Studies
+from search.train import checkpoints
 
 LONG = ["--set", "epochs=25", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
 

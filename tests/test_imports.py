@@ -1,70 +1,154 @@
-"""Imports go one way: data and models are leaves, search imports both, analysis reads only the names of records.
+"""The arrows of the house: data and models <- search <- analysis <- bakeoff, and floors inside search and analysis.
 
-What explains or compares trained models has to read them: a few modules of the analysis import `search.trained` and
-`search.classifier`, which import neither Ray nor Optuna nor MLflow, and some of these `data` and `models`.
+An import in a function counts, and so do `importlib.import_module` and a module named in a command line. A
+`__main__.py` is exempt from what concerns cycles: nothing imports it.
 """
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("data", "models", "search", "analysis")
-NAMES_ONLY = {"search.record", "search.console"}  # light leaves of search
-MODELS = {"search.trained", "search.classifier", "search.tasks"}
-READ_MODELS = {"__main__.py", "choice.py", "explain.py", "drawing.py", "disagree.py", "inspection.py", "memory.py"}
+PACKAGES = ("data", "models", "search", "analysis", "bakeoff")
+#: What each package may import besides itself.
+BELOW = {
+    "data": set(),
+    "models": set(),
+    "search": {"data", "models"},
+    "analysis": {"data", "models", "search"},
+    "bakeoff": {"data", "models", "search", "analysis"},
+}
+#: Inside a package a folder imports only those before it.
+FLOORS = {
+    "search": ["base", "train", "spec", "study", "track", "tune", "cluster", "run", "serve", "prove"],
+    "analysis": ["base", "boards", "verdicts", "figures", "explain", "course_report", "report"],
+    "models": ["native", "parts"],
+    "data": ["base", "corpora"],
+}
+HEAVY = {"ray", "optuna", "mlflow"}
 
 
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product by its dotted name."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+def imported(source: str) -> Iterator[str]:
+    """The modules and names that some code imports, by statements, by importlib, and by the command lines in it."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            module = node.module or ""
-            # `from search import record` imports search.record
-            yield from (f"{module}.{alias.name}" if module in PACKAGES else module for alias in node.names)
+            assert node.level == 0, "relative import"
+            # `from search.base import record` imports search.base.record
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+        elif isinstance(node, ast.List | ast.Tuple):
+            parts = [part.value if isinstance(part, ast.Constant) else None for part in node.elts]
+            yield from (f"{name}.__main__" for flag, name in itertools.pairwise(parts) if flag == "-m" and name)
 
 
-def forbidden(path: Path, module: str) -> bool:
-    package, _, _ = module.partition(".")
-    within = path.relative_to(ROOT).parts[0]
-    if within in ("data", "models"):
-        return package in set(PACKAGES) - {within} | {"ray", "mlflow", "optuna"}
-    if within == "search":
-        return package == "analysis"
-    if package in ("data", "models"):
-        return path.name not in READ_MODELS - {"__main__.py", "choice.py"}
-    allowed = NAMES_ONLY | (MODELS if path.name in READ_MODELS else set())
-    return package == "search" and not any(module == name or module.startswith(name + ".") for name in allowed)
+def dependencies(name: str) -> set[str]:
+    """The product's modules that this one imports."""
+    found = set()
+    for each in imported(modules()[name].read_text(encoding="utf-8")):
+        module = each if each in modules() else each.rpartition(".")[0]
+        if module in modules() and module != name:
+            found.add(module)
+    return found
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_go_one_way(package: str) -> None:
-    files = sorted((ROOT / package).rglob("*.py"))
-    assert files
+def is_entry_point(name: str) -> bool:
+    return modules()[name].name == "__main__.py"
+
+
+def test_the_test_sees_every_way_to_import() -> None:
+    code = (
+        "import a.b\nfrom c import d\nimport_module('e.f')\nsubprocess.run([sys.executable, '-m', 'g', 'h'])\n"
+        "def late():\n    from i import j\n"
+    )
+    assert set(imported(code)) == {"a.b", "c.d", "e.f", "g.__main__", "i.j"}
+
+
+def test_imports_go_one_way() -> None:
     wrong = [
-        f"{path.relative_to(ROOT)} imports {name}" for path in files for name in imported(path) if forbidden(path, name)
+        f"{name} imports {other}"
+        for name in modules()
+        if not is_entry_point(name)
+        for other in dependencies(name)
+        if other.split(".")[0] not in {*BELOW[name.split(".")[0]], name.split(".")[0]}
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_folder_imports_only_those_before_it(package: str) -> None:
+    floors = FLOORS[package]
+    folders = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(floors)
+
+    def floor(name: str) -> int | None:
+        parts = name.split(".")
+        return floors.index(parts[1]) if parts[0] == package and len(parts) > 1 and parts[1] in floors else None
+
+    wrong = [
+        f"{name} imports {other}"
+        for name in modules()
+        for other in dependencies(name)
+        if (own := floor(name)) is not None and (its := floor(other)) is not None and its > own
+    ]
+    assert wrong == []
+
+
+def test_no_file_and_no_folder_imports_itself_by_way_of_others() -> None:
+    files = {name: dependencies(name) for name in modules() if not is_entry_point(name)}
+    folders: dict[str, set[str]] = {}
+    for name, others in files.items():
+        own = str(modules()[name].parent)
+        to = {str(modules()[other].parent) for other in others if not is_entry_point(other)}
+        folders.setdefault(own, set()).update(to - {own})
+    for graph in (files, folders):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as cycle:
+            pytest.fail(" -> ".join(cycle.args[1]))
+
+
+def test_data_and_models_and_training_know_neither_ray_nor_optuna_nor_mlflow() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, path in modules().items()
+        if name.startswith(("data", "models", "search.train", "search.base"))
+        for other in imported(path.read_text(encoding="utf-8"))
+        if other.split(".")[0] in HEAVY
     ]
     assert wrong == []
 
 
 def test_only_their_owners_touch_torchtext_and_mlflow() -> None:
-    users: dict[str, set[str]] = {"torchtext": set(), "mlflow": set()}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            for module in imported(path):
-                users.get(module.partition(".")[0], set()).add(str(path.relative_to(ROOT)))
-    mlflow = {"search/tracking.py", "search/export.py", "search/served.py", "analysis/runs.py", "analysis/predict.py"}
-    assert users == {"torchtext": {"data/text.py"}, "mlflow": mlflow}
+    owners: dict[str, set[str]] = {"torchtext": set(), "mlflow": set()}
+    for name, path in modules().items():
+        for other in imported(path.read_text(encoding="utf-8")):
+            owners.get(other.partition(".")[0], set()).add(".".join(name.split(".")[:2]))
+    assert owners["torchtext"] == {"data.text"}
+    assert owners["mlflow"] == {"search.track", "search.serve", "analysis.base", "analysis.explain"}
 
 
-def test_a_trained_model_is_read_without_what_runs_searches() -> None:
-    code = "import sys, search.trained; print({'ray', 'optuna', 'mlflow'} & set(sys.modules))"
+@pytest.mark.parametrize("module", ["search.serve.trained", "search.train.running", "search.train.training"])
+def test_a_model_is_trained_and_read_without_what_runs_searches(module: str) -> None:
+    code = f"import sys, {module}; print({HEAVY!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stderr
 
@@ -79,3 +163,12 @@ def test_help_waits_for_no_heavy_import(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "heavy: set()", done.stdout + done.stderr
+
+
+def test_no_module_is_without_a_docstring_that_says_what_it_is_for() -> None:
+    silent = [
+        name
+        for name, path in modules().items()
+        if (source := path.read_text(encoding="utf-8")).strip() and not re.match(r'"""\w', source)
+    ]
+    assert silent == []

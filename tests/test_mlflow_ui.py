@@ -15,7 +15,8 @@ import pytest
 from conftest import FinishedSearch
 from playwright.sync_api import Browser, expect
 
-from analysis import report, runs
+from analysis.base import runs
+from analysis.report import report
 
 pytestmark = pytest.mark.slow
 STARTED_AFTER, SHOWN_AFTER = 120, 60  # seconds, at most, on a busy machine

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import models
 from models.cnn import CNN
-from models.layers import ACTIVATIONS
+from models.parts.layers import ACTIVATIONS
 
 
 def build(size: int = 4, seed: int = 0, **hyperparameters: object) -> CNN:

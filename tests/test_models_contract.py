@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import models
-from models.hyperparameters import Choice, Integer, Real
+from models.parts.hyperparameters import Choice, Integer, Real
 
 NAMES = list(models.ARCHITECTURES)
 CLASSIFIERS = list(models.of_task(models.CLASSIFICATION))

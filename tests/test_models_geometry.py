@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import models
-from models.geometry import Window, extents, field_of, output_size, reached, receptive_field
+from models.parts.geometry import Window, extents, field_of, output_size, reached, receptive_field
 
 REPORT = [Window(3), Window(3), Window(2), Window(3), Window(5)]  # the third is a max-pooling with stride 1
 WINDOWS = st.builds(Window, *(st.integers(low, high) for low, high in ((1, 5), (1, 3), (0, 2), (1, 3))))

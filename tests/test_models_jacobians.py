@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 from torch.nn.functional import conv1d
 
-from models import jacobians
-from models.geometry import Window
-from models.layers import ACTIVATIONS
-from models.recurrence import elman, gru
+from models.native.recurrence import elman, gru
+from models.parts import jacobians
+from models.parts.geometry import Window
+from models.parts.layers import ACTIVATIONS
 
 SIZES = st.integers(1, 6)
 SEEDS = st.integers(0, 2**32)

@@ -17,10 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import models
-from models import kernels
-from models.layers import ACTIVATIONS, padding, real_words
-from models.recurrence import elman, gru
-from models.window import window_attention
+from models.native import kernels
+from models.native.padding import padding, real_words
+from models.native.recurrence import elman, gru
+from models.native.window import window_attention
+from models.parts.layers import ACTIVATIONS
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import models
-from models.layers import ACTIVATIONS, Dropout, real_words
-from models.recurrence import elman, gru
-from models.window import window_attention, window_weights
+from models.native.padding import real_words
+from models.native.recurrence import elman, gru
+from models.native.window import window_attention, window_weights
+from models.parts.layers import ACTIVATIONS, Dropout
 
 PLAIN: dict[str, Callable[[Tensor], Tensor]] = {**ACTIVATIONS, "tanh": torch.tanh}
 TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol": 1e-12, "atol": 1e-12}}

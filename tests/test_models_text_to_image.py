@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data import captions
+from data.corpora import captions
 from models import WordVectors, num_parameters
-from models.layers import ACTIVATIONS
+from models.parts.layers import ACTIVATIONS
 from models.text_to_image import TextToImage, join_quadrants
 
 LENGTHS_B = torch.tensor([1, 13, 7, 2, 12])

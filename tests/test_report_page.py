@@ -14,14 +14,17 @@ from conftest import FinishedSearch, command
 from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
-from analysis import importance, plots, report, runs
 from analysis.__main__ import app
-from analysis.confirmation import confirmation_table
-from analysis.plots import PLOTS, Found
-from analysis.runs import Search
-from analysis.tables import Table
-from search import record
-from search import spec as specs
+from analysis.base import runs
+from analysis.base.runs import Search
+from analysis.base.tables import Table
+from analysis.boards.confirmation import confirmation_table
+from analysis.figures import plots
+from analysis.figures.plots import PLOTS, Found
+from analysis.report import report
+from analysis.verdicts import importance
+from search.base import record
+from search.spec import read as specs
 
 WIDTHS = (1280, 400)  # pixels
 HOSTILE = """<script>document.title = "taken"</script><img src=x onerror="document.title='taken'">'"=1+1"""

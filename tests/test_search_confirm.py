@@ -11,12 +11,13 @@ from conftest import FinishedSearch, command
 from test_search_studies import HERE, epoch_result
 
 import data
-from search import spec as specs
-from search.confirm import confirmation
-from search.run import _require_same_data, new_search, read_spec
-from search.spec import Spec
-from search.studies import Studies
-from search.tracking import read_runs
+from search.run.confirm import confirmation
+from search.run.folders import new_search, read_spec
+from search.run.run import _require_same_data
+from search.spec import read as specs
+from search.spec.spec import Spec
+from search.study.studies import Studies
+from search.track.tracking import read_runs
 
 POINTS = {"sampler": "grid", "pruner": "none", "epochs": 1, "space": {"hidden_size": [8, 16, 24]}, "seeds": 2}
 

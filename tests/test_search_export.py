@@ -21,10 +21,11 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
-from analysis import choice
-from analysis.predict import read_csv, table
-from search import audit, export, trained
-from search.classifier import TextClassifier
+from analysis.explain import choice
+from analysis.explain.predict import read_csv, table
+from search.prove import audit
+from search.serve import export, trained
+from search.serve.classifier import TextClassifier
 from tests.conftest import FinishedSearch, command
 
 TEXTS = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
@@ -84,8 +85,8 @@ def test_it_needs_neither_the_project_nor_pickle(
         "import json, sys, mlflow, pandas\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "answer = model.predict(pandas.DataFrame({'text': json.loads(sys.argv[2])}))\n"
-        "import search.classifier, models, data\n"
-        "for module in (search.classifier, models, data): assert module.__file__.startswith(sys.argv[1]), module\n"
+        "from search.serve import classifier; import models, data\n"
+        "for module in (classifier, models, data): assert module.__file__.startswith(sys.argv[1]), module\n"
         "print(answer.to_json(orient='records', double_precision=15))"
     )
     arguments = [sys.executable, "-c", code, str(model_folder), json.dumps(TEXTS)]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search import space
-from search import spec as specs
+from search.spec import read, space, spec
+from search.train import config
 
 IMAGES = {"architectures": ["text_to_image"], "corpus": "captions", "embeddings": "learned"}
 GRID = {"sampler": "grid", "space": {}, "architectures": ["rnn"], "trials": None}
@@ -17,13 +17,13 @@ SMALL = {"space": {"hidden_size": [8]}, "trials": 1}
 
 
 @pytest.mark.parametrize(
-    "name", [str(path.relative_to(specs.SHIPPED).with_suffix("")) for path in specs.SHIPPED.rglob("*.yaml")]
+    "name", [str(path.relative_to(read.SHIPPED).with_suffix("")) for path in read.SHIPPED.rglob("*.yaml")]
 )
 def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("texts.csv").write_text("text,label\na,1\n")  # csv.yaml names a file of the user's
-    spec = specs.read(name)
-    assert specs.validate(specs.parse_yaml(specs.dump(spec))) == spec
+    spec = read.read(name)
+    assert read.validate(read.parse_yaml(read.dump(spec))) == spec
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValueError, match=r".+") as raised:
-        specs.validate(SMALL | content)
+        read.validate(SMALL | content)
     message = str(raised.value)
     assert "\n" not in message
     for word in words:
@@ -104,12 +104,12 @@ def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[s
 
 def test_each_mistake_has_its_line() -> None:
     with pytest.raises(ValueError, match=r".+") as raised:
-        specs.validate({"epochs": 0, "batch_sise": 1, "seed": -1})
+        read.validate({"epochs": 0, "batch_sise": 1, "seed": -1})
     assert len(str(raised.value).splitlines()) == 3
 
 
 def test_overrides_reach_nested_keys_and_numbers_may_be_written_as_people_do() -> None:
-    spec = specs.read("smoke", ["epochs=7", "space.learning_rate={low: 1e-4, high: 1e-2}", "resources.cpu=2"])
+    spec = read.read("smoke", ["epochs=7", "space.learning_rate={low: 1e-4, high: 1e-2}", "resources.cpu=2"])
     assert spec.epochs == 7
     assert spec.space["learning_rate"] == {"low": 0.0001, "high": 0.01}
     assert spec.resources.cpu == 2
@@ -119,13 +119,13 @@ def test_overrides_reach_nested_keys_and_numbers_may_be_written_as_people_do() -
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "epochs=0", "name=a b"])
 def test_a_wrong_override_is_one_line(override: str) -> None:
     with pytest.raises(ValueError, match=r".+") as raised:
-        specs.read("smoke", [override])
+        read.read("smoke", [override])
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("written", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), (30, 30), ("2d", 172800)])
 def test_time_budget_has_units(written: object, seconds: float) -> None:
-    assert specs.validate(SMALL | {"time_budget": written}).time_budget == seconds
+    assert read.validate(SMALL | {"time_budget": written}).time_budget == seconds
 
 
 yaml_values = st.recursive(
@@ -135,11 +135,11 @@ yaml_values = st.recursive(
 )
 
 
-@given(key=st.sampled_from([*specs.Spec.model_fields, "space.hidden_size"]), value=yaml_values)
+@given(key=st.sampled_from([*spec.Spec.model_fields, "space.hidden_size"]), value=yaml_values)
 def test_whatever_is_written_ends_in_a_spec_or_a_value_error(key: str, value: Any) -> None:
     content: dict[str, Any] = {"space": {"hidden_size": value}} if "." in key else {key: value}
     with contextlib.suppress(ValueError):
-        specs.validate(content)
+        read.validate(content)
 
 
 yaml_text = st.lists(
@@ -155,7 +155,7 @@ def test_whatever_a_file_holds_ends_in_a_spec_or_a_value_error(text: str, tmp_pa
     path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(ValueError):
-        specs.read(str(path))
+        read.read(str(path))
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,17 @@ def test_whatever_a_file_holds_ends_in_a_spec_or_a_value_error(text: str, tmp_pa
 def test_a_malicious_file_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r".+") as raised:
-        specs.read(str(tmp_path / "spec.yaml"))
+        read.read(str(tmp_path / "spec.yaml"))
     assert "\n" not in str(raised.value)
 
 
 def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
-    spec = specs.validate(
+    spec = read.validate(
         {"space": {"gate_activation": ["relu", "sigmoid"], "num_layers": {"mlp": [3]}, "dropout": 0.2}}
     )
     spaces = space.build(spec)
     for architecture, its_space in spaces.items():
-        assert list(its_space) == list(space.domains(architecture))
+        assert list(its_space) == list(config.domains(architecture))
     assert spaces["gru"]["gate_activation"].grid() == ["relu", "sigmoid"]
     assert "gate_activation" not in spaces["rnn"]
     assert spaces["mlp"]["num_layers"].grid() == [3]
@@ -195,7 +195,7 @@ def test_a_stepped_range_is_a_grid() -> None:
     assert space.Range(64, 128, 8).grid() == [64, 72, 80, 88, 96, 104, 112, 120, 128]
     assert space.Range(0, 0.5, 0.25).grid() == [0.0, 0.25, 0.5]
     assert space.Range(0.1, 0.5, 0.2).grid() == pytest.approx([0.1, 0.3, 0.5])
-    spec = specs.validate(
+    spec = read.validate(
         {"sampler": "grid", "space": {"hidden_size": {"low": 8, "high": 16, "step": 4}, "dropout": [0.0, 0.1]}}
     )
     assert space.grid_size(space.build(spec)["rnn"]) == 6

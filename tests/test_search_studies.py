@@ -10,13 +10,15 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search import checkpoints, files, space
-from search import spec as specs
-from search.record import MEASURED, METRICS, Outcome
-from search.run import _Keeper
-from search.spec import Spec
-from search.studies import Studies, Trial, Worker, derive_seed
-from search.training import EpochResult
+from search.base import files
+from search.base.record import MEASURED, METRICS, Outcome
+from search.run.keeper import _Keeper
+from search.spec import read as specs
+from search.spec.spec import Spec
+from search.study.studies import Studies, derive_seed
+from search.study.trial import Trial, Worker
+from search.train import checkpoints, config
+from search.train.training import EpochResult
 
 SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
 PRUNERS = get_args(Spec.model_fields["pruner"].annotation)
@@ -206,7 +208,7 @@ def test_configurations_are_run_as_they_are_written_with_the_defaults_of_what_th
     seen = Counter((trial.architecture, trial.params["configuration"], trial.params["dropout"]) for trial in trials)
     assert seen == {("rnn", "a", 0.0): 2, ("rnn", "b, c", 0.5): 2, ("mlp", "a", 0.0): 2}
     for trial in trials:
-        assert set(trial.hyperparameters) == set(space.domains(trial.architecture))
+        assert set(trial.hyperparameters) == set(config.domains(trial.architecture))
         assert trial.hyperparameters["hidden_size"] == (8 if trial.architecture == "rnn" else 64)
 
 

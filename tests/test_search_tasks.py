@@ -16,14 +16,16 @@ from PIL import Image
 from torch import Tensor
 
 import data
-from data.captions import EMPTY, handwritten, join_quadrants
-from data.encode import EncodedCorpus, ImageSplit
-from search import checkpoints, record, space
-from search import spec as specs
-from search.run import make_setting
-from search.tasks import TASKS, ImageGeneration
-from search.trainable import build_model, examples, predictions_csv, run_trial
-from search.training import train
+from data.corpora.captions import EMPTY, handwritten, join_quadrants
+from data.encoded import EncodedCorpus, ImageSplit
+from search.base import record
+from search.run.run import make_setting
+from search.spec import read as specs
+from search.spec import space
+from search.train import checkpoints
+from search.train.running import build_model, examples, predictions_csv, run_trial
+from search.train.tasks import TASKS, ImageGeneration
+from search.train.training import train
 
 TASK = TASKS["image"]
 ASKED = [[7, EMPTY, 3, EMPTY], [1, EMPTY, EMPTY, EMPTY]]

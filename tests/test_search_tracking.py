@@ -9,13 +9,16 @@ import mlflow
 import pytest
 from PIL import Image
 
-from search import checkpoints, record, tracking
-from search import spec as specs
-from search.record import Outcome
-from search.run import reconcile
-from search.studies import Studies, Trial, Worker
-from search.tracking import Tracker, read_runs
-from search.training import EpochResult
+from search.base import record
+from search.base.record import Outcome
+from search.run.state import reconcile
+from search.spec import read as specs
+from search.study.studies import Studies
+from search.study.trial import Trial, Worker
+from search.track import tracking
+from search.track.tracking import Tracker, read_runs
+from search.train import checkpoints
+from search.train.training import EpochResult
 
 HERE = Worker("127.0.0.1", 7)
 

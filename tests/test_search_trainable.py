@@ -13,14 +13,14 @@ import torch
 
 import data
 import models
-from data.encode import EncodedCorpus
+from data.encoded import EncodedCorpus
 from models import num_parameters
-from search import record, space
-from search import spec as specs
-from search.matching import solve_hidden_size
-from search.run import make_setting
-from search.tasks import TASKS
-from search.trainable import build_model, predictions_csv, run_trial
+from search.base import record
+from search.run.run import make_setting
+from search.spec import read, space, spec
+from search.train.matching import solve_hidden_size
+from search.train.running import build_model, predictions_csv, run_trial
+from search.train.tasks import TASKS
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
 
@@ -39,20 +39,20 @@ def csv_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def spec_and_corpus(csv_file: Path, embeddings: str) -> tuple[specs.Spec, EncodedCorpus]:
+def spec_and_corpus(csv_file: Path, embeddings: str) -> tuple[spec.Spec, EncodedCorpus]:
     content: dict[str, Any] = {
         "corpus": f"csv:{csv_file}",
         "embeddings": embeddings,
         "embedding_size": 12,
         "epochs": 12,
     }
-    spec = specs.validate(content)
+    spec = read.validate(content)
     return spec, data.load(
         spec.corpus, embeddings=embeddings, embedding_size=12, cache=csv_file.parent / "cache", progress=False
     )  # type: ignore[arg-type]
 
 
-def config_of(spec: specs.Spec, architecture: str, **changes: Any) -> dict[str, Any]:
+def config_of(spec: spec.Spec, architecture: str, **changes: Any) -> dict[str, Any]:
     values = space.default_point(architecture, space.build(spec)[architecture])
     return {record.ARCHITECTURE: architecture, record.NUMBER: 0, record.SEED: 1} | values | changes
 

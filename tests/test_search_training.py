@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from search import checkpoints
-from search.tasks import TASKS
-from search.training import EpochResult, Examples, _measure, train
+from search.train import checkpoints
+from search.train.tasks import TASKS
+from search.train.training import EpochResult, Examples, _measure, train
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,
@@ -242,7 +242,7 @@ def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> Non
 
 def test_a_process_killed_while_it_writes_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path; from search import checkpoints\n"
+        "import sys, torch; from pathlib import Path; from search.train import checkpoints\n"
         "for epoch in range(1, 1000):\n"
         "    checkpoints.save(Path(sys.argv[1]), epoch, {'epoch': epoch, 'weights': torch.full((5_000_000,), epoch)})"
     )

@@ -31,8 +31,8 @@ from test_faults import (
     workers_of,
 )
 
-from search.audit import audit
-from search.record import Outcome
+from search.base.record import Outcome
+from search.prove.audit import audit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -13,8 +13,11 @@ from conftest import FinishedSearch, command
 from mlflow.entities import Run
 from PIL import Image
 
-from analysis import choice, disagree, drawing, inspection, memory, runs
-from search import checkpoints, confirm, record
+from analysis.base import runs
+from analysis.explain import choice, disagree, drawing, inspection, memory
+from search.base import record
+from search.run import confirm
+from search.train import checkpoints
 
 EPOCHS = 2
 

@@ -1,0 +1,378 @@
+"""The only MLflow reader: a search's trials as one tidy frame, one row a trial.
+
+Reading never changes anything: MLflow would create a database that isn't there, so that is looked at first.
+"""
+
+import gc
+import io
+import math
+import re
+import sqlite3
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from search.base import record
+from search.base.errors import nearest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE_SIZE = 1000
+AT_ONCE = 8  # questions to a server
+
+METRICS = [f"{split}_{name}" for split in record.SPLITS for name in record.METRICS]
+
+# The frame's columns: these, then one for each hyperparameter, then those.
+_BEFORE = {
+    "search": "str",
+    "trial": "str",
+    "architecture": "str",
+    "number": "Int64",
+    "configuration": "str",
+    "repetition": "Int64",
+    "seed": "Int64",
+    "outcome": "str",
+    "run_id": "str",
+}
+_AFTER = {
+    "epochs_run": "Int64",
+    "best_epoch": "Int64",
+    "num_parameters": "Int64",
+    "seconds": "float64",
+    **dict.fromkeys(METRICS, "float64"),
+    "error": "str",
+    "node": "str",
+    "attempt": "Int64",
+    "start": "datetime64[ms, UTC]",
+    "end": "datetime64[ms, UTC]",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """The parent run of a search. Whatever a half-written run lacks is None."""
+
+    id: str
+    run_id: str
+    experiment_id: str
+    start: datetime
+    metric: str | None  # what its trials were ranked by and their best epochs chosen by
+    outcome: str | None
+    spec: Mapping[str, str]  # the flat keys of the spec, as MLflow keeps them
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)  # how many texts, classes and words
+    end: datetime | None = None
+
+    @property
+    def confirms(self) -> str | None:
+        """The id of the search whose best configurations this one repeats."""
+        return self.tags.get(record.CONFIRMS)
+
+    @property
+    def name(self) -> str:
+        """The id without its date and time."""
+        return re.sub(r"-\d{8}-\d{6}$", "", self.id)
+
+
+def searches(uri: str) -> list[Search]:
+    """Every search recorded at this tracking URI, oldest first. Raises ValueError when it cannot be read."""
+    found = (
+        Search(
+            id=run.data.tags[record.SEARCH],
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            start=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            metric=run.data.tags.get(record.METRIC),
+            outcome=run.data.tags.get(record.OUTCOME),
+            spec=run.data.params,
+            tags=run.data.tags,
+            metrics=run.data.metrics,
+            end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
+        )
+        for run in _runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
+        if record.SEARCH in run.data.tags
+    )
+    return sorted(found, key=lambda search: search.start)
+
+
+def find_search(uri: str, search: str = "latest") -> Search:
+    """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`).
+
+    Raises ValueError when there is none.
+    """
+    return find_searches(uri, [search])[0]
+
+
+def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
+    """The search that each name means (see `find_search`), each once."""
+    known = searches(uri)
+    if not known:
+        raise ValueError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
+    found = [_newest(known, name) for name in names]
+    return list({search.id: search for search in found}.values())
+
+
+def _newest(known: Sequence[Search], name: str) -> Search:
+    matching = [each for each in known if name in ("latest", each.id, each.name, each.run_id)]
+    if not matching:
+        near = nearest(name, [known_as for each in reversed(known) for known_as in (each.name, each.id)])
+        meant = f" (did you mean {near!r}?)" if near else ""
+        raise ValueError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
+    return matching[-1]
+
+
+def read_spec(uri: str, search: Search) -> str | None:
+    """The search's spec.yaml as MLflow keeps it; None when it cannot be had."""
+    return _read_artifact(uri, search.run_id, "spec.yaml")
+
+
+def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
+    """What the trial's model said of each test text (see `record.PREDICTIONS`); None when that is not kept.
+
+    Raises ValueError when MLflow or the file cannot be read.
+    """
+    text = _read_artifact(uri, run_id, record.PREDICTIONS)
+    if text is None:
+        return None
+    try:
+        # A class may be called NA.
+        predictions = pd.read_csv(io.StringIO(text), dtype={"label": "str", "predicted": "str"}, keep_default_na=False)
+        return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
+
+
+def _read_artifact(uri: str, run_id: str, name: str) -> str | None:
+    """The text of a file that is kept with a run; None when it cannot be had."""
+    from mlflow.exceptions import MlflowException
+
+    # MLflow draws a progress bar on stderr, for one small file.
+    with _client(uri) as client, TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
+        try:
+            return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError):
+            return None
+
+
+def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
+    """What the search's spec says under `space`, as written; None when its spec.yaml cannot be had or read."""
+    return space_of(read_spec(uri, search))
+
+
+def space_of(spec: str | None) -> Mapping[str, Any] | None:
+    """What a spec.yaml says under `space`; None when it cannot be read."""
+    try:
+        space = yaml.safe_load(spec or "")["space"]
+    except (yaml.YAMLError, TypeError, KeyError):
+        return None
+    return space if isinstance(space, dict) else None
+
+
+def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
+    """The trials of searches (ids, as `find_search` gives them) in the order they were started; see `tidy`.
+
+    Metrics are those of the best validation epoch.
+    """
+    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = "
+    return tidy(_row(run) for search_id in search_ids for run in _runs(uri, f"{where}'{search_id}'", page_size))
+
+
+def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.DataFrame:
+    """What metrics were at each epoch or iteration of runs: run_id, metric, step, value.
+
+    In the order of the runs, then of the names, then by step, each step once. A run without such a metric, or that
+    isn't there, has no rows. Raises ValueError when MLflow cannot be read.
+    """
+    wanted = [(run_id, name) for run_id in dict.fromkeys(run_ids) for name in dict.fromkeys(names)]
+    # A server takes several questions at once; a database in a file is read no faster so.
+    at_once = AT_ONCE if uri.startswith("http") else 1
+    rows = []
+    with _client(uri) as client, _no_garbage_collection(), ThreadPoolExecutor(at_once) as pool:
+        histories = pool.map(lambda each: client.get_metric_history(*each), wanted)
+        for (run_id, name), points in zip(wanted, histories, strict=True):
+            by_step = {point.step: _with_infinity(point.value) for point in points}  # in time; written twice: the last
+            rows += [(run_id, name, step, by_step[step]) for step in sorted(by_step)]
+    frame = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    return frame.astype({"run_id": "str", "metric": "str", "step": "Int64", "value": "float64"})
+
+
+def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
+    """The names of all metrics that any of these runs has. Raises ValueError when MLflow cannot be read."""
+    with _client(uri) as client:
+        return sorted({name for run_id in run_ids for name in client.get_run(run_id).data.metrics})
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows with any of the columns -> the frame that all of the analysis works on.
+
+    Its columns have a fixed order and dtype, and are missing values where a row has none. All other keys are
+    hyperparameters: integers (Int64), numbers (float64) or, with None or text among them, objects; NaN where the
+    architecture has no such hyperparameter, None where that is its value.
+    """
+    frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
+    names = [name for name in frame.columns if name not in _BEFORE and name not in _AFTER]
+    columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
+    columns |= {name: _natural(frame[name]) for name in names}
+    columns |= {name: _typed(frame, name, dtype) for name, dtype in _AFTER.items()}
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def hyperparameters(trials: pd.DataFrame) -> list[str]:
+    """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
+    return [name for name in trials.columns if name not in _BEFORE and name not in _AFTER]
+
+
+def present(value: Any) -> bool:
+    """Whether a trial has this hyperparameter. None is a value (no clipping); NaN means there is none."""
+    return value is None or not pd.isna(value)
+
+
+def values(column: pd.Series) -> set[Any]:
+    """The values that a hyperparameter takes."""
+    return {value for value in column if present(value)}
+
+
+def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
+    """The column as this dtype; what is missing or unreadable is a missing value."""
+    column = frame[name] if name in frame else pd.Series(None, index=frame.index, dtype=object)
+    if dtype.startswith("datetime"):
+        return pd.to_datetime(column, unit="ms", utc=True, errors="coerce").astype(dtype)
+    if dtype != "str":
+        column = pd.to_numeric(column, errors="coerce")
+    return column.astype(dtype)
+
+
+def _natural(column: pd.Series) -> pd.Series:
+    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
+    kinds = {type(value) for value in values(column)}
+    if kinds == {int}:
+        return column.astype("Int64")
+    return column.astype("float64") if kinds and kinds <= {int, float} else column
+
+
+def _row(run: "Run") -> dict[str, Any]:
+    params, metrics, tags = dict(run.data.params), run.data.metrics, run.data.tags
+    trial = tags.get(record.TRIAL)
+    fixed = {
+        "search": tags.get(record.SEARCH),
+        "trial": trial,
+        # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
+        "architecture": params.pop(record.ARCHITECTURE, trial and trial.rpartition("-")[0]),
+        "number": tags.get(record.NUMBER),
+        "configuration": params.pop(record.CONFIGURATION, None),
+        "repetition": params.pop(record.REPETITION, None),
+        "seed": params.pop(record.SEED, None),
+        "outcome": tags.get(record.OUTCOME),
+        "run_id": run.info.run_id,
+        "seconds": metrics.get(record.TRIAL_SECONDS),
+        "error": tags.get(record.ERROR),
+        "node": tags.get(record.NODE),
+        "attempt": tags.get(record.ATTEMPT),
+        "start": run.info.start_time,
+        "end": run.info.end_time,
+    }
+    for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
+        fixed[name] = metrics.get(name)
+    for name in METRICS:
+        fixed[name] = _with_infinity(metrics.get(record.best(name)))
+    return {name: _parse(value) for name, value in params.items()} | fixed
+
+
+def _with_infinity(value: float | None) -> float | None:
+    """MLflow keeps an infinity as the largest float."""
+    if value is None or abs(value) != sys.float_info.max:
+        return value
+    return math.copysign(math.inf, value)
+
+
+def _parse(value: str) -> Any:
+    """MLflow keeps str(value): the value again."""
+    constants = {"None": None, "True": True, "False": False}
+    if value in constants:
+        return constants[value]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
+    """All runs of all experiments that fulfil a condition, page by page, oldest first.
+
+    In that order a run that starts between two pages comes after both.
+    """
+    with _client(uri) as client:
+        experiments: list[str] = []
+        token = None
+        while token != "":
+            found = client.search_experiments(max_results=PAGE_SIZE, page_token=token)
+            experiments += [experiment.experiment_id for experiment in found]
+            token = found.token or ""
+        token = None
+        while experiments and token != "":
+            with _no_garbage_collection():
+                page = client.search_runs(
+                    experiments, where, max_results=page_size, order_by=["attributes.start_time ASC"], page_token=token
+                )
+            yield from page
+            token = page.token or ""
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """SQLAlchemy makes some 60 objects a run, none of them garbage: looking for it took two thirds of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _client(uri: str) -> Iterator["MlflowClient"]:
+    """A client to read with. Raises ValueError when there is no database or no server answers."""
+    _check_database(uri)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        record.require_database(uri)
+        yield MlflowClient(tracking_uri=uri)
+    except (MlflowException, ConnectionError) as error:
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise ValueError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
+
+
+def _check_database(uri: str) -> None:
+    """Raise ValueError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
+    if "://" not in uri and Path(uri).is_file():
+        raise ValueError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
+    if not match or not match[1]:
+        return
+    path = Path(match[1])
+    if not path.is_file():
+        raise ValueError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+    except sqlite3.Error as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    if not found:
+        raise ValueError(f"{path} is not an MLflow database: it has no runs")

@@ -1,0 +1,235 @@
+"""Trials side by side: averaged by what they share (a pivot), and searches by their best of each architecture."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs
+from analysis.base.runs import METRICS, Search, hyperparameters, present
+from analysis.base.tables import Table, cell, heading
+from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
+from search.base import record
+from search.base.errors import choose
+from search.base.record import Outcome
+
+#: What may be averaged.
+VALUES = [*METRICS, "num_parameters", "seconds", "epochs_run", "best_epoch"]
+
+Groups = dict[tuple[Any, ...], pd.DataFrame]
+
+
+def read_values(names: str) -> list[str]:
+    """'test_f1,test_accuracy' -> the names, each once; ValueError unless all of them may be averaged."""
+    return list(dict.fromkeys(choose("value", name.strip(), VALUES) for name in names.split(",")))
+
+
+def read_outcomes(names: str) -> list[str]:
+    """'complete,pruned' -> the outcomes, each once; ValueError unless all of them are known."""
+    known = [each.value for each in Outcome]
+    return list(dict.fromkeys(choose("outcome", name.strip(), known) for name in names.split(",")))
+
+
+# --- The pivot
+
+
+def grouped(trials: pd.DataFrame, by: Sequence[str]) -> Groups:
+    """The trials by their values of some columns, in the order of the values: None, numbers, text.
+
+    Trials that have no such hyperparameter are in no group.
+    """
+    positions: dict[tuple[Any, ...], list[int]] = {}
+    for position, key in enumerate(trials[list(by)].itertuples(index=False, name=None)):
+        if all(map(present, key)):
+            positions.setdefault(key, []).append(position)
+    return {key: trials.iloc[positions[key]] for key in sorted(positions, key=lambda key: [*map(_order, key)])}
+
+
+def _order(value: Any) -> tuple[bool, bool, Any]:
+    is_text = isinstance(value, str)
+    return value is not None, is_text, value if is_text else value or 0
+
+
+def spread(numbers: pd.Series) -> tuple[float, float, int]:
+    """Mean, standard deviation (NaN for fewer than two) and count of those that are finite."""
+    finite = numbers[np.isfinite(numbers.astype("float64"))].astype("float64")
+    return finite.mean(), finite.std(), len(finite)
+
+
+def pivot(
+    trials: pd.DataFrame, rows: str, columns: str | None = None, values: Sequence[str] = ("test_accuracy",)
+) -> pd.DataFrame:
+    """For each value of `rows`, and of `columns` if given: mean, spread and number of trials of each of `values`.
+
+    One row a cell: the key's columns, then `<value>_mean`, `<value>_sd` (standard deviation, missing for one trial)
+    and `<value>_trials` (those that have a finite one).
+    """
+    by = _keys(trials, rows, columns)
+    cells: dict[str, list[Any]] = {name: [] for name in by}
+    cells |= {f"{value}_{of}": [] for value in values for of in ("mean", "sd", "trials")}
+    for key, group in grouped(trials, by).items():
+        found = [*key, *(number for value in values for number in spread(group[value]))]
+        for column, each in zip(cells.values(), found, strict=True):
+            column.append(each)
+    keys = {name: pd.Series(cells.pop(name), dtype=trials[name].dtype) for name in by}
+    return pd.DataFrame(keys | cells)
+
+
+def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:
+    known = ["architecture", "search", *hyperparameters(trials)]
+    if trials["configuration"].notna().any():
+        known.append("configuration")
+    if rows == columns:
+        raise ValueError(f"rows and columns are both {rows!r}")
+    return [choose("row", rows, known), *([choose("column", columns, known)] if columns else [])]
+
+
+def pivot_tables(
+    searches: Sequence[Search],
+    trials: pd.DataFrame,
+    rows: str,
+    columns: str | None = None,
+    values: Sequence[str] = (),
+    outcomes: Sequence[str] = (Outcome.COMPLETE.value,),
+    *,
+    long: bool = False,
+) -> list[Table]:
+    """The pivot of the trials that ended in one of these ways, for readers: a table for each value if it has columns.
+
+    values: without any, what was measured on the test set. long: a single table instead, with a row for each cell.
+    """
+    ids = ", ".join(search.id for search in searches)
+    if trials.empty:  # nothing is known of its hyperparameters
+        return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
+    values = values or tested(trials)
+    by = _keys(trials, rows, columns)
+    counted = trials[trials["outcome"].isin(outcomes)]
+    cells = pivot(counted, rows, columns, values)
+    notes = [*_left_out(trials, counted, outcomes, by), *_differing(counted, by), *notes_on_data(searches)]
+    if any(value in METRICS for value in values):
+        notes.append(record.SCORE_RULE)
+    if cells.empty:
+        return [Table(cells, groups=[by], key=rows, title=f"{ids}: none of the trials counts.", notes=notes)]
+    of = f"by {' and '.join(by)}: mean ± standard deviation (trials)"
+    if long:
+        return [Table(cells, groups=[list(cells.columns)], key=by, title=f"{ids} {of}", notes=notes)]
+    if columns is None:
+        shown = pd.DataFrame(
+            {rows: cells[rows]} | {f"mean {heading(value)}": _written(cells, value) for value in values}
+        )
+        return [Table(shown, groups=_side_by_side(shown), key=rows, title=f"{ids} {of}", notes=notes)]
+    tables = []
+    for value in values:
+        wide = _wide(cells.assign(written=_written(cells, value)), rows, columns)
+        tables.append(Table(wide, groups=_side_by_side(wide), key=rows, title=f"{ids}: {heading(value)} {of}"))
+    return [*tables[:-1], replace(tables[-1], notes=notes)]
+
+
+def _side_by_side(frame: pd.DataFrame) -> list[list[str]]:
+    """Groups of a table that has as many columns side by side as fit."""
+    first, *others = frame.columns[1:]
+    return [[frame.columns[0], first], *([name] for name in others)]
+
+
+def _written(cells: pd.DataFrame, value: str) -> list[str]:
+    """'0.8123 ± 0.0042 (5)'; without a spread for one trial."""
+    found = zip(cells[f"{value}_mean"], cells[f"{value}_sd"], cells[f"{value}_trials"], strict=True)
+    return [
+        f"{cell(value, mean)}{f' ± {cell(value, sd)}' if count > 1 else ''} ({count})" if count else ""
+        for mean, sd, count in found
+    ]
+
+
+def _wide(cells: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """A column for each value of `columns`, named after both."""
+    texts = {(row, column): text for row, column, text in cells[[rows, columns, "written"]].itertuples(index=False)}
+    down, across = ([key for (key,) in grouped(cells, [name])] for name in (rows, columns))
+    wide: dict[str, Any] = {rows: pd.Series(down, dtype=cells[rows].dtype)}
+    for column in across:
+        wide[f"{columns} {cell(columns, column)}"] = [texts.get((row, column), "") for row in down]
+    return pd.DataFrame(wide)
+
+
+def _left_out(trials: pd.DataFrame, counted: pd.DataFrame, outcomes: Sequence[str], by: Sequence[str]) -> Iterable[str]:
+    """How many trials count, and why others do not."""
+    others = trials[~trials["outcome"].isin(outcomes)]["outcome"].fillna("unknown").value_counts(sort=False)
+    left = ", ".join(f"{count} {outcome}" for outcome, count in sorted(others.items(), key=lambda each: str(each[0])))
+    yield f"Counted: {len(counted)} trials ({', '.join(outcomes)}). Left out: {left or 'none'}."
+    for name in by:
+        lacking = counted[~counted[name].map(present).astype(bool)]
+        if len(lacking):
+            having = sorted(set(counted["architecture"].dropna()) - set(lacking["architecture"]))
+            whose = f", which only {', '.join(having)} has" if len(having) == 1 else ""
+            yield f"Left out too: {len(lacking)} without {name}{whose}."
+
+
+def _differing(counted: pd.DataFrame, by: Sequence[str]) -> Iterable[str]:
+    """What else differs between trials of one cell, so that their spread is not that over seeds alone."""
+    groups = [group for group in grouped(counted, by).values() if len(group) > 1]
+    others = [name for name in ["search", "architecture", *hyperparameters(counted)] if name not in by]
+    differing = [name for name in others if any(len(runs.values(group[name])) > 1 for group in groups)]
+    if differing:
+        yield f"Within a cell trials also differ in {', '.join(differing)}: its spread is not that over seeds alone."
+    elif groups:
+        yield "Within a cell trials differ in nothing but their seeds."
+
+
+# --- Searches side by side
+
+
+def compare(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """One row for each architecture and search: its best trial, and how many trials and seconds it was given.
+
+    The searches of an architecture are together, in the order given; the best architecture comes first.
+    """
+    parts = []
+    for place, search in enumerate(searches):
+        own = trials[trials["search"] == search.id]
+        best = by_architecture(own, rank_by)
+        seconds = own.groupby("architecture")["seconds"].sum()
+        best["total_seconds"] = best["architecture"].map(seconds).astype("float64")
+        best.insert(1, "search", search.id)
+        parts.append(best.assign(place=place))
+    table = pd.concat(parts, ignore_index=True)
+    order = {name: place for place, name in enumerate(by_architecture(trials, rank_by)["architecture"])}
+    table["order"] = table["architecture"].map(order)
+    return table.sort_values(["order", "place"]).drop(columns=["order", "place"]).reset_index(drop=True)
+
+
+def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
+    """The best of each architecture in each search."""
+    table = compare(searches, trials, rank_by)
+    metrics = list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
+    return Table(
+        table,
+        groups=[
+            ["architecture", "search", *metrics],
+            ["trial", "num_parameters", "trials", "total_seconds"],
+        ],
+        key=["architecture", "search"],
+        title=f"{', '.join(search.id for search in searches)}: "
+        + (f"the best of each architecture by {rank_by}" if len(trials) else "no trials yet."),
+        notes=[*_empty(searches, trials), *notes_on_data(searches), *notes_on_ranking(searches, rank_by)],
+    )
+
+
+def _empty(searches: Sequence[Search], trials: pd.DataFrame) -> Iterable[str]:
+    without = [search.id for search in searches if search.id not in set(trials["search"])]
+    if without and len(trials):
+        yield f"No trials yet: {', '.join(without)}."
+
+
+def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
+    """How the specs of searches differ, which decides what their scores may be compared for."""
+    keys = dict.fromkeys(key for search in searches for key in search.spec if key != "name")
+    differing = []
+    for key in keys:
+        given = [search.spec.get(key, "unknown") for search in searches]
+        if len(set(given)) > 1:
+            differing.append(f"{key} ({' / '.join(given)})")
+    if differing:
+        yield f"The specs differ in {', '.join(differing)}."
+    if len({(search.spec.get("corpus"), search.spec.get("limit")) for search in searches}) > 1:
+        yield "The searches were not scored on the same texts: their scores cannot be compared directly."

@@ -1,0 +1,165 @@
+"""The best configurations again, on fresh seeds: how good they are on average, and how lucky their search scores were.
+
+A configuration of a confirmation search is named after the trial that it repeats.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs, stats
+from analysis.base.runs import Search, hyperparameters
+from analysis.base.tables import Table
+from analysis.boards.leaderboard import RANK_BY, check_metric, tested
+from search.base import record
+from search.base.record import Outcome
+
+LOST = [Outcome.DIVERGED, Outcome.FAILED]
+
+
+def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list[Search]]:
+    """The search itself, or the one that it confirms; and all searches that confirm that one, in the order of `known`.
+
+    A confirmation of a search that is not among `known` is taken as a search of its own.
+    """
+    origin = next((each for each in known if each.id == search.confirms), search)
+    return origin, [each for each in known if each.confirms == origin.id]
+
+
+def same_data(first: Search, second: Search) -> bool:
+    """Whether the trials of both learned from and were tested on the same texts, as far as is known."""
+    digests = {first.tags.get(record.DATA_DIGEST), second.tags.get(record.DATA_DIGEST)}
+    return len(digests - {None}) < 2
+
+
+def repetitions(repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """The trials that count: complete, with a score, and each seed of a configuration once."""
+    complete = repeated[(repeated["outcome"] == Outcome.COMPLETE.value) & np.isfinite(repeated[rank_by])]
+    again = complete.duplicated(["architecture", "configuration", "seed"]) & complete["seed"].notna()
+    return complete[~again]
+
+
+def lost(repeated: pd.DataFrame) -> pd.DataFrame:
+    """The trials without a result: diverged or failed, each seed of a configuration once, and never completed."""
+    keys = ["architecture", "configuration", "seed"]
+    # Of a seed that was tried several times, a complete trial comes first.
+    ended = repeated[repeated["outcome"].isin([Outcome.COMPLETE, *LOST])]
+    ended = ended.loc[(ended["outcome"] != Outcome.COMPLETE.value).sort_values(kind="stable").index]
+    again = ended.duplicated(keys) & ended["seed"].notna()
+    return ended[~again & ended["outcome"].isin(LOST)]
+
+
+def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """A row for each configuration that was confirmed: those that lost no seed first, each by its mean.
+
+    trials: those of the search. repeated: those of its confirmations. `trial` is the one repeated, `<rank_by>_search`
+    its score, and `fall` by how much the mean over seeds is worse than that. Of `<rank_by>` and each test metric:
+    `_mean`, with its 95 % interval `_low` to `_high`, missing for one seed. `seeds` count, `lost` diverged or failed;
+    `trials` were started. A configuration without any that counts comes last and has no rank.
+    """
+    maximize = check_metric(rank_by).maximize
+    on_test = tested(repeated)
+    measures = [rank_by, *on_test]
+    counting, without = repetitions(repeated, rank_by), lost(repeated)
+    origins = {row["trial"]: row for _, row in trials.iterrows()}
+    unknown = pd.Series(np.nan, trials.columns, dtype=object)
+    rows = []
+    for (architecture, name), group in repeated.groupby(["architecture", "configuration"], sort=False):
+        own, gone = (
+            each[(each["architecture"] == architecture) & (each["configuration"] == name)]
+            for each in (counting, without)
+        )
+        origin = origins.get(name, unknown)
+        row: dict[str, Any] = {"architecture": architecture, "trial": name, "seeds": len(own), "lost": len(gone)}
+        row["trials"] = len(group)
+        for measure in measures:
+            scores = own[measure].dropna()
+            found = stats.mean_interval(scores) if len(scores) else stats.Estimate(np.nan, np.nan, np.nan)
+            if record.split_metric(measure)[1].percent:  # Student's t knows of no bounds
+                found = found._replace(low=np.maximum(found.low, 0.0), high=np.minimum(found.high, 1.0))
+            row |= {f"{measure}_{of}": number for of, number in zip(("mean", "low", "high"), found, strict=True)}
+        worse = origin[rank_by] - row[f"{rank_by}_mean"]
+        row |= {f"{rank_by}_search": origin[rank_by], "fall": worse if maximize else -worse}
+        row |= {"num_parameters": origin["num_parameters"], "seconds": own["seconds"].mean()}
+        rows.append(row | {column: origin[column] for column in [*hyperparameters(trials), "run_id"]})
+    columns = ["architecture", "trial", f"{rank_by}_search", f"{rank_by}_mean", f"{rank_by}_low", f"{rank_by}_high"]
+    columns += [
+        "fall",
+        "seeds",
+        "lost",
+        "trials",
+        *(f"{each}_{of}" for each in on_test for of in ("mean", "low", "high")),
+    ]
+    table = pd.DataFrame(rows, columns=[*columns, "num_parameters", "seconds", *hyperparameters(trials), "run_id"])
+    table = table.astype(dict.fromkeys([c for c in columns if c.startswith(tuple(measures))], "float64"))
+    table["num_parameters"] = table["num_parameters"].astype("Int64")
+    # Ties go to fewer parameters, as in the leaderboard.
+    means = table[f"{rank_by}_mean"] * (-1 if maximize else 1)
+    order = table.assign(none=table["seeds"] == 0, risky=table["lost"] > 0, mean=means)
+    order = order.sort_values(["none", "risky", "mean", "num_parameters"], kind="stable")
+    table = table.loc[order.index].reset_index(drop=True)
+    ranks = pd.Series(pd.array(range(1, len(table) + 1), dtype="Int64"), table.index)
+    table.insert(0, "rank", ranks.mask(table["seeds"] == 0))
+    return table
+
+
+# --- As tables
+
+
+def read_confirmed(uri: str, search: Search, rank_by: str = RANK_BY, architecture: str | None = None) -> list[Table]:
+    """The table of what was confirmed of a search, or of the one that it confirms; none when nothing was.
+
+    Where the one that it confirms is not recorded, that is all there is to say.
+    """
+    origin, confirming = confirmations(runs.searches(uri), search)
+    if origin is search and search.confirms is not None:
+        title = f"{search.id} confirms {search.confirms}, which is not recorded here"
+        return [Table(pd.DataFrame({"trial": []}, dtype="str"), groups=[["trial"]], key="trial", title=title)]
+    same = [each for each in confirming if same_data(origin, each)]
+    trials, repeated = runs.read_trials(uri, origin.id), runs.read_trials(uri, *(each.id for each in same))
+    if architecture is not None:
+        trials, repeated = (each[each["architecture"] == architecture] for each in (trials, repeated))
+    others = [each.id for each in confirming if each not in same]
+    if repeated.empty and not others:
+        return []
+    return [confirmation_table(origin, same, trials, repeated, rank_by, others)]
+
+
+def confirmation_table(
+    search: Search,
+    confirming: Sequence[Search],
+    trials: pd.DataFrame,
+    repeated: pd.DataFrame,
+    rank_by: str = RANK_BY,
+    others: Sequence[str] = (),
+) -> Table:
+    """The confirmed configurations of a search. others: ids of confirmations that were made on other data."""
+    table = confirmed(trials, repeated, rank_by)
+    return Table(
+        table,
+        groups=[
+            ["rank", "architecture", "trial"],
+            [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", "seeds", "lost"],
+            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in tested(repeated)),
+        ],
+        key=["architecture", "trial"],
+        title=f"{search.id}: the best configurations on fresh seeds, by mean {rank_by}",
+        notes=[*_notes(search, confirming, table, others), record.SCORE_RULE],
+    )
+
+
+def _notes(search: Search, confirming: Sequence[Search], table: pd.DataFrame, others: Sequence[str]) -> Iterable[str]:
+    yield f"Confirmed by {', '.join(each.id for each in confirming) or 'none'}."
+    if (table["lost"] > 0).any():
+        yield "Lost: seeds that diverged or failed. A mean is of the others alone, so it ranks below all without any."
+    for _, row in table[table["seeds"] + table["lost"] < table["trials"]].iterrows():
+        left = f"{row['trials'] - row['seeds'] - row['lost']} of the {row['trials']} trials of {row['trial']}"
+        yield f"Left out: {left}, unfinished, without a score or of a seed seen before."
+    if others:
+        yield f"Left out, on other data than {search.id}: {', '.join(others)}."
+    yield (
+        "Low to high: the 95 % interval of the mean over seeds (Student's t). Fall: by how much the mean is worse than "
+        "the search score, which is the best of many and so in part luck."
+    )

@@ -1,0 +1,241 @@
+"""Ranks the trials of a search: which are best, and which is best of each architecture.
+
+Frames in, frames out (see `runs.tidy`); only the last part makes tables of them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.base.runs import Search, hyperparameters, present, values
+from analysis.base.tables import Table, cell
+from search.base import record
+from search.base.errors import choose
+from search.base.record import Outcome
+
+RANK_BY = "val_accuracy"
+
+_RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
+
+
+def check_metric(rank_by: str) -> record.Metric:
+    """The metric to rank by; ValueError unless it is one of validation."""
+    valid = [f"val_{name}" for name in record.METRICS]
+    split, _, name = rank_by.partition("_")
+    if rank_by not in valid and split in record.SPLITS and name in record.METRICS:
+        raise ValueError(
+            f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
+        )
+    return record.split_metric(choose("metric", rank_by, valid))[1]
+
+
+def tested(trials: pd.DataFrame) -> list[str]:
+    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that is measured in their tasks.
+
+    Of trials that have measured nothing yet, what every task has.
+    """
+    names = _measured(trials) or [
+        name for name in record.METRICS if all(name in its for its in record.MEASURED.values())
+    ]
+    return [f"test_{name}" for name in names if name != "loss"]
+
+
+def _measured(trials: pd.DataFrame) -> list[str]:
+    """The metrics of the tasks of those trials that have measured any."""
+    found: dict[str, None] = {}
+    for names in record.MEASURED.values():
+        if trials[[f"val_{name}" for name in names]].notna().all(axis=1).any():
+            found |= dict.fromkeys(names)
+    return list(found)
+
+
+def common_metric(searches: Iterable[Search]) -> str:
+    """The metric that all of the searches chose by, else the default one."""
+    metrics = {search.metric for search in searches}
+    return metrics.pop() or RANK_BY if len(metrics) == 1 else RANK_BY
+
+
+def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
+    """The trials of one architecture, without the hyperparameters of others; ValueError if there are none."""
+    choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
+    chosen = trials[trials["architecture"] == architecture]
+    return chosen.drop(columns=[name for name in hyperparameters(chosen) if not values(chosen[name])])
+
+
+def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """All trials, best first: complete ones, then pruned ones, each by the metric in its direction.
+
+    Ties go to fewer parameters, then by architecture and number. All others (diverged, failed, interrupted, running,
+    or without a score) follow and have no rank. ValueError if their task does not measure it.
+    """
+    metric = check_metric(rank_by)
+    measured = _measured(trials)
+    if measured and rank_by not in [f"val_{name}" for name in measured]:
+        raise ValueError(
+            f"cannot rank by {rank_by}: these trials do not measure it; "
+            f"choose from {', '.join(f'val_{name}' for name in measured)}"
+        )
+    score = trials[rank_by].where(trials["outcome"].isin(_RANKED) & np.isfinite(trials[rank_by]))
+    outcomes = [*Outcome]
+    order = pd.DataFrame(
+        {
+            "unranked": score.isna(),
+            "outcome": [outcomes.index(each) if each in outcomes else len(outcomes) for each in trials["outcome"]],
+            "score": -score if metric.maximize else score,
+            "num_parameters": trials["num_parameters"].where(score.notna()),
+            "architecture": trials["architecture"],
+            "number": trials["number"],
+        }
+    )
+    order = order.sort_values(list(order.columns), kind="stable")
+    board = trials.loc[order.index]
+    ranks = pd.array(range(1, len(board) + 1), dtype="Int64")
+    board.insert(0, "rank", pd.Series(ranks, index=board.index).mask(order["unranked"]))
+    return board[
+        [
+            "rank",
+            "architecture",
+            "trial",
+            *_metrics(trials, rank_by),
+            "num_parameters",
+            "seconds",
+            "epochs_run",
+            *hyperparameters(trials),
+            "outcome",
+            "error",
+            "run_id",
+        ]
+    ].reset_index(drop=True)
+
+
+def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """One row an architecture, the best first: its best trial, and how many of its trials ended how.
+
+    An architecture without a ranked trial comes last, with its counts only.
+    """
+    board = leaderboard(trials, rank_by)
+    best = board[board["rank"].notna()].drop_duplicates("architecture").set_index("architecture")
+    groups = trials.groupby("architecture")["outcome"]
+    counts = pd.DataFrame({"trials": groups.size()} | {each.value: groups.agg(_counter(each)) for each in Outcome})
+    order = [*best.index, *counts.index.difference(best.index)]
+    table = best.reindex(order).join(counts).rename_axis("architecture").reset_index()
+    return table[
+        [
+            "architecture",
+            "trial",
+            *_metrics(trials, rank_by),
+            "num_parameters",
+            "seconds",
+            "epochs_run",
+            "outcome",
+            *counts.columns,
+            *hyperparameters(trials),
+            "run_id",
+        ]
+    ]
+
+
+def varying(trials: pd.DataFrame) -> list[str]:
+    """The hyperparameters that have more than one value among these trials."""
+    return [name for name in hyperparameters(trials) if len(values(trials[name])) > 1]
+
+
+def constant(trials: pd.DataFrame) -> dict[str, Any]:
+    """The value of each hyperparameter that has only one, in all trials of the architectures that have it at all."""
+    taken = {name: values(trials[name]) for name in hyperparameters(trials)}
+    return {name: next(iter(each)) for name, each in taken.items() if len(each) == 1}
+
+
+def _metrics(trials: pd.DataFrame, rank_by: str) -> list[str]:
+    return list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
+
+
+def _counter(outcome: Outcome) -> Any:
+    return lambda outcomes: (outcomes == outcome.value).sum()
+
+
+# --- As tables
+
+
+def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, top: int = 0) -> Table:
+    """The first `top` of the leaderboard, or (0) all of it."""
+    board = leaderboard(trials, rank_by)
+    shown = board.head(top) if top else board
+    return Table(
+        shown,
+        groups=[
+            ["rank", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds", "outcome"],
+            [*varying(trials), "epochs_run", "run_id"],
+        ],
+        key="trial",
+        title=_title(search, board, len(shown), rank_by),
+        notes=notes(search, trials, rank_by),
+    )
+
+
+def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
+    """The best trial of each architecture."""
+    best = by_architecture(trials, rank_by)
+    occurring = [each.value for each in Outcome if best[each.value].any()]
+    return Table(
+        best,
+        groups=[
+            ["architecture", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds"],
+            ["trials", *occurring],
+            [*varying(trials), "run_id"],
+        ],
+        key="architecture",
+        title=f"{search.id}: the best of each architecture by {rank_by}",
+        notes=notes(search, trials, rank_by),
+    )
+
+
+def _title(search: Search, board: pd.DataFrame, num_shown: int, rank_by: str) -> str:
+    num_trials = f"{len(board)} trial{'s' * (len(board) > 1)}"
+    if board.empty:
+        return f"{search.id} has no trials yet."
+    if board["rank"].isna().all():
+        return f"{search.id}: of {num_trials} none can be ranked."
+    return f"{search.id}: {f'the first {num_shown} of ' * (num_shown < len(board))}{num_trials} by {rank_by}"
+
+
+def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
+    """What one has to know to read the tables, a sentence or two each."""
+    return [*_same_for_all(trials), *_not_ranked(trials, rank_by), *notes_on_ranking([search], rank_by)]
+
+
+def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
+    """The rules by which a trial of these searches is better than another."""
+    better = "higher" if check_metric(rank_by).maximize else "lower"
+    yield (
+        f"Ranked by {rank_by}, {better} is better; pruned trials come below complete ones; ties go to fewer parameters."
+    )
+    for metric in dict.fromkeys(search.metric for search in searches if search.metric not in (None, rank_by)):
+        yield f"The best epoch of each trial was chosen by {metric}, the metric of the search."
+    yield record.SCORE_RULE
+
+
+def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
+    """Hyperparameters that do not vary are noise in a table, but belong to it."""
+    architectures = set(trials["architecture"].dropna())
+    parts = []
+    for name, value in constant(trials).items():
+        has_it = trials[name].map(present).astype(bool)
+        having = sorted(set(trials["architecture"][has_it].dropna()))
+        only = "" if set(having) == architectures else f" ({', '.join(having)})"
+        parts.append(f"{name} {cell(name, value)}{only}")
+    if parts:
+        yield f"The same for all: {', '.join(parts)}."
+
+
+def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
+    """Who is not ranked and why, a line for each reason."""
+    board = leaderboard(trials, rank_by)
+    unranked = board[board["rank"].isna()]
+    for (outcome, error), group in unranked.fillna({"outcome": "unknown", "error": ""}).groupby(["outcome", "error"]):
+        names = [str(name) for name in group["trial"].dropna()]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        reason = f": {error}" if error else "" if outcome not in _RANKED else f": no {rank_by}"
+        yield f"Not ranked, {outcome}: {', '.join(names[:5])}{more}{reason}"

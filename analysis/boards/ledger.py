@@ -1,0 +1,97 @@
+"""What a search spent on each architecture, and whether that was fair."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis.base.runs import Search
+from analysis.base.tables import Table
+from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
+from search.base import record
+from search.base.record import Outcome
+
+_SHARES = {each: f"{each.value}_share" for each in Outcome}
+_TO_BEST = ["trials_to_best", "epochs_to_best", "seconds_to_best"]
+
+#: An architecture was searched less if it had less than this share of what the most searched one had. Epochs, not
+#: seconds, are the measure of compute: a second of a perceptron is not a second of a recurrent network, nor is one
+#: on a busy machine one on an idle one. Their bound is lower: how many a pruner leaves is also a matter of luck.
+SEARCHED_LESS = {"trials": 0.8, "epochs": 0.5}
+_SEARCHED = [Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED]  # others ended before they told anything
+
+
+def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+    """One row an architecture, the best first: what it was given, how its trials ended, and what its best took.
+
+    `<outcome>_share` is a share of its trials. `trials_to_best`, `epochs_to_best` and `seconds_to_best` are what all
+    trials had spent that ended no later than the best one, itself included.
+    """
+    best = by_architecture(trials, rank_by)[["architecture", "trial", rank_by, "run_id"]]
+    rows = []
+    for architecture, run_id in zip(best["architecture"], best["run_id"], strict=True):
+        own = trials[trials["architecture"] == architecture].sort_values(["end", "number"], kind="stable")
+        spent = _spent(own)
+        reached = (own["run_id"] == run_id).to_numpy().nonzero()[0]
+        to_best = spent.iloc[: reached[0] + 1].sum().tolist() if len(reached) else [None] * len(_TO_BEST)
+        shares = {name: (own["outcome"] == outcome.value).mean() for outcome, name in _SHARES.items()}
+        rows.append({**spent.sum(), **shares, **dict(zip(_TO_BEST, to_best, strict=True))})
+    columns = ["trials", "epochs", "seconds", *_SHARES.values(), *_TO_BEST]
+    whole = dict.fromkeys(["trials", "epochs", "trials_to_best", "epochs_to_best"], "Int64")
+    spent = pd.DataFrame(rows, columns=columns, index=best.index).astype(dict.fromkeys(columns, "float64") | whole)
+    given = [name for name in columns if name not in _TO_BEST]
+    return pd.concat([best[["architecture"]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
+
+
+def _spent(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials, epochs and seconds of each trial; a trial that ended before its first report spent nothing known."""
+    return pd.DataFrame({"trials": 1, "epochs": trials["epochs_run"], "seconds": trials["seconds"]}).fillna(0)
+
+
+def searched_less(trials: pd.DataFrame) -> list[str]:
+    """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
+
+    Only complete, pruned and diverged trials count, for these tell something of the architecture.
+    """
+    searched = trials["outcome"].isin(_SEARCHED)
+    spent = _spent(trials).where(searched, 0).groupby(trials["architecture"]).sum()
+    sentences = []
+    for measure, bound in SEARCHED_LESS.items():
+        amounts = spent[measure]
+        for name in amounts.index[amounts < bound * amounts.max()]:
+            sentences.append(
+                f"Warning: {name} was searched less: {amounts[name]:.0f} {measure}, {amounts.max():.0f} for "
+                f"{amounts.idxmax()} (less than {bound:.0%})."
+            )
+    return sentences
+
+
+def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
+    """What each architecture was given, and what its best took."""
+    table = ledger(trials, rank_by)
+    occurring = [name for name in _SHARES.values() if table[name].any()]
+    return Table(
+        table,
+        groups=[["architecture", "trials", "epochs", "seconds", *occurring], ["trial", rank_by, *_TO_BEST]],
+        key="architecture",
+        title=f"{search.id}: what each architecture was given" if len(trials) else f"{search.id} has no trials yet.",
+        notes=[*_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
+    )
+
+
+def predicted(search: Search) -> list[str]:
+    """A sentence that says how far off the plan of a search was, if it had one and has ended."""
+    names = {"wall_seconds": "seconds of wall time", "trial_seconds": "seconds of its trials"}
+    parts = []
+    for key, name in names.items():
+        planned, took = (search.tags.get(prefix + key) for prefix in (record.PLANNED_PREFIX, record.TOOK_PREFIX))
+        if planned and took:
+            off = float(took) / float(planned) - 1
+            parts.append(f"{float(planned):,.0f} {name} predicted, {float(took):,.0f} taken ({off:+.0%})")
+    return [f"The plan: {'; '.join(parts)}."] if parts else []
+
+
+def _notes(trials: pd.DataFrame) -> Iterable[str]:
+    rule = " or ".join(f"less than {bound:.0%} of the {measure}" for measure, bound in SEARCHED_LESS.items())
+    if trials["architecture"].nunique() > 1:
+        yield from searched_less(trials) or [f"No architecture had {rule} of the most searched one."]
+    yield "To best: what all trials had spent that ended no later than the best one. Seconds are those of the epochs."

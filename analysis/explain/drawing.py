@@ -1,0 +1,155 @@
+"""Why does a model draw what it draws? How much each quadrant of the image attended to each word.
+
+That is the model's own attention, the mean over its heads. It goes to the states of a recurrent network: what a
+quadrant takes from a word may be about the words before it.
+
+Shapes: T words of the text, Q quadrants, Y rows, X columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import data
+from analysis.base import tables
+from analysis.base.tables import Table, clean
+from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_quadrants
+from data.encoded import UNKNOWN
+from models.text_to_image import TextToImage
+from search.serve.classifier import TextModel
+from search.serve.trained import TrainedTrial, load_drawer, read_spec
+
+NUM_CAPTIONS = 3  # of the test split, where no text is given
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a model draws for a text, and what each quadrant attended to."""
+
+    text: str
+    words: list[str]
+    unknown_T: np.ndarray  # whether the model does not know the word
+    ink_YX: np.ndarray  # from 0 to 1
+    shown: list[str]  # the digit that each quadrant shows, or nothing
+    weights_QT: np.ndarray  # of a quadrant they sum to one
+
+    @property
+    def says(self) -> str:
+        """'three at the top left, nothing at the top right, ...'."""
+        return ", ".join(f"{what} at the {where}" for what, where in zip(self.shown, QUADRANTS, strict=True))
+
+
+def explain_all(trial: TrainedTrial, texts: Sequence[str] | None) -> list[Drawing]:
+    """What the trial's model draws for these texts, without any for the first captions of its test split.
+
+    Raises ValueError where the model has no attention, or its checkpoint is gone.
+    """
+    drawer = load_drawer(trial)
+    if not texts:
+        spec = read_spec(trial.folder)
+        texts = [text for text, _ in data.read_examples(spec.corpus, "test", limit=spec.limit)[:NUM_CAPTIONS]]
+    if not drawer.hyperparameters["heads"]:
+        raise ValueError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
+    return [explain(drawer, text) for text in texts]
+
+
+@torch.no_grad()
+def explain(drawer: TextModel, text: str) -> Drawing:
+    """What the model draws for the text, and why."""
+    model = drawer.model
+    assert isinstance(model, TextToImage)
+    tokens_1T, lengths_1, (words,) = drawer.encode([text])
+    ink_1YX = model(tokens_1T, lengths_1).sigmoid().numpy()
+    digits_Q = read_digits(split_quadrants(ink_1YX)[0])
+    return Drawing(
+        text=text,
+        words=words,
+        unknown_T=tokens_1T[0].numpy() == UNKNOWN,
+        ink_YX=ink_1YX[0],
+        shown=["nothing" if digit == EMPTY else DIGITS[digit] for digit in digits_Q],
+        weights_QT=model.attention_weights(tokens_1T, lengths_1)[0].mean(0).numpy(),
+    )
+
+
+# --- As tables
+
+
+def word_frame(drawings: Sequence[Drawing]) -> pd.DataFrame:
+    """A row for each word of each text, with what is known of its text repeated; for programs."""
+    rows = []
+    for number, each in enumerate(drawings, 1):
+        of_text = {"sentence": number, "text": each.text}
+        of_text |= {f"shown {where}": what for where, what in zip(QUADRANTS, each.shown, strict=True)}
+        for place, word in enumerate(each.words):
+            own = {"position": place + 1, "word": word, "unknown": bool(each.unknown_T[place])}
+            rows.append(of_text | own | dict(zip(QUADRANTS, each.weights_QT[:, place].tolist(), strict=True)))
+    return pd.DataFrame(rows)
+
+
+def drawing_table(drawing: Drawing) -> Table:
+    """The words, and the share of its attention that each quadrant paid to them; for readers."""
+    words = [
+        f"{word}{' (unknown)' * bool(unknown)}" for word, unknown in zip(drawing.words, drawing.unknown_T, strict=True)
+    ]
+    shares = {where: weights_T.round(3) for where, weights_T in zip(QUADRANTS, drawing.weights_QT, strict=True)}
+    return Table(
+        pd.DataFrame({"word": words} | shares),
+        groups=[["word", *QUADRANTS]],
+        key="word",
+        title=drawing.text,
+        notes=[f"Drawn: {drawing.says}. A column is a quadrant's attention to each word, the mean over heads."],
+    )
+
+
+def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) -> None:
+    """Print them, or write them into a file: for readers a table a text, for programs a row a word."""
+    if form in tables.FOR_PROGRAMS:
+        shown = [Table(word_frame(drawings), groups=[], key=[], title=name)]
+    else:
+        shown = [drawing_table(each) for each in drawings]
+    tables.emit(shown, form, out)
+
+
+# --- As a picture
+
+
+def save_picture(drawings: Sequence[Drawing], name: str, path: Path) -> None:
+    """Draw them into a file, their data as csv beside it. Raises ValueError when it cannot be written."""
+    tables.write(tables.to_csv(Table(word_frame(drawings), groups=[], key=[])), path.with_suffix(".csv"))
+    try:
+        draw(drawings, name).savefig(path, format="png", metadata={"Software": None})
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+
+
+def draw(drawings: Sequence[Drawing], name: str) -> Figure:
+    """For each text the image, and beside it a strip for each quadrant: the darker a word, the more it looked at it."""
+    figure = Figure(figsize=(9, 2.1 * len(drawings)), dpi=110, facecolor="white", layout="constrained")
+    panels = figure.subplots(len(drawings), 2, squeeze=False, width_ratios=(1, 4.5))
+    for (image, strips), each in zip(panels, drawings, strict=True):
+        _draw_image(image, each)
+        strips.imshow(each.weights_QT, cmap="Purples", vmin=0, vmax=1, aspect="auto")
+        strips.set_yticks(range(len(QUADRANTS)), QUADRANTS, size=7.5)
+        words = [clean(word) + "?" * bool(unknown) for word, unknown in zip(each.words, each.unknown_T, strict=True)]
+        strips.set_xticks(
+            range(len(words)), words, size=7.5, rotation=60, ha="right", rotation_mode="anchor", parse_math=False
+        )
+        strips.set_title(f"{name}: {each.says}", size=8, loc="left", parse_math=False)
+        strips.tick_params(length=0)
+        strips.hlines(np.arange(1, len(QUADRANTS)) - 0.5, -0.5, len(words) - 0.5, color="white", lw=2)
+    return figure
+
+
+def _draw_image(axes: Axes, drawing: Drawing) -> None:
+    axes.imshow(drawing.ink_YX, cmap="gray_r", vmin=0, vmax=1)
+    middle = len(drawing.ink_YX) / 2 - 0.5
+    axes.axhline(middle, color="#b0b0b0", lw=0.7)
+    axes.axvline(middle, color="#b0b0b0", lw=0.7)
+    axes.set_xticks([])
+    axes.set_yticks([])

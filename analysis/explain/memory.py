@@ -1,0 +1,210 @@
+"""The memory curve: how much the last state of a recurrent model depends on the state, and on the word, k words before.
+
+The Jacobian of the last state is the product of the Jacobians of its steps (`models.jacobians`), from the last one on.
+Its norm is Frobenius', divided by the square root of the number of units: the root mean square over the units of the
+norm of a unit's gradient. So the state itself, at distance 0, has 1, whatever the hidden size; a curve that falls by a
+constant factor a word forgets, and gradients that go back through it vanish alike; one that rises explodes. (The
+spectral norm would bound the worst direction only.)
+
+Shapes: N texts, T words, L layers, H hidden, S = L * H of all layers together, E embedding.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+import models
+from analysis.base import runs
+from analysis.base.runs import Search
+from analysis.base.tables import Table
+from analysis.explain import choice
+from analysis.figures import plots
+from models.gru import GRU, GRULayer
+from models.parts import jacobians
+from models.rnn import RNN, ElmanLayer
+from search.serve.classifier import TextClassifier
+from search.serve.trained import TrainedTrial, best, load, read_spec
+from search.spec.read import load_corpus
+
+NUM_TEXTS = 16
+RECURRENT = ("rnn", "gru")
+TRAINED, UNTRAINED = "trained", "untrained"
+COLUMNS = ["architecture", "activation", "gate_activation", "trial", "search", "run_id", "weights"]
+
+
+@torch.no_grad()
+def curve(model: RNN | GRU, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The norms of the Jacobians of the last state of the uppermost layer, the mean over N texts of T words: by the
+    states of all layers (T), and by the word (T), 0 to T - 1 words before the last."""
+    words_TNE = model.embedding(tokens_NT).transpose(0, 1)
+    layers = [layer for layer in model.layers if isinstance(layer, ElmanLayer | GRULayer)]
+    states_TNH, before_LTNH = words_TNE, []
+    for layer in layers:
+        states_TNH = layer(states_TNH)
+        before_LTNH.append(torch.cat((torch.zeros_like(states_TNH[:1]), states_TNH[:-1])))
+
+    num_texts, num_hidden = states_TNH.shape[1:]
+    jacobian_NHS = torch.eye(len(layers) * num_hidden).to(words_TNE)[-num_hidden:].expand(num_texts, -1, -1)
+    by_state, by_word = [], []
+    for t in reversed(range(len(words_TNE))):
+        by_state_NSS, by_word_NSE = _step(layers, words_TNE[t], [before_TNH[t] for before_TNH in before_LTNH])
+        by_state.append(_norm(jacobian_NHS))
+        by_word.append(_norm(jacobian_NHS @ by_word_NSE))
+        jacobian_NHS = jacobian_NHS @ by_state_NSS
+    return torch.stack(by_state).numpy(), torch.stack(by_word).numpy()
+
+
+def _step(
+    layers: Sequence[ElmanLayer | GRULayer], words_NE: Tensor, states_LNH: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The Jacobians of the states of all layers after a word, by those before it (N, S, S) and by the word (N, S, E).
+
+    A layer reads its own state, and what the one below has just made of its own.
+    """
+    inputs, by_states, by_words = words_NE, list[Tensor](), list[Tensor]()
+    for number, (layer, states_NH) in enumerate(zip(layers, states_LNH, strict=True)):
+        if isinstance(layer, GRULayer):
+            gru = layer.W_3HD, layer.U_3HH, layer.b_3H, layer.activation, layer.gate_activation
+            inputs, by_own_NHH, by_input_NHD = jacobians.gru_step(inputs, states_NH, *gru)
+        else:
+            elman = layer.W_HD, layer.U_HH, layer.b_H, layer.activation
+            inputs, by_own_NHH, by_input_NHD = jacobians.elman_step(inputs, states_NH, *elman)
+        num_hidden = by_own_NHH.shape[2]
+        by_state_NHS = pad(by_own_NHH, (number * num_hidden, (len(layers) - number - 1) * num_hidden))
+        by_states.append(by_state_NHS + by_input_NHD @ by_states[-1] if number > 0 else by_state_NHS)
+        by_words.append(by_input_NHD @ by_words[-1] if number > 0 else by_input_NHD)
+    return torch.cat(by_states, 1), torch.cat(by_words, 1)
+
+
+def _norm(jacobian_NHX: Tensor) -> Tensor:
+    return (jacobian_NHX.square().sum((1, 2)) / jacobian_NHX.shape[1]).sqrt().mean()
+
+
+# --- Of trials
+
+Trained = tuple[TrainedTrial, TextClassifier]
+
+
+def find(uri: str, name: str) -> list[Trained]:
+    """The recurrent models meant by a run's id or SEARCH:TRIAL, by SEARCH:ARCHITECTURE (its best), or by a search:
+    those of `of_search`. Raises ValueError when there is none."""
+    if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
+        trial = choice.find(uri, name)
+        if trial.architecture not in RECURRENT:
+            raise ValueError(f"memory: of {' and '.join(RECURRENT)} only; {trial.name} of {trial.search} has no states")
+        return [(trial, load(trial))]
+    search = runs.find_search(uri, name)
+    found = of_search(uri, search)
+    if not found:
+        raise ValueError(f"no checkpoint of an rnn or gru of {search.id} is at hand")
+    return found
+
+
+def of_search(uri: str, search: Search) -> list[Trained]:
+    """The best trial of each recurrent architecture, activation and gate activation whose checkpoint is at hand."""
+    groups: dict[tuple[str, ...], list[TrainedTrial]] = {}
+    for trial in choice.read(uri, search):
+        if trial.architecture in RECURRENT and "activation" in trial.hyperparameters:
+            values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
+            groups.setdefault((trial.architecture, *values), []).append(trial)
+    found = (_best_at_hand(groups[key], choice.metric(search)) for key in sorted(groups))
+    return [each for each in found if each is not None]
+
+
+def _best_at_hand(trials: list[TrainedTrial], metric: str) -> Trained | None:
+    while any(trial.is_ranked for trial in trials):
+        trial = best(trials, metric)
+        try:
+            return trial, load(trial)
+        except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or none that this version can read
+            trials = [other for other in trials if other is not trial]
+    return None
+
+
+def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
+    """The curves of trained models: COLUMNS, `distance` in words, `state` and `word`, the norms, and `texts`, over how
+    many texts they are means.
+
+    These are the first NUM_TEXTS test texts of at least the median length, from a state of zeros through so many of
+    their last words. With `untrained` each model comes a second time, with weights as they are drawn before training.
+    """
+    parts = []
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine several would wait for each other at each of many small products
+    tokens_of: dict[Path, Tensor] = {}
+    for trial, classifier in {(trial.search, trial.name): (trial, model) for trial, model in found}.values():
+        if trial.folder not in tokens_of:
+            tokens_of[trial.folder] = _texts(trial.folder)
+        tokens_NT = tokens_of[trial.folder]
+        for weights in (TRAINED, UNTRAINED) if untrained else (TRAINED,):
+            model = classifier.model if weights == TRAINED else _drawn_anew(classifier)
+            assert isinstance(model, RNN | GRU)
+            by_state_T, by_word_T = curve(model, tokens_NT)
+            activations = (trial.hyperparameters.get(name) for name in ("activation", "gate_activation"))
+            values = (trial.architecture, *activations, trial.name, trial.search, trial.run_id, weights)
+            own = dict(zip(COLUMNS, values, strict=True)) | {"distance": range(len(by_state_T))}
+            parts.append(pd.DataFrame(own | {"state": by_state_T, "word": by_word_T, "texts": len(tokens_NT)}))
+    torch.set_num_threads(num_threads)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _texts(folder: Path) -> Tensor:
+    """(N, T), T the median length of a test text of the search in this folder."""
+    test = load_corpus(read_spec(folder)).test
+    num_words = int(np.median(test.lengths_N))
+    chosen_N = np.flatnonzero(test.lengths_N >= num_words)[:NUM_TEXTS]
+    last = [test.tokens_NT[n, test.lengths_N[n] - num_words : test.lengths_N[n]] for n in chosen_N]
+    return torch.from_numpy(np.stack(last))
+
+
+def _drawn_anew(classifier: TextClassifier) -> models.Architecture:
+    embedding, num_classes = classifier.model.embedding, len(classifier.classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.build(classifier.architecture, embedding, num_classes, **classifier.hyperparameters).eval()
+
+
+# --- As a table and a figure
+
+SHOWN = (1, 3, 10, 30, 100, 300)  # words before the last
+
+
+def table(frame: pd.DataFrame, *, long: bool = False) -> Table:
+    """For programs the frame, for readers a row for each model: how much it remembers some words before."""
+    if long:
+        return Table(frame, groups=[], key="trial")
+    columns = [name for name in COLUMNS if name not in ("search", "run_id")]
+    shown = [distance for distance in SHOWN if distance <= frame["distance"].max()]
+    rows = []
+    for _, own in frame.groupby(["search", "trial", "weights"], sort=False):
+        norms = own.set_index("distance")["state"]
+        rows.append({**own.iloc[0][columns], **{_words(distance): norms.get(distance) for distance in shown}})
+    notes = [
+        "The norm of the Jacobian of the last state by the state so many words before, the mean over "
+        f"{frame['texts'].max()} test texts; 1 at distance 0."
+    ]
+    groups = [columns, [_words(distance) for distance in shown]]
+    return Table(pd.DataFrame(rows), groups=groups, key=["trial", "weights"], title="What is remembered", notes=notes)
+
+
+def _words(distance: int) -> str:
+    return f"{distance} word{'s' * (distance > 1)} before"
+
+
+def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
+    """Draw the curves into a PNG, with an SVG and their data as csv beside it. Raises ValueError when it cannot."""
+    found = plots.Found(frame, pd.DataFrame(), None, pd.DataFrame(), memory=frame)
+    paths = []
+    for ending, content in plots.render(plots.PLOTS["memory"], found).items():
+        paths.append(png.with_suffix(f".{ending}"))
+        try:
+            paths[-1].write_bytes(content)
+        except OSError as error:
+            raise ValueError(f"cannot write {paths[-1]}: {error.strerror}") from error
+    return paths

@@ -1,0 +1,234 @@
+"""Are the architectures really different? Their best configurations, compared on the same test texts.
+
+Shapes: S seeds of a configuration, N test texts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs, stats
+from analysis.base.runs import Search, hyperparameters
+from analysis.base.tables import Table
+from analysis.boards.confirmation import confirmations, lost, repetitions, same_data
+from analysis.boards.leaderboard import RANK_BY, check_metric
+from search.base import record
+
+
+def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
+    """The complete trials of each architecture's best configuration, by the mean of `rank_by`; the best one first.
+
+    Trials are of one configuration if it has a name, or else if their hyperparameters are the same. One that lost no
+    seed is better than one that did, as in `confirmation.confirmed`.
+    """
+    complete = repetitions(trials, rank_by)
+    named = ["architecture", "configuration", *hyperparameters(trials)]
+    rows = [tuple(map(repr, row)) for row in trials[named].itertuples(index=False, name=None)]
+    keys = pd.Series(rows, trials.index, dtype=object)
+    risky = set(keys[lost(trials).index])
+    groups = complete.assign(key=keys[complete.index])
+    means = groups.groupby("key").agg(score=(rank_by, "mean"), num_parameters=("num_parameters", "min"))
+    if check_metric(rank_by).maximize:
+        means["score"] *= -1
+    means.insert(0, "risky", [key in risky for key in means.index])
+    best: dict[str, pd.DataFrame] = {}
+    for key in means.sort_values(["risky", "score", "num_parameters"], kind="stable").index:
+        own = complete[groups["key"] == key]
+        best.setdefault(own["architecture"].iloc[0], own)
+    return best
+
+
+def representative(own: pd.DataFrame, rank_by: str = RANK_BY) -> int:
+    """The place of the trial whose score is the median of its repetitions (of two in the middle, the lower number)."""
+    return int(np.argsort(own[rank_by].to_numpy(), kind="stable")[(len(own) - 1) // 2])
+
+
+def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Which test texts each of the trials got right. predictions: by run id, see `runs.read_predictions`."""
+    found = [predictions[run_id] for run_id in own["run_id"]]
+    correct_SN = [(each["label"] == each["predicted"]).to_numpy(dtype=bool) for each in found]
+    return np.stack(correct_SN)
+
+
+def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
+    """Raise ValueError unless all trials were tested on the same texts, in the same order."""
+    tested = {
+        f"{trial} of {search}": predictions[run_id]["label"]
+        for own in best.values()
+        for search, trial, run_id in zip(own["search"], own["trial"], own["run_id"], strict=True)
+    }
+    names = list(tested)
+    for name in names[1:]:
+        first, labels = tested[names[0]], tested[name]
+        if len(first) != len(labels):
+            raise ValueError(
+                f"{names[0]} and {name} were not tested on the same texts, but on {len(first)} and {len(labels)}"
+            )
+        if (first.to_numpy() != labels.to_numpy()).any():
+            raise ValueError(f"{names[0]} and {name} were not tested on the same texts: their labels differ")
+
+
+def differences(
+    best: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, pd.DataFrame],
+    rng: np.random.Generator,
+    rank_by: str = RANK_BY,
+) -> pd.DataFrame:
+    """Every pair of architectures (see `stats.pairs`), from `best_configurations` and the predictions by run id."""
+    check_texts(best, predictions)
+    models = {name: stats.Models(correct(own, predictions), representative(own, rank_by)) for name, own in best.items()}
+    return stats.pairs(models, rng)
+
+
+# --- As tables
+
+
+def read_differences(
+    uri: str, search: Search, rng: np.random.Generator, rank_by: str = RANK_BY, *, long: bool = False
+) -> list[Table]:
+    """The differences between the architectures of a search, for readers; long: one table of all pairs.
+
+    Of each architecture's confirmed configurations on the same data, if the search was confirmed (or confirms another
+    one), else of its best in the search itself. Raises ValueError when what the trials predicted is not kept, or was
+    not predicted of the same texts.
+    """
+    origin, confirming = confirmations(runs.searches(uri), search)
+    same = [each for each in confirming if same_data(origin, each)]
+    trials = runs.read_trials(uri, origin.id, *(each.id for each in same))
+    of_origin = trials["search"] == origin.id
+    best, searched = (best_configurations(each, rank_by) for each in (trials[~of_origin], trials[of_origin]))
+    best |= {name: own for name, own in searched.items() if name not in best}
+    predictions = {}
+    for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
+        found = runs.read_predictions(uri, run_id)
+        if found is None:
+            raise ValueError(
+                f"what {trial} (run {run_id[:8]}) predicted is not kept in MLflow; to train the best again: "
+                f"python -m search confirm {origin.id}"
+            )
+        predictions[run_id] = found
+    others = [each.id for each in confirming if each not in same]
+    return difference_tables(origin, trials, best, predictions, rng, rank_by, others, long=long)
+
+
+def difference_tables(
+    search: Search,
+    trials: pd.DataFrame,
+    best: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, pd.DataFrame],
+    rng: np.random.Generator,
+    rank_by: str = RANK_BY,
+    others: Sequence[str] = (),
+    *,
+    long: bool = False,
+) -> list[Table]:
+    """The matrix over architectures, all pairs, and the models behind them. long: only the pairs.
+
+    trials: those of the search and of its confirmations. others: ids of confirmations that were made on other data.
+    """
+    table = differences(best, predictions, rng, rank_by)
+    pairs = Table(
+        table,
+        groups=[
+            ["first", "second", "verdict", "difference", "low", "high"],
+            ["only_first", "only_second", "holm_p", "cohens_g", "hedges_g"],
+        ],
+        key=["first", "second"],
+        title=f"{search.id}: every pair on the same {_num_texts(predictions)} test texts",
+        notes=[*_single(best), _RULE],
+    )
+    if long:
+        return [pairs]
+    matrix = _matrix(table, list(best))
+    models = _models(best, rank_by)
+    whole = Table(
+        matrix,
+        groups=[list(matrix.columns)],
+        key="architecture",
+        title=f"{search.id}: by how much the row's test accuracy is better than the column's, or tie"
+        if len(best) > 1
+        else f"{search.id}: {len(best)} architecture{'s' * (len(best) != 1)} with complete trials, none to compare",
+    )
+    chosen = Table(
+        models,
+        groups=[list(models.columns)],
+        key="architecture",
+        title=f"The best configuration of each architecture by mean {rank_by}",
+        notes=list(_notes(search, trials, best, others)),
+    )
+    return [whole, *([pairs] if len(table) else []), chosen]
+
+
+def _num_texts(predictions: Mapping[str, pd.DataFrame]) -> str:
+    return f"{len(next(iter(predictions.values()), [])):,}"
+
+
+def _matrix(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """A row and a column for each architecture."""
+    cells: dict[tuple[str, str], str] = {}
+    for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
+        index=False
+    ):
+        shown = verdict != stats.TIE
+        cells[first, second] = f"{difference:+.4f}" if shown else stats.TIE
+        cells[second, first] = f"{-difference:+.4f}" if shown else stats.TIE
+    columns = {other: [cells.get((name, other), "") for name in names] for other in names}
+    return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **columns})
+
+
+def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
+    """What was compared."""
+    rows: list[dict[str, Any]] = []
+    for name, own in best.items():
+        configuration = own["configuration"].iloc[0]
+        rows.append(
+            {
+                "architecture": name,
+                "configuration": own["trial"].iloc[0] if pd.isna(configuration) else configuration,
+                "seeds": len(own),
+                f"{rank_by}_mean": own[rank_by].mean(),
+                "test_accuracy_mean": own["test_accuracy"].mean(),
+                "test_accuracy_sd": own["test_accuracy"].std(),
+                "representative": own["trial"].iloc[representative(own, rank_by)],
+            }
+        )
+    columns = ["architecture", "configuration", "seeds", f"{rank_by}_mean", "test_accuracy_mean", "test_accuracy_sd"]
+    return pd.DataFrame(rows, columns=[*columns, "representative"])
+
+
+_RULE = (
+    f"One is called better where two tests agree: the {stats.CONFIDENCE:.0%} interval of the difference of mean test "
+    "accuracies (low to high, paired bootstrap over texts and seeds) leaves out zero, and McNemar's exact test between "
+    f"the two models of median validation score (which texts only one of them got right) has p < "
+    f"{1 - stats.CONFIDENCE:.2f}, Holm-corrected for all pairs. Cohen's g: 0.05 is small, 0.15 medium, 0.25 large; "
+    "Hedges' g, over seeds: 0.2, 0.5, 0.8. A tie is not shown to be equal."
+)
+
+
+def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    single = [name for name, own in best.items() if len(own) == 1]
+    if single:
+        yield (
+            f"Of {', '.join(single)} there is a single seed: that says which of these models is better, and little of "
+            "the architecture. More: python -m search confirm."
+        )
+
+
+def _notes(
+    search: Search, trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], others: Sequence[str]
+) -> Iterable[str]:
+    fresh = {name: own for name, own in best.items() if (own["search"] != search.id).all()}
+    if fresh:
+        by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
+        yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
+        if len(fresh) < len(best):
+            rest = ", ".join(name for name in best if name not in fresh)
+            yield f"Not confirmed, and so the best of the search itself, which is in part luck: {rest}."
+    if others:
+        yield f"Left out, on other data than {search.id}: {', '.join(others)}."
+    without = sorted(set(trials["architecture"].dropna()) - set(best))
+    if without:
+        yield f"Without a complete trial: {', '.join(without)}."
+    yield record.SCORE_RULE

@@ -1,0 +1,87 @@
+"""Divides labelled texts into training, validation and test, by a hash of each text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from data.base.texts import SPLITS, Example, Texts
+
+HELD_OUT = 10  # one in ten for validation, and one in ten for test
+
+
+LEAST = 2  # examples of a class in a split
+
+
+def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[str, list[Example]], int]:
+    """The examples of 'train', 'val' and 'test', in the order of their texts' hashes; the number of duplicates.
+
+    Within each class the first tenth by hash is the test split and the next the validation split, so that the
+    order of the file does not matter and each split has the classes' shares. An official test split stays as it is,
+    and its texts are taken out of training. `limit` keeps the first of each class in each split: what a limited
+    search holds out, a full one holds out too. Of equal texts one is kept, with the first of their labels.
+
+    Raises ValueError if a class has fewer than two examples in a split.
+    """
+    official_test = texts.test_examples or []
+    test = _unique(official_test)
+    rest = {text: label for text, label in _unique(texts.examples).items() if text not in test}
+    num_duplicates = len(texts.examples) + len(official_test) - len(rest) - len(test)
+
+    rank = {text: hashlib.sha256(text.encode()).digest() for text in chain(rest, test)}
+    rest_by_class, test_by_class = ([list[str]() for _ in texts.classes] for _ in range(2))
+    for labels, by_class in ((rest, rest_by_class), (test, test_by_class)):
+        for text in sorted(labels, key=rank.__getitem__):
+            by_class[labels[text]].append(text)
+
+    groups: dict[tuple[str, int], list[str]] = {}
+    for label, class_name in enumerate(texts.classes):
+        ordered, held_back = rest_by_class[label], test_by_class[label]
+        tenth = (len(ordered) + HELD_OUT // 2) // HELD_OUT
+        if texts.test_examples is None:
+            held_back, ordered = ordered[:tenth], ordered[tenth:]
+        groups["test", label], groups["val", label] = held_back, ordered[:tenth]
+        groups["train", label] = ordered[tenth:]
+        for split in SPLITS:
+            if len(groups[split, label]) < LEAST:
+                raise ValueError(
+                    f"{name}: class {class_name!r} has {len(groups[split, label])} examples in the {split} split, and "
+                    f"{LEAST} are needed; {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
+                )
+
+    sizes = _shares(limit, {group: len(members) for group, members in groups.items()})
+    if min(sizes.values()) < LEAST:
+        split, label = min(sizes, key=sizes.__getitem__)
+        least = -(-LEAST * sum(map(len, groups.values())) // len(groups[split, label]))
+        raise ValueError(
+            f"{name}: limit={limit} leaves {sizes[split, label]} examples of class {texts.classes[label]!r} in the "
+            f"{split} split, and {LEAST} are needed; limit={least} is enough"
+        )
+    splits: dict[str, list[Example]] = {}
+    for split in SPLITS:
+        chosen = [
+            (text, label) for (of, label), all_ in groups.items() if of == split for text in all_[: sizes[of, label]]
+        ]
+        # by the hash read backwards: forwards, the first of one class could all come before those of another
+        splits[split] = sorted(chosen, key=lambda example: rank[example[0]][::-1])
+    return splits, num_duplicates
+
+
+def _unique(examples: Sequence[Example]) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for text, label in examples:
+        labels[text] = min(label, labels.get(text, label))
+    return labels
+
+
+def _shares(total: int | None, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+    """Divides the total in proportion to the sizes; what rounding leaves goes to the largest remainders."""
+    whole = sum(sizes.values())
+    if total is None or total >= whole:
+        return dict(sizes)
+    shares = {group: total * size // whole for group, size in sizes.items()}
+    by_remainder = sorted(sizes, key=lambda group: -(total * sizes[group] % whole))
+    for group in by_remainder[: total - sum(shares.values())]:
+        shares[group] += 1
+    return shares

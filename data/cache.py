@@ -1,0 +1,76 @@
+"""The cache of encoded corpora on disk, which makes a second time fast."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import uuid
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from data.base.texts import SPLITS
+from data.encoded import EncodedCorpus, ImageSplit, Split
+
+logger = logging.getLogger(__name__)
+
+
+def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
+    """None if there is no such file or it is damaged (reading verifies the checksum of each array in it)."""
+    try:
+        # opened here, because numpy leaves a file open that turns out to be damaged
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            rest = json.loads(arrays["rest"].tobytes())
+            if rest["digest"] != digest:
+                raise ValueError(f"it holds {rest['digest']}")
+            kind = ImageSplit if "train_images_NYX" in arrays else Split
+            splits = {split: kind(*(arrays[f"{split}_{part.name}"] for part in fields(kind))) for split in SPLITS}
+            return EncodedCorpus(
+                name=name,
+                digest=digest,
+                classes=tuple(rest["classes"]),
+                vocabulary=tuple(rest["vocabulary"]),
+                vectors_VE=arrays["vectors_VE"] if rest["has_vectors"] else None,
+                embedding_size=rest["embedding_size"],
+                **splits,
+                num_duplicates=rest["num_duplicates"],
+            )
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged file can raise nearly anything, and the answer is the same to all
+        logger.warning("damaged cache file %s (%s): encoding again", path, error)
+        return None
+
+
+def write_cache(path: Path, encoded: EncodedCorpus) -> None:
+    """Writes under another name and renames, so that the file is whole or not there, whoever else writes it.
+
+    A cache that cannot be written costs time, not the search: that is only a warning.
+    """
+    rest = {
+        "digest": encoded.digest,
+        "classes": encoded.classes,
+        "vocabulary": encoded.vocabulary,
+        "has_vectors": encoded.vectors_VE is not None,
+        "embedding_size": encoded.embedding_size,
+        "num_duplicates": encoded.num_duplicates,
+    }
+    arrays = {"rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8)}
+    for split in SPLITS:
+        part: Split = getattr(encoded, split)
+        arrays |= {f"{split}_{field}": array for field, array in vars(part).items()}
+    if encoded.vectors_VE is not None:
+        arrays["vectors_VE"] = encoded.vectors_VE
+    unfinished = path.with_name(f"{uuid.uuid4().hex}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("xb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("cannot write the cache %s: %s", path, error)

@@ -1,0 +1,66 @@
+"""An encoded corpus: plain arrays.
+
+Shapes: N examples of a split, T words (of the longest text, at most max_words), V vocabulary, E embedding size,
+C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The examples of a split, in the order of a hash of their texts."""
+
+    tokens_NT: np.ndarray  # int32, ids in the vocabulary, right padded with PADDING
+    lengths_N: np.ndarray  # int32, words before the padding, at least 1
+    labels_N: np.ndarray  # int64, index into the classes
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSplit(Split):
+    """Of a corpus of captions: also what they ask for (see `data.corpora.captions`)."""
+
+    images_NYX: np.ndarray  # float32, ink from 0 to 1
+    digits_NQ: np.ndarray  # int64, of each quadrant, or captions.EMPTY
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCorpus:
+    """What trials see of a corpus: plain arrays, so that Ray's object store can hand it out without copying."""
+
+    name: str
+    digest: str  # hex; of the corpus's content and every option that changes the encoding
+    classes: tuple[str, ...]  # by label; of two, the second is the positive one
+    vocabulary: tuple[str, ...]  # by token id
+    vectors_VE: np.ndarray | None  # float32, rows 0 and 1 zero; None for learned embeddings
+    embedding_size: int
+    train: Split
+    val: Split
+    test: Split
+    num_duplicates: int  # examples removed because their text came twice
+
+    @property
+    def unknown_share(self) -> float:
+        """The share of words, over all splits, that are not in the vocabulary."""
+        splits = (self.train, self.val, self.test)
+        num_unknown = sum(np.count_nonzero(split.tokens_NT == UNKNOWN) for split in splits)
+        return num_unknown / sum(int(split.lengths_N.sum()) for split in splits)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        classes = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+        return (
+            f"{self.name}: {len(self.train):,} train, {len(self.val):,} val and {len(self.test):,} test examples "
+            f"({self.num_duplicates:,} duplicates removed) of {len(self.classes)} classes ({classes}); "
+            f"{len(self.vocabulary):,} words, {self.unknown_share:.1%} of the text unknown"
+        )

@@ -1,0 +1,18 @@
+"""Masks of the words of texts and of the padding after them.
+
+Shapes: B batch, T words.
+"""
+
+import torch
+from torch import Tensor
+
+
+def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
+    """A mask (B, T), True at the words of each text and False at its padding."""
+    return torch.arange(num_words, device=lengths_B.device) < lengths_B.unsqueeze(1)
+
+
+def padding(lengths_B: Tensor, num_words: int) -> Tensor | None:
+    """A mask (T, B), True after the last word of each text; None where every text has `num_words`."""
+    padding_TB = ~real_words(lengths_B, num_words).t()
+    return padding_TB if padding_TB.any() else None

@@ -1,0 +1,102 @@
+"""Jacobians of layers and of one step of a recurrence, in closed form: the derivative of output i by input j at [i, j].
+
+The derivative of an activation s is written as a function of its output y: 1 for none, [y > 0] for relu, 1 - y^2 for
+tanh, y - y^2 for sigmoid.
+
+Shapes: N inputs, M outputs, D channels or input size, H hidden or output channels, K kernel, P output positions.
+"""
+
+import torch
+from torch import Tensor
+
+from models.parts.geometry import Window
+from models.parts.layers import ACTIVATIONS
+
+
+def slope(outputs: Tensor, activation: str) -> Tensor:
+    """The derivative of an activation where its output is this."""
+    match activation:
+        case "none":
+            return torch.ones_like(outputs)
+        case "relu":
+            return (outputs > 0).to(outputs.dtype)
+        case "tanh":
+            return 1 - outputs**2
+        case "sigmoid":
+            return outputs - outputs**2
+    raise ValueError(activation)
+
+
+def linear(A_MN: Tensor) -> Tensor:
+    """Of A x + b by x (M, N): A itself, whatever x is."""
+    return A_MN
+
+
+def bias(num_outputs: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Of A x + b by b (M, M): the identity."""
+    return torch.eye(num_outputs, dtype=dtype)
+
+
+def convolution(kernel_HDK: Tensor, num_inputs: int, window: Window) -> Tensor:
+    """Of a convolution of N positions of D channels, by them: (H, P, D, N).
+
+    Output position p reads input position n = stride * p - padding + dilation * k with the kernel's element k. So
+
+        J[h, p, d, n] = kernel[h, d, k]  with  k = (n + padding - stride * p) / dilation
+
+    where this k is a whole number from 0 to K - 1, and 0 elsewhere. With one channel, no padding, and stride and
+    dilation 1 that is kernel[n - p] for 0 <= n - p < K: the kernel, shifted by one in each row, a band from the
+    diagonal to K - 1 above it.
+    """
+    position_P = torch.arange(window.output_size(num_inputs))
+    offset_PN = torch.arange(num_inputs) + window.padding - window.stride * position_P.unsqueeze(1)
+    k_PN = offset_PN.div(window.dilation, rounding_mode="floor")
+    read_PN = (offset_PN % window.dilation == 0) & (k_PN >= 0) & (k_PN < kernel_HDK.shape[2])
+    banded_HDPN = kernel_HDK[:, :, k_PN.clamp(0, kernel_HDK.shape[2] - 1)] * read_PN
+    return banded_HDPN.transpose(1, 2)
+
+
+def elman_step(
+    words_ND: Tensor, states_NH: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of h' = s(W x + U h + b): h' (N, H), and its Jacobians by h (N, H, H) and by x (N, H, D).
+
+    diag(s') U and diag(s') W, for each of N words and states.
+    """
+    next_NH = ACTIVATIONS[activation](words_ND @ W_HD.t() + states_NH @ U_HH.t() + b_H)
+    slope_NH1 = slope(next_NH, activation).unsqueeze(2)
+    return next_NH, slope_NH1 * U_HH, slope_NH1 * W_HD
+
+
+def gru_step(
+    words_ND: Tensor,
+    states_NH: Tensor,
+    W_3HD: Tensor,
+    U_3HH: Tensor,
+    b_3H: Tensor,
+    activation: str,
+    gate_activation: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a gated recurrent unit: h' (N, H), and its Jacobians by h (N, H, H) and by x (N, H, D).
+
+    As `native.recurrence` has it, z, r = g(W x + U h + b), c = s(W x + U (r * h) + b), h' = (1 - z) * h + z * c. By h:
+
+        diag(1 - z) + diag((c - h) g'(z)) U_z + diag(z s'(c)) U_c (diag(r) + diag(h g'(r)) U_r)
+
+    and by x:
+
+        diag((c - h) g'(z)) W_z + diag(z s'(c)) (W_c + U_c diag(h g'(r)) W_r)
+    """
+    (W_c, W_z, W_r), (U_c, U_z, U_r), (b_c, b_z, b_r) = W_3HD.chunk(3), U_3HH.chunk(3), b_3H.chunk(3)
+    update_NH = ACTIVATIONS[gate_activation](words_ND @ W_z.t() + states_NH @ U_z.t() + b_z)
+    reset_NH = ACTIVATIONS[gate_activation](words_ND @ W_r.t() + states_NH @ U_r.t() + b_r)
+    candidate_NH = ACTIVATIONS[activation](words_ND @ W_c.t() + (reset_NH * states_NH) @ U_c.t() + b_c)
+    next_NH = (1 - update_NH) * states_NH + update_NH * candidate_NH
+
+    by_update_NH1 = ((candidate_NH - states_NH) * slope(update_NH, gate_activation)).unsqueeze(2)
+    by_candidate_NH1 = (update_NH * slope(candidate_NH, activation)).unsqueeze(2)
+    by_reset_NH1 = (states_NH * slope(reset_NH, gate_activation)).unsqueeze(2)
+    reset_state_NHH = torch.diag_embed(reset_NH) + by_reset_NH1 * U_r
+    by_state_NHH = torch.diag_embed(1 - update_NH) + by_update_NH1 * U_z + by_candidate_NH1 * (U_c @ reset_state_NHH)
+    by_word_NHD = by_update_NH1 * W_z + by_candidate_NH1 * (W_c + U_c @ (by_reset_NH1 * W_r))
+    return next_NH, by_state_NHH, by_word_NHD

@@ -1,0 +1,202 @@
+"""What the architectures share: their base class, word vectors, activations, pooling.
+
+Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidden or features, C classes.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.native import kernels
+from models.native.dense import dense
+from models.native.padding import real_words
+from models.parts.hyperparameters import Choice, Domain
+
+
+def tanh(x: Tensor) -> Tensor:
+    """tanh as 2 sigmoid(2x) - 1: torch's sigmoid takes a fifth of the time of its tanh on CPUs."""
+    return torch.tanh(x) if x.is_cuda else torch.sigmoid(2 * x) * 2 - 1
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "tanh": tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+ACTIVATION = Choice(tuple(ACTIVATIONS))
+
+
+POOLING = Choice(("last", "mean"))
+
+
+CLASSIFICATION, IMAGE = "classification", "image"  # tasks: what a model makes of a text
+
+
+TAPERED_SIZES = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
+
+
+class Activation(nn.Module):
+    """One of ACTIVATIONS as a layer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.name](x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class Layers(nn.Sequential):
+    """Layers one after the other; a linear one and the activation after it are one step where there are kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not kernels.usable(x):
+            return super().forward(x)
+        before = None
+        for module, after in zip_longest(self, list(self)[1:]):
+            if isinstance(module, nn.Linear):
+                activation = after.name if isinstance(after, Activation) else "none"
+                x = dense(x, module.weight, module.bias, activation)
+            elif not (isinstance(module, Activation) and isinstance(before, nn.Linear)):
+                x = module(x)
+            before = module
+        return x
+
+
+class Dropout(nn.Module):
+    """In training, each feature is zero with probability `share` and the others are scaled up (Srivastava et al. 2014).
+
+    On CPUs it draws 16 random bits a feature, in a quarter of the time of torch's own layer, which would be slower than
+    any layer of `mlp`; the share is thus rounded to a multiple of 1/65536.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.share == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.share)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+        num_dropped = round(self.share * 2**16)
+        return x * ((bits >= num_dropped - 2**15) / (1 - num_dropped / 2**16))
+
+    def extra_repr(self) -> str:
+        return f"{self.share:g}"
+
+
+class WordVectors(nn.Module):
+    """Looks up the vectors (V, E) of word ids. Row 0 belongs to the padding: it is zero and stays zero.
+
+    Frozen vectors (the default) are neither trained nor copied nor saved with the weights; `trainable=True` starts
+    from a copy of them; `WordVectors.learned(V, E)` starts from normal noise. Raises ValueError if row 0 is not zero.
+    """
+
+    def __init__(self, vectors_VE: Tensor, *, trainable: bool = False) -> None:
+        super().__init__()
+        if vectors_VE.ndim != 2 or vectors_VE[0].any():
+            raise ValueError(f"word vectors must be a matrix with zeros in row 0, got {tuple(vectors_VE.shape)}")
+        self.vectors_VE: Tensor
+        if trainable:
+            self.vectors_VE = nn.Parameter(vectors_VE.clone())
+        else:
+            self.register_buffer("vectors_VE", vectors_VE, persistent=False)
+
+    @classmethod
+    def learned(cls, num_words: int, size: int) -> "WordVectors":
+        """Trainable vectors (num_words, size), drawn from the standard normal distribution."""
+        vectors_VE = torch.randn(num_words, size)
+        vectors_VE[0] = 0
+        return cls(vectors_VE, trainable=True)
+
+    @property
+    def size(self) -> int:
+        """E."""
+        return self.vectors_VE.shape[1]
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
+
+
+class Architecture(nn.Module):
+    """The base of every architecture: from a batch of texts to the scores of their classes.
+
+    A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
+    constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
+    `forward` instead.
+    """
+
+    task: ClassVar[str] = CLASSIFICATION
+    hyperparameters: ClassVar[dict[str, Domain]]
+
+    def __init__(self, embedding: WordVectors) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C) of texts given as word ids, padded on the right with 0; lengths from 1 to T."""
+        return self.classify(self.embedding(tokens_BT), lengths_B)
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        """Logits (B, C) of texts given as word vectors; what lies beyond a text's length has no effect."""
+        raise NotImplementedError
+
+
+@torch.no_grad()
+def linear(
+    size_in: int, size_out: int, *, reads: str = "none", feeds: str = "none", gain: float = 1.0, bias: bool = True
+) -> nn.Linear:
+    """A linear layer that reads outputs of one activation and feeds another, drawn so that all of them train well.
+
+    Xavier uniform with zero bias (Glorot and Bengio 2010), times `gain`, times sqrt(2) before a relu (He et al. 2015).
+    For sigmoids, since sigmoid(2x) = (1 + tanh(x)) / 2, doubled weights before one, and after one doubled weights and a
+    bias that takes the 1 away, make a network start as one of tanhs. Otherwise it would start with slopes of a quarter
+    and offsets that drown the inputs.
+    """
+    layer = nn.Linear(size_in, size_out, bias=bias)
+    gain *= {"relu": math.sqrt(2), "sigmoid": 2.0}.get(feeds, 1.0)
+    nn.init.xavier_uniform_(layer.weight, 2 * gain if reads == "sigmoid" else gain)
+    if bias:
+        layer.bias.copy_(-layer.weight.sum(1) / 2 if reads == "sigmoid" else torch.zeros(size_out))
+    return layer
+
+
+def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
+    """One vector (B, H) for each text: its state after the `last` real word or the `mean` over its real words."""
+    if pooling == "last":
+        return states_TBH[lengths_B - 1, torch.arange(len(lengths_B), device=lengths_B.device)]
+    real_TB1 = real_words(lengths_B, len(states_TBH)).t().unsqueeze(2)
+    return (states_TBH * real_TB1).sum(0) / lengths_B.unsqueeze(1)
+
+
+def tapered_layers(
+    size_in: int, num_layers: int, activation: str, dropout: float, num_classes: int, *, reads: str
+) -> Layers:
+    """The layers from a word's features to its class scores: `num_layers` (2 to 5) ever narrower ones, each followed by
+    the activation, with dropout after the second; then the output layer. `reads` is the activation before them."""
+    layers: list[nn.Module] = []
+    for number, size in enumerate(TAPERED_SIZES[num_layers], start=1):
+        layers += [linear(size_in, size, reads=reads, feeds=activation), Activation(activation)]
+        size_in, reads = size, activation
+        if number == 2:
+            layers.append(Dropout(dropout))
+    return Layers(*layers, linear(size_in, num_classes, reads=activation))
+
+
+def num_parameters(model: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,180 @@
+"""The vocabulary of a run: the name of every parameter, metric, tag and outcome, and where runs are kept.
+
+`search.track` writes these names and `analysis.base.runs` reads them; nothing else spells them out. Imports nothing
+heavy, so that a command can answer `--help` at once.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Outcome(StrEnum):
+    """How a trial ended (tag `outcome`)."""
+
+    COMPLETE = "complete"  # ran all its epochs
+    PRUNED = "pruned"  # stopped early by the pruner
+    DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
+    FAILED = "failed"  # raised, or its worker died more often than the retries allow
+    INTERRUPTED = "interrupted"  # the driver stopped; goes on when the search is resumed
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one epoch on one split, with the direction in which it is better."""
+
+    name: str
+    maximize: bool
+    worst: float  # the finite value that a diverged trial is given, so that a sampler learns to keep away
+    percent: bool = False  # shown as a share of one
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", maximize=False, worst=1e6),
+        Metric("accuracy", maximize=True, worst=0.0, percent=True),
+        Metric("f1", maximize=True, worst=0.0, percent=True),
+        Metric("roc_auc", maximize=True, worst=0.0, percent=True),
+        Metric("pixel_error", maximize=False, worst=1.0),
+    )
+}
+#: What is measured in each task (see `search.train.tasks`).
+MEASURED = {
+    "classification": ("loss", "accuracy", "f1", "roc_auc"),
+    "image": ("loss", "accuracy", "f1", "pixel_error"),
+}
+SPLITS = ("train", "val", "test")
+
+
+def split_metric(name: str) -> tuple[str, Metric]:
+    """'val_accuracy' -> ('val', the metric accuracy). Raises KeyError for any other form."""
+    split, _, metric = name.partition("_")
+    if split not in SPLITS:
+        raise KeyError(name)
+    return split, METRICS[metric]
+
+
+# --- Series of a trial's run. Steps are epochs (from 1), but for the two curves, whose steps are iterations.
+CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
+#: Mean of the gradient's L2 norm, before any clipping, over the epoch's curve points and its last iteration (with
+#: clipping: over all its iterations).
+GRAD_NORM = "grad_norm"
+GRAD_NORM_OF = "grad_norm/"  # and a layer's name, such as output: the same of its parameters, at the curve points only
+LEARNING_RATE = "learning_rate"
+EPOCH_SECONDS = "epoch_seconds"
+# and {train,val}_ with each metric of the task
+
+# --- Single values of a trial's run. `best_*` are those of the trial's best validation epoch, and so is `test_*`.
+BEST_EPOCH = "best_epoch"
+EPOCHS_RUN = "epochs_run"
+NUM_PARAMETERS = "num_parameters"  # trainable ones
+TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
+
+
+def best(metric: str) -> str:
+    """'val_accuracy' -> 'best_val_accuracy'; test metrics have only one value, that of the best epoch."""
+    return metric if metric.startswith("test_") else f"best_{metric}"
+
+
+# --- Parameters of a trial's run: these and one for each hyperparameter.
+ARCHITECTURE, SEED = "architecture", "seed"
+REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
+CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
+
+# --- Tags.
+KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the parent run of its trials
+SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
+TRIAL = "trial"  # '<architecture>-<number>'
+NUMBER = "number"  # the Optuna trial's number
+OUTCOME = "outcome"
+ERROR = "error"  # the last line of what was raised
+ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
+NODE = "node"  # the address of the machine that ran the trial
+WORKER = "worker_pid"  # and the process there; workers are reused
+METRIC = "metric"  # on the search: what its trials are ranked by
+DATA_DIGEST = "data_digest"
+GIT_COMMIT = "git_commit"
+FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
+CPU = "cpu"  # the model of the driver's
+KERNELS = "kernels"  # what the driver would train with: the compiled kernels, by name, or torch
+CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
+PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
+TOOK_PREFIX = "took."  # and what it took, of both
+REPLAY = "replay"  # whether training it again gave the same numbers
+VERSION_PREFIX = "version."  # version.torch, version.ray, ...
+PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
+
+# --- Artifacts of a trial's run.
+#: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
+#: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:
+#: the digits of their quadrants, as asked for and as read ('7 - - 3').
+PREDICTIONS = "test_predictions.csv"
+#: Of a trial that draws, an image for each epoch: what was drawn for some validation texts, above what was asked for.
+PICTURE = "drawn-above-wanted"
+
+
+def picture(epoch: int) -> str:
+    """The file of an epoch's image, beside the trial's checkpoints."""
+    return f"epoch-{epoch:04d}.png"
+
+
+SCORE_RULE = (
+    "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "
+    "Nothing is chosen on the test set."
+)
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The MLflow tracking URI: the given one, else MLFLOW_TRACKING_URI, else a database in the working directory.
+
+    A path in a `sqlite:` URI is made absolute, because Ray changes the directory of its workers.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme = "sqlite:///"
+    if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
+        uri = scheme + str(Path(uri.removeprefix(scheme)).absolute())
+    return uri
+
+
+def require_database(uri: str) -> None:
+    """Raise ConnectionError when the database server of a tracking URI cannot be used: MLflow tries for 100 seconds."""
+    if re.match(r"(postgresql|mysql|mssql)\b", uri):
+        import sqlalchemy
+
+        try:
+            sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
+        except Exception as error:  # it is away, its password is another, its driver is missing, ...
+            raise ConnectionError(str(error)) from error
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Within it, what in MLflow is given no URI (its registry asks for a model's artifacts so) takes this one."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def without_password(text: str) -> str:
+    """A URI, or a text with some, as it may be shown: 'postgresql://me:***@host/db'."""
+
+    def mask(match: re.Match[str]) -> str:
+        scheme, user, password = match["scheme"], match["user"], match["password"]
+        if scheme.startswith(("sqlite", "file")):
+            return match[0]
+        return f"{scheme}://{user}:***@" if password else f"{scheme}://***@"
+
+    text = re.sub(r"(?P<scheme>[\w+.-]+)://(?P<user>[^\s@:/]*)(?P<password>:\S*)?@", mask, text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text)

@@ -1,0 +1,92 @@
+"""Do Optuna, MLflow and the checkpoints tell the same story? Trial by trial; and the repair where they do not.
+
+The study is what counts: MLflow's runs are made to agree with it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.base.record import Outcome
+from search.run.folders import read_spec
+from search.run.state import outcome_of, reconcile
+from search.study.studies import Studies
+from search.study.trial import Trial
+from search.track.tracking import STATUS, Run, Tracker, read_runs
+from search.train import checkpoints
+
+
+def audit(folder: Path, uri: str) -> list[str]:
+    """What differs, a line each; an empty list when everything agrees. Writes nothing."""
+    studies = Studies(folder.name, read_spec(folder), folder)
+    outcome, runs = read_runs(uri, folder.name)
+    lines = [] if outcome == outcome_of(studies) else [f"the search is {outcome_of(studies)}, its run says {outcome}"]
+    by_trial: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_trial[run.trial].append(run)
+    trials = {trial.name: trial for trial in studies.trials()}
+    lines += [
+        f"{name}: {len(its_runs)} runs in MLflow, no trial in the study"
+        for name, its_runs in by_trial.items()
+        if name not in trials
+    ]
+    for name, trial in trials.items():
+        if trial.attempt == 0 and not by_trial[name]:
+            continue  # its driver died while it was being made; a resume goes on with it
+        lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
+        lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
+    kept = checkpoints.root(folder)
+    strays = {path.name for path in kept.iterdir()} - set(trials) if kept.is_dir() else set()
+    return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
+
+
+def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
+    if len(runs) != 1:
+        yield f"{len(runs)} runs in MLflow, not 1"
+    for run in runs:
+        outcome = Outcome.INTERRUPTED if trial.outcome is Outcome.RUNNING else trial.outcome
+        if run.run_id != trial.run_id:
+            yield f"its run is {trial.run_id}, MLflow has {run.run_id}"
+        if run.outcome != outcome:
+            yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
+        if run.status != STATUS[outcome]:
+            yield f"{outcome} is status {STATUS[outcome]}, its run has {run.status}"
+        wanted = trial.params
+        for key in sorted({*wanted, *run.params}):
+            if str(wanted.get(key)) != run.params.get(key):
+                yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
+        last = trial.results[-1] if trial.results else None
+        if run.epochs != (last.epoch if last else 0):
+            yield f"{last.epoch if last else 0} epochs, its run has {run.epochs}"
+        elif last:
+            for key, value in last.best.items():
+                if run.best.get(key) != value:
+                    yield f"best {key} {value}, its run says {run.best.get(key)}"
+    if trial.outcome is Outcome.COMPLETE and trial.score != trial.results[-1].best[studies.spec.metric]:
+        yield f"Optuna's value is {trial.score}, its best epoch's {trial.results[-1].best[studies.spec.metric]}"
+
+
+def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
+    epochs = [result.epoch for result in trial.results if not result.diverged]
+    last = epochs[-1] if epochs else 0
+    found = checkpoints.last_epoch(checkpoints.folder_of(folder, trial.name))
+    # A worker saves an epoch before it reports it; a trial that is to go on may thus be one ahead.
+    allowed = {last, last + 1} if trial.outcome is Outcome.RUNNING else {last}
+    if studies.spec.num_kept < float("inf"):
+        allowed.add(0)
+    if found not in allowed:
+        yield f"{last} epochs, its last whole checkpoint is of epoch {found or 'none'}"
+
+
+def repair(folder: Path, uri: str) -> None:
+    """Make MLflow agree with the study: missing runs and epochs written, ended runs ended, runs of no trial closed."""
+    spec = read_spec(folder)
+    studies = Studies(folder.name, spec, folder, "go on")
+    tracker = Tracker(uri, folder.name, spec, folder)
+    reconcile(studies, tracker)
+    tracker.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
+    ours = {trial.run_id for trial in studies.trials()}
+    for run in read_runs(uri, folder.name)[1]:
+        if run.run_id not in ours:
+            tracker.drop(run.run_id)
+    tracker.close(outcome_of(studies))

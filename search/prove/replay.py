@@ -1,0 +1,83 @@
+"""Trains a trial again from its recorded config, seed and data, and compares every epoch's numbers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.base import record
+from search.run.folders import find_searches, read_spec
+from search.run.run import make_setting
+from search.spec.read import load_corpus
+from search.study.studies import Studies
+from search.study.trial import Trial
+from search.track.provenance import provenance
+from search.track.registry import add_tags
+from search.train.running import run_trial
+from search.train.training import EpochResult
+
+#: How far numbers may be apart where the processor or a version is another one.
+TOLERANCE = 0.02
+
+
+def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
+    """The trial of an MLflow run id, its first characters (at least six), or SEARCH:TRIAL. Raises ValueError."""
+    search, colon, name = run.partition(":")
+    for folder in reversed(find_searches(search if colon else "", root)):
+        try:
+            trials = Studies(folder.name, read_spec(folder), folder).trials()
+        except ValueError:  # a folder that is no search of ours; `list` names it
+            continue
+        for trial in trials:
+            if trial.name == name if colon else len(run) >= 6 and (trial.run_id or "").startswith(run):
+                return folder, trial
+    raise ValueError(
+        f"no run {run!r} in {root}: give an MLflow run id, at least six of its first characters, or SEARCH:TRIAL "
+        "(default-20260101-120000:gru-3)"
+    )
+
+
+def replay(run: str, root: Path, uri: str) -> Iterator[str]:
+    """Yields a line an epoch and the verdict last, which is also a tag of the run.
+
+    The numbers have to be equal where processor and versions are; else within TOLERANCE.
+    """
+    folder, trial = find_trial(run, root)
+    spec = read_spec(folder)
+    if not trial.results:
+        raise ValueError(f"{trial.name} has no epoch to repeat: it is {trial.outcome}")
+    corpus = load_corpus(spec)
+    now = provenance(corpus)
+    if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
+        raise ValueError(
+            f"the data changed: {spec.corpus} has the digest {now[record.DATA_DIGEST][:12]}, "
+            f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
+        )
+    others = [key for key in now if key != record.GIT_COMMIT and now[key] != trial.provenance.get(key)]
+    tolerance = TOLERANCE if others else 0.0
+    if others:
+        listed = ", ".join(f"{key} {trial.provenance.get(key)} then, {now[key]} now" for key in others)
+        yield f"Equal numbers cannot be expected ({listed}); compared within {TOLERANCE}."
+    worst = 0.0
+    different = ""
+    again = run_trial(trial.config, corpus, make_setting(spec, folder))
+    for before, result in zip(trial.results, again, strict=False):  # in this order: no epoch more than it had
+        apart, what = _furthest(result, before)
+        worst = max(worst, apart)
+        yield f"epoch {result.epoch}/{len(trial.results)}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
+        if apart > tolerance and not different:
+            different = f"different: {what} of epoch {result.epoch} is {apart:.3g} apart"
+    verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
+    yield f"{trial.name}: {verdict}"
+    if trial.run_id is not None:
+        add_tags(uri, trial.run_id, {record.REPLAY: verdict})
+
+
+def _furthest(result: EpochResult, before: EpochResult) -> tuple[float, str]:
+    """How far the numbers of an epoch are apart at most, and which; infinitely if one diverged and the other not."""
+    if result.diverged != before.diverged:
+        return float("inf"), "divergence"
+    pairs = {name: (result.metrics.get(name), value) for name, value in before.metrics.items()}
+    pairs |= {f"best {name}": (result.best.get(name), value) for name, value in before.best.items()}
+    del pairs[record.EPOCH_SECONDS]
+    apart = {name: abs(a - b) if a is not None else float("inf") for name, (a, b) in pairs.items()}
+    what = max(apart, key=apart.__getitem__)
+    return apart[what], what

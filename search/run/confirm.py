@@ -1,0 +1,57 @@
+"""Confirmation: the best configurations of each architecture trained again on fresh seeds.
+
+The best of many trials looks better in validation than it is: its score is that of the luckiest. What it scores on
+fresh seeds is what can be expected of it.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from search.base.errors import choose
+from search.run.folders import read_spec
+from search.spec import read as specs
+from search.spec.spec import Spec
+from search.study.studies import Studies, derive_seed
+
+SUFFIX = "-confirm"
+
+
+def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -> Spec:
+    """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
+
+    architectures: only these, or all without any. Raises ValueError when there is nothing to confirm.
+    """
+    spec, search = read_spec(folder), folder.name
+    if spec.confirms:
+        raise ValueError(f"{search} is itself a confirmation; confirm {spec.confirms}")
+    studies = Studies(search, spec, folder)
+    chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
+    points = {name: points for name in chosen if (points := _best(studies, name, top))}
+    if not points:
+        raise ValueError(f"{search} has no complete trial to confirm")
+    changes = {
+        "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
+        "confirms": search,
+        "architectures": list(points),
+        "configurations": points,
+        "seeds": seeds,
+        "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation
+        "sampler": "grid",
+        "pruner": "none",
+        "space": {},
+        "match_parameters": None,  # hidden sizes are solved
+        "trials": None,
+        "time_budget": None,
+        "keep_checkpoints": "all",
+    }
+    return specs.validate(spec.model_dump() | changes, files=False)
+
+
+def _best(studies: Studies, architecture: str, top: int) -> dict[str, dict[str, Any]]:
+    """The best different configurations by the names of their trials."""
+    points: dict[str, dict[str, Any]] = {}
+    for trial in studies.ranked(architecture):
+        if len(points) < top and trial.hyperparameters not in points.values():
+            points[trial.name] = trial.hyperparameters
+    return points

@@ -1,0 +1,60 @@
+"""The folders of searches: made, found by id or name, read and discarded."""
+
+import shutil
+import time
+from pathlib import Path
+
+from search.base import files
+from search.base.errors import did_you_mean
+from search.spec import read as specs
+from search.spec.read import SPEC_FILE
+from search.spec.spec import Spec
+from search.train import checkpoints
+
+TUNE = "tune"  # what Tune writes; nothing reads it
+
+
+def new_search(spec: Spec, root: Path) -> Path:
+    """A folder for a search of this spec, named by the search's id, with the frozen spec in it."""
+    root.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = root / f"{spec.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:  # two searches in one second
+            time.sleep(1)
+    write_spec(specs.freeze(spec), folder)
+    return folder
+
+
+def write_spec(spec: Spec, folder: Path) -> None:
+    content = specs.dump(spec).encode()
+    # The URL of a storage may hold a password.
+    files.write_atomically(folder / SPEC_FILE, lambda file: file.write(content), private=spec.storage is not None)
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a search that was refused before its first trial."""
+    if not (folder / TUNE).exists():
+        checkpoints.remove(checkpoints.root(folder))
+        shutil.rmtree(folder)
+
+
+def find_searches(search: str, root: Path) -> list[Path]:
+    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first."""
+    ids = sorted((path.parent.name for path in root.glob(f"*/{SPEC_FILE}")), key=lambda each: each[-15:])
+    return [root / each for each in ids if search in ("", "latest", each, each[:-16])]
+
+
+def find_search(search: str, root: Path) -> Path:
+    """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises ValueError."""
+    if found := find_searches(search, root):
+        return found[-1]
+    ids = [folder.name for folder in find_searches("", root)[-5:]]
+    raise ValueError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")
+
+
+def read_spec(folder: Path) -> Spec:
+    """The spec that a search was started with."""
+    return specs.read(str(folder / SPEC_FILE), files=False)

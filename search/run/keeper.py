@@ -1,0 +1,35 @@
+"""Keeps the checkpoints that a spec asks for, and removes the others."""
+
+from pathlib import Path
+
+from search.base import record
+from search.base.record import Outcome
+from search.study.studies import Studies
+from search.study.trial import Trial
+from search.train import checkpoints
+from search.train.training import EpochResult
+
+
+class _Keeper:
+    """Removes the checkpoints that `keep_checkpoints` does not want, when a trial has ended."""
+
+    def __init__(self, studies: Studies, folder: Path) -> None:
+        self._studies, self._folder, self._num_kept = studies, checkpoints.root(folder), studies.spec.num_kept
+        self._kept: dict[tuple[str, str | None], dict[str, Trial]] = {}  # the best ones so far, by name
+        for architecture in studies.spec.architectures:
+            for trial in studies.ranked(architecture):
+                self.changed(trial, None)
+
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        if self._num_kept == float("inf") or trial.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED):
+            return
+        if trial.outcome is not Outcome.COMPLETE:
+            checkpoints.remove(self._folder / trial.name)
+            return
+        # Which of several repeated configurations is the best is known when all their repetitions have ended.
+        kept = self._kept.setdefault((trial.architecture, trial.design.get(record.CONFIGURATION)), {})
+        kept[trial.name] = trial
+        if len(kept) > self._num_kept:
+            worst = max(kept.values(), key=self._studies.order)
+            checkpoints.drop_weights(self._folder / worst.name)
+            del kept[worst.name]

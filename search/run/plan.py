@@ -1,0 +1,278 @@
+"""What a search will cost, from a few steps of each architecture: before it runs, and how far off that was after it.
+
+The steps run in Ray's workers, as many at once as trials will, on the machines that will run them.
+"""
+
+import dataclasses
+import hashlib
+import heapq
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+import torch
+
+from data.base.sources import default_cache
+from data.encoded import EncodedCorpus, Split
+from search.base import record
+from search.base.files import write_atomically
+from search.cluster import capacity as cluster
+from search.run.progress import duration
+from search.spec import read as specs
+from search.spec import space
+from search.spec.spec import Spec
+from search.study.samplers import make_pruner
+from search.study.studies import Studies
+from search.train import checkpoints
+from search.train.running import Setting, run_trial
+
+NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up
+#: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
+WEIGHTS = {"low": 1 / 6, "middle": 4 / 6, "high": 1 / 6}
+NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see how much a pruner prunes
+
+
+#: From a config to the hyperparameters that follow from it.
+Solve = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial of an architecture takes, on average over its space."""
+
+    epoch_seconds: float
+    last_epoch_seconds: float  # evaluates on the test set, too
+    checkpoint_bytes: float
+    num_points: float  # MLflow's, an epoch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a search will take. Seconds of trials are those of all together; wall seconds as the clock shows them.
+
+    pruned_*: with the spec's pruner, if its trials' order by score is a random one.
+    """
+
+    trial_seconds: float
+    wall_seconds: float
+    pruned_trial_seconds: float
+    pruned_wall_seconds: float
+    num_trials: int
+    concurrency: int
+    start_seconds: float
+    disk_bytes: float
+    num_rows: int
+    price: float | None  # of the wall seconds with pruning, on the spec's nodes
+
+
+def calibrate(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, curve_interval: int
+) -> tuple[Cost, float]:
+    """Train three short epochs in a worker; the cost of a whole trial, and when the worker was ready (time.time())."""
+    ready = time.time()
+    share = min(1.0, NUM_STEPS * config["batch_size"] / len(corpus.train))
+    small = dataclasses.replace(
+        corpus, train=_first(corpus.train, share), val=_first(corpus.val, share), test=_first(corpus.test, share)
+    )
+    share = len(small.train) / len(corpus.train)
+    results = list(run_trial(config, small, setting))
+    plain, last = results[min(1, len(results) - 1)], results[-1]
+    buffer = io.BytesIO()
+    torch.save({"result": last.to_dict(), "state": last.state}, buffer)
+    num_iterations = -(-len(corpus.train) // config["batch_size"])
+    num_points = 2 * (num_iterations // curve_interval) + len(last.metrics) + len(last.best) + 3
+    seconds = [result.metrics[record.EPOCH_SECONDS] / share for result in (plain, last)]
+    return Cost(seconds[0], seconds[1], buffer.tell(), num_points), ready
+
+
+def _first(split: Split, share: float) -> Split:
+    num = max(2, round(share * len(split)))
+    return dataclasses.replace(split, **{name: array[:num] for name, array in vars(split).items()})
+
+
+def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Configs to calibrate: the architecture, the share of its trials that this one stands for, the config."""
+    configurations = space.configurations(spec) if spec.configurations is not None else {}
+    for architecture, its_space in space.build(spec).items():
+        default = space.default_point(architecture, its_space)
+        for number, (where, weight) in enumerate(WEIGHTS.items()):
+            chosen = {name: _pick(values, where) for name, values in its_space.items()}
+            chosen, design = space.split_design(chosen | {name: default[name] for name in ("learning_rate",)})
+            if name := design.get(record.CONFIGURATION):
+                chosen = configurations[architecture][name]
+            config = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number, **chosen}
+            yield architecture, weight, config | solve(config)
+
+
+def _pick(values: space.Choice | space.Range, where: str) -> Any:
+    if isinstance(values, space.Choice):
+        return values.values[{"low": 0, "middle": len(values.values) // 2, "high": -1}[where]]
+    return values.nearest({"low": values.low, "middle": (values.low + values.high) / 2, "high": values.high}[where])
+
+
+def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Cost], float]:
+    """The cost of a trial of each architecture, and the seconds until the first worker was ready."""
+    setting = Setting(
+        epochs=3,
+        metric=spec.metric,
+        curve_interval=spec.curve_interval,
+        embeddings=spec.embeddings,
+        threads=max(1, int(spec.resources.cpu)),
+        gpu=spec.resources.gpu > 0,
+        checkpoints=Path(),
+    )
+    shared, asked_at = ray.put(corpus), time.time()
+    # A worker's first steps would be its first imports: each is used again, as by the search.
+    remote = ray.remote(num_cpus=spec.resources.cpu, num_gpus=spec.resources.gpu, max_retries=0)(calibrate)
+    chosen = list(points(spec, solve))
+    measured = ray.get([remote.remote(config, shared, setting, spec.curve_interval) for _, _, config in chosen])
+    totals = {architecture: [0.0] * 4 for architecture in spec.architectures}
+    for (architecture, weight, _), (cost, _) in zip(chosen, measured, strict=True):
+        parts = dataclasses.astuple(cost)
+        totals[architecture] = [sum_ + weight * part for sum_, part in zip(totals[architecture], parts, strict=True)]
+    start = min(ready for _, ready in measured) - asked_at
+    return {architecture: Cost(*total) for architecture, total in totals.items()}, max(0.0, start)
+
+
+def predict(
+    spec: Spec, num_wanted: Mapping[str, int], cost: Mapping[str, Cost], concurrency: int, start_seconds: float
+) -> Prediction:
+    """The prediction for so many trials of each architecture."""
+    simulated = {num: epochs_of(spec, num) for num in set(num_wanted.values())}
+    epochs = {name: simulated[num] for name, num in num_wanted.items()}
+    all_seconds = [
+        _seconds(cost[name], spec.epochs, spec.epochs) for name, num in num_wanted.items() for _ in range(num)
+    ]
+    pruned = [
+        [_seconds(cost[name], num_epochs, spec.epochs) for name in epochs for num_epochs in epochs[name][i]]
+        for i in range(NUM_SIMULATED)
+    ]
+    num_trials = sum(num_wanted.values())
+    num_epochs = {name: sum(map(sum, epochs[name])) / NUM_SIMULATED for name in epochs}
+    wall = sum(makespan(each, concurrency) for each in pruned) / NUM_SIMULATED + start_seconds
+    hourly = sum(kind.count * kind.price for kind in spec.nodes)
+    kept = {name: min(num, spec.num_kept) for name, num in num_wanted.items()}
+    return Prediction(
+        trial_seconds=sum(all_seconds),
+        wall_seconds=makespan(all_seconds, concurrency) + start_seconds,
+        pruned_trial_seconds=sum(map(sum, pruned)) / NUM_SIMULATED,
+        pruned_wall_seconds=wall,
+        num_trials=num_trials,
+        concurrency=concurrency,
+        start_seconds=start_seconds,
+        disk_bytes=sum(
+            kept[name] * min(spec.epochs, checkpoints.NUM_KEPT) * cost[name].checkpoint_bytes for name in num_wanted
+        ),
+        num_rows=round(sum(num_epochs[name] * cost[name].num_points for name in num_wanted)),
+        price=hourly * wall / 3600 if hourly else None,
+    )
+
+
+def _seconds(cost: Cost, num_epochs: int, of: int) -> float:
+    if num_epochs < of:
+        return num_epochs * cost.epoch_seconds
+    return (of - 1) * cost.epoch_seconds + cost.last_epoch_seconds
+
+
+def epochs_of(spec: Spec, num_trials: int) -> list[list[int]]:
+    """How many epochs each trial of one architecture runs, in some simulated searches with the spec's pruner."""
+    rng = torch.Generator().manual_seed(spec.seed)
+    simulated = []
+    for _ in range(NUM_SIMULATED):
+        study = optuna.create_study(direction="maximize", pruner=make_pruner(spec))
+        ran: list[int] = []
+        for _ in range(min(num_trials, MAX_SIMULATED)):
+            trial = study.ask()
+            value, epoch = float(torch.rand((), generator=rng)), 1
+            trial.report(value, step=epoch)
+            while epoch < spec.epochs and not trial.should_prune():
+                epoch += 1
+                trial.report(value, step=epoch)
+            study.tell(trial, value)
+            ran.append(epoch)
+        simulated.append((ran * -(-num_trials // len(ran)))[:num_trials])
+    return simulated
+
+
+def makespan(seconds: Sequence[float], concurrency: int) -> float:
+    """When the last of some jobs is done, if each of so many workers takes the longest one that is left."""
+    workers = [0.0] * concurrency
+    for each in sorted(seconds, reverse=True):
+        heapq.heapreplace(workers, workers[0] + each)
+    return max(workers)
+
+
+def plan(
+    spec: Spec, address: str | None, corpus: EncodedCorpus, solve: Solve, folder: Path
+) -> tuple[Prediction, dict[str, Cost]]:
+    """Calibrate on the cluster that this process is connected to, predict, and remember it for `find`."""
+    listed = sum(kind.count * cluster.num_fitting(spec.resources, kind.cpu, kind.gpu) for kind in spec.nodes)
+    here = cluster.Room(spec, address)()  # raises where no trial could be calibrated: it would wait without end
+    concurrency = min(spec.concurrency or listed, listed) if listed else here
+    studies = Studies("plan", spec, folder)
+    cost, start_seconds = costs(spec, corpus, solve)
+    num_wanted = {name: studies.num_wanted(name) for name in spec.architectures}
+    prediction = predict(spec, num_wanted, cost, concurrency, start_seconds)
+    path = _path(spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(asdict(prediction)).encode()
+    write_atomically(path, lambda file: file.write(content))
+    return prediction, cost
+
+
+def find(spec: Spec) -> Prediction | None:
+    """The last prediction that was made here for this spec."""
+    try:
+        return Prediction(**json.loads(_path(spec).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _path(spec: Spec) -> Path:
+    digest = hashlib.sha256(specs.dump(specs.freeze(spec)).encode()).hexdigest()
+    return default_cache() / "plans" / f"{digest[:32]}.json"
+
+
+def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Iterator[str]:
+    """The prediction for people."""
+    for name, each in cost.items():
+        yield f"{name:<12} {_seconds(each, spec.epochs, spec.epochs):8.1f} s a trial of {spec.epochs} epochs"
+    yield ""
+    yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"
+    for pruner, trial_seconds, wall_seconds in (
+        ("no pruning", prediction.trial_seconds, prediction.wall_seconds),
+        (spec.pruner, prediction.pruned_trial_seconds, prediction.pruned_wall_seconds),
+    ):
+        if pruner != "none":
+            yield f"{pruner:<12} {trial_seconds / 3600:>12.2f} {duration(wall_seconds):>10}"
+    yield ""
+    megabytes = prediction.disk_bytes / 1e6
+    yield f"Disk         {megabytes:,.1f} MB of checkpoints (keep_checkpoints: {spec.keep_checkpoints})"
+    yield f"MLflow       {prediction.num_trials + 1} runs, {prediction.num_rows:,} metric rows"
+    if prediction.price is not None:
+        yield f"Money        {prediction.price:,.2f} for {sum(kind.count for kind in spec.nodes)} nodes"
+    else:
+        yield "Money        give nodes and their prices an hour in the spec: nodes: [{cpu: 8, count: 4, price: 0.17}]"
+    if spec.time_budget is not None and spec.time_budget < prediction.pruned_wall_seconds:
+        yield f"The time budget of {duration(spec.time_budget)} ends it before."
+
+
+def compare(prediction: Prediction, trial_seconds: float, wall_seconds: float) -> tuple[str, dict[str, str]]:
+    """How far off a prediction was, as a line and as tags of the search's run."""
+    planned = {"trial_seconds": prediction.pruned_trial_seconds, "wall_seconds": prediction.pruned_wall_seconds}
+    took = {"trial_seconds": trial_seconds, "wall_seconds": wall_seconds}
+    tags = {record.PLANNED_PREFIX + key: f"{value:.1f}" for key, value in planned.items()}
+    tags |= {record.TOOK_PREFIX + key: f"{value:.1f}" for key, value in took.items()}
+    off = {key: took[key] / planned[key] - 1 for key in planned}
+    line = (
+        f"{duration(planned['wall_seconds'])} predicted, {duration(took['wall_seconds'])} taken "
+        f"({off['wall_seconds']:+.0%}); {planned['trial_seconds'] / 3600:.2f} trial-hours predicted, "
+        f"{took['trial_seconds'] / 3600:.2f} taken ({off['trial_seconds']:+.0%})"
+    )
+    return line, tags

@@ -1,0 +1,152 @@
+"""What the user sees while a search runs: a live table in a terminal, elsewhere a line for each finished trial."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.base import record
+from search.base.record import Outcome
+from search.study.trial import Trial
+from search.train.training import EpochResult
+
+
+class Progress:
+    """Listens to the studies and counts; a context manager that shows the table while it is open.
+
+    num_wanted: trials each architecture is to have. finished: outcome counts of each from before a resume, with
+    the best score. num_parallel: how many trials run at once, as it is now.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        metric: str,
+        epochs: int,
+        num_wanted: Mapping[str, int],
+        num_parallel: Callable[[], int],
+        finished: Mapping[str, Counter[Outcome]],
+        best: Mapping[str, float],
+    ) -> None:
+        self._console, self._metric, self._epochs = console, metric, epochs
+        self._num_wanted, self._num_parallel = num_wanted, num_parallel
+        self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
+        self._best = dict(best)
+        self._maximize = record.split_metric(metric)[1].maximize
+        self._running: dict[str, tuple[Trial, float]] = {}  # with the time of its start
+        self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
+        self._started = time.monotonic()
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    # The display is drawn by a thread of its own, so what it reads of `_running` is a copy.
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+            self._console.print(self._render())
+
+    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+        if trial.outcome is not Outcome.RUNNING:
+            self._end(trial)
+        elif result is None:
+            self._running.setdefault(trial.name, (trial, time.monotonic()))
+        elif self._metric in result.best:
+            score = result.best[self._metric]
+            pick = max if self._maximize else min
+            self._best[trial.architecture] = pick(score, self._best.get(trial.architecture, score))
+
+    def _end(self, trial: Trial) -> None:
+        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # stopped before it was shown
+        self._outcomes[trial.architecture][trial.outcome] += 1
+        self._seconds[trial.architecture].append(time.monotonic() - started)
+        if not self._console.is_terminal:
+            left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
+            parts = [
+                f"{trial.name:<14} {trial.outcome:<11}",
+                f"{_epoch(trial)}/{self._epochs} epochs",
+                self._score(trial),
+                trial.error or "",
+                f"({left})",
+            ]
+            self._console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True, markup=False)
+
+    def _score(self, trial: Trial) -> str:
+        best = trial.results[-1].best if trial.results else {}
+        return f"{self._metric} {best[self._metric]:.4f}" if best else ""
+
+    def _num_left(self, architecture: str | None = None) -> int:
+        names = [architecture] if architecture else list(self._num_wanted)
+        return sum(max(self._num_wanted[name] - self._num_done(name), 0) for name in names)
+
+    def _num_done(self, architecture: str) -> int:
+        counts = self._outcomes[architecture]
+        return counts.total() - counts[Outcome.INTERRUPTED]  # those go on when the search is resumed
+
+    def seconds_left(self, architecture: str | None = None) -> float:
+        """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
+        now, running = time.monotonic(), list(self._running.values())
+        projected = [(now - started) * self._epochs / _epoch(trial) for trial, started in running if trial.results]
+        everything = [seconds for each in self._seconds.values() for seconds in each] or projected
+        left = 0.0
+        for name in [architecture] if architecture else self._num_wanted:
+            seconds = self._seconds[name] or everything
+            if not seconds:
+                return float("nan")
+            mean = sum(seconds) / len(seconds)
+            spent = [now - started for trial, started in running if trial.architecture == name]
+            left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
+        return left / max(1, self._num_parallel())
+
+    def _render(self) -> Any:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("architecture")
+        columns = ["done", "running", "pruned", "diverged", "failed", f"best {self._metric}", "time left"]
+        for column in columns:
+            table.add_column(column, justify="right")
+        for name, wanted in self._num_wanted.items():
+            counts = self._outcomes[name]
+            running = sum(trial.architecture == name for trial, _ in list(self._running.values()))
+            table.add_row(
+                name,
+                f"{self._num_done(name)}/{wanted}",
+                str(running or ""),
+                *(str(counts[each] or "") for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)),
+                f"{self._best[name]:.4f}" if name in self._best else "",
+                duration(self.seconds_left(name)) if self._num_left(name) else "",
+            )
+        lines = [Text("")]
+        for trial, started in list(self._running.values()):
+            spent = duration(time.monotonic() - started)
+            parts = [f"  {trial.name:<14} epoch {_epoch(trial)}/{self._epochs}", self._score(trial), spent]
+            lines.append(Text("  ".join(filter(None, parts)), style="dim"))
+        elapsed = duration(time.monotonic() - self._started)
+        left = f", about {duration(self.seconds_left())} left" if self._num_left() else ""
+        return Group(table, *lines, Text(f"  {elapsed} elapsed{left}"))
+
+
+def _epoch(trial: Trial) -> int:
+    return trial.results[-1].epoch if trial.results else 0
+
+
+def duration(seconds: float) -> str:
+    """'4 s', '3:05', '1:02:03'; '?' when it cannot be known yet."""
+    if seconds != seconds:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"

@@ -1,0 +1,263 @@
+"""Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+
+from data.encoded import EncodedCorpus
+from models.native import kernels
+from search.base import files, record
+from search.base.console import python
+from search.base.record import Outcome
+from search.cluster import capacity, check, connection
+from search.run import plan
+from search.run.folders import TUNE, read_spec, write_spec
+from search.run.keeper import _Keeper
+from search.run.progress import Progress
+from search.run.state import outcome_of, reconcile
+from search.spec import read as specs
+from search.spec.read import SPEC_FILE, load_corpus
+from search.spec.spec import Spec
+from search.study.storage import JOURNAL
+from search.study.studies import Studies
+from search.track.provenance import provenance
+from search.track.registry import add_tags
+from search.track.tracking import Tracker
+from search.train import checkpoints
+from search.train.config import HIDDEN_SIZE
+from search.train.matching import solve_hidden_size
+from search.train.running import Setting, trial_name
+from search.tune.callback import reason
+from search.tune.cluster import ClusterCallback, ClusterSearcher
+from search.tune.scheduler import StudyScheduler
+from search.tune.trainable import trainable
+
+ERRORS = "errors.log"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How a search ended: COMPLETE (every trial accounted for and one of them valid), INTERRUPTED or FAILED."""
+
+    search: str
+    outcome: Outcome
+    num_owed: int  # trials that a resume would still run
+    still_up: str | None = None  # the nodes of its cluster
+    planned: str | None = None  # how far off its plan was
+
+
+def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
+    """Run the new search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C.
+
+    uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
+    Raises ValueError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
+    there is a search of this id already, from another folder.
+    """
+    with files.hold(folder):
+        return _run(folder, uri, console, address, new=True)
+
+
+def resume(
+    folder: Path,
+    uri: str,
+    console: Console,
+    address: str | None = None,
+    trials: int | None = None,
+    time_budget: str | None = None,
+) -> SearchResult:
+    """Go on with the search in `folder`: earlier trials count, those that were interrupted are adopted.
+
+    trials, time_budget: raise what the search had. Raises ValueError as `run` does, and when another process runs the
+    search, or its spec or its data is not what it was started with.
+    """
+    with files.hold(folder):
+        files.mend_journal(folder / JOURNAL)
+        studies = Studies(folder.name, read_spec(folder), folder)
+        if trials is not None or time_budget is not None:
+            _extend(studies, folder, trials, time_budget)
+            studies = Studies(folder.name, read_spec(folder), folder)
+        if not studies.num_owed:
+            console.print(f"All trials of {folder.name} are done; nothing is left to run.", highlight=False)
+            return SearchResult(folder.name, outcome_of(studies), 0)
+        return _run(folder, uri, console, address, new=False)
+
+
+def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str | None) -> None:
+    spec = studies.spec
+    had = max(studies.num_wanted(name) for name in spec.architectures)
+    if trials is not None and trials < had:
+        raise ValueError(f"--trials can only be raised: the search has {had} for each architecture; got {trials}")
+    changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
+    write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
+
+
+def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: bool) -> SearchResult:
+    spec, search = read_spec(folder), folder.name
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
+        kernels.build()
+    corpus = load_corpus(spec, progress=console.is_terminal)
+    console.print(corpus.summary, highlight=False)
+
+    def warn(line: str) -> None:
+        console.print(line, style="yellow", highlight=False)
+
+    started = time.monotonic()
+    with connection.connection(address):
+        room = capacity.Room(spec, address)
+        root = checkpoints.prepare(folder, spec.storage_path)
+        if address or spec.storage_path:
+            check.require_fit(spec, address, root, warn)
+        studies = Studies(search, spec, folder, "new" if new else "go on")
+        tracker = Tracker(uri, search, spec, folder, warn, new)
+        studies.provenance = provenance(corpus)
+        studies.solve = partial(solve, spec, corpus)
+        _require_same_data(studies, folder)
+        outcome = Outcome.INTERRUPTED
+        try:
+            reconcile(studies, tracker)
+            tracker.describe(corpus, studies.provenance)
+            with _progress(studies, console, room) as progress, _signals(studies, console):
+                try:
+                    studies.listeners = (tracker, progress, _Keeper(studies, folder))
+                    _tune(studies, spec, corpus, folder, room, warn)
+                except KeyboardInterrupt:
+                    pass  # the second Ctrl-C
+                except Exception as error:  # the disk of the studies is full, their server is away, ...
+                    warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
+                    with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
+                        traceback.print_exc(file=file)
+                finally:
+                    studies.interrupt_all()
+            outcome = outcome_of(studies)
+        finally:
+            if not tracker.close(outcome):
+                console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
+        still_up = capacity.still_up() if address else None
+    planned = None
+    if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
+        trial_seconds = sum(trial.results[-1].seconds for trial in studies.trials() if trial.results)
+        planned, tags = plan.compare(prediction, trial_seconds, time.monotonic() - started)
+        with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
+            add_tags(uri, tracker.run_id, tags)
+    return SearchResult(search, outcome, studies.num_owed, still_up, planned)
+
+
+def _require_same_data(studies: Studies, folder: Path) -> None:
+    now = studies.provenance[record.DATA_DIGEST]
+    trials = studies.trials()
+    confirmed = folder.parent / (studies.spec.confirms or "")
+    if studies.spec.confirms and (confirmed / SPEC_FILE).is_file():
+        trials += Studies(confirmed.name, read_spec(confirmed), confirmed).trials()
+    for trial in trials:
+        if trial.provenance.get(record.DATA_DIGEST, now) != now:
+            raise ValueError(
+                f"{studies.spec.corpus} is not what the search was started with: its digest is {now[:12]}, "
+                f"{trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; run a new search"
+            )
+
+
+def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that follow from those of a config. Raises ValueError when there are none."""
+    if spec.match_parameters is None:
+        return {}
+    return {HIDDEN_SIZE: solve_hidden_size(config, spec.match_parameters, corpus, spec.embeddings)}
+
+
+def make_setting(spec: Spec, folder: Path) -> Setting:
+    """What the trainable must know of a spec."""
+    return Setting(
+        epochs=spec.epochs,
+        metric=spec.metric,
+        curve_interval=spec.curve_interval,
+        embeddings=spec.embeddings,
+        threads=max(1, int(spec.resources.cpu)),
+        gpu=spec.resources.gpu > 0,
+        checkpoints=checkpoints.root(folder),
+    )
+
+
+def _tune(
+    studies: Studies,
+    spec: Spec,
+    corpus: EncodedCorpus,
+    folder: Path,
+    room: Callable[[], int],
+    warn: Callable[[str], None],
+) -> None:
+    setting = make_setting(spec, folder)
+    searcher = ClusterSearcher(studies, room)
+    # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # the studies are what a resume reads, not Tune's own record
+    tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=StudyScheduler(studies, warn),
+            num_samples=-1,  # the searcher says when it has finished
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial_name(trial.config),
+            trial_dirname_creator=lambda trial: trial_name(trial.config),
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE,
+            storage_path=str(folder.absolute()),
+            failure_config=tune.FailureConfig(max_failures=spec.retries),
+            callbacks=[ClusterCallback(studies, searcher)],
+            verbose=0,
+        ),
+    ).fit()
+
+
+def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Progress:
+    """The progress display, knowing what an earlier process of this search has finished."""
+    ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
+    names = studies.spec.architectures
+    best = {name: ranked[0].results[-1].best[studies.spec.metric] for name in names if (ranked := studies.ranked(name))}
+    return Progress(
+        console,
+        studies.spec.metric,
+        studies.spec.epochs,
+        {name: studies.num_wanted(name) for name in names},
+        room,
+        {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
+        best,
+    )
+
+
+@contextmanager
+def _signals(studies: Studies, console: Console) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) lets running trials report and checkpoint; the second stops at once."""
+
+    signals = 0
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal signals
+        signals += 1
+        if signals == 1:
+            studies.stop()
+            console.print("Stopping: running trials end with their epoch. Once more stops at once.", style="yellow")
+        elif signals == 2:  # those after it would break off the cleaning up
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

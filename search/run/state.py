@@ -1,0 +1,41 @@
+"""How a search stands when nobody runs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.base.record import Outcome
+from search.run.folders import find_searches, read_spec
+from search.study.studies import Studies
+from search.track.tracking import Tracker
+
+
+def reconcile(studies: Studies, tracker: Tracker) -> None:
+    """Make MLflow say what the studies know of earlier processes; what was running then is interrupted now."""
+    for trial in studies.trials():
+        if trial.attempt == 0:
+            continue  # its driver died before it had all its hyperparameters; it has no run yet
+        if trial.outcome is Outcome.RUNNING:
+            trial.outcome = Outcome.INTERRUPTED
+        tracker.changed(trial, None)
+
+
+def summaries(root: Path) -> Iterator[str]:
+    """A line for each search under `root`, the oldest first."""
+    for folder in find_searches("", root):
+        try:
+            studies = Studies(folder.name, read_spec(folder), folder)
+        except ValueError as error:
+            yield f"{folder.name:<32}  cannot be read: {str(error).splitlines()[0]}"
+            continue
+        names = studies.spec.architectures
+        wanted = sum(studies.num_wanted(name) for name in names)
+        state = f"{studies.num_owed} of {wanted} trials to go" if studies.num_owed else f"{wanted} trials, finished"
+        yield f"{folder.name:<32}  {state:<24}  {', '.join(names)}  {folder}"
+
+
+def outcome_of(studies: Studies) -> Outcome:
+    """How a search stands that nobody runs: INTERRUPTED while it owes trials, FAILED if none of them is valid."""
+    if studies.num_owed:
+        return Outcome.INTERRUPTED
+    outcomes = {trial.outcome for trial in studies.trials()}
+    return Outcome.COMPLETE if Outcome.COMPLETE in outcomes else Outcome.FAILED

@@ -1,0 +1,128 @@
+"""A trained model that reads text: with its vocabulary and word vectors, in memory or in a folder of plain files.
+
+This file goes into exported models beside `data` and `models`, so it imports nothing else of the project.
+
+Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding, C classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import models
+from data.encode import encode_texts, word_ids
+from models import Architecture, WordVectors
+
+BATCH = 256  # texts read at once
+
+VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
+
+# What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
+# dict; and the word vectors, where they were not trained.
+MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextModel:
+    """A trained model and the words that it knows, on the CPU."""
+
+    architecture: str
+    hyperparameters: Mapping[str, Any]
+    vocabulary: tuple[str, ...]
+    max_words: int
+    model: Architecture
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return word_ids(self.vocabulary)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
+        """tokens_BT, lengths_B, and the words that were read of each text."""
+        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
+        return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
+
+
+def rebuild(
+    architecture: str,
+    hyperparameters: Mapping[str, Any],
+    num_outputs: int,
+    weights: Mapping[str, Tensor],
+    vectors_VE: np.ndarray | None,
+) -> Architecture:
+    """A trained model from its state dict, and the word vectors where it does not hold them."""
+    if VECTORS in weights:
+        embedding = WordVectors.learned(*weights[VECTORS].shape)
+    else:
+        assert vectors_VE is not None, "the word vectors were neither trained nor given"
+        embedding = WordVectors(torch.from_numpy(vectors_VE))
+    model = models.build(architecture, embedding, num_outputs, **hyperparameters)
+    model.load_state_dict(weights)
+    return model.requires_grad_(False).eval()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextClassifier(TextModel):
+    """Texts in, probabilities of classes out."""
+
+    classes: tuple[str, ...]
+
+    @classmethod
+    def build(
+        cls,
+        architecture: str,
+        hyperparameters: Mapping[str, Any],
+        classes: Sequence[str],
+        vocabulary: Sequence[str],
+        max_words: int,
+        weights: Mapping[str, Tensor],
+        vectors_VE: np.ndarray | None,
+    ) -> Self:
+        """See `rebuild`."""
+        return cls(
+            architecture=architecture,
+            hyperparameters=dict(hyperparameters),
+            vocabulary=tuple(vocabulary),
+            max_words=max_words,
+            model=rebuild(architecture, hyperparameters, len(classes), weights, vectors_VE),
+            classes=tuple(classes),
+        )
+
+    @torch.no_grad()
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, C) of N texts, float32."""
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        encoded = (self.encode(batch) for batch in batches)
+        return np.concatenate(
+            [np.empty((0, len(self.classes)), np.float32)]
+            + [self.model(tokens_BT, lengths_B).softmax(1).numpy() for tokens_BT, lengths_B, _ in encoded]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write it into a new folder."""
+        folder.mkdir()
+        short = {name: getattr(self, name) for name in ("architecture", "hyperparameters", "classes", "max_words")}
+        (folder / MODEL).write_text(json.dumps(short, indent=2, ensure_ascii=False), encoding="utf-8")
+        (folder / VOCABULARY).write_text("".join(f"{word}\n" for word in self.vocabulary), encoding="utf-8")
+        weights = self.model.state_dict()
+        torch.save(weights, folder / WEIGHTS)
+        if VECTORS not in weights:
+            np.save(folder / FROZEN_VECTORS, self.model.embedding.vectors_VE.numpy(), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; nothing in it is executed."""
+        short = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+        vectors = folder / FROZEN_VECTORS
+        return cls.build(
+            **short,
+            vocabulary=(folder / VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1],
+            weights=torch.load(folder / WEIGHTS, weights_only=True),
+            vectors_VE=np.load(vectors, allow_pickle=False) if vectors.exists() else None,
+        )

@@ -1,0 +1,122 @@
+"""The best model of a search as an MLflow model that needs nothing but itself, in the model registry."""
+
+import importlib.metadata
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import infer_signature
+
+from search.base import record
+from search.run.folders import find_search, find_searches, read_spec
+from search.serve.classifier import TextClassifier
+from search.serve.trained import TrainedTrial, best, load
+from search.study.studies import Studies
+from search.track import registry as tracking
+
+ROOT = Path(__file__).parents[2]
+#: What the model's own code is: the packages it needs, and of `search` the files it needs.
+PACKAGES, FILES = ("data", "models"), ("search/serve/classifier.py",)
+REQUIREMENTS = ("mlflow", "torch", "torchtext", "numpy", "pandas")
+
+EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
+BEST = "best"  # the alias of the best model of all
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A version of a registered model."""
+
+    name: str
+    version: str
+    alias: str
+    trial: TrainedTrial
+    num_bytes: int
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}@{self.alias}"
+
+
+def export(search: str, root: Path, uri: str, architecture: str | None = None) -> Exported:
+    """Register the best model of a search, or its best of one architecture.
+
+    It becomes the newest version of the registered model of the search's name, with the alias `best` or the
+    architecture's name. A confirmation stands for the search that it confirms. Raises ValueError when there is no such
+    search or model, or MLflow cannot be used.
+    """
+    folder = find_search(search, root)
+    if confirmed := read_spec(folder).confirms:
+        folder = find_search(confirmed, root)
+    spec = read_spec(folder)
+    if architecture and architecture not in spec.architectures:
+        raise ValueError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
+    trials = [trial for trial in trained_trials(folder, root) if architecture in (None, trial.architecture)]
+    chosen = best(trials, spec.metric)
+    if chosen.run_id is None:
+        raise ValueError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
+    with TemporaryDirectory() as scratch:
+        model = Path(scratch, "model")
+        write(load(chosen), model)
+        tags = {record.SEARCH: folder.name, record.TRIAL: chosen.name}
+        version = tracking.register(uri, spec.name, architecture or BEST, model, chosen.run_id, tags)
+        num_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    return Exported(spec.name, version, architecture or BEST, chosen, num_bytes)
+
+
+def trained_trials(folder: Path, root: Path) -> Iterator[TrainedTrial]:
+    """The trials of a search, and of those under `root` that confirm it."""
+    for each in find_searches("", root):
+        try:
+            spec = read_spec(each)
+        except ValueError:  # of another search: an older version's, or a broken file
+            continue
+        if each != folder and spec.confirms != folder.name:
+            continue
+        for trial in Studies(each.name, spec, each).trials():
+            best_epoch = trial.results[-1].best if trial.results else {}
+            metrics = trial.results[-1].metrics if trial.results else {}
+            yield TrainedTrial(
+                folder=each,
+                name=trial.name,
+                architecture=trial.architecture,
+                configuration=trial.design.get(record.CONFIGURATION),
+                hyperparameters=trial.hyperparameters,
+                outcome=trial.outcome,
+                score=best_epoch.get(spec.metric),
+                num_parameters=metrics.get(record.NUM_PARAMETERS),
+                data_digest=trial.provenance.get(record.DATA_DIGEST),
+                run_id=trial.run_id,
+            )
+
+
+def write(classifier: TextClassifier, folder: Path) -> None:
+    """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled."""
+    with TemporaryDirectory() as scratch:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, Path(scratch, package), ignore=shutil.ignore_patterns("__pycache__"))
+        for file in FILES:
+            Path(scratch, file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, Path(scratch, file))
+            for folder_of_code in (*Path(file).parents,)[:-1]:  # else any other package of that name comes first
+                Path(scratch, folder_of_code, "__init__.py").touch()
+        classifier.save(Path(scratch, "classifier"))
+        columns = {f"probability of {name}": [1.0] for name in classifier.classes}
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(ROOT / "search" / "serve" / "served.py"),
+            artifacts={"classifier": str(Path(scratch, "classifier"))},
+            code_paths=[str(path) for path in sorted(Path(scratch).iterdir()) if path.name != "classifier"],
+            signature=infer_signature(EXAMPLE, pd.DataFrame({"predicted": list(classifier.classes[:1]), **columns})),
+            input_example=EXAMPLE,
+            pip_requirements=[f"{name}=={_version(name)}" for name in REQUIREMENTS],
+        )
+
+
+def _version(package: str) -> str:
+    """As an index knows it: '2.13.0', not '2.13.0+cpu'."""
+    return importlib.metadata.version(package).partition("+")[0]

@@ -1,0 +1,202 @@
+"""Reads a spec: a YAML file, overrides applied, everything in it checked before anything is started.
+
+Every mistake is one line that names the rule, the value and the nearest valid choice.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+import data
+from data.encoded import EncodedCorpus
+from search.base import record
+from search.base.errors import did_you_mean
+from search.spec.spec import Resources, Spec
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+SPEC_FILE = "spec.yaml"  # in a search's folder
+
+
+#: What may change when a search is resumed: how far it goes and with what, never what is compared.
+EXTENDABLE = (
+    "trials",
+    "time_budget",
+    "resources",
+    "concurrency",
+    "retries",
+    "keep_checkpoints",
+    "storage",
+    "storage_path",
+    "nodes",
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-4 for a string (it wants 1.0e-4); users write 1e-4 and mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> Spec:
+    """The spec in a file, or one of the shipped ones by its name, with `key=value` overrides applied.
+
+    files: whether the files that it names have to be there.
+
+    Raises ValueError, one line for each mistake.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
+        if source not in shipped:
+            raise ValueError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
+        path = SHIPPED / f"{source}.yaml"
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
+    for override in overrides:
+        _apply(content, override)
+    return validate(content, where=str(path), files=files)
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    """Set 'a.b=value' in nested mappings; the value is YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--set takes key=value; got {override!r}")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(content.get(parent), dict):
+            content[parent] = {}
+        content = content[parent]
+    try:
+        content[last] = parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = True) -> Spec:
+    """The spec, or ValueError with a line for each mistake: its types, its names and its space."""
+    from search.spec import space
+
+    try:
+        spec = Spec.model_validate(content)
+    except ValidationError as invalid:
+        lines = [_explain(error) for error in invalid.errors()]
+        raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+    import data
+
+    try:
+        if files:
+            data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
+        _check_task(spec)
+        space.build(spec)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{where}: {error}") from None
+    return spec
+
+
+def _check_task(spec: Spec) -> None:
+    """Raises ValueError unless the architectures have one task, and the corpus and the metric belong to it."""
+    import data
+    from models import ARCHITECTURES, IMAGE
+
+    names: dict[str, list[str]] = {}
+    for name in spec.architectures:
+        names.setdefault(ARCHITECTURES[name].task, []).append(name)
+    if len(names) > 1:
+        listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
+        raise ValueError(f"architectures: should be for one task; got {listed}")
+    (task,) = names
+    if task == IMAGE and spec.corpus not in data.OF_IMAGES:
+        raise ValueError(
+            f"corpus: {' and '.join(spec.architectures)} should have one that asks for images, "
+            f"{' or '.join(data.OF_IMAGES)}; got {spec.corpus!r}"
+        )
+    measured = [f"val_{name}" for name in record.MEASURED[task]]
+    if spec.metric not in measured:
+        raise ValueError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error -> one line: key, rule, value, nearest valid choice."""
+    key = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            fields = Resources.model_fields if key.startswith("resources.") else Spec.model_fields
+            return f"unknown key {key!r}{did_you_mean(error['loc'][-1], fields)}"
+        case "literal_error":
+            known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+            return f"{key}: unknown {error['input']!r}{did_you_mean(error['input'], known)}"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
+        case _:
+            rule = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return f"{key}: should be {rule}; got {error['input']!r}"
+
+
+def compared(spec: Spec) -> dict[str, Any]:
+    """The part of a spec that defines what is compared."""
+    return spec.model_dump(mode="json", exclude=set(EXTENDABLE))
+
+
+def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
+    """Raises ValueError that shows what differs from the `compared` part that a search was started with."""
+    now = compared(spec)
+    changed = [key for key in now if now[key] != before.get(key, now[key])]
+    if changed:
+        lines = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
+        raise ValueError("\n".join(["the spec is not the one that this search was started with", *lines]))
+
+
+def freeze(spec: Spec) -> Spec:
+    """The spec with the paths in it absolute, so that it means the same wherever it is read."""
+
+    def absolute(name: str) -> str:
+        kind, colon, path = name.partition(":")
+        return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
+
+    storage_path = spec.storage_path
+    if storage_path is not None and "://" not in storage_path:
+        storage_path = str(Path(storage_path).expanduser().absolute())
+    return spec.model_copy(
+        update={
+            "corpus": absolute(spec.corpus),
+            "vectors": absolute(spec.vectors),
+            "storage_path": storage_path,
+        }
+    )
+
+
+def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
+    """The corpus of a spec, encoded; raises ValueError where a user can set something right."""
+    return data.load(
+        spec.corpus,
+        vectors=spec.vectors,
+        embeddings=spec.embeddings,
+        embedding_size=spec.embedding_size,
+        max_words=spec.max_words,
+        limit=spec.limit,
+        progress=progress,
+    )
+
+
+def dump(spec: Spec) -> str:
+    """The spec as YAML that reads back equal."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,165 @@
+"""The spec of a search: one YAML file, validated before anything is started.
+
+Every mistake is one line that names the rule, the value and the nearest valid choice.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from search.base import record
+from search.base.errors import choose, did_you_mean
+
+KEEPS = ("all", "best", "top:3")
+
+
+#: The object stores that checkpoints may be kept in: Amazon's and what speaks like it, Google's, Azure's.
+STORES = ("s3", "gs", "abfs")
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_seconds(value: object) -> object:
+    """'90s', '20m', '1.5h' or a number of seconds -> seconds; anything else is left for the type check."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+    return float(match[1]) * _UNITS.get(match[2], 1) if match else value
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Resources(Strict):
+    """What one trial is given."""
+
+    cpu: Annotated[float, Field(ge=0.01, description="cores; a trial uses as many threads as whole cores")] = 1
+    gpu: Annotated[float, Field(ge=0, description="cards; 0.25 shares a card between four trials")] = 0
+
+
+class NodeType(Strict):
+    """Equal machines of a cluster, for the prediction of what a search costs."""
+
+    cpu: float = Field(ge=0)
+    gpu: float = Field(0, ge=0)
+    count: int = Field(1, ge=1)
+    price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
+
+
+class Spec(Strict):
+    """Everything that defines a search. Two runs of one spec propose the same first trials."""
+
+    name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
+
+    corpus: str = Field("imdb", description="imdb, rotten-tomatoes, imdb-full, captions or csv:PATH")
+    vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
+    embeddings: Literal["frozen", "finetuned", "learned"] = Field(
+        "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
+    )
+    embedding_size: int = Field(50, ge=1, description="dimensions of learned embeddings")
+    max_words: int = Field(100, ge=1, description="texts are cut after so many words")
+    limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
+
+    architectures: list[str] = Field(["rnn", "gru", "mlp", "attention", "cnn"], min_length=1)
+    space: dict[str, Any] = Field(
+        {},
+        description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "
+        "or a mapping from architecture to one of these",
+    )
+    configurations: dict[str, dict[str, dict[str, Any]]] | None = Field(
+        None, description="instead of a space: architecture -> name -> hyperparameters, for sampler: grid"
+    )
+    confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
+    match_parameters: int | None = Field(
+        None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
+    )
+    epochs: int = Field(6, ge=1)
+    batch_size: int = Field(32, ge=1)
+    max_grad_norm: float | None = Field(None, gt=0, description="gradients are clipped to this norm if given")
+    curve_interval: int = Field(50, ge=1, description="iterations between two points of the training curves")
+
+    trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
+    seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
+    pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")
+    seed: int = Field(0, ge=0, lt=2**31)
+    time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
+        None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
+    )
+    resources: Resources = Resources()
+    concurrency: int | None = Field(
+        None, ge=1, description="trials at once; without it as many as fit the nodes that are there or may be started"
+    )
+    retries: int = Field(
+        2, ge=0, description="how often a trial goes on after its worker died; the loss of its node does not count"
+    )
+    keep_checkpoints: str = Field(
+        "all",
+        description="of finished trials: all, or the best or the top:K of each architecture (of each configuration)",
+    )
+    storage: str | None = Field(
+        None, min_length=1, description="an Optuna storage URL; without one a journal in the search's folder"
+    )
+    storage_path: str | None = Field(
+        None,
+        min_length=1,
+        description="where trials keep checkpoints: a folder that all nodes share, s3://bucket/folder, gs://... or "
+        "abfs://...; without it the search's folder",
+    )
+    nodes: list[NodeType] = Field([], description="the cluster that `plan` reckons with, its head included")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit; "
+                f"got {name!r}; nearest: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._')[:64] or 'search'!r}"
+            )
+        return name
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_on_validation(cls, metric: str) -> str:
+        return choose("metric", metric, [f"val_{name}" for name in record.METRICS])
+
+    @field_validator("keep_checkpoints")
+    @classmethod
+    def _keeps_are_known(cls, keep: str) -> str:
+        if not re.fullmatch(r"all|best|top:[1-9]\d*", keep):
+            raise ValueError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
+        return keep
+
+    @field_validator("storage_path")
+    @classmethod
+    def _storage_path_is_known_and_holds_no_key(cls, path: str | None) -> str | None:
+        scheme, mark, rest = (path or "").partition("://")
+        if mark:
+            choose("storage_path", scheme, STORES)
+            if "@" in rest.partition("/")[0]:
+                raise ValueError("should hold no keys (give them in the environment, or the machine a role)")
+        return path
+
+    @field_validator("architectures")
+    @classmethod
+    def _architectures_exist(cls, names: list[str]) -> list[str]:
+        from models import ARCHITECTURES
+
+        for name in names:
+            choose("architecture", name, ARCHITECTURES)
+        if len(set(names)) < len(names):
+            raise ValueError(f"each architecture once; got {names}")
+        return names
+
+    @property
+    def num_kept(self) -> float:
+        """How many trials of each architecture keep their checkpoints when they have finished."""
+        keep = self.keep_checkpoints
+        return float("inf") if keep == "all" else 1 if keep == "best" else int(keep.removeprefix("top:"))
+
+    @property
+    def num_trials(self) -> int:
+        """Trials for each architecture, where the sampler does not bound them itself."""
+        return self.trials or 8

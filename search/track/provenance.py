@@ -1,0 +1,54 @@
+"""What a result depends on, as tags: data, code, versions, processor."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from data.encoded import EncodedCorpus
+from models.native import kernels
+from search.base import record
+
+LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, with '-dirty' when it has changes; None outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Tags with the versions that a result depends on."""
+    tags = {name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+    return {record.VERSION_PREFIX + name: version for name, version in tags.items()}
+
+
+def cpu_model() -> str:
+    """The name of this machine's processor; equal numbers can be expected of equal ones."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def provenance(corpus: EncodedCorpus) -> dict[str, str]:
+    """Tags that say what trials learn from, with which code, and where."""
+    commit = git_commit()
+    return {
+        record.DATA_DIGEST: corpus.digest,
+        record.CPU: cpu_model(),
+        record.KERNELS: kernels.name(),
+        **versions(),
+        **({record.GIT_COMMIT: commit} if commit else {}),
+    }

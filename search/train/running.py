@@ -1,0 +1,93 @@
+"""Runs one trial in this process: from its config and the encoded corpus to a result an epoch."""
+
+import csv
+import dataclasses
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import models
+from data.encoded import EncodedCorpus, Split
+from models import Architecture, WordVectors, num_parameters
+from search.base import record
+from search.train.checkpoints import Folder
+from search.train.config import TRAINING
+from search.train.tasks import TASKS, Task
+from search.train.training import EpochResult, Examples, train
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a search share."""
+
+    epochs: int
+    metric: str
+    curve_interval: int
+    embeddings: str
+    threads: int
+    gpu: bool  # whether trials were given a share of one
+    checkpoints: Folder  # every worker reaches it
+
+
+def trial_name(config: dict[str, Any]) -> str:
+    return f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"
+
+
+def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
+    """The untrained model of a trial; its initial weights are fixed by the trial's seed."""
+    torch.manual_seed(config[record.SEED])
+    if corpus.vectors_VE is None:
+        embedding = WordVectors.learned(len(corpus.vocabulary), corpus.embedding_size)
+    else:
+        embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
+    architecture = models.architecture(config[record.ARCHITECTURE])
+    own = {name: config[name] for name in architecture.hyperparameters}
+    num_outputs = TASKS[architecture.task].num_outputs(corpus)
+    return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
+
+
+def run_trial(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
+) -> Iterator[EpochResult]:
+    """Train one trial in this process, from the start or from the state of an earlier result."""
+    torch.set_num_threads(setting.threads)
+    device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
+    model = build_model(config, corpus, setting.embeddings).to(device)
+    size = {record.NUM_PARAMETERS: float(num_parameters(model))}
+    for result in train(
+        model,
+        *(examples(split, device, TASKS[model.task]) for split in (corpus.train, corpus.val, corpus.test)),
+        epochs=setting.epochs,
+        metric=setting.metric,
+        curve_interval=setting.curve_interval,
+        seed=config[record.SEED],
+        state=state,
+        **{name: config[name] for name in TRAINING if name in config},
+    ):
+        yield dataclasses.replace(result, metrics=result.metrics | size)
+
+
+def predictions_csv(rows: Iterable[list[str]]) -> str:
+    """What a model says of the test texts (see `record.PREDICTIONS`)."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def examples(split: Split, device: torch.device, task: Task) -> Examples:
+    tokens_NT, lengths_N, *targets = (
+        _tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, *task.targets(split))
+    )
+    return Examples(tokens_NT, lengths_N, tuple(targets))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """The array as a tensor, not copied. The object store's memory is read-only, and nothing here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
