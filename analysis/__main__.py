@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.base import console, errors, record
+from data.base import errors
+from data.base.errors import UserError
+from search.base import console, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +103,7 @@ def leaderboard(
 
     confirmed = confirmation.read_confirmed(record.tracking_uri(tracking_uri), found, rank_by, architecture)
     if only_confirmed and not confirmed:
-        raise ValueError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
+        raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
     top = top if top is not None else 10 if form == "table" else 0
 
     best = boards.architecture_table(found, trials, rank_by)
@@ -355,7 +357,7 @@ def explain(
         from analysis.explain import drawing
 
         if label:
-            raise ValueError(f"--label: {trial.name} draws images, which have none")
+            raise UserError(f"--label: {trial.name} draws images, which have none")
         drawings = drawing.explain_all(trial, sentences)
         drawing.emit(drawings, f"{trial.name} of {trial.search}", form, out)
         if png:
@@ -488,7 +490,7 @@ def predict(
 
     form = tables.choose_format(format_, out)
     if bool(texts) == (csv is not None):
-        raise ValueError("give texts or --csv FILE, one of the two")
+        raise UserError("give texts or --csv FILE, one of the two")
     console.quiet_libraries()
     import pandas as pd
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from data.base.sources import did_you_mean
+from data.base.errors import UserError, did_you_mean
 from data.base.texts import Corpus, Example
 from data.corpora.captions import Captions
 from data.corpora.files import CsvFile
@@ -46,7 +46,7 @@ VECTORS: dict[str, Callable[..., Vectors]] = {
 
 
 def check_names(corpus: str, vectors: str | None) -> None:
-    """Raises ValueError if either name is unknown, or names a file that does not exist. Reads nothing."""
+    """Raises UserError if either name is unknown, or names a file that does not exist. Reads nothing."""
     _find(corpus, CORPORA, "corpus")
     if vectors is not None:
         _find(vectors, VECTORS, "vectors")
@@ -76,13 +76,13 @@ def load(
     - cache: folder of encoded corpora and downloads; None means `sources.default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
-    Raises ValueError, in one line, for anything a user can set right: a wrong name or number, a bad file, no
+    Raises UserError, in one line, for anything a user can set right: a wrong name or number, a bad file, no
     network.
     """
     from data import encode
 
     if embeddings not in encode.EMBEDDINGS:
-        raise ValueError(
+        raise UserError(
             f"unknown embeddings {embeddings!r}{did_you_mean(embeddings, encode.EMBEDDINGS)}; "
             f"known: {', '.join(encode.EMBEDDINGS)}"
         )
@@ -114,6 +114,6 @@ def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
     prefix, colon, path = name.partition(":")
     form = f"{prefix}:PATH" if colon else name
     if form not in registry:
-        raise ValueError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}; known: {', '.join(registry)}")
+        raise UserError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}")
     arguments: tuple[Any, ...] = (path,) if colon else ()
     return registry[form](*arguments)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.base.errors import UserError
 from data.base.texts import SPLITS
 from data.encoded import EncodedCorpus, ImageSplit, Split
 
@@ -24,7 +25,7 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rest = json.loads(arrays["rest"].tobytes())
             if rest["digest"] != digest:
-                raise ValueError(f"it holds {rest['digest']}")
+                raise UserError(f"it holds {rest['digest']}")
             kind = ImageSplit if "train_images_NYX" in arrays else Split
             splits = {split: kind(*(arrays[f"{split}_{part.name}"] for part in fields(kind))) for split in SPLITS}
             return EncodedCorpus(

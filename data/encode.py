@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data.base import sources
+from data.base.errors import UserError
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
@@ -50,7 +51,7 @@ def load(
     """
     for option, value in (("embedding_size", embedding_size), ("max_words", max_words), ("limit", limit)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError(f"{option}={value!r} has to be a whole number from 1")
+            raise UserError(f"{option}={value!r} has to be a whole number from 1")
     embeddings = f"learned {embedding_size}" if vectors is None else vectors.fingerprint()
     key = [FORMAT, corpus.fingerprint(), embeddings, max_words, limit]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
@@ -106,7 +107,7 @@ def encode(
         vectors_VE[[ids[word] for word in found]] = vectors_FE
     if not ids:
         reason = "is seen twice" if read_vectors is None else "has a vector"
-        raise ValueError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
+        raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
 
     num_columns = max(len(each) for each in chain.from_iterable(words.values()))
     encoded = {}

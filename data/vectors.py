@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from data.base.errors import UserError
 from data.base.sources import download, existing_file, installed_file, installed_version, sha256
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Vectors(Protocol):
         """Says which vectors `read` gives without reading them all again; part of the cache's key."""
 
     def read(self, words: Collection[str], downloads: Path, *, progress: bool) -> tuple[list[str], np.ndarray]:
-        """Those of the words that have a vector, and their vectors_FE, float32. ValueError for a bad file."""
+        """Those of the words that have a vector, and their vectors_FE, float32. UserError for a bad file."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ class TextFile:
             with Path(self.path).open("rb") as lines:
                 return read_text(lines, words, name=str(self.path))
         except OSError as error:
-            raise ValueError(f"cannot read {self.path}: {error.strerror}") from error
+            raise UserError(f"cannot read {self.path}: {error.strerror}") from error
 
 
 def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> tuple[list[str], np.ndarray]:
     """The wanted words that are found in a text of vectors, and their vectors_FE; a word's first line counts.
 
-    Raises ValueError, naming the line, for a row of the wrong length, a word that is not UTF-8, or a wanted row's
+    Raises UserError, naming the line, for a row of the wrong length, a word that is not UTF-8, or a wanted row's
     number that is none or not finite; and for a word2vec text whose first line promises another number of rows.
     """
     import numpy as np
@@ -112,21 +113,21 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
         num_extra = len(word_bytes.split(b" ")) - 1 if _is_number(word_bytes.rpartition(b" ")[2]) else 0
         if not numbers or len(numbers) != size or num_extra:
             num_numbers = len(numbers) + num_extra
-            raise ValueError(f"{name}, line {number}: {num_numbers} numbers after the word, not {size or 'more'}")
+            raise UserError(f"{name}, line {number}: {num_numbers} numbers after the word, not {size or 'more'}")
         num_rows += 1
         try:
             word = word_bytes.decode()
         except UnicodeDecodeError:
-            raise ValueError(f"{name}, line {number}: the word {word_bytes!r} is not UTF-8") from None
+            raise UserError(f"{name}, line {number}: the word {word_bytes!r} is not UTF-8") from None
         if word in words and word not in found:
             wrong = next((each for each in numbers if not _is_number(each)), None)
             if wrong is not None:
-                raise ValueError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is no finite number")
+                raise UserError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is no finite number")
             found[word] = np.array([float(each) for each in numbers], dtype=np.float32)
     if num_rows == 0:
-        raise ValueError(f"{name} has no vectors")
+        raise UserError(f"{name} has no vectors")
     if promised not in (None, num_rows):
-        raise ValueError(f"{name}: the first line promises {promised:,} words, but {num_rows:,} follow")
+        raise UserError(f"{name}: the first line promises {promised:,} words, but {num_rows:,} follow")
     return list(found), np.array(list(found.values()), dtype=np.float32).reshape(len(found), size)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from data.base.errors import UserError, did_you_mean
 from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
-from models.parts.hyperparameters import did_you_mean
 from models.parts.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
 from models.text_to_image import TextToImage
@@ -41,20 +41,20 @@ def of_task(task: str) -> dict[str, type[Architecture]]:
 
 
 def architecture(name: str) -> type[Architecture]:
-    """The class of that name. Raises ValueError if there is none."""
+    """The class of that name. Raises UserError if there is none."""
     if name not in ARCHITECTURES:
         hint = did_you_mean(name, ARCHITECTURES)
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {name!r}{hint}")
+        raise UserError(f"unknown architecture {name!r}{hint}")
     return ARCHITECTURES[name]
 
 
 def check(name: str, hyperparameters: dict[str, Any]) -> None:
-    """Raises ValueError, in one line, if there is no such architecture or it does not take these values."""
+    """Raises UserError, in one line, if there is no such architecture or it does not take these values."""
     domains = architecture(name).hyperparameters
     for key, value in hyperparameters.items():
         if key not in domains:
             hint = did_you_mean(key, domains)
-            raise ValueError(f"hyperparameter of {name} must be one of {', '.join(domains)}, got {key!r}{hint}")
+            raise UserError(f"unknown hyperparameter {key!r} of {name}{hint}")
         domains[key].check(f"{name}: {key}", value)
 
 
@@ -62,7 +62,7 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
     """A new model of the architecture of that name, its weights drawn by torch's generator.
 
     num_outputs: classes or, for images, their rows. Hyperparameters not given take the defaults of the
-    architecture's constructor. Raises ValueError, in one line, for an unknown name or hyperparameter or a value out of
+    architecture's constructor. Raises UserError, in one line, for an unknown name or hyperparameter or a value out of
     its domain.
     """
     check(name, hyperparameters)

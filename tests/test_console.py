@@ -2,8 +2,8 @@
 
 import pytest
 
+from data.base.errors import choose, nearest
 from search.base import record
-from search.base.errors import choose, nearest
 
 
 def test_choices() -> None:

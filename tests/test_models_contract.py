@@ -5,6 +5,7 @@ Shapes: B batch, T words, V vocabulary, E embedding, C classes, Y rows, X column
 
 import inspect
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -241,12 +242,12 @@ def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
         (
             "grru",
             {},
-            "architecture must be one of rnn, gru, mlp, attention, cnn, text_to_image, got 'grru'; did you mean gru?",
+            "unknown architecture 'grru' (did you mean 'gru'?)",
         ),
         (
             "mlp",
             {"hiden_size": 3},
-            "hyperparameter of mlp must be one of .*, got 'hiden_size'; did you mean hidden_size?",
+            "unknown hyperparameter 'hiden_size' of mlp (did you mean 'hidden_size'?)",
         ),
         ("mlp", {"num_layers": 6}, "mlp: num_layers must be a whole number from 2 to 5, got 6; did you mean 5?"),
         ("mlp", {"num_layers": 2.6}, "got 2.6; did you mean 3?"),
@@ -254,14 +255,14 @@ def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
         ("mlp", {"num_layers": "two"}, "got 'two'"),
         ("gru", {"dropout": 1}, "gru: dropout must be a number from 0 to 0.9, got 1; did you mean 0.9?"),
         ("gru", {"dropout": float("nan")}, "got nan"),
-        ("gru", {"activation": "tahn"}, "one of none, relu, tanh, sigmoid, got 'tahn'; did you mean tanh?"),
-        ("gru", {"activation": None}, "got None; did you mean none?"),
-        ("rnn", {"gate_activation": "relu"}, "hyperparameter of rnn must be one of .*, got 'gate_activation'"),
+        ("gru", {"activation": "tahn"}, "one of none, relu, tanh, sigmoid, got 'tahn' (did you mean 'tanh'?)"),
+        ("gru", {"activation": None}, "got None (did you mean 'none'?)"),
+        ("rnn", {"gate_activation": "relu"}, "unknown hyperparameter 'gate_activation' of rnn"),
         ("cnn", {"kernel_size": 0}, "cnn: kernel_size must be a whole number from 1 to 31, got 0; did you mean 1?"),
         ("attention", {"window": 0}, "attention: window must be a whole number from 1 to 100, got 0; did you mean 1?"),
     ],
 )
 def test_mistakes_are_named(name: str, hyperparameters: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("?", r"\?")) as error:
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
         models.build(name, embedding(), NUM_CLASSES, **hyperparameters)
     assert "\n" not in str(error.value)

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from data.base.errors import UserError, nearest
 from search.base import record
-from search.base.errors import nearest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,7 +87,7 @@ class Search:
 
 
 def searches(uri: str) -> list[Search]:
-    """Every search recorded at this tracking URI, oldest first. Raises ValueError when it cannot be read."""
+    """Every search recorded at this tracking URI, oldest first. Raises UserError when it cannot be read."""
     found = (
         Search(
             id=run.data.tags[record.SEARCH],
@@ -110,7 +110,7 @@ def searches(uri: str) -> list[Search]:
 def find_search(uri: str, search: str = "latest") -> Search:
     """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`).
 
-    Raises ValueError when there is none.
+    Raises UserError when there is none.
     """
     return find_searches(uri, [search])[0]
 
@@ -119,7 +119,7 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
     """The search that each name means (see `find_search`), each once."""
     known = searches(uri)
     if not known:
-        raise ValueError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
+        raise UserError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
     found = [_newest(known, name) for name in names]
     return list({search.id: search for search in found}.values())
 
@@ -129,7 +129,7 @@ def _newest(known: Sequence[Search], name: str) -> Search:
     if not matching:
         near = nearest(name, [known_as for each in reversed(known) for known_as in (each.name, each.id)])
         meant = f" (did you mean {near!r}?)" if near else ""
-        raise ValueError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
+        raise UserError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
     return matching[-1]
 
 
@@ -141,7 +141,7 @@ def read_spec(uri: str, search: Search) -> str | None:
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
     """What the trial's model said of each test text (see `record.PREDICTIONS`); None when that is not kept.
 
-    Raises ValueError when MLflow or the file cannot be read.
+    Raises UserError when MLflow or the file cannot be read.
     """
     text = _read_artifact(uri, run_id, record.PREDICTIONS)
     if text is None:
@@ -151,7 +151,7 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         predictions = pd.read_csv(io.StringIO(text), dtype={"label": "str", "predicted": "str"}, keep_default_na=False)
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
+        raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
 
 
 def _read_artifact(uri: str, run_id: str, name: str) -> str | None:
@@ -193,7 +193,7 @@ def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.Da
     """What metrics were at each epoch or iteration of runs: run_id, metric, step, value.
 
     In the order of the runs, then of the names, then by step, each step once. A run without such a metric, or that
-    isn't there, has no rows. Raises ValueError when MLflow cannot be read.
+    isn't there, has no rows. Raises UserError when MLflow cannot be read.
     """
     wanted = [(run_id, name) for run_id in dict.fromkeys(run_ids) for name in dict.fromkeys(names)]
     # A server takes several questions at once; a database in a file is read no faster so.
@@ -209,7 +209,7 @@ def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.Da
 
 
 def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
-    """The names of all metrics that any of these runs has. Raises ValueError when MLflow cannot be read."""
+    """The names of all metrics that any of these runs has. Raises UserError when MLflow cannot be read."""
     with _client(uri) as client:
         return sorted({name for run_id in run_ids for name in client.get_run(run_id).data.metrics})
 
@@ -346,7 +346,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _client(uri: str) -> Iterator["MlflowClient"]:
-    """A client to read with. Raises ValueError when there is no database or no server answers."""
+    """A client to read with. Raises UserError when there is no database or no server answers."""
     _check_database(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -356,23 +356,23 @@ def _client(uri: str) -> Iterator["MlflowClient"]:
         yield MlflowClient(tracking_uri=uri)
     except (MlflowException, ConnectionError) as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise ValueError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
+        raise UserError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
 
 
 def _check_database(uri: str) -> None:
-    """Raise ValueError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
+    """Raise UserError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
     if "://" not in uri and Path(uri).is_file():
-        raise ValueError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
+        raise UserError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
     match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
     if not match or not match[1]:
         return
     path = Path(match[1])
     if not path.is_file():
-        raise ValueError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
+        raise UserError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
     except sqlite3.Error as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+        raise UserError(f"cannot read {path}: {error}") from error
     if not found:
-        raise ValueError(f"{path} is not an MLflow database: it has no runs")
+        raise UserError(f"{path} is not an MLflow database: it has no runs")

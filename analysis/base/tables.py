@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from data.base.errors import UserError, choose
 from search.base import record
-from search.base.errors import choose
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
 HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
@@ -95,7 +95,7 @@ def clean(text: str) -> str:
 def choose_format(given: str | None, out: Path | None) -> str:
     """The format asked for, else that of the file's ending, else `table`.
 
-    Raises ValueError, before any work is done, for an unknown one or a file that has no folder.
+    Raises UserError, before any work is done, for an unknown one or a file that has no folder.
     """
     if out is not None:
         _check_folder(out)
@@ -105,7 +105,7 @@ def choose_format(given: str | None, out: Path | None) -> str:
 
 
 def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
-    """Print the tables, or write them into a file and say so. Raises ValueError when it cannot be written."""
+    """Print the tables, or write them into a file and say so. Raises UserError when it cannot be written."""
     console = Console(highlight=False)
     if form == "table" and out is None and console.is_terminal:
         for number, table in enumerate(tables):
@@ -122,7 +122,7 @@ def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
 
 
 def write(text: str, path: Path) -> None:
-    """Write a whole file or none of it. Raises ValueError when the folder or the file cannot be written."""
+    """Write a whole file or none of it. Raises UserError when the folder or the file cannot be written."""
     _check_folder(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -130,14 +130,14 @@ def write(text: str, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
+        raise UserError(f"cannot write {path}: it is a folder")
 
 
 # --- For a terminal

@@ -11,8 +11,8 @@ from analysis.base import runs
 from analysis.base.runs import METRICS, Search, hyperparameters, present
 from analysis.base.tables import Table, cell, heading
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
+from data.base.errors import UserError, choose
 from search.base import record
-from search.base.errors import choose
 from search.base.record import Outcome
 
 #: What may be averaged.
@@ -22,12 +22,12 @@ Groups = dict[tuple[Any, ...], pd.DataFrame]
 
 
 def read_values(names: str) -> list[str]:
-    """'test_f1,test_accuracy' -> the names, each once; ValueError unless all of them may be averaged."""
+    """'test_f1,test_accuracy' -> the names, each once; UserError unless all of them may be averaged."""
     return list(dict.fromkeys(choose("value", name.strip(), VALUES) for name in names.split(",")))
 
 
 def read_outcomes(names: str) -> list[str]:
-    """'complete,pruned' -> the outcomes, each once; ValueError unless all of them are known."""
+    """'complete,pruned' -> the outcomes, each once; UserError unless all of them are known."""
     known = [each.value for each in Outcome]
     return list(dict.fromkeys(choose("outcome", name.strip(), known) for name in names.split(",")))
 
@@ -82,7 +82,7 @@ def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:
     if trials["configuration"].notna().any():
         known.append("configuration")
     if rows == columns:
-        raise ValueError(f"rows and columns are both {rows!r}")
+        raise UserError(f"rows and columns are both {rows!r}")
     return [choose("row", rows, known), *([choose("column", columns, known)] if columns else [])]
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis.base.runs import Search, hyperparameters, present, values
 from analysis.base.tables import Table, cell
+from data.base.errors import UserError, choose
 from search.base import record
-from search.base.errors import choose
 from search.base.record import Outcome
 
 RANK_BY = "val_accuracy"
@@ -21,11 +21,11 @@ _RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
 
 
 def check_metric(rank_by: str) -> record.Metric:
-    """The metric to rank by; ValueError unless it is one of validation."""
+    """The metric to rank by; UserError unless it is one of validation."""
     valid = [f"val_{name}" for name in record.METRICS]
     split, _, name = rank_by.partition("_")
     if rank_by not in valid and split in record.SPLITS and name in record.METRICS:
-        raise ValueError(
+        raise UserError(
             f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
         )
     return record.split_metric(choose("metric", rank_by, valid))[1]
@@ -58,7 +58,7 @@ def common_metric(searches: Iterable[Search]) -> str:
 
 
 def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
-    """The trials of one architecture, without the hyperparameters of others; ValueError if there are none."""
+    """The trials of one architecture, without the hyperparameters of others; UserError if there are none."""
     choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
     chosen = trials[trials["architecture"] == architecture]
     return chosen.drop(columns=[name for name in hyperparameters(chosen) if not values(chosen[name])])
@@ -68,12 +68,12 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     """All trials, best first: complete ones, then pruned ones, each by the metric in its direction.
 
     Ties go to fewer parameters, then by architecture and number. All others (diverged, failed, interrupted, running,
-    or without a score) follow and have no rank. ValueError if their task does not measure it.
+    or without a score) follow and have no rank. UserError if their task does not measure it.
     """
     metric = check_metric(rank_by)
     measured = _measured(trials)
     if measured and rank_by not in [f"val_{name}" for name in measured]:
-        raise ValueError(
+        raise UserError(
             f"cannot rank by {rank_by}: these trials do not measure it; "
             f"choose from {', '.join(f'val_{name}' for name in measured)}"
         )

@@ -17,6 +17,7 @@ from analysis.base.runs import Search, present
 from analysis.base.tables import Table, cell, heading
 from analysis.boards.comparison import grouped, spread
 from analysis.boards.leaderboard import RANK_BY
+from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 
@@ -59,13 +60,13 @@ HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot be told", "not r
 def find_studies(known: Iterable[Search], chosen: Iterable[Search] = ()) -> dict[str, Search]:
     """The search of each study that has one: the one chosen, else the newest. `known` are all, oldest first.
 
-    Raises ValueError when one that was chosen is of no study.
+    Raises UserError when one that was chosen is of no study.
     """
     chosen = list(chosen)
     for search in chosen:
         if search.name.removeprefix(PREFIX) not in STUDIES or not search.name.startswith(PREFIX):
             studies = ", ".join(PREFIX + study for study in STUDIES)
-            raise ValueError(f"{search.id} is no search of one of the report's studies: {studies}")
+            raise UserError(f"{search.id} is no search of one of the report's studies: {studies}")
     by_name = {search.name: search for searches in (known, chosen) for search in searches}
     return {study: by_name[PREFIX + study] for study in STUDIES if PREFIX + study in by_name}
 

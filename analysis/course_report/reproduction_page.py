@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.base.tables import Table, cell, heading, to_csv, to_markdown, write
 from analysis.course_report.reproduction import KEYS
+from data.base.errors import UserError
 from search.base.record import Outcome
 
 FOLDER = "figures"
@@ -43,7 +44,7 @@ def write_page(
 ) -> None:
     """The page, and beside it a folder with its figures and their data. points: see `study_points`, by study.
 
-    Raises ValueError when they cannot be written.
+    Raises UserError when they cannot be written.
     """
     drawn = {study: (each, draw_study(each, study)) for study, each in points.items() if (each["of"] == OURS).any()}
     if len(norms):
@@ -56,7 +57,7 @@ def write_page(
             # Without the version of matplotlib in it, equal figures are equal files.
             figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
     except OSError as error:
-        raise ValueError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
     titles = {GRADIENTS: [table.title for table in tables["gradients"]]}
     titles |= {name: [t.title for t in tables["figures"] if t.title.partition(":")[0] == name] for name in points}
     figures = {title: f"{FOLDER}/{name}.png" for name in drawn for title in titles[name]}

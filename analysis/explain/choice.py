@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.base import runs
 from analysis.base.runs import Search
 from analysis.boards import leaderboard
+from data.base.errors import UserError, did_you_mean
 from search.base import record
-from search.base.errors import did_you_mean
 from search.serve.trained import TrainedTrial, best
 
 MIN_RUN_ID = 6  # of its first characters
@@ -19,13 +19,13 @@ MIN_RUN_ID = 6  # of its first characters
 
 def find(uri: str, name: str) -> TrainedTrial:
     """The trial of an MLflow run id or its first characters, of SEARCH:TRIAL, the best of SEARCH:ARCHITECTURE or of
-    SEARCH. Raises ValueError when there is none, or several."""
+    SEARCH. Raises UserError when there is none, or several."""
     if re.fullmatch(rf"[0-9a-f]{{{MIN_RUN_ID},32}}", name):
         found = _by_run(uri, name)
         if len(found) == 1:
             return found[0]
         if found:
-            raise ValueError(f"{name} is the beginning of {len(found)} runs: give more of it")
+            raise UserError(f"{name} is the beginning of {len(found)} runs: give more of it")
     search_name, colon, wanted = name.partition(":")
     search = runs.find_search(uri, search_name)
     trials = read(uri, search)
@@ -37,7 +37,7 @@ def find(uri: str, name: str) -> TrainedTrial:
     own = {trial.name: trial for trial in trials if trial.search == search.id}
     if wanted not in own:
         known = dict.fromkeys(trial.architecture for trial in trials)
-        raise ValueError(f"{search.id} has no trial or architecture {wanted!r}{did_you_mean(wanted, known)}")
+        raise UserError(f"{search.id} has no trial or architecture {wanted!r}{did_you_mean(wanted, known)}")
     return own[wanted]
 
 

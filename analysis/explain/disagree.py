@@ -15,6 +15,7 @@ import pandas as pd
 import data
 from analysis.base.tables import Table
 from analysis.explain.words import explain
+from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextClassifier
 from search.serve.trained import TrainedTrial, load, read_spec
@@ -60,9 +61,9 @@ class Reading:
 
 
 def load_all(trials: Sequence[TrainedTrial]) -> dict[str, TextClassifier]:
-    """The models by the names of their architectures. Raises ValueError unless there are two to compare."""
+    """The models by the names of their architectures. Raises UserError unless there are two to compare."""
     if len(trials) < 2:
-        raise ValueError(f"models of two architectures are needed to compare; there are {len(trials)}")
+        raise UserError(f"models of two architectures are needed to compare; there are {len(trials)}")
     return {trial.architecture: load(trial) for trial in trials}
 
 

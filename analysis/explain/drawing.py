@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 import data
 from analysis.base import tables
 from analysis.base.tables import Table, clean
+from data.base.errors import UserError
 from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_quadrants
 from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
@@ -48,14 +49,14 @@ class Drawing:
 def explain_all(trial: TrainedTrial, texts: Sequence[str] | None) -> list[Drawing]:
     """What the trial's model draws for these texts, without any for the first captions of its test split.
 
-    Raises ValueError where the model has no attention, or its checkpoint is gone.
+    Raises UserError where the model has no attention, or its checkpoint is gone.
     """
     drawer = load_drawer(trial)
     if not texts:
         spec = read_spec(trial.folder)
         texts = [text for text, _ in data.read_examples(spec.corpus, "test", limit=spec.limit)[:NUM_CAPTIONS]]
     if not drawer.hyperparameters["heads"]:
-        raise ValueError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
+        raise UserError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
     return [explain(drawer, text) for text in texts]
 
 
@@ -120,12 +121,12 @@ def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) ->
 
 
 def save_picture(drawings: Sequence[Drawing], name: str, path: Path) -> None:
-    """Draw them into a file, their data as csv beside it. Raises ValueError when it cannot be written."""
+    """Draw them into a file, their data as csv beside it. Raises UserError when it cannot be written."""
     tables.write(tables.to_csv(Table(word_frame(drawings), groups=[], key=[])), path.with_suffix(".csv"))
     try:
         draw(drawings, name).savefig(path, format="png", metadata={"Software": None})
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def draw(drawings: Sequence[Drawing], name: str) -> Figure:

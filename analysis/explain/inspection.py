@@ -15,11 +15,11 @@ from torch.func import functional_call
 import models
 from analysis.base.tables import Table
 from analysis.explain import choice
+from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
 from models.cnn import CNN
 from models.parts.geometry import reached, receptive_field
-from search.base.errors import did_you_mean
 from search.serve.trained import read_spec
 from search.spec.read import load_corpus
 from search.train.tasks import TASKS
@@ -53,13 +53,13 @@ class Subject:
 
 
 def find(uri: str, name: str) -> Subject:
-    """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises ValueError."""
+    """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises UserError."""
     if name in models.ARCHITECTURES:
         return Subject(f"{name}, as it is by default", name, {}, NUM_OUTPUTS[models.architecture(name).task])
     try:
         trial = choice.find(uri, name)
-    except ValueError as error:
-        raise ValueError(f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}, and {error}") from None
+    except UserError as error:
+        raise UserError(f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}, and {error}") from None
     spec = read_spec(trial.folder)
     corpus: EncodedCorpus = load_corpus(spec)
     own = models.architecture(trial.architecture).hyperparameters

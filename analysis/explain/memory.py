@@ -25,6 +25,7 @@ from analysis.base.runs import Search
 from analysis.base.tables import Table
 from analysis.explain import choice
 from analysis.figures import plots
+from data.base.errors import UserError
 from models.gru import GRU, GRULayer
 from models.parts import jacobians
 from models.rnn import RNN, ElmanLayer
@@ -93,16 +94,16 @@ Trained = tuple[TrainedTrial, TextClassifier]
 
 def find(uri: str, name: str) -> list[Trained]:
     """The recurrent models meant by a run's id or SEARCH:TRIAL, by SEARCH:ARCHITECTURE (its best), or by a search:
-    those of `of_search`. Raises ValueError when there is none."""
+    those of `of_search`. Raises UserError when there is none."""
     if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
         trial = choice.find(uri, name)
         if trial.architecture not in RECURRENT:
-            raise ValueError(f"memory: of {' and '.join(RECURRENT)} only; {trial.name} of {trial.search} has no states")
+            raise UserError(f"memory: of {' and '.join(RECURRENT)} only; {trial.name} of {trial.search} has no states")
         return [(trial, load(trial))]
     search = runs.find_search(uri, name)
     found = of_search(uri, search)
     if not found:
-        raise ValueError(f"no checkpoint of an rnn or gru of {search.id} is at hand")
+        raise UserError(f"no checkpoint of an rnn or gru of {search.id} is at hand")
     return found
 
 
@@ -198,7 +199,7 @@ def _words(distance: int) -> str:
 
 
 def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
-    """Draw the curves into a PNG, with an SVG and their data as csv beside it. Raises ValueError when it cannot."""
+    """Draw the curves into a PNG, with an SVG and their data as csv beside it. Raises UserError when it cannot."""
     found = plots.Found(frame, pd.DataFrame(), None, pd.DataFrame(), memory=frame)
     paths = []
     for ending, content in plots.render(plots.PLOTS["memory"], found).items():
@@ -206,5 +207,5 @@ def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
         try:
             paths[-1].write_bytes(content)
         except OSError as error:
-            raise ValueError(f"cannot write {paths[-1]}: {error.strerror}") from error
+            raise UserError(f"cannot write {paths[-1]}: {error.strerror}") from error
     return paths

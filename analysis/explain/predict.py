@@ -13,8 +13,8 @@ from rich.progress import track
 
 from analysis.base import runs
 from analysis.base.tables import Table
+from data.base.errors import UserError, did_you_mean
 from search.base import record
-from search.base.errors import did_you_mean
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
 BATCH = 1000  # texts
@@ -22,18 +22,18 @@ BATCH = 1000  # texts
 
 def find(uri: str, model: str) -> str:
     """Where MLflow finds the model: models:/NAME@ALIAS or any other of its URIs, a folder, or the one that was last
-    exported of a search. Raises ValueError when there is none of the search."""
+    exported of a search. Raises UserError when there is none of the search."""
     return model if re.match(r"\w+:/", model) or Path(model).is_dir() else _exported(uri, model)
 
 
 def load(uri: str, model: str) -> Any:
-    """The MLflow model at a place that `find` gives. Raises ValueError when there is none, or it cannot be read."""
+    """The MLflow model at a place that `find` gives. Raises UserError when there is none, or it cannot be read."""
     try:
         with record.mlflow_at(uri):
             return mlflow.pyfunc.load_model(model)
     except Exception as error:  # MLflow's own, or whatever the code of a damaged model raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"cannot load {model}: {record.without_password(reason)}") from error
+        raise UserError(f"cannot load {model}: {record.without_password(reason)}") from error
 
 
 def _exported(uri: str, search: str) -> str:
@@ -43,30 +43,30 @@ def _exported(uri: str, search: str) -> str:
     search = found.confirms or found.id
     versions = client.search_model_versions(f"tags.`{record.SEARCH}` = '{search}'")
     if not versions:
-        raise ValueError(f"no model of {search} is in the registry yet; python -m search export {search}")
+        raise UserError(f"no model of {search} is in the registry yet; python -m search export {search}")
     newest = max(versions, key=lambda version: version.creation_timestamp)
     return f"models:/{newest.name}/{newest.version}"
 
 
 def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:
-    """The file, every cell as text. Raises ValueError when it cannot be read or has no such column or no row."""
+    """The file, every cell as text. Raises UserError when it cannot be read or has no such column or no row."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", skip_blank_lines=False)
     except (OSError, ValueError) as error:  # parser and decoding errors are ValueErrors
-        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells for names of rows
-        raise ValueError(f"{path}: a row has more cells than the header has; quote texts that hold a comma")
+        raise UserError(f"{path}: a row has more cells than the header has; quote texts that hold a comma")
     if column not in frame:
-        raise ValueError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
+        raise UserError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
     if frame.empty:
-        raise ValueError(f"{path} has no row")
+        raise UserError(f"{path} has no row")
     return frame
 
 
 def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
     """A row for each text: the class `predicted`, and `probability of` each class. Shows a progress bar in a terminal.
 
-    Raises ValueError for a text that the model refuses.
+    Raises UserError for a text that the model refuses.
     """
     console = Console(stderr=True)
     starts = range(0, len(texts), BATCH)
@@ -78,7 +78,7 @@ def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
         except MlflowException as error:
             # The model counts the texts that it is given.
             where = f"of texts {start + 1} to {start + len(batch)}: " if start else ""
-            raise ValueError(where + error.message) from error
+            raise UserError(where + error.message) from error
     return pd.concat(batches, ignore_index=True)
 
 

@@ -29,9 +29,9 @@ from torch import Tensor
 
 from analysis.base import tables
 from analysis.base.tables import Table, clean
+from data.base.errors import UserError, did_you_mean
 from data.encoded import UNKNOWN
 from models import Architecture
-from search.base.errors import did_you_mean
 from search.serve.classifier import TextClassifier
 
 #: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
@@ -118,12 +118,12 @@ def read_examples(classes: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check_labels(labels: Sequence[str], num_texts: int, classes: Sequence[str]) -> None:
-    """Raises ValueError unless there is none, or a known one for each text."""
+    """Raises UserError unless there is none, or a known one for each text."""
     if labels and len(labels) != num_texts:
-        raise ValueError(f"--label is given once for each sentence; got {len(labels)} for {num_texts}")
+        raise UserError(f"--label is given once for each sentence; got {len(labels)} for {num_texts}")
     for label in labels:
         if label not in classes:
-            raise ValueError(f"--label: unknown class {label!r}{did_you_mean(label, classes)}")
+            raise UserError(f"--label: unknown class {label!r}{did_you_mean(label, classes)}")
 
 
 def explain(classifier: TextClassifier, text: str, label: str | None = None) -> Explanation:
@@ -307,14 +307,14 @@ class _Cell:
 
 
 def save_picture(explanations: Sequence[Explanation], names: Sequence[str], path: Path) -> None:
-    """Write the heat strips of these models, and their data as csv beside them. Raises ValueError when it cannot."""
+    """Write the heat strips of these models, and their data as csv beside them. Raises UserError when it cannot."""
     model = np.repeat(names, [len(each.words) for each in explanations])
     data = Table(word_frame(explanations).assign(model=model), groups=[], key=[])
     tables.write(tables.to_csv(data), path.with_suffix(".csv"))
     try:
         draw(explanations, names).savefig(path, format="png", metadata={"Software": None})
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def draw(explanations: Sequence[Explanation], names: Sequence[str]) -> Figure:

@@ -28,6 +28,7 @@ from analysis.explain import memory
 from analysis.figures import plots
 from analysis.verdicts.differences import read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
+from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 
@@ -40,7 +41,7 @@ _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Path:
     """Write the report of a search into a folder, which is made if needed, and return its index.html.
 
-    Raises ValueError when MLflow cannot be read or the folder cannot be written.
+    Raises UserError when MLflow cannot be read or the folder cannot be written.
     """
     _make_folder(out / "figures")
     rank_by = rank_by or common_metric([search])
@@ -71,7 +72,7 @@ def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
     """Whether the architectures differ, or why that cannot be told."""
     try:
         return read_differences(uri, search, np.random.default_rng(0), rank_by)
-    except ValueError as error:
+    except UserError as error:
         why = f"Whether the architectures differ by more than luck cannot be told: {error}."
         return [Table(pd.DataFrame({"architecture": []}), groups=[["architecture"]], key="architecture", notes=[why])]
 
@@ -80,7 +81,7 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise UserError(f"cannot make the folder {path}: {error.strerror}") from error
 
 
 # --- Figures
@@ -104,7 +105,7 @@ def _figure(plot: plots.Plot, files: Mapping[str, bytes], folder: Path) -> Figur
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise ValueError(f"cannot write {path}: {error.strerror}") from error
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
     return Figure(plot, f"data:image/svg+xml;base64,{base64.b64encode(files['svg']).decode()}" if files else "")
 
 

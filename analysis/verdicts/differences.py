@@ -14,6 +14,7 @@ from analysis.base.runs import Search, hyperparameters
 from analysis.base.tables import Table
 from analysis.boards.confirmation import confirmations, lost, repetitions, same_data
 from analysis.boards.leaderboard import RANK_BY, check_metric
+from data.base.errors import UserError
 from search.base import record
 
 
@@ -53,7 +54,7 @@ def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.nd
 
 
 def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
-    """Raise ValueError unless all trials were tested on the same texts, in the same order."""
+    """Raise UserError unless all trials were tested on the same texts, in the same order."""
     tested = {
         f"{trial} of {search}": predictions[run_id]["label"]
         for own in best.values()
@@ -63,11 +64,11 @@ def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.D
     for name in names[1:]:
         first, labels = tested[names[0]], tested[name]
         if len(first) != len(labels):
-            raise ValueError(
+            raise UserError(
                 f"{names[0]} and {name} were not tested on the same texts, but on {len(first)} and {len(labels)}"
             )
         if (first.to_numpy() != labels.to_numpy()).any():
-            raise ValueError(f"{names[0]} and {name} were not tested on the same texts: their labels differ")
+            raise UserError(f"{names[0]} and {name} were not tested on the same texts: their labels differ")
 
 
 def differences(
@@ -91,7 +92,7 @@ def read_differences(
     """The differences between the architectures of a search, for readers; long: one table of all pairs.
 
     Of each architecture's confirmed configurations on the same data, if the search was confirmed (or confirms another
-    one), else of its best in the search itself. Raises ValueError when what the trials predicted is not kept, or was
+    one), else of its best in the search itself. Raises UserError when what the trials predicted is not kept, or was
     not predicted of the same texts.
     """
     origin, confirming = confirmations(runs.searches(uri), search)
@@ -104,7 +105,7 @@ def read_differences(
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
         if found is None:
-            raise ValueError(
+            raise UserError(
                 f"what {trial} (run {run_id[:8]}) predicted is not kept in MLflow; to train the best again: "
                 f"python -m search confirm {origin.id}"
             )

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
+from data.base.errors import UserError, did_you_mean
+
 NOT_INSTALLED = "the package {} is not installed; run: pip install -r requirements.txt"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """' (did you mean X?)' for the nearest known name, ignoring case, or '' if none is near."""
-    by_lower_case = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower_case[near[0]]!r}?)" if near else ""
 
 
 def default_cache() -> Path:
@@ -27,52 +20,52 @@ def default_cache() -> Path:
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path with `~` expanded. Raises ValueError, with the nearest name beside it, if it is no file."""
+    """The path with `~` expanded. Raises UserError, with the nearest name beside it, if it is no file."""
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder, not a file")
+        raise UserError(f"{path} is a folder, not a file")
     if not os.path.isfile(path):
         try:
             neighbours = os.listdir(path.parent)
         except OSError:
             neighbours = []
-        raise ValueError(f"no file {path}{did_you_mean(path.name, neighbours)}")
+        raise UserError(f"no file {path}{did_you_mean(path.name, neighbours, else_all=False)}")
     return path
 
 
 def installed_file(package: str, *parts: str) -> Path:
-    """A data file inside an installed package. Raises ValueError if the package is not installed."""
+    """A data file inside an installed package. Raises UserError if the package is not installed."""
     from importlib.resources import files
 
     try:
         return existing_file(str(files(package).joinpath(*parts)))
     except ModuleNotFoundError:
-        raise ValueError(NOT_INSTALLED.format(package)) from None
+        raise UserError(NOT_INSTALLED.format(package)) from None
 
 
 def installed_version(package: str) -> str:
-    """The version of an installed package. Raises ValueError if it is not installed."""
+    """The version of an installed package. Raises UserError if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version(package)
     except PackageNotFoundError:
-        raise ValueError(NOT_INSTALLED.format(package)) from None
+        raise UserError(NOT_INSTALLED.format(package)) from None
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of the file's content, in hex. Raises ValueError if it cannot be read."""
+    """The SHA-256 of the file's content, in hex. Raises UserError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Path:
     """The file behind the URL, kept in the folder under its own name; fetched only while no right one is there.
 
-    It gets that name only once it is complete and its SHA-256 is right. Raises ValueError if either fails.
+    It gets that name only once it is complete and its SHA-256 is right. Raises UserError if either fails.
     """
     import pooch
 
@@ -88,7 +81,7 @@ def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Pa
             downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 18, timeout=60),
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
-        raise ValueError(
+        raise UserError(
             f"cannot download {url}: {_in_short(error)}; try again, or put that file at {path} yourself"
         ) from error
     return path

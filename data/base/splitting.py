@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+from data.base.errors import UserError
 from data.base.texts import SPLITS, Example, Texts
 
 HELD_OUT = 10  # one in ten for validation, and one in ten for test
@@ -22,7 +23,7 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
     and its texts are taken out of training. `limit` keeps the first of each class in each split: what a limited
     search holds out, a full one holds out too. Of equal texts one is kept, with the first of their labels.
 
-    Raises ValueError if a class has fewer than two examples in a split.
+    Raises UserError if a class has fewer than two examples in a split.
     """
     official_test = texts.test_examples or []
     test = _unique(official_test)
@@ -45,7 +46,7 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
         groups["train", label] = ordered[tenth:]
         for split in SPLITS:
             if len(groups[split, label]) < LEAST:
-                raise ValueError(
+                raise UserError(
                     f"{name}: class {class_name!r} has {len(groups[split, label])} examples in the {split} split, and "
                     f"{LEAST} are needed; {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
                 )
@@ -54,7 +55,7 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
     if min(sizes.values()) < LEAST:
         split, label = min(sizes, key=sizes.__getitem__)
         least = -(-LEAST * sum(map(len, groups.values())) // len(groups[split, label]))
-        raise ValueError(
+        raise UserError(
             f"{name}: limit={limit} leaves {sizes[split, label]} examples of class {texts.classes[label]!r} in the "
             f"{split} split, and {LEAST} are needed; limit={least} is enough"
         )

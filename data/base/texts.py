@@ -27,4 +27,4 @@ class Corpus(Protocol):
         """Says which texts `read` gives without reading them all again; part of the cache's key."""
 
     def read(self, downloads: Path, *, progress: bool) -> Texts:
-        """All texts. `downloads` is the folder for files from the network. ValueError for a bad file."""
+        """All texts. `downloads` is the folder for files from the network. UserError for a bad file."""

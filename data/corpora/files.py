@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.base.sources import did_you_mean, existing_file, sha256
+from data.base.errors import UserError, did_you_mean
+from data.base.sources import existing_file, sha256
 from data.base.texts import Texts
 
 
@@ -33,18 +34,18 @@ class CsvFile:
     def read(self, downloads: Path, *, progress: bool) -> Texts:
         rows = list(read_columns(Path(self.path), ("text", "label")))
         if not rows:
-            raise ValueError(f"{self.path} has a header but no examples")
+            raise UserError(f"{self.path} has a header but no examples")
         for column, name in enumerate(("text", "label")):
             empty = [line for line, cells in rows if not cells[column].strip()]
             if empty:
                 more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
-                raise ValueError(
+                raise UserError(
                     f"{self.path} has an empty {name} in line {', '.join(map(str, empty[:5]))}{more}; "
                     f"every example needs one"
                 )
         classes = sorted({label.strip() for _, (_, label) in rows}, key=natural_order)
         if len(classes) < 2:
-            raise ValueError(f"{self.path} has one class only, {classes[0]!r}; at least two are needed")
+            raise UserError(f"{self.path} has one class only, {classes[0]!r}; at least two are needed")
         index = {label: i for i, label in enumerate(classes)}
         return Texts(tuple(classes), [(text, index[label.strip()]) for _, (text, label) in rows])
 
@@ -52,17 +53,17 @@ class CsvFile:
 def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Line number (from 1, where the row starts) and the named columns' cells, as written, of every row.
 
-    Raises ValueError, naming the line, for a file that is not UTF-8 or not CSV, or lacks a column.
+    Raises UserError, naming the line, for a file that is not UTF-8 or not CSV, or lacks a column.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
-        raise ValueError(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
+        raise UserError(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
 
     csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -72,8 +73,8 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, li
         for column in columns:
             if header.count(column) != 1:
                 problem = "twice the column" if column in header else "no column"
-                raise ValueError(
-                    f"{path} has {problem} {column!r}{did_you_mean(column, {*header} - {column})}; "
+                raise UserError(
+                    f"{path} has {problem} {column!r}{did_you_mean(column, {*header} - {column}, else_all=False)}; "
                     f"its header names: {', '.join(map(repr, header)) or 'nothing'}"
                 )
         positions = [header.index(column) for column in columns]
@@ -85,13 +86,13 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, li
             if not cells:  # a blank line
                 continue
             if len(cells) != len(header):
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
                     f"a text with commas, quotes or line breaks has to be quoted"
                 )
             yield line, [cells[position] for position in positions]
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: {error}") from None
+        raise UserError(f"{path}, line {line}: {error}") from None
 
 
 def natural_order(label: str) -> tuple:

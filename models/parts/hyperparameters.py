@@ -1,17 +1,17 @@
 """What values a hyperparameter may take: small declarations that check a value and describe themselves."""
 
-import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from data.base.errors import UserError, did_you_mean
 
 
 class Domain(Protocol):
     """The values that one hyperparameter may take; `str()` of it reads well after 'must be'."""
 
     def check(self, name: str, value: Any) -> None:
-        """Raises ValueError if `value` is not in it, in one line: the rule, the value and the nearest choice."""
+        """Raises UserError if `value` is not in it, in one line: the rule, the value and the nearest choice."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Integer:
 
     def check(self, name: str, value: Any) -> None:
         if not _is_number(value):
-            raise ValueError(f"{name} must be {self}, got {value!r}")
+            raise UserError(f"{name} must be {self}, got {value!r}")
         if not isinstance(value, int) or not self.low <= value <= self.high:
             nearest = min(max(round(value), self.low), self.high)
-            raise ValueError(f"{name} must be {self}, got {value!r}; did you mean {nearest}?")
+            raise UserError(f"{name} must be {self}, got {value!r}; did you mean {nearest}?")
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Real:
 
     def check(self, name: str, value: Any) -> None:
         if not _is_number(value):
-            raise ValueError(f"{name} must be {self}, got {value!r}")
+            raise UserError(f"{name} must be {self}, got {value!r}")
         if not self.low <= value <= self.high:
             nearest = min(max(value, self.low), self.high)
-            raise ValueError(f"{name} must be {self}, got {value!r}; did you mean {nearest:g}?")
+            raise UserError(f"{name} must be {self}, got {value!r}; did you mean {nearest:g}?")
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,7 @@ class Choice:
 
     def check(self, name: str, value: Any) -> None:
         if value not in self.options:
-            raise ValueError(f"{name} must be {self}, got {value!r}{did_you_mean(value, self.options)}")
-
-
-def did_you_mean(given: Any, options: Iterable[str]) -> str:
-    """'; did you mean tanh?' if one of the options is close to what was given, else nothing."""
-    close = difflib.get_close_matches(str(given), list(options), n=1, cutoff=0.4)
-    return f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"{name} must be {self}, got {value!r}{did_you_mean(value, self.options)}")
 
 
 def _is_number(value: Any) -> bool:

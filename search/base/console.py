@@ -1,16 +1,23 @@
 """What every command shares: quiet libraries, and a user's mistake as one line that helps instead of a traceback."""
 
+import errno
 import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec, TypeVar
+
+from data.base.errors import UserError
 
 P = ParamSpec("P")
 
 
 R = TypeVar("R")
+
+#: What is wrong with a disk or a folder rather than with us.
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
 def quiet_libraries() -> None:
@@ -37,24 +44,27 @@ def quiet_libraries() -> None:
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A ValueError (a wrong argument, spec or file) ends the command with its message and exit status 2, and an OSError
-    (a full disk, a folder that cannot be written) with exit status 1.
+    """A UserError (a wrong argument, spec or file) ends the command with its message and exit status 2, a disk that is
+    full or cannot be written with one line and exit status 1; anything else is a bug, shown whole.
 
-    BAKEOFF_TRACEBACK=1 shows where it came from.
+    BAKEOFF_TRACEBACK=1 shows where a mistake was noticed.
     """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except ValueError as error:
+        except Exception as error:
+            if isinstance(error, UserError):
+                message, status = str(error), 2
+            elif isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                message, status = f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+            else:
+                traceback.print_exc()
+                fail("this is a bug in Bakeoff: please report it with the lines above", status=1)
             if os.environ.get("BAKEOFF_TRACEBACK"):
                 raise
-            fail(str(error), status=2)
-        except OSError as error:
-            if os.environ.get("BAKEOFF_TRACEBACK"):
-                raise
-            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), status=1)
+            fail(message, status)
 
     return wrapped
 

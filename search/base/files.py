@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from data.base.errors import UserError
+
 LOCK = "lock"
 
 
@@ -32,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, private
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Own a search while this process runs it. Raises ValueError when another process does.
+    """Own a search while this process runs it. Raises UserError when another process does.
 
     The kernel releases the lock of a process that dies, so a stale one is simply taken over.
     """
@@ -42,7 +44,7 @@ def hold(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             owner = json.loads(file.read() or "{}")
-            raise ValueError(
+            raise UserError(
                 f"search {folder.name} is running on {owner.get('host', 'another host')} as process "
                 f"{owner.get('pid', '?')}; wait for it or stop it there"
             ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 import yaml
 
+from data.base.errors import UserError
 from search.spec.spec import Resources, Spec
 
 #: What Ray's cluster launcher leaves on the head: cluster.yaml with everything filled in.
@@ -82,7 +83,7 @@ def num_autoscaled(wanted: Resources, address: str | None, launched: Path = LAUN
 class Room:
     """How many trials may run or wait for a node: those that fit the nodes that are up, or more while more may come.
 
-    A spec's `concurrency` counts as it is. Raises ValueError when a trial fits no node, now or autoscaled.
+    A spec's `concurrency` counts as it is. Raises UserError when a trial fits no node, now or autoscaled.
     """
 
     def __init__(self, spec: Spec, address: str | None) -> None:
@@ -92,7 +93,7 @@ class Room:
         up = nodes()
         if not self._autoscaled and not any(node.fits(spec.resources) for node in up):
             wanted = spec.resources
-            raise ValueError(
+            raise UserError(
                 f"resources: a trial wants {wanted.cpu:g} CPU and {wanted.gpu:g} GPU; no node has more than "
                 f"{max(node.cpu for node in up):g} CPU and {max(node.gpu for node in up):g} GPU"
             )

@@ -12,6 +12,7 @@ from typing import Literal
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import record
@@ -209,10 +210,10 @@ def _check_versions(up: Sequence[Node], said: Sequence[Seen]) -> Iterator[Line]:
 
 
 def require_fit(spec: Spec, address: str | None, root: checkpoints.Folder, warn: Callable[[str], None]) -> None:
-    """The quick part, before a search: raises ValueError when the cluster is not fit for it."""
+    """The quick part, before a search: raises UserError when the cluster is not fit for it."""
     lines = list(_check_nodes(spec, address, root, None))
     if failed := [f"{line.what}: {line.text}" for line in lines if line.status == "fail"]:
-        raise ValueError("\n".join(failed))
+        raise UserError("\n".join(failed))
     for line in lines:
         if line.status == "warn":
             warn(f"{line.what}: {line.text}")
@@ -227,7 +228,7 @@ def check(spec: Spec, address: str | None, searches: Path, uri: str) -> Iterator
 
     try:
         corpus = load_corpus(spec)
-    except ValueError as error:
+    except UserError as error:
         yield Line("fail", "corpus", str(error))
         corpus = None
     if spec.storage_path is None:
@@ -238,7 +239,7 @@ def check(spec: Spec, address: str | None, searches: Path, uri: str) -> Iterator
     try:
         read_runs(uri, "")
         yield Line("ok", "MLflow", f"{record.without_password(uri)} answers; only this node writes it, no worker does")
-    except ValueError as error:
+    except UserError as error:
         yield Line("fail", "MLflow", str(error))
 
 

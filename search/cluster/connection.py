@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 
+from data.base.errors import UserError
+
 # Glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time. What it
 # keeps it has to keep in one place: every trial is a new thread and would leave another heap behind, until a worker has
 # one or two gigabytes. The largest blocks, of evaluation and of long texts, are not kept.
@@ -21,7 +23,7 @@ _ALLOCATOR = {
 
 @contextmanager
 def connection(address: str | None) -> Iterator[None]:
-    """Ray on this machine, or a connection to a running cluster, until the end. Raises ValueError without one."""
+    """Ray on this machine, or a connection to a running cluster, until the end. Raises UserError without one."""
     root = Path(__file__).parents[2]
     # Below ERROR, Ray and Tune speak of files that we tell them not to write.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -32,14 +34,14 @@ def connection(address: str | None) -> Iterator[None]:
         ray.init("local", include_dashboard=False, runtime_env={"env_vars": variables | _ALLOCATOR}, **options)
     else:
         if address.startswith("ray://"):
-            raise ValueError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
+            raise UserError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
         # The driver's own code travels to every node, so that all run the same.
         code = [str(root / package) for package in ("search", "models", "data")]
         try:
             ray.init(address, runtime_env={"env_vars": _ALLOCATOR, "py_modules": code}, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             problem = " ".join(str(error).split())[:300]
-            raise ValueError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
+            raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.base.errors import UserError
 from search.spec import read, spec
 
 PACKAGES = ("search", "models", "data", "analysis")
@@ -18,7 +19,7 @@ TOKEN = Path("~/.ray/auth_token")  # of the cluster
 
 
 def pack(spec: spec.Spec, folder: Path) -> int:
-    """Copy this code and the spec into a folder; the number of bytes. Raises ValueError when that is too many.
+    """Copy this code and the spec into a folder; the number of bytes. Raises UserError when that is too many.
 
     Only the packages' own files are taken: no data, no caches, no `.git`, no environment, whatever lies beside them.
     """
@@ -31,7 +32,7 @@ def pack(spec: spec.Spec, folder: Path) -> int:
     total = sum(sizes.values())
     if total > MAX_BYTES:
         largest = max(sizes, key=sizes.__getitem__).relative_to(folder)
-        raise ValueError(
+        raise UserError(
             f"{total / 1e6:.0f} MB would travel to the cluster, {MAX_BYTES / 1e6:.0f} MB are allowed; the largest "
             f"file, {largest}, is no code: move it"
         )
@@ -41,7 +42,7 @@ def pack(spec: spec.Spec, folder: Path) -> int:
 def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Sequence[str] = ()) -> int:
     """Submit a search of this spec to the dashboard at `address`; the exit status of its driver, or 0 without waiting.
 
-    searches: the folder on the head that keeps the search. Raises ValueError when no cluster answers.
+    searches: the folder on the head that keeps the search. Raises UserError when no cluster answers.
     """
     if TOKEN.expanduser().is_file():  # a cluster of cluster.yaml asks for it; Ray's client shows it only if told to
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -59,13 +60,13 @@ def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Se
             client = JobSubmissionClient(address)
             job = client.submit_job(entrypoint=entrypoint, runtime_env={WORKING_DIR: str(folder)})
         except ConnectionError as error:
-            raise ValueError(
+            raise UserError(
                 f"no dashboard answers at {address}: {_line(error)}; `ray dashboard cluster.yaml` opens the way to it"
             ) from None
         except AuthenticationError:
-            raise ValueError(f"{address} asks for a token: that of the cluster, in {TOKEN}") from None
+            raise UserError(f"{address} asks for a token: that of the cluster, in {TOKEN}") from None
         except RuntimeError as error:
-            raise ValueError(f"{address} refuses the job: {_line(error)}") from None
+            raise UserError(f"{address} refuses the job: {_line(error)}") from None
     shown = f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} ray job" if "RAY_AUTH_MODE" in os.environ else "ray job"
     print(f"Submitted {job} ({size / 1e3:.0f} kB of code and spec)")
     print(f"Follow    {shown} logs --address {address} --follow {job}")

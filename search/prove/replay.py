@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_searches, read_spec
 from search.run.run import make_setting
@@ -19,17 +20,17 @@ TOLERANCE = 0.02
 
 
 def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
-    """The trial of an MLflow run id, its first characters (at least six), or SEARCH:TRIAL. Raises ValueError."""
+    """The trial of an MLflow run id, its first characters (at least six), or SEARCH:TRIAL. Raises UserError."""
     search, colon, name = run.partition(":")
     for folder in reversed(find_searches(search if colon else "", root)):
         try:
             trials = Studies(folder.name, read_spec(folder), folder).trials()
-        except ValueError:  # a folder that is no search of ours; `list` names it
+        except UserError:  # a folder that is no search of ours; `list` names it
             continue
         for trial in trials:
             if trial.name == name if colon else len(run) >= 6 and (trial.run_id or "").startswith(run):
                 return folder, trial
-    raise ValueError(
+    raise UserError(
         f"no run {run!r} in {root}: give an MLflow run id, at least six of its first characters, or SEARCH:TRIAL "
         "(default-20260101-120000:gru-3)"
     )
@@ -43,11 +44,11 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     folder, trial = find_trial(run, root)
     spec = read_spec(folder)
     if not trial.results:
-        raise ValueError(f"{trial.name} has no epoch to repeat: it is {trial.outcome}")
+        raise UserError(f"{trial.name} has no epoch to repeat: it is {trial.outcome}")
     corpus = load_corpus(spec)
     now = provenance(corpus)
     if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
-        raise ValueError(
+        raise UserError(
             f"the data changed: {spec.corpus} has the digest {now[record.DATA_DIGEST][:12]}, "
             f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
         )

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from search.base.errors import choose
+from data.base.errors import UserError, choose
 from search.run.folders import read_spec
 from search.spec import read as specs
 from search.spec.spec import Spec
@@ -20,16 +20,16 @@ SUFFIX = "-confirm"
 def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -> Spec:
     """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
 
-    architectures: only these, or all without any. Raises ValueError when there is nothing to confirm.
+    architectures: only these, or all without any. Raises UserError when there is nothing to confirm.
     """
     spec, search = read_spec(folder), folder.name
     if spec.confirms:
-        raise ValueError(f"{search} is itself a confirmation; confirm {spec.confirms}")
+        raise UserError(f"{search} is itself a confirmation; confirm {spec.confirms}")
     studies = Studies(search, spec, folder)
     chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
     points = {name: points for name in chosen if (points := _best(studies, name, top))}
     if not points:
-        raise ValueError(f"{search} has no complete trial to confirm")
+        raise UserError(f"{search} has no complete trial to confirm")
     changes = {
         "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
         "confirms": search,

@@ -4,8 +4,8 @@ import shutil
 import time
 from pathlib import Path
 
+from data.base.errors import UserError, did_you_mean
 from search.base import files
-from search.base.errors import did_you_mean
 from search.spec import read as specs
 from search.spec.read import SPEC_FILE
 from search.spec.spec import Spec
@@ -48,11 +48,11 @@ def find_searches(search: str, root: Path) -> list[Path]:
 
 
 def find_search(search: str, root: Path) -> Path:
-    """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises ValueError."""
+    """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises UserError."""
     if found := find_searches(search, root):
         return found[-1]
     ids = [folder.name for folder in find_searches("", root)[-5:]]
-    raise ValueError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")
+    raise UserError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")
 
 
 def read_spec(folder: Path) -> Spec:

@@ -17,6 +17,7 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
+from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import files, record
@@ -63,7 +64,7 @@ def run(folder: Path, uri: str, console: Console, address: str | None = None) ->
     """Run the new search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C.
 
     uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
-    Raises ValueError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
+    Raises UserError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
     there is a search of this id already, from another folder.
     """
     with files.hold(folder):
@@ -80,7 +81,7 @@ def resume(
 ) -> SearchResult:
     """Go on with the search in `folder`: earlier trials count, those that were interrupted are adopted.
 
-    trials, time_budget: raise what the search had. Raises ValueError as `run` does, and when another process runs the
+    trials, time_budget: raise what the search had. Raises UserError as `run` does, and when another process runs the
     search, or its spec or its data is not what it was started with.
     """
     with files.hold(folder):
@@ -99,7 +100,7 @@ def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str
     spec = studies.spec
     had = max(studies.num_wanted(name) for name in spec.architectures)
     if trials is not None and trials < had:
-        raise ValueError(f"--trials can only be raised: the search has {had} for each architecture; got {trials}")
+        raise UserError(f"--trials can only be raised: the search has {had} for each architecture; got {trials}")
     changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
     write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
 
@@ -163,14 +164,14 @@ def _require_same_data(studies: Studies, folder: Path) -> None:
         trials += Studies(confirmed.name, read_spec(confirmed), confirmed).trials()
     for trial in trials:
         if trial.provenance.get(record.DATA_DIGEST, now) != now:
-            raise ValueError(
+            raise UserError(
                 f"{studies.spec.corpus} is not what the search was started with: its digest is {now[:12]}, "
                 f"{trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; run a new search"
             )
 
 
 def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that follow from those of a config. Raises ValueError when there are none."""
+    """The hyperparameters that follow from those of a config. Raises UserError when there are none."""
     if spec.match_parameters is None:
         return {}
     return {HIDDEN_SIZE: solve_hidden_size(config, spec.match_parameters, corpus, spec.embeddings)}

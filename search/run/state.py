@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.base.errors import UserError
 from search.base.record import Outcome
 from search.run.folders import find_searches, read_spec
 from search.study.studies import Studies
@@ -24,7 +25,7 @@ def summaries(root: Path) -> Iterator[str]:
     for folder in find_searches("", root):
         try:
             studies = Studies(folder.name, read_spec(folder), folder)
-        except ValueError as error:
+        except UserError as error:
             yield f"{folder.name:<32}  cannot be read: {str(error).splitlines()[0]}"
             continue
         names = studies.spec.architectures

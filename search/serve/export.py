@@ -11,6 +11,7 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import infer_signature
 
+from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_search, find_searches, read_spec
 from search.serve.classifier import TextClassifier
@@ -46,7 +47,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     """Register the best model of a search, or its best of one architecture.
 
     It becomes the newest version of the registered model of the search's name, with the alias `best` or the
-    architecture's name. A confirmation stands for the search that it confirms. Raises ValueError when there is no such
+    architecture's name. A confirmation stands for the search that it confirms. Raises UserError when there is no such
     search or model, or MLflow cannot be used.
     """
     folder = find_search(search, root)
@@ -54,11 +55,11 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
         folder = find_search(confirmed, root)
     spec = read_spec(folder)
     if architecture and architecture not in spec.architectures:
-        raise ValueError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
+        raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
     trials = [trial for trial in trained_trials(folder, root) if architecture in (None, trial.architecture)]
     chosen = best(trials, spec.metric)
     if chosen.run_id is None:
-        raise ValueError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
+        raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     with TemporaryDirectory() as scratch:
         model = Path(scratch, "model")
         write(load(chosen), model)
@@ -73,7 +74,7 @@ def trained_trials(folder: Path, root: Path) -> Iterator[TrainedTrial]:
     for each in find_searches("", root):
         try:
             spec = read_spec(each)
-        except ValueError:  # of another search: an older version's, or a broken file
+        except UserError:  # of another search: an older version's, or a broken file
             continue
         if each != folder and spec.confirms != folder.name:
             continue

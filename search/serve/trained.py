@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 import models
+from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from search.base import record
 from search.base.record import Outcome
@@ -57,7 +58,7 @@ class TrainedTrial:
 
 
 def best(trials: Iterable[TrainedTrial], metric: str) -> TrainedTrial:
-    """The best of a search's trials and of those that repeat its configurations. Raises ValueError if none is ranked.
+    """The best of a search's trials and of those that repeat its configurations. Raises UserError if none is ranked.
 
     Of configurations that were repeated, the best is that with the best mean; a repetition that diverged counts with
     the metric's worst value. Of its repetitions the best is chosen. Without any, the trial that ranks first: complete
@@ -73,7 +74,7 @@ def best(trials: Iterable[TrainedTrial], metric: str) -> TrainedTrial:
             score = measure.worst if trial.outcome == Outcome.DIVERGED or trial.score is None else trial.score
             scores[trial.architecture, trial.configuration].append(sign * score)
     if not ranked:
-        raise ValueError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
+        raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
 
     def order(trial: TrainedTrial) -> tuple[Any, ...]:
         repeated = scores.get((trial.architecture, trial.configuration))
@@ -94,18 +95,18 @@ def read_spec(folder: Path) -> Spec:
     """The spec of the search in this folder, which need not be valid now: its files may have gone."""
     path = folder / SPEC_FILE
     if not path.is_file():
-        raise ValueError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}")
+        raise UserError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}")
     return Spec.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
 
 
 def load(trial: TrainedTrial) -> TextClassifier:
     """The trial's model with the weights of its best epoch.
 
-    Raises ValueError when it has no classes, its checkpoint is gone, or its corpus has changed and with it what words
+    Raises UserError when it has no classes, its checkpoint is gone, or its corpus has changed and with it what words
     mean to the model.
     """
     if trial.task != models.CLASSIFICATION:
-        raise ValueError(
+        raise UserError(
             f"{trial.name} of {trial.search} draws images and predicts no classes; MLflow shows what it drew, "
             f"python -m analysis explain {trial.search}:{trial.name} what it looked at"
         )
@@ -147,12 +148,10 @@ def _read(trial: TrainedTrial) -> tuple[Spec, EncodedCorpus, dict[str, Tensor]]:
     kept = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(kept)
     if saved is None:
-        raise ValueError(
-            f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}"
-        )
+        raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
     corpus = load_corpus(spec)
     if trial.data_digest not in (None, corpus.digest):
-        raise ValueError(
+        raise UserError(
             f"{spec.corpus} is not what {trial.name} learned from: its digest is {corpus.digest[:12]}, was "
             f"{str(trial.data_digest)[:12]}"
         )

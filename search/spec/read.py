@@ -12,9 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 import data
+from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from search.base import record
-from search.base.errors import did_you_mean
 from search.spec.spec import Resources, Spec
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -55,20 +55,20 @@ def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> S
 
     files: whether the files that it names have to be there.
 
-    Raises ValueError, one line for each mistake.
+    Raises UserError, one line for each mistake.
     """
     path = Path(source)
     if not path.is_file():
         shipped = sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
         if source not in shipped:
-            raise ValueError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
+            raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
         path = SHIPPED / f"{source}.yaml"
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
+        raise UserError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
     for override in overrides:
         _apply(content, override)
     return validate(content, where=str(path), files=files)
@@ -78,7 +78,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
     """Set 'a.b=value' in nested mappings; the value is YAML."""
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise ValueError(f"--set takes key=value; got {override!r}")
+        raise UserError(f"--set takes key=value; got {override!r}")
     *parents, last = key.split(".")
     for parent in parents:
         if not isinstance(content.get(parent), dict):
@@ -87,7 +87,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
     try:
         content[last] = parse_yaml(value)
     except yaml.YAMLError as error:
-        raise ValueError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = True) -> Spec:
@@ -98,7 +98,7 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
         spec = Spec.model_validate(content)
     except ValidationError as invalid:
         lines = [_explain(error) for error in invalid.errors()]
-        raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from None
+        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
     import data
 
@@ -107,13 +107,13 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
             data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
         _check_task(spec)
         space.build(spec)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{where}: {error}") from None
+    except (UserError, TypeError, OverflowError) as error:
+        raise UserError(f"{where}: {error}") from None
     return spec
 
 
 def _check_task(spec: Spec) -> None:
-    """Raises ValueError unless the architectures have one task, and the corpus and the metric belong to it."""
+    """Raises UserError unless the architectures have one task, and the corpus and the metric belong to it."""
     import data
     from models import ARCHITECTURES, IMAGE
 
@@ -122,16 +122,16 @@ def _check_task(spec: Spec) -> None:
         names.setdefault(ARCHITECTURES[name].task, []).append(name)
     if len(names) > 1:
         listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
-        raise ValueError(f"architectures: should be for one task; got {listed}")
+        raise UserError(f"architectures: should be for one task; got {listed}")
     (task,) = names
     if task == IMAGE and spec.corpus not in data.OF_IMAGES:
-        raise ValueError(
+        raise UserError(
             f"corpus: {' and '.join(spec.architectures)} should have one that asks for images, "
             f"{' or '.join(data.OF_IMAGES)}; got {spec.corpus!r}"
         )
     measured = [f"val_{name}" for name in record.MEASURED[task]]
     if spec.metric not in measured:
-        raise ValueError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
+        raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 
 
 def _explain(error: Any) -> str:
@@ -157,12 +157,12 @@ def compared(spec: Spec) -> dict[str, Any]:
 
 
 def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
-    """Raises ValueError that shows what differs from the `compared` part that a search was started with."""
+    """Raises UserError that shows what differs from the `compared` part that a search was started with."""
     now = compared(spec)
     changed = [key for key in now if now[key] != before.get(key, now[key])]
     if changed:
         lines = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
-        raise ValueError("\n".join(["the spec is not the one that this search was started with", *lines]))
+        raise UserError("\n".join(["the spec is not the one that this search was started with", *lines]))
 
 
 def freeze(spec: Spec) -> Spec:
@@ -185,7 +185,7 @@ def freeze(spec: Spec) -> Spec:
 
 
 def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
-    """The corpus of a spec, encoded; raises ValueError where a user can set something right."""
+    """The corpus of a spec, encoded; raises UserError where a user can set something right."""
     return data.load(
         spec.corpus,
         vectors=spec.vectors,

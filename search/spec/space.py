@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from data.base.errors import UserError, did_you_mean
 from models import ARCHITECTURES
 from search.base import record
-from search.base.errors import did_you_mean
 from search.train.config import DEFAULTS, HIDDEN_SIZE, MAX_GRAD_NORM, defaults, domains
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Range:
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def grid(self) -> list[Any]:
-        """Its values, for a grid. Raises ValueError for a range that has no step to enumerate it by."""
+        """Its values, for a grid. Raises UserError for a range that has no step to enumerate it by."""
         if self.log or (self.step is None and not self._is_integer()):
-            raise ValueError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
+            raise UserError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
         number = int if self._is_integer() else float
@@ -84,13 +84,13 @@ Space = Mapping[str, Choice | Range]
 def build(spec: "Spec") -> dict[str, Space]:
     """The space of each architecture, every hyperparameter in it: those that the spec does not name are fixed.
 
-    Raises ValueError for an unknown hyperparameter, a malformed range, a value that an architecture does not take,
+    Raises UserError for an unknown hyperparameter, a malformed range, a value that an architecture does not take,
     or a range that the sampler cannot use.
     """
     if spec.seeds > 1 and spec.sampler != "grid":
-        raise ValueError(f"seeds: only a grid is repeated, with sampler: grid; got seeds {spec.seeds}, {spec.sampler}")
+        raise UserError(f"seeds: only a grid is repeated, with sampler: grid; got seeds {spec.seeds}, {spec.sampler}")
     if spec.trials is not None and (spec.seeds > 1 or spec.configurations is not None):
-        raise ValueError(
+        raise UserError(
             f"trials: a grid with seeds or configurations is run to its end; leave it out; got {spec.trials}"
         )
     repeated = {record.REPETITION: Choice(tuple(range(spec.seeds)))} if spec.seeds > 1 else {}
@@ -102,39 +102,39 @@ def build(spec: "Spec") -> dict[str, Space]:
     known = {name for architecture in spec.architectures for name in domains(architecture)}
     for name in spec.space:
         if name not in known:
-            raise ValueError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
+            raise UserError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
     return {architecture: {**_space_of(architecture, spec), **repeated} for architecture in spec.architectures}
 
 
 def configurations(spec: "Spec") -> dict[str, dict[str, dict[str, Any]]]:
     """Architecture -> name -> every hyperparameter, of a spec that gives configurations instead of a space.
 
-    Raises ValueError where it gives something else as well, and for what no architecture takes.
+    Raises UserError where it gives something else as well, and for what no architecture takes.
     """
     written = spec.configurations or {}
     if spec.sampler != "grid" or spec.space or spec.match_parameters:
-        raise ValueError("configurations: they need sampler: grid, and neither space nor match_parameters")
+        raise UserError("configurations: they need sampler: grid, and neither space nor match_parameters")
     if set(written) != set(spec.architectures):
-        raise ValueError(f"configurations: should be of {spec.architectures}, the architectures; got {list(written)}")
+        raise UserError(f"configurations: should be of {spec.architectures}, the architectures; got {list(written)}")
     points: dict[str, dict[str, dict[str, Any]]] = {}
     for architecture in spec.architectures:
         if not written[architecture]:
-            raise ValueError(f"configurations.{architecture}: at least one")
+            raise UserError(f"configurations.{architecture}: at least one")
         points[architecture] = {}
         for name, values in written[architecture].items():
             where = f"configurations.{architecture}.{name}"
             if not name:
-                raise ValueError(f"configurations.{architecture}: each needs a name; got ''")
+                raise UserError(f"configurations.{architecture}: each needs a name; got ''")
             for key, value in values.items():
                 if key not in domains(architecture):
                     near = did_you_mean(key, sorted(domains(architecture)))
-                    raise ValueError(f"{where}: unknown hyperparameter {key!r}{near}")
+                    raise UserError(f"{where}: unknown hyperparameter {key!r}{near}")
                 if isinstance(value, list | dict) or (value is None and key != MAX_GRAD_NORM):
-                    raise ValueError(f"{where}.{key}: one value; got {value}")
+                    raise UserError(f"{where}.{key}: one value; got {value}")
             try:
                 space = _space_of(architecture, spec.model_copy(update={"space": values}))
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
             points[architecture][name] = {key: fixed.ends()[0] for key, fixed in space.items()}
             if MAX_GRAD_NORM in values:  # null is a value: no clipping, whatever the spec says otherwise
                 points[architecture][name][MAX_GRAD_NORM] = values[MAX_GRAD_NORM]
@@ -143,10 +143,10 @@ def configurations(spec: "Spec") -> dict[str, dict[str, dict[str, Any]]]:
 
 def _check_matching(spec: "Spec") -> None:
     if HIDDEN_SIZE in spec.space:
-        raise ValueError("match_parameters solves hidden_size: leave it out of the space")
+        raise UserError("match_parameters solves hidden_size: leave it out of the space")
     for architecture in spec.architectures:
         if HIDDEN_SIZE not in domains(architecture):
-            raise ValueError(f"match_parameters: {architecture} has no hidden_size to solve")
+            raise UserError(f"match_parameters: {architecture} has no hidden_size to solve")
 
 
 def _space_of(architecture: str, spec: "Spec") -> Space:
@@ -171,13 +171,13 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
         for value in space[name].ends():
             try:
                 domain.check(where, value)
-            except ValueError as error:
-                raise ValueError(f"{error} (for {architecture})") from None
+            except UserError as error:
+                raise UserError(f"{error} (for {architecture})") from None
         if spec.sampler == "grid":
             try:
                 space[name].grid()
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
     return space
 
 
@@ -188,18 +188,18 @@ def _for_architecture(where: str, written: Any, architecture: str) -> Any:
     for name in written:
         if name not in ARCHITECTURES:
             known = [*Range.__dataclass_fields__, *ARCHITECTURES]
-            raise ValueError(f"{where}: unknown key {name!r}{did_you_mean(name, known)}")
+            raise UserError(f"{where}: unknown key {name!r}{did_you_mean(name, known)}")
     return written.get(architecture)
 
 
 def _parse(where: str, written: Any) -> Choice | Range:
     if isinstance(written, list):
         if not written:
-            raise ValueError(f"{where}: a choice needs at least one value; got []")
+            raise UserError(f"{where}: a choice needs at least one value; got []")
         if not all(value is None or isinstance(value, str | int | float) for value in written):
-            raise ValueError(f"{where}: a choice is a list of scalars; got {written}")
+            raise UserError(f"{where}: a choice is a list of scalars; got {written}")
         if len(set(written)) < len(written):
-            raise ValueError(f"{where}: each value once; got {written}")
+            raise UserError(f"{where}: each value once; got {written}")
         return Choice(tuple(written))
     if isinstance(written, dict):
         return _parse_range(where, written)
@@ -209,27 +209,27 @@ def _parse(where: str, written: Any) -> Choice | Range:
 def _parse_range(where: str, written: dict[str, Any]) -> Range:
     for key in written:
         if key not in Range.__dataclass_fields__:
-            raise ValueError(f"{where}: unknown key {key!r}{did_you_mean(key, Range.__dataclass_fields__)}")
+            raise UserError(f"{where}: unknown key {key!r}{did_you_mean(key, Range.__dataclass_fields__)}")
     for key in ("low", "high"):
         if key not in written:
-            raise ValueError(f"{where}: a range needs low and high; got {written}")
+            raise UserError(f"{where}: a range needs low and high; got {written}")
     for key in ("low", "high", "step"):
         number = written.get(key, 0)
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e300:
-            raise ValueError(f"{where}.{key}: should be a finite number; got {number!r:.40}")
+            raise UserError(f"{where}.{key}: should be a finite number; got {number!r:.40}")
     if not isinstance(written.get("log", False), bool):
-        raise ValueError(f"{where}.log: should be true or false; got {written['log']!r}")
+        raise UserError(f"{where}.log: should be true or false; got {written['log']!r}")
     interval = Range(**written)
     if not interval.low <= interval.high < float("inf"):
-        raise ValueError(f"{where}: low should be at most high; got low {interval.low}, high {interval.high}")
+        raise UserError(f"{where}: low should be at most high; got low {interval.low}, high {interval.high}")
     if interval.step is not None and not 0 < interval.step <= max(interval.high - interval.low, 1e-12):
-        raise ValueError(f"{where}.step: should be above 0 and at most high - low; got {interval.step}")
+        raise UserError(f"{where}.step: should be above 0 and at most high - low; got {interval.step}")
     if interval.step is not None and (interval.high - interval.low) / interval.step > MAX_STEPS:
-        raise ValueError(f"{where}.step: makes more than {MAX_STEPS} values; got {interval.step}")
+        raise UserError(f"{where}.step: makes more than {MAX_STEPS} values; got {interval.step}")
     if interval.log and interval.low <= 0:
-        raise ValueError(f"{where}: a log range needs low above 0; got {interval.low}")
+        raise UserError(f"{where}: a log range needs low above 0; got {interval.low}")
     if interval.log and interval.step is not None:
-        raise ValueError(f"{where}: a range has a step or is log, not both; got step {interval.step}")
+        raise UserError(f"{where}: a range has a step or is log, not both; got step {interval.step}")
     return interval
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from data.base.errors import UserError, choose, did_you_mean
 from search.base import record
-from search.base.errors import choose, did_you_mean
 
 KEEPS = ("all", "best", "top:3")
 
@@ -114,7 +114,7 @@ class Spec(Strict):
     @classmethod
     def _name_is_a_file_name(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-            raise ValueError(
+            raise UserError(
                 "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit; "
                 f"got {name!r}; nearest: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._')[:64] or 'search'!r}"
             )
@@ -129,7 +129,7 @@ class Spec(Strict):
     @classmethod
     def _keeps_are_known(cls, keep: str) -> str:
         if not re.fullmatch(r"all|best|top:[1-9]\d*", keep):
-            raise ValueError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
+            raise UserError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
         return keep
 
     @field_validator("storage_path")
@@ -139,7 +139,7 @@ class Spec(Strict):
         if mark:
             choose("storage_path", scheme, STORES)
             if "@" in rest.partition("/")[0]:
-                raise ValueError("should hold no keys (give them in the environment, or the machine a role)")
+                raise UserError("should hold no keys (give them in the environment, or the machine a role)")
         return path
 
     @field_validator("architectures")
@@ -150,7 +150,7 @@ class Spec(Strict):
         for name in names:
             choose("architecture", name, ARCHITECTURES)
         if len(set(names)) < len(names):
-            raise ValueError(f"each architecture once; got {names}")
+            raise UserError(f"each architecture once; got {names}")
         return names
 
     @property

@@ -5,6 +5,7 @@ from pathlib import Path
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
+from data.base.errors import UserError
 from search.base import record
 from search.spec.spec import Spec
 
@@ -12,7 +13,7 @@ JOURNAL = "studies.journal"
 
 
 def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
-    """The storage a spec names, else the journal in the search's folder. Raises ValueError when it cannot be opened."""
+    """The storage a spec names, else the journal in the search's folder. Raises UserError when it cannot be opened."""
     # Optuna's lock is a link to the path as given, and it waits for ever on one that leads nowhere.
     where = spec.storage or str((folder / JOURNAL).absolute())
     try:
@@ -23,4 +24,4 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
         raise
     except Exception as error:  # a URL that is none, a driver that is missing, a server that is away, a broken line
         problem = record.without_password(str(error)).strip().splitlines() or [repr(error)]
-        raise ValueError(f"the studies in {record.without_password(where)} cannot be opened: {problem[0]}") from error
+        raise UserError(f"the studies in {record.without_password(where)} cannot be opened: {problem[0]}") from error

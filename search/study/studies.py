@@ -14,6 +14,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 from search.spec import read as specs
@@ -70,7 +71,7 @@ class Studies:
         self.spec = spec
         self.listeners = listeners
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
-        #: From a trial's config to the hyperparameters that follow from it; ValueError when there are none.
+        #: From a trial's config to the hyperparameters that follow from it; UserError when there are none.
         self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
         self._stopping = False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
@@ -197,7 +198,7 @@ class Studies:
                 trial.keep_provenance(self.provenance)
             try:
                 trial.keep_solved(self.solve(trial.config))
-            except ValueError as unsolvable:
+            except UserError as unsolvable:
                 trial.keep_attempt()
                 self.finish(trial, Outcome.FAILED, str(unsolvable))
                 continue

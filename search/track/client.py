@@ -2,12 +2,13 @@
 
 import mlflow
 
+from data.base.errors import UserError
 from search.base import record
 
 
-def unusable(uri: str, error: Exception) -> ValueError:
+def unusable(uri: str, error: Exception) -> UserError:
     """What to tell the user of an MLflow that does not work."""
-    return ValueError(
+    return UserError(
         f"MLflow at {record.without_password(uri)} cannot be used: {first_line(error)}; is it running, and is its "
         "disk writable? --tracking-uri or MLFLOW_TRACKING_URI names another"
     )

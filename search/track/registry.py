@@ -13,7 +13,7 @@ REPORT = "report"  # the folder of a search's artifacts with its report page
 
 
 def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
-    """Add tags to a run. Raises ValueError when MLflow cannot be used or has no such run."""
+    """Add tags to a run. Raises UserError when MLflow cannot be used or has no such run."""
     try:
         client = open_client(uri)
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
@@ -22,7 +22,7 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
 
 
 def log_report(uri: str, search: str, folder: Path) -> None:
-    """Put the files of a search's report beside its own run's. Raises ValueError when MLflow cannot be used."""
+    """Put the files of a search's report beside its own run's. Raises UserError when MLflow cannot be used."""
     try:
         client = open_client(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -36,7 +36,7 @@ def log_report(uri: str, search: str, folder: Path) -> None:
 def register(uri: str, name: str, alias: str, model: Path, run_id: str, tags: dict[str, str]) -> str:
     """Log the MLflow model in a folder, as one of this run, and register it; its version, which now has the alias.
 
-    The run itself stays as it ended. Raises ValueError when MLflow cannot be used.
+    The run itself stays as it ended. Raises UserError when MLflow cannot be used.
     """
     try:
         client = open_client(uri)

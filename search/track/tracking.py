@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
+from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from models import IMAGE, architecture
 from search.base import record
@@ -73,7 +74,7 @@ class Run:
 def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
     """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing.
 
-    Raises ValueError when MLflow cannot be used.
+    Raises UserError when MLflow cannot be used.
     """
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return None, []  # MLflow would create it
@@ -115,7 +116,7 @@ class Tracker:
 
     uri: an MLflow tracking URI. search: the search's id. folder: where the search keeps its files.
     warn: is given a line for the user. new: the search must not be there yet, else FileExistsError.
-    Raises ValueError when MLflow cannot be used at the start.
+    Raises UserError when MLflow cannot be used at the start.
     """
 
     def __init__(
@@ -344,12 +345,12 @@ class Tracker:
         )
 
     def drop(self, run_id: str) -> None:
-        """Delete a run that belongs to no trial; `mlflow` can restore it. Raises ValueError if it cannot."""
+        """Delete a run that belongs to no trial; `mlflow` can restore it. Raises UserError if it cannot."""
         try:
             self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
             self._client.delete_run(run_id)
         except mlflow.MlflowException as error:
-            raise ValueError(f"MLflow cannot be written: {first_line(error)}") from error
+            raise UserError(f"MLflow cannot be written: {first_line(error)}") from error
 
     def close(self, outcome: Outcome) -> bool:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from data.base.errors import UserError
 from search.base.files import write_atomically
 
 #: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
@@ -144,13 +145,13 @@ def folder_of(search: Path, trial: str) -> Folder:
 def prepare(search: Path, storage_path: str | None) -> Folder:
     """Make the folder of a search's checkpoints, and note in the search's folder where it is.
 
-    Raises ValueError when the shared folder is not there, FileExistsError when a search that is kept elsewhere has this
+    Raises UserError when the shared folder is not there, FileExistsError when a search that is kept elsewhere has this
     id and its checkpoints there.
     """
     if storage_path is not None and not (search / FOLDER).exists():
         where = place(storage_path, search.name)
         if isinstance(where, Path) and not where.parent.is_dir():
-            raise ValueError(f"storage_path: no folder {where.parent} on this machine; make it, or mount it")
+            raise UserError(f"storage_path: no folder {where.parent} on this machine; make it, or mount it")
         if where.is_dir() and any(where.iterdir()):
             raise FileExistsError(f"{where} holds the checkpoints of another search")
         noted = (where.uri if isinstance(where, ObjectPath) else str(where)).encode()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from models import num_parameters
 from search.train.config import HIDDEN_SIZE, domains
@@ -13,7 +14,7 @@ TOLERANCE = 0.02
 def solve_hidden_size(config: dict[str, Any], wanted: int, corpus: EncodedCorpus, embeddings: str) -> int:
     """The hidden size with which the model of this config comes nearest to `wanted` trainable parameters.
 
-    Their number grows with the hidden size. Raises ValueError when none is within 2 %.
+    Their number grows with the hidden size. Raises UserError when none is within 2 %.
     """
 
     def count(hidden_size: int) -> int:
@@ -28,7 +29,7 @@ def solve_hidden_size(config: dict[str, Any], wanted: int, corpus: EncodedCorpus
         low, high = (middle, high) if count(middle) < wanted else (low, middle)
     nearest = min((low, high), key=lambda size: abs(count(size) - wanted))
     if abs(count(nearest) - wanted) > TOLERANCE * wanted:
-        raise ValueError(
+        raise UserError(
             f"no hidden_size gives {wanted:,} trainable parameters within {TOLERANCE:.0%}: "
             f"the nearest, {nearest}, gives {count(nearest):,}"
         )
