@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -348,29 +347,14 @@ def explain(
     if png:
         tables.choose_format(None, png)
     console.quiet_libraries()
-    from analysis.explain import choice
-    from analysis.explain import words as explaining
-    from search.serve import trained
+    from analysis.explain import choice, explainers
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
-    if trial.task == "image":
-        from analysis.explain import drawing
-
-        if label:
-            raise UserError(f"--label: {trial.name} draws images, which have none")
-        drawings = drawing.explain_all(trial, sentences)
-        drawing.emit(drawings, f"{trial.name} of {trial.search}", form, out)
-        if png:
-            drawing.save_picture(drawings, trial.name, png)
-            print(f"wrote {png.absolute()} and {png.with_suffix('.csv').name}")
-        return
-    classifier = trained.load(trial)
-    texts, labels = (sentences, label or []) if sentences else explaining.read_examples(classifier.classes)
-    explaining.check_labels(labels, len(texts), classifier.classes)
-    explanations = [explaining.explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
-    explaining.emit(explanations, f"{trial.name} of {trial.search}", form, out)
+    explainer = explainers.of(trial)
+    explanations = explainer.explain_all(trial, sentences, label)
+    explainer.emit(explanations, f"{trial.name} of {trial.search}", form, out)
     if png:
-        explaining.save_picture(explanations, [trial.name] * len(explanations), png)
+        explainer.save_picture(explanations, trial.name, png)
         print(f"wrote {png.absolute()} and {png.with_suffix('.csv').name}")
 
 

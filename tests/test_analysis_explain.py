@@ -166,13 +166,13 @@ def test_a_terminal_shows_each_word_on_its_colour() -> None:
 
 def test_a_picture_has_every_word_and_its_data_beside_it(tmp_path: Path) -> None:
     long = explain.explain(classifier("gru"), "this movie is great " * 2)
-    figure = explain.draw([handmade(), long], ["a", "b"])
+    figure = explain.draw([handmade(), long], "a")
     written = [text.get_text() for text in figure.axes[0].texts]
     assert written.count("movie") == 2
     assert written.count("average") == written.count("baseline") == 2
     assert "qzxq?" in written
     assert "a: predicted negative (90.0%), which is right" in written
-    explain.save_picture([handmade(), long], ["a", "b"], tmp_path / "a.png")
+    explain.save_picture([handmade(), long], "a", tmp_path / "a.png")
     image = (tmp_path / "a.png").read_bytes()
     assert image.startswith(b"\x89PNG")
     assert struct.unpack(">I", image[16:20]) == (990,)  # 9 inches

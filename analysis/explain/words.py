@@ -12,6 +12,7 @@ Shapes: T words of the text, E embedding, C classes, K window on either side.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from data.base.errors import UserError, did_you_mean
 from data.encoded import UNKNOWN
 from models import Architecture
 from search.serve.classifier import TextClassifier
+from search.serve.trained import TrainedTrial, load
 
 #: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
 #: this share of it, or of 1. Smooth activations need the fewest steps; relu has kinks and may need the most.
@@ -124,6 +126,15 @@ def check_labels(labels: Sequence[str], num_texts: int, classes: Sequence[str]) 
     for label in labels:
         if label not in classes:
             raise UserError(f"--label: unknown class {label!r}{did_you_mean(label, classes)}")
+
+
+def explain_all(trial: TrainedTrial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> list[Explanation]:
+    """What the trial's model says of these texts, by default of the shipped sentences. Raises UserError for labels that
+    do not fit, or a checkpoint that is gone."""
+    classifier = load(trial)
+    texts, labels = (texts, labels or []) if texts else read_examples(classifier.classes)
+    check_labels(labels, len(texts), classifier.classes)
+    return [explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
 
 
 def explain(classifier: TextClassifier, text: str, label: str | None = None) -> Explanation:
@@ -306,26 +317,25 @@ class _Cell:
     scores_C: np.ndarray
 
 
-def save_picture(explanations: Sequence[Explanation], names: Sequence[str], path: Path) -> None:
-    """Write the heat strips of these models, and their data as csv beside them. Raises UserError when it cannot."""
-    model = np.repeat(names, [len(each.words) for each in explanations])
-    data = Table(word_frame(explanations).assign(model=model), groups=[], key=[])
+def save_picture(explanations: Sequence[Explanation], name: str, path: Path) -> None:
+    """Write the heat strips of a model, and their data as csv beside them. Raises UserError when it cannot."""
+    data = Table(word_frame(explanations).assign(model=name), groups=[], key=[])
     tables.write(tables.to_csv(data), path.with_suffix(".csv"))
     try:
-        draw(explanations, names).savefig(path, format="png", metadata={"Software": None})
+        draw(explanations, name).savefig(path, format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def draw(explanations: Sequence[Explanation], names: Sequence[str]) -> Figure:
-    """A heat strip for each text: each word with its score for each class, and the average. `names`: of the models."""
+def draw(explanations: Sequence[Explanation], name: str) -> Figure:
+    """A heat strip for each text: each word with its score for each class, and the average. `name`: of the model."""
     strips = [_strip(each) for each in explanations]
     heights = [1.6 + len(bands) * (len(each.classes) + 1.5) for each, bands in zip(explanations, strips, strict=True)]
     figure = Figure(figsize=(9, 0.24 * sum(heights) + 0.1), dpi=110, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-12, BAND + 2), ylim=(sum(heights), 0))
     axes.axis("off")
     top = 0.3
-    for each, name, bands, height in zip(explanations, names, strips, heights, strict=True):
+    for each, bands, height in zip(explanations, strips, heights, strict=True):
         axes.text(-11.5, top + 0.4, f"{name}: {each.verdict}", size=9, weight="bold", parse_math=False, va="center")
         _draw_strip(axes, each, bands, top + 1.2)
         top += height

@@ -1,0 +1,35 @@
+"""How the models of each task are explained. To explain those of a new one, write its file and enter it here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis.explain import drawing, words
+from data.base.errors import UserError
+from search.serve.trained import TrainedTrial
+
+
+class Explainer(Protocol):
+    """What a module in EXPLAINERS has."""
+
+    def explain_all(self, trial: TrainedTrial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> Any:
+        """Why the trial's model says what it says of these texts, by default of some that are worth it.
+
+        labels: what the texts are, where the task knows that. Raises UserError for what cannot be explained.
+        """
+
+    def emit(self, explanations: Any, name: str, form: str, out: Path | None) -> None:
+        """Print them under the name of the model, or write them into a file, in a format of `tables.TEXTS`."""
+
+    def save_picture(self, explanations: Any, name: str, path: Path) -> None:
+        """Draw them into a PNG, their data as csv beside it. Raises UserError when it cannot be written."""
+
+
+EXPLAINERS: Mapping[str, Explainer] = {"classification": words, "image": drawing}
+
+
+def of(trial: TrainedTrial) -> Explainer:
+    """The explainer of the trial's task. Raises UserError if it has none."""
+    if trial.task not in EXPLAINERS:
+        raise UserError(f"{trial.name} is for {trial.task}, which is not explained; {', '.join(EXPLAINERS)} are")
+    return EXPLAINERS[trial.task]
