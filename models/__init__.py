@@ -1,4 +1,5 @@
-"""The architectures of a search by name. To add one, write its file and enter its class here."""
+"""The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
+in by `register`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
+from models.parts.external import TextSetting, as_architecture
 from models.parts.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
 from models.text_to_image import TextToImage
@@ -17,12 +19,14 @@ __all__ = [
     "CLASSIFICATION",
     "IMAGE",
     "Architecture",
+    "TextSetting",
     "WordVectors",
     "architecture",
     "build",
     "check",
     "num_parameters",
     "of_task",
+    "register",
 ]
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
@@ -33,6 +37,18 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "cnn": CNN,
     "text_to_image": TextToImage,
 }
+OURS = tuple(ARCHITECTURES)
+
+
+def register(name: str, made: Any, where: str = "") -> None:
+    """Take in an architecture from outside (see `models.parts.external`); a later one of its name takes its place.
+
+    where: what a message calls it. Raises UserError if it is no architecture or its name is one of ours.
+    """
+    where = where or name
+    if name in OURS:
+        raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
+    ARCHITECTURES[name] = as_architecture(made, where)
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:

@@ -1,0 +1,137 @@
+"""Architectures from outside: a subclass of `Architecture`, or any torch module that declares its hyperparameters.
+
+A torch module is `Net(setting, *, <hyperparameters with defaults>)` with `forward(tokens_BT, lengths_B) -> logits_BC`,
+where `setting` is a `TextSetting`, and a class attribute `hyperparameters` with a domain for each of them: one of
+`models.parts.hyperparameters`, a pair (low, high) of whole or other numbers, or a list of choices.
+
+Shapes: B batch, T words, E embedding, C classes.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from data.base.errors import UserError, did_you_mean
+from models.native.padding import real_words
+from models.parts.hyperparameters import Choice, Domain, Integer, Real
+from models.parts.layers import Architecture, WordVectors
+
+#: What an architecture may have besides, and `analysis explain` asks for.
+OPTIONAL = ("word_scores", "attention_weights")
+
+
+@dataclass(frozen=True)
+class TextSetting:
+    """What a network is built for.
+
+    embedding: a module from word ids (B, T) to word vectors (B, T, E), E being `embedding.size`; whether they are
+        trained is the spec's choice. What goes through it can be explained by integrated gradients.
+    num_classes: C.
+    padding: the word id of the padding on the right of shorter texts.
+    """
+
+    embedding: WordVectors
+    num_classes: int
+    padding: int = 0
+
+
+class External(Architecture):
+    """A torch module from outside as an architecture; a subclass is made for each (see `as_architecture`)."""
+
+    module: ClassVar[type[nn.Module]]
+
+    def __init__(self, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> None:
+        super().__init__(embedding)
+        self.network = self.module(TextSetting(embedding, num_outputs), **hyperparameters)
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        logits_BC: Tensor = self.network(tokens_BT, lengths_B)
+        return logits_BC
+
+    def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+        """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.
+
+        Raises UserError if the network has not asked its embedding.
+        """
+        asked = False
+
+        def answer(*_: Any) -> Tensor:
+            nonlocal asked
+            asked = True
+            return words_BTE
+
+        # The ids still say where there are words: 1 is the unknown one.
+        tokens_BT = real_words(lengths_B, words_BTE.shape[1]).long()
+        hook = self.embedding.register_forward_hook(answer)
+        try:
+            logits_BC: Tensor = self.network(tokens_BT, lengths_B)
+        finally:
+            hook.remove()
+        if not asked:
+            raise UserError(
+                f"{self.module.__name__} does not read words through setting.embedding(tokens_BT), so its word vectors "
+                "cannot explain it; use that, or define word_scores(tokens_BT, lengths_B)"
+            )
+        return logits_BC
+
+
+def as_architecture(made: Any, where: str) -> type[Architecture]:
+    """The architecture that something from outside is. Raises UserError, which names `where`, if it is none."""
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        what = made.__name__ if isinstance(made, type) else type(made).__name__
+        raise UserError(f"{where}: should be a class, of torch.nn.Module or models.Architecture; got {what}")
+    num_given = 2 if issubclass(made, Architecture) else 1  # arguments that are no hyperparameters
+    declared = getattr(made, "hyperparameters", None)
+    if not isinstance(declared, Mapping):
+        raise UserError(f"{where}: should have a class attribute hyperparameters = {{'size': (8, 512), ...}}")
+    domains = {name: _domain(f"{where}: hyperparameters[{name!r}]", each) for name, each in declared.items()}
+    _check_constructor(where, list(inspect.signature(made).parameters.values())[num_given:], domains)
+    if issubclass(made, Architecture):
+        made.hyperparameters = domains
+        return made
+    content = {
+        "module": made,
+        "hyperparameters": domains,
+        "__doc__": made.__doc__,
+        "__signature__": inspect.signature(made),
+    }
+    return type(made.__name__, (External,), content | {each: _asks(each) for each in OPTIONAL if hasattr(made, each)})
+
+
+def _asks(method: str) -> Any:
+    def ask(self: External, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        answer: Tensor = getattr(self.network, method)(tokens_BT, lengths_B)
+        return answer
+
+    return ask
+
+
+def _domain(where: str, declared: Any) -> Domain:
+    match declared:
+        case Integer() | Real() | Choice():
+            return declared
+        case (int(low), int(high)) if isinstance(declared, tuple) and low <= high:
+            return Integer(low, high)
+        case (int(low) | float(low), int(high) | float(high)) if isinstance(declared, tuple) and low <= high:
+            return Real(low, high)
+        case [_, *_] if isinstance(declared, list):
+            return Choice(tuple(declared))
+    raise UserError(f"{where}: should be (low, high) or a list of choices; got {declared!r}")
+
+
+def _check_constructor(where: str, parameters: list[inspect.Parameter], domains: Mapping[str, Domain]) -> None:
+    """Raises UserError unless the parameters are the hyperparameters, each with a default in its domain."""
+    taken = {each.name: each.default for each in parameters}
+    for name in domains:
+        if name not in taken:
+            near = did_you_mean(name, taken)
+            raise UserError(f"{where}: its constructor does not take the hyperparameter {name!r}{near}")
+    for name, default in taken.items():
+        if name not in domains:
+            raise UserError(f"{where}: its constructor takes {name!r}, which hyperparameters does not declare")
+        if default is inspect.Parameter.empty:
+            raise UserError(f"{where}: its constructor should have a default for {name!r}")
+        domains[name].check(f"{where}: the default of {name}", default)

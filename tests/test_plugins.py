@@ -1,0 +1,206 @@
+"""Other people's code: read, executed, taken in; mistakes in it are a line each."""
+
+import linecache
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import models
+from data.base import plugins
+from data.base.errors import UserError
+
+NET = """from torch import nn
+
+class Net(nn.Module):
+    hyperparameters = {"size": (2, 64), "dropout": (0.0, 0.9), "pooling": ["mean", "max"]}
+
+    def __init__(self, setting, *, size=8, dropout=0.0, pooling="mean"):
+        super().__init__()
+        self.embedding, self.pooling = setting.embedding, pooling
+        self.layer = nn.Linear(setting.embedding.size, size)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(size, setting.num_classes)
+
+    def forward(self, tokens_BT, lengths_B):
+        states = self.dropout(self.layer(self.embedding(tokens_BT)).relu())
+        real = (tokens_BT != 0).unsqueeze(2)
+        if self.pooling == "max":
+            return self.output((states * real).amax(1))
+        return self.output((states * real).sum(1) / lengths_B.unsqueeze(1))
+"""
+
+
+def made(source: str, name: str = "Net") -> Any:
+    return plugins.Plugin(f"my_net.py:{name}", source).load()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Any:
+    """No test leaves its architectures to another."""
+    yield
+    for name in set(models.ARCHITECTURES) - set(models.OURS):
+        del models.ARCHITECTURES[name]
+
+
+def test_a_reference_is_read_and_made_from_its_text_alone(tmp_path: Path) -> None:
+    path = tmp_path / "my_net.py"
+    path.write_text(NET, encoding="utf-8")
+    plugin = plugins.read(f"{path}:Net")
+    assert (plugin.name, plugin.file, plugin.source) == ("Net", str(path), NET)
+    path.unlink()
+    assert plugin.load().__name__ == "Net"
+    assert plugin.load() is plugins.Plugin(plugin.reference, NET).load()  # executed once
+    assert plugins.read("json.decoder:JSONDecoder").load().__name__ == "JSONDecoder"  # its package is importable
+
+
+@pytest.mark.parametrize(
+    ("reference", "source", "message"),
+    [
+        ("my_net.py:Nett", NET, "my_net.py has no 'Nett' (did you mean 'Net'?)"),
+        ("my_nett.py:Net", NET, "my_nett.py (did you mean 'my_net.py'?)"),
+        ("my_net.py", NET, "'my_net.py' should have the form path/file.py:Name or package.module:Name"),
+        ("no_such.module:Net", NET, "no module 'no_such.module' is installed"),
+        ("my_net.py:Net", "import torch\n\nclass Net(\n", "my_net.py, line 3: SyntaxError: '(' was never closed"),
+        ("my_net.py:Net", "x = 1\nclass Net(nn.Module): ...\n", "line 2: NameError: name 'nn' is not defined"),
+        ("my_net.py:Net", "import sys\nsys.exit('done')\n", "my_net.py, line 2: SystemExit: done"),
+        (
+            "my_net.py:Net",
+            "\nfrom neighbour import x\n",
+            "line 2: ModuleNotFoundError: No module named 'neighbour'; a file",
+        ),
+        ("my_net.py:Net", "\nfrom neighbour import x\n", "'neighbour' is a neighbour of it: put both into one file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    reference: str, source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_net.py").write_text(source, encoding="utf-8")
+    (tmp_path / "neighbour.py").write_text("x = 1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        plugins.read(reference).load()
+    assert "\n" not in str(error.value)
+
+
+def test_a_changed_file_is_told_and_a_lost_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "my_net.py"
+    path.write_text(NET, encoding="utf-8")
+    plugin = plugins.read(f"{path}:Net")
+    plugin.require_unchanged()
+    path.write_text(NET + "# changed\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has changed since the search was started"):
+        plugin.require_unchanged()
+    path.unlink()
+    plugin.require_unchanged()
+
+
+CELL = """import torch, bakeoff
+from torch import nn
+SIZE = 8
+def helper(x): return x * torch.ones(SIZE)
+
+class Net(nn.Module):
+    def forward(self, x): return [helper(each) for each in x]
+
+search = bakeoff.run(architectures=[Net])
+"""
+
+
+def test_of_a_cell_what_a_class_needs_is_taken_and_what_it_lacks_is_named() -> None:
+    taken = plugins.stand_alone(CELL, "Net")
+    assert taken == CELL[: CELL.index("\nsearch")]  # whose execution would start the search again
+    for line, missing in [("from torch import nn\n", "nn"), ("SIZE = 8\n", "SIZE"), ("import torch, bakeoff", "torch")]:
+        with pytest.raises(UserError, match=f"Net uses {missing}, which its cell does not define: put the imports"):
+            plugins.stand_alone(CELL.replace(line, ""), "Net")
+
+
+def test_a_class_of_a_notebook_cell_is_made_again_from_the_cell() -> None:
+    name = "<cell 3>"
+    linecache.cache[name] = (len(NET), None, NET.splitlines(keepends=True), name)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(NET + "\nmade = Net\n", name, "exec"), namespace)
+    plugin = plugins.of(namespace["Net"])
+    assert plugin == plugins.Plugin("notebook:Net", NET)
+    assert plugin.load() is not namespace["Net"]
+    with pytest.raises(UserError, match="should be defined at the top of a file or a cell"):
+        plugins.of(type("Inner", (), {"__qualname__": "outer.<locals>.Inner"}))
+
+
+def texts() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([[3, 4, 5], [6, 0, 0]]), torch.tensor([3, 1])
+
+
+def test_a_torch_module_is_an_architecture_with_gradients_by_its_words() -> None:
+    models.register("Net", made(NET))
+    vectors_VE = torch.randn(9, 5)
+    vectors_VE[0] = 0
+    model = models.build("Net", models.WordVectors(vectors_VE), 3, size=4)
+    tokens_BT, lengths_B = texts()
+    logits_BC = model(tokens_BT, lengths_B)
+    assert logits_BC.shape == (2, 3)
+    words_BTE = model.embedding(tokens_BT).requires_grad_()
+    by_words_BC = model.classify(words_BTE, lengths_B)
+    torch.testing.assert_close(by_words_BC, logits_BC)
+    (grad_BTE,) = torch.autograd.grad(by_words_BC.sum(), words_BTE)
+    assert (grad_BTE.abs().sum(2) > 0).tolist() == [[True, True, True], [True, False, False]]
+    assert not hasattr(model, "word_scores")
+    with pytest.raises(UserError, match="Net: size must be a whole number from 2 to 64, got 1"):
+        models.build("Net", models.WordVectors(vectors_VE), 3, size=1)
+
+
+def test_a_module_with_word_scores_or_without_our_word_vectors() -> None:
+    scoring = NET + "    def word_scores(self, tokens_BT, lengths_B):\n        return tokens_BT * 2\n"
+    models.register("Net", made(scoring))
+    vectors = models.WordVectors(torch.zeros(9, 5))
+    model: Any = models.build("Net", vectors, 3)
+    assert model.word_scores(*texts())[0].tolist() == [6, 8, 10]
+    own = NET.replace("setting.embedding,", "nn.Embedding(9, 5),", 1)
+    models.register("Net", made(own))
+    model = models.build("Net", vectors, 3)
+    assert model(*texts()).shape == (2, 3)
+    with pytest.raises(UserError, match=r"Net does not read words through setting\.embedding"):
+        model.classify(vectors(texts()[0]), texts()[1])
+
+
+def test_a_subclass_of_architecture_declares_in_plain_forms_too() -> None:
+    source = (
+        "import models\nfrom torch import nn\n"
+        "class Net(models.Architecture):\n    hyperparameters = {'size': (1, 9)}\n"
+        "    def __init__(self, embedding, num_outputs, *, size=3):\n"
+        "        super().__init__(embedding)\n        self.output = nn.Linear(embedding.size * size, num_outputs)\n"
+        "    def classify(self, words_BTE, lengths_B):\n"
+        "        return self.output((words_BTE.sum(1) / lengths_B[:, None]).repeat(1, 3))\n"
+    )
+    models.register("Net", made(source))
+    assert models.build("Net", models.WordVectors(torch.zeros(9, 5)), 2)(*texts()).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(nn.Module)", "", "my_net.py:Net: should be a class, of torch.nn.Module or models.Architecture; got Net"),
+        (
+            "hyperparameters =",
+            "parameters =",
+            "should have a class attribute hyperparameters = {'size': (8, 512), ...}",
+        ),
+        ("(2, 64)", "(64, 2)", "hyperparameters['size']: should be (low, high) or a list of choices; got (64, 2)"),
+        ("*, size=8", "*, sise=8", "does not take the hyperparameter 'size' (did you mean 'sise'?)"),
+        ("*, size=8", "*, size=8, heads=2", "takes 'heads', which hyperparameters does not declare"),
+        ("*, size=8", "*, size", "should have a default for 'size'"),
+        ("size=8", "size=1", "the default of size must be a whole number from 2 to 64, got 1; did you mean 2?"),
+    ],
+)
+def test_what_is_no_architecture_is_one_line(old: str, new: str, message: str) -> None:
+    assert old in NET
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        models.register("Net", made(NET.replace(old, new)), "my_net.py:Net")
+    assert "\n" not in str(error.value)
+
+
+def test_the_names_of_ours_are_taken() -> None:
+    with pytest.raises(UserError, match="'gru' is one of ours: give yours another name"):
+        models.register("gru", made(NET))
