@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from search.base import console
+from search.run.folders import read_spec
+from search.spec.spec import Spec
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -45,6 +47,14 @@ class FinishedSearch:
     @property
     def folder(self) -> Path:
         return self.cwd / "searches" / self.id
+
+    @property
+    def spec(self) -> Spec:
+        return read_spec(self.folder)
+
+    @property
+    def num_trials(self) -> int:
+        return len(self.spec.architectures) * self.spec.num_trials
 
 
 @pytest.fixture(scope="session")

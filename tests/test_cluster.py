@@ -96,7 +96,7 @@ def test_a_node_without_the_shared_folder_does_not_make_its_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("storage_path", "problem"),
     [
-        ("s4://bucket/x", "unknown storage_path 's4' (one of s3, gs, abfs)"),
+        ("s4://bucket/x", "unknown storage_path 's4' (did you mean 's3'?)"),
         ("s3://key:secret@bucket/x", "should hold no keys"),
     ],
 )
@@ -218,6 +218,11 @@ def test_every_architecture_is_calibrated_at_both_ends_of_its_space(
         its = [(weight, config) for name, weight, config in points if name == architecture]
         assert sum(weight for weight, _ in its) == pytest.approx(1)
         assert [config["hidden_size"] for _, config in its] == [8, 16, 16]
+
+
+def test_every_configuration_is_calibrated_and_counts_the_same() -> None:
+    points = list(plan.points(specs.read("text-to-image-ablation"), lambda config: {}))
+    assert [(weight, config["heads"]) for _, weight, config in points] == [(1 / 2, 4), (1 / 2, 0)]
 
 
 def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

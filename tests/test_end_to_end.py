@@ -1,6 +1,5 @@
 """The smoke search through the real command line: real Ray, Optuna journal, MLflow SQLite; their records compared."""
 
-import itertools
 import json
 import os
 import sqlite3
@@ -67,7 +66,7 @@ def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
     storage = JournalStorage(JournalFileBackend(str(smoke_search.folder / "studies.journal")))
     return {
         f"{architecture}-{trial.number}": trial
-        for architecture in ("rnn", "gru", "mlp", "attention", "cnn")
+        for architecture in smoke_search.spec.architectures
         for trial in optuna.load_study(study_name=f"{smoke_search.id}/{architecture}", storage=storage).trials
     }
 
@@ -75,7 +74,7 @@ def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
 def test_every_trial_is_in_all_three_records_and_they_agree(
     smoke_search: FinishedSearch, optuna_trials: dict[str, FrozenTrial], trial_runs: dict[str, Run], parent: Run
 ) -> None:
-    assert len(optuna_trials) == 10
+    assert len(optuna_trials) == smoke_search.num_trials
     assert set(optuna_trials) == set(trial_runs)
     assert {path.name for path in (smoke_search.folder / "checkpoints").iterdir()} == set(optuna_trials)
     for name, trial in optuna_trials.items():
@@ -124,11 +123,12 @@ def test_a_run_holds_curves_and_where_it_came_from(
         assert file.read() == (smoke_search.folder / "spec.yaml").read_text(encoding="utf-8")
 
 
-def test_as_many_workers_as_cores_ran_at_once_and_were_reused(trial_runs: dict[str, Run]) -> None:
-    workers = {run.data.tags["worker_pid"] for run in trial_runs.values()}
-    assert len(workers) <= (os.cpu_count() or 1)
-    intervals = sorted((run.info.start_time, run.info.end_time) for run in trial_runs.values())
-    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(intervals))
+def test_as_many_trials_as_cores_began_at_once_and_workers_were_reused(trial_runs: dict[str, Run]) -> None:
+    """The first trials are proposed together, before any worker is up; how long they take does not matter."""
+    cores = os.cpu_count() or 1
+    assert len({run.data.tags["worker_pid"] for run in trial_runs.values()}) <= cores
+    first = sorted(trial_runs.values(), key=lambda run: run.info.start_time)[:cores]
+    assert max(run.info.start_time for run in first) < min(run.info.end_time for run in first)
 
 
 @pytest.mark.parametrize("which", ["first", "last"])
@@ -169,7 +169,7 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
     assert "Traceback" not in output
     assert "WARNING" not in output
     ended = [line.split()[1:2] for line in output.splitlines() if "epochs" in line]
-    assert sum(each in (["complete"], ["pruned"]) for each in ended) == 10
+    assert sum(each in (["complete"], ["pruned"]) for each in ended) == smoke_search.num_trials
     for line in (
         f"Search       {smoke_search.id}",
         f"Folder       {smoke_search.folder}",
@@ -204,7 +204,7 @@ def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -
     assert rows() == before
     listed = command("search", "list", cwd=smoke_search.cwd)
     assert smoke_search.id in listed.stdout
-    assert "10 trials, finished" in listed.stdout
+    assert f"{smoke_search.num_trials} trials, finished" in listed.stdout
 
 
 def test_leaderboard_ranks_the_search(smoke_search: FinishedSearch, trial_runs: dict[str, Run]) -> None:

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from data.base.errors import UserError
 from search.base import files
 from search.base.record import MEASURED, METRICS, Outcome
 from search.run.keeper import _Keeper
@@ -105,16 +106,24 @@ def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler
     assert proposed("c", seed=2)[1:] != first[1:]
 
 
-def test_a_bad_trial_is_pruned_and_the_pruner_compares_only_its_own_kind(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(pruner="asha", trials=2), tmp_path, "go on")
-    scores = {"rnn": [0.5, 0.4], "mlp": [0.9, 0.8]}
+@pytest.mark.parametrize("pruner", [pruner for pruner in PRUNERS if pruner != "none"])
+def test_every_pruner_ends_the_worst_trials_early_and_compares_only_trials_of_one_architecture(
+    pruner: str, tmp_path: Path
+) -> None:
+    """Every mlp is better than every rnn; each is worse than the one before it, so that all after the first may go."""
+    studies = Studies("s", make_spec(pruner=pruner, trials=9, epochs=9), tmp_path, "go on")
+    best = {"rnn": 0.5, "mlp": 0.9}
     while trial := studies.ask():
-        score = scores[trial.architecture][trial.number]
-        for epoch in range(1, 5):
+        score = best[trial.architecture] - 0.02 * trial.number
+        for epoch in range(1, 10):
             if not studies.report(trial, epoch_result(epoch, score), HERE):
                 break
-    for architecture in scores:
-        assert [t.state for t in frozen(studies, architecture)] == [TrialState.COMPLETE, TrialState.PRUNED]
+    for architecture in best:
+        trials = studies.trials(architecture)
+        assert trials[0].outcome is Outcome.COMPLETE
+        pruned = [trial for trial in trials if trial.outcome is Outcome.PRUNED]
+        assert len(pruned) >= 3
+        assert all(len(trial.results) < 9 for trial in pruned)
 
 
 def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowest(tmp_path: Path) -> None:
@@ -231,7 +240,7 @@ def test_what_is_solved_is_kept_and_what_cannot_be_solved_fails_and_the_rest_goe
 
     def solve(config: dict[str, Any]) -> dict[str, Any]:
         if config["activation"] == "relu" and config["architecture"] == "mlp":
-            raise ValueError("no hidden_size")
+            raise UserError("no hidden_size")
         return {"hidden_size": 10 + config["number"]}
 
     studies.solve = solve

@@ -98,16 +98,30 @@ def _first(split: Split, share: float) -> Split:
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """Configs to calibrate: the architecture, the share of its trials that this one stands for, the config."""
-    configurations = space.configurations(spec) if spec.configurations is not None else {}
-    for architecture, its_space in space.build(spec).items():
-        default = space.default_point(architecture, its_space)
-        for number, (where, weight) in enumerate(WEIGHTS.items()):
-            chosen = {name: _pick(values, where) for name, values in its_space.items()}
-            chosen, design = space.split_design(chosen | {name: default[name] for name in ("learning_rate",)})
-            if name := design.get(record.CONFIGURATION):
-                chosen = configurations[architecture][name]
-            config = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number, **chosen}
+    for architecture, chosen in _chosen(spec).items():
+        for number, (weight, hyperparameters) in enumerate(chosen):
+            config = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number, **hyperparameters}
             yield architecture, weight, config | solve(config)
+
+
+def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    """Architecture -> weights and hyperparameters: of every configuration, or at three places of the space."""
+    if spec.configurations is not None:
+        return {
+            architecture: [(1 / len(points), point) for point in points.values()]
+            for architecture, points in space.configurations(spec).items()
+        }
+    return {
+        architecture: [(weight, _point(architecture, its_space, where)) for where, weight in WEIGHTS.items()]
+        for architecture, its_space in space.build(spec).items()
+    }
+
+
+def _point(architecture: str, its_space: space.Space, where: str) -> dict[str, Any]:
+    """Its learning rate is the default one: another may diverge, and takes as long."""
+    picked = {name: _pick(values, where) for name, values in its_space.items()}
+    default = space.default_point(architecture, its_space)
+    return space.split_design(picked | {"learning_rate": default["learning_rate"]})[0]
 
 
 def _pick(values: space.Choice | space.Range, where: str) -> Any:
