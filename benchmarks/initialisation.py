@@ -21,7 +21,8 @@ from models.parts.layers import ACTIVATIONS
 from search.spec import read as specs
 from search.spec import space
 from search.spec.read import load_corpus
-from search.train.running import build_model, examples
+from search.train.config import TrainingConfig
+from search.train.running import build_model, splits
 from search.train.tasks import TASKS
 from search.train.training import train
 
@@ -43,16 +44,14 @@ def measure(architecture: str, seeds: int) -> Iterator[dict[str, Any]]:
             config = point | {"architecture": architecture, "seed": seed, "activation": activation}
             model = build_model(config, corpus, spec.embeddings)
             uniform(model, config["hidden_size"])
-            cpu, task = torch.device("cpu"), TASKS[model.task]
-            splits = (examples(split, cpu, task) for split in (corpus.train, corpus.val, corpus.test))
             *_, last = train(
                 model,
-                *splits,
+                splits(corpus, torch.device("cpu"), TASKS[model.task]),
+                TrainingConfig.of(config),
                 epochs=spec.epochs,
                 metric=spec.metric,
                 curve_interval=spec.curve_interval,
                 seed=seed,
-                **{name: config[name] for name in config.TRAINING},
             )
             scores.append(last.best.get("test_accuracy", float("nan")))
         yield {"architecture": architecture, "activation": activation, "test_accuracy": scores}

@@ -40,7 +40,7 @@ OF_WORKER = {
     ("predictions_csv", "search/train/running.py"): "checkpoints",
     ("_report", "search/tune/trainable.py"): "reporting",
     ("build_model", "search/train/running.py"): "starting trials",
-    ("examples", "search/train/running.py"): "starting trials",
+    ("splits", "search/train/running.py"): "starting trials",
 }
 OF_DRIVER = {
     ("ask", "search/study/studies.py"): "Optuna, in the driver",

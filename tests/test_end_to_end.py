@@ -24,8 +24,8 @@ from search.__main__ import app as searching
 from search.base import record
 from search.run import folders as runs
 from search.train import checkpoints
-from search.train.config import TRAINING
-from search.train.running import build_model, examples
+from search.train.config import TrainingConfig
+from search.train.running import build_model, splits
 from search.train.tasks import TASKS
 from search.train.training import train
 
@@ -147,16 +147,15 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
         **hyperparameters,
     }
     torch.set_num_threads(1)
-    cpu = torch.device("cpu")
     results = list(
         train(
             build_model(config, corpus, spec.embeddings),
-            *(examples(split, cpu, TASKS[CLASSIFICATION]) for split in (corpus.train, corpus.val, corpus.test)),
+            splits(corpus, torch.device("cpu"), TASKS[CLASSIFICATION]),
+            TrainingConfig.of(config),
             epochs=int(run.data.metrics["epochs_run"]),
             metric=spec.metric,
             curve_interval=spec.curve_interval,
             seed=config["seed"],
-            **{name: config[name] for name in TRAINING},
         )
     )
     for name, value in results[-1].metrics.items():

@@ -23,7 +23,8 @@ from search.run.run import make_setting
 from search.spec import read as specs
 from search.spec import space
 from search.train import checkpoints
-from search.train.running import build_model, examples, predictions_csv, run_trial
+from search.train.config import TrainingConfig
+from search.train.running import build_model, predictions_csv, run_trial, splits
 from search.train.tasks import TASKS, ImageGeneration
 from search.train.training import train
 
@@ -169,8 +170,7 @@ def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     model = build_model({record.ARCHITECTURE: "text_to_image", record.SEED: 0} | values, corpus, "learned")
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    splits = (examples(split, torch.device("cpu"), TASK) for split in (corpus.train, corpus.val, corpus.test))
-    settings = {"epochs": 2, "metric": spec.metric, "curve_interval": 1000, "seed": 0, "max_grad_norm": None}
-    (result,) = train(model, *splits, learning_rate=0.001, batch_size=32, **settings)
+    on_cpu = splits(corpus, torch.device("cpu"), TASK)
+    (result,) = train(model, on_cpu, TrainingConfig(), epochs=2, metric=spec.metric, curve_interval=1000, seed=0)
     assert result.diverged == "train loss became nan in epoch 1"
     assert result.picture is None

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
+from data.base.errors import UserError
+from models.parts.hyperparameters import Choice as OneOf
+from models.parts.hyperparameters import OrNone
 from search.train import checkpoints
+from search.train.config import TRAINING, TrainingConfig
 from search.train.tasks import TASKS
-from search.train.training import EpochResult, Examples, _measure, train
+from search.train.training import EpochResult, Examples, Splits, _measure, train
 
-SETTINGS: dict[str, Any] = {
-    "epochs": 3,
-    "learning_rate": 0.01,
-    "batch_size": 16,
-    "max_grad_norm": None,
-    "metric": "val_accuracy",
-    "curve_interval": 2,
-    "seed": 5,
-}
+CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
+SETTINGS: dict[str, Any] = {"epochs": 3, "metric": "val_accuracy", "curve_interval": 2, "seed": 5}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +42,7 @@ def make_examples(num: int, seed: int) -> Examples:
     return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), (labels_N,))
 
 
-TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)
+SPLITS = TRAIN, VAL, TEST = Splits(make_examples(100, 1), make_examples(40, 2), make_examples(40, 3))
 
 
 def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -> models.Architecture:
@@ -56,8 +53,14 @@ def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -
     return models.build(architecture, embedding, 2, hidden_size=8, dropout=dropout)
 
 
+def start(model: models.Architecture | None = None, **changes: Any) -> Iterator[EpochResult]:
+    """changes: of CONFIG's fields and of SETTINGS."""
+    config = {name: changes.pop(name) for name in vars(CONFIG) if name in changes}
+    return train(model or make_model(), SPLITS, dataclasses.replace(CONFIG, **config), **SETTINGS | changes)
+
+
 def run(model: models.Architecture | None = None, **changes: Any) -> list[EpochResult]:
-    return list(train(model or make_model(), TRAIN, VAL, TEST, **SETTINGS | changes))
+    return list(start(model, **changes))
 
 
 def numbers(results: list[EpochResult]) -> list[Any]:
@@ -85,19 +88,48 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
     assert numbers(run(seed=6)) != first
 
 
-@pytest.mark.parametrize(
-    ("knob", "value"),
-    [
-        ("learning_rate", 0.02),
-        ("batch_size", 20),
-        ("max_grad_norm", 0.01),
-        ("epochs", 2),
-        ("word_dropout", 0.3),
-        ("schedule", "linear"),
-    ],
-)
-def test_every_knob_of_the_loop_is_live(knob: str, value: Any) -> None:
-    assert numbers(run(**{knob: value})) != numbers(run())
+def weights_after_an_epoch(**changes: Any) -> list[Any]:
+    return [tensor.tolist() for tensor in next(start(**changes)).state["model"].values()]
+
+
+def another(domain: Any, value: Any) -> Any:
+    """A value of a domain that is not this one."""
+    match domain:
+        case OrNone():
+            return another(domain.domain, value)
+        case OneOf():
+            return next(each for each in domain.options if each != value)
+    return next(each for each in (domain.low, domain.high) if each != value)
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(TrainingConfig)])
+def test_every_hyperparameter_of_training_changes_the_weights(name: str) -> None:
+    value = another(TRAINING[name], getattr(CONFIG, name))
+    as_they_are = weights_after_an_epoch()
+    assert weights_after_an_epoch(**{name: getattr(CONFIG, name)}) == as_they_are
+    assert weights_after_an_epoch(**{name: value}) != as_they_are
+
+
+@pytest.mark.parametrize("each", dataclasses.fields(TrainingConfig), ids=lambda each: each.name)
+def test_every_hyperparameter_of_training_has_a_domain_a_default_in_it_and_a_doc(each: Any) -> None:
+    assert each.metadata["domain"] is TRAINING[each.name]
+    assert each.metadata["doc"]
+    TRAINING[each.name].check(each.name, each.default)
+    with pytest.raises(UserError, match=each.name):
+        TrainingConfig(**{each.name: "nothing of the kind"})
+
+
+def test_the_number_of_epochs_decides_when_training_ends_and_what_a_schedule_falls_over() -> None:
+    fewer, more = run(epochs=2), run(epochs=3)
+    assert [len(fewer), len(more)] == [2, 3]
+    assert [result.metrics["train_loss"] for result in fewer] == [result.metrics["train_loss"] for result in more[:2]]
+    assert "test_loss" in fewer[-1].best
+    assert weights_after_an_epoch(epochs=2) == weights_after_an_epoch()
+    assert weights_after_an_epoch(epochs=2, schedule="linear") != weights_after_an_epoch(schedule="linear")
+
+
+def test_an_old_trial_without_a_hyperparameter_takes_its_default() -> None:
+    assert TrainingConfig.of({"architecture": "gru", "hidden_size": 8, "learning_rate": 0.01}) == TrainingConfig(0.01)
 
 
 def test_a_linear_schedule_falls_to_zero_over_all_epochs() -> None:
@@ -160,8 +192,8 @@ def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
     architecture: str, max_grad_norm: float | None
 ) -> None:
     model = make_model(architecture, dropout=0.0)
-    # One batch an epoch, and a learning rate that changes nothing: the norms are those of this one gradient.
-    (result,) = run(model, epochs=1, batch_size=100, learning_rate=0.0, max_grad_norm=max_grad_norm)
+    # One batch an epoch, and a learning rate that changes next to nothing: the norms are those of this one gradient.
+    (result,) = run(model, epochs=1, batch_size=100, learning_rate=1e-8, max_grad_norm=max_grad_norm)
     loss = torch.nn.functional.cross_entropy(model(TRAIN.tokens_NT, TRAIN.lengths_N), *TRAIN.targets)
     model.zero_grad()
     loss.backward()
@@ -185,7 +217,7 @@ def test_a_metric_that_is_better_when_smaller_chooses_the_smallest() -> None:
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_training_goes_on_from_a_checkpoint_as_if_nothing_had_happened(stop_after: int, tmp_path: Path) -> None:
     whole = run(epochs=4)
-    for result in itertools.islice(train(make_model(), TRAIN, VAL, TEST, **SETTINGS | {"epochs": 4}), stop_after):
+    for result in itertools.islice(start(epochs=4), stop_after):
         checkpoints.save(tmp_path, result.epoch, {"state": result.state})
     torch.randn(3)  # another trial used the process in between
     saved = checkpoints.load_last(tmp_path)
@@ -299,7 +331,7 @@ def test_nan_stops_at_once_and_says_where() -> None:
 def test_nan_after_good_epochs_keeps_the_best_finite_one() -> None:
     model = make_model("mlp")
     results = []
-    for result in train(model, TRAIN, VAL, TEST, **SETTINGS):
+    for result in start(model):
         results.append(dataclasses.replace(result, state={}))
         with torch.no_grad():
             next(model.parameters()).fill_(float("inf"))

@@ -64,5 +64,21 @@ class Choice:
             raise UserError(f"{name} must be {self}, got {value!r}{did_you_mean(value, self.options)}")
 
 
+@dataclass(frozen=True)
+class OrNone:
+    """The values of another domain; or None, which is a value of its own."""
+
+    domain: Domain
+
+    def __str__(self) -> str:
+        return f"{self.domain}, or none"
+
+    def check(self, name: str, value: Any) -> None:
+        if value is not None:
+            self.domain.check(name, value)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):  # of any size
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)

@@ -12,11 +12,12 @@ import optuna
 from data.base.errors import UserError, did_you_mean
 from models import ARCHITECTURES
 from search.base import record
-from search.train.config import DEFAULTS, HIDDEN_SIZE, MAX_GRAD_NORM, defaults, domains
+from search.train.config import HIDDEN_SIZE, defaults, domains
 
 if TYPE_CHECKING:
     from search.spec.spec import Spec
 
+MAX_GRAD_NORM = "max_grad_norm"
 MAX_STEPS = 10_000  # of a range with a step
 
 
@@ -153,7 +154,6 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
     space: dict[str, Choice | Range] = {}
     fallback = {
         **defaults(architecture),
-        **DEFAULTS,
         "batch_size": spec.batch_size,
         "max_grad_norm": spec.max_grad_norm,
     }
@@ -163,8 +163,7 @@ def _space_of(architecture: str, spec: "Spec") -> Space:
         where = f"space.{name}"
         written = _for_architecture(where, spec.space.get(name), architecture)
         if written is None:
-            if fallback[name] is not None:
-                domain.check(name, fallback[name])
+            domain.check(name, fallback[name])
             space[name] = Choice((fallback[name],))
             continue
         space[name] = _parse(where, written)
@@ -235,7 +234,7 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
 
 def default_point(architecture: str, space: Space) -> dict[str, Any]:
     """The point of a space that is nearest to what the architecture takes when it is not told."""
-    wanted = defaults(architecture) | DEFAULTS
+    wanted = defaults(architecture)
     return {name: values.nearest(wanted.get(name)) for name, values in space.items()}
 
 

@@ -1,23 +1,56 @@
-"""The hyperparameters of training, and with them those of an architecture."""
+"""The hyperparameters of training, each declared once; and with them those of an architecture."""
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from models import ARCHITECTURES
-from models.parts.hyperparameters import Choice as OneOf
-from models.parts.hyperparameters import Domain, Integer, Real
+from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 
-MAX_GRAD_NORM = "max_grad_norm"
-#: Hyperparameters of the training loop, common to all architectures.
-TRAINING: dict[str, Domain] = {
-    "learning_rate": Real(1e-8, 10.0),
-    "batch_size": Integer(1, 65536),
-    MAX_GRAD_NORM: Real(1e-6, 1e6),
-    "word_dropout": Real(0.0, 0.9),
-    "schedule": OneOf(("constant", "linear")),
-}
-DEFAULTS = {"learning_rate": 1e-3, "word_dropout": 0.0, "schedule": "constant"}
 HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
+#: What a learning rate is multiplied by, from the share of all iterations that are over (from 0 to less than 1).
+SCHEDULES = {"constant": lambda progress: 1.0, "linear": lambda progress: 1 - progress}
+
+
+def _hyperparameter(domain: Domain, default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"domain": domain, "doc": doc})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the training loop is told of one trial. Raises UserError for a value out of its domain.
+
+    A field is all that a hyperparameter needs to be searched; the loop reads it.
+    """
+
+    learning_rate: float = _hyperparameter(Real(1e-8, 10.0), 1e-3, "of Adam, at the first iteration")
+    batch_size: int = _hyperparameter(Integer(1, 65536), 32, "texts that an iteration trains on")
+    max_grad_norm: float | None = _hyperparameter(
+        OrNone(Real(1e-6, 1e6)), None, "the gradient is scaled down to this L2 norm where it is above; None: never"
+    )
+    word_dropout: float = _hyperparameter(
+        Real(0.0, 0.9), 0.0, "share of a batch's words that are read as the zero vector (Iyyer et al. 2015)"
+    )
+    schedule: str = _hyperparameter(
+        Choice(tuple(SCHEDULES)), "constant", "of the learning rate; linear: it falls to zero over all iterations"
+    )
+
+    def __post_init__(self) -> None:
+        for name, domain in TRAINING.items():
+            domain.check(name, getattr(self, name))
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """From a trial's flat config; what an old one lacks takes its default."""
+        return cls(**{name: config[name] for name in TRAINING if name in config})
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when this share of all iterations is over."""
+        return self.learning_rate * SCHEDULES[self.schedule](progress)
+
+
+TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}
 
 
 def domains(architecture: str) -> dict[str, Domain]:
@@ -26,6 +59,7 @@ def domains(architecture: str) -> dict[str, Domain]:
 
 
 def defaults(architecture: str) -> dict[str, Any]:
-    """The values an architecture's constructor takes when it is not told."""
+    """The value that each of them takes by default."""
     parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
-    return {name: parameters[name].default for name in ARCHITECTURES[architecture].hyperparameters}
+    own = {name: parameters[name].default for name in ARCHITECTURES[architecture].hyperparameters}
+    return own | {each.name: each.default for each in fields(TrainingConfig)}

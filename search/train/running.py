@@ -16,9 +16,9 @@ from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
 from search.base import record
 from search.train.checkpoints import Folder
-from search.train.config import TRAINING
+from search.train.config import TrainingConfig
 from search.train.tasks import TASKS, Task
-from search.train.training import EpochResult, Examples, train
+from search.train.training import EpochResult, Examples, Splits, train
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def run_trial(
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     for result in train(
         model,
-        *(examples(split, device, TASKS[model.task]) for split in (corpus.train, corpus.val, corpus.test)),
+        splits(corpus, device, TASKS[model.task]),
+        TrainingConfig.of(config),
         epochs=setting.epochs,
         metric=setting.metric,
         curve_interval=setting.curve_interval,
         seed=config[record.SEED],
         state=state,
-        **{name: config[name] for name in TRAINING if name in config},
     ):
         yield dataclasses.replace(result, metrics=result.metrics | size)
 
@@ -79,7 +79,11 @@ def predictions_csv(rows: Iterable[list[str]]) -> str:
     return text.getvalue()
 
 
-def examples(split: Split, device: torch.device, task: Task) -> Examples:
+def splits(corpus: EncodedCorpus, device: torch.device, task: Task) -> Splits:
+    return Splits(*(_examples(split, device, task) for split in (corpus.train, corpus.val, corpus.test)))
+
+
+def _examples(split: Split, device: torch.device, task: Task) -> Examples:
     tokens_NT, lengths_N, *targets = (
         _tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, *task.targets(split))
     )

@@ -6,15 +6,16 @@ Shapes: N examples, T words, B batch.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models import Architecture
 from search.base import record
+from search.train.config import TrainingConfig
 from search.train.tasks import TASKS, Targets, Task
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
@@ -30,6 +31,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.lengths_N)
+
+
+class Splits(NamedTuple):
+    train: Examples
+    val: Examples
+    test: Examples
 
 
 @dataclass(frozen=True)
@@ -79,31 +86,23 @@ class DivergenceError(Exception):
 
 def train(
     model: Architecture,
-    train: Examples,
-    val: Examples,
-    test: Examples,
+    splits: Splits,
+    config: TrainingConfig,
     *,
     epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    max_grad_norm: float | None,
     metric: str,
     curve_interval: int,
     seed: int,
-    word_dropout: float = 0.0,
-    schedule: str = "constant",
     state: dict[str, Any] | None = None,
 ) -> Iterator[EpochResult]:
     """Train with Adam on the loss of the model's task, yield after each epoch; the best epoch is the one with the best
     `metric`.
 
-    word_dropout: this share of the words of each batch is read as the zero vector (Iyyer et al. 2015). schedule: of the
-    learning rate, constant, or linear: falling to zero over all iterations of all `epochs`.
-
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
     diverges, with a last EpochResult that says why.
     """
-    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate, fused=True)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     task = TASKS[model.task]
@@ -119,42 +118,29 @@ def train(
             state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
         )
 
-    num_iterations = epochs * math.ceil(len(train) / batch_size)
-
-    def rate(iteration: int) -> float:
-        return learning_rate * (1 - (iteration - 1) / num_iterations) if schedule == "linear" else learning_rate
-
+    per_epoch = math.ceil(len(splits.train) / config.batch_size)
     for epoch in range(done + 1, epochs + 1):
         started = time.perf_counter()
-        curve: list[tuple[int, float, float]] = []
+        last = epoch * per_epoch
+        rates = {i: config.rate((i - 1) / (epochs * per_epoch)) for i in range(last - per_epoch + 1, last + 1)}
+        order_N = torch.randperm(len(splits.train), generator=shuffler).to(splits.train.lengths_N.device)
+        log = _EpochLog(task, tuple(each_N[order_N] for each_N in splits.train.targets), curve_interval, last)
         metrics: dict[str, float] = {}
         diverged, picture, test_outputs_N = None, None, None
         try:
-            metrics |= _train_epoch(
-                model,
-                task,
-                optimizer,
-                train,
-                shuffler,
-                batch_size,
-                max_grad_norm,
-                word_dropout,
-                rate,
-                curve,
-                curve_interval,
-                epoch,
-            )
-            logits_N = _predict(model, val)
-            metrics |= _measure(task, logits_N, val.targets, "val")
-            picture = task.picture(logits_N, val.targets)
+            _train_epoch(model, optimizer, splits.train, order_N, config, rates, log)
+            metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
+            logits_N = _predict(model, splits.val)
+            metrics |= _measure(task, logits_N, splits.val.targets, "val")
+            picture = task.picture(logits_N, splits.val.targets)
             if not best or sign * metrics[metric] > sign * best[metric]:
                 best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
                 best_weights = copy.deepcopy(model.state_dict())
             if epoch == epochs:
                 last_weights = copy.deepcopy(model.state_dict())
                 model.load_state_dict(best_weights)
-                logits_N = _predict(model, test)
-                best = best | _measure(task, logits_N, test.targets, "test")
+                logits_N = _predict(model, splits.test)
+                best = best | _measure(task, logits_N, splits.test.targets, "test")
                 test_outputs_N = task.outputs(logits_N)
                 model.load_state_dict(last_weights)
         except DivergenceError as reason:
@@ -164,7 +150,7 @@ def train(
         yield EpochResult(
             epoch=epoch,
             metrics=metrics,
-            curve=curve,
+            curve=log.curve,
             best_epoch=best_epoch,
             best=best,
             diverged=diverged,
@@ -188,63 +174,86 @@ def train(
             return
 
 
-def _train_epoch(
-    model: nn.Module,
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    examples: Examples,
-    shuffler: torch.Generator,
-    batch_size: int,
-    max_grad_norm: float | None,
-    word_dropout: float,
-    rate: Callable[[int], float],
-    curve: list[tuple[int, float, float]],
-    curve_interval: int,
-    epoch: int,
-) -> dict[str, float]:
-    """One pass over the shuffled examples. The training metrics are those of the batches as they were trained on."""
-    model.train()
-    order_N = torch.randperm(len(examples), generator=shuffler).to(examples.lengths_N.device)
-    targets = tuple(each_N[order_N] for each_N in examples.targets)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    per_epoch = math.ceil(len(examples) / batch_size)
-    logits, losses, norms, norms_of_layers = [], [], [], []
-    for i in range(per_epoch):
-        batch_B = order_N[i * batch_size : (i + 1) * batch_size]
-        tokens_BT, lengths_B = _cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
-        if word_dropout:
-            tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= word_dropout)
-        logits_B = model(tokens_BT, lengths_B)
-        loss = task.loss(logits_B, tuple(each_N[i * batch_size : (i + 1) * batch_size] for each_N in targets))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        iteration = (epoch - 1) * per_epoch + i + 1
-        at_point = iteration % curve_interval == 0
-        if at_point or i == per_epoch - 1:  # norms at each iteration would cost 3 % of a small model's time
-            norms_of_layers.append(_gradient_norms(model))
-        if max_grad_norm is not None:
-            norms.append(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
-        elif at_point or i == per_epoch - 1:
-            norms.append(torch.stack(list(norms_of_layers[-1].values())).norm())
-        optimizer.param_groups[0]["lr"] = rate(iteration)
-        optimizer.step()
-        logits.append(logits_B.detach())
-        losses.append(loss.detach())
-        if at_point:
-            since = losses[-min(curve_interval, len(losses)) :]
+class _EpochLog:
+    """What the iterations of an epoch leave behind, and what is reported of them.
+
+    targets: of the examples, in the order in which they are trained on. last: the epoch's last iteration.
+    curve: see EpochResult.
+    """
+
+    def __init__(self, task: Task, targets: Targets, curve_interval: int, last: int) -> None:
+        self.targets = targets
+        self.curve: list[tuple[int, float, float]] = []
+        self.task, self._curve_interval, self._last = task, curve_interval, last
+        self._num_trained = 0
+        self._logits: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._clipped_norms: list[Tensor] = []
+        self._norms_of_layers: list[dict[str, Tensor]] = []
+
+    def add_gradient(self, iteration: int, model: nn.Module) -> None:
+        """Before any clipping. Norms at each iteration would cost 3 % of a small model's time."""
+        if iteration % self._curve_interval == 0 or iteration == self._last:
+            layers = _gradient_norms(model)
+            self._norms_of_layers.append(layers)
+            self._norms.append(torch.stack(list(layers.values())).norm())
+
+    def add_clipped_norm(self, norm: Tensor) -> None:
+        self._clipped_norms.append(norm)
+
+    def add_batch(self, iteration: int, logits_B: Tensor, loss: Tensor) -> None:
+        """Raises DivergenceError at a point of the curve whose loss is not finite."""
+        self._logits.append(logits_B.detach())
+        self._losses.append(loss.detach())
+        self._num_trained += len(logits_B)
+        if iteration % self._curve_interval == 0:
+            since = self._losses[-self._curve_interval :]
             mean_loss = float(torch.stack(since).mean())
             _require_finite("training loss", mean_loss, iteration)
-            logits_N = torch.cat(logits[-len(since) :])
-            end = min((i + 1) * batch_size, len(examples))
-            wanted = tuple(each_N[end - len(logits_N) : end] for each_N in targets)
-            curve.append((iteration, mean_loss, task.accuracy(logits_N, wanted)))
-    metrics = {record.LEARNING_RATE: rate(iteration)} | _measure(task, torch.cat(logits), targets, "train")
-    metrics[record.GRAD_NORM] = float(torch.stack(norms).mean())
-    _require_finite("gradient norm", metrics[record.GRAD_NORM])
-    for layer in norms_of_layers[0]:
-        norm = torch.stack([each[layer] for each in norms_of_layers]).mean()
-        metrics[record.GRAD_NORM_OF + layer] = float(norm)
-    return metrics
+            logits_N = torch.cat(self._logits[-len(since) :])
+            wanted = tuple(each_N[self._num_trained - len(logits_N) : self._num_trained] for each_N in self.targets)
+            self.curve.append((iteration, mean_loss, self.task.accuracy(logits_N, wanted)))
+
+    def metrics(self) -> dict[str, float]:
+        """The training metrics, which are those of the batches as they were trained on, and the gradients' norms."""
+        metrics = _measure(self.task, torch.cat(self._logits), self.targets, "train")
+        metrics[record.GRAD_NORM] = float(torch.stack(self._clipped_norms or self._norms).mean())
+        _require_finite("gradient norm", metrics[record.GRAD_NORM])
+        for layer in self._norms_of_layers[0]:
+            norm = torch.stack([each[layer] for each in self._norms_of_layers]).mean()
+            metrics[record.GRAD_NORM_OF + layer] = float(norm)
+        return metrics
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    order_N: Tensor,
+    config: TrainingConfig,
+    rates: Mapping[int, float],
+    log: _EpochLog,
+) -> None:
+    """One pass over the examples in this order. rates: the learning rate of each iteration; they count over epochs."""
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
+    batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)
+    for (iteration, rate), batch_B, targets_B in batches:
+        tokens_BT, lengths_B = _cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
+        if config.word_dropout:
+            tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
+        logits_B = model(tokens_BT, lengths_B)
+        loss = log.task.loss(logits_B, targets_B)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        log.add_gradient(iteration, model)
+        if config.max_grad_norm is not None:
+            log.add_clipped_norm(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        log.add_batch(iteration, logits_B, loss)
 
 
 def _gradient_norms(model: nn.Module) -> dict[str, Tensor]:
