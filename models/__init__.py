@@ -1,6 +1,7 @@
 """The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
 in by `register`."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
+from models.parts.estimator import RANDOM_STATE, TextEstimator
 from models.parts.external import TextSetting, as_architecture
 from models.parts.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
@@ -19,17 +21,19 @@ __all__ = [
     "CLASSIFICATION",
     "IMAGE",
     "Architecture",
+    "TextEstimator",
     "TextSetting",
     "WordVectors",
     "architecture",
     "build",
+    "build_estimator",
     "check",
     "num_parameters",
     "of_task",
     "register",
 ]
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
+ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "rnn": RNN,
     "gru": GRU,
     "mlp": MLP,
@@ -52,11 +56,11 @@ def register(name: str, made: Any, where: str = "") -> None:
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:
-    """The architectures of a task by name."""
-    return {name: each for name, each in ARCHITECTURES.items() if each.task == task}
+    """The networks of a task by name."""
+    return {name: each for name, each in ARCHITECTURES.items() if each.task == task and issubclass(each, Architecture)}
 
 
-def architecture(name: str) -> type[Architecture]:
+def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
     """The class of that name. Raises UserError if there is none."""
     if name not in ARCHITECTURES:
         hint = did_you_mean(name, ARCHITECTURES)
@@ -75,12 +79,22 @@ def check(name: str, hyperparameters: dict[str, Any]) -> None:
 
 
 def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> Architecture:
-    """A new model of the architecture of that name, its weights drawn by torch's generator.
+    """A new network of the architecture of that name, its weights drawn by torch's generator.
 
     num_outputs: classes or, for images, their rows. Hyperparameters not given take the defaults of the
     architecture's constructor. Raises UserError, in one line, for an unknown name or hyperparameter or a value out of
     its domain.
     """
     check(name, hyperparameters)
-    constructor: Callable[..., Architecture] = architecture(name)
-    return constructor(embedding, num_outputs, **hyperparameters)
+    constructor: Callable[..., Any] = architecture(name)
+    network: Architecture = constructor(embedding, num_outputs, **hyperparameters)
+    return network
+
+
+def build_estimator(name: str, seed: int = 0, **hyperparameters: Any) -> TextEstimator:
+    """A new estimator of the architecture of that name, not fitted; the rest as `build`."""
+    check(name, hyperparameters)
+    constructor: Callable[..., Any] = architecture(name)
+    takes_seed = RANDOM_STATE in inspect.signature(constructor).parameters
+    estimator: TextEstimator = constructor(**hyperparameters, **({RANDOM_STATE: seed} if takes_seed else {}))
+    return estimator

@@ -181,7 +181,11 @@ def test_a_subclass_of_architecture_declares_in_plain_forms_too() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("(nn.Module)", "", "my_net.py:Net: should be a class, of torch.nn.Module or models.Architecture; got Net"),
+        (
+            "(nn.Module)",
+            "",
+            "my_net.py:Net: should be a class, of torch.nn.Module or models.Architecture, or with fit",
+        ),
         (
             "hyperparameters =",
             "parameters =",

@@ -1,4 +1,4 @@
-"""Architectures from outside: a subclass of `Architecture`, or any torch module that declares its hyperparameters.
+"""Architectures from outside: networks and estimators (see `models.parts.estimator`) that declare hyperparameters.
 
 A torch module is `Net(setting, *, <hyperparameters with defaults>)` with `forward(tokens_BT, lengths_B) -> logits_BC`,
 where `setting` is a `TextSetting`, and a class attribute `hyperparameters` with a domain for each of them: one of
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from data.base.errors import UserError, did_you_mean
 from models.native.padding import real_words
+from models.parts.estimator import RANDOM_STATE, TextEstimator, adopt, is_estimator
 from models.parts.hyperparameters import Choice, Domain, Integer, Real
 from models.parts.layers import Architecture, WordVectors
 
@@ -78,17 +79,25 @@ class External(Architecture):
         return logits_BC
 
 
-def as_architecture(made: Any, where: str) -> type[Architecture]:
+def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEstimator]:
     """The architecture that something from outside is. Raises UserError, which names `where`, if it is none."""
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+    estimates = is_estimator(made)
+    if not estimates and not (isinstance(made, type) and issubclass(made, nn.Module)):
         what = made.__name__ if isinstance(made, type) else type(made).__name__
-        raise UserError(f"{where}: should be a class, of torch.nn.Module or models.Architecture; got {what}")
-    num_given = 2 if issubclass(made, Architecture) else 1  # arguments that are no hyperparameters
+        raise UserError(
+            f"{where}: should be a class, of torch.nn.Module or models.Architecture, or with fit and predict_proba; "
+            f"got {what}"
+        )
     declared = getattr(made, "hyperparameters", None)
     if not isinstance(declared, Mapping):
         raise UserError(f"{where}: should have a class attribute hyperparameters = {{'size': (8, 512), ...}}")
     domains = {name: _domain(f"{where}: hyperparameters[{name!r}]", each) for name, each in declared.items()}
-    _check_constructor(where, list(inspect.signature(made).parameters.values())[num_given:], domains)
+    parameters = list(inspect.signature(made).parameters.values())
+    if estimates:
+        _check_constructor(where, [each for each in parameters if each.name != RANDOM_STATE], domains)
+        return adopt(made, domains)
+    num_given = 2 if issubclass(made, Architecture) else 1  # arguments that are no hyperparameters
+    _check_constructor(where, parameters[num_given:], domains)
     if issubclass(made, Architecture):
         made.hyperparameters = domains
         return made

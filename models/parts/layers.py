@@ -133,7 +133,7 @@ class WordVectors(nn.Module):
 
 
 class Architecture(nn.Module):
-    """The base of every architecture: from a batch of texts to the scores of their classes.
+    """The base of every network: from a batch of texts to the scores of their classes.
 
     A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
     constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
@@ -141,6 +141,7 @@ class Architecture(nn.Module):
     """
 
     task: ClassVar[str] = CLASSIFICATION
+    learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
     hyperparameters: ClassVar[dict[str, Domain]]
 
     def __init__(self, embedding: WordVectors) -> None:

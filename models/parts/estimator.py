@@ -1,0 +1,145 @@
+"""Estimators as architectures: what has `fit` and `predict_proba` on texts, such as a scikit-learn pipeline.
+
+Shapes: N texts, C classes.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from data.base.errors import UserError
+from models.parts.hyperparameters import Domain
+from models.parts.layers import CLASSIFICATION
+
+#: The files of a fitted estimator: all but its vocabularies, and these.
+FITTED, VOCABULARIES = "fitted.skops", "vocabularies.json"
+VOCABULARY = "vocabulary_"  # as scikit-learn calls a vectorizer's
+COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
+RANDOM_STATE = "random_state"  # the argument of a constructor that is given the trial's seed
+#: Types of scikit-learn that hold numbers only, which skops leaves to its callers to trust.
+TRUSTED = (
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.tree._tree.Tree",
+)
+
+
+class TextEstimator:
+    """What learns from whole texts at once, instead of from word ids by gradients.
+
+    A subclass declares `hyperparameters`, one domain for each keyword argument of its constructor. If that also takes
+    `random_state`, it is given the trial's seed. `adopt` makes one of any class with the two methods.
+    """
+
+    task: ClassVar[str] = CLASSIFICATION
+    learner: ClassVar[str] = "estimator"
+    hyperparameters: ClassVar[Mapping[str, Domain]] = {}
+
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+        """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1."""
+        raise NotImplementedError
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities (N, C)."""
+        raise NotImplementedError
+
+    def num_parameters(self) -> int | None:
+        """How many coefficients it has fitted, if that can be told."""
+        return sum(np.size(part[name]) for part in _parts(self) for name in COEFFICIENTS if name in part) or None
+
+    def files(self) -> dict[str, bytes]:
+        """What was fitted, nothing pickled. Raises UserError that names what cannot be written so."""
+        from skops import io
+
+        # Of each word skops would keep a kilobyte, and take longer than fitting does.
+        owners = [part for part in _parts(self) if isinstance(part.get(VOCABULARY), dict)]
+        vocabularies = [part[VOCABULARY] for part in owners]
+        try:
+            for number, part in enumerate(owners):
+                part[VOCABULARY] = number
+            fitted = io.dumps(vars(self))
+            refused = sorted({*io.get_untrusted_types(data=fitted)} - {*self._trusted(fitted)})
+        except Exception as error:  # of any kind: skops lets each part describe itself
+            raise UserError(f"{type(self).__name__} cannot be kept without pickle: {error}") from error
+        finally:
+            for part, vocabulary in zip(owners, vocabularies, strict=True):
+                part[VOCABULARY] = vocabulary
+        if refused:
+            listed = ", ".join(refused)
+            raise UserError(f"{type(self).__name__} cannot be kept without pickle: skops does not trust {listed}")
+        words = [sorted(each, key=each.__getitem__) for each in vocabularies]
+        return {FITTED: fitted, VOCABULARIES: json.dumps(words).encode()}
+
+    def restore(self, files: Mapping[str, bytes]) -> None:
+        """Become what wrote these files. Raises an error of skops for a type that is not trusted."""
+        from skops import io
+
+        vars(self).update(io.loads(files[FITTED], trusted=self._trusted(files[FITTED])))
+        vocabularies = json.loads(files[VOCABULARIES])
+        for part in _parts(self):
+            if isinstance(part.get(VOCABULARY), int):
+                part[VOCABULARY] = {word: place for place, word in enumerate(vocabularies[part[VOCABULARY]])}
+
+    def _trusted(self, fitted: bytes) -> list[str]:
+        """Those of the file's types that hold nothing but numbers, or come from where this class comes from."""
+        from skops import io
+
+        own = type(self).__module__
+        types = io.get_untrusted_types(data=fitted)
+        return [each for each in types if each in TRUSTED or each.rpartition(".")[0] == own]
+
+
+def is_estimator(made: object) -> bool:
+    """Whether `adopt` takes it: a class that fits and predicts, or a function, which gives something that does."""
+    return isinstance(made, FunctionType) or (hasattr(made, "fit") and hasattr(made, "predict_proba"))
+
+
+def adopt(made: Any, hyperparameters: Mapping[str, Domain]) -> type[TextEstimator]:
+    """The class that fits and predicts, or whose only part is what the function gives, as an architecture."""
+    base = made if isinstance(made, type) else _Made
+    bases = (base,) if issubclass(base, TextEstimator) else (base, TextEstimator)
+    content: dict[str, Any] = {
+        "hyperparameters": hyperparameters,
+        "__signature__": inspect.signature(made),
+        "__module__": made.__module__,
+        "__doc__": made.__doc__,
+    }
+    if base is _Made:
+        content["make"] = staticmethod(made)
+    return type(made.__name__, bases, content)
+
+
+class _Made(TextEstimator):
+    """What a function gives."""
+
+    make: Callable[..., Any]
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        self.made = self.make(**hyperparameters)
+
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+        return self.made.fit(texts, labels_N)
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(self.made.predict_proba(texts))
+
+
+def _parts(owner: object) -> Iterator[dict[str, Any]]:
+    """The attributes of an object, and of all that it holds at any depth, also in lists, tuples and dicts."""
+    pending, seen = [owner], set[int]()
+    while pending:
+        value = pending.pop()
+        if id(value) in seen or isinstance(value, type | FunctionType | ModuleType):
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif hasattr(value, "__dict__"):
+            yield vars(value)
+            pending += [each for name, each in vars(value).items() if name != VOCABULARY]
