@@ -47,16 +47,10 @@ Format = Annotated[
 Out = Annotated[Path | None, typer.Option(help="write into this file instead of the terminal", show_default=False)]
 
 
-@app.callback()
-def commands() -> None:
-    """Turn the recorded runs of a search into tables."""
-
-
 def read(
     names: Iterable[str], tracking_uri: str | None, rank_by: str | None = None, architecture: str | None = None
 ) -> tuple[list["FoundSearch"], "pd.DataFrame", str]:
     """The searches that were asked for, their trials, and what to rank these by."""
-    console.quiet_libraries()
     from analysis.base import runs
     from analysis.boards import leaderboard
 
@@ -71,7 +65,7 @@ def read(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def leaderboard(
     search: Search = "latest",
     rank_by: RankBy = None,
@@ -120,7 +114,7 @@ def leaderboard(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def table(
     searches: Searches = None,
     rows: Annotated[
@@ -156,7 +150,7 @@ def table(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def compare(
     searches: Searches = None,
     rank_by: RankBy = None,
@@ -174,7 +168,7 @@ def compare(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def ledger(
     search: Search = "latest",
     rank_by: RankBy = None,
@@ -192,7 +186,7 @@ def ledger(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def importance(
     search: Search = "latest",
     rank_by: RankBy = None,
@@ -218,7 +212,7 @@ def importance(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def differences(
     search: Search = "latest",
     rank_by: RankBy = None,
@@ -245,7 +239,7 @@ def differences(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def reproduce(
     searches: Annotated[
         list[str] | None,
@@ -269,7 +263,6 @@ def reproduce(
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    console.quiet_libraries()
     from analysis.base import runs
     from analysis.course_report import reproduction
 
@@ -297,7 +290,7 @@ def reproduce(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def report(
     search: Search = "latest",
     out: Annotated[
@@ -307,7 +300,6 @@ def report(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
-    console.quiet_libraries()
     from analysis.base import runs
     from analysis.boards import leaderboard
     from analysis.report import report as reports
@@ -321,7 +313,7 @@ def report(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def explain(
     run: Annotated[
         str, typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE for its best")
@@ -346,7 +338,6 @@ def explain(
     form = tables.choose_format(format_, out)
     if png:
         tables.choose_format(None, png)
-    console.quiet_libraries()
     from analysis.explain import choice, explainers
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
@@ -359,7 +350,7 @@ def explain(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def disagree(
     search: Search = "latest",
     top: Annotated[int, typer.Option(min=0, help="how many texts to show the words of")] = 3,
@@ -376,7 +367,6 @@ def disagree(
     form = tables.choose_format(format_, out)
     parts = ("slices", "texts", "words")
     shown = [errors.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
-    console.quiet_libraries()
     from analysis.base import runs
     from analysis.explain import choice
     from analysis.explain import disagree as disagreeing
@@ -397,7 +387,7 @@ def disagree(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def inspect(
     model: Annotated[
         str,
@@ -411,7 +401,6 @@ def inspect(
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    console.quiet_libraries()
     from analysis.explain import inspection
 
     found = inspection.find(record.tracking_uri(tracking_uri), model)
@@ -419,7 +408,7 @@ def inspect(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def memory(
     names: Annotated[
         list[str] | None,
@@ -447,7 +436,6 @@ def memory(
     form = tables.choose_format(format_, out)
     if png:
         tables.choose_format(None, png)
-    console.quiet_libraries()
     from analysis.explain import memory as memories
 
     uri = record.tracking_uri(tracking_uri)
@@ -459,7 +447,7 @@ def memory(
 
 
 @app.command()
-@console.one_line_errors
+@console.command
 def predict(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
     texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,
@@ -475,7 +463,6 @@ def predict(
     form = tables.choose_format(format_, out)
     if bool(texts) == (csv is not None):
         raise UserError("give texts or --csv FILE, one of the two")
-    console.quiet_libraries()
     import pandas as pd
 
     from analysis.explain import predict as predicting

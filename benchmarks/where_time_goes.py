@@ -46,7 +46,7 @@ OF_DRIVER = {
     ("ask", "search/study/studies.py"): "Optuna, in the driver",
     ("report", "search/study/studies.py"): "Optuna and MLflow, in the driver",
     ("finish", "search/study/studies.py"): "Optuna and MLflow, in the driver",
-    ("_analyse", "search/__main__.py"): "the leaderboard at the end",
+    ("_show_results", "bakeoff/searching.py"): "the leaderboard at the end",
     ("_tune", "search/run/run.py"): "Tune and Ray, in the driver",
 }
 OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}

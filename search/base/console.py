@@ -1,12 +1,16 @@
 """What every command shares: quiet libraries, and a user's mistake as one line that helps instead of a traceback."""
 
+import atexit
 import errno
 import functools
+import gc
 import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn, ParamSpec, TypeVar
 
 from data.base.errors import UserError
@@ -20,38 +24,76 @@ R = TypeVar("R")
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
-def quiet_libraries() -> None:
-    """No telemetry, no banners. Call before Ray or MLflow is imported; what the user has set stays."""
-    for name, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # A tracking server that is away holds up the driver; what it misses is delivered later (search/track).
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "PGCONNECT_TIMEOUT": "10",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_prestart_worker_first_driver": "false",  # these workers have not the environment that Tune asks for
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint
-        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }.items():
-        os.environ.setdefault(name, value)
+#: No telemetry, no banners; set before Ray or MLflow is imported.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A tracking server that is away holds up the driver; what it misses is delivered later (search/track).
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "PGCONNECT_TIMEOUT": "10",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_prestart_worker_first_driver": "false",  # these workers have not the environment that Tune asks for
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+_lock = threading.Lock()
+_num_open, _added = 0, {""}  # of `quiet`
+
+
+def quiet_libraries() -> set[str]:
+    """Quiet libraries for as long as this process lives; what the user has set stays. The variables that it added."""
+    added = QUIET.keys() - os.environ.keys()
+    os.environ.update({name: QUIET[name] for name in added})
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    return added
 
 
-def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A UserError (a wrong argument, spec or file) ends the command with its message and exit status 2, a disk that is
-    full or cannot be written with one line and exit status 1; anything else is a bug, shown whole.
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Quiet libraries while this is open, in however many threads; then the environment is as it was before."""
+    global _num_open, _added
+    with _lock:
+        if not _num_open:
+            _added = quiet_libraries()
+        _num_open += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _num_open -= 1
+            for name in _added if not _num_open else ():
+                os.environ.pop(name, None)
+
+
+def collect_rarely() -> None:
+    """For a process of our own: the libraries make a million objects that live as long as it does.
+
+    With Python's own settings a third of the time of their import goes into looking for garbage among them, and
+    another second when the process ends.
+    """
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
+
+
+def command(command: Callable[P, R]) -> Callable[P, R]:
+    """A command, in a process of its own with quiet libraries: a UserError (a wrong argument, spec or file) ends it
+    with its message and exit status 2, a disk that is full or cannot be written with one line and exit status 1;
+    anything else is a bug, shown whole.
 
     BAKEOFF_TRACEBACK=1 shows where a mistake was noticed.
     """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        quiet_libraries()
+        collect_rarely()
         try:
             return command(*args, **kwargs)
         except Exception as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from data.base.errors import UserError
 from search.spec import read, spec
 
-PACKAGES = ("search", "models", "data", "analysis")
+PACKAGES = ("search", "models", "data", "analysis", "bakeoff")
 MAX_BYTES = 20e6  # of what travels; this code is far below it
 WORKING_DIR = "working_dir"
 SPEC = "submitted.yaml"

@@ -25,7 +25,7 @@ from search.base.console import python
 from search.base.record import Outcome
 from search.cluster import capacity, check, connection
 from search.run import plan
-from search.run.folders import TUNE, read_spec, write_spec
+from search.run.folders import TUNE, discard, new_search, read_spec, write_spec
 from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.state import outcome_of, reconcile
@@ -58,6 +58,21 @@ class SearchResult:
     num_owed: int  # trials that a resume would still run
     still_up: str | None = None  # the nodes of its cluster
     planned: str | None = None  # how far off its plan was
+
+
+def start(spec: Spec, root: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
+    """Run a new search of this spec in a folder of its own under `root`: see `run`."""
+    for _ in range(5):
+        folder = new_search(spec, root)
+        try:
+            console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
+            return run(folder, uri, console, address)
+        except FileExistsError:  # one of another folder has this id: the next second's is free
+            discard(folder)
+        except BaseException:
+            discard(folder)
+            raise
+    raise UserError("five times another search had the same id; try again")
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:

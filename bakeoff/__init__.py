@@ -1,0 +1,35 @@
+"""Find out which architecture is best for a text-classification task, from Python.
+
+>>> import bakeoff
+>>> search = bakeoff.run("smoke", architectures=["gru", "mlp"], epochs=1, progress=False)
+>>> search.outcome
+'complete'
+>>> sorted(search.leaderboard()["architecture"].unique())
+['gru', 'mlp']
+
+Everything heavy is imported when it is first needed: `import bakeoff` takes a tenth of a second and changes nothing.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def _require_own_packages() -> None:
+    """Raise ImportError when a file of the user's would be imported in place of one of our packages."""
+    for name in ("data", "models", "search", "analysis"):
+        spec, own = find_spec(name), Path(__file__).resolve().parents[1] / name
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent != own:
+            where = origin or f"no file, though {own} was expected"
+            raise ImportError(
+                f"bakeoff needs its own package {name!r}, but Python finds {where} first: rename that, or start Python "
+                "in another folder (the command `bakeoff` works in any)"
+            )
+
+
+_require_own_packages()
+
+from bakeoff.api import Search, open, run  # noqa: E402  (after the check that explains why it may fail)
+from data.base.errors import UserError  # noqa: E402
+
+__all__ = ["Search", "UserError", "open", "run"]

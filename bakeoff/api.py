@@ -1,0 +1,277 @@
+"""Searches from Python: `run` one, `open` one, and all that can be done with a `Search`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.base.errors import UserError
+from search.base import console, record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from analysis.base.runs import Search as Recorded
+    from analysis.base.tables import Table
+    from search.run.run import SearchResult
+    from search.serve.export import Exported
+    from search.serve.trained import TrainedTrial
+    from search.spec.spec import Spec
+
+
+class Search:
+    """A search: one run of one spec, in its folder and in MLflow.
+
+    folder: where its spec, studies and checkpoints are. tracking_uri: of the MLflow that records it. address: of the
+    Ray cluster that a resume runs on; None for this machine. result: how it ended, if this object ran or resumed it.
+    """
+
+    def __init__(
+        self, folder: Path, tracking_uri: str, address: str | None = None, result: "SearchResult | None" = None
+    ) -> None:
+        self.folder, self.tracking_uri, self.address, self.result = folder.absolute(), tracking_uri, address, result
+
+    def __repr__(self) -> str:
+        return f"<Search {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """'smoke-20260101-120000': the spec's name, and when it was started."""
+        return self.folder.name
+
+    @property
+    @console.quiet()
+    def spec(self) -> "Spec":
+        """What was searched, every key with its value. Raises UserError when the folder is not on this machine."""
+        from search.run import folders
+
+        return folders.read_spec(folders.find_search(self.id, self.folder.parent))
+
+    @property
+    @console.quiet()
+    def outcome(self) -> str:
+        """'complete', 'interrupted' (trials are still owed, `resume` goes on) or 'failed' (no trial is valid)."""
+        from search.run.state import outcome_of
+        from search.study.studies import Studies
+
+        return str(outcome_of(Studies(self.id, self.spec, self.folder)))
+
+    @console.quiet()
+    def resume(
+        self, *, trials: int | None = None, time_budget: str | float | None = None, progress: bool = True
+    ) -> "Search":
+        """Go on after a stop: finished trials count, interrupted ones go on from their last checkpoint. Returns itself.
+
+        trials: how many each architecture is to have, no fewer than before. time_budget: seconds, or '20m', '1.5h'.
+        Raises UserError when another process runs the search, or its data or spec is no longer what it was.
+        """
+        from search.run import run
+
+        shown = display(progress)
+        shown.print(f"Search [bold]{self.id}[/bold]", highlight=False)
+        budget = None if time_budget is None else str(time_budget)
+        self.result = run.resume(self.folder, self.tracking_uri, shown, self.address, trials, budget)
+        return self
+
+    @console.quiet()
+    def confirm(
+        self, *, top: int = 3, seeds: int = 5, architectures: Sequence[str] = (), progress: bool = True
+    ) -> "Search":
+        """Train the `top` configurations of each architecture again on `seeds` fresh seeds: a search of its own.
+
+        architectures: only these. After it the leaderboard of this search ranks what was confirmed by its mean.
+        Raises UserError when there is nothing to confirm.
+        """
+        from search.run import confirm
+
+        spec = confirm.confirmation(self.folder, top, seeds, list(architectures))
+        return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
+
+    @console.quiet()
+    def trials(self) -> "pd.DataFrame":
+        """A row a trial, in the order of their starts: hyperparameters, metrics of the best validation epoch, outcome.
+
+        Shares are in [0, 1], times in seconds; what does not apply or was not measured is missing. Raises UserError
+        when MLflow cannot be read.
+        """
+        from analysis.base import runs
+
+        return runs.read_trials(self.tracking_uri, self.id)
+
+    @console.quiet()
+    def leaderboard(
+        self,
+        *,
+        rank_by: str | None = None,
+        architecture: str | None = None,
+        by_architecture: bool = False,
+        confirmed: bool = False,
+    ) -> "pd.DataFrame":
+        """The trials as they rank, best first; those without a rank (diverged, failed, ...) last.
+
+        rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:
+        only the best of each. confirmed: only what was confirmed on fresh seeds, by its mean. Raises UserError for a
+        metric or architecture that there is not.
+        """
+        form = "frame"
+        (table, *_) = boards(
+            self.tracking_uri, self.recorded(), rank_by, architecture, by_architecture, confirmed, form
+        )
+        return table.frame[table.columns]
+
+    @console.quiet()
+    def best(self, architecture: str | None = None) -> "TrainedTrial":
+        """The best trial of all, or of one architecture: its name, hyperparameters, validation score and MLflow run.
+
+        After a confirmation that is the configuration with the best mean. Raises UserError when none is ranked.
+        """
+        from analysis.explain import choice
+
+        return choice.find(self.tracking_uri, f"{self.id}:{architecture}" if architecture else self.id)
+
+    @console.quiet()
+    def report(self, out: str | Path | None = None, *, rank_by: str | None = None) -> Path:
+        """Write the report page into a folder (the search's own without one); its index.html.
+
+        Raises UserError when the folder cannot be written.
+        """
+        from analysis.report import report
+
+        return report.make(self.tracking_uri, self.recorded(), Path(out or self.folder / "report"), rank_by)
+
+    @console.quiet()
+    def export(self, architecture: str | None = None) -> "Exported":
+        """Put the best model, of all or of one architecture, into MLflow's registry: `mlflow.pyfunc` loads its `uri`.
+
+        Raises UserError when there is no such model.
+        """
+        from search.serve import export
+
+        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture)
+
+    @console.quiet()
+    def recorded(self) -> "Recorded":
+        """Its run in MLflow, as the analysis reads it."""
+        from analysis.base import runs
+
+        return runs.find_search(self.tracking_uri, self.id)
+
+
+@console.quiet()
+def run(
+    spec: "str | Path | Mapping[str, Any] | Spec" = "default",
+    *,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    searches: str | Path = "searches",
+    progress: bool = True,
+    **overrides: Any,
+) -> Search:
+    """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials end their epoch).
+
+    spec: the name of a shipped one, a YAML file, a dict or a Spec. overrides: keys of the spec, each in place of what
+    it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. address: of a running Ray cluster,
+    'auto' for the one on this machine; without one the Ray of this process is used, or one is started and ended.
+    tracking_uri: of MLflow (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory). searches: the
+    folder that gets the search's own. progress: whether to show any.
+
+    Raises UserError, a line a mistake, for a spec that cannot be run as it is.
+
+    >>> bakeoff.run("smoke", epoch=3)
+    Traceback (most recent call last):
+    data.base.errors.UserError: spec: unknown key 'epoch' (did you mean 'epochs'?)
+    """
+    return start(read_spec(spec, overrides), address, record.tracking_uri(tracking_uri), Path(searches), progress)
+
+
+@console.quiet()
+def open(
+    search: str = "latest",
+    *,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    searches: str | Path = "searches",
+) -> Search:
+    """A search that was run before: by its id, its name (the newest of that name), or the latest.
+
+    Of one that ran elsewhere and is only in MLflow all works that needs no files of it. The others as for `run`.
+    Raises UserError when there is none.
+
+    >>> bakeoff.open("latest").id.startswith("smoke-")
+    True
+    """
+    from search.run import folders
+
+    uri = record.tracking_uri(tracking_uri)
+    try:
+        return Search(folders.find_search(search, Path(searches)), uri, address)
+    except UserError:
+        from analysis.base import runs
+
+        found = runs.find_search(uri, search)
+        return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
+
+
+def read_spec(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":
+    """The spec in any of its forms, with keys overridden. Raises UserError."""
+    from search.spec import read
+    from search.spec.spec import Spec
+
+    if isinstance(spec, Spec):
+        content: Mapping[str, Any] = spec.model_dump()
+    else:
+        content = spec if isinstance(spec, Mapping) else read.read(str(spec), files=False).model_dump()
+    return read.validate({**content, **overrides})
+
+
+def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress: bool = True) -> Search:
+    """Run a new search of a valid spec to its end."""
+    from search.run import run
+
+    result = run.start(spec, searches, uri, display(progress), address)
+    return Search(searches / result.search, uri, address, result)
+
+
+def display(progress: bool = True) -> "Console":
+    """Where a search shows what it does."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, quiet=not progress, force_jupyter=False)
+
+
+def boards(
+    uri: str,
+    found: "Recorded",
+    rank_by: str | None = None,
+    architecture: str | None = None,
+    by_architecture: bool = False,
+    only_confirmed: bool = False,
+    form: str = "table",
+    top: int | None = None,
+) -> list["Table"]:
+    """The leaderboard of a search, as the tables that suit a format: several for a terminal, else the one asked for."""
+    import dataclasses
+
+    from analysis.base import runs
+    from analysis.boards import confirmation, leaderboard
+
+    if rank_by:
+        leaderboard.check_metric(rank_by)
+    trials = runs.read_trials(uri, found.id)
+    if architecture and len(trials):
+        trials = leaderboard.only(trials, architecture)
+    rank_by = rank_by or leaderboard.common_metric([found])
+    confirmed = confirmation.read_confirmed(uri, found, rank_by, architecture)
+    if only_confirmed and not confirmed:
+        raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
+    top = top if top is not None else 10 if form == "table" else 0
+    best = leaderboard.architecture_table(found, trials, rank_by)
+    ranking = leaderboard.ranking_table(found, trials, rank_by, top)
+    if only_confirmed:
+        return confirmed
+    if by_architecture:
+        return [best]
+    if form == "table" and len(trials):
+        # The best of each architecture in a search of equal trials is only the luckiest one.
+        return [*confirmed, *([] if found.confirms else [dataclasses.replace(best, notes=())]), ranking]
+    return [ranking]

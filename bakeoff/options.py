@@ -1,0 +1,29 @@
+"""The options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory)",
+        show_default=False,
+    ),
+]
+SearchName = Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")]
+Root = Annotated[Path, typer.Option("--searches", help="where searches keep their files")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="a running Ray cluster: auto, or its address (default: this machine)", show_default=False),
+]
+Report = Annotated[
+    bool,
+    typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),
+]
+SpecName = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
+]

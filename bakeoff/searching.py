@@ -1,0 +1,274 @@
+"""The commands that run searches and prove what they say: `bakeoff run`, or `python -m search run`."""
+
+import shlex
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakeoff import api
+from bakeoff.options import Address, Report, Root, SearchName, Set, SpecName, TrackingUri
+from data.base.errors import UserError
+from search.base import console, record
+
+app = typer.Typer(
+    help="Search for the best architecture of a text-classification task.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+@console.command
+def run(
+    spec: SpecName = "default",
+    set_: Set = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Run a search, show its progress, end with the leaderboard and the report page."""
+    from search.spec import read as specs
+
+    found = api.start(specs.read(spec, set_ or []), address, record.tracking_uri(tracking_uri), searches)
+    _conclude(found, searches, tracking_uri, report)
+
+
+@app.command()
+@console.command
+def confirm(
+    search: SearchName = "latest",
+    top: Annotated[int, typer.Option(min=1, help="how many configurations of each architecture")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how often each is trained")] = 5,
+    architecture: Annotated[
+        list[str] | None, typer.Option(help="only this one; may be given several times", show_default=False)
+    ] = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Train the best of each architecture again on fresh seeds; then the leaderboard ranks them by their means."""
+    found = _find(search, address, tracking_uri, searches)
+    confirmation = found.confirm(top=top, seeds=seeds, architectures=architecture or [])
+    _conclude(confirmation, searches, tracking_uri, report)
+
+
+@app.command()
+@console.command
+def resume(
+    search: SearchName = "latest",
+    trials: Annotated[int | None, typer.Option(min=1, help="more trials for each architecture than it had")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="20m, 1.5h, ...: another time budget")] = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
+    found = _find(search, address, tracking_uri, searches)
+    _conclude(found.resume(trials=trials, time_budget=time_budget), searches, tracking_uri, report)
+
+
+@app.command()
+@console.command
+def check(
+    spec: SpecName = "default",
+    set_: Set = None,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Is the cluster fit for this spec? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
+    from search.cluster import check, connection
+    from search.spec import read as specs
+
+    validated = specs.read(spec, set_ or [])
+    failed = False
+    with connection.connection(address):
+        for line in check.check(validated, address, searches, record.tracking_uri(tracking_uri)):
+            print(line, flush=True)
+            failed |= line.status == "fail"
+    raise SystemExit(int(failed))
+
+
+@app.command()
+@console.command
+def plan(
+    spec: SpecName = "default",
+    set_: Set = None,
+    address: Address = None,
+) -> None:
+    """What a search will take, from a few steps of each architecture: hours, disk, rows and money."""
+    import tempfile
+    from functools import partial
+
+    from search.cluster import connection
+    from search.run import plan as plans
+    from search.run import run
+    from search.spec import read as specs
+
+    validated = specs.read(spec, set_ or [])
+    corpus = specs.load_corpus(validated)
+    with tempfile.TemporaryDirectory() as folder, connection.connection(address):
+        solve = partial(run.solve, validated, corpus)
+        prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))
+    for line in plans.lines(validated, prediction, costs):
+        print(line)
+
+
+@app.command()
+@console.command
+def submit(
+    spec: SpecName = "default",
+    set_: Set = None,
+    address: Annotated[str, typer.Option(help="of the cluster's dashboard")] = "http://127.0.0.1:8265",
+    searches: Annotated[str, typer.Option(help="where the head keeps searches")] = "~/results/searches",
+    wait: Annotated[bool, typer.Option(help="show the search's output until it ends")] = True,
+) -> None:
+    """Start a search on a cluster from this machine; files that the spec names have to be on the cluster."""
+    from search.cluster import submit as submits
+    from search.spec import read as specs
+
+    raise SystemExit(submits.submit(specs.read(spec, set_ or [], files=False), address, searches, wait))
+
+
+@app.command("list")
+@console.command
+def list_(searches: Root = Path("searches")) -> None:
+    """The searches of this folder, newest last: trials finished and wanted, and where they are."""
+    from search.run import state
+
+    for line in state.summaries(searches):
+        print(line)
+
+
+@app.command()
+@console.command
+def audit(
+    search: SearchName = "latest",
+    repair: Annotated[bool, typer.Option("--repair", help="make MLflow agree with the study")] = False,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Prove that Optuna, MLflow and the checkpoints agree, trial by trial; print what differs."""
+    from search.base import files
+    from search.prove import audit as audits
+    from search.run import folders
+    from search.study.storage import JOURNAL
+
+    folder = folders.find_search(search, searches)
+    uri = record.tracking_uri(tracking_uri)
+    with files.hold(folder):
+        if repair:
+            files.mend_journal(folder / JOURNAL)
+            audits.repair(folder, uri)
+        lines = audits.audit(folder, uri)
+    for line in lines:
+        print(line)
+    if lines:
+        console.fail(f"{folder.name}: {len(lines)} differences" + ("" if repair else "; --repair mends runs"), status=1)
+    print(f"{folder.name}: Optuna, MLflow and the checkpoints agree")
+
+
+@app.command()
+@console.command
+def replay(
+    run: Annotated[str, typer.Argument(help="an MLflow run id, its first characters, or SEARCH:TRIAL")],
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Train a trial again from its record and say whether every epoch's numbers are equal."""
+    from search.prove import replay as replays
+
+    line = ""
+    for line in replays.replay(run, searches, record.tracking_uri(tracking_uri)):
+        print(line, flush=True)
+    if "different" in line:
+        raise SystemExit(1)
+
+
+@app.command()
+@console.command
+def export(
+    search: SearchName = "latest",
+    architecture: Annotated[
+        str | None, typer.Option(help="the best of this one (default: the best of all)", show_default=False)
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+) -> None:
+    """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
+    from search.serve import export as exports
+
+    uri = record.tracking_uri(tracking_uri)
+    exported = exports.export(search, searches, uri, architecture)
+    trial, shown = exported.trial, shlex.quote(record.without_password(uri))
+    print(f"{trial.name} of {trial.folder.name} is version {exported.version} of the registered model {exported.name}")
+    print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
+    print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
+    print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")
+    print(f"Serve    MLFLOW_TRACKING_URI={shown} mlflow models serve -m {exported.uri} --env-manager local --port 5001")
+
+
+def _find(search: str, address: str | None, tracking_uri: str | None, searches: Path) -> api.Search:
+    """A search that has its folder here."""
+    from search.run import folders
+
+    return api.Search(folders.find_search(search, searches), record.tracking_uri(tracking_uri), address)
+
+
+def _show_results(search: api.Search, report: bool) -> Path | None:
+    """Print the leaderboard and write the report page, that of the confirmed search after a confirmation; log it to
+    that search's run. The search is done and does not depend on them: what goes wrong is only shown."""
+    try:
+        from analysis.base import tables
+        from search.track import registry
+
+        tables.emit(api.boards(search.tracking_uri, search.recorded()), "table")
+        if not report:
+            return None
+        shown = api.Search(search.folder.parent / (search.spec.confirms or search.id), search.tracking_uri)
+        page = shown.report()
+        print(f"wrote {page}")
+        registry.log_report(search.tracking_uri, shown.id, page.parent)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+    else:
+        return page
+    return None
+
+
+def _conclude(search: api.Search, searches: Path, tracking_uri: str | None, report: bool) -> None:
+    """The leaderboard and the report, where everything is and what to do next; the exit status says whether the search
+    is done."""
+    result = search.result
+    assert result, "it was opened only"
+    page = _show_results(search, report)
+    root = "" if searches == Path("searches") else f" --searches {shlex.quote(str(searches))}"
+    option = "" if tracking_uri is None else f" --tracking-uri {shlex.quote(record.without_password(tracking_uri))}"
+    shown = record.without_password(search.tracking_uri)
+    python = console.python()
+    print(f"\nSearch       {search.id}")
+    print(f"Folder       {search.folder}")
+    ui = f"{python} -m mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    print(f"MLflow UI    {shown if shown.startswith('http') else ui}")
+    print(f"Leaderboard  {python} -m analysis leaderboard {search.id}{option}")
+    if page:
+        print(f"Report       {page}")
+    print(f"Resume       {python} -m search resume {search.id}{root}{option}")
+    if result.planned:
+        print(f"Plan         {result.planned}")
+    if result.still_up:
+        print(f"Still up     {result.still_up}, and billed if they are a cloud's")
+        print("Shut down    ray down cluster.yaml, where it was launched (on machines of your own: ray stop, on each)")
+    if result.outcome is record.Outcome.INTERRUPTED:
+        console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
+    if result.outcome is record.Outcome.FAILED:
+        console.fail("no valid trial: every one diverged or failed; the leaderboard says why", status=1)
