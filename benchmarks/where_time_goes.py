@@ -6,7 +6,7 @@ The search is that of benchmarks.fixed_work with more epochs, on all cores, with
 
 - The trials' own clocks (`rounds` searches; medians): the seconds in epochs, which are training and evaluation, of all
   core-seconds that there were while trials ran, and of all while the command ran. Memory is that of the same runs.
-- py-spy (one search more) sees fifty times a second which Python functions the driver and each worker compute in. Their
+- py-spy (one search more) sees fifty times a second which Python files the driver and each worker compute in. Their
   core-seconds, as the system counts them, are divided in these proportions. The profiler's own are left out. It has to
   be allowed to look into other processes of this user: as root it is.
 """
@@ -27,27 +27,19 @@ from benchmarks import fixed_work, measure
 
 RATE = 50  # looks a second
 
-#: What a function's time is counted as: the first frame from the outside in that is known decides.
+#: What the time in a file or folder is counted as: the first frame from the inside out that is in one of these decides.
 OF_WORKER = {
-    ("_train_epoch", "search/train/training.py"): "training steps",
-    ("_predict", "search/train/training.py"): "evaluation",
-    ("_measure", "search/train/training.py"): "evaluation",
-    ("deepcopy", "copy.py"): "copies of the best weights",
-    ("save", "search/train/checkpoints.py"): "checkpoints",
-    ("save_text", "search/train/checkpoints.py"): "checkpoints",
-    ("load_last", "search/train/checkpoints.py"): "checkpoints",
-    ("remove_unfinished", "search/train/checkpoints.py"): "checkpoints",
-    ("predictions_csv", "search/train/running.py"): "checkpoints",
-    ("_report", "search/tune/trainable.py"): "reporting",
-    ("build_model", "search/train/running.py"): "starting trials",
-    ("splits", "search/train/running.py"): "starting trials",
+    "/copy.py": "copies of the best weights",
+    "/search/train/checkpoints.py": "checkpoints",
+    "/search/train/running.py": "starting trials",
+    "/search/train/": "training and evaluation",
+    "/ray/tune/": "reporting",
 }
 OF_DRIVER = {
-    ("ask", "search/study/studies.py"): "Optuna, in the driver",
-    ("report", "search/study/studies.py"): "Optuna and MLflow, in the driver",
-    ("finish", "search/study/studies.py"): "Optuna and MLflow, in the driver",
-    ("_show_results", "bakeoff/searching.py"): "the leaderboard at the end",
-    ("_tune", "search/run/run.py"): "Tune and Ray, in the driver",
+    "/search/study/": "Optuna, in the driver",
+    "/search/track/": "MLflow, in the driver",
+    "/analysis/": "the leaderboard and the page at the end",
+    "/ray/tune/": "Tune and Ray, in the driver",
 }
 OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}
 
@@ -129,16 +121,10 @@ def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Pr
 
 
 def _purpose(frames: list[str], role: str) -> str:
+    """Of a stack of py-spy's: frames "function (file:line)", from the outside in."""
     known = OF_WORKER if role == measure.WORKER else OF_DRIVER
-    found = OTHERWISE[role]
-    for frame in frames:
-        function, _, place = frame.partition(" (")
-        for (name, file), purpose in known.items():
-            if function == name and place.rpartition(":")[0].endswith(file):
-                if purpose != OF_DRIVER["_tune", "search/run/run.py"]:
-                    return purpose
-                found = purpose  # unless something within it is known
-    return found
+    files = (frame.partition(" (")[2] for frame in reversed(frames))
+    return next((known[part] for file in files for part in known if part in file), OTHERWISE[role])
 
 
 def markdown(rounds: list[dict[str, Any]], profiled: dict[str, Any], cores: int) -> str:

@@ -1,0 +1,27 @@
+"""What the benchmarks say of a search is still true after its code has been moved."""
+
+import pytest
+from conftest import ROOT
+
+from benchmarks import measure, where_time_goes
+
+
+@pytest.mark.parametrize("known", [where_time_goes.OF_WORKER, where_time_goes.OF_DRIVER])
+def test_the_files_that_time_is_divided_by_are_there(known: dict[str, str]) -> None:
+    ours = [f"/{path.relative_to(ROOT)}" for path in ROOT.glob("*/**/*.py")]
+    for part in known:
+        if part.startswith(("/search", "/analysis", "/models", "/data")):
+            assert any(file.startswith(part) for file in ours), part
+
+
+def test_the_innermost_known_file_decides() -> None:
+    outside = ["main (/x/python3/runpy.py:1)", "fit (/x/ray/tune/tuner.py:2)"]
+    report = [*outside, "report (/y/search/study/studies.py:3)"]
+    delivery = [*report, "changed (/y/search/track/tracking.py:4)", "execute (/x/sqlalchemy/engine.py:5)"]
+    found = [where_time_goes._purpose(frames, measure.DRIVER) for frames in (outside[:1], outside, report, delivery)]
+    assert found == [
+        "starting and ending the command",
+        "Tune and Ray, in the driver",
+        "Optuna, in the driver",
+        "MLflow, in the driver",
+    ]
