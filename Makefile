@@ -46,7 +46,7 @@ check: setup
 	@$(BIN)/mypy
 
 cluster-test: setup
-	@$(BIN)/python -m pytest -m cluster -s
+	@$(BIN)/python tests/run_slow.py -m cluster -s
 
 BENCHMARKS := time_loops prediction fixed_work where_time_goes growth time_to_target
 
@@ -58,7 +58,7 @@ bench: setup
 	@$(BIN)/python -m benchmarks.driver 200 2000
 
 soak: setup
-	@$(BIN)/python -m pytest -m slow -s
+	@$(BIN)/python tests/run_slow.py -m slow -s
 
 ui: setup
 	@MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
