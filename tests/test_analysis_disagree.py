@@ -10,7 +10,7 @@ import pytest
 import data
 from analysis.explain import disagree
 from analysis.explain.disagree import Reading
-from analysis.explain.words import explain
+from analysis.explain.explanation import explain
 from data import encode
 from tests.conftest import FinishedSearch, command
 from tests.test_analysis_explain import classifier

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from analysis.base import runs
 from analysis.boards import leaderboard
-from analysis.explain import choice
-from analysis.explain import words as explain
+from analysis.explain import choice, word_picture, word_tables, words
+from analysis.explain import explanation as explaining
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
 from search.base.record import METRICS, Outcome
 from search.serve import trained
@@ -52,14 +52,14 @@ def classifier(
 @pytest.mark.parametrize("classes", [("negative", "positive"), ("bad", "middling", "good")])
 def test_scores_add_up_to_the_logits(architecture: str, classes: tuple[str, ...]) -> None:
     model = classifier(architecture, classes)
-    explanation = explain.explain(model, SENTENCE)
+    explanation = explaining.explain(model, SENTENCE)
     assert explanation.words == SENTENCE.lower().split()
     assert explanation.unknown_T.tolist() == [False] * 5 + [True, False]
     assert explanation.scores_TC.shape == (7, len(classes))
     own = hasattr(model.model, "word_scores")
     assert own == (explanation.method != "integrated gradients")
     assert own == (not explanation.baseline_C.any())
-    assert explanation.missed < (1e-5 if own else explain.TOLERANCE)
+    assert explanation.missed < (1e-5 if own else explaining.TOLERANCE)
     assert explanation.averages + explanation.baseline_C == pytest.approx(explanation.logits_C, abs=explanation.missed)
     assert np.abs(explanation.scores_TC).max() > 0.1  # and there is something to add up
     probabilities_C = model.probabilities([SENTENCE])[0]
@@ -70,11 +70,11 @@ def test_scores_add_up_to_the_logits(architecture: str, classes: tuple[str, ...]
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "none"])
 def test_integrated_gradients_are_complete_for_every_activation(activation: str) -> None:
     for architecture in ("rnn", "gru"):
-        explanation = explain.explain(classifier(architecture, activation=activation, pooling="mean"), SENTENCE)
+        explanation = explaining.explain(classifier(architecture, activation=activation, pooling="mean"), SENTENCE)
         logits_C = explanation.averages + explanation.baseline_C
         assert logits_C == pytest.approx(explanation.logits_C, rel=3e-3, abs=3e-3)
-        told = any("miss the logits" in note for note in explain.sentence_table(explanation).notes)
-        assert told == (explanation.missed > explain.WORTH_TELLING)
+        told = any("miss the logits" in note for note in word_tables.sentence_table(explanation).notes)
+        assert told == (explanation.missed > word_tables.WORTH_TELLING)
         assert explanation.scores_TC[5] == pytest.approx([0, 0])  # an unknown word has the baseline's vector
 
 
@@ -92,7 +92,7 @@ class Linear(Architecture):
 def test_integrated_gradients_of_a_linear_model_are_its_products() -> None:
     model = Linear(WordVectors(torch.from_numpy(vectors())))
     tokens_1T, lengths_1 = torch.tensor([[2, 5, 6]]), torch.tensor([3])
-    scores_TC, baseline_C = explain.integrated_gradients(model, model.embedding(tokens_1T), lengths_1)
+    scores_TC, baseline_C = explaining.integrated_gradients(model, model.embedding(tokens_1T), lengths_1)
     products_TC = torch.from_numpy(vectors()[[2, 5, 6]]) @ model.output.weight.detach().T
     assert scores_TC.numpy() == pytest.approx(products_TC.numpy(), abs=1e-5)
     assert baseline_C.numpy() == pytest.approx(model.output.bias.detach().numpy(), abs=1e-6)
@@ -100,7 +100,7 @@ def test_integrated_gradients_of_a_linear_model_are_its_products() -> None:
 
 def test_attention_shows_whom_each_word_looked_at() -> None:
     model = classifier("attention", window=2)
-    explanation = explain.explain(model, SENTENCE)
+    explanation = explaining.explain(model, SENTENCE)
     assert explanation.attention_TJ is not None
     tokens_1T, lengths_1, _ = model.encode([SENTENCE])
     weights_TJ = model.model.attention_weights(tokens_1T, lengths_1)[0].numpy()
@@ -112,11 +112,11 @@ def test_attention_shows_whom_each_word_looked_at() -> None:
     for near in (first, middle):
         assert sum(weight for _, weight in near) == pytest.approx(1, abs=1e-5)
         assert [weight for _, weight in near] == sorted((weight for _, weight in near), reverse=True)
-    assert explain.explain(classifier("mlp"), SENTENCE).neighbours(0) == []
+    assert explaining.explain(classifier("mlp"), SENTENCE).neighbours(0) == []
 
 
-def handmade(label: str | None = "negative") -> explain.Explanation:
-    return explain.Explanation(
+def handmade(label: str | None = "negative") -> explaining.Explanation:
+    return explaining.Explanation(
         text="Bad, qzxq!",
         label=label,
         classes=("negative", "positive"),
@@ -132,7 +132,7 @@ def handmade(label: str | None = "negative") -> explain.Explanation:
 
 
 def test_the_table_of_a_sentence() -> None:
-    table = explain.sentence_table(handmade())
+    table = word_tables.sentence_table(handmade())
     assert table.frame.to_dict("list") == {
         "word": ["bad", "qzxq (unknown)", "average", "baseline", "both together"],
         "negative": [3.0, 0.0, 1.5, 0.5, 2.0],
@@ -147,7 +147,7 @@ def test_the_table_of_a_sentence() -> None:
 def test_margins_speak_for_the_second_of_two_and_the_predicted_of_more() -> None:
     two = handmade()
     assert two.margins(two.scores_TC).tolist() == [-4.0, 0.5]
-    three = explain.explain(classifier("mlp", ("a", "b", "c")), SENTENCE)
+    three = explaining.explain(classifier("mlp", ("a", "b", "c")), SENTENCE)
     predicted = three.classes.index(three.predicted)
     others_T = np.delete(three.scores_TC, predicted, axis=1).mean(1)
     assert three.margins(three.scores_TC) == pytest.approx(three.scores_TC[:, predicted] - others_T)
@@ -155,9 +155,9 @@ def test_margins_speak_for_the_second_of_two_and_the_predicted_of_more() -> None
 
 def test_a_terminal_shows_each_word_on_its_colour() -> None:
     out = io.StringIO()
-    Console(file=out, force_terminal=True, color_system="truecolor", width=100).print(explain.coloured(handmade()))
+    Console(file=out, force_terminal=True, color_system="truecolor", width=100).print(word_tables.coloured(handmade()))
     shown = out.getvalue()
-    against, _ = explain._colours(-1.0)
+    against, _ = word_tables.colours(-1.0)
     red, green, blue = (int(against[i : i + 2], 16) for i in (1, 3, 5))
     assert f"48;2;{red};{green};{blue}m bad " in shown
     assert red > blue  # orange
@@ -165,14 +165,14 @@ def test_a_terminal_shows_each_word_on_its_colour() -> None:
 
 
 def test_a_picture_has_every_word_and_its_data_beside_it(tmp_path: Path) -> None:
-    long = explain.explain(classifier("gru"), "this movie is great " * 2)
-    figure = explain.draw([handmade(), long], "a")
+    long = explaining.explain(classifier("gru"), "this movie is great " * 2)
+    figure = word_picture.draw([handmade(), long], "a")
     written = [text.get_text() for text in figure.axes[0].texts]
     assert written.count("movie") == 2
     assert written.count("average") == written.count("baseline") == 2
     assert "qzxq?" in written
     assert "a: predicted negative (90.0%), which is right" in written
-    explain.save_picture([handmade(), long], "a", tmp_path / "a.png")
+    words.save_picture([handmade(), long], "a", tmp_path / "a.png")
     image = (tmp_path / "a.png").read_bytes()
     assert image.startswith(b"\x89PNG")
     assert struct.unpack(">I", image[16:20]) == (990,)  # 9 inches
@@ -310,6 +310,6 @@ def test_mistakes_are_told(smoke_search: FinishedSearch) -> None:
     with pytest.raises(ValueError, match="no search '0123456789abcdef'"):
         choice.find(smoke_search.uri, "0123456789abcdef")
     with pytest.raises(ValueError, match=r"unknown class 'positiv' \(did you mean 'positive'\?\)"):
-        explain.check_labels(["positiv"], 1, ("negative", "positive"))
+        words.check_labels(["positiv"], 1, ("negative", "positive"))
     with pytest.raises(ValueError, match="got 2 for 1"):
-        explain.check_labels(["positive", "negative"], 1, ("negative", "positive"))
+        words.check_labels(["positive", "negative"], 1, ("negative", "positive"))

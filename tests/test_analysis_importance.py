@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.verdicts import importance as importances
+from analysis.verdicts import ranges
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
 SPACE = {
@@ -61,7 +62,7 @@ def searched(num_trials: int, matters: str = "learning_rate") -> pd.DataFrame:
 
 @pytest.mark.parametrize("matters", ["learning_rate", "activation"])
 def test_the_one_that_decides_is_shown_to_matter(matters: str) -> None:
-    found = importances.importance(searched(40, matters), importances.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(searched(40, matters), ranges.distributions(SPACE, "rnn"), rng())
     assert found["hyperparameter"][0] == matters
     assert found["importance"][0] > 0.5
     assert found["importance"].sum() == pytest.approx(1)
@@ -69,15 +70,15 @@ def test_the_one_that_decides_is_shown_to_matter(matters: str) -> None:
 
 
 def test_luck_is_not_shown_to_matter() -> None:
-    found = importances.importance(searched(40, "luck"), importances.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(searched(40, "luck"), ranges.distributions(SPACE, "rnn"), rng())
     assert found["importance"].sum() == pytest.approx(1)  # which is why there is a p
     assert (found["p"] > importances.ALPHA).all()
 
 
 def test_no_importance_from_few_trials() -> None:
-    ranges = importances.distributions(SPACE, "rnn")
-    assert importances.importance(searched(importances.MIN_TRIALS - 1), ranges, rng()).empty
-    assert len(importances.importance(searched(importances.MIN_TRIALS), ranges, rng())) == 3
+    space = ranges.distributions(SPACE, "rnn")
+    assert importances.importance(searched(importances.MIN_TRIALS - 1), space, rng()).empty
+    assert len(importances.importance(searched(importances.MIN_TRIALS), space, rng())) == 3
 
 
 def test_pruned_and_diverged_trials_count_and_failed_ones_do_not() -> None:
@@ -87,7 +88,7 @@ def test_pruned_and_diverged_trials_count_and_failed_ones_do_not() -> None:
         val_accuracy=lambda frame: frame["val_accuracy"].where(~high)
     )
     ended.loc[ended["learning_rate"] < 5e-4, "val_accuracy"] = 0.9
-    found = importances.importance(ended, importances.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(ended, ranges.distributions(SPACE, "rnn"), rng())
     assert found["hyperparameter"][0] == "learning_rate"
     failed = ended.assign(outcome=ended["outcome"].mask(ended.index > 10, "failed"))
     assert importances.importance(failed, {}, rng()).empty
@@ -118,19 +119,19 @@ def test_the_shuffles_are_those_of_the_rng_given() -> None:
 
 
 def test_the_spec_of_each_architecture() -> None:
-    rnn, mlp = (importances.distributions(SPACE, name) for name in ("rnn", "mlp"))
+    rnn, mlp = (ranges.distributions(SPACE, name) for name in ("rnn", "mlp"))
     assert rnn["hidden_size"] == IntDistribution(64, 128, step=8)
     assert rnn["learning_rate"] == FloatDistribution(1e-4, 1e-2, log=True)
     assert rnn["activation"] == CategoricalDistribution(["none", "relu", "tanh"])
     assert (rnn["num_layers"], mlp["num_layers"]) == (IntDistribution(1, 2), IntDistribution(2, 5))
     assert "batch_size" not in rnn  # it is fixed
-    assert "num_layers" not in importances.distributions(SPACE, "gru")
-    assert importances.distributions(None, "rnn") == {}
+    assert "num_layers" not in ranges.distributions(SPACE, "gru")
+    assert ranges.distributions(None, "rnn") == {}
 
 
 def test_a_range_ends_at_its_last_step_and_a_broken_one_is_none() -> None:
-    assert importances.distributions({"h": {"low": 64, "high": 100, "step": 8}}, "rnn")["h"].high == 96  # type: ignore[attr-defined]
-    assert importances.distributions({"h": {"low": 2, "high": 1}, "g": {"low": "x", "high": []}}, "rnn") == {}
+    assert ranges.distributions({"h": {"low": 64, "high": 100, "step": 8}}, "rnn")["h"].high == 96  # type: ignore[attr-defined]
+    assert ranges.distributions({"h": {"low": 2, "high": 1}, "g": {"low": "x", "high": []}}, "rnn") == {}
 
 
 @pytest.mark.parametrize(
@@ -153,8 +154,8 @@ def test_a_range_ends_at_its_last_step_and_a_broken_one_is_none() -> None:
     ],
 )
 def test_what_is_at_the_edge(value: Any, written: Any, bound: float | None) -> None:
-    (distribution,) = importances.distributions({"it": written}, "rnn").values()
-    assert importances.bound_near(value, distribution) == bound
+    (distribution,) = ranges.distributions({"it": written}, "rnn").values()
+    assert ranges.bound_near(value, distribution) == bound
 
 
 def test_the_edge_is_flagged_by_the_best_trial() -> None:

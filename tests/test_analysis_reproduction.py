@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
+from analysis.base.table import Table
 from analysis.course_report import reproduction, reproduction_page
 from search.base import record
 
@@ -313,9 +314,7 @@ def test_gradients_by_layer_and_epoch() -> None:
 # --- As tables
 
 
-def _tables(
-    trials: pd.DataFrame, given: pd.DataFrame = NO_NORMS, *, long: bool = False
-) -> dict[str, list[tables.Table]]:
+def _tables(trials: pd.DataFrame, given: pd.DataFrame = NO_NORMS, *, long: bool = False) -> dict[str, list[Table]]:
     studies = {study: search(study) for study in trials["study"].dropna().unique()}
     return reproduction.tables(studies, trials, given, PUBLISHED, long=long)
 

@@ -10,8 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from analysis.base import tables
-from analysis.base.tables import Table, cell, heading
+from analysis.base import formats, tables, terminal
+from analysis.base.table import Table, cell, heading
 
 NASTY = [
     "=1+1",
@@ -52,7 +52,7 @@ def names(values: list[str]) -> Table:
 
 def printed(shown: Table, width: int) -> list[str]:
     out = io.StringIO()
-    tables.show(shown, Console(file=out, width=width, color_system=None))
+    terminal.show(shown, Console(file=out, width=width, color_system=None))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -60,7 +60,7 @@ def printed(shown: Table, width: int) -> list[str]:
 
 
 def test_csv_keeps_every_column_and_digit() -> None:
-    rows = list(csv.DictReader(io.StringIO(tables.to_csv(table()))))
+    rows = list(csv.DictReader(io.StringIO(formats.to_csv(table().frame))))
     assert [row["val_accuracy"] for row in rows] == ["0.81239", "0.5", ""]
     assert [row["num_parameters"] for row in rows] == ["1234567", "12", ""]
     assert [float(row["learning_rate"]) for row in rows] == [1e-05, 0.0123456, 3.0]
@@ -68,25 +68,25 @@ def test_csv_keeps_every_column_and_digit() -> None:
 
 def test_csv_carries_columns_that_are_not_shown() -> None:
     shown = table(groups=[["trial"]])
-    assert tables.to_csv(shown).startswith("rank,trial,val_accuracy,num_parameters")
-    assert list(json.loads(tables.to_json(shown))[0])[:2] == ["rank", "trial"]
+    assert formats.to_csv(shown.frame).startswith("rank,trial,val_accuracy,num_parameters")
+    assert list(json.loads(formats.to_json(shown.frame))[0])[:2] == ["rank", "trial"]
 
 
 def test_csv_survives_any_text_and_runs_no_formula() -> None:
-    read = [row[0] for row in csv.reader(io.StringIO(tables.to_csv(names(NASTY)), newline=""))][1:]
+    read = [row[0] for row in csv.reader(io.StringIO(formats.to_csv(names(NASTY).frame), newline=""))][1:]
     assert read == ["'" + text if text[0] in "=+-@\t\r" else text for text in NASTY]
 
 
 def test_csv_leaves_numbers_that_are_text_alone() -> None:
-    assert tables.to_csv(names(["-1e-3", "+4"])) == "trial,n\n-1e-3,0\n+4,1\n"
+    assert formats.to_csv(names(["-1e-3", "+4"]).frame) == "trial,n\n-1e-3,0\n+4,1\n"
 
 
 def test_csv_escapes_a_column_name() -> None:
-    assert tables.to_csv(Table(pd.DataFrame({"=cmd": [-1]}), [["=cmd"]], key="=cmd")) == "'=cmd\n-1\n"
+    assert formats.to_csv(pd.DataFrame({"=cmd": [-1]})) == "'=cmd\n-1\n"
 
 
 def test_json_has_numbers_as_numbers_and_null_for_none() -> None:
-    first, _, last = json.loads(tables.to_json(table()))
+    first, _, last = json.loads(formats.to_json(table().frame))
     assert first == {
         "rank": 1,
         "trial": "gru-0",
@@ -100,30 +100,30 @@ def test_json_has_numbers_as_numbers_and_null_for_none() -> None:
 
 def test_json_has_no_infinity() -> None:
     endless = Table(pd.DataFrame({"loss": [float("inf"), 1.0]}), [["loss"]], key="loss")
-    assert json.loads(tables.to_json(endless), parse_constant=pytest.fail) == [{"loss": None}, {"loss": 1.0}]
+    assert json.loads(formats.to_json(endless.frame), parse_constant=pytest.fail) == [{"loss": None}, {"loss": 1.0}]
 
 
 def test_json_survives_any_text() -> None:
-    assert [row["trial"] for row in json.loads(tables.to_json(names(NASTY)))] == NASTY
+    assert [row["trial"] for row in json.loads(formats.to_json(names(NASTY).frame))] == NASTY
 
 
 # --- markdown, latex, terminal: rounded, for readers
 
 
 def test_markdown_has_a_row_a_line_and_as_many_cells_in_each() -> None:
-    text = tables.to_markdown(names(NASTY))
+    text = formats.to_markdown(names(NASTY))
     rows = text.splitlines()
     assert len(rows) == 2 + len(NASTY)
     assert {row.replace("\\\\", "").replace("\\|", "").count("|") for row in rows} == {3}
 
 
 def test_markdown_escapes_its_own_characters() -> None:
-    assert r"| a\|b\\ | 0 |" in tables.to_markdown(names(["a|b\\"]))
-    assert r"\<b>" in tables.to_markdown(names(["<b>"]))
+    assert r"| a\|b\\ | 0 |" in formats.to_markdown(names(["a|b\\"]))
+    assert r"\<b>" in formats.to_markdown(names(["<b>"]))
 
 
 def test_markdown_has_title_headings_alignment_and_notes() -> None:
-    assert tables.to_markdown(table()).splitlines() == [
+    assert formats.to_markdown(table()).splitlines() == [
         "**a_title**",
         "",
         "| # | trial | val accuracy | parameters | learning rate | max grad norm |",
@@ -137,7 +137,7 @@ def test_markdown_has_title_headings_alignment_and_notes() -> None:
 
 
 def test_latex_escapes_every_special_character() -> None:
-    row = tables.to_latex(names(["50% & $5_#{}~^<>|\\"])).splitlines()[7]
+    row = formats.to_latex(names(["50% & $5_#{}~^<>|\\"])).splitlines()[7]
     assert row == (
         r"50\% \& \$5\_\#\{\}\textasciitilde{}\textasciicircum{}"
         r"\textless{}\textgreater{}\textbar{}\textbackslash{} & 0 \\"
@@ -145,7 +145,7 @@ def test_latex_escapes_every_special_character() -> None:
 
 
 def test_latex_is_a_booktabs_table() -> None:
-    text = tables.to_latex(table())
+    text = formats.to_latex(table())
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert r"\begin{tabular}{rlrrrl}" in text
@@ -185,10 +185,10 @@ def test_a_terminal_shows_markup_as_text_and_obeys_no_control_characters() -> No
 
 def test_a_pipe_gets_no_trailing_blanks_and_columns_decides_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    assert tables.to_text(table()).count("gru-1") == 2
+    assert terminal.to_text(table()).count("gru-1") == 2
     monkeypatch.delenv("COLUMNS")
-    assert tables.to_text(table()).count("gru-1") == 1
-    assert all(line == line.rstrip() for line in tables.to_text(table()).splitlines())
+    assert terminal.to_text(table()).count("gru-1") == 1
+    assert all(line == line.rstrip() for line in terminal.to_text(table()).splitlines())
 
 
 @pytest.mark.parametrize("form", tables.TEXTS)
@@ -227,7 +227,7 @@ def test_a_file_is_written_whole_and_alone(tmp_path: Path, capsys: pytest.Captur
     path = tmp_path / "board.csv"
     path.write_text("old")
     tables.emit([table()], "csv", path)
-    assert path.read_text(encoding="utf-8") == tables.to_csv(table())
+    assert path.read_text(encoding="utf-8") == formats.to_csv(table().frame)
     assert [each.name for each in tmp_path.iterdir()] == ["board.csv"]
     assert capsys.readouterr().out == f"wrote 3 rows to {path}\n"
 

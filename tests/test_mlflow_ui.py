@@ -16,7 +16,7 @@ from conftest import FinishedSearch
 from playwright.sync_api import Browser, expect
 
 from analysis.base import runs
-from analysis.report import report
+from analysis.report import view
 
 pytestmark = pytest.mark.slow
 STARTED_AFTER, SHOWN_AFTER = 120, 60  # seconds, at most, on a busy machine
@@ -71,7 +71,7 @@ def test_the_ui_shows_the_trial_its_parameters_and_its_curve(
     page = browser.new_page(viewport={"width": 1280, "height": 1600})
     page.set_default_timeout(1000 * SHOWN_AFTER)
     expect.set_options(timeout=1000 * SHOWN_AFTER)
-    link = report.Links(server, search, trials).run(best["run_id"])
+    link = view.Links(server, search, trials).run(best["run_id"])
 
     page.goto(link)  # where the report page links to
     expect(page.get_by_role("heading", name=best["trial"])).to_be_visible()
@@ -87,7 +87,7 @@ def test_the_ui_shows_the_trial_its_parameters_and_its_curve(
     assert points == pytest.approx(history["value"].tolist())
     assert len(points) == best["epochs_run"]
 
-    page.goto(report.Links(server, search, trials).experiment)
+    page.goto(view.Links(server, search, trials).experiment)
     expect(page.get_by_role("link", name=search.id)).to_be_visible()  # its trials are folded below it
     expect(page.get_by_role("link", name="Model registry")).to_be_visible()  # and not the views for language models
     page.close()

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.base import runs
 from analysis.base.runs import Search
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.boards.confirmation import confirmation_table
 from analysis.figures import plots
 from analysis.figures.plots import PLOTS, Found
-from analysis.report import report
+from analysis.report import report, settings, summary, view
 from analysis.verdicts import importance
 from search.base import record
 from search.spec import read as specs
@@ -174,15 +174,11 @@ def test_each_figure_has_its_files_beside_the_page(visit: Visit, folder: Path) -
 
 
 def test_the_words_are_those_of_the_leaderboard(visit: Visit, smoke_search: FinishedSearch) -> None:
-    summary = visit.page.locator(".summary").inner_text()
+    said = visit.page.locator(".summary").inner_text()
     best, score = visit.column("trial")[0], visit.column("val accuracy")[0]
-    assert f"{best.rpartition('-')[0]} is the best of {len(smoke_search.spec.architectures)} architectures" in summary
-    assert (
-        f"{best} reached a validation accuracy of {score} (test accuracy {visit.column('test accuracy')[0]})" in summary
-    )
-    assert re.search(
-        rf"^{smoke_search.num_trials} trials: .*\. Trained for \d+ s in all, from 20", summary, re.MULTILINE
-    )
+    assert f"{best.rpartition('-')[0]} is the best of {len(smoke_search.spec.architectures)} architectures" in said
+    assert f"{best} reached a validation accuracy of {score} (test accuracy {visit.column('test accuracy')[0]})" in said
+    assert re.search(rf"^{smoke_search.num_trials} trials: .*\. Trained for \d+ s in all, from 20", said, re.MULTILINE)
 
 
 def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: FinishedSearch) -> None:
@@ -301,7 +297,7 @@ def test_failures_come_with_their_reasons() -> None:
     ],
 )
 def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
-    links = report.Links(uri, search(), runs.tidy([{"trial": "gru-0", "run_id": "a/b"}]))
+    links = view.Links(uri, search(), runs.tidy([{"trial": "gru-0", "run_id": "a/b"}]))
     assert links.run("a/b") == links.of("run_id", "a/b") == links.of("trial", "gru-0") == expected
     assert links.of("trial", "gru-1") is links.of("val_accuracy", 0.5) is None
     html = page(search(), [{"trial": "gru-0", "run_id": "a/b", "val_accuracy": 0.5}], uri)
@@ -312,8 +308,8 @@ def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
 def test_settings_and_space_in_words() -> None:
     counts = {"num_train": 19924.0, "num_val": 2490.0, "num_test": 2490.0, "num_classes": 2.0}
     spec = {"name": "demo", "corpus": "imdb", "limit": "None", "architectures": "['rnn', 'gru']"}
-    settings = report.settings(search(spec=spec, metrics=counts)).frame
-    assert settings.to_numpy().tolist() == [
+    shown = settings.settings(search(spec=spec, metrics=counts)).frame
+    assert shown.to_numpy().tolist() == [
         ["corpus", "imdb"],
         ["texts", "19,924 training, 2,490 validation, 2,490 test"],
         ["classes", "2"],
@@ -325,18 +321,18 @@ def test_settings_and_space_in_words() -> None:
         "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": 3},
         "activation": ["none", "relu"],
     }
-    assert report.searched(space).frame["value"].tolist() == [
+    assert settings.searched(space).frame["value"].tolist() == [
         *("64 to 128 in steps of 8", "0.0001 to 0.01 (log)", "rnn: 1 to 2; mlp: 3", "none, relu")
     ]
-    assert report.searched(None).frame.empty
+    assert settings.searched(None).frame.empty
 
 
 def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     best = {"trial": "gru-0", "run_id": "r", "val_accuracy": 0.5, "seconds": 3.0, "outcome": "pruned"}
     overnight = search(end=START + timedelta(hours=15))
     found = Found(runs.tidy([best | {"architecture": "gru"}]), pd.DataFrame(), None, pd.DataFrame())
-    links = report.Links("sqlite:///mlflow.db", overnight, found.trials)
-    words = [re.sub("<.*?>", "", sentence) for sentence in report.summary(overnight, found, links)]
+    links = view.Links("sqlite:///mlflow.db", overnight, found.trials)
+    words = [re.sub("<.*?>", "", sentence) for sentence in summary.summary(overnight, found, links)]
     assert words == [
         "gru is the only architecture with a ranked trial on validation: gru-0 reached a validation accuracy of 0.5000 "
         "(no test score).",
@@ -358,11 +354,11 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
         for seed, score in enumerate(scores)
     )
     found = Found(trials, pd.DataFrame(), None, pd.DataFrame())
-    links = report.Links("sqlite:///mlflow.db", search(), trials)
+    links = view.Links("sqlite:///mlflow.db", search(), trials)
 
     def words(repeated: pd.DataFrame) -> list[str]:
         confirmed = [confirmation_table(search(), [], trials, repeated)]
-        return [re.sub("<.*?>", "", sentence) for sentence in report.summary(search(), found, links, confirmed)]
+        return [re.sub("<.*?>", "", sentence) for sentence in summary.summary(search(), found, links, confirmed)]
 
     first, others, *_ = words(again)
     assert first == (

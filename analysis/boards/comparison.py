@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.base import runs
 from analysis.base.runs import METRICS, Search, hyperparameters, present
-from analysis.base.tables import Table, cell, heading
+from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
 from data.base.errors import UserError, choose
 from search.base import record

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.base import runs, stats
 from analysis.base.runs import Search, hyperparameters
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, check_metric, tested
 from search.base import record
 from search.base.record import Outcome

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.base.runs import Search, hyperparameters, present, values
-from analysis.base.tables import Table, cell
+from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome

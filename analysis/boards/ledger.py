@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.base.runs import Search
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from search.base import record
 from search.base.record import Outcome

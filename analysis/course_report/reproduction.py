@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.base import stats
 from analysis.base.runs import Search, present
-from analysis.base.tables import Table, cell, heading
+from analysis.base.table import Table, cell, heading
 from analysis.boards.comparison import grouped, spread
 from analysis.boards.leaderboard import RANK_BY
 from data.base.errors import UserError

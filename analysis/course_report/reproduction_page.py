@@ -9,7 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.base.tables import Table, cell, heading, to_csv, to_markdown, write
+from analysis.base.formats import to_csv, to_markdown
+from analysis.base.table import Table, cell, heading
+from analysis.base.tables import write
 from analysis.course_report.reproduction import KEYS
 from data.base.errors import UserError
 from search.base.record import Outcome
@@ -53,7 +55,7 @@ def write_page(
     try:
         folder.mkdir(exist_ok=True)
         for name, (data, figure) in drawn.items():
-            write(to_csv(Table(data, groups=[list(data.columns)], key=list(data.columns))), folder / f"{name}.csv")
+            write(to_csv(data), folder / f"{name}.csv")
             # Without the version of matplotlib in it, equal figures are equal files.
             figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
     except OSError as error:

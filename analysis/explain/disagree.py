@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 import data
-from analysis.base.tables import Table
-from analysis.explain.words import explain
+from analysis.base.table import Table
+from analysis.explain.explanation import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextClassifier

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 import data
 from analysis.base import tables
-from analysis.base.tables import Table, clean
+from analysis.base.formats import to_csv
+from analysis.base.table import Table, clean
 from data.base.errors import UserError
 from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_quadrants
 from data.encoded import UNKNOWN
@@ -124,7 +125,7 @@ def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) ->
 
 def save_picture(drawings: Sequence[Drawing], name: str, path: Path) -> None:
     """Draw them into a file, their data as csv beside it. Raises UserError when it cannot be written."""
-    tables.write(tables.to_csv(Table(word_frame(drawings), groups=[], key=[])), path.with_suffix(".csv"))
+    tables.write(to_csv(word_frame(drawings)), path.with_suffix(".csv"))
     try:
         draw(drawings, name).savefig(path, format="png", metadata={"Software": None})
     except OSError as error:

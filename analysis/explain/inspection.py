@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import models
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.explain import choice
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 import models
 from analysis.base import runs
 from analysis.base.runs import Search
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.explain import choice
 from analysis.figures import plots
 from data.base.errors import UserError

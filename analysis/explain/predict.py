@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from analysis.base import runs
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from data.base.errors import UserError, did_you_mean
 from search.base import record
 

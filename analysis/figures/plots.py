@@ -21,11 +21,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution
 
+from analysis.base.formats import to_csv
 from analysis.base.runs import hyperparameters, present
-from analysis.base.tables import Table, cell, heading, to_csv
+from analysis.base.table import cell, heading
 from analysis.boards.comparison import grouped
 from analysis.boards.leaderboard import RANK_BY, by_architecture, check_metric, varying
-from analysis.verdicts.importance import ALPHA, MAX_VALUES, MIN_TRIALS, distributions
+from analysis.verdicts.importance import ALPHA, MAX_VALUES, MIN_TRIALS
+from analysis.verdicts.ranges import distributions
 from search.base import record
 from search.base.record import Outcome
 
@@ -869,7 +871,7 @@ def render(plot: Plot, found: Found) -> dict[str, bytes]:
     frame = plot.data(found)
     if frame.empty:
         return {}
-    files = {"csv": to_csv(Table(frame, groups=[list(frame.columns)], key="run_id")).encode()}
+    files = {"csv": to_csv(frame).encode()}
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
         figure = plot.draw(frame, looks(found.trials["architecture"].dropna()))

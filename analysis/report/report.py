@@ -5,34 +5,34 @@ hand; the words and the order are those of report.html.
 """
 
 import base64
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from analysis.base import runs
 from analysis.base.runs import Search
-from analysis.base.tables import Table, cell, clean, heading, write
+from analysis.base.table import Table
+from analysis.base.tables import write
 from analysis.boards.comparison import pivot_tables
 from analysis.boards.confirmation import read_confirmed
-from analysis.boards.leaderboard import architecture_table, by_architecture, common_metric, ranking_table, varying
-from analysis.boards.ledger import ledger_table, searched_less
+from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, varying
+from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
 from analysis.figures import plots
+from analysis.report.settings import pairs, searched, settings
+from analysis.report.summary import summary
+from analysis.report.view import Links, view
 from analysis.verdicts.differences import read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 
-LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow
 OF_WINNERS = ("learning_curves", "gradient_norms")  # the figures that stand beside the best of each architecture
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
 _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
@@ -112,91 +112,6 @@ def _figure(plot: plots.Plot, files: Mapping[str, bytes], folder: Path) -> Figur
 # --- Tables
 
 
-class Links:
-    """Where the runs of a search are in MLflow's UI: on its server, else on this machine as `make ui` shows them."""
-
-    def __init__(self, uri: str, search: Search, trials: pd.DataFrame) -> None:
-        parts = urlsplit(uri)
-        self.served = parts.scheme in ("http", "https")
-        host = parts.netloc.rpartition("@")[2]  # no password goes into a page
-        self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
-        self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
-        #: MLflow's UI would show an experiment first as one of conversations with language models.
-        self.experiment = f"{self._experiment}/runs?workflowType=machine_learning"
-        self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))
-
-    def run(self, run_id: str) -> str:
-        return f"{self._experiment}/runs/{quote(run_id, safe='')}"
-
-    def of(self, column: str, value: Any) -> str | None:
-        """What a cell links to: a run, or nothing; an architecture to its trials in the leaderboard."""
-        if not isinstance(value, str):
-            return None
-        if column == "architecture":
-            return "#leaderboard"
-        run_id = value if column == "run_id" else self._runs.get(value) if column == "trial" else None
-        return self.run(run_id) if isinstance(run_id, str) else None
-
-
-def view(table: Table, links: Links) -> dict[str, Any]:
-    """A table as report.html takes it: heads, and rows of cells with their text, link, and what to sort by."""
-    columns = sorted(
-        table.columns, key=lambda name: {"rank": 0, "architecture": 1, "trial": 2, "run_id": 3}.get(name, 4)
-    )
-    numbers = {name: pd.api.types.is_numeric_dtype(table.frame[name]) for name in columns}
-    rows = [
-        [_cell(name, value, numbers[name], links) for name, value in zip(columns, values, strict=True)]
-        for values in table.frame[columns].itertuples(index=False, name=None)
-    ]
-    heads = [{"text": heading(name), "number": numbers[name]} for name in columns]
-    return {"title": clean(table.title), "heads": heads, "rows": rows, "notes": list(map(clean, table.notes))}
-
-
-def _cell(name: str, value: Any, number: bool, links: Links) -> dict[str, Any]:
-    missing = value is not None and pd.isna(value)
-    sort = "" if missing else repr(float(value)) if number else cell(name, value).lower()
-    full = value if name == "run_id" and isinstance(value, str) else ""
-    return {"text": cell(name, value), "number": number, "sort": sort, "href": links.of(name, value), "full": full}
-
-
-def settings(search: Search) -> Table:
-    """What was searched and on what, but for the space."""
-    counts = {name: f"{search.metrics[name]:,.0f}" for name in _COUNTS if name in search.metrics}
-    texts = [f"{counts[f'num_{split}']} {name}" for split, name in _SPLITS.items() if f"num_{split}" in counts]
-    rows = {"corpus": search.spec.get("corpus", "unknown"), "texts": ", ".join(texts) or "unknown"}
-    rows |= {name.removeprefix("num_"): counts[name] for name in ("num_classes", "num_words") if name in counts}
-    # MLflow keeps a list as Python writes it.
-    spec = {name: re.sub(r"[\[\]{}']", "", value) for name, value in search.spec.items() if value != "None"}
-    return _pairs(rows | {name: value for name, value in spec.items() if name not in ("name", "corpus")}, "setting")
-
-
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_COUNTS = [*(f"num_{split}" for split in _SPLITS), "num_classes", "num_words"]
-
-
-def searched(space: Mapping[str, Any] | None) -> Table:
-    """What each hyperparameter could be."""
-    rows = {}
-    for name, written in (space or {}).items():
-        if isinstance(written, dict) and not {"low", "high"} <= set(written):
-            rows[name] = "; ".join(f"{architecture}: {_range(own)}" for architecture, own in written.items())
-        else:
-            rows[name] = _range(written)
-    return _pairs(rows, "hyperparameter")
-
-
-def _range(written: Any) -> str:
-    if isinstance(written, dict) and {"low", "high"} <= set(written):
-        step = f" in steps of {written['step']}" if written.get("step") else ""
-        return f"{written['low']} to {written['high']}{step}{' (log)' if written.get('log') else ''}"
-    return ", ".join(map(str, written)) if isinstance(written, list) else str(written)
-
-
-def _pairs(rows: Mapping[str, Any], key: str, title: str = "") -> Table:
-    frame = pd.DataFrame({key: list(rows), "value": [str(value) for value in rows.values()]}, dtype=object)
-    return Table(frame, groups=[[key, "value"]], key=key, title=title)
-
-
 def failures(trials: pd.DataFrame) -> Table:
     """The trials that have no result, with the reason."""
     ended = [Outcome.COMPLETE.value, Outcome.PRUNED.value]
@@ -214,81 +129,6 @@ def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
             (by_name,) = pivot_tables([search], trials, name, "architecture", ["test_accuracy"])
             tables.append(by_name)
     return tables
-
-
-# --- Words
-
-
-def summary(search: Search, found: plots.Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
-    """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
-    trials, rank_by = found.trials, found.rank_by
-    best = by_architecture(trials, rank_by).dropna(subset="trial")
-    fresh = _on_fresh_seeds(confirmed, rank_by)
-    covered = set(best["architecture"]) <= set(fresh["architecture"])
-    best = fresh if covered else best
-    if search.outcome != Outcome.COMPLETE:
-        yield Markup("The search is not finished ({}); this is what is on record so far.").format(
-            search.outcome or "its outcome is unknown"
-        )
-    if best.empty:
-        yield Markup("No trial can be ranked.")
-    else:
-        first, *others = best.to_dict("records")
-        of = f"the best of {len(best)} architectures" if others else "the only architecture with a ranked trial"
-        yield Markup("<strong>{}</strong> is {} on validation: {} reached a {}{} of {}{}.").format(
-            first["architecture"],
-            of,
-            _linked(first, links),
-            f"mean over {first['seeds']} fresh seeds in " if covered else "",
-            plots.label(rank_by).partition(" (")[0],
-            cell(rank_by, first[rank_by]),
-            _on_test(first),
-        )
-        if others:
-            scores = [
-                Markup("{} {}{}").format(_linked(each, links), cell(rank_by, each[rank_by]), _on_test(each))
-                for each in others
-            ]
-            yield Markup("The best of the others: {}.").format(Markup(", ").join(scores))
-        if not covered:
-            texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
-            yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
-    for sentence in searched_less(trials):
-        yield Markup("{}").format(sentence)
-    if len(trials):
-        counts = {each.value: (trials["outcome"] == each.value).sum() for each in Outcome}
-        yield Markup("{} trial{}: {}. Trained for {} s in all, {}.").format(
-            len(trials),
-            "s" * (len(trials) > 1),
-            ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count),
-            f"{trials['seconds'].sum():,.0f}",
-            _when(search),
-        )
-
-
-def _on_fresh_seeds(confirmed: Sequence[Table], rank_by: str) -> pd.DataFrame:
-    """The best confirmed configuration of each architecture, with the means of at least two seeds as its scores."""
-    frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
-    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", f"{rank_by}_mean", "test_accuracy_mean"])
-    frame = frame[frame["seeds"] > 1].dropna(subset="run_id").drop_duplicates("architecture")
-    return frame.rename(columns=lambda name: name.removesuffix("_mean"))
-
-
-def _on_test(row: Mapping[Any, Any]) -> str:
-    known = not pd.isna(row["test_accuracy"])
-    return f" (test accuracy {cell('test_accuracy', row['test_accuracy'])})" if known else " (no test score)"
-
-
-def _linked(row: Mapping[Any, Any], links: Links) -> Markup:
-    return Markup('<a href="{}">{}</a>').format(links.run(row["run_id"]), row["trial"])
-
-
-def _when(search: Search) -> str:
-    start = f"{search.start:%Y-%m-%d %H:%M}"
-    if search.end is None:
-        return f"started {start} UTC"
-    same_day = search.end.date() == search.start.date()
-    return f"from {start} to {search.end:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} UTC"
 
 
 # --- The page
@@ -343,6 +183,6 @@ def render(
         spec=spec,
         commit=tags.get(record.GIT_COMMIT),
         best_run=best[0] if best else None,
-        versions=shown(_pairs(versions, "package")),
-        digests=shown(_pairs(digests, "tag")),
+        versions=shown(pairs(versions, "package")),
+        digests=shown(pairs(digests, "tag")),
     )

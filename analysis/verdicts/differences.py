@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.base import runs, stats
 from analysis.base.runs import Search, hyperparameters
-from analysis.base.tables import Table
+from analysis.base.table import Table
 from analysis.boards.confirmation import confirmations, lost, repetitions, same_data
 from analysis.boards.leaderboard import RANK_BY, check_metric
 from data.base.errors import UserError

@@ -1,0 +1,76 @@
+"""A frame, and how to show it to a reader: which columns, how they are headed, how their values are written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from search.base import record
+
+#: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
+HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
+FORMATS = {
+    **dict.fromkeys(["num_parameters", "multiply_adds"], ",.0f"),
+    "run_id": ".8",
+    "importance": ".0%",
+    **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
+    **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
+    **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
+    **{
+        f"{split}_{name}{of}": ".4f"
+        for split in record.SPLITS
+        for name in record.METRICS
+        for of in ("", "_mean", "_sd", "_low", "_high", "_search")
+    },
+}
+NUMBER = ".3g"  # any other float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame, and how to show it to a reader.
+
+    groups: the columns to show, in groups that belong together. key: the column, or columns, that tell the rows
+    apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below.
+    """
+
+    frame: pd.DataFrame
+    groups: Sequence[Sequence[str]]
+    key: str | Sequence[str]
+    title: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for group in self.groups for name in group]
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """The values of each column that is shown, as a reader sees them."""
+        return {name: [cell(name, value) for value in self.frame[name]] for name in self.columns}
+
+    def is_number(self, name: str) -> bool:
+        """Whether the column holds numbers, which stand at the right."""
+        return pd.api.types.is_numeric_dtype(self.frame[name])
+
+
+def heading(name: str) -> str:
+    """The column's name in words: 'test_roc_auc' -> 'test ROC AUC'."""
+    words = HEADINGS.get(name, name).replace("_", " ")
+    return clean(words.replace("roc auc", "ROC AUC").replace(" f1", " F1"))
+
+
+def cell(name: str, value: Any) -> str:
+    """A value as a reader sees it: rounded, on one line, '' where there is none ('None' is a value)."""
+    if value is None:
+        return "None"
+    if pd.isna(value):
+        return ""
+    written = format(value, FORMATS.get(name, NUMBER if isinstance(value, float) else ""))
+    return clean(written)
+
+
+def clean(text: str) -> str:
+    """One line without control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -1,0 +1,154 @@
+"""Why does a model say so? Each word's score for each class, which add up to what the model says.
+
+An architecture that scores words by itself (`word_scores`: the mean over a text's words is its logits) says so itself;
+`cnn` scores positions that read several words, and divides each score among these.
+Any other is explained by integrated gradients on the word vectors, from zero vectors to those of the text
+(Sundararajan, Taly and Yan 2017): their sum is what the logits differ by, here given times the number of words, so that
+the average and the baseline (the logits of zero vectors) add up to the logits in both cases.
+
+Shapes: T words of the text, E embedding, C classes, K window on either side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor
+
+from data.encoded import UNKNOWN
+from models import Architecture
+from search.serve.classifier import TextClassifier
+
+#: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
+#: this share of it, or of 1. Smooth activations need the fewest steps; relu has kinks and may need the most.
+TOLERANCE = 1e-3
+FEWEST_STEPS, MOST_STEPS = 64, 256
+STEPS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a model says of a text, word by word."""
+
+    text: str
+    label: str | None  # what the text is, if that is known
+    classes: tuple[str, ...]
+    method: str
+    words: list[str]
+    unknown_T: np.ndarray  # whether the model does not know the word
+    scores_TC: np.ndarray
+    baseline_C: np.ndarray
+    logits_C: np.ndarray
+    probabilities_C: np.ndarray
+    attention_TJ: np.ndarray | None  # how much each word looked at its neighbours, J = 2K + 1, itself in the middle
+
+    @property
+    def averages(self) -> np.ndarray:
+        return self.scores_TC.mean(0)
+
+    @property
+    def missed(self) -> float:
+        """How far average and baseline are from the logits at most: by rounding, or for want of steps."""
+        return float(np.abs(self.averages + self.baseline_C - self.logits_C).max())
+
+    @property
+    def predicted(self) -> str:
+        return self.classes[int(self.probabilities_C.argmax())]
+
+    @property
+    def is_right(self) -> bool | None:
+        return None if self.label is None else self.label == self.predicted
+
+    @property
+    def favoured(self) -> str:
+        """The class that `margins` speak for: of two the second, of more the one predicted."""
+        return self.classes[1] if len(self.classes) == 2 else self.predicted
+
+    def margins(self, scores_NC: np.ndarray) -> np.ndarray:
+        """How much each of these scores speaks for the favoured class, more than for the others on average."""
+        favoured = self.classes.index(self.favoured)
+        others_N = np.delete(scores_NC, favoured, axis=1).mean(1)
+        margins_N: np.ndarray = scores_NC[:, favoured] - others_N
+        return margins_N
+
+    @property
+    def verdict(self) -> str:
+        """'predicted negative (97.3 %), which is right'."""
+        verdict = f"predicted {self.predicted} ({self.probabilities_C.max():.1%})"
+        if self.label is None:
+            return verdict
+        return f"{verdict}, which is right" if self.is_right else f"{verdict}, but it is {self.label}: wrong"
+
+    def neighbours(self, word: int) -> list[tuple[str, float]]:
+        """The words that a word looked at, itself included, and how much; most first."""
+        if self.attention_TJ is None:
+            return []
+        window = self.attention_TJ.shape[1] // 2
+        near = range(max(0, word - window), min(len(self.words), word + window + 1))
+        weights = {place: float(self.attention_TJ[word, place - word + window]) for place in near}
+        return [(self.words[place], weights[place]) for place in sorted(weights, key=weights.__getitem__, reverse=True)]
+
+
+def explain(classifier: TextClassifier, text: str, label: str | None = None) -> Explanation:
+    """What the model says of the text, and why."""
+    model = classifier.model
+    tokens_1T, lengths_1, (words,) = classifier.encode([text])
+    with torch.no_grad():
+        logits_C = model(tokens_1T, lengths_1)[0]
+        attention_TJ = _own(model, "attention_weights", tokens_1T, lengths_1)
+        scores_TC = _own(model, "word_scores", tokens_1T, lengths_1)
+    if scores_TC is not None:
+        method = "the model's own word scores"
+        baseline_C = torch.zeros_like(logits_C)
+    else:
+        method = "integrated gradients"
+        scores_TC, baseline_C = integrated_gradients(model, model.embedding(tokens_1T), lengths_1)
+    return Explanation(
+        text=text,
+        label=label,
+        classes=classifier.classes,
+        method=method,
+        words=words,
+        unknown_T=tokens_1T[0].numpy() == UNKNOWN,
+        scores_TC=scores_TC.numpy(),
+        baseline_C=baseline_C.numpy(),
+        logits_C=logits_C.numpy(),
+        probabilities_C=logits_C.softmax(0).numpy(),
+        attention_TJ=None if attention_TJ is None else attention_TJ.numpy(),
+    )
+
+
+def _own(model: Architecture, method: str, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor | None:
+    """What a method that only some architectures have says of the one text."""
+    found: Callable[[Tensor, Tensor], Tensor] | None = getattr(model, method, None)
+    return found(tokens_1T, lengths_1)[0] if found else None
+
+
+def integrated_gradients(model: Architecture, words_1TE: Tensor, lengths_1: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores (T, C) of the words of one text, whose mean is what its logits differ by from those of zero vectors,
+    the baseline (C)."""
+    zeros_1TE = torch.zeros_like(words_1TE)
+    with torch.no_grad():
+        baseline_C = model.classify(zeros_1TE, lengths_1)[0]
+        difference_C = model.classify(words_1TE, lengths_1)[0] - baseline_C
+    method = IntegratedGradients(model.classify)
+    num_steps = FEWEST_STEPS
+    while True:
+        attributions = [
+            method.attribute(
+                words_1TE.requires_grad_(),
+                zeros_1TE,
+                target=target,
+                additional_forward_args=(lengths_1,),
+                n_steps=num_steps,
+                internal_batch_size=STEPS_AT_ONCE,
+            )
+            for target in range(len(difference_C))
+        ]
+        parts_TC = torch.stack([each[0].sum(1) for each in attributions], 1).detach().float()
+        missed = (parts_TC.sum(0) - difference_C).abs().max()
+        if missed < TOLERANCE * difference_C.abs().max().clamp(min=1) or num_steps >= MOST_STEPS:
+            return parts_TC * len(parts_TC), baseline_C
+        num_steps *= 2

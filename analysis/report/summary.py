@@ -1,0 +1,87 @@
+"""What the report page says, in a few sentences."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from analysis.base.runs import Search
+from analysis.base.table import Table, cell
+from analysis.boards.leaderboard import by_architecture
+from analysis.boards.ledger import searched_less
+from analysis.figures import plots
+from analysis.report.view import Links
+from search.base.record import Outcome
+
+
+def summary(search: Search, found: plots.Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
+    """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
+    trials, rank_by = found.trials, found.rank_by
+    best = by_architecture(trials, rank_by).dropna(subset="trial")
+    fresh = _on_fresh_seeds(confirmed, rank_by)
+    covered = set(best["architecture"]) <= set(fresh["architecture"])
+    best = fresh if covered else best
+    if search.outcome != Outcome.COMPLETE:
+        yield Markup("The search is not finished ({}); this is what is on record so far.").format(
+            search.outcome or "its outcome is unknown"
+        )
+    if best.empty:
+        yield Markup("No trial can be ranked.")
+    else:
+        first, *others = best.to_dict("records")
+        of = f"the best of {len(best)} architectures" if others else "the only architecture with a ranked trial"
+        yield Markup("<strong>{}</strong> is {} on validation: {} reached a {}{} of {}{}.").format(
+            first["architecture"],
+            of,
+            _linked(first, links),
+            f"mean over {first['seeds']} fresh seeds in " if covered else "",
+            plots.label(rank_by).partition(" (")[0],
+            cell(rank_by, first[rank_by]),
+            _on_test(first),
+        )
+        if others:
+            scores = [
+                Markup("{} {}{}").format(_linked(each, links), cell(rank_by, each[rank_by]), _on_test(each))
+                for each in others
+            ]
+            yield Markup("The best of the others: {}.").format(Markup(", ").join(scores))
+        if not covered:
+            texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
+            yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
+    for sentence in searched_less(trials):
+        yield Markup("{}").format(sentence)
+    if len(trials):
+        counts = {each.value: (trials["outcome"] == each.value).sum() for each in Outcome}
+        yield Markup("{} trial{}: {}. Trained for {} s in all, {}.").format(
+            len(trials),
+            "s" * (len(trials) > 1),
+            ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count),
+            f"{trials['seconds'].sum():,.0f}",
+            _when(search),
+        )
+
+
+def _on_fresh_seeds(confirmed: Sequence[Table], rank_by: str) -> pd.DataFrame:
+    """The best confirmed configuration of each architecture, with the means of at least two seeds as its scores."""
+    frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
+    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", f"{rank_by}_mean", "test_accuracy_mean"])
+    frame = frame[frame["seeds"] > 1].dropna(subset="run_id").drop_duplicates("architecture")
+    return frame.rename(columns=lambda name: name.removesuffix("_mean"))
+
+
+def _on_test(row: Mapping[Any, Any]) -> str:
+    known = not pd.isna(row["test_accuracy"])
+    return f" (test accuracy {cell('test_accuracy', row['test_accuracy'])})" if known else " (no test score)"
+
+
+def _linked(row: Mapping[Any, Any], links: Links) -> Markup:
+    return Markup('<a href="{}">{}</a>').format(links.run(row["run_id"]), row["trial"])
+
+
+def _when(search: Search) -> str:
+    start = f"{search.start:%Y-%m-%d %H:%M}"
+    if search.end is None:
+        return f"started {start} UTC"
+    same_day = search.end.date() == search.start.date()
+    return f"from {start} to {search.end:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} UTC"

@@ -1,0 +1,58 @@
+"""A table as report.html takes it: its cells with what they link to and are sorted by."""
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pandas as pd
+
+from analysis.base.runs import Search
+from analysis.base.table import Table, cell, clean, heading
+
+LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow
+
+
+class Links:
+    """Where the runs of a search are in MLflow's UI: on its server, else on this machine as `make ui` shows them."""
+
+    def __init__(self, uri: str, search: Search, trials: pd.DataFrame) -> None:
+        parts = urlsplit(uri)
+        self.served = parts.scheme in ("http", "https")
+        host = parts.netloc.rpartition("@")[2]  # no password goes into a page
+        self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
+        self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
+        #: MLflow's UI would show an experiment first as one of conversations with language models.
+        self.experiment = f"{self._experiment}/runs?workflowType=machine_learning"
+        self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))
+
+    def run(self, run_id: str) -> str:
+        return f"{self._experiment}/runs/{quote(run_id, safe='')}"
+
+    def of(self, column: str, value: Any) -> str | None:
+        """What a cell links to: a run, or nothing; an architecture to its trials in the leaderboard."""
+        if not isinstance(value, str):
+            return None
+        if column == "architecture":
+            return "#leaderboard"
+        run_id = value if column == "run_id" else self._runs.get(value) if column == "trial" else None
+        return self.run(run_id) if isinstance(run_id, str) else None
+
+
+def view(table: Table, links: Links) -> dict[str, Any]:
+    """A table as report.html takes it: heads, and rows of cells with their text, link, and what to sort by."""
+    columns = sorted(
+        table.columns, key=lambda name: {"rank": 0, "architecture": 1, "trial": 2, "run_id": 3}.get(name, 4)
+    )
+    numbers = {name: pd.api.types.is_numeric_dtype(table.frame[name]) for name in columns}
+    rows = [
+        [_cell(name, value, numbers[name], links) for name, value in zip(columns, values, strict=True)]
+        for values in table.frame[columns].itertuples(index=False, name=None)
+    ]
+    heads = [{"text": heading(name), "number": numbers[name]} for name in columns]
+    return {"title": clean(table.title), "heads": heads, "rows": rows, "notes": list(map(clean, table.notes))}
+
+
+def _cell(name: str, value: Any, number: bool, links: Links) -> dict[str, Any]:
+    missing = value is not None and pd.isna(value)
+    sort = "" if missing else repr(float(value)) if number else cell(name, value).lower()
+    full = value if name == "run_id" and isinstance(value, str) else ""
+    return {"text": cell(name, value), "number": number, "sort": sort, "href": links.of(name, value), "full": full}
