@@ -25,7 +25,7 @@ from typing import Any
 from data.base.errors import UserError, did_you_mean
 from data.base.sources import existing_file
 
-NOTEBOOK = "notebook"  # stands for the file of what was defined in a cell
+NOTEBOOK = "<notebook>"  # stands for the file of what was defined in a cell
 
 
 def is_reference(text: object) -> bool:

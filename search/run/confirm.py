@@ -11,6 +11,7 @@ from typing import Any
 from data.base.errors import UserError, choose
 from search.run.folders import read_spec
 from search.spec import read as specs
+from search.spec.code import require_unchanged
 from search.spec.spec import Spec
 from search.study.studies import Studies, derive_seed
 
@@ -23,6 +24,7 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
     architectures: only these, or all without any. Raises UserError when there is nothing to confirm.
     """
     spec, search = read_spec(folder), folder.name
+    require_unchanged(spec.code)
     if spec.confirms:
         raise UserError(f"{search} is itself a confirmation; confirm {spec.confirms}")
     studies = Studies(search, spec, folder)

@@ -140,6 +140,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
         checkpoints=Path(),
+        architectures=spec.code.architectures,
     )
     shared, asked_at = ray.put(corpus), time.time()
     # A worker's first steps would be its first imports: each is used again, as by the search.

@@ -30,6 +30,7 @@ from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
+from search.spec.code import require_unchanged
 from search.spec.read import SPEC_FILE, load_corpus
 from search.spec.spec import Spec
 from search.study.storage import JOURNAL
@@ -102,6 +103,7 @@ def resume(
     with files.hold(folder):
         files.mend_journal(folder / JOURNAL)
         studies = Studies(folder.name, read_spec(folder), folder)
+        require_unchanged(studies.spec.code)
         if trials is not None or time_budget is not None:
             _extend(studies, folder, trials, time_budget)
             studies = Studies(folder.name, read_spec(folder), folder)
@@ -202,6 +204,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
         checkpoints=checkpoints.root(folder),
+        architectures=spec.code.architectures,
     )
 
 

@@ -15,6 +15,7 @@ import data
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from search.base import record
+from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -43,6 +44,16 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Sources are written as they are, line by line."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
 )
 
 
@@ -95,10 +106,12 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
     from search.spec import space
 
     try:
-        spec = Spec.model_validate(content)
+        spec = Spec.model_validate(take_in(content))
     except ValidationError as invalid:
         lines = [_explain(error) for error in invalid.errors()]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
+    except UserError as error:  # of what is not ours
+        raise UserError(f"{where}: {error}") from None
 
     import data
 
@@ -153,7 +166,7 @@ def _explain(error: Any) -> str:
 
 def compared(spec: Spec) -> dict[str, Any]:
     """The part of a spec that defines what is compared."""
-    return spec.model_dump(mode="json", exclude=set(EXTENDABLE))
+    return spec.model_dump(mode="json", exclude={*EXTENDABLE, "code"}) | {"code": spec.code.digests}
 
 
 def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
@@ -199,4 +212,7 @@ def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
 
 def dump(spec: Spec) -> str:
     """The spec as YAML that reads back equal."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    content = spec.model_dump(mode="json", exclude={"code"})
+    if spec.code.plugins:
+        content["code"] = spec.code.model_dump(mode="json")
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -6,10 +6,11 @@ Every mistake is one line that names the rule, the value and the nearest valid c
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from data.base.errors import UserError, choose, did_you_mean
 from search.base import record
+from search.spec.code import Code
 
 KEEPS = ("all", "best", "top:3")
 
@@ -61,7 +62,12 @@ class Spec(Strict):
     max_words: int = Field(100, ge=1, description="texts are cut after so many words")
     limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
 
-    architectures: list[str] = Field(["rnn", "gru", "mlp", "attention", "cnn"], min_length=1)
+    code: Code = Field(Code(), description="filled in: the sources of what is not ours", repr=False)
+    architectures: list[str] = Field(
+        ["rnn", "gru", "mlp", "attention", "cnn"],
+        min_length=1,
+        description="names of ours, or yours: path/my_net.py:Name or package.module:Name",
+    )
     space: dict[str, Any] = Field(
         {},
         description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "
@@ -144,11 +150,11 @@ class Spec(Strict):
 
     @field_validator("architectures")
     @classmethod
-    def _architectures_exist(cls, names: list[str]) -> list[str]:
-        from models import ARCHITECTURES
+    def _architectures_exist(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        from models import OURS
 
         for name in names:
-            choose("architecture", name, ARCHITECTURES)
+            choose("architecture", name, [*OURS, *info.data.get("code", Code()).architectures])
         if len(set(names)) < len(names):
             raise UserError(f"each architecture once; got {names}")
         return names

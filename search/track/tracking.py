@@ -28,7 +28,7 @@ from search.train.training import EpochResult
 MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
 
 
-NO_PARAMS = ("space", "configurations", "storage")  # keys of a spec that are too long, or secret
+NO_PARAMS = ("space", "configurations", "storage", "code")  # keys of a spec that are too long, or secret
 
 
 #: The status of a run in MLflow, by how its trial or search ended.

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import models
+from data.base.plugins import Plugin
 from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
 from search.base import record
@@ -32,6 +33,7 @@ class Setting:
     threads: int
     gpu: bool  # whether trials were given a share of one
     checkpoints: Folder  # every worker reaches it
+    architectures: Mapping[str, Plugin]  # those that are not ours, by name
 
 
 def trial_name(config: dict[str, Any]) -> str:
@@ -55,6 +57,8 @@ def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
 ) -> Iterator[EpochResult]:
     """Train one trial in this process, from the start or from the state of an earlier result."""
+    for name, plugin in setting.architectures.items():
+        models.register(name, plugin.load(), plugin.reference)
     torch.set_num_threads(setting.threads)
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
