@@ -86,7 +86,8 @@ def layers(subject: Subject) -> pd.DataFrame:
     read: dict[nn.Module, int] = {}
     made: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        output = output if isinstance(output, Tensor) else output[0]  # torch's own attention gives its weights as well
         channels = 1 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else -1
         read[module] = inputs[0].numel() // inputs[0].shape[channels]
         made[module] = (*(size for size in output.shape[:-1] if size > 1), output.shape[-1])
@@ -103,8 +104,10 @@ def layers(subject: Subject) -> pd.DataFrame:
         num_read = read.get(module, subject.num_words)
         shape = made.get(module, (subject.num_words, len(weights[0])))
         num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
-        if isinstance(module, WordVectors):  # looked up
-            num_weights, per_position = subject.num_trained_words * subject.embedding_size, 0
+        if isinstance(module, WordVectors):
+            num_weights = subject.num_trained_words * subject.embedding_size
+        if isinstance(module, WordVectors | nn.Embedding):  # looked up
+            per_position = 0
         if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
             name, shape, per_position = "queries", tuple(weights[0].shape), 0
         rows.append(_row(name, type(module).__name__, shape, num_weights, num_read * per_position))

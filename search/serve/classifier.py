@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import models
+from data.base.plugins import Plugin
 from data.encode import encode_texts, word_ids
 from models import Architecture, WordVectors
 
@@ -25,8 +26,9 @@ BATCH = 256  # texts read at once
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
 
 # What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
-# dict; and the word vectors, where they were not trained.
+# dict; the word vectors, where they were not trained; and the source of the architecture, where it is not ours.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
+CODE = "architecture.py"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,6 +40,7 @@ class TextModel:
     vocabulary: tuple[str, ...]
     max_words: int
     model: Architecture
+    code: Plugin | None = None  # the architecture's, if it is not ours
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -55,8 +58,12 @@ def rebuild(
     num_outputs: int,
     weights: Mapping[str, Tensor],
     vectors_VE: np.ndarray | None,
+    code: Plugin | None = None,
 ) -> Architecture:
-    """A trained model from its state dict, and the word vectors where it does not hold them."""
+    """A trained model from its state dict, the word vectors where it does not hold them, and the source of its
+    architecture where that is not ours."""
+    if code is not None:
+        models.register(architecture, code.load(), code.reference)
     if VECTORS in weights:
         embedding = WordVectors.learned(*weights[VECTORS].shape)
     else:
@@ -83,6 +90,7 @@ class TextClassifier(TextModel):
         max_words: int,
         weights: Mapping[str, Tensor],
         vectors_VE: np.ndarray | None,
+        code: Plugin | None = None,
     ) -> Self:
         """See `rebuild`."""
         return cls(
@@ -90,8 +98,9 @@ class TextClassifier(TextModel):
             hyperparameters=dict(hyperparameters),
             vocabulary=tuple(vocabulary),
             max_words=max_words,
-            model=rebuild(architecture, hyperparameters, len(classes), weights, vectors_VE),
+            model=rebuild(architecture, hyperparameters, len(classes), weights, vectors_VE, code),
             classes=tuple(classes),
+            code=code,
         )
 
     @torch.no_grad()
@@ -108,6 +117,9 @@ class TextClassifier(TextModel):
         """Write it into a new folder."""
         folder.mkdir()
         short = {name: getattr(self, name) for name in ("architecture", "hyperparameters", "classes", "max_words")}
+        if self.code is not None:
+            short["reference"] = f"{Path(self.code.file).name}:{self.code.name}"
+            (folder / CODE).write_text(self.code.source, encoding="utf-8")
         (folder / MODEL).write_text(json.dumps(short, indent=2, ensure_ascii=False), encoding="utf-8")
         (folder / VOCABULARY).write_text("".join(f"{word}\n" for word in self.vocabulary), encoding="utf-8")
         weights = self.model.state_dict()
@@ -117,12 +129,14 @@ class TextClassifier(TextModel):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; nothing in it is executed."""
+        """Read what `save` wrote; nothing in it is executed but the source of an architecture that is not ours."""
         short = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         vectors = folder / FROZEN_VECTORS
+        reference = short.pop("reference", None)
         return cls.build(
             **short,
             vocabulary=(folder / VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1],
             weights=torch.load(folder / WEIGHTS, weights_only=True),
             vectors_VE=np.load(vectors, allow_pickle=False) if vectors.exists() else None,
+            code=Plugin(reference, (folder / CODE).read_text(encoding="utf-8")) if reference else None,
         )

@@ -46,6 +46,8 @@ class TrainedTrial:
 
     @property
     def task(self) -> str:
+        if self.architecture not in models.ARCHITECTURES:
+            read_spec(self.folder)  # which takes it in
         return models.architecture(self.architecture).task
 
     @property
@@ -119,6 +121,7 @@ def load(trial: TrainedTrial) -> TextClassifier:
         spec.max_words,
         weights,
         corpus.vectors_VE,
+        spec.code.architectures.get(trial.architecture),
     )
 
 
