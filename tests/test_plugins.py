@@ -1,16 +1,27 @@
 """Other people's code: read, executed, taken in; mistakes in it are a line each."""
 
 import linecache
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import models
 from data.base import plugins
 from data.base.errors import UserError
+from search.cluster import submit
+from search.prove import audit, replay
+from search.run import confirm
+from search.serve import export, trained
+from search.spec import code, space
+from search.spec import read as specs
+from tests.conftest import command
 
 NET = """from torch import nn
 
@@ -123,7 +134,7 @@ def test_a_class_of_a_notebook_cell_is_made_again_from_the_cell() -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(NET + "\nmade = Net\n", name, "exec"), namespace)
     plugin = plugins.of(namespace["Net"])
-    assert plugin == plugins.Plugin("notebook:Net", NET)
+    assert plugin == plugins.Plugin("<notebook>:Net", NET)
     assert plugin.load() is not namespace["Net"]
     with pytest.raises(UserError, match="should be defined at the top of a file or a cell"):
         plugins.of(type("Inner", (), {"__qualname__": "outer.<locals>.Inner"}))
@@ -208,3 +219,118 @@ def test_what_is_no_architecture_is_one_line(old: str, new: str, message: str) -
 def test_the_names_of_ours_are_taken() -> None:
     with pytest.raises(UserError, match="'gru' is one of ours: give yours another name"):
         models.register("gru", made(NET))
+
+
+SPEC = {
+    "name": "outside",
+    "corpus": "rotten-tomatoes",
+    "limit": 200,
+    "architectures": ["mlp", "my_net.py:Net"],
+    "space": {"size": {"Net": [4, 8]}},
+    "trials": 1,
+    "epochs": 2,
+}
+
+
+def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my_net.py"
+    path.write_text(NET, encoding="utf-8")
+    spec = specs.validate(SPEC)
+    assert spec.architectures == ["mlp", "Net"]
+    assert spec.code.architectures == {"Net": plugins.Plugin(f"{path}:Net", NET)}
+    packed = tmp_path / "packed"
+    submit.pack(spec, packed)
+    path.unlink()
+    del models.ARCHITECTURES["Net"]
+    assert specs.read(str(packed / submit.SPEC)) == spec
+    assert NET in (packed / submit.SPEC).read_text(encoding="utf-8").replace("\n        ", "\n")  # line by line
+    assert set(space.build(spec)["Net"]) > {"size", "dropout", "pooling", "learning_rate"}
+    changed = plugins.Plugin(f"{path}:Net", NET + "# changed\n")
+    other = spec.model_copy(update={"code": code.Code(architectures={"Net": changed})})
+    with pytest.raises(UserError, match="the spec is not the one that this search was started with\ncode was"):
+        specs.require_unchanged(other, specs.compared(spec))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architectures": ["Net"]}, "spec: architectures: unknown architecture 'Net'"),  # though another spec had it
+        ({"architectures": ["my_net.py:Nett"]}, "spec: architectures: {path} has no 'Nett' (did you mean 'Net'?)"),
+        ({"architectures": ["my_net.py:Net", "other/my_net.py:Net"]}, "architectures: two are named 'Net'"),
+        ({"space": {"sise": 3}}, "spec: space: unknown hyperparameter 'sise' (did you mean 'size'?)"),
+        ({"space": {"size": 1}}, "space.size must be a whole number from 2 to 64, got 1; did you mean 2? (for Net)"),
+    ],
+)
+def test_a_spec_that_names_it_wrongly_is_one_line(
+    changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my_net.py"
+    path.write_text(NET, encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "my_net.py").write_text(NET, encoding="utf-8")
+    specs.validate(SPEC)
+    with pytest.raises(UserError, match=re.escape(message.format(path=path))) as error:
+        specs.validate(SPEC | changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory where a search with an architecture from outside has run, and the file is gone."""
+    cwd = tmp_path_factory.mktemp("outside")
+    (cwd / "my_net.py").write_text(NET, encoding="utf-8")
+    (cwd / "spec.yaml").write_text(yaml.safe_dump(SPEC), encoding="utf-8")
+    done = command("search", "run", "spec.yaml", cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Net-0" in done.stdout[done.stdout.index("2 trials by val_accuracy") :]  # ranked
+    (cwd / "my_net.py").unlink()
+    return cwd
+
+
+def folder_of(cwd: Path) -> Path:
+    (folder,) = (cwd / "searches").iterdir()
+    return folder
+
+
+def test_a_search_is_audited_replayed_and_confirmed_without_the_file(finished: Path) -> None:
+    folder, uri = folder_of(finished), f"sqlite:///{finished / 'mlflow.db'}"
+    assert audit.audit(folder, uri) == []
+    assert list(replay.replay(f"{folder.name}:Net-0", folder.parent, uri))[-1] == "Net-0: equal"
+    confirmed = confirm.confirmation(folder, 1, 2, ["Net"])
+    assert list((confirmed.configurations or {})["Net"]) == ["Net-0"]
+    assert confirmed.code == code.Code(architectures={"Net": plugins.Plugin(f"{finished / 'my_net.py'}:Net", NET)})
+
+
+def test_a_search_goes_on_without_the_file_but_not_with_another(finished: Path) -> None:
+    (finished / "my_net.py").write_text(NET + "# changed\n", encoding="utf-8")
+    for arguments in (["resume", "--trials", "2"], ["confirm"]):
+        refused = command("search", *arguments, cwd=finished)
+        assert refused.returncode == 2
+        assert re.search(r"^error: .*my_net\.py has changed since the search was started: .*$", refused.stderr)
+    (finished / "my_net.py").unlink()
+    done = command("search", "resume", "--trials", "2", cwd=finished)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Net-1" in done.stdout
+
+
+def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(finished: Path) -> None:
+    explained = command("analysis", "explain", "latest:Net-0", "a great movie", cwd=finished)
+    assert explained.returncode == 0, explained.stderr
+    assert "integrated gradients" in explained.stdout
+    folder, uri = folder_of(finished), f"sqlite:///{finished / 'mlflow.db'}"
+    exported = export.export(folder.name, folder.parent, uri, "Net")
+    code = (
+        "import mlflow, pandas, sys\n"
+        "answer = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.DataFrame({'text': ['a great movie']}))\n"
+        "print(answer['probability of positive'][0])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, exported.uri], cwd=finished, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    expected = trained.load(exported.trial).probabilities(["a great movie"])[0, 1]
+    assert float(done.stdout.split()[-1]) == pytest.approx(float(expected), abs=1e-6)

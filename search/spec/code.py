@@ -15,6 +15,14 @@ from data.base.errors import UserError
 from data.base.plugins import Plugin
 
 
+def _take_in_architecture(plugin: Plugin) -> None:
+    models.register(plugin.name, plugin.load(), plugin.reference)
+
+
+#: Of each key of a spec that may name what is not ours: how that is taken in.
+REGISTER = {"architectures": _take_in_architecture}
+
+
 class Code(BaseModel):
     """The sources of a spec, by the names that they have in it. They are taken in as soon as this is made."""
 
@@ -24,8 +32,9 @@ class Code(BaseModel):
 
     @model_validator(mode="after")
     def _register(self) -> "Code":
-        for name, plugin in self.architectures.items():
-            models.register(name, plugin.load(), plugin.reference)
+        for key, register in REGISTER.items():
+            for plugin in getattr(self, key).values():
+                register(plugin)
         return self
 
     @property
@@ -48,21 +57,20 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Plugin] = {}
 
     def name_of(key: str, each: Any) -> Any:
-        if isinstance(each, str) and ":" in each:
-            plugin = plugins.read(each)
-        elif callable(each):
-            plugin = plugins.of(each)
-        else:
+        if not callable(each) and not (isinstance(each, str) and ":" in each):
             return each
+        try:
+            plugin = plugins.of(each) if callable(each) else plugins.read(each)
+            REGISTER[key](plugin)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
         if found.setdefault(plugin.name, plugin) != plugin:
             raise UserError(f"{key}: two are named {plugin.name!r}: {plugin.file} and {found[plugin.name].file}")
         code[key] = {**code.get(key, {}), plugin.name: plugin}
         return plugin.name
 
     names = {
-        key: [name_of(key, each) for each in content[key]]
-        for key in ("architectures",)
-        if isinstance(content.get(key), list)
+        key: [name_of(key, each) for each in content[key]] for key in REGISTER if isinstance(content.get(key), list)
     }
     return {**content, **names, **({"code": Code.model_validate(code)} if found else {})}
 
