@@ -40,35 +40,41 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the studies are what a resume reads, not Tune's own record
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+#: What Ray writes into the environment when it is imported and started.
+OF_RAY = {"RAY_AUTH_MODE", "RAY_CLIENT_MODE", "PYTHONBREAKPOINT"}
+
 _lock = threading.Lock()
-_num_open, _added = 0, {""}  # of `quiet`
+_num_open, _new = 0, {""}  # of `quiet`
 
 
-def quiet_libraries() -> set[str]:
-    """Quiet libraries for as long as this process lives; what the user has set stays. The variables that it added."""
-    added = QUIET.keys() - os.environ.keys()
-    os.environ.update({name: QUIET[name] for name in added})
+def quiet_libraries() -> None:
+    """Quiet libraries for as long as this process lives; what the user has set stays."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return added
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Quiet libraries while this is open, in however many threads; then the environment is as it was before."""
-    global _num_open, _added
+    global _num_open, _new
     with _lock:
         if not _num_open:
-            _added = quiet_libraries()
+            _new = (QUIET.keys() | OF_RAY) - os.environ.keys()
+            quiet_libraries()
         _num_open += 1
     try:
         yield
     finally:
         with _lock:
             _num_open -= 1
-            for name in _added if not _num_open else ():
+            for name in _new if not _num_open else ():
                 os.environ.pop(name, None)
 
 

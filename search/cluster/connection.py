@@ -1,7 +1,11 @@
-"""The connection to Ray: started on this machine, or a running cluster."""
+"""The connection to Ray: started on this machine, that of this process, or a running cluster."""
 
+import importlib.util
 import logging
 import os
+import signal
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +14,10 @@ from typing import Any
 import ray
 
 from data.base.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("search", "models", "data")  # what workers import
+HOOK = "search.base.console.collect_rarely"  # the first thing that a worker does
 
 # Glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time. What it
 # keeps it has to keep in one place: every trial is a new thread and would leave another heap behind, until a worker has
@@ -20,29 +28,82 @@ _ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
+_in_use = threading.Lock()
+
 
 @contextmanager
-def connection(address: str | None) -> Iterator[None]:
-    """Ray on this machine, or a connection to a running cluster, until the end. Raises UserError without one."""
-    root = Path(__file__).parents[2]
-    # Below ERROR, Ray and Tune speak of files that we tell them not to write.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        # Workers import this project whatever directory the command was started in.
-        variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
-        ray.init("local", include_dashboard=False, runtime_env={"env_vars": variables | _ALLOCATOR}, **options)
-    else:
-        if address.startswith("ray://"):
-            raise UserError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
-        # The driver's own code travels to every node, so that all run the same.
-        code = [str(root / package) for package in ("search", "models", "data")]
-        try:
-            ray.init(address, runtime_env={"env_vars": _ALLOCATOR, "py_modules": code}, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            problem = " ".join(str(error).split())[:300]
-            raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
+def connection(address: str | None) -> Iterator[str | None]:
+    """Ray until the end: that of this process, which stays, or one on this machine, or a running cluster.
+
+    Gives the address of the cluster, None of a Ray that is ours alone. Raises UserError without one, and when a search
+    of another thread uses it.
+    """
+    if not _in_use.acquire(blocking=False):
+        raise UserError("another search runs in this process: wait for its end, or start this one in another process")
+    try:
+        with _put_back():
+            if ray.is_initialized():
+                _require_own_code()
+                yield address or "auto"
+                return
+            _connect(address)
+            try:
+                yield address
+            finally:
+                ray.shutdown()
+    finally:
+        _in_use.release()
+
+
+@contextmanager
+def _put_back() -> Iterator[None]:
+    """What Ray and Tune set in this process is afterwards as it was: levels of loggers, signal handlers."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
+    levels = [logger.level for logger in loggers]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    loggers[-1].setLevel(logging.ERROR)  # below it Tune speaks of files that we tell it not to write
     try:
         yield
     finally:
-        ray.shutdown()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _connect(address: str | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    env: dict[str, Any] = {"env_vars": _ALLOCATOR, "worker_process_setup_hook": HOOK}
+    if address is None:
+        # Workers import this project whatever directory the command was started in, and nothing from there: without a
+        # directory of their own Ray puts that one first, and with it a `models` or a `data.py` of the user's.
+        ray.init("local", include_dashboard=False, runtime_env=env | {"working_dir": f"local://{ROOT}"}, **options)
+        return
+    if address.startswith("ray://"):
+        raise UserError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
+    # The driver's own code travels to every node, so that all run the same.
+    env["py_modules"] = [str(ROOT / package) for package in PACKAGES]
+    with tempfile.TemporaryDirectory() as empty:
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job has a directory of its own
+            env["working_dir"] = empty
+        try:
+            ray.init(address, runtime_env=env, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            problem = " ".join(str(error).split())[:300]
+            raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
+
+
+def _require_own_code() -> None:
+    """Raise UserError unless the workers of this process's Ray import this project, and no other of the same names."""
+    ask = ray.remote(num_cpus=0)(importlib.util.find_spec)
+    for name in ("data.encoded", "models.parts.layers", "search.tune.trainable"):
+        try:
+            found = ray.get(ask.remote(name))
+        except ray.exceptions.RayError:  # what there is of that name is no package, or cannot be imported at all
+            found = None
+        if found is None:
+            raise UserError(
+                f"the Ray that runs in this process cannot import {name} of {ROOT} in its workers: call ray.shutdown() "
+                f"first, or start it with ray.init(runtime_env={{'working_dir': 'local://{ROOT}'}})"
+            )

@@ -1,5 +1,6 @@
-"""What the user sees while a search runs: a live table in a terminal, elsewhere a line for each finished trial."""
+"""What the user sees while a search runs: a live table in a terminal or notebook, elsewhere a line a finished trial."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +16,15 @@ from search.base import record
 from search.base.record import Outcome
 from search.study.trial import Trial
 from search.train.training import EpochResult
+
+REDRAWN = 0.5  # seconds at least between two drawings in a notebook
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel. (What has not imported IPython is none.)"""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel")
 
 
 class Progress:
@@ -43,12 +53,18 @@ class Progress:
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
         self._started = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+        self._cell: Any = None  # what a notebook shows
+        self._drawn = 0.0
 
     # The display is drawn by a thread of its own, so what it reads of `_running` is a copy.
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
             self._live.start()
+        elif in_notebook() and not self._console.quiet:
+            from IPython.display import display
+
+            self._cell = display(self._as_text(), raw=True, display_id=True)
         return self
 
     def __exit__(
@@ -57,6 +73,15 @@ class Progress:
         if self._console.is_terminal:
             self._live.stop()
             self._console.print(self._render())
+        elif self._cell:
+            self._cell.update(self._as_text(), raw=True)
+
+    def _as_text(self) -> dict[str, str]:
+        """What is shown, as a notebook takes it: rich's own displays cannot be written over there."""
+        console = Console(width=100, color_system=None, force_jupyter=False, force_terminal=False)
+        with console.capture() as captured:
+            console.print(self._render())
+        return {"text/plain": captured.get()}
 
     def changed(self, trial: Trial, result: EpochResult | None) -> None:
         if trial.outcome is not Outcome.RUNNING:
@@ -67,12 +92,15 @@ class Progress:
             score = result.best[self._metric]
             pick = max if self._maximize else min
             self._best[trial.architecture] = pick(score, self._best.get(trial.architecture, score))
+        if self._cell and time.monotonic() > self._drawn + REDRAWN:
+            self._drawn = time.monotonic()
+            self._cell.update(self._as_text(), raw=True)
 
     def _end(self, trial: Trial) -> None:
         _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # stopped before it was shown
         self._outcomes[trial.architecture][trial.outcome] += 1
         self._seconds[trial.architecture].append(time.monotonic() - started)
-        if not self._console.is_terminal:
+        if not self._console.is_terminal and not self._cell:
             left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
             parts = [
                 f"{trial.name:<14} {trial.outcome:<11}",

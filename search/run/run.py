@@ -1,9 +1,9 @@
 """Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
 
 import contextlib
-import os
 import signal
 import subprocess
+import threading
 import time
 import traceback
 from collections import Counter
@@ -133,7 +133,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         console.print(line, style="yellow", highlight=False)
 
     started = time.monotonic()
-    with connection.connection(address):
+    with connection.connection(address) as address:
         room = capacity.Room(spec, address)
         root = checkpoints.prepare(folder, spec.storage_path)
         if address or spec.storage_path:
@@ -218,9 +218,6 @@ def _tune(
 ) -> None:
     setting = make_setting(spec, folder)
     searcher = ClusterSearcher(studies, room)
-    # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1000000"
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "1000000000"  # the studies are what a resume reads, not Tune's own record
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
@@ -261,8 +258,13 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
 
 @contextmanager
 def _signals(studies: Studies, console: Console) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) lets running trials report and checkpoint; the second stops at once."""
+    """The first Ctrl-C (or SIGTERM) lets running trials report and checkpoint; the second stops at once.
 
+    In a thread nothing changes: signals arrive in the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     signals = 0
 
     def stop(number: int, frame: Any) -> None:
