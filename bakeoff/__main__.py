@@ -2,7 +2,7 @@
 
 import typer
 
-from analysis.__main__ import app as analysing
+from bakeoff.explaining import app as analysing
 from bakeoff.searching import app as searching
 
 app = typer.Typer(

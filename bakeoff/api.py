@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.base.runs import Search as Recorded
-    from analysis.base.tables import Table
     from search.run.run import SearchResult
     from search.serve.export import Exported
     from search.serve.trained import TrainedTrial
@@ -113,9 +112,10 @@ class Search:
         only the best of each. confirmed: only what was confirmed on fresh seeds, by its mean. Raises UserError for a
         metric or architecture that there is not.
         """
-        form = "frame"
-        (table, *_) = boards(
-            self.tracking_uri, self.recorded(), rank_by, architecture, by_architecture, confirmed, form
+        from bakeoff import boards
+
+        (table, *_) = boards.leaderboard(
+            self.tracking_uri, self.id, rank_by, architecture, by_architecture, confirmed, "frame"
         )
         return table.frame[table.columns]
 
@@ -237,41 +237,3 @@ def display(progress: bool = True) -> "Console":
     from rich.console import Console
 
     return Console(soft_wrap=True, quiet=not progress, force_jupyter=False)
-
-
-def boards(
-    uri: str,
-    found: "Recorded",
-    rank_by: str | None = None,
-    architecture: str | None = None,
-    by_architecture: bool = False,
-    only_confirmed: bool = False,
-    form: str = "table",
-    top: int | None = None,
-) -> list["Table"]:
-    """The leaderboard of a search, as the tables that suit a format: several for a terminal, else the one asked for."""
-    import dataclasses
-
-    from analysis.base import runs
-    from analysis.boards import confirmation, leaderboard
-
-    if rank_by:
-        leaderboard.check_metric(rank_by)
-    trials = runs.read_trials(uri, found.id)
-    if architecture and len(trials):
-        trials = leaderboard.only(trials, architecture)
-    rank_by = rank_by or leaderboard.common_metric([found])
-    confirmed = confirmation.read_confirmed(uri, found, rank_by, architecture)
-    if only_confirmed and not confirmed:
-        raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
-    top = top if top is not None else 10 if form == "table" else 0
-    best = leaderboard.architecture_table(found, trials, rank_by)
-    ranking = leaderboard.ranking_table(found, trials, rank_by, top)
-    if only_confirmed:
-        return confirmed
-    if by_architecture:
-        return [best]
-    if form == "table" and len(trials):
-        # The best of each architecture in a search of equal trials is only the luckiest one.
-        return [*confirmed, *([] if found.confirms else [dataclasses.replace(best, notes=())]), ranking]
-    return [ranking]

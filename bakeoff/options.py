@@ -13,6 +13,7 @@ TrackingUri = Annotated[
     ),
 ]
 SearchName = Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")]
+SearchNames = Annotated[list[str] | None, typer.Argument(help="ids, names (of each its newest search), or latest")]
 Root = Annotated[Path, typer.Option("--searches", help="where searches keep their files")]
 Address = Annotated[
     str | None,
@@ -27,3 +28,17 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
 ]
+
+RankBy = Annotated[
+    str | None, typer.Option(help="a metric of validation (default: that of the search)", show_default=False)
+]
+Architecture = Annotated[str | None, typer.Option(help="only trials of this one", show_default=False)]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="table, csv, json, markdown or latex (default: by the ending of --out, else table)",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="write into this file instead of the terminal", show_default=False)]

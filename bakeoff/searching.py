@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff import api
+from bakeoff import api, boards
 from bakeoff.options import Address, Report, Root, SearchName, Set, SpecName, TrackingUri
 from data.base.errors import UserError
 from search.base import console, record
@@ -203,11 +203,9 @@ def export(
     searches: Root = Path("searches"),
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
-    from search.serve import export as exports
-
-    uri = record.tracking_uri(tracking_uri)
-    exported = exports.export(search, searches, uri, architecture)
-    trial, shown = exported.trial, shlex.quote(record.without_password(uri))
+    found = _find(search, None, tracking_uri, searches)
+    exported = found.export(architecture)
+    trial, shown = exported.trial, shlex.quote(record.without_password(found.tracking_uri))
     print(f"{trial.name} of {trial.folder.name} is version {exported.version} of the registered model {exported.name}")
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
     print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
@@ -229,7 +227,7 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
         from analysis.base import tables
         from search.track import registry
 
-        tables.emit(api.boards(search.tracking_uri, search.recorded()), "table")
+        tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
         if not report:
             return None
         shown = api.Search(search.folder.parent / (search.spec.confirms or search.id), search.tracking_uri)

@@ -1,0 +1,247 @@
+"""The commands that make tables and pages of recorded searches: `bakeoff leaderboard`, or `python -m analysis ...`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakeoff import boards
+from bakeoff.options import Architecture, Format, Out, RankBy, SearchName, SearchNames, TrackingUri
+from data.base import errors
+from search.base import console, record
+
+app = typer.Typer(
+    help="Turn the recorded runs of a search into tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+@console.command
+def leaderboard(
+    search: SearchName = "latest",
+    rank_by: RankBy = None,
+    top: Annotated[
+        int | None, typer.Option(min=0, help="so many trials, 0 for all (default: 10 in a table)", show_default=False)
+    ] = None,
+    architecture: Architecture = None,
+    by_architecture: Annotated[
+        bool, typer.Option("--by-architecture", help="only the best trial of each architecture")
+    ] = False,
+    only_confirmed: Annotated[
+        bool, typer.Option("--confirmed", help="only the configurations that were confirmed, by mean over fresh seeds")
+    ] = False,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Rank the trials of a search by validation: those confirmed on fresh seeds, the best of each architecture, all.
+
+    csv and json hold one of these tables, all trials if not told otherwise.
+    """
+    from analysis.base import tables
+
+    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    shown = boards.leaderboard(uri, search, rank_by, architecture, by_architecture, only_confirmed, form, top)
+    tables.emit(shown, form, out)
+
+
+@app.command()
+@console.command
+def table(
+    searches: SearchNames = None,
+    rows: Annotated[
+        str, typer.Option(help="a hyperparameter, architecture, configuration or search: a row for each")
+    ] = "architecture",
+    columns: Annotated[
+        str | None, typer.Option(help="another: a column for each value (default: none)", show_default=False)
+    ] = None,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            help="what to average: metrics, num_parameters, seconds, epochs_run, best_epoch (default: those of test)",
+            show_default=False,
+        ),
+    ] = None,
+    outcomes: Annotated[str, typer.Option(help="trials that ended so count: complete, pruned, ...")] = "complete",
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Mean and spread over the trials that share the values of one or two hyperparameters, such as those of all seeds.
+
+    csv and json hold a row for each cell, the others a table for each of the values.
+    """
+    from analysis.base import tables
+    from analysis.boards import comparison
+
+    form = tables.choose_format(format_, out)
+    averaged, counted = comparison.read_values(values) if values else [], comparison.read_outcomes(outcomes)
+    found, trials, _ = boards.read(record.tracking_uri(tracking_uri), searches or ["latest"])
+    long = form in tables.FOR_PROGRAMS
+    tables.emit(comparison.pivot_tables(found, trials, rows, columns, averaged, counted, long=long), form, out)
+
+
+@app.command()
+@console.command
+def compare(
+    searches: SearchNames = None,
+    rank_by: RankBy = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Searches side by side: the best of each architecture in each of them, and what that took."""
+    from analysis.base import tables
+    from analysis.boards import comparison
+
+    form = tables.choose_format(format_, out)
+    found, trials, rank_by = boards.read(record.tracking_uri(tracking_uri), searches or ["latest"], rank_by)
+    tables.emit([comparison.compare_table(found, trials, rank_by)], form, out)
+
+
+@app.command()
+@console.command
+def ledger(
+    search: SearchName = "latest",
+    rank_by: RankBy = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What the search spent on each architecture, and whether one was searched less."""
+    from analysis.base import tables
+    from analysis.boards import ledger as ledgers
+
+    form = tables.choose_format(format_, out)
+    (found,), trials, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by)
+    tables.emit([ledgers.ledger_table(found, trials, rank_by)], form, out)
+
+
+@app.command()
+@console.command
+def importance(
+    search: SearchName = "latest",
+    rank_by: RankBy = None,
+    architecture: Architecture = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the shuffles that importance is tested against")] = 0,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What mattered: the importance and effects of hyperparameters, and where the best is at the edge of its range."""
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    (found,), trials, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by, architecture)
+    import numpy as np
+
+    from analysis.base import runs
+    from analysis.verdicts import importance as importances
+
+    space = runs.read_space(record.tracking_uri(tracking_uri), found)
+    rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
+    tables.emit(importances.importance_tables(found, trials, space, rng, rank_by, long=long), form, out)
+
+
+@app.command()
+@console.command
+def differences(
+    search: SearchName = "latest",
+    rank_by: RankBy = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Are the architectures really different? Their best configurations, paired on the same test texts.
+
+    csv and json hold a row for each pair.
+    """
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    (found,), _, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by)
+    import numpy as np
+
+    from analysis.verdicts import differences as different
+
+    rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
+    uri = record.tracking_uri(tracking_uri)
+    tables.emit(different.read_differences(uri, found, rng, rank_by, long=long), form, out)
+
+
+@app.command()
+@console.command
+def reproduce(
+    searches: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="ids of searches of the report's studies (default: the newest of each)", show_default=False
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="one part: conclusions, comparisons, figures, gradients, searches", show_default=False),
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The published report's studies, repeated: figure for figure, and whether its conclusions hold here.
+
+    Reads the searches that `make report` ran. A markdown file gets figures beside it. csv and json hold one part, by
+    default the figures.
+    """
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    from analysis.base import runs
+    from analysis.course_report import reproduction
+
+    uri = record.tracking_uri(tracking_uri)
+    studies = reproduction.find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
+    trials = reproduction.with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
+    gated = trials[trials["study"] == "gru-gate"]["run_id"]
+    layers = [name for name in runs.read_names(uri, gated) if name.startswith(record.GRAD_NORM_OF)]
+    norms = reproduction.gradient_norms(trials, runs.read_series(uri, gated, layers))
+    published = reproduction.read_published()
+    parts = reproduction.tables(studies, trials, norms, published, long=form in tables.FOR_PROGRAMS)
+    if only:
+        shown = parts[errors.choose("part", only, parts)]
+    else:
+        shown = parts["figures"] if form in tables.FOR_PROGRAMS else [each for part in parts.values() for each in part]
+    if form != "markdown" or out is None or only:
+        tables.emit(shown, form, out)
+        return
+    from analysis.course_report import reproduction_page as pages
+
+    command = f"python -m analysis reproduce {' '.join([*(searches or []), '--out', str(out)])}"
+    points = {study: pages.study_points(trials, published, study) for study in studies}
+    pages.write_page(out, parts, points, norms, command)
+    print(f"wrote {out.absolute()} and its figures in {(out.parent / pages.FOLDER).absolute()}")
+
+
+@app.command()
+@console.command
+def report(
+    search: SearchName = "latest",
+    out: Annotated[
+        Path | None, typer.Option(help="the folder to write (default: reports/<search id>)", show_default=False)
+    ] = None,
+    rank_by: RankBy = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
+    from analysis.base import runs
+    from analysis.boards import leaderboard
+    from analysis.report import report as reports
+
+    if rank_by:
+        leaderboard.check_metric(rank_by)
+    uri = record.tracking_uri(tracking_uri)
+    found = runs.find_search(uri, search)
+    page = reports.make(uri, found, out or Path("reports") / found.id, rank_by)
+    print(f"wrote {page.absolute()}")

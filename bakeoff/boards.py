@@ -1,0 +1,60 @@
+"""The leaderboard of a search, read and laid out for a terminal, a file or a program."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from data.base.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.base.runs import Search
+    from analysis.base.tables import Table
+
+
+def read(
+    uri: str, names: Iterable[str], rank_by: str | None = None, architecture: str | None = None
+) -> tuple[list["Search"], "pd.DataFrame", str]:
+    """The searches that were asked for, their trials, and what to rank these by."""
+    from analysis.base import runs
+    from analysis.boards import leaderboard
+
+    if rank_by:
+        leaderboard.check_metric(rank_by)
+    found = runs.find_searches(uri, names)
+    trials = runs.read_trials(uri, *(search.id for search in found))
+    if architecture and len(trials):
+        trials = leaderboard.only(trials, architecture)
+    return found, trials, rank_by or leaderboard.common_metric(found)
+
+
+def leaderboard(
+    uri: str,
+    search: str,
+    rank_by: str | None = None,
+    architecture: str | None = None,
+    by_architecture: bool = False,
+    only_confirmed: bool = False,
+    form: str = "table",
+    top: int | None = None,
+) -> list["Table"]:
+    """The tables that suit a format: several for a terminal, else the one asked for. Raises UserError."""
+    (found,), trials, rank_by = read(uri, [search], rank_by, architecture)
+    from analysis.boards import confirmation
+    from analysis.boards import leaderboard as boards
+
+    confirmed = confirmation.read_confirmed(uri, found, rank_by, architecture)
+    if only_confirmed and not confirmed:
+        raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
+    top = top if top is not None else 10 if form == "table" else 0
+    best = boards.architecture_table(found, trials, rank_by)
+    ranking = boards.ranking_table(found, trials, rank_by, top)
+    if only_confirmed:
+        return confirmed
+    if by_architecture:
+        return [best]
+    if form == "table" and len(trials):
+        # The best of each architecture in a search of equal trials is only the luckiest one.
+        return [*confirmed, *([] if found.confirms else [replace(best, notes=())]), ranking]
+    return [ranking]

@@ -1,0 +1,174 @@
+"""The commands that look into models and ask them: `bakeoff explain`, or `python -m analysis explain`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakeoff.analysing import app
+from bakeoff.options import Format, Out, SearchName, TrackingUri
+from data.base import errors
+from data.base.errors import UserError
+from search.base import console, record
+
+
+@app.command()
+@console.command
+def explain(
+    run: Annotated[
+        str, typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE for its best")
+    ],
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="texts (default: three that are hard; of an image, three of its test set)"),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="what a sentence is, once for each in their order", show_default=False)
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="draw the scores into this PNG, its data as csv beside it", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Why does a model say so? Each word's score for each class. Of an image: what each quadrant attended to."""
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    if png:
+        tables.choose_format(None, png)
+    from analysis.explain import choice, explainers
+
+    trial = choice.find(record.tracking_uri(tracking_uri), run)
+    explainer = explainers.of(trial)
+    explanations = explainer.explain_all(trial, sentences, label)
+    explainer.emit(explanations, f"{trial.name} of {trial.search}", form, out)
+    if png:
+        explainer.save_picture(explanations, trial.name, png)
+        print(f"wrote {png.absolute()} and {png.with_suffix('.csv').name}")
+
+
+@app.command()
+@console.command
+def disagree(
+    search: SearchName = "latest",
+    top: Annotated[int, typer.Option(min=0, help="how many texts to show the words of")] = 3,
+    part: Annotated[
+        str | None, typer.Option(help="one part: slices, texts, words (csv and json: texts)", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Where the best models of the architectures differ: on which test texts, of which kind, because of which words."""
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    parts = ("slices", "texts", "words")
+    shown = [errors.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
+    from analysis.base import runs
+    from analysis.explain import choice
+    from analysis.explain import disagree as disagreeing
+
+    uri = record.tracking_uri(tracking_uri)
+    found = runs.find_search(uri, search)
+    trials = choice.best_of_each(uri, found)
+    models = disagreeing.load_all(trials)
+    reading = disagreeing.read(trials, models)
+    emitted = []
+    if "slices" in shown:
+        emitted.append(disagreeing.slice_table(found.id, trials, reading))
+    if "texts" in shown:
+        emitted.append(disagreeing.text_table(reading, long=form in tables.FOR_PROGRAMS))
+    if "words" in shown:
+        emitted += disagreeing.word_tables(models, reading, top)
+    tables.emit(emitted, form, out)
+
+
+@app.command()
+@console.command
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(help="an architecture, or a trial: a run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE for its best"),
+    ],
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What a model is made of: layers, shapes, parameters, multiply-adds; and how many words reach one word's score."""
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    from analysis.explain import inspection
+
+    found = inspection.find(record.tracking_uri(tracking_uri), model)
+    tables.emit([inspection.table(found, long=form in tables.FOR_PROGRAMS)], form, out)
+
+
+@app.command()
+@console.command
+def memory(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="searches, SEARCH:ARCHITECTURE or SEARCH:TRIAL, run ids (default: latest)", show_default=False
+        ),
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="also each model with its weights as drawn before training")
+    ] = False,
+    png: Annotated[
+        Path | None, typer.Option(help="draw the curves into this PNG, svg and csv beside it", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What recurrent models remember: how much the last state depends on the state and the word so many words before.
+
+    Of a search the best trial of each recurrent architecture and activation whose checkpoint is at hand. csv and json
+    hold the whole curves.
+    """
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    if png:
+        tables.choose_format(None, png)
+    from analysis.explain import memory as memories
+
+    uri = record.tracking_uri(tracking_uri)
+    found = [model for name in names or ["latest"] for model in memories.find(uri, name)]
+    frame = memories.read(found, untrained=untrained)
+    tables.emit([memories.table(frame, long=form in tables.FOR_PROGRAMS)], form, out)
+    if png:
+        print(f"wrote {', '.join(str(path.absolute()) for path in memories.draw(frame, png))}")
+
+
+@app.command()
+@console.command
+def predict(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
+    texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,
+    csv: Annotated[Path | None, typer.Option(help="or a file with a column of texts", show_default=False)] = None,
+    column: Annotated[str, typer.Option(help="the name of that column")] = "text",
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Predict with an exported model (python -m search export): the class of each text, and the probability of each."""
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    if bool(texts) == (csv is not None):
+        raise UserError("give texts or --csv FILE, one of the two")
+    import pandas as pd
+
+    from analysis.explain import predict as predicting
+
+    rows = predicting.read_csv(csv, column) if csv else pd.DataFrame({column: texts})
+    uri = record.tracking_uri(tracking_uri)
+    found = predicting.find(uri, model)
+    predictions = predicting.predict(predicting.load(uri, found), rows[column].tolist())
+    tables.emit([predicting.table(found, rows, predictions, column, long=form in tables.FOR_PROGRAMS)], form, out)
