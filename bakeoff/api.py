@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from analysis.base.runs import Search as Recorded
     from search.run.run import SearchResult
     from search.serve.export import Exported
-    from search.serve.trained import TrainedTrial
     from search.spec.spec import Spec
+    from search.study.trial import Trial
 
 
 class Search:
@@ -120,7 +120,7 @@ class Search:
         return table.frame[table.columns]
 
     @console.quiet()
-    def best(self, architecture: str | None = None) -> "TrainedTrial":
+    def best(self, architecture: str | None = None) -> "Trial":
         """The best trial of all, or of one architecture: its name, hyperparameters, validation score and MLflow run.
 
         After a confirmation that is the configuration with the best mean. Raises UserError when none is ranked.

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from analysis.boards import leaderboard
 from analysis.explain import choice, word_picture, word_tables, words
 from analysis.explain import explanation as explaining
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
+from search.base import names
 from search.base.record import METRICS, Outcome
 from search.serve import trained
 from search.serve.classifier import TextClassifier
-from search.serve.trained import TrainedTrial
 from search.spec.read import load_corpus
+from search.study import ranking
+from search.study.trial import Trial
 from tests.conftest import FinishedSearch, command
 
 VOCABULARY = ("<pad>", "<unk>", "this", "movie", "is", "great", "bad", "said", "no", "one")
@@ -184,21 +187,18 @@ def test_a_picture_has_every_word_and_its_data_beside_it(tmp_path: Path) -> None
 # --- Which model
 
 
-def trial(name: str, score: float | None, configuration: str | None = None, **more: object) -> TrainedTrial:
-    given = {
-        "folder": Path("default-20260101-120000"),
-        "hyperparameters": {},
-        "outcome": Outcome.COMPLETE,
-        "num_parameters": 10.0,
-        "data_digest": None,
-        "run_id": None,
-    } | more
-    return TrainedTrial(
-        name=name,
-        architecture=name.split("-")[0],
-        score=score,
+def trial(name: str, score: float | None, configuration: str | None = None, **more: Any) -> Trial:
+    architecture, number = names.split_trial(name) or ("", 0)
+    given = {"outcome": Outcome.COMPLETE, "num_parameters": 10.0} | more
+    return Trial(
+        architecture=architecture,
+        number=number,
+        search="default-20260101-120000",
+        folder=Path("default-20260101-120000"),
+        metric="val_accuracy",
+        best={} if score is None else {"val_accuracy": score},
         configuration=configuration,
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 
@@ -211,10 +211,10 @@ def test_the_best_without_confirmation_ranks_first() -> None:
         trial("rnn-0", 0.99, outcome=Outcome.DIVERGED),
         trial("rnn-1", None),
     ]
-    assert trained.best(trials, "val_accuracy").name == "mlp-1"
-    assert trained.best(trials, "val_loss").name == "gru-0"
+    assert ranking.best(trials, "val_accuracy").name == "mlp-1"
+    assert ranking.best(trials, "val_loss").name == "gru-0"
     with pytest.raises(ValueError, match="none of 2 trials has a model"):
-        trained.best(trials[4:], "val_accuracy")
+        ranking.best(trials[4:], "val_accuracy")
 
 
 def test_the_best_confirmed_has_the_best_mean_not_the_best_score() -> None:
@@ -223,11 +223,11 @@ def test_the_best_confirmed_has_the_best_mean_not_the_best_score() -> None:
         trial("gru-1", 0.65, "gru-7"),
         trial("gru-2", 0.82, "gru-3"),  # mean 0.83
         trial("gru-3", 0.84, "gru-3"),
-        trial("mlp-0", 0.99, "mlp-1"),  # mean 0.495: one diverged
+        trial("mlp-0", 0.99, "mlp-1"),  # of the one that did not diverge
         trial("mlp-1", None, "mlp-1", outcome=Outcome.DIVERGED),
         trial("mlp-2", None, "mlp-1", outcome=Outcome.INTERRUPTED),
     ]
-    assert trained.best([trial("gru-9", 0.999), *repeated], "val_accuracy").name == "gru-3"
+    assert ranking.best([trial("gru-9", 0.999), *repeated], "val_accuracy").name == "gru-3"
 
 
 def test_the_best_is_the_leaderboards(smoke_search: FinishedSearch) -> None:
@@ -267,11 +267,11 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
 
 def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     found = choice.find(smoke_search.uri, "latest:mlp-0")
-    changed = dataclasses.replace(found, data_digest="f" * 64)
+    changed = dataclasses.replace(found, provenance={"data_digest": "f" * 64})
     with pytest.raises(ValueError, match="imdb is not what mlp-0 learned from: its digest is"):
         trained.load(changed)
     with pytest.raises(ValueError, match="mlp-99 has no checkpoint in"):
-        trained.load(dataclasses.replace(found, name="mlp-99"))
+        trained.load(dataclasses.replace(found, number=99))
     with pytest.raises(ValueError, match="is not on this machine"):
         trained.load(dataclasses.replace(found, folder=tmp_path / "gone"))
 

@@ -28,7 +28,7 @@ def finished(root: Path, spec: Spec) -> Path:
     studies = Studies(folder.name, spec, folder, "new")
     studies.provenance = {"data_digest": "one"}
     while trial := studies.ask():
-        score = trial.hyperparameters["hidden_size"] / 100 + trial.design.get("repetition", 0) / 1000
+        score = trial.hyperparameters["hidden_size"] / 100 + (trial.repetition or 0) / 1000
         studies.report(trial, epoch_result(1, score), HERE)
     return folder
 

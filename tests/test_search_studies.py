@@ -16,7 +16,8 @@ from search.base.record import MEASURED, METRICS, Outcome
 from search.run.keeper import _Keeper
 from search.spec import read as specs
 from search.spec.spec import Spec
-from search.study.studies import Studies, derive_seed
+from search.study.studies import Studies
+from search.study.study import derive_seed
 from search.study.trial import Trial, Worker
 from search.train import checkpoints, config
 from search.train.training import EpochResult
@@ -54,7 +55,7 @@ def quality(trial: Trial, epoch: int) -> float:
 
 def frozen(studies: Studies, architecture: str) -> list[FrozenTrial]:
     """What Optuna itself says of the trials."""
-    return optuna.study.Study.get_trials(studies._studies[architecture])
+    return optuna.study.Study.get_trials(studies._studies[architecture].optuna)
 
 
 class Log:
@@ -203,8 +204,8 @@ def test_a_grid_with_seeds_runs_each_combination_so_often_and_resumes_in_between
     points = Counter(tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in trials)
     assert set(points.values()) == {3}
     assert len(points) == 12
-    assert {tuple(trial.design) for trial in trials} == {("repetition",)}
-    assert len({(str(trial.hyperparameters), trial.design["repetition"]) for trial in trials}) == 36
+    assert {trial.configuration for trial in trials} == {None}
+    assert len({(str(trial.hyperparameters), trial.repetition) for trial in trials}) == 36
     assert len({trial.seed for trial in trials}) == 36
     assert "repetition" not in trials[0].config  # which of them it is must not matter to the training
 
@@ -228,7 +229,7 @@ def test_a_configuration_without_clipping_has_none_whatever_the_spec_says(tmp_pa
     )
     run(Studies("s", spec, tmp_path, "go on"))
     trials = Studies("s", spec, tmp_path).trials()
-    assert {trial.design["configuration"]: trial.hyperparameters["max_grad_norm"] for trial in trials} == {
+    assert {trial.configuration: trial.hyperparameters["max_grad_norm"] for trial in trials} == {
         "clipped": 5.0,
         "free": None,
     }
@@ -301,13 +302,13 @@ def test_a_new_search_never_takes_over_one_that_is_there(tmp_path: Path) -> None
 
 def test_a_crash_before_the_provenance_was_noted_loses_nothing(tmp_path: Path) -> None:
     spec = make_spec(trials=1)
-    Studies("s", spec, tmp_path, "new")._studies["rnn"].ask()  # and the process is gone
+    Studies("s", spec, tmp_path, "new")._studies["rnn"].optuna.ask()  # and the process is gone
     again = Studies("s", spec, tmp_path, "go on")
     again.provenance = {"data_digest": "d"}
     adopted = again.ask()
     assert adopted
     assert (adopted.name, adopted.provenance) == ("rnn-0", {"data_digest": "d"})
-    assert set(adopted.hyperparameters) == set(again._spaces["rnn"])
+    assert set(adopted.hyperparameters) == set(again._studies["rnn"].space)
 
 
 def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_path: Path) -> None:
@@ -364,7 +365,7 @@ def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_
     first = Studies("s", spec, tmp_path, "go on")
     left = first.ask()
     assert left
-    left.keep_run_id("a run")
+    first.keep_run_id(left, "a run")
     first.report(left, epoch_result(1, 0.6), HERE)  # and the process is gone
 
     log = Log()
@@ -414,7 +415,7 @@ def scored(studies: Studies, scores: dict[str, list[float]]) -> list[str]:
     """Run the trials of the only architecture to their ends with these scores by configuration; their names."""
     names = []
     while trial := studies.ask():
-        score = scores[trial.design.get("configuration", "")].pop(0)
+        score = scores[trial.configuration or ""].pop(0)
         result = dataclasses.replace(epoch_result(4, score), metrics={"num_parameters": 100.0 - trial.number // 3})
         studies.report(trial, result, HERE)
         names.append(trial.name)
@@ -464,7 +465,7 @@ def test_what_is_kept_is_the_best_repetition_of_each_configuration(tmp_path: Pat
     )
     studies = keeping(spec, tmp_path)
     scored(studies, {"lucky": [0.9, 0.1], "good": [0.7, 0.8]})
-    best = {trial.design["configuration"]: trial.name for trial in reversed(studies.ranked("rnn"))}
+    best = {trial.configuration: trial.name for trial in reversed(studies.ranked("rnn"))}
     assert kept(tmp_path) == set(best.values())
     assert len(best) == 2
 

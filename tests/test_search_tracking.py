@@ -41,8 +41,9 @@ def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
         warnings: list[str] = []
         content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"} | changes
         spec = specs.validate(content)
-        tracker = Tracker(uri, search, spec, tmp_path, warnings.append)
-        studies = Studies(search, spec, tmp_path, "go on", [tracker])
+        studies = Studies(search, spec, tmp_path, "go on")
+        tracker = Tracker(uri, studies, warnings.append)
+        studies.listeners = [tracker]
         studies.provenance = {"data_digest": "d" * 64}
         return studies, tracker, warnings
 
@@ -123,7 +124,7 @@ def test_a_lost_answer_duplicates_nothing(
         studies.report(trial, result(epoch), HERE)
     assert tracker.close(Outcome.INTERRUPTED)
     assert len(warnings) == 2  # it broke; it is back
-    _, runs = read_runs(uri, tracker._search)
+    _, runs = read_runs(uri, studies.search)
     assert [run.trial for run in runs] == ["mlp-0"]
     assert (runs[0].status, runs[0].outcome, runs[0].epochs) == ("FINISHED", "complete", 5)
     history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "val_loss")
@@ -179,20 +180,20 @@ def test_a_ctrl_c_in_the_middle_of_a_call_duplicates_nothing(
         studies.report(ask(studies), result(1), HERE)
     studies.interrupt_all()
     assert tracker.close(Outcome.INTERRUPTED)
-    _, runs = read_runs(uri, tracker._search)
+    _, runs = read_runs(uri, studies.search)
     assert [(run.trial, run.status, run.outcome) for run in runs] == [("mlp-0", "KILLED", "interrupted")]
 
 
 def test_a_driver_killed_while_it_made_a_trial_leaves_nothing_half(uri: str, open_search: Any, tmp_path: Path) -> None:
     studies, tracker, _ = open_search()
-    studies._studies["mlp"].ask()  # and the process is gone, before the hyperparameters
+    studies._studies["mlp"].optuna.ask()  # and the process is gone, before the hyperparameters
     again, tracker, _ = open_search()
     reconcile(again, tracker)
-    assert read_runs(uri, tracker._search)[1] == []
+    assert read_runs(uri, studies.search)[1] == []
     trial = ask(again)
     for epoch in range(1, 6):
         again.report(trial, result(epoch), HERE)
-    (run,) = read_runs(uri, tracker._search)[1]
+    (run,) = read_runs(uri, studies.search)[1]
     assert run.params == {"architecture": "mlp", "seed": str(trial.seed)} | {
         name: str(value) for name, value in trial.hyperparameters.items()
     }
@@ -237,8 +238,9 @@ def test_the_spec_is_recorded_without_the_password_of_its_storage(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    spec = specs.validate({"storage": "postgresql://me:hunter2@127.0.0.1/optuna"})
-    tracker = Tracker(uri, "secretive-20260101-000000", spec, tmp_path)
+    studies = Studies("secretive-20260101-000000", specs.validate({}), tmp_path)
+    studies.spec = studies.spec.model_copy(update={"storage": "postgresql://me:hunter2@127.0.0.1/optuna"})
+    tracker = Tracker(uri, studies)
     client = mlflow.MlflowClient(tracking_uri=uri)
     artifact = Path(client.download_artifacts(tracker.run_id, "spec.yaml")).read_text(encoding="utf-8")
     assert "sampler: tpe" in artifact
@@ -247,12 +249,13 @@ def test_the_spec_is_recorded_without_the_password_of_its_storage(
 
 def test_no_mlflow_is_one_line_without_the_password(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    studies = Studies("s-20260101-000000", specs.validate({}), tmp_path)
     for uri in (
         "postgresql+nodriver://me:secret@127.0.0.1:9/db",
         f"sqlite:///{tmp_path}/file/mlflow.db",
         "nonsense://x",
     ):
         with pytest.raises(ValueError, match="cannot be used") as raised:
-            Tracker(uri, "s-20260101-000000", specs.validate({}), tmp_path)
+            Tracker(uri, studies)
         assert "\n" not in str(raised.value)
         assert "secret" not in str(raised.value)

@@ -5,6 +5,7 @@ Reading never changes anything: MLflow would create a database that isn't there,
 
 import gc
 import io
+import json
 import math
 import re
 import sqlite3
@@ -23,7 +24,9 @@ import pandas as pd
 import yaml
 
 from data.base.errors import UserError, nearest
-from search.base import record
+from search.base import names, record
+from search.base.record import Outcome
+from search.study.trial import Trial, Worker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 1000
 AT_ONCE = 8  # questions to a server
+RANK_BY = "val_accuracy"  # where a search does not say by what
 
 METRICS = [f"{split}_{name}" for split in record.SPLITS for name in record.METRICS]
 
@@ -83,7 +87,7 @@ class Search:
     @property
     def name(self) -> str:
         """The id without its date and time."""
-        return re.sub(r"-\d{8}-\d{6}$", "", self.id)
+        return names.split_search(self.id)[0]
 
 
 def searches(uri: str) -> list[Search]:
@@ -185,8 +189,13 @@ def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.Da
 
     Metrics are those of the best validation epoch.
     """
-    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = "
-    return tidy(_row(run) for search_id in search_ids for run in _runs(uri, f"{where}'{search_id}'", page_size))
+    return tidy(_row(run) for search_id in search_ids for run in _trial_runs(uri, search_id, page_size))
+
+
+def read_records(uri: str, searches: Iterable[Search]) -> list[Trial]:
+    """The trials of searches as records, in the order they were started, without those that are only half written."""
+    runs = ((search, run) for search in searches for run in _trial_runs(uri, search.id))
+    return [trial for search, run in runs if (trial := _record(search, run))]
 
 
 def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.DataFrame:
@@ -263,17 +272,18 @@ def _natural(column: pd.Series) -> pd.Series:
 
 
 def _row(run: "Run") -> dict[str, Any]:
-    params, metrics, tags = dict(run.data.params), run.data.metrics, run.data.tags
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     trial = tags.get(record.TRIAL)
+    # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
+    architecture, _ = names.split_trial(trial or "") or (None, None)
     fixed = {
         "search": tags.get(record.SEARCH),
         "trial": trial,
-        # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
-        "architecture": params.pop(record.ARCHITECTURE, trial and trial.rpartition("-")[0]),
+        "architecture": params.get(record.ARCHITECTURE, architecture),
         "number": tags.get(record.NUMBER),
-        "configuration": params.pop(record.CONFIGURATION, None),
-        "repetition": params.pop(record.REPETITION, None),
-        "seed": params.pop(record.SEED, None),
+        "configuration": params.get(record.CONFIGURATION),
+        "repetition": params.get(record.REPETITION),
+        "seed": params.get(record.SEED),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,
         "seconds": metrics.get(record.TRIAL_SECONDS),
@@ -285,20 +295,61 @@ def _row(run: "Run") -> dict[str, Any]:
     }
     for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
         fixed[name] = metrics.get(name)
-    for name in METRICS:
-        fixed[name] = _with_infinity(metrics.get(record.best(name)))
-    return {name: _parse(value) for name, value in params.items()} | fixed
+    return _hyperparameters(run) | fixed | {name: _best(run).get(name) for name in METRICS}
 
 
-def _with_infinity(value: float | None) -> float | None:
+def _record(search: Search, run: "Run") -> Trial | None:
+    """The trial of a run, as its study would have it but for the results of its epochs; None of one half written."""
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    identity = names.split_trial(tags.get(record.TRIAL, ""))
+    if identity is None or record.ARCHITECTURE not in params:
+        return None
+    architecture, number = identity
+    return Trial(
+        architecture=architecture,
+        number=number,
+        search=search.id,
+        folder=Path(search.tags.get(record.FOLDER, search.id)),
+        metric=search.metric or RANK_BY,
+        hyperparameters=_hyperparameters(run),
+        seed=int(params[record.SEED]),
+        configuration=params.get(record.CONFIGURATION),
+        repetition=int(params[record.REPETITION]) if record.REPETITION in params else None,
+        outcome=Outcome(tags.get(record.OUTCOME, Outcome.RUNNING)),
+        error=tags.get(record.ERROR),
+        attempt=int(tags.get(record.ATTEMPT, 1)),
+        epochs=int(metrics.get(record.EPOCHS_RUN, 0)),
+        seconds=metrics.get(record.TRIAL_SECONDS, 0.0),
+        best_epoch=int(metrics.get(record.BEST_EPOCH, 0)),
+        best=_best(run),
+        num_parameters=metrics.get(record.NUM_PARAMETERS),
+        run_id=run.info.run_id,
+        worker=Worker(tags[record.NODE], int(tags[record.WORKER])) if record.WORKER in tags else None,
+        provenance={k: v for k, v in {**search.tags, **tags}.items() if k.startswith(record.PROVENANCE)},
+    )
+
+
+def _hyperparameters(run: "Run") -> dict[str, Any]:
+    """As they were. Runs from before the tag that keeps them have only what str() made of them."""
+    exact = json.loads(run.data.tags.get(record.HYPERPARAMETERS, "{}"))
+    design = (record.ARCHITECTURE, record.SEED, record.CONFIGURATION, record.REPETITION)
+    params = {name: value for name, value in run.data.params.items() if name not in design}
+    return {name: exact[name] if name in exact else _parse(value) for name, value in params.items()}
+
+
+def _best(run: "Run") -> dict[str, float]:
+    """The metrics of its best epoch."""
+    found = {name: run.data.metrics.get(record.best(name)) for name in METRICS}
+    return {name: _with_infinity(value) for name, value in found.items() if value is not None}
+
+
+def _with_infinity(value: float) -> float:
     """MLflow keeps an infinity as the largest float."""
-    if value is None or abs(value) != sys.float_info.max:
-        return value
-    return math.copysign(math.inf, value)
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _parse(value: str) -> Any:
-    """MLflow keeps str(value): the value again."""
+    """What a value was that MLflow keeps as str(value), by its looks: '1' may have been a text."""
     constants = {"None": None, "True": True, "False": False}
     if value in constants:
         return constants[value]
@@ -308,6 +359,11 @@ def _parse(value: str) -> Any:
         except ValueError:
             continue
     return value
+
+
+def _trial_runs(uri: str, search_id: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
+    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = '{search_id}'"
+    return _runs(uri, where, page_size)
 
 
 def _runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.base.runs import Search, hyperparameters, present, values
+from analysis.base.runs import RANK_BY, Search, hyperparameters, present, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
-
-RANK_BY = "val_accuracy"
 
 _RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
 

@@ -18,7 +18,8 @@ from analysis.explain.explanation import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextClassifier
-from search.serve.trained import TrainedTrial, load, read_spec
+from search.serve.trained import load, read_spec
+from search.study.trial import Trial
 
 #: Words of English that negate, as the tokenizer leaves them: "don't" is read as don ' t.
 NEGATIONS = frozenset(
@@ -60,14 +61,14 @@ class Reading:
         return self.predicted.nunique(axis=1) > 1
 
 
-def load_all(trials: Sequence[TrainedTrial]) -> dict[str, TextClassifier]:
+def load_all(trials: Sequence[Trial]) -> dict[str, TextClassifier]:
     """The models by the names of their architectures. Raises UserError unless there are two to compare."""
     if len(trials) < 2:
         raise UserError(f"models of two architectures are needed to compare; there are {len(trials)}")
     return {trial.architecture: load(trial) for trial in trials}
 
 
-def read(trials: Sequence[TrainedTrial], models: Mapping[str, TextClassifier]) -> Reading:
+def read(trials: Sequence[Trial], models: Mapping[str, TextClassifier]) -> Reading:
     """Let the models read the test set of their search."""
     spec, some = read_spec(trials[0].folder), next(iter(models.values()))
     examples = data.read_examples(spec.corpus, "test", limit=spec.limit)
@@ -148,7 +149,7 @@ def side_by_side(models: Mapping[str, TextClassifier], text: str, label: str) ->
 # --- As tables
 
 
-def slice_table(search: str, trials: Sequence[TrainedTrial], reading: Reading) -> Table:
+def slice_table(search: str, trials: Sequence[Trial], reading: Reading) -> Table:
     names = list(reading.probabilities)
     chosen = ", ".join(f"{trial.name} of {trial.search}" for trial in trials)
     return Table(

@@ -25,7 +25,8 @@ from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_q
 from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
-from search.serve.trained import TrainedTrial, load_drawer, read_spec
+from search.serve.trained import load_drawer, read_spec
+from search.study.trial import Trial
 
 NUM_CAPTIONS = 3  # of the test split, where no text is given
 
@@ -47,7 +48,7 @@ class Drawing:
         return ", ".join(f"{what} at the {where}" for what, where in zip(self.shown, QUADRANTS, strict=True))
 
 
-def explain_all(trial: TrainedTrial, texts: Sequence[str] | None, labels: Sequence[str] | None = None) -> list[Drawing]:
+def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None = None) -> list[Drawing]:
     """What the trial's model draws for these texts, without any for the first captions of its test split.
 
     Raises UserError for labels, or where the model has no attention, or its checkpoint is gone.

@@ -6,13 +6,14 @@ from typing import Any, Protocol
 
 from analysis.explain import drawing, words
 from data.base.errors import UserError
-from search.serve.trained import TrainedTrial
+from search.serve.trained import task_of
+from search.study.trial import Trial
 
 
 class Explainer(Protocol):
     """What a module in EXPLAINERS has."""
 
-    def explain_all(self, trial: TrainedTrial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> Any:
+    def explain_all(self, trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> Any:
         """Why the trial's model says what it says of these texts, by default of some that are worth it.
 
         labels: what the texts are, where the task knows that. Raises UserError for what cannot be explained.
@@ -28,8 +29,9 @@ class Explainer(Protocol):
 EXPLAINERS: Mapping[str, Explainer] = {"classification": words, "image": drawing}
 
 
-def of(trial: TrainedTrial) -> Explainer:
+def of(trial: Trial) -> Explainer:
     """The explainer of the trial's task. Raises UserError if it has none."""
-    if trial.task not in EXPLAINERS:
-        raise UserError(f"{trial.name} is for {trial.task}, which is not explained; {', '.join(EXPLAINERS)} are")
-    return EXPLAINERS[trial.task]
+    task = task_of(trial)
+    if task not in EXPLAINERS:
+        raise UserError(f"{trial.name} is for {task}, which is not explained; {', '.join(EXPLAINERS)} are")
+    return EXPLAINERS[task]

@@ -20,7 +20,7 @@ from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
 from models.cnn import CNN
 from models.parts.geometry import reached, receptive_field
-from search.serve.trained import read_spec
+from search.serve.trained import read_spec, task_of
 from search.spec.read import load_corpus
 from search.train.tasks import TASKS
 
@@ -67,7 +67,7 @@ def find(uri: str, name: str) -> Subject:
         f"{trial.name} of {trial.search}",
         trial.architecture,
         {name: trial.hyperparameters[name] for name in own},
-        TASKS[trial.task].num_outputs(corpus),
+        TASKS[task_of(trial)].num_outputs(corpus),
         corpus.embedding_size,
         spec.max_words,
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),

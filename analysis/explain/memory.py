@@ -30,8 +30,10 @@ from models.gru import GRU, GRULayer
 from models.parts import jacobians
 from models.rnn import RNN, ElmanLayer
 from search.serve.classifier import TextClassifier
-from search.serve.trained import TrainedTrial, best, load, read_spec
+from search.serve.trained import load, read_spec
 from search.spec.read import load_corpus
+from search.study import ranking
+from search.study.trial import Trial
 
 NUM_TEXTS = 16
 RECURRENT = ("rnn", "gru")
@@ -89,7 +91,7 @@ def _norm(jacobian_NHX: Tensor) -> Tensor:
 
 # --- Of trials
 
-Trained = tuple[TrainedTrial, TextClassifier]
+Trained = tuple[Trial, TextClassifier]
 
 
 def find(uri: str, name: str) -> list[Trained]:
@@ -109,7 +111,7 @@ def find(uri: str, name: str) -> list[Trained]:
 
 def of_search(uri: str, search: Search) -> list[Trained]:
     """The best trial of each recurrent architecture, activation and gate activation whose checkpoint is at hand."""
-    groups: dict[tuple[str, ...], list[TrainedTrial]] = {}
+    groups: dict[tuple[str, ...], list[Trial]] = {}
     for trial in choice.read(uri, search):
         if trial.architecture in RECURRENT and "activation" in trial.hyperparameters:
             values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
@@ -118,13 +120,12 @@ def of_search(uri: str, search: Search) -> list[Trained]:
     return [each for each in found if each is not None]
 
 
-def _best_at_hand(trials: list[TrainedTrial], metric: str) -> Trained | None:
-    while any(trial.is_ranked for trial in trials):
-        trial = best(trials, metric)
+def _best_at_hand(trials: list[Trial], metric: str) -> Trained | None:
+    for trial in ranking.candidates(trials, metric):
         try:
             return trial, load(trial)
         except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or none that this version can read
-            trials = [other for other in trials if other is not trial]
+            continue
     return None
 
 

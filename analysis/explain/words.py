@@ -16,13 +16,14 @@ from analysis.explain.explanation import Explanation, explain
 from analysis.explain.word_picture import draw
 from analysis.explain.word_tables import coloured, sentence_table, word_frame
 from data.base.errors import UserError, did_you_mean
-from search.serve.trained import TrainedTrial, load
+from search.serve.trained import load
+from search.study.trial import Trial
 
 #: Texts with their labels that models are known to stumble on.
 EXAMPLES = Path(__file__).parent / "example_sentences.csv"
 
 
-def explain_all(trial: TrainedTrial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> list[Explanation]:
+def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> list[Explanation]:
     """What the trial's model says of these texts, by default of the shipped sentences. Raises UserError for labels that
     do not fit, or a checkpoint that is gone."""
     classifier = load(trial)

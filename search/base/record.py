@@ -92,6 +92,7 @@ KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the par
 SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
 TRIAL = "trial"  # '<architecture>-<number>'
 NUMBER = "number"  # the Optuna trial's number
+HYPERPARAMETERS = "hyperparameters"  # as JSON: of a parameter MLflow keeps only str(value)
 OUTCOME = "outcome"
 ERROR = "error"  # the last line of what was raised
 ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
@@ -108,6 +109,8 @@ PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.tria
 TOOK_PREFIX = "took."  # and what it took, of both
 REPLAY = "replay"  # whether training it again gave the same numbers
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
+#: How the tags begin that say what a trial learned from, with which code and where.
+PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, VERSION_PREFIX)
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
 
 # --- Artifacts of a trial's run.

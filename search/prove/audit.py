@@ -55,15 +55,14 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
         for key in sorted({*wanted, *run.params}):
             if str(wanted.get(key)) != run.params.get(key):
                 yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
-        last = trial.results[-1] if trial.results else None
-        if run.epochs != (last.epoch if last else 0):
-            yield f"{last.epoch if last else 0} epochs, its run has {run.epochs}"
-        elif last:
-            for key, value in last.best.items():
-                if run.best.get(key) != value:
-                    yield f"best {key} {value}, its run says {run.best.get(key)}"
-    if trial.outcome is Outcome.COMPLETE and trial.score != trial.results[-1].best[studies.spec.metric]:
-        yield f"Optuna's value is {trial.score}, its best epoch's {trial.results[-1].best[studies.spec.metric]}"
+        if run.epochs != trial.epochs:
+            yield f"{trial.epochs} epochs, its run has {run.epochs}"
+            continue
+        for key, best in trial.best.items():
+            if run.best.get(key) != best:
+                yield f"best {key} {best}, its run says {run.best.get(key)}"
+    if trial.outcome is Outcome.COMPLETE and (value := studies.value(trial)) != trial.score:
+        yield f"Optuna's value is {value}, its best epoch's {trial.score}"
 
 
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
@@ -80,9 +79,8 @@ def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterato
 
 def repair(folder: Path, uri: str) -> None:
     """Make MLflow agree with the study: missing runs and epochs written, ended runs ended, runs of no trial closed."""
-    spec = read_spec(folder)
-    studies = Studies(folder.name, spec, folder, "go on")
-    tracker = Tracker(uri, folder.name, spec, folder)
+    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    tracker = Tracker(uri, studies)
     reconcile(studies, tracker)
     tracker.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
     ours = {trial.run_id for trial in studies.trials()}

@@ -13,7 +13,8 @@ from search.run.folders import read_spec
 from search.spec import read as specs
 from search.spec.code import require_unchanged
 from search.spec.spec import Spec
-from search.study.studies import Studies, derive_seed
+from search.study.studies import Studies
+from search.study.study import derive_seed
 
 SUFFIX = "-confirm"
 

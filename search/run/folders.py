@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from data.base.errors import UserError, did_you_mean
-from search.base import files
+from search.base import files, names
 from search.spec import read as specs
 from search.spec.read import SPEC_FILE
 from search.spec.spec import Spec
@@ -18,7 +18,7 @@ def new_search(spec: Spec, root: Path) -> Path:
     """A folder for a search of this spec, named by the search's id, with the frozen spec in it."""
     root.mkdir(parents=True, exist_ok=True)
     while True:
-        folder = root / f"{spec.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder = root / names.search_id(spec.name)
         try:
             folder.mkdir()
             break
@@ -43,8 +43,9 @@ def discard(folder: Path) -> None:
 
 def find_searches(search: str, root: Path) -> list[Path]:
     """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first."""
-    ids = sorted((path.parent.name for path in root.glob(f"*/{SPEC_FILE}")), key=lambda each: each[-15:])
-    return [root / each for each in ids if search in ("", "latest", each, each[:-16])]
+    found = [(*names.split_search(path.parent.name), path.parent) for path in root.glob(f"*/{SPEC_FILE}")]
+    wanted = [each for each in found if search in ("", "latest", each[0], each[2].name)]
+    return [folder for _, _, folder in sorted(wanted, key=lambda each: each[1])]
 
 
 def find_search(search: str, root: Path) -> Path:

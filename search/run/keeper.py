@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from search.base import record
 from search.base.record import Outcome
+from search.study.ranking import order
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import checkpoints
@@ -27,9 +27,9 @@ class _Keeper:
             checkpoints.remove(self._folder / trial.name)
             return
         # Which of several repeated configurations is the best is known when all their repetitions have ended.
-        kept = self._kept.setdefault((trial.architecture, trial.design.get(record.CONFIGURATION)), {})
+        kept = self._kept.setdefault((trial.architecture, trial.configuration), {})
         kept[trial.name] = trial
         if len(kept) > self._num_kept:
-            worst = max(kept.values(), key=self._studies.order)
+            worst = max(kept.values(), key=order(self._studies.spec.metric))
             checkpoints.drop_weights(self._folder / worst.name)
             del kept[worst.name]

@@ -104,7 +104,7 @@ class Progress:
             left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
             parts = [
                 f"{trial.name:<14} {trial.outcome:<11}",
-                f"{_epoch(trial)}/{self._epochs} epochs",
+                f"{trial.epochs}/{self._epochs} epochs",
                 self._score(trial),
                 trial.error or "",
                 f"({left})",
@@ -112,8 +112,7 @@ class Progress:
             self._console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True, markup=False)
 
     def _score(self, trial: Trial) -> str:
-        best = trial.results[-1].best if trial.results else {}
-        return f"{self._metric} {best[self._metric]:.4f}" if best else ""
+        return "" if trial.score is None else f"{self._metric} {trial.score:.4f}"
 
     def _num_left(self, architecture: str | None = None) -> int:
         names = [architecture] if architecture else list(self._num_wanted)
@@ -126,7 +125,7 @@ class Progress:
     def seconds_left(self, architecture: str | None = None) -> float:
         """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
         now, running = time.monotonic(), list(self._running.values())
-        projected = [(now - started) * self._epochs / _epoch(trial) for trial, started in running if trial.results]
+        projected = [(now - started) * self._epochs / trial.epochs for trial, started in running if trial.epochs]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
         left = 0.0
         for name in [architecture] if architecture else self._num_wanted:
@@ -158,15 +157,11 @@ class Progress:
         lines = [Text("")]
         for trial, started in list(self._running.values()):
             spent = duration(time.monotonic() - started)
-            parts = [f"  {trial.name:<14} epoch {_epoch(trial)}/{self._epochs}", self._score(trial), spent]
+            parts = [f"  {trial.name:<14} epoch {trial.epochs}/{self._epochs}", self._score(trial), spent]
             lines.append(Text("  ".join(filter(None, parts)), style="dim"))
         elapsed = duration(time.monotonic() - self._started)
         left = f", about {duration(self.seconds_left())} left" if self._num_left() else ""
         return Group(table, *lines, Text(f"  {elapsed} elapsed{left}"))
-
-
-def _epoch(trial: Trial) -> int:
-    return trial.results[-1].epoch if trial.results else 0
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import files, record
 from search.base.console import python
+from search.base.names import config_name
 from search.base.record import Outcome
 from search.cluster import capacity, check, connection
 from search.run import plan
@@ -41,7 +42,7 @@ from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE
 from search.train.matching import solve_hidden_size
-from search.train.running import Setting, trial_name
+from search.train.running import Setting
 from search.tune.callback import reason
 from search.tune.cluster import ClusterCallback, ClusterSearcher
 from search.tune.scheduler import StudyScheduler
@@ -139,7 +140,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         if address or spec.storage_path:
             check.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
-        tracker = Tracker(uri, search, spec, folder, warn, new)
+        tracker = Tracker(uri, studies, warn, new)
         studies.provenance = provenance(corpus)
         studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies, folder)
@@ -166,7 +167,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         still_up = capacity.still_up() if address else None
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
-        trial_seconds = sum(trial.results[-1].seconds for trial in studies.trials() if trial.results)
+        trial_seconds = sum(trial.seconds for trial in studies.trials())
         planned, tags = plan.compare(prediction, trial_seconds, time.monotonic() - started)
         with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
             add_tags(uri, tracker.run_id, tags)
@@ -227,8 +228,8 @@ def _tune(
             scheduler=StudyScheduler(studies, warn),
             num_samples=-1,  # the searcher says when it has finished
             reuse_actors=True,
-            trial_name_creator=lambda trial: trial_name(trial.config),
-            trial_dirname_creator=lambda trial: trial_name(trial.config),
+            trial_name_creator=lambda trial: config_name(trial.config),
+            trial_dirname_creator=lambda trial: config_name(trial.config),
         ),
         run_config=tune.RunConfig(
             name=TUNE,
@@ -244,7 +245,7 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
     """The progress display, knowing what an earlier process of this search has finished."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
     names = studies.spec.architectures
-    best = {name: ranked[0].results[-1].best[studies.spec.metric] for name in names if (ranked := studies.ranked(name))}
+    scores = {name: ranked[0].score for name in names if (ranked := studies.ranked(name))}
     return Progress(
         console,
         studies.spec.metric,
@@ -252,7 +253,7 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
         {name: studies.num_wanted(name) for name in names},
         room,
         {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
-        best,
+        {name: score for name, score in scores.items() if score is not None},
     )
 
 

@@ -15,8 +15,10 @@ from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_search, find_searches, read_spec
 from search.serve.classifier import TextClassifier
-from search.serve.trained import TrainedTrial, best, load
+from search.serve.trained import load
+from search.study.ranking import best
 from search.study.studies import Studies
+from search.study.trial import Trial
 from search.track import registry as tracking
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ class Exported:
     name: str
     version: str
     alias: str
-    trial: TrainedTrial
+    trial: Trial
     num_bytes: int
 
     @property
@@ -56,7 +58,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     spec = read_spec(folder)
     if architecture and architecture not in spec.architectures:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
-    trials = [trial for trial in trained_trials(folder, root) if architecture in (None, trial.architecture)]
+    trials = [trial for trial in trials_of(folder, root) if architecture in (None, trial.architecture)]
     chosen = best(trials, spec.metric)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
@@ -69,7 +71,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     return Exported(spec.name, version, architecture or BEST, chosen, num_bytes)
 
 
-def trained_trials(folder: Path, root: Path) -> Iterator[TrainedTrial]:
+def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
     """The trials of a search, and of those under `root` that confirm it."""
     for each in find_searches("", root):
         try:
@@ -78,21 +80,7 @@ def trained_trials(folder: Path, root: Path) -> Iterator[TrainedTrial]:
             continue
         if each != folder and spec.confirms != folder.name:
             continue
-        for trial in Studies(each.name, spec, each).trials():
-            best_epoch = trial.results[-1].best if trial.results else {}
-            metrics = trial.results[-1].metrics if trial.results else {}
-            yield TrainedTrial(
-                folder=each,
-                name=trial.name,
-                architecture=trial.architecture,
-                configuration=trial.design.get(record.CONFIGURATION),
-                hyperparameters=trial.hyperparameters,
-                outcome=trial.outcome,
-                score=best_epoch.get(spec.metric),
-                num_parameters=metrics.get(record.NUM_PARAMETERS),
-                data_digest=trial.provenance.get(record.DATA_DIGEST),
-                run_id=trial.run_id,
-            )
+        yield from Studies(each.name, spec, each).trials()
 
 
 def write(classifier: TextClassifier, folder: Path) -> None:

@@ -1,22 +1,14 @@
-"""What a study keeps of a trial."""
+"""The record of a trial, wherever it was read: from its study or from its MLflow run. Imports nothing heavy."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import optuna
-
-from search.base import record
+from search.base import names, record
 from search.base.record import Outcome
-from search.train.training import EpochResult
 
-#: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
-RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
-
-
-PROVENANCE = "provenance"
-
-
-SOLVED = "solved"  # hyperparameters that follow from those that were proposed
+if TYPE_CHECKING:
+    from search.train.training import EpochResult
 
 
 @dataclass(frozen=True)
@@ -27,73 +19,69 @@ class Worker:
     pid: int
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trial:
-    """All that is known of a trial; its Optuna trial keeps it, so that MLflow's run can be made from it at any time."""
+    """All that is known of a trial; from what its study keeps, its MLflow run can be made at any time.
+
+    search, folder: its search's id, and where that keeps its files.
+    metric: what its search ranks by.
+    seed: None of a run that was only half written.
+    configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
+    attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
+    provenance: tags, such as the data's digest, versions and the commit.
+    epochs: how many it has finished. seconds: spent in them, all attempts together.
+    best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that epoch.
+    results: one for each epoch, in order; only studies keep them.
+    worker: that of its last result.
+    """
 
     architecture: str
     number: int
-    hyperparameters: dict[str, Any]
-    seed: int
-    study_trial: optuna.Trial
-    attempt: int = 0
+    search: str
+    folder: Path
+    metric: str
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    configuration: str | None = None
+    repetition: int | None = None
     outcome: Outcome = Outcome.RUNNING
-    score: float | None = None  # Optuna's own value
     error: str | None = None
-    results: list[EpochResult] = field(default_factory=list)  # in the order of their epochs
-    worker: Worker | None = None  # of the last result
-    run_id: str | None = None  # of its MLflow run
-    provenance: dict[str, str] = field(default_factory=dict)  # tags: data digest, versions, commit
-    design: dict[str, Any] = field(default_factory=dict)  # which configuration and repetition it is, if it is one
+    attempt: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    num_parameters: float | None = None
+    run_id: str | None = None
+    worker: Worker | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    results: list["EpochResult"] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:
-        return f"{self.architecture}-{self.number}"
+        return names.trial_name(self.architecture, self.number)
+
+    @property
+    def score(self) -> float | None:
+        """Its search's metric at its best epoch."""
+        return self.best.get(self.metric)
 
     @property
     def config(self) -> dict[str, Any]:
         """The flat config that the trainable gets."""
-        return {
-            record.ARCHITECTURE: self.architecture,
-            record.NUMBER: self.number,
-            record.SEED: self.seed,
-            **self.hyperparameters,
-        }
+        identity = {record.ARCHITECTURE: self.architecture, record.NUMBER: self.number, record.SEED: self.seed}
+        return identity | self.hyperparameters
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of its MLflow run."""
-        named = {record.ARCHITECTURE: self.architecture, record.SEED: self.seed}
-        return named | self.design | self.hyperparameters
+        design = {record.CONFIGURATION: self.configuration, record.REPETITION: self.repetition}
+        given = {name: value for name, value in design.items() if value is not None}
+        return {record.ARCHITECTURE: self.architecture, record.SEED: self.seed} | given | self.hyperparameters
 
-    def keep_run_id(self, run_id: str) -> None:
-        self.run_id = run_id
-        try:
-            self.study_trial.set_user_attr(RUN_ID, run_id)
-        except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
-            self.study_trial.study.set_user_attr(f"{RUN_ID}-{self.number}", run_id)
-
-    def keep_provenance(self, tags: dict[str, str]) -> None:
-        self.provenance = tags
-        self.study_trial.set_user_attr(PROVENANCE, tags)
-
-    def keep_solved(self, hyperparameters: dict[str, Any]) -> None:
-        self.hyperparameters = self.hyperparameters | hyperparameters
-        self.study_trial.set_user_attr(SOLVED, hyperparameters)
-
-    def keep_attempt(self) -> None:
-        """Another process starts on it."""
-        self.attempt += 1
-        self.study_trial.set_user_attr(ATTEMPT, self.attempt)
-
-    def keep_result(self, result: EpochResult, worker: Worker) -> None:
+    def add(self, result: "EpochResult") -> None:
+        """Take the next epoch's result."""
         self.results.append(result)
-        self.worker = worker
-        self.study_trial.set_user_attr(f"{RESULT}{result.epoch}", result.to_dict())
-        self.study_trial.set_user_attr(WORKER, [worker.node, worker.pid])
-
-    def keep_outcome(self, outcome: Outcome, error: str | None) -> None:
-        self.outcome, self.error = outcome, error
-        if outcome is not Outcome.INTERRUPTED:
-            self.study_trial.set_user_attr(OUTCOME, outcome.value)
-            self.study_trial.set_user_attr(ERROR, error)
+        self.epochs, self.seconds = result.epoch, result.seconds
+        self.best_epoch, self.best = result.best_epoch, result.best
+        self.num_parameters = result.metrics.get(record.NUM_PARAMETERS, self.num_parameters)

@@ -4,6 +4,7 @@ It runs in the driver and makes one batched call a report.
 """
 
 import io
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from models import IMAGE, architecture
 from search.base import record
 from search.base.record import Outcome
 from search.spec.read import dump
-from search.spec.spec import Spec
+from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
 from search.train import checkpoints
@@ -114,21 +115,19 @@ class Tracker:
     The studies keep everything a run is made of, so they are the spool when MLflow cannot be written: training goes
     on, the user is warned once, and what is missing is delivered, in order, when MLflow is back or by a later `sync`.
 
-    uri: an MLflow tracking URI. search: the search's id. folder: where the search keeps its files.
-    warn: is given a line for the user. new: the search must not be there yet, else FileExistsError.
+    uri: an MLflow tracking URI. warn: is given a line for the user. new: the search must not be there yet, else
+    FileExistsError.
     Raises UserError when MLflow cannot be used at the start.
     """
 
     def __init__(
         self,
         uri: str,
-        search: str,
-        spec: Spec,
-        folder: Path,
+        studies: Studies,
         warn: Callable[[str], None] = print,
         new: bool = False,
     ) -> None:
-        self._search, self._spec, self._folder, self._warn = search, spec, folder, warn
+        self._studies, self._search, self._spec, self._warn = studies, studies.search, studies.spec, warn
         self.provenance: dict[str, str] = {}  # tags of the search's own run
         self._counts: list[Metric] = []  # of its data, where they could not be written
         self._known: dict[str, _Known] = {}
@@ -136,12 +135,12 @@ class Tracker:
         self._retry_at = 0.0
         try:
             self._client = open_client(uri)
-            self._experiment_id = self._open_experiment(uri, spec.name)
+            self._experiment_id = self._open_experiment(uri, self._spec.name)
             self._look_first, self.run_id = self._open_parent()
         except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
             raise unusable(uri, error) from error
         if new and self._look_first:
-            raise FileExistsError(f"there is a search {search} in MLflow")
+            raise FileExistsError(f"there is a search {self._search} in MLflow")
 
     def _open_experiment(self, uri: str, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -175,7 +174,7 @@ class Tracker:
             record.SEARCH: self._search,
             record.METRIC: self._spec.metric,
             record.OUTCOME: Outcome.RUNNING.value,
-            record.FOLDER: str(self._folder.absolute()),
+            record.FOLDER: str(self._studies.folder.absolute()),
             **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id
@@ -253,15 +252,17 @@ class Tracker:
     def sync(self, trial: Trial) -> bool:
         """Make a trial's run say what its study knows; True when something was missing or different."""
         params: dict[str, Any] = {}
+        exact: dict[str, str] = {}
         run_id = trial.run_id or self._find_run(trial)
         known = self._known.get(trial.name) or self._read(run_id)
         if run_id is None or known is None:
             known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0, status="RUNNING")
             run_id = self._create_run(trial)
         if run_id != trial.run_id:
-            trial.keep_run_id(run_id)
+            self._studies.keep_run_id(trial, run_id)
         if known.attempt == 0:
             params = trial.params
+            exact = {record.HYPERPARAMETERS: json.dumps(trial.hyperparameters)}
         new = [result for result in trial.results if result.epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
         epochs = new[-1].epoch if new else known.epochs
@@ -269,7 +270,7 @@ class Tracker:
         if wanted == known:
             self._known[trial.name] = known
             return False
-        tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)}
+        tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)} | exact
         if trial.error:
             tags[record.ERROR] = trial.error
         if trial.worker:
@@ -278,7 +279,7 @@ class Tracker:
             self._log_pictures(run_id, trial, [result.epoch for result in new])  # before the epochs count as written
         self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
-            predictions = checkpoints.load_text(checkpoints.folder_of(self._folder, trial.name), record.PREDICTIONS)
+            predictions = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), record.PREDICTIONS)
             if predictions is not None:
                 self._client.log_text(run_id, predictions, record.PREDICTIONS)
         if status != known.status:
@@ -292,7 +293,7 @@ class Tracker:
     def _log_pictures(self, run_id: str, trial: Trial, epochs: Sequence[int]) -> None:
         from PIL import Image
 
-        folder = checkpoints.folder_of(self._folder, trial.name)
+        folder = checkpoints.folder_of(trial.folder, trial.name)
         there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
         for epoch in epochs:
             picture = checkpoints.load_file(folder, record.picture(epoch))

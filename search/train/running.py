@@ -36,10 +36,6 @@ class Setting:
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
 
 
-def trial_name(config: dict[str, Any]) -> str:
-    return f"{config[record.ARCHITECTURE]}-{config[record.NUMBER]}"
-
-
 def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
     """The untrained model of a trial; its initial weights are fixed by the trial's seed."""
     torch.manual_seed(config[record.SEED])

@@ -12,15 +12,16 @@ from ray import tune
 import models
 from data.encoded import EncodedCorpus
 from search.base import record
+from search.base.names import config_name
 from search.train import checkpoints
-from search.train.running import Setting, predictions_csv, run_trial, trial_name
+from search.train.running import Setting, predictions_csv, run_trial
 from search.train.tasks import TASKS
 from search.train.training import EpochResult
 
 
 def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
     """Train one trial, from its last checkpoint if it has one; report and checkpoint each epoch."""
-    folder = setting.checkpoints / trial_name(config)
+    folder = setting.checkpoints / config_name(config)
     checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:

@@ -1,0 +1,167 @@
+"""What "better" means: the one order of trials, and that of configurations that were repeated.
+
+Trials are anything that knows what `Scored` asks for: records, or rows of a frame. What is not known is None.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Generic, Protocol, TypeVar
+
+from data.base.errors import UserError
+from search.base import record
+from search.base.record import Outcome
+
+RANKED = (Outcome.COMPLETE, Outcome.PRUNED)  # in this order
+LOST = (Outcome.DIVERGED, Outcome.FAILED)  # a seed without a result
+
+_PLACES = {outcome.value: place for place, outcome in enumerate(Outcome)}
+
+
+class Scored(Protocol):
+    """What decides which of two trials is better."""
+
+    @property
+    def architecture(self) -> str | None: ...
+    @property
+    def number(self) -> int | None: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def outcome(self) -> str | None: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def num_parameters(self) -> float | None: ...
+
+
+class Named(Scored, Protocol):
+    """And what tells of which configuration it is."""
+
+    @property
+    def configuration(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=Scored)
+N = TypeVar("N", bound=Named)
+Order = Callable[[Scored], tuple[Any, ...]]
+
+
+def is_ranked(trial: Scored) -> bool:
+    """Whether a trial has a place in a ranking: it ran, to its end or to the pruner's, and has a finite score."""
+    return trial.outcome in RANKED and trial.score is not None and math.isfinite(trial.score)
+
+
+def order(metric: str) -> Order:
+    """A key that sorts trials, the best first: complete ones before pruned ones, then by the metric in its direction,
+    fewer parameters, architecture and number. Those that are not ranked follow, by outcome, architecture and number.
+    """
+    sign = _sign(metric)
+
+    def key(trial: Scored) -> tuple[Any, ...]:
+        ranked = is_ranked(trial)
+        return (
+            not ranked,
+            _PLACES.get(trial.outcome or "", len(_PLACES)),
+            sign * (trial.score or 0.0) if ranked else 0.0,
+            _or_last(trial.num_parameters) if ranked else 0.0,
+            trial.architecture is None,
+            trial.architecture or "",
+            _or_last(trial.number),
+        )
+
+    return key
+
+
+@dataclass(frozen=True)
+class Configuration(Generic[T]):
+    """The trials of one configuration, which differ in nothing but their seeds.
+
+    key: names it. trials: all. counting: the complete ones with a score, each seed once. lost: those that diverged or
+    failed, each seed once, and never completed.
+    """
+
+    key: Hashable
+    trials: list[T]
+    counting: list[T]
+    lost: list[T]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score of the seeds that count."""
+        return fmean(trial.score or 0.0 for trial in self.counting) if self.counting else None
+
+
+def configurations(trials: Iterable[T], metric: str, key: Callable[[T], Hashable]) -> list[Configuration[T]]:
+    """The trials in groups of equal keys (None: in none), the best configuration first: one that lost no seed before
+    one that did, whose mean is that of its survivors; then by the mean over the seeds that count, in the metric's
+    direction, and by fewer parameters. Those without a seed that counts come last.
+    """
+    sign, better = _sign(metric), order(metric)
+    groups: dict[Hashable, list[T]] = {}
+    for trial in trials:
+        if (name := key(trial)) is not None:
+            groups.setdefault(name, []).append(trial)
+
+    def place(of: Configuration[T]) -> tuple[Any, ...]:
+        return (
+            of.mean is None,
+            bool(of.lost),
+            sign * (of.mean or 0.0),
+            min(_or_last(trial.num_parameters) for trial in of.trials),
+            min(map(better, of.trials))[-3:],  # by architecture and number of its best
+        )
+
+    return sorted((_configuration(name, group) for name, group in groups.items()), key=place)
+
+
+def _configuration(key: Hashable, trials: list[T]) -> Configuration[T]:
+    complete = [trial for trial in trials if trial.outcome == Outcome.COMPLETE]
+    done = {trial.seed for trial in complete} - {None}
+    lost = [trial for trial in trials if trial.outcome in LOST and trial.seed not in done]
+    return Configuration(key, trials, _each_seed_once(filter(is_ranked, complete)), _each_seed_once(lost))
+
+
+def _each_seed_once(trials: Iterable[T]) -> list[T]:
+    """The first trial of each seed, and all whose seed is not known."""
+    first: dict[Hashable, T] = {}
+    for place, trial in enumerate(trials):
+        first.setdefault(("unknown", place) if trial.seed is None else trial.seed, trial)
+    return list(first.values())
+
+
+def candidates(trials: Iterable[N], metric: str) -> list[N]:
+    """Those of a search's trials and of the trials that repeat its configurations that are ranked, in the order in
+    which one is chosen to stand for the search: an export, an explanation.
+
+    First those of the best configuration that was repeated (see `configurations`), then of the next; of its repetitions
+    the one with the best score comes first: one model has to stand for it, though its score alone would flatter the
+    configuration. Then all others. Within each, by `order`.
+    """
+    trials, better = list(trials), order(metric)
+    repeated = configurations(trials, metric, _configuration_of)
+    places = {of.key: place for place, of in enumerate(repeated) if of.counting}
+    return sorted(
+        filter(is_ranked, trials), key=lambda trial: (places.get(_configuration_of(trial), len(places)), better(trial))
+    )
+
+
+def best(trials: Iterable[N], metric: str) -> N:
+    """The first of the `candidates`. Raises UserError if there is none."""
+    trials = list(trials)
+    if found := candidates(trials, metric):
+        return found[0]
+    raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
+
+
+def _configuration_of(trial: Named) -> Hashable:
+    return trial.configuration and (trial.architecture, trial.configuration)
+
+
+def _sign(metric: str) -> int:
+    return -1 if record.split_metric(metric)[1].maximize else 1
+
+
+def _or_last(number: float | None) -> float:
+    return math.inf if number is None else number

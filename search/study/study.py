@@ -1,0 +1,228 @@
+"""The Optuna study of one architecture: its trials as records, and all that is written to it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.base import record
+from search.base.record import Outcome
+from search.spec import read as specs
+from search.spec import space
+from search.spec.spec import Spec
+from search.study.samplers import make_pruner, make_sampler
+from search.study.trial import Trial, Worker
+from search.train.training import EpochResult
+
+# Its lines on each study and trial would tear the live table.
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+Mode = Literal["new", "go on", "read"]
+
+SPEC = "spec"  # in a study's user attributes: what it was started with
+#: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
+RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
+PROVENANCE = "provenance"
+SOLVED = "solved"  # hyperparameters that follow from those that were proposed
+
+_STATES = {
+    Outcome.COMPLETE: TrialState.COMPLETE,
+    Outcome.PRUNED: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.PRUNED,  # with the worst score, reported as its last
+    Outcome.FAILED: TrialState.FAIL,
+}
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed in [0, 2**31) from anything that prints the same everywhere."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
+
+
+class Study:
+    """One architecture's study. Every method that takes a trial also brings the record up to date.
+
+    search: the search's id; the study is named `<search>/<architecture>`. mode: see `Studies`.
+    """
+
+    def __init__(
+        self, search: str, architecture: str, spec: Spec, folder: Path, storage: optuna.storages.BaseStorage, mode: Mode
+    ) -> None:
+        self.architecture = architecture
+        self._search, self._spec, self._folder = search, spec, folder.absolute()
+        self.space = space.build(spec)[architecture]
+        self._configurations = space.configurations(spec)[architecture] if spec.configurations is not None else {}
+        self.optuna = self._open(storage, mode)
+        if before := self.optuna.user_attrs.get(SPEC):
+            specs.require_unchanged(spec, before)
+        elif mode != "read":
+            self.optuna.set_user_attr(SPEC, specs.compared(spec))
+        # A resumed search must not propose its first trials again; a grid has one order, and goes on in it.
+        num_before = 0 if spec.sampler == "grid" else len(self.optuna.get_trials(deepcopy=False))
+        seed = derive_seed(spec.seed, architecture, "sampler", num_before)
+        self.optuna.sampler = make_sampler(spec, self.space, seed)
+        self.optuna.pruner = make_pruner(spec)
+        self._live: dict[int, optuna.Trial] = {}  # by number
+        #: Cached: to look at every trial whenever one is asked for would be quadratic.
+        self.num_asked = len(self._frozen())
+
+    def _open(self, storage: optuna.storages.BaseStorage, mode: Mode) -> optuna.Study:
+        name = f"{self._search}/{self.architecture}"
+        maximize = record.split_metric(self._spec.metric)[1].maximize
+        direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+        if mode == "read":
+            try:
+                return optuna.load_study(study_name=name, storage=storage)
+            except KeyError:  # its driver died before it made them
+                return optuna.create_study(direction=direction)
+        try:
+            return optuna.create_study(
+                storage=storage, study_name=name, direction=direction, load_if_exists=mode == "go on"
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            raise FileExistsError(f"there is a study {name}") from None
+
+    @property
+    def num_wanted(self) -> int:
+        """How many trials there are to be: a grid is never searched beyond its end."""
+        if self._spec.sampler != "grid":
+            return self._spec.num_trials
+        size = space.grid_size(self.space)
+        return min(size, self._spec.trials or size)
+
+    @property
+    def num_owed(self) -> int:
+        """Trials still to be finished, those that run or wait to be adopted counted."""
+        ended = [frozen.state.is_finished() for frozen in self._frozen()]
+        return max(self.num_wanted - sum(ended), len(ended) - sum(ended))
+
+    # --- Read
+
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        later = self.optuna.user_attrs  # what was noted of a trial after it had finished
+        return [self._load(frozen, later) for frozen in self._frozen()]
+
+    def value(self, trial: Trial) -> float | None:
+        """Optuna's own value of a trial."""
+        return next(frozen.value for frozen in self._frozen() if frozen.number == trial.number)
+
+    def is_finished(self, trial: Trial) -> bool:
+        return self._read(trial).state.is_finished()
+
+    def _frozen(self) -> list[FrozenTrial]:
+        everything = self.optuna.get_trials(deepcopy=False)
+        return [frozen for frozen in everything if frozen.state is not TrialState.WAITING]
+
+    def _load(self, frozen: FrozenTrial, later: dict[str, Any]) -> Trial:
+        attrs, ended = frozen.user_attrs, frozen.state.is_finished()
+        trial = self._make(
+            frozen.number,
+            attempt=attrs.get(ATTEMPT, 0),
+            outcome=Outcome(attrs[OUTCOME]) if ended else Outcome.RUNNING,
+            error=attrs.get(ERROR) if ended else None,
+            worker=Worker(*attrs[WORKER]) if WORKER in attrs else None,
+            run_id=later.get(f"{RUN_ID}-{frozen.number}", attrs.get(RUN_ID)),
+            provenance=attrs.get(PROVENANCE, {}),
+        )
+        self._unpack(trial, frozen.params)
+        trial.hyperparameters |= attrs.get(SOLVED, {})
+        for epoch in sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT)):
+            trial.add(EpochResult.from_dict(attrs[f"{RESULT}{epoch}"]))
+        return trial
+
+    def _make(self, number: int, **more: Any) -> Trial:
+        seed = derive_seed(self._spec.seed, self.architecture, number)
+        return Trial(
+            architecture=self.architecture,
+            number=number,
+            search=self._search,
+            folder=self._folder,
+            metric=self._spec.metric,
+            seed=seed,
+            **more,
+        )
+
+    def _unpack(self, trial: Trial, params: dict[str, Any]) -> None:
+        """What Optuna holds of a trial: its hyperparameters, and which configuration and repetition it is."""
+        hyperparameters, design = space.split_design(params)
+        trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
+        named = self._configurations[trial.configuration] if trial.configuration is not None else hyperparameters
+        trial.hyperparameters = dict(named)
+
+    # --- Written
+
+    def ask(self) -> Trial:
+        """A new trial, without its hyperparameters yet."""
+        if not self.num_asked and not self.optuna.get_trials(deepcopy=False) and self._spec.sampler != "grid":
+            # The defaults come first: a baseline in every search, and a fair start for every architecture.
+            self.optuna.enqueue_trial(space.default_point(self.architecture, self.space))
+        asked = self.optuna.ask()
+        self.num_asked += 1
+        self._live[asked.number] = asked
+        return self._make(asked.number)
+
+    def suggest(self, trial: Trial) -> None:
+        """Give a trial its hyperparameters. What an adopted one has been given stands; a crash may have come before it
+        was given everything."""
+        self._unpack(trial, space.suggest(self._optuna(trial), self.space))
+
+    def keep_solved(self, trial: Trial, hyperparameters: dict[str, Any]) -> None:
+        trial.hyperparameters |= hyperparameters
+        self._set(trial, SOLVED, hyperparameters)
+
+    def keep_provenance(self, trial: Trial, tags: dict[str, str]) -> None:
+        trial.provenance = tags
+        self._set(trial, PROVENANCE, tags)
+
+    def keep_attempt(self, trial: Trial) -> None:
+        """Another process starts on it."""
+        trial.attempt += 1
+        self._set(trial, ATTEMPT, trial.attempt)
+
+    def keep_run_id(self, trial: Trial, run_id: str) -> None:
+        trial.run_id = run_id
+        try:
+            self._set(trial, RUN_ID, run_id)
+        except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
+            self.optuna.set_user_attr(f"{RUN_ID}-{trial.number}", run_id)
+
+    def keep_result(self, trial: Trial, result: EpochResult, worker: Worker) -> None:
+        trial.add(result)
+        trial.worker = worker
+        self._set(trial, f"{RESULT}{result.epoch}", result.to_dict())
+        self._set(trial, WORKER, [worker.node, worker.pid])
+
+    def report(self, trial: Trial, value: float, epoch: int) -> None:
+        """Give Optuna the value that its pruner sees of an epoch, once."""
+        if epoch not in self._read(trial).intermediate_values:
+            self._optuna(trial).report(value, step=epoch)
+
+    def should_prune(self, trial: Trial) -> bool:
+        return self._optuna(trial).should_prune()
+
+    def end(self, trial: Trial, outcome: Outcome, error: str | None) -> None:
+        """End a trial. An interrupted one stays RUNNING, to be adopted when the search is resumed."""
+        trial.outcome, trial.error = outcome, error
+        if outcome is not Outcome.INTERRUPTED:
+            self._set(trial, OUTCOME, outcome.value)
+            self._set(trial, ERROR, error)
+            score = trial.score if outcome is Outcome.COMPLETE else None
+            self.optuna.tell(self._optuna(trial), score, state=_STATES[outcome])
+        self._live.pop(trial.number, None)
+
+    def _set(self, trial: Trial, name: str, value: Any) -> None:
+        self._optuna(trial).set_user_attr(name, value)
+
+    def _read(self, trial: Trial) -> FrozenTrial:
+        found = self._optuna(trial)
+        return found.storage.get_trial(found._trial_id)
+
+    def _optuna(self, trial: Trial) -> optuna.Trial:
+        """Optuna's own object, made for a trial of an earlier process when it is first written."""
+        if trial.number not in self._live:
+            frozen = next(each for each in self._frozen() if each.number == trial.number)
+            self._live[trial.number] = optuna.Trial(self.optuna, frozen._trial_id)
+        return self._live[trial.number]
