@@ -4,22 +4,18 @@ Shapes: B batch, T words, V vocabulary, E embedding, C classes, Y rows, X column
 """
 
 import inspect
-import itertools
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import models
-from models.parts.hyperparameters import Choice, Integer, Real
+from models import contract
+from models.contract import texts
 
-NAMES = list(models.ARCHITECTURES)
+NAMES = list(models.OURS)
 CLASSIFIERS = list(models.of_task(models.CLASSIFICATION))
-NUM_CLASSES = 3
-SHAPES = {models.CLASSIFICATION: (NUM_CLASSES,), models.IMAGE: (8, 8)}  # of what is made of a text: C; Y and X
 BASE = {"hidden_size": 6, "num_layers": 2}  # small, and valid for every architecture
 
 
@@ -28,52 +24,23 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def embedding() -> models.WordVectors:
-    vectors_VE = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
-    vectors_VE[0] = 0
-    return models.WordVectors(vectors_VE)
+def subject(name: str, **hyperparameters: Any) -> contract.Subject:
+    architecture: Any = models.architecture(name)
+    return contract.Subject(architecture, **BASE | hyperparameters)
 
 
-def shape(name: str) -> tuple[int, ...]:
-    return SHAPES[models.ARCHITECTURES[name].task]
+def build(name: str, seed: int = 0, embedding: models.WordVectors | None = None, **hyperparameters: Any) -> Any:
+    return subject(name).build(seed, embedding, **hyperparameters)
 
 
-def build(
-    name: str, seed: int = 0, embedded: models.WordVectors | None = None, **hyperparameters: Any
-) -> models.Architecture:
-    torch.manual_seed(seed)
-    return models.build(name, embedded or embedding(), shape(name)[0], **{**BASE, **hyperparameters})
-
-
-def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
-    """Texts of every kind of length: one word, the whole width, in between."""
-    lengths_B = torch.tensor([1, num_words, 7, 2, 12]).clamp(max=num_words)
-    tokens_BT = torch.randint(1, 20, (len(lengths_B), num_words), generator=torch.Generator().manual_seed(2))
-    return tokens_BT * (torch.arange(num_words) < lengths_B.unsqueeze(1)), lengths_B
-
-
-def some_values(domain: Any) -> list[Any]:
-    match domain:
-        case Choice(options):
-            return list(options)
-        case Integer(low, high):
-            return sorted({low, min(low + 1, high), min(low + 2, high), min(12, high)})
-        case Real(low, high):
-            return [low, (low + high) / 2, high]
-    raise AssertionError(domain)
-
-
-def variants() -> Iterator[Any]:
+def variants() -> list[Any]:
     """Every architecture as it is, and with some values of each hyperparameter."""
-    for name, architecture in models.ARCHITECTURES.items():
-        yield pytest.param(name, {}, id=name)
-        for key, domain in architecture.hyperparameters.items():
-            for value in some_values(domain):
-                yield pytest.param(name, {key: value}, id=f"{name}-{key}={value}")
+    return [pytest.param(name, each, id=f"{name}-{each}") for name in NAMES for each in subject(name).variants()]
 
 
 def test_hyperparameters_are_the_keyword_arguments() -> None:
-    for architecture in models.ARCHITECTURES.values():
+    for name in NAMES:
+        architecture = models.architecture(name)
         parameters = inspect.signature(architecture).parameters.values()
         keywords = {
             parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
@@ -83,41 +50,21 @@ def test_hyperparameters_are_the_keyword_arguments() -> None:
             architecture.hyperparameters[key].check(key, default)
 
 
-@pytest.mark.parametrize(("name", "hyperparameters"), list(variants()))
+@pytest.mark.parametrize(("name", "hyperparameters"), variants())
 def test_logits_are_finite_and_train(name: str, hyperparameters: dict[str, Any]) -> None:
-    model = build(name, **hyperparameters)
-    tokens_BT, lengths_B = texts()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
-    for _ in range(3):
-        optimizer.zero_grad()
-        logits_BC = model(tokens_BT, lengths_B)
-        assert logits_BC.shape == (len(tokens_BT), *shape(name))
-        torch.nn.functional.cross_entropy(logits_BC.flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
-        optimizer.step()
-    assert model(tokens_BT, lengths_B).isfinite().all()
-    assert models.num_parameters(model) == sum(parameter.numel() for parameter in before.values())
-    if not hyperparameters:
-        assert all(not torch.equal(parameter, before[key]) for key, parameter in model.named_parameters())
+    contract.trains(subject(name), **hyperparameters)
+    parameters = build(name, **hyperparameters).parameters()
+    assert models.num_parameters(build(name, **hyperparameters)) == sum(each.numel() for each in parameters)
 
 
-@pytest.mark.parametrize(("name", "hyperparameters"), list(variants()))
+@pytest.mark.parametrize(("name", "hyperparameters"), variants())
 def test_padding_and_company_change_nothing(name: str, hyperparameters: dict[str, Any]) -> None:
+    contract.padding_and_company_change_nothing(subject(name), **hyperparameters)
     model = build(name, **hyperparameters).eval()
     tokens_BT, lengths_B = texts()
     with torch.inference_mode():
-        logits_BC = model(tokens_BT, lengths_B)
-        wider_BC = model(torch.nn.functional.pad(tokens_BT, (0, 9)), lengths_B)
-        alone_BC = torch.cat(
-            [model(tokens_BT[b : b + 1, : lengths_B[b]], lengths_B[b : b + 1]) for b in range(len(lengths_B))]
-        )
-        order = torch.tensor([3, 0, 4, 2, 1])
-        shuffled_BC = model(tokens_BT[order], lengths_B[order])
-        junk_BT = torch.where(tokens_BT == 0, 7, tokens_BT)
-        junk_BC = model(junk_BT, lengths_B)
-    for other_BC in (wider_BC, alone_BC, junk_BC):
-        torch.testing.assert_close(other_BC, logits_BC, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(shuffled_BC, logits_BC[order], rtol=1e-5, atol=1e-6)
+        junk_BC = model(torch.where(tokens_BT == 0, 7, tokens_BT), lengths_B)
+        torch.testing.assert_close(junk_BC, model(tokens_BT, lengths_B), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,7 +72,7 @@ def test_padding_and_company_change_nothing(name: str, hyperparameters: dict[str
 def test_a_text_of_one_word(name: str, dtype: torch.dtype) -> None:
     model = build(name).eval()
     logits_BC = model(torch.tensor([[4]], dtype=dtype), torch.tensor([1], dtype=dtype))
-    assert logits_BC.shape == (1, *shape(name))
+    assert logits_BC.shape[:2] == (1, contract.NUM_OUTPUTS)
     assert logits_BC.isfinite().all()
 
 
@@ -142,6 +89,7 @@ def test_training_and_inference_see_the_same_function(name: str) -> None:
 def test_runs_from_word_vectors_with_gradients(name: str) -> None:
     model = build(name).eval()
     tokens_BT, lengths_B = texts()
+    contract.words_can_be_explained(subject(name))
     words_BTE = model.embedding(tokens_BT).requires_grad_()
     logits_BC = model.classify(words_BTE, lengths_B)
     torch.testing.assert_close(logits_BC, model(tokens_BT, lengths_B))
@@ -156,7 +104,7 @@ def test_word_scores_add_up_to_the_logits(name: str) -> None:
     model = build(name).eval()
     tokens_BT, lengths_B = texts()
     scores_BTC = model.word_scores(tokens_BT, lengths_B)
-    assert scores_BTC.shape == (*tokens_BT.shape, NUM_CLASSES)
+    assert scores_BTC.shape == (*tokens_BT.shape, contract.NUM_OUTPUTS)
     assert not scores_BTC[tokens_BT == 0].any()
     logits_BC = scores_BTC.sum(1) / lengths_B.unsqueeze(1)
     torch.testing.assert_close(logits_BC, model(tokens_BT, lengths_B), rtol=1e-6, atol=1e-6)
@@ -171,50 +119,39 @@ def test_all_but_the_recurrent_score_words() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_state_dict_round_trip(name: str, tmp_path: Any) -> None:
-    model = build(name, seed=0).eval()
-    assert not any("vectors" in key for key in model.state_dict())
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    other = build(name, seed=1).eval()
-    assert not torch.equal(other(*texts()), model(*texts()))
-    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    assert torch.equal(other(*texts()), model(*texts()))
+def test_state_dict_round_trip(name: str) -> None:
+    contract.the_state_dict_is_whole(subject(name))
+    assert not any("vectors" in key for key in build(name).state_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_seed_decides_the_weights_and_the_dropout(name: str) -> None:
-    def numbers(seed: int) -> Tensor:
-        return build(name, seed=seed, dropout=0.5)(*texts())
-
-    assert torch.equal(numbers(0), numbers(0))
-    assert not torch.equal(numbers(0), numbers(1))
+    contract.equal_seeds_give_equal_numbers(subject(name), dropout=0.5)
 
 
-def live_pairs() -> Iterator[Any]:
-    for name, architecture in models.ARCHITECTURES.items():
-        for key, domain in architecture.hyperparameters.items():
-            for one, other in itertools.pairwise(some_values(domain)):
-                yield pytest.param(name, key, one, other, id=f"{name}-{key}-{one}-{other}")
+def with_fewest_layers(name: str) -> contract.Subject:
+    """Dropout has to act there too."""
+    return subject(name, num_layers=models.architecture(name).hyperparameters["num_layers"].low)
 
 
-@pytest.mark.parametrize(("name", "key", "one", "other"), list(live_pairs()))
+def live_pairs() -> list[Any]:
+    pairs = [(name, *pair) for name in NAMES for pair in with_fewest_layers(name).pairs()]
+    return [pytest.param(*pair, id="-".join(map(str, pair))) for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "key", "one", "other"), live_pairs())
 def test_every_hyperparameter_is_live(name: str, key: str, one: Any, other: Any) -> None:
-    """A model with another value has other shapes or, from the same draws, gives other numbers in training.
+    contract.every_hyperparameter_is_live(with_fewest_layers(name), key, one, other)
 
-    With as few layers as there can be: dropout has to act there too.
-    """
-    fewest = models.ARCHITECTURES[name].hyperparameters["num_layers"].low
-    found = []
-    for value in (one, other):
-        model = build(name, **{"num_layers": fewest, key: value})
-        shapes = [parameter.shape for parameter in model.parameters()]
-        found.append((shapes, model(*texts())))
-    assert found[0][0] != found[1][0] or not torch.equal(found[0][1], found[1][1])
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    contract.gradients_reach_every_parameter(subject(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dropout_acts_in_training_only(name: str) -> None:
-    model = build(name, dropout=0.5, num_layers=models.ARCHITECTURES[name].hyperparameters["num_layers"].low)
+    model = with_fewest_layers(name).build(dropout=0.5)
     assert not torch.equal(model(*texts()), model(*texts()))
     model.eval()
     assert torch.equal(model(*texts()), model(*texts()))
@@ -222,9 +159,9 @@ def test_dropout_acts_in_training_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
-    vectors_VE = embedding().vectors_VE
+    vectors_VE = contract.vectors().vectors_VE
     finetuned = models.WordVectors(vectors_VE, trainable=True)
-    model = build(name, embedded=finetuned)
+    model = build(name, embedding=finetuned)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     tokens_BT, lengths_B = texts()
     model(tokens_BT, lengths_B).square().sum().backward()
@@ -264,5 +201,5 @@ def test_finetuned_vectors_learn_but_for_the_padding(name: str) -> None:
 )
 def test_mistakes_are_named(name: str, hyperparameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as error:
-        models.build(name, embedding(), NUM_CLASSES, **hyperparameters)
+        models.build(name, contract.vectors(), 3, **hyperparameters)
     assert "\n" not in str(error.value)

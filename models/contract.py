@@ -1,0 +1,225 @@
+"""The contract of a network: what training, ranking, explaining and exporting it rely on.
+
+Each rule is a function that raises `BrokenRuleError`, which says what to do. The tests hold every network of ours to them, and
+`bakeoff check-architecture` any other.
+
+Shapes: B batch, T words, V vocabulary, E embedding, C outputs (classes; rows of an image).
+"""
+
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.parts.hyperparameters import Choice, Domain, Integer
+from models.parts.layers import CLASSIFICATION, Architecture, WordVectors
+
+NUM_OUTPUTS, NUM_WORDS, SIZE = 8, 20, 5  # C, V and E
+
+
+class BrokenRuleError(Exception):
+    """A rule is broken: the message says how, and what to do."""
+
+
+class Subject:
+    """A network to be held to the rules, small texts for it, and the hyperparameters that it has if not told."""
+
+    def __init__(self, architecture: type[Architecture], **hyperparameters: Any) -> None:
+        self.architecture, self.hyperparameters = architecture, hyperparameters
+
+    def build(self, seed: int = 0, embedding: WordVectors | None = None, **hyperparameters: Any) -> Architecture:
+        """A new network, its weights drawn with this seed."""
+        torch.manual_seed(seed)
+        build: Callable[..., Architecture] = self.architecture
+        return build(embedding or vectors(), NUM_OUTPUTS, **self.hyperparameters | hyperparameters)
+
+    def variants(self) -> Iterator[dict[str, Any]]:
+        """No change, and some values of each hyperparameter."""
+        yield {}
+        for key, domain in self.architecture.hyperparameters.items():
+            yield from ({key: value} for value in some_values(domain))
+
+    def pairs(self) -> Iterator[tuple[str, Any, Any]]:
+        """Each hyperparameter with every two values of it that follow each other."""
+        for key, domain in self.architecture.hyperparameters.items():
+            yield from ((key, *pair) for pair in itertools.pairwise(some_values(domain)))
+
+
+def vectors() -> WordVectors:
+    vectors_VE = torch.randn(NUM_WORDS, SIZE, generator=torch.Generator().manual_seed(1))
+    vectors_VE[0] = 0
+    return WordVectors(vectors_VE)
+
+
+def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
+    """Texts of every kind of length: one word, the whole width, in between."""
+    lengths_B = torch.tensor([1, num_words, 7, 2, 12]).clamp(max=num_words)
+    generator = torch.Generator().manual_seed(2)
+    tokens_BT = torch.randint(1, NUM_WORDS, (len(lengths_B), num_words), generator=generator)
+    return tokens_BT * (torch.arange(num_words) < lengths_B.unsqueeze(1)), lengths_B
+
+
+def some_values(domain: Domain) -> list[Any]:
+    """The ends of a domain and what is near its lower one; all choices."""
+    if isinstance(domain, Choice):
+        return list(domain.options)
+    low, high = domain.low, domain.high  # type: ignore[attr-defined]  # an Integer or a Real
+    if isinstance(domain, Integer):
+        return sorted({low, min(low + 1, high), min(low + 2, high), max(low, min(12, high))})
+    return [low, (low + high) / 2, high]
+
+
+# --- The rules
+
+
+def trains(subject: Subject, **hyperparameters: Any) -> None:
+    """Three steps of Adam give finite numbers, and the shape is right."""
+    model = subject.build(**hyperparameters)
+    tokens_BT, lengths_B = texts()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        logits_BC = model(tokens_BT, lengths_B)
+        if logits_BC.shape[:2] != (len(tokens_BT), NUM_OUTPUTS):
+            raise BrokenRuleError(
+                f"forward gives {tuple(logits_BC.shape)} for {len(tokens_BT)} texts and {NUM_OUTPUTS} classes; return "
+                "one score for each class of each text"
+            )
+        nn.functional.cross_entropy(logits_BC.flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                raise BrokenRuleError(f"the gradient of {name} is not finite; look for divisions by zero and logarithms of it")
+        optimizer.step()
+    for tokens in (tokens_BT, tokens_BT * 0):
+        if not model(tokens, lengths_B).isfinite().all():
+            what = "" if tokens is tokens_BT else ", where all words of a text are dropped (word_dropout)"
+            raise BrokenRuleError(f"logits are not finite{what}; mask by lengths_B, and divide by what cannot be zero")
+
+
+def gradients_reach_every_parameter(subject: Subject) -> None:
+    model = subject.build()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(*texts()).flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
+        optimizer.step()
+    still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    if still:
+        raise BrokenRuleError(f"training does not change {', '.join(still)}; use it in forward, or leave it out")
+
+
+def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any) -> None:
+    """A text's scores are the same with more padding, alone, and in another order of the batch."""
+    model = subject.build(**hyperparameters).eval()
+    tokens_BT, lengths_B = texts()
+    order = torch.tensor([3, 0, 4, 2, 1])
+    with torch.inference_mode():
+        logits_BC = model(tokens_BT, lengths_B)
+        others = {
+            "wider padding changes": (model(nn.functional.pad(tokens_BT, (0, 9)), lengths_B), logits_BC),
+            "other texts in the batch change": (
+                torch.cat([model(tokens_BT[b : b + 1, :n], lengths_B[b : b + 1]) for b, n in enumerate(lengths_B)]),
+                logits_BC,
+            ),
+            "the order of the batch changes": (model(tokens_BT[order], lengths_B[order]), logits_BC[order]),
+        }
+    for what, (other_BC, expected_BC) in others.items():
+        if not torch.allclose(other_BC, expected_BC, rtol=1e-5, atol=1e-6):
+            apart = float((other_BC - expected_BC).abs().max())
+            raise BrokenRuleError(
+                f"{what} a text's scores, by up to {apart:.2g}; mask what lies beyond lengths_B (in attention, pooling "
+                "and convolutions), and use no statistics of the batch"
+            )
+
+
+def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: Any) -> None:
+    """With another value a network has other shapes or, from the same draws, gives other numbers in training."""
+    found = []
+    for value in (one, other):
+        model = subject.build(**{key: value})
+        found.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
+    if found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1]):
+        raise BrokenRuleError(f"{key} {one} and {key} {other} are the same network; use it, or leave it out of hyperparameters")
+
+
+def equal_seeds_give_equal_numbers(subject: Subject, **hyperparameters: Any) -> None:
+    """The seed decides the weights and the dropout; without training nothing is random."""
+    if not torch.equal(*(subject.build(**hyperparameters)(*texts()) for _ in range(2))):
+        raise BrokenRuleError("equal seeds give different numbers; draw with torch's generator only")
+    one, other = (subject.build(seed, **hyperparameters).eval() for seed in (0, 1))
+    if all(map(torch.equal, one.parameters(), other.parameters())):
+        raise BrokenRuleError("the seed does not change the weights; draw them with torch's generator, with no seed of your own")
+    if not torch.equal(one(*texts()), one(*texts())):
+        raise BrokenRuleError("in eval mode two passes differ; draw only if self.training")
+
+
+def the_state_dict_is_whole(subject: Subject) -> None:
+    """Saved without pickle and loaded into another network, it gives the same numbers."""
+    model, other = subject.build(seed=0).eval(), subject.build(seed=1).eval()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    try:
+        other.load_state_dict(torch.load(file, weights_only=True))
+    except Exception as error:  # of pickle or of a module's own loading
+        raise BrokenRuleError(f"its state dict cannot be read back: {error}; keep tensors only in it") from None
+    if not torch.equal(other(*texts()), model(*texts())):
+        raise BrokenRuleError("weights are missing from its state dict; make them parameters or persistent buffers of modules")
+
+
+def words_can_be_explained(subject: Subject) -> None:
+    """It has word scores of its own, or gradients by word vectors."""
+    if subject.architecture.task != CLASSIFICATION:
+        return
+    model = subject.build().eval()
+    tokens_BT, lengths_B = texts()
+    word_scores: Callable[[Tensor, Tensor], Tensor] | None = getattr(model, "word_scores", None)
+    if word_scores is not None:
+        scores_BTC = word_scores(tokens_BT, lengths_B)
+        if scores_BTC.shape != (*tokens_BT.shape, NUM_OUTPUTS):
+            raise BrokenRuleError(f"word_scores gives {tuple(scores_BTC.shape)}; return (B, T, C), a score of each word")
+        means_BC = scores_BTC.sum(1) / lengths_B.unsqueeze(1)
+        if not torch.allclose(means_BC, model(tokens_BT, lengths_B), rtol=1e-5, atol=1e-6):
+            raise BrokenRuleError("the mean of word_scores over a text's words is not its logits; return what they come from")
+        return
+    words_BTE = model.embedding(tokens_BT).requires_grad_()
+    logits_BC = model.classify(words_BTE, lengths_B)
+    if not torch.allclose(logits_BC, model(tokens_BT, lengths_B), rtol=1e-4, atol=1e-5):
+        raise BrokenRuleError("from the same word vectors it gives other scores; read words only through setting.embedding")
+    if not torch.autograd.grad(logits_BC.sum(), words_BTE)[0].any():
+        raise BrokenRuleError("the scores do not depend on the word vectors")
+
+
+#: What is checked, in this order: the rule in words, and how. `pairs`, `variants`: for each of them.
+RULES: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("numbers are finite in training", trains, "variants"),
+    ("gradients reach every parameter", gradients_reach_every_parameter, ""),
+    ("every hyperparameter is live", every_hyperparameter_is_live, "pairs"),
+    ("padding and the batch change nothing", padding_and_company_change_nothing, "variants"),
+    ("equal seeds give equal numbers", equal_seeds_give_equal_numbers, "variants"),
+    ("the state dict is whole, without pickle", the_state_dict_is_whole, ""),
+    ("words can be explained", words_can_be_explained, ""),
+)
+
+
+def check(architecture: type[Architecture]) -> Iterator[tuple[str, str | None]]:
+    """Each rule, and how it is broken and what to do, or None."""
+    for rule, holds, over in RULES:
+        yield rule, _problem(holds, Subject(architecture), over)
+
+
+def _problem(holds: Callable[..., None], subject: Subject, over: str) -> str | None:
+    cases: Iterator[Any] = getattr(subject, over)() if over else iter([{}])
+    for case in cases:
+        arguments, named = ((), case) if isinstance(case, dict) else (case, {})
+        try:
+            holds(subject, *arguments, **named)
+        except Exception as error:  # of any kind: the network is somebody else's
+            told = " ".join(f"{name} {value}" for name, value in named.items())
+            problem = str(error) if isinstance(error, BrokenRuleError) else f"{type(error).__name__}: {error}"
+            return " ".join(f"{told}: {problem}".split()) if told else " ".join(problem.split())
+    return None
