@@ -96,6 +96,25 @@ def check(
     raise SystemExit(int(failed))
 
 
+@app.command("check-architecture")
+@console.command
+def check_architecture(
+    architecture: Annotated[str, typer.Argument(help="my_net.py:Transformer, package.module:Name, or one of ours")],
+) -> None:
+    """Does an architecture keep the rules that a search relies on? A line for each; what to do where it does not."""
+    import torch
+
+    from models import contract
+    from search.spec.code import find
+
+    torch.set_num_threads(1)  # for so little work more would only wait for each other
+    failed = False
+    for rule, problem in contract.check(find(architecture)):
+        print(f"fail  {rule}: {problem}" if problem else f"ok    {rule}", flush=True)
+        failed |= problem is not None
+    raise SystemExit(int(failed))
+
+
 @app.command()
 @console.command
 def plan(

@@ -21,6 +21,7 @@ BASE = {"hidden_size": 6, "num_layers": 2}  # small, and valid for every archite
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    torch.set_num_threads(1)
     torch.manual_seed(0)
 
 

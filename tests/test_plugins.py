@@ -15,6 +15,7 @@ import yaml
 import models
 from data.base import plugins
 from data.base.errors import UserError
+from models import contract
 from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
@@ -51,6 +52,7 @@ def made(source: str, name: str = "Net") -> Any:
 @pytest.fixture(autouse=True)
 def _forget() -> Any:
     """No test leaves its architectures to another."""
+    torch.set_num_threads(1)
     yield
     for name in set(models.ARCHITECTURES) - set(models.OURS):
         del models.ARCHITECTURES[name]
@@ -219,6 +221,84 @@ def test_what_is_no_architecture_is_one_line(old: str, new: str, message: str) -
 def test_the_names_of_ours_are_taken() -> None:
     with pytest.raises(UserError, match="'gru' is one of ours: give yours another name"):
         models.register("gru", made(NET))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "problem"),
+    [
+        ("", "", None, None),
+        (
+            ".sum(1) / lengths_B.unsqueeze(1)",
+            ".mean(1)",
+            "padding and the batch change nothing",
+            "wider padding changes a text's scores",
+        ),
+        (
+            "* real).amax",
+            ").amax",
+            "padding and the batch change nothing",
+            "pooling max: other texts in the batch change",
+        ),
+        (
+            "nn.Dropout(dropout)",
+            "nn.Identity()",
+            "every hyperparameter is live",
+            "dropout 0.0 and dropout 0.45 are the same network; use it, or leave it out of hyperparameters",
+        ),
+        (
+            "self.layer =",
+            "self.unused = nn.Linear(2, 2)\n        self.layer =",
+            "gradients reach every parameter",
+            "training does not change network.unused.weight, network.unused.bias",
+        ),
+        ("self.layer =", "self.layers = [0]\n        self.scale = torch.rand(1)\n        self.layer =", None, None),
+        (
+            "return self.output((states * real).sum",
+            "return torch.rand(1) + self.output((states * real).sum",
+            "equal seeds give equal numbers",
+            "in eval mode two passes differ",
+        ),
+        (
+            "super().__init__()",
+            "super().__init__(); torch.manual_seed(3)",
+            "equal seeds give equal numbers",
+            "the seed",
+        ),
+        (
+            "self.dropout =",
+            "self.scale = torch.rand(1)\n        self.dropout =",
+            "the state dict is whole, without pickle",
+            "weights are missing from its state dict",
+        ),
+        ("setting.embedding,", "nn.Embedding(20, 5),", "words can be explained", "Net does not read words through"),
+        (
+            "size)\n        self.dropout",
+            "9)\n        self.dropout",
+            "numbers are finite in training",
+            "RuntimeError: mat1",
+        ),
+    ],
+)
+def test_what_breaks_a_rule_is_told_with_what_to_do(old: str, new: str, rule: str | None, problem: str | None) -> None:
+    source = "import torch\n" + NET.replace(old, new, 1)
+    if rule and rule.startswith("the state dict"):
+        source = source.replace("self.embedding(tokens_BT)", "self.embedding(tokens_BT) * self.scale")
+    models.register("Net", made(source))
+    problems = dict(contract.check(models.ARCHITECTURES["Net"]))  # type: ignore[arg-type]
+    broken = {each: told for each, told in problems.items() if told}
+    if rule is None or problem is None:
+        assert broken == {}
+    else:
+        assert problem in (broken.get(rule) or ""), broken
+
+
+def test_the_command_that_checks(tmp_path: Path) -> None:
+    (tmp_path / "my_net.py").write_text(NET.replace("nn.Dropout(dropout)", "nn.Identity()"), encoding="utf-8")
+    done = command("bakeoff", "check-architecture", "my_net.py:Net", cwd=tmp_path)
+    assert done.returncode == 1
+    assert [line[:5] for line in done.stdout.splitlines()] == ["ok   ", "ok   ", "fail ", *["ok   "] * 4]
+    wrong = command("bakeoff", "check-architecture", "gruu", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: unknown architecture 'gruu' (did you mean 'gru'?)\n")
 
 
 SPEC = {

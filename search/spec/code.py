@@ -47,6 +47,15 @@ class Code(BaseModel):
         return {plugin.name: plugin.digest for plugin in self.plugins}
 
 
+def find(architecture: str) -> Any:
+    """The class of a reference or of one of ours. Raises UserError."""
+    if ":" not in architecture:
+        return models.architecture(architecture)
+    plugin = plugins.read(architecture)
+    _take_in_architecture(plugin)
+    return models.architecture(plugin.name)
+
+
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a spec with names in place of references, classes and functions, and their sources under `code`.
 
