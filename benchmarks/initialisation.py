@@ -19,7 +19,6 @@ from torch import nn
 
 from models.parts.layers import ACTIVATIONS
 from search.spec import read as specs
-from search.spec import space
 from search.spec.read import load_corpus
 from search.train.config import TrainingConfig
 from search.train.running import build_model, splits
@@ -37,7 +36,7 @@ def uniform(model: nn.Module, hidden_size: int) -> None:
 def measure(architecture: str, seeds: int) -> Iterator[dict[str, Any]]:
     spec = specs.read("report/gru-activation" if architecture == "gru" else "report/rnn-activation")
     corpus = load_corpus(spec)
-    point = space.default_point(architecture, space.build(spec)[architecture])
+    point = spec.default_point(architecture)
     for activation in ACTIVATIONS:
         scores = []
         for seed in range(seeds):

@@ -86,7 +86,7 @@ def random(folder: Path, race: Race, seed: int) -> float:
             }
             for number in range(NUM_RANDOM)
         }
-        for architecture, own in space.build(specs.validate(spec)).items()
+        for architecture, own in specs.validate(spec).spaces.items()
     }
     return ours(
         folder, race, seed, name="random", space={}, trials=None, configurations=points, sampler="grid", pruner="none"

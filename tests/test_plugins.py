@@ -20,7 +20,7 @@ from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
 from search.serve import export, trained
-from search.spec import code, space
+from search.spec import code
 from search.spec import read as specs
 from tests.conftest import command
 
@@ -325,7 +325,7 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
     del models.ARCHITECTURES["Net"]
     assert specs.read(str(packed / submit.SPEC)) == spec
     assert NET in (packed / submit.SPEC).read_text(encoding="utf-8").replace("\n        ", "\n")  # line by line
-    assert set(space.build(spec)["Net"]) > {"size", "dropout", "pooling", "learning_rate"}
+    assert set(spec.spaces["Net"]) > {"size", "dropout", "pooling", "learning_rate"}
     changed = plugins.Plugin(f"{path}:Net", NET + "# changed\n")
     other = spec.model_copy(update={"code": code.Code(architectures={"Net": changed})})
     with pytest.raises(UserError, match="the spec is not the one that this search was started with\ncode was"):

@@ -1,6 +1,7 @@
 """A spec is validated before anything starts: a mistake is one line with rule, value and nearest choice."""
 
 import contextlib
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.base.errors import UserError
 from search.spec import read, space, spec
 from search.train import config
 
@@ -91,10 +93,18 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         (GRID | {"configurations": {"rnn": {"a": {"window": 3}}}}, ["rnn.a", "'window'"]),
         (GRID | {"configurations": {"rnn": {"a": {"hidden_size": [8, 9]}}}}, ["rnn.a.hidden_size", "one value"]),
         (GRID | {"configurations": {"rnn": {"a": {"hidden_size": 0}}}}, ["rnn.a", "hidden_size", "0"]),
+        ({"space": {"hidden_size": [10**400]}}, ["hidden_size", "whole number"]),
+        ({"space": {"dropout": [-(10**400)]}}, ["dropout", "did you mean 0"]),
+        ({"space": {"hidden_size": {1: [2]}}}, ["unknown key 1", "one of low"]),
+        ({"space": {"activation": datetime.date(2026, 1, 1)}}, ["activation", "one of none"]),
+        ({"space": {"hidden_size": {"mlp": {"low": 1, "high": {"a"}}}}}, ["hidden_size.high", "finite number"]),
+        (GRID | {"configurations": {"rnn": {"a": {"hidden_size": {8}}}}}, ["rnn.a", "hidden_size", "whole number"]),
+        ({"batch_size": 0}, ["batch_size", "whole number", "did you mean 1"]),
+        ({"max_grad_norm": -1.0}, ["max_grad_norm", "-1.0"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:
-    with pytest.raises(ValueError, match=r".+") as raised:
+    with pytest.raises(UserError, match=r".+") as raised:
         read.validate(SMALL | content)
     message = str(raised.value)
     assert "\n" not in message
@@ -103,7 +113,7 @@ def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[s
 
 
 def test_each_mistake_has_its_line() -> None:
-    with pytest.raises(ValueError, match=r".+") as raised:
+    with pytest.raises(UserError, match=r".+") as raised:
         read.validate({"epochs": 0, "batch_sise": 1, "seed": -1})
     assert len(str(raised.value).splitlines()) == 3
 
@@ -118,7 +128,7 @@ def test_overrides_reach_nested_keys_and_numbers_may_be_written_as_people_do() -
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "epochs=0", "name=a b"])
 def test_a_wrong_override_is_one_line(override: str) -> None:
-    with pytest.raises(ValueError, match=r".+") as raised:
+    with pytest.raises(UserError, match=r".+") as raised:
         read.read("smoke", [override])
     assert "\n" not in str(raised.value)
 
@@ -136,9 +146,9 @@ yaml_values = st.recursive(
 
 
 @given(key=st.sampled_from([*spec.Spec.model_fields, "space.hidden_size"]), value=yaml_values)
-def test_whatever_is_written_ends_in_a_spec_or_a_value_error(key: str, value: Any) -> None:
+def test_whatever_is_written_ends_in_a_spec_or_a_mistake_of_the_users(key: str, value: Any) -> None:
     content: dict[str, Any] = {"space": {"hidden_size": value}} if "." in key else {key: value}
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(UserError):
         read.validate(content)
 
 
@@ -151,10 +161,10 @@ yaml_text = st.lists(
 
 
 @given(text=yaml_text)
-def test_whatever_a_file_holds_ends_in_a_spec_or_a_value_error(text: str, tmp_path_factory: Any) -> None:
+def test_whatever_a_file_holds_ends_in_a_spec_or_a_mistake_of_the_users(text: str, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
     path.write_text(text, encoding="utf-8")
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(UserError):
         read.read(str(path))
 
 
@@ -172,7 +182,7 @@ def test_whatever_a_file_holds_ends_in_a_spec_or_a_value_error(text: str, tmp_pa
 )
 def test_a_malicious_file_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r".+") as raised:
+    with pytest.raises(UserError, match=r".+") as raised:
         read.read(str(tmp_path / "spec.yaml"))
     assert "\n" not in str(raised.value)
 
@@ -181,7 +191,7 @@ def test_a_space_has_every_hyperparameter_and_no_dead_branch() -> None:
     spec = read.validate(
         {"space": {"gate_activation": ["relu", "sigmoid"], "num_layers": {"mlp": [3]}, "dropout": 0.2}}
     )
-    spaces = space.build(spec)
+    spaces = spec.spaces
     for architecture, its_space in spaces.items():
         assert list(its_space) == list(config.domains(architecture))
     assert spaces["gru"]["gate_activation"].grid() == ["relu", "sigmoid"]
@@ -198,4 +208,40 @@ def test_a_stepped_range_is_a_grid() -> None:
     spec = read.validate(
         {"sampler": "grid", "space": {"hidden_size": {"low": 8, "high": 16, "step": 4}, "dropout": [0.0, 0.1]}}
     )
-    assert space.grid_size(space.build(spec)["rnn"]) == 6
+    assert space.grid_size(spec.spaces["rnn"]) == 6
+
+
+def test_the_first_trial_takes_what_the_spec_says_where_the_space_has_it() -> None:
+    space_of_training = {"batch_size": [16, 64], "max_grad_norm": {"low": 0.5, "high": 10.0}, "hidden_size": [8, 64]}
+    content = {"space": space_of_training, "batch_size": 64, "max_grad_norm": 5.0}
+    point = read.validate(content).default_point("gru")
+    assert (point["batch_size"], point["max_grad_norm"], point["hidden_size"]) == (64, 5.0, 64)
+    assert read.validate(content | {"batch_size": 32}).default_point("gru")["batch_size"] == 16  # the first
+
+
+def test_no_clipping_is_a_value_of_a_space_and_no_other_hyperparameter_may_be_none() -> None:
+    content = {"space": {"max_grad_norm": [None, 1.0], "hidden_size": None, "num_layers": {"gru": None}}}
+    spaces = read.validate(content | {"max_grad_norm": 5.0}).spaces
+    assert spaces["gru"]["max_grad_norm"] == space.Choice((None, 1.0))
+    assert spaces["gru"]["hidden_size"] == space.Choice((64,))  # a key without a value is left out
+    assert spaces["gru"]["num_layers"] == space.Choice((1,))
+    fixed = read.validate({"space": {"max_grad_norm": {"gru": None}}, "max_grad_norm": 5.0}).spaces
+    assert [fixed[name]["max_grad_norm"].grid() for name in ("gru", "rnn")] == [[None], [5.0]]
+    with pytest.raises(UserError, match="hidden_size must be a whole number"):
+        read.validate({"space": {"hidden_size": [None, 8]}})
+
+
+def test_a_spec_that_was_kept_is_read_without_its_files_and_is_one_line_where_it_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not on this machine: it has no spec\.yaml$"):
+        read.read_spec(tmp_path)
+    (tmp_path / "spec.yaml").write_text("corpus: csv:gone.csv\nvectors: file:gone.txt\nstorage_path: gone\n")
+    kept = read.read_spec(tmp_path)
+    assert kept.corpus == "csv:gone.csv"
+    assert read.load(kept.model_dump_json(), "MLflow's spec.json") == kept
+    for text in ("epochz: 1\nseed: -1\n", "architectures: [lstm]\n", "[", "3"):
+        (tmp_path / "spec.yaml").write_text(text)
+        with pytest.raises(UserError, match=r"spec\.yaml: ") as raised:
+            read.read_spec(tmp_path)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(UserError, match=r"spec\.json: not JSON"):
+        read.load("{", "spec.json")

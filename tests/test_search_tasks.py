@@ -21,7 +21,6 @@ from data.encoded import EncodedCorpus, ImageSplit
 from search.base import record
 from search.run.run import make_setting
 from search.spec import read as specs
-from search.spec import space
 from search.train import checkpoints
 from search.train.config import TrainingConfig
 from search.train.running import build_model, predictions_csv, run_trial, splits
@@ -140,7 +139,7 @@ def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened
 ) -> None:
     spec = specs.read("text-to-image", ["epochs=3", "curve_interval=5", "metric=val_pixel_error"])
     setting = make_setting(spec, tmp_path)
-    values = space.default_point("text_to_image", space.build(spec)["text_to_image"])
+    values = spec.default_point("text_to_image")
     config = {record.ARCHITECTURE: "text_to_image", record.NUMBER: 0, record.SEED: 1} | values | {"dropout": 0.1}
     whole = list(run_trial(config, corpus, setting))
     losses = [result.metrics["train_loss"] for result in whole]
@@ -166,7 +165,7 @@ def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened
 def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     """The reader would raise an error of its own."""
     spec = specs.read("text-to-image")
-    values = space.default_point("text_to_image", space.build(spec)["text_to_image"])
+    values = spec.default_point("text_to_image")
     model = build_model({record.ARCHITECTURE: "text_to_image", record.SEED: 0} | values, corpus, "learned")
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))

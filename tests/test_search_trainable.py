@@ -17,7 +17,7 @@ from data.encoded import EncodedCorpus
 from models import num_parameters
 from search.base import record
 from search.run.run import make_setting
-from search.spec import read, space, spec
+from search.spec import read, spec
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial
 from search.train.tasks import TASKS
@@ -53,7 +53,7 @@ def spec_and_corpus(csv_file: Path, embeddings: str) -> tuple[spec.Spec, Encoded
 
 
 def config_of(spec: spec.Spec, architecture: str, **changes: Any) -> dict[str, Any]:
-    values = space.default_point(architecture, space.build(spec)[architecture])
+    values = spec.default_point(architecture)
     return {record.ARCHITECTURE: architecture, record.NUMBER: 0, record.SEED: 1} | values | changes
 
 

@@ -34,7 +34,7 @@ from search.train.running import Setting, run_trial
 
 NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up
 #: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
-WEIGHTS = {"low": 1 / 6, "middle": 4 / 6, "high": 1 / 6}
+WEIGHTS = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
 NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see how much a pruner prunes
 
 
@@ -109,25 +109,18 @@ def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
     if spec.configurations is not None:
         return {
             architecture: [(1 / len(points), point) for point in points.values()]
-            for architecture, points in space.configurations(spec).items()
+            for architecture, points in spec.points.items()
         }
     return {
-        architecture: [(weight, _point(architecture, its_space, where)) for where, weight in WEIGHTS.items()]
-        for architecture, its_space in space.build(spec).items()
+        architecture: [(weight, _point(spec, architecture, position)) for position, weight in WEIGHTS.items()]
+        for architecture in spec.architectures
     }
 
 
-def _point(architecture: str, its_space: space.Space, where: str) -> dict[str, Any]:
+def _point(spec: Spec, architecture: str, position: float) -> dict[str, Any]:
     """Its learning rate is the default one: another may diverge, and takes as long."""
-    picked = {name: _pick(values, where) for name, values in its_space.items()}
-    default = space.default_point(architecture, its_space)
-    return space.split_design(picked | {"learning_rate": default["learning_rate"]})[0]
-
-
-def _pick(values: space.Choice | space.Range, where: str) -> Any:
-    if isinstance(values, space.Choice):
-        return values.values[{"low": 0, "middle": len(values.values) // 2, "high": -1}[where]]
-    return values.nearest({"low": values.low, "middle": (values.low + values.high) / 2, "high": values.high}[where])
+    picked = {name: values.at(position) for name, values in spec.spaces[architecture].items()}
+    return space.split_design(picked | {"learning_rate": spec.default_point(architecture)["learning_rate"]})[0]
 
 
 def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Cost], float]:

@@ -3,6 +3,7 @@
 Every mistake is one line that names the rule, the value and the nearest valid choice.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -74,15 +75,44 @@ def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> S
         if source not in shipped:
             raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
         path = SHIPPED / f"{source}.yaml"
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a spec is a mapping of keys to values; got {type(content).__name__}")
+    content = _parse(path.read_bytes(), str(path))
     for override in overrides:
         _apply(content, override)
     return validate(content, where=str(path), files=files)
+
+
+def read_spec(folder: Path) -> Spec:
+    """The spec that the search in this folder was started with.
+
+    Raises UserError, in one line, where it is not there or can be read no longer.
+    """
+    path = folder / SPEC_FILE
+    try:
+        return load(path.read_bytes(), str(path))
+    except OSError:
+        raise UserError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}") from None
+
+
+def load(text: str | bytes, where: str) -> Spec:
+    """A spec that was kept, as YAML or, if `where` ends so, JSON; the files that it names need not be there any more.
+
+    Raises UserError, in one line, for one that can be read no longer.
+    """
+    try:
+        return validate(_parse(text, where), where=where, files=False)
+    except UserError as error:
+        raise UserError("; ".join(str(error).splitlines())) from None
+
+
+def _parse(text: str | bytes, where: str) -> dict[str, Any]:
+    is_json = where.endswith(".json")
+    try:
+        content = json.loads(text) if is_json else parse_yaml(text if isinstance(text, str) else text.decode())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not {'JSON' if is_json else 'YAML'}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: a spec is a mapping of keys to values; got {type(content).__name__}")
+    return content
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -97,14 +127,12 @@ def _apply(content: dict[str, Any], override: str) -> None:
         content = content[parent]
     try:
         content[last] = parse_yaml(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {key}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = True) -> Spec:
-    """The spec, or ValueError with a line for each mistake: its types, its names and its space."""
-    from search.spec import space
-
+    """The spec. Raises UserError with a line for each mistake: its types, its names and its space."""
     try:
         spec = Spec.model_validate(take_in(content))
     except ValidationError as invalid:
@@ -113,21 +141,17 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
     except UserError as error:  # of what is not ours
         raise UserError(f"{where}: {error}") from None
 
-    import data
-
     try:
         if files:
             data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
         _check_task(spec)
-        space.build(spec)
-    except (UserError, TypeError, OverflowError) as error:
+    except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return spec
 
 
 def _check_task(spec: Spec) -> None:
     """Raises UserError unless the architectures have one task, and the corpus and the metric belong to it."""
-    import data
     from models import ARCHITECTURES, IMAGE
 
     names: dict[str, list[str]] = {}
@@ -158,7 +182,7 @@ def _explain(error: Any) -> str:
             known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
             return f"{key}: unknown {error['input']!r}{did_you_mean(error['input'], known)}"
         case "value_error":
-            return f"{key}: {error['ctx']['error']}"
+            return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
         case _:
             rule = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
             return f"{key}: should be {rule}; got {error['input']!r}"

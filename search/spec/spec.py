@@ -1,16 +1,21 @@
-"""The spec of a search: one YAML file, validated before anything is started.
+"""The spec of a search: one YAML file, validated and turned into typed objects before anything is started.
 
 Every mistake is one line that names the rule, the value and the nearest valid choice.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from data.base.errors import UserError, choose, did_you_mean
+from models import OURS
+from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
+from search.spec.space import Choice, Space, Values, complete, parse
+from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
 
 KEEPS = ("all", "best", "top:3")
 
@@ -81,8 +86,11 @@ class Spec(Strict):
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
     )
     epochs: int = Field(6, ge=1)
-    batch_size: int = Field(32, ge=1)
-    max_grad_norm: float | None = Field(None, gt=0, description="gradients are clipped to this norm if given")
+    batch_size: int = Field(TrainingConfig.batch_size, description="where the space says nothing else")
+    max_grad_norm: float | None = Field(
+        TrainingConfig.max_grad_norm,
+        description="gradients are clipped to this norm if given; where the space says nothing else",
+    )
     curve_interval: int = Field(50, ge=1, description="iterations between two points of the training curves")
 
     trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
@@ -151,13 +159,109 @@ class Spec(Strict):
     @field_validator("architectures")
     @classmethod
     def _architectures_exist(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        from models import OURS
-
         for name in names:
             choose("architecture", name, [*OURS, *info.data.get("code", Code()).architectures])
         if len(set(names)) < len(names):
             raise UserError(f"each architecture once; got {names}")
         return names
+
+    @field_validator("batch_size", "max_grad_norm")
+    @classmethod
+    def _hyperparameter_is_in_its_domain(cls, value: Any, info: ValidationInfo) -> Any:
+        TRAINING[str(info.field_name)].check("it", value)
+        return value
+
+    @model_validator(mode="after")
+    def _space_is_known_and_belongs_to_the_sampler(self) -> Self:
+        repeats = self.seeds > 1
+        if repeats and self.sampler != "grid":
+            raise UserError(
+                f"seeds: only a grid is repeated, with sampler: grid; got seeds {self.seeds}, {self.sampler}"
+            )
+        if self.trials is not None and (repeats or self.configurations is not None):
+            raise UserError(
+                f"trials: a grid with seeds or configurations is run to its end; leave it out; got {self.trials}"
+            )
+        if self.match_parameters is not None and HIDDEN_SIZE in self.space:
+            raise UserError("match_parameters solves hidden_size: leave it out of the space")
+        for architecture, space in self.spaces.items():
+            if self.match_parameters is not None and HIDDEN_SIZE not in domains(architecture):
+                raise UserError(f"match_parameters: {architecture} has no hidden_size to solve")
+            for name in space if self.sampler == "grid" else ():
+                try:
+                    space[name].grid()
+                except UserError as error:
+                    raise UserError(f"space.{name}: {error}") from None
+        return self
+
+    @cached_property
+    def given(self) -> dict[str, Values | dict[str, Values]]:
+        """What `space` says: the values of a hyperparameter, for all architectures or by architecture."""
+        known = {name for architecture in self.architectures for name in domains(architecture)}
+        for name in self.space:
+            if name not in known:
+                raise UserError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
+        return {name: parse(f"space.{name}", written) for name, written in self.space.items()}
+
+    @cached_property
+    def points(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Architecture -> name -> every hyperparameter, of a spec that gives configurations; else nothing."""
+        if self.configurations is None:
+            return {}
+        if self.sampler != "grid" or self.space or self.match_parameters:
+            raise UserError("configurations: they need sampler: grid, and neither space nor match_parameters")
+        if set(self.configurations) != set(self.architectures):
+            raise UserError(
+                f"configurations: should be of {self.architectures}, the architectures; got {list(self.configurations)}"
+            )
+        return {architecture: self._points_of(architecture) for architecture in self.architectures}
+
+    def _points_of(self, architecture: str) -> dict[str, dict[str, Any]]:
+        where, points, known = f"configurations.{architecture}", {}, domains(architecture)
+        for name, written in (self.configurations or {})[architecture].items():
+            if not name:
+                raise UserError(f"{where}: each needs a name; got ''")
+            for key, value in written.items():
+                if key not in known:
+                    raise UserError(f"{where}.{name}: unknown hyperparameter {key!r}{did_you_mean(key, sorted(known))}")
+                if isinstance(value, list | dict) or (value is None and not isinstance(known[key], OrNone)):
+                    raise UserError(f"{where}.{name}.{key}: one value; got {value}")
+            fixed = {key: Choice((value,)) for key, value in written.items()}
+            space = complete(f"{where}.{name}", architecture, fixed, self._otherwise(architecture))
+            points[name] = {key: values.ends()[0] for key, values in space.items()}
+        if not points:
+            raise UserError(f"{where}: at least one")
+        return points
+
+    @cached_property
+    def spaces(self) -> dict[str, Space]:
+        """The space of each architecture, every hyperparameter in it: those that the spec does not name are fixed.
+
+        With match_parameters the hidden size is solved and not in it. Of configurations it holds only the names.
+        """
+        repeated = {record.REPETITION: Choice(tuple(range(self.seeds)))} if self.seeds > 1 else {}
+        if self.configurations is not None:
+            return {name: {record.CONFIGURATION: Choice(tuple(of))} | repeated for name, of in self.points.items()}
+        spaces: dict[str, Space] = {}
+        for architecture in self.architectures:
+            own = {
+                name: values.get(architecture) if isinstance(values, dict) else values
+                for name, values in self.given.items()
+            }
+            given = {name: values for name, values in own.items() if values is not None}
+            space = complete("space", architecture, given, self._otherwise(architecture))
+            solved = [HIDDEN_SIZE] if self.match_parameters is not None else []
+            spaces[architecture] = {name: each for name, each in space.items() if name not in solved} | repeated
+        return spaces
+
+    def default_point(self, architecture: str) -> dict[str, Any]:
+        """The point of an architecture's space that is nearest to what it takes by default."""
+        wanted = self._otherwise(architecture)
+        return {name: values.nearest(wanted.get(name)) for name, values in self.spaces[architecture].items()}
+
+    def _otherwise(self, architecture: str) -> dict[str, Any]:
+        """What the hyperparameters are by default, those of training that are keys of the spec as it says."""
+        return defaults(architecture) | {name: getattr(self, name) for name in TRAINING if name in Spec.model_fields}
 
     @property
     def num_kept(self) -> float:

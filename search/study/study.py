@@ -52,8 +52,7 @@ class Study:
     ) -> None:
         self.architecture = architecture
         self._search, self._spec, self._folder = search, spec, folder.absolute()
-        self.space = space.build(spec)[architecture]
-        self._configurations = space.configurations(spec)[architecture] if spec.configurations is not None else {}
+        self.space = spec.spaces[architecture]
         self.optuna = self._open(storage, mode)
         if before := self.optuna.user_attrs.get(SPEC):
             specs.require_unchanged(spec, before)
@@ -149,8 +148,9 @@ class Study:
         """What Optuna holds of a trial: its hyperparameters, and which configuration and repetition it is."""
         hyperparameters, design = space.split_design(params)
         trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
-        named = self._configurations[trial.configuration] if trial.configuration is not None else hyperparameters
-        trial.hyperparameters = dict(named)
+        if trial.configuration is not None:
+            hyperparameters = self._spec.points[self.architecture][trial.configuration]
+        trial.hyperparameters = dict(hyperparameters)
 
     # --- Written
 
@@ -158,7 +158,7 @@ class Study:
         """A new trial, without its hyperparameters yet."""
         if not self.num_asked and not self.optuna.get_trials(deepcopy=False) and self._spec.sampler != "grid":
             # The defaults come first: a baseline in every search, and a fair start for every architecture.
-            self.optuna.enqueue_trial(space.default_point(self.architecture, self.space))
+            self.optuna.enqueue_trial(self._spec.default_point(self.architecture))
         asked = self.optuna.ask()
         self.num_asked += 1
         self._live[asked.number] = asked
