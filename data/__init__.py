@@ -73,7 +73,7 @@ def load(
     - embedding_size: of 'learned' embeddings, from 1.
     - max_words: later words of a text are never read, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
-    - cache: folder of encoded corpora and downloads; None means `sources.default_cache()`.
+    - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
     Raises UserError, in one line, for anything a user can set right: a wrong name or number, a bad file, no
@@ -103,9 +103,10 @@ def read_examples(corpus: str, split: Split, *, limit: int | None = None, progre
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
     """
-    from data.base import sources, splitting
+    from data.base import splitting
+    from data.base.files import default_cache
 
-    texts = _find(corpus, CORPORA, "corpus").read(sources.default_cache() / "downloads", progress=progress)
+    texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress)
     return splitting.split_examples(texts, name=corpus, limit=limit)[0][split]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import uuid
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from data.base.errors import UserError
+from data.base.files import write_whole
 from data.base.texts import SPLITS
 from data.encoded import EncodedCorpus, ImageSplit, Split
 
@@ -46,10 +45,7 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
 
 
 def write_cache(path: Path, encoded: EncodedCorpus) -> None:
-    """Writes under another name and renames, so that the file is whole or not there, whoever else writes it.
-
-    A cache that cannot be written costs time, not the search: that is only a warning.
-    """
+    """A cache that cannot be written costs time, not the search: that is only a warning."""
     rest = {
         "digest": encoded.digest,
         "classes": encoded.classes,
@@ -64,14 +60,9 @@ def write_cache(path: Path, encoded: EncodedCorpus) -> None:
         arrays |= {f"{split}_{field}": array for field, array in vars(part).items()}
     if encoded.vectors_VE is not None:
         arrays["vectors_VE"] = encoded.vectors_VE
-    unfinished = path.with_name(f"{uuid.uuid4().hex}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("xb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with write_whole(path) as file:
+            np.savez(file, allow_pickle=False, **arrays)
     except OSError as error:
         logger.warning("cannot write the cache %s: %s", path, error)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.base import sources
 from data.base.errors import UserError
+from data.base.files import default_cache
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
@@ -56,7 +56,7 @@ def load(
     key = [FORMAT, corpus.fingerprint(), embeddings, max_words, limit]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
-    cache = cache or sources.default_cache()
+    cache = cache or default_cache()
     path = cache / "encoded" / f"{digest}.npz"
     encoded = read_cache(path, name=name, digest=digest)
     if encoded is None:

@@ -19,7 +19,7 @@ import psutil
 from conftest import ROOT
 from moto.server import ThreadedMotoServer
 
-from data.base.sources import default_cache
+from data.base.files import default_cache
 
 #: What moto's S3 server takes: anything.
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -13,7 +13,7 @@ from conftest import ROOT, command
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
-from data.base.sources import default_cache
+from data.base.files import default_cache
 from data.encoded import EncodedCorpus
 from search.__main__ import app
 from search.cluster import capacity as cluster

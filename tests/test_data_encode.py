@@ -20,7 +20,7 @@ from torchtext.data.utils import get_tokenizer
 
 import data
 from data import encode, text
-from data.base import sources, splitting
+from data.base import files, splitting
 from data.base.texts import SPLITS, Texts
 from data.corpora.reviews import MovieReviews
 from data.encoded import PADDING, UNKNOWN, EncodedCorpus
@@ -345,12 +345,12 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(
 
 
 def test_the_default_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sources.default_cache() == Path(os.environ["BAKEOFF_CACHE"])
+    assert files.default_cache() == Path(os.environ["BAKEOFF_CACHE"])
     monkeypatch.delenv("BAKEOFF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert sources.default_cache() == tmp_path / "bakeoff"
+    assert files.default_cache() == tmp_path / "bakeoff"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert sources.default_cache() == Path.home() / ".cache" / "bakeoff"
+    assert files.default_cache() == Path.home() / ".cache" / "bakeoff"
 
 
 @pytest.mark.parametrize(

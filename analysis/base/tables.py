@@ -1,6 +1,5 @@
 """Tables on their way out: to a terminal, a pipe or a file, in the format asked for."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from analysis.base.formats import to_csv, to_json, to_latex, to_markdown
 from analysis.base.table import Table
 from analysis.base.terminal import show, to_text
 from data.base.errors import UserError, choose
+from data.base.files import write_whole
 
 #: How a table is written to a file or a pipe.
 TEXTS: dict[str, Callable[[Table], str]] = {
@@ -59,12 +59,10 @@ def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
 def write(text: str, path: Path) -> None:
     """Write a whole file or none of it. Raises UserError when the folder or the file cannot be written."""
     _check_folder(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
+        with write_whole(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 

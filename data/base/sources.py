@@ -12,13 +12,6 @@ from data.base.errors import UserError, did_you_mean
 NOT_INSTALLED = "the package {} is not installed; run: pip install -r requirements.txt"
 
 
-def default_cache() -> Path:
-    """$BAKEOFF_CACHE, else the folder `bakeoff` in $XDG_CACHE_HOME or ~/.cache."""
-    if given := os.environ.get("BAKEOFF_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
-
-
 def existing_file(path: str | Path) -> Path:
     """The path with `~` expanded. Raises UserError, with the nearest name beside it, if it is no file."""
     path = Path(os.path.expanduser(path))

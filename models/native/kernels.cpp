@@ -263,8 +263,6 @@ inline int64_t words_at_once(int64_t rows) { return std::max<int64_t>(DEPTH / ro
 
 extern "C" {
 
-int64_t lanes() { return LANES; }
-
 // out = s(a b + bias), bias null for none: a has `rows` rows of `depth` numbers, `step` apart; b and out have `columns`
 // columns, at least as many as a vector has lanes.
 void product(float* out, const float* a, const float* b, const float* bias, int64_t rows, int64_t columns,

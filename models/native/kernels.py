@@ -1,7 +1,7 @@
 """The compiled time loops and windowed attention: kernels.cpp, built once for a machine, called through ctypes.
 
-`python -m models` compiles them into the cache folder (`make setup` does); nothing else ever compiles. Without a
-compiler, without that call, with BAKEOFF_KERNELS=0, in other precisions and on GPUs, the torch implementations beside
+`python -m models` (in `make setup`) and a search, before its workers start, compile them into the cache folder. Without
+a compiler, with BAKEOFF_KERNELS=0, in other precisions and on GPUs, the torch implementations beside
 each use do the same work: equal within float32's rounding, and slower.
 
 Shapes as in kernels.cpp.
@@ -15,10 +15,11 @@ import shlex
 import subprocess
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+
+from data.base.files import default_cache, write_whole
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
@@ -50,11 +51,8 @@ def usable(tensor: Tensor) -> bool:
 
 def path() -> Path:
     """Where the library of this source, compiler call and processor is kept."""
-    folder = os.environ.get("BAKEOFF_CACHE")
-    if folder is None:
-        folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bakeoff")
     key = hashlib.sha256("\n".join((SOURCE.read_text(encoding="utf-8"), *FLAGS, _processor())).encode())
-    return Path(folder, f"kernels-{key.hexdigest()[:12]}.so")
+    return default_cache() / f"kernels-{key.hexdigest()[:12]}.so"
 
 
 def build() -> None:
@@ -66,10 +64,8 @@ def build() -> None:
         return
     path().parent.mkdir(parents=True, exist_ok=True)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    with TemporaryDirectory(dir=path().parent) as folder:
-        partial = Path(folder, path().name)
-        subprocess.run([*compiler, *FLAGS, str(SOURCE), "-o", str(partial)], check=True, capture_output=True, text=True)
-        partial.replace(path())
+    with write_whole(path()) as file:
+        subprocess.run([*compiler, *FLAGS, str(SOURCE), "-o", file.name], check=True, capture_output=True, text=True)
     _library.cache_clear()
 
 

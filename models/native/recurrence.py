@@ -192,7 +192,7 @@ def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activati
         for t in reversed(range(1, len(delta))):
             delta[t - 1].addmm_(delta[t], U_HH)
     else:
-        slopes = _slope(hidden_TBH, activation).unbind()
+        slopes = slope(hidden_TBH, activation).unbind()
         delta[-1].mul_(slopes[-1])
         for t in reversed(range(1, len(delta))):
             delta[t - 1].addmm_(delta[t], U_HH).mul_(slopes[t - 1])
@@ -249,8 +249,8 @@ def _gru_backward(
     # those of what s and g are taken of; the loop multiplies it.
     delta_TB3H = torch.empty_like(gates_TB3H)
     delta_candidate_TBH, delta_update_TBH, delta_reset_TBH = delta_TB3H.chunk(3, -1)
-    update_slope_TB2H = _slope(gates_TB3H[..., num_hidden:], gate_activation)
-    torch.mul(_slope(candidate_TBH, activation), update_TBH, out=delta_candidate_TBH)
+    update_slope_TB2H = slope(gates_TB3H[..., num_hidden:], gate_activation)
+    torch.mul(slope(candidate_TBH, activation), update_TBH, out=delta_candidate_TBH)
     torch.sub(candidate_TBH, previous_TBH, out=delta_update_TBH)
     delta_reset_TBH.copy_(previous_TBH)
     delta_TB3H[..., num_hidden:].mul_(update_slope_TB2H)
@@ -310,7 +310,7 @@ def _activate_(x: Tensor, activation: str) -> Tensor:
     raise ValueError(activation)
 
 
-def _slope(y: Tensor, activation: str) -> Tensor:
+def slope(y: Tensor, activation: str) -> Tensor:
     """The derivative of the activation where its output is y."""
     match activation:
         case "none":

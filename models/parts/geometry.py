@@ -1,4 +1,4 @@
-"""Geometry of stacks of convolutions and poolings: the size of their output, and how much of the input one output sees.
+"""Geometry of stacks of convolutions and poolings: how much of the input one output sees.
 
 For one dimension; squares, in two, are the same in both. By formula (Dumoulin and Visin 2016; Araujo, Norris and Sim
 2019), and measured: where the Jacobian is not zero.
@@ -22,28 +22,10 @@ class Window:
     padding: int = 0
     dilation: int = 1
 
-    def __post_init__(self) -> None:
-        for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}; did you mean {least}?")
-
     @property
     def extent(self) -> int:
         """From the first to the last input that it reads, both included."""
         return self.dilation * (self.kernel - 1) + 1
-
-    def output_size(self, size: int) -> int:
-        """How many windows fit: floor((size + 2 padding - extent) / stride) + 1."""
-        if size + 2 * self.padding < self.extent:
-            raise ValueError(f"a window of {self.extent} does not fit an input of {size} padded by {self.padding}")
-        return (size + 2 * self.padding - self.extent) // self.stride + 1
-
-
-def output_size(size: int, windows: Iterable[Window]) -> int:
-    """How large the last output of the stack is. Raises ValueError where a window does not fit what is left."""
-    for window in windows:
-        size = window.output_size(size)
-    return size
 
 
 def receptive_field(windows: Iterable[Window]) -> int:
@@ -56,15 +38,6 @@ def receptive_field(windows: Iterable[Window]) -> int:
     return field
 
 
-def field_of(output: int, windows: Iterable[Window]) -> tuple[int, int]:
-    """The first and the last input that an output sees; before 0 and beyond the input lies padding."""
-    first = last = output
-    for window in reversed(list(windows)):
-        first = first * window.stride - window.padding
-        last = last * window.stride - window.padding + window.extent - 1
-    return first, last
-
-
 def reached(function: Callable[[Tensor], Tensor], inputs: Iterable[Tensor]) -> Tensor:
     """Where the gradient of a function to one number is not zero, for any of these inputs of one shape: a mask of it.
 
@@ -72,9 +45,3 @@ def reached(function: Callable[[Tensor], Tensor], inputs: Iterable[Tensor]) -> T
     """
     found = [torch.autograd.grad(function(x.requires_grad_()), x)[0] != 0 for x in inputs]
     return torch.stack(found).any(0)
-
-
-def extents(mask: Tensor) -> tuple[int, ...]:
-    """How far apart the first and the last true element of a mask are in each dimension, both included."""
-    places = mask.nonzero()
-    return tuple((places.amax(0) - places.amin(0) + 1).tolist())

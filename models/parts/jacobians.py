@@ -1,59 +1,13 @@
-"""Jacobians of layers and of one step of a recurrence, in closed form: the derivative of output i by input j at [i, j].
+"""Jacobians of one step of a recurrence, in closed form: the derivative of output i by input j at [i, j].
 
-The derivative of an activation s is written as a function of its output y: 1 for none, [y > 0] for relu, 1 - y^2 for
-tanh, y - y^2 for sigmoid.
-
-Shapes: N inputs, M outputs, D channels or input size, H hidden or output channels, K kernel, P output positions.
+Shapes: N words and states, D input size, H hidden.
 """
 
 import torch
 from torch import Tensor
 
-from models.parts.geometry import Window
+from models.native.recurrence import slope
 from models.parts.layers import ACTIVATIONS
-
-
-def slope(outputs: Tensor, activation: str) -> Tensor:
-    """The derivative of an activation where its output is this."""
-    match activation:
-        case "none":
-            return torch.ones_like(outputs)
-        case "relu":
-            return (outputs > 0).to(outputs.dtype)
-        case "tanh":
-            return 1 - outputs**2
-        case "sigmoid":
-            return outputs - outputs**2
-    raise ValueError(activation)
-
-
-def linear(A_MN: Tensor) -> Tensor:
-    """Of A x + b by x (M, N): A itself, whatever x is."""
-    return A_MN
-
-
-def bias(num_outputs: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Of A x + b by b (M, M): the identity."""
-    return torch.eye(num_outputs, dtype=dtype)
-
-
-def convolution(kernel_HDK: Tensor, num_inputs: int, window: Window) -> Tensor:
-    """Of a convolution of N positions of D channels, by them: (H, P, D, N).
-
-    Output position p reads input position n = stride * p - padding + dilation * k with the kernel's element k. So
-
-        J[h, p, d, n] = kernel[h, d, k]  with  k = (n + padding - stride * p) / dilation
-
-    where this k is a whole number from 0 to K - 1, and 0 elsewhere. With one channel, no padding, and stride and
-    dilation 1 that is kernel[n - p] for 0 <= n - p < K: the kernel, shifted by one in each row, a band from the
-    diagonal to K - 1 above it.
-    """
-    position_P = torch.arange(window.output_size(num_inputs))
-    offset_PN = torch.arange(num_inputs) + window.padding - window.stride * position_P.unsqueeze(1)
-    k_PN = offset_PN.div(window.dilation, rounding_mode="floor")
-    read_PN = (offset_PN % window.dilation == 0) & (k_PN >= 0) & (k_PN < kernel_HDK.shape[2])
-    banded_HDPN = kernel_HDK[:, :, k_PN.clamp(0, kernel_HDK.shape[2] - 1)] * read_PN
-    return banded_HDPN.transpose(1, 2)
 
 
 def elman_step(

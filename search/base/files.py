@@ -1,35 +1,16 @@
-"""The files of a search: written whole or not at all, and one process at a time."""
+"""A search belongs to one process at a time; what a crash left of its journal is mended."""
 
-import fcntl
-import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from data.base.errors import UserError
 
 LOCK = "lock"
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, private: bool = False) -> None:
-    """Write under a temporary name, flush, rename: a crash leaves either the old file or the new one.
-
-    private: only its owner may read it.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if private:
-            partial.touch(mode=0o600)
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -38,23 +19,15 @@ def hold(folder: Path) -> Iterator[None]:
 
     The kernel releases the lock of a process that dies, so a stale one is simply taken over.
     """
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = json.loads(file.read() or "{}")
-            raise UserError(
-                f"search {folder.name} is running on {owner.get('host', 'another host')} as process "
-                f"{owner.get('pid', '?')}; wait for it or stop it there"
-            ) from None
-        file.truncate(0)
-        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+    path = folder / LOCK
+    try:
+        held = FileLock(path).acquire(blocking=False)
+    except Timeout:
+        owner = path.read_text(encoding="utf-8") or "another host"
+        raise UserError(f"search {folder.name} is running on {owner}; wait for it or stop it there") from None
+    with held:
+        path.write_text(f"{socket.gethostname()} as process {os.getpid()}", encoding="utf-8")
+        yield
 
 
 def mend_journal(path: Path) -> None:

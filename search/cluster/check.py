@@ -1,7 +1,5 @@
 """Is a cluster fit for a search? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
 
-import importlib.metadata
-import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -19,6 +18,7 @@ from search.base import record
 from search.cluster.capacity import Node, nodes, num_autoscaled
 from search.spec.read import load_corpus
 from search.spec.spec import Spec
+from search.track.provenance import versions
 from search.train import checkpoints
 
 #: File systems that one machine alone sees, unless it serves them to others.
@@ -29,11 +29,8 @@ PROBE_SECONDS = 90.0  # the first one on a node starts Python there and imports 
 
 
 def file_system(path: Path) -> str:
-    """The kind of file system that a path is on, as Linux names it: 'ext4', 'nfs4'; '' where that cannot be told."""
-    mounts = Path("/proc/mounts")
-    if not mounts.is_file():
-        return ""
-    kinds = dict(line.split()[1:3] for line in mounts.read_text(encoding="utf-8").splitlines())
+    """The kind of file system that a path is on, as its system names it ('ext4', 'nfs4'), or ''."""
+    kinds = {disk.mountpoint: disk.fstype for disk in psutil.disk_partitions(all=True)}
     places = (path.absolute(), *path.absolute().parents)
     return next((kinds[str(place)] for place in places if str(place) in kinds), "")
 
@@ -64,14 +61,13 @@ class Seen:
 DRIVER = "driver"  # the name of its file in a folder that is tried
 
 
-def versions(names: Sequence[str]) -> dict[str, str]:
-    """Of Python and these packages here, without the part that says for which processor torch was built."""
-    found = {name: importlib.metadata.version(name).partition("+")[0] for name in names}
-    return found | {"python": platform.python_version()}
+def _releases() -> dict[str, str]:
+    """Of Python and the libraries here, without the part that says for which processor torch was built."""
+    return {name: version.partition("+")[0] for name, version in versions().items()}
 
 
-def look(names: Sequence[str], folder: checkpoints.Folder, node_id: str, corpus: EncodedCorpus | None) -> Seen:
-    """Runs on each node: the versions of these packages, a file read and one written back, and the corpus."""
+def look(folder: checkpoints.Folder, node_id: str, corpus: EncodedCorpus | None) -> Seen:
+    """Runs on each node: the versions of the libraries, a file read and one written back, and the corpus."""
     from search.tune import trainable  # noqa: F401  what a trial imports
 
     storage = None
@@ -83,18 +79,16 @@ def look(names: Sequence[str], folder: checkpoints.Folder, node_id: str, corpus:
             checkpoints.save_text(folder, node_id, found)
     except OSError as error:
         storage = f"cannot write there ({error.strerror or str(error)[:200]})"
-    return Seen(versions(names), None, storage, None if corpus is None else corpus.digest, kernels.name())
+    return Seen(_releases(), None, storage, None if corpus is None else corpus.digest, kernels.name())
 
 
 def ask_nodes(up: Sequence[Node], folder: checkpoints.Folder, corpus: EncodedCorpus | None) -> list[Seen]:
     """What each of these nodes says; they are asked at once, without waiting for a core to be free."""
-    from search.track.provenance import LIBRARIES
-
     shared = ray.put(corpus)
     remote = ray.remote(num_cpus=0, max_retries=0)(look)
     asked = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(
-            LIBRARIES, folder, node.id, shared
+            folder, node.id, shared
         )
         for node in up
     ]
@@ -188,12 +182,10 @@ def _check_room(spec: Spec, up: Sequence[Node], everything: Sequence[Node], auto
 
 
 def _check_versions(up: Sequence[Node], said: Sequence[Seen]) -> Iterator[Line]:
-    from search.track.provenance import LIBRARIES
-
     if not up:
         yield Line("warn", "versions", "no worker is up to be asked; a check while one is says whether all are equal")
         return
-    mine = versions(LIBRARIES)
+    mine = _releases()
     wrong = []
     for node, seen in zip(up, said, strict=True):
         others = [f"{name} {have} (here {mine[name]})" for name, have in seen.versions.items() if have != mine[name]]

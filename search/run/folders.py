@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from data.base.errors import UserError, did_you_mean
-from search.base import files, names
+from data.base.files import write_whole
+from search.base import names
 from search.spec import read as specs
 from search.spec.read import SPEC_FILE
 from search.spec.spec import Spec
@@ -29,9 +30,9 @@ def new_search(spec: Spec, root: Path) -> Path:
 
 
 def write_spec(spec: Spec, folder: Path) -> None:
-    content = specs.dump(spec).encode()
     # The URL of a storage may hold a password.
-    files.write_atomically(folder / SPEC_FILE, lambda file: file.write(content), private=spec.storage is not None)
+    with write_whole(folder / SPEC_FILE, private=spec.storage is not None) as file:
+        file.write(specs.dump(spec).encode())
 
 
 def discard(folder: Path) -> None:

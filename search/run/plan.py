@@ -18,10 +18,9 @@ import optuna
 import ray
 import torch
 
-from data.base.sources import default_cache
+from data.base.files import default_cache, write_whole
 from data.encoded import EncodedCorpus, Split
 from search.base import record
-from search.base.files import write_atomically
 from search.cluster import capacity as cluster
 from search.run.progress import duration
 from search.spec import read as specs
@@ -229,8 +228,8 @@ def plan(
     prediction = predict(spec, num_wanted, cost, concurrency, start_seconds)
     path = _path(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(asdict(prediction)).encode()
-    write_atomically(path, lambda file: file.write(content))
+    with write_whole(path) as file:
+        file.write(json.dumps(asdict(prediction)).encode())
     return prediction, cost
 
 

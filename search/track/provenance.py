@@ -28,9 +28,8 @@ def git_commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Tags with the versions that a result depends on."""
-    tags = {name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()}
-    return {record.VERSION_PREFIX + name: version for name, version in tags.items()}
+    """Of Python and the libraries that a result depends on, by their names."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()}
 
 
 def cpu_model() -> str:
@@ -49,6 +48,6 @@ def provenance(corpus: EncodedCorpus) -> dict[str, str]:
         record.DATA_DIGEST: corpus.digest,
         record.CPU: cpu_model(),
         record.KERNELS: kernels.name(),
-        **versions(),
+        **{record.VERSION_PREFIX + name: version for name, version in versions().items()},
         **({record.GIT_COMMIT: commit} if commit else {}),
     }

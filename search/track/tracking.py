@@ -26,9 +26,6 @@ from search.track.client import first_line, open_client, unusable
 from search.train import checkpoints
 from search.train.training import EpochResult
 
-MAX_METRICS, MAX_PARAMS = 1000, 100  # of one MLflow batch
-
-
 NO_PARAMS = ("space", "configurations", "storage", "code")  # keys of a spec that are too long, or secret
 
 
@@ -371,17 +368,9 @@ class Tracker:
         params: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
-        """One batched call, or as many as MLflow's limits ask for."""
-        written = [Param(k, str(v)) for k, v in (params or {}).items()]
-        assert len(written) <= MAX_PARAMS, "a trial has far fewer hyperparameters"
-        self._client.log_batch(
-            run_id,
-            metrics=points[:MAX_METRICS],
-            params=written,
-            tags=[RunTag(k, v) for k, v in (tags or {}).items()],
-        )
-        for start in range(MAX_METRICS, len(points), MAX_METRICS):
-            self._client.log_batch(run_id, metrics=points[start : start + MAX_METRICS])
+        """One batched call, which MLflow divides where there is too much for one of its batches."""
+        written = [Param(key, str(value)) for key, value in (params or {}).items()]
+        self._client.log_batch(run_id, points, written, [RunTag(key, value) for key, value in (tags or {}).items()])
 
 
 def _points(result: EpochResult) -> list[Metric]:

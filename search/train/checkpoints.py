@@ -8,20 +8,20 @@ a bucket of an object store.
 """
 
 import contextlib
-import fnmatch
 import functools
 import io
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from data.base.errors import UserError
-from search.base.files import write_atomically
+from data.base.files import write_whole
 
 #: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
 FOLDER = "checkpoints"
@@ -52,10 +52,6 @@ class ObjectPath:
         return self.path.name
 
     @property
-    def stem(self) -> str:
-        return self.path.stem
-
-    @property
     def _place(self) -> tuple[Any, str]:
         filesystem, root = _open_store(self.uri)
         return filesystem, str(PurePosixPath(root) / self.path)
@@ -67,22 +63,10 @@ class ObjectPath:
         from pyarrow.fs import FileSelector
 
         filesystem, path = self._place
-        for info in filesystem.get_file_info(FileSelector(path, allow_not_found=True)):
-            yield self / info.base_name
-
-    def glob(self, pattern: str) -> list["ObjectPath"]:
-        return [path for path in self.iterdir() if fnmatch.fnmatch(path.name, pattern)]
+        return (self / info.base_name for info in filesystem.get_file_info(FileSelector(path, allow_not_found=True)))
 
     def is_dir(self) -> bool:
         return any(self.iterdir())
-
-    def is_file(self) -> bool:
-        filesystem, path = self._place
-        return bool(filesystem.get_file_info(path).is_file)
-
-    def open(self, mode: str = "rb") -> BinaryIO:
-        assert mode == "rb", mode
-        return io.BytesIO(self.read_bytes())
 
     def read_bytes(self) -> bytes:
         filesystem, path = self._place
@@ -95,13 +79,9 @@ class ObjectPath:
         with filesystem.open_output_stream(path) as stream:
             stream.write(content)
 
-    def unlink(self, missing_ok: bool = False) -> None:
+    def unlink(self) -> None:
         filesystem, path = self._place
-        try:
-            filesystem.delete_file(path)
-        except FileNotFoundError:
-            if not missing_ok:
-                raise
+        filesystem.delete_file(path)
 
     def remove_all(self) -> None:
         """The folder with all that is in it."""
@@ -154,8 +134,8 @@ def prepare(search: Path, storage_path: str | None) -> Folder:
             raise UserError(f"storage_path: no folder {where.parent} on this machine; make it, or mount it")
         if where.is_dir() and any(where.iterdir()):
             raise FileExistsError(f"{where} holds the checkpoints of another search")
-        noted = (where.uri if isinstance(where, ObjectPath) else str(where)).encode()
-        write_atomically(search / FOLDER, lambda file: file.write(noted))
+        with write_whole(search / FOLDER) as file:
+            file.write((where.uri if isinstance(where, ObjectPath) else str(where)).encode())
     folder = root(search)
     folder.mkdir(exist_ok=True)
     return folder
@@ -167,11 +147,10 @@ def save(folder: Folder, epoch: int, content: dict[str, Any]) -> Folder:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     _write(path, buffer.getvalue())
-    saved = _saved(folder)
+    saved = _files(folder)
     earlier = [each for each in saved if each.name <= path.name]
     later = [each for each in saved if each.name > path.name]  # these are damaged
-    for old in earlier[:-NUM_KEPT] + later:
-        old.unlink(missing_ok=True)
+    _unlink(earlier[:-NUM_KEPT] + later)
     return path
 
 
@@ -182,8 +161,10 @@ def save_file(folder: Folder, name: str, content: bytes) -> None:
 
 def load_file(folder: Folder, name: str) -> bytes | None:
     """A file beside a trial's checkpoints, or None."""
-    path = folder / name
-    return path.read_bytes() if path.is_file() else None
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def save_text(folder: Folder, name: str, text: str) -> None:
@@ -196,39 +177,40 @@ def load_text(folder: Folder, name: str) -> str | None:
     return None if content is None else content.decode()
 
 
-def _saved(folder: Folder) -> list[Folder]:
-    """The files of its epochs, whole or not, the oldest first."""
-    return sorted([*folder.glob("epoch-*.pt")], key=lambda path: path.name)
+def _files(folder: Folder, pattern: str = "epoch-*.pt") -> list[Folder]:
+    """The checkpoints in a trial's folder, whole or not, or its other files of that pattern; the oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted((path for path in folder.iterdir() if fnmatch(path.name, pattern)), key=lambda path: path.name)
+    return []
+
+
+def _unlink(paths: Iterable[Folder]) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
 
 
 def remove_unfinished(folder: Folder) -> None:
     """Remove what workers left that were killed while they wrote; call before a worker starts to write."""
-    for partial in folder.glob(".epoch-*"):
-        partial.unlink(missing_ok=True)
+    _unlink(_files(folder, ".epoch-*"))
 
 
 def load_last(folder: Folder) -> dict[str, Any] | None:
     """The newest whole checkpoint in a trial's folder, on the CPU, or None."""
-    for path in reversed(_saved(folder)):
-        try:
-            if _is_whole(path):
-                with path.open("rb") as file:
-                    return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception:  # a changed byte can raise nearly anything, and the answer is the same: the one before it
-            continue
+    for _, content in _whole(folder):
+        with contextlib.suppress(Exception):  # what the checksums miss can raise nearly anything: the one before it
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return None
 
 
 def last_epoch(folder: Folder) -> int:
     """The epoch of the newest whole checkpoint in a trial's folder, or 0."""
-    whole = (path for path in reversed(_saved(folder)) if _is_whole(path))
-    return next((int(path.stem.removeprefix("epoch-")) for path in whole), 0)
+    return next((epoch for epoch, _ in _whole(folder)), 0)
 
 
 def drop_weights(folder: Folder) -> None:
     """Remove a trial's checkpoints, and leave the other files beside them."""
-    for path in _saved(folder):
-        path.unlink(missing_ok=True)
+    _unlink(_files(folder))
 
 
 def remove(folder: Folder) -> None:
@@ -247,14 +229,16 @@ def _write(path: Folder, content: bytes) -> None:
     """
     if isinstance(path, Path):
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, lambda file: file.write(content))
+        with write_whole(path) as file:
+            file.write(content)
     else:
         path.write_bytes(content)
 
 
-def _is_whole(path: Folder) -> bool:
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return archive.testzip() is None
-    except Exception:  # a changed byte in a zip's headers can raise nearly anything, and the answer is the same
-        return False
+def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
+    """The epochs of the whole checkpoints in a trial's folder, and what is in these, the newest first."""
+    for path in reversed(_files(folder)):
+        with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
+            content = path.read_bytes()
+            if zipfile.ZipFile(io.BytesIO(content)).testzip() is None:
+                yield int(path.name.removeprefix("epoch-").removesuffix(".pt")), content

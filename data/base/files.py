@@ -1,0 +1,35 @@
+"""Where files are kept on this machine, and how one is written: whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+def default_cache() -> Path:
+    """$BAKEOFF_CACHE, else the folder `bakeoff` in $XDG_CACHE_HOME or ~/.cache."""
+    if given := os.environ.get("BAKEOFF_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+@contextmanager
+def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the block ends: a crash leaves either the old file or the
+    new one, whoever else writes it. After an exception it is the old one.
+
+    private: only its owner may read it.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with partial.open("xb") as file:
+            if private:
+                partial.chmod(0o600)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
