@@ -369,8 +369,12 @@ class Tracker:
         tags: dict[str, str] | None = None,
     ) -> None:
         """One batched call, which MLflow divides where there is too much for one of its batches."""
-        written = [Param(key, str(value)) for key, value in (params or {}).items()]
-        self._client.log_batch(run_id, points, written, [RunTag(key, value) for key, value in (tags or {}).items()])
+        self._client.log_batch(
+            run_id,
+            metrics=points,
+            params=[Param(key, str(value)) for key, value in (params or {}).items()],
+            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+        )
 
 
 def _points(result: EpochResult) -> list[Metric]:
