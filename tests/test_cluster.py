@@ -143,7 +143,14 @@ def test_what_travels_is_code_and_spec_and_not_too_much(tmp_path: Path, monkeypa
     folder.mkdir()
     size = submit.pack(spec, folder)
     assert size < 5e6
-    assert {path.name for path in folder.iterdir()} == {"search", "models", "data", "analysis", "submitted.yaml"}
+    assert {path.name for path in folder.iterdir()} == {
+        "search",
+        "models",
+        "data",
+        "analysis",
+        "bakeoff",
+        "submitted.yaml",
+    }
     assert not list(folder.rglob("__pycache__"))
     assert specs.read(str(folder / "submitted.yaml")) == spec
     monkeypatch.setattr(submit, "MAX_BYTES", size - 1)
