@@ -43,8 +43,9 @@ class Search:
     def spec(self) -> "Spec":
         """What was searched, every key with its value. Raises UserError when the folder is not on this machine."""
         from search.run import folders
+        from search.spec import read
 
-        return folders.read_spec(folders.find_search(self.id, self.folder.parent))
+        return read.read_spec(folders.find_search(self.id, self.folder.parent))
 
     @property
     @console.quiet()
@@ -181,7 +182,7 @@ def run(
     Traceback (most recent call last):
     data.base.errors.UserError: spec: unknown key 'epoch' (did you mean 'epochs'?)
     """
-    return start(read_spec(spec, overrides), address, record.tracking_uri(tracking_uri), Path(searches), progress)
+    return start(spec_of(spec, overrides), address, record.tracking_uri(tracking_uri), Path(searches), progress)
 
 
 @console.quiet()
@@ -212,7 +213,7 @@ def open(
         return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
 
 
-def read_spec(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":
+def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":
     """The spec in any of its forms, with keys overridden. Raises UserError."""
     from search.spec import read
     from search.spec.spec import Spec

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from search.base import console
-from search.run.folders import read_spec
+from search.spec.read import read_spec
 from search.spec.spec import Spec
 
 if TYPE_CHECKING:

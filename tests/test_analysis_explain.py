@@ -24,7 +24,7 @@ from search.base import names
 from search.base.record import METRICS, Outcome
 from search.serve import trained
 from search.serve.classifier import TextClassifier
-from search.spec.read import load_corpus
+from search.spec.read import load_corpus, read_spec
 from search.study import ranking
 from search.study.trial import Trial
 from tests.conftest import FinishedSearch, command
@@ -247,7 +247,7 @@ def test_the_best_is_the_leaderboards(smoke_search: FinishedSearch) -> None:
 def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedSearch) -> None:
     search = runs.find_search(smoke_search.uri)
     trials = runs.read_trials(smoke_search.uri, search.id).set_index("trial")
-    corpus = load_corpus(trained.read_spec(smoke_search.folder))
+    corpus = load_corpus(read_spec(smoke_search.folder))
     compared = 0
     for each in choice.best_of_each(smoke_search.uri, search):
         if each.outcome != Outcome.COMPLETE:

@@ -22,7 +22,7 @@ from analysis.__main__ import app as analysing
 from models import CLASSIFICATION
 from search.__main__ import app as searching
 from search.base import record
-from search.run import folders as runs
+from search.spec.read import read_spec
 from search.train import checkpoints
 from search.train.config import TrainingConfig
 from search.train.running import build_model, splits
@@ -138,7 +138,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
     """This process trains the trial again; the last trial of a worker came after others in the same process."""
     order = sorted(trial_runs.values(), key=lambda run: run.info.start_time)
     run = order[0] if which == "first" else order[-1]
-    spec = runs.read_spec(smoke_search.folder)
+    spec = read_spec(smoke_search.folder)
     corpus = data.load(spec.corpus, max_words=spec.max_words, limit=spec.limit)
     hyperparameters = optuna_trials[run.data.tags["trial"]].params
     config: dict[str, Any] = {

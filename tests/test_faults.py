@@ -23,6 +23,7 @@ from search.base.record import Outcome
 from search.prove.audit import audit
 from search.run import folders as runs
 from search.spec import read as specs
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.train import checkpoints
 
@@ -64,7 +65,7 @@ def uri_of(cwd: Path) -> str:
 
 
 def trials_of(folder: Path) -> list:
-    return Studies(folder.name, runs.read_spec(folder), folder).trials()
+    return Studies(folder.name, read_spec(folder), folder).trials()
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -83,7 +84,7 @@ def assert_all_gone(processes: list[psutil.Process]) -> None:
 
 def assert_finished_as_if_nothing_had_happened(folder: Path, uri: str) -> None:
     """As many trials as its spec wants, consecutive epochs, one run a trial, none RUNNING, three records that agree."""
-    trials, spec = trials_of(folder), runs.read_spec(folder)
+    trials, spec = trials_of(folder), read_spec(folder)
     assert Counter(trial.architecture for trial in trials) == dict.fromkeys(spec.architectures, spec.num_trials)
     for trial in trials:
         assert trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
@@ -182,7 +183,7 @@ def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tm
     assert "can only be raised" in fewer.stderr
     more = command("search", "resume", "--trials", "3", cwd=tmp_path)
     assert more.returncode == 0, more.stdout + more.stderr
-    assert runs.read_spec(folder).num_trials == 3
+    assert read_spec(folder).num_trials == 3
     assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path))
 
     runs.write_spec(specs.read(str(folder / "spec.yaml"), ["batch_size=16", "epochs=4"]), folder)
@@ -342,7 +343,7 @@ def test_only_the_checkpoints_that_are_asked_for_are_kept(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stdout + done.stderr
     folder = the_search(tmp_path)
-    studies = Studies(folder.name, runs.read_spec(folder), folder)
+    studies = Studies(folder.name, read_spec(folder), folder)
     best = {studies.ranked(name)[0].name for name in studies.spec.architectures}
     kept = folder / "checkpoints"
     assert {path.parent.name for path in kept.glob("*/epoch-*.pt")} == best

@@ -20,7 +20,7 @@ import pytest
 from analysis.explain import predict
 from search.base.record import Outcome
 from search.prove.audit import audit
-from search.run.folders import read_spec
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from tests.conftest import command
 

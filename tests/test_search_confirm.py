@@ -12,9 +12,10 @@ from test_search_studies import HERE, epoch_result
 
 import data
 from search.run.confirm import confirmation
-from search.run.folders import new_search, read_spec
+from search.run.folders import new_search
 from search.run.run import _require_same_data
 from search.spec import read as specs
+from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.track.tracking import read_runs

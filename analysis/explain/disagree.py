@@ -18,7 +18,8 @@ from analysis.explain.explanation import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextClassifier
-from search.serve.trained import load, read_spec
+from search.serve.trained import load
+from search.spec.read import read_spec
 from search.study.trial import Trial
 
 #: Words of English that negate, as the tokenizer leaves them: "don't" is read as don ' t.

@@ -25,7 +25,8 @@ from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_q
 from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
-from search.serve.trained import load_drawer, read_spec
+from search.serve.trained import load_drawer
+from search.spec.read import read_spec
 from search.study.trial import Trial
 
 NUM_CAPTIONS = 3  # of the test split, where no text is given

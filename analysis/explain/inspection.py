@@ -20,8 +20,8 @@ from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
 from models.cnn import CNN
 from models.parts.geometry import reached, receptive_field
-from search.serve.trained import read_spec, task_of
-from search.spec.read import load_corpus
+from search.serve.trained import task_of
+from search.spec.read import load_corpus, read_spec
 from search.train.tasks import TASKS
 
 EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so

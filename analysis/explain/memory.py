@@ -30,8 +30,8 @@ from models.gru import GRU, GRULayer
 from models.parts import jacobians
 from models.rnn import RNN, ElmanLayer
 from search.serve.classifier import TextClassifier
-from search.serve.trained import load, read_spec
-from search.spec.read import load_corpus
+from search.serve.trained import load
+from search.spec.read import load_corpus, read_spec
 from search.study import ranking
 from search.study.trial import Trial
 

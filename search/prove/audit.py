@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from search.base.record import Outcome
-from search.run.folders import read_spec
 from search.run.state import outcome_of, reconcile
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.tracking import STATUS, Run, Tracker, read_runs

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from search.base import record
-from search.run.folders import find_searches, read_spec
+from search.run.folders import find_searches
 from search.run.run import make_setting
-from search.spec.read import load_corpus
+from search.spec.read import load_corpus, read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.provenance import provenance

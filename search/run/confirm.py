@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError, choose
-from search.run.folders import read_spec
 from search.spec import read as specs
 from search.spec.code import require_unchanged
+from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.study.study import derive_seed

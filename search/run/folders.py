@@ -55,8 +55,3 @@ def find_search(search: str, root: Path) -> Path:
         return found[-1]
     ids = [folder.name for folder in find_searches("", root)[-5:]]
     raise UserError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")
-
-
-def read_spec(folder: Path) -> Spec:
-    """The spec that a search was started with."""
-    return specs.read(str(folder / SPEC_FILE), files=False)

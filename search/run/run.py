@@ -26,13 +26,13 @@ from search.base.names import config_name
 from search.base.record import Outcome
 from search.cluster import capacity, check, connection
 from search.run import plan
-from search.run.folders import TUNE, discard, new_search, read_spec, write_spec
+from search.run.folders import TUNE, discard, new_search, write_spec
 from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
 from search.spec.code import require_unchanged
-from search.spec.read import SPEC_FILE, load_corpus
+from search.spec.read import SPEC_FILE, load_corpus, read_spec
 from search.spec.spec import Spec
 from search.study.storage import JOURNAL
 from search.study.studies import Studies

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from search.base.record import Outcome
-from search.run.folders import find_searches, read_spec
+from search.run.folders import find_searches
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.track.tracking import Tracker
 

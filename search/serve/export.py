@@ -13,9 +13,10 @@ from mlflow.models import infer_signature
 
 from data.base.errors import UserError
 from search.base import record
-from search.run.folders import find_search, find_searches, read_spec
+from search.run.folders import find_search, find_searches
 from search.serve.classifier import TextClassifier
 from search.serve.trained import load
+from search.spec.read import read_spec
 from search.study.ranking import best
 from search.study.studies import Studies
 from search.study.trial import Trial

@@ -3,7 +3,6 @@
 Imports neither Ray nor Optuna nor MLflow: the analysis reads models with it.
 """
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,19 +12,11 @@ from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from search.base import record
 from search.serve.classifier import TextClassifier, TextModel, rebuild
-from search.spec.read import SPEC_FILE, load_corpus, parse_yaml
+from search.spec.read import load_corpus, read_spec
 from search.spec.spec import Spec
 from search.study.trial import Trial
 from search.train import checkpoints
 from search.train.tasks import TASKS
-
-
-def read_spec(folder: Path) -> Spec:
-    """The spec of the search in this folder, which need not be valid now: its files may have gone."""
-    path = folder / SPEC_FILE
-    if not path.is_file():
-        raise UserError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}")
-    return Spec.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
 
 
 def task_of(trial: Trial) -> str:
