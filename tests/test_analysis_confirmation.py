@@ -116,7 +116,7 @@ def test_a_loss_falls_when_it_rises() -> None:
 
 def test_equal_means_go_to_fewer_parameters() -> None:
     trials = tidy([trial("gru-0", 0.5, num_parameters=200), trial("gru-1", 0.5)])
-    table = confirmation.confirmed(trials, tidy([again("gru-0", 0, 0.6), again("gru-1", 1, 0.6)]))
+    table = confirmation.confirmed(trials, tidy([again("gru-0", 0, 0.6, num_parameters=200), again("gru-1", 1, 0.6)]))
     assert table["trial"].tolist() == ["gru-1", "gru-0"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -11,14 +12,21 @@ from conftest import FinishedSearch, command
 from test_search_studies import HERE, epoch_result
 
 import data
+from analysis.base import runs as analysis_runs
+from analysis.boards.confirmation import read_confirmed
+from analysis.explain import choice
+from analysis.verdicts.differences import best_configurations
+from search.base.record import Outcome
 from search.run.confirm import confirmation
 from search.run.folders import new_search
 from search.run.run import _require_same_data
+from search.serve import export
 from search.spec import read as specs
 from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study.studies import Studies
-from search.track.tracking import read_runs
+from search.track.tracking import Tracker, read_runs
+from search.train.checkpoints import folder_of
 
 POINTS = {"sampler": "grid", "pruner": "none", "epochs": 1, "space": {"hidden_size": [8, 16, 24]}, "seeds": 2}
 
@@ -114,6 +122,42 @@ def test_a_search_is_confirmed_from_the_command_line(smoke_search: FinishedSearc
     assert (again.returncode, again.stderr) == (
         2, f"error: {folder.name} is itself a confirmation; confirm {smoke_search.id}\n"
     )  # fmt: skip
+
+
+def test_a_lost_seed_counts_the_same_wherever_one_asks_for_the_best(
+    smoke_search: FinishedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rnn one seed failed and the other was lucky; the mlp is worse, but lost none."""
+    monkeypatch.chdir(tmp_path)
+    root, uri = tmp_path / "searches", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    root.mkdir()
+    os.symlink(smoke_search.folder, origin := root / smoke_search.id)
+    shutil.copy(smoke_search.cwd / "mlflow.db", tmp_path)
+    folder = new_search(confirmation(origin, 1, 2, ["rnn", "mlp"]), root)
+    studies = Studies(folder.name, read_spec(folder), folder, "new")
+    studies.provenance = Studies(origin.name, read_spec(origin), origin).trials()[0].provenance
+    tracker = Tracker(uri, studies)
+    studies.listeners = [tracker]
+    scores = {"rnn": [None, 0.99], "mlp": [0.7, 0.8]}
+    while trial := studies.ask():
+        score = scores[trial.architecture].pop(0)
+        if score is None:
+            studies.finish(trial, Outcome.FAILED, "its worker died")
+            continue
+        assert trial.configuration
+        shutil.copytree(folder_of(origin, trial.configuration), folder_of(folder, trial.name))
+        for epoch in range(1, studies.spec.epochs + 1):
+            studies.report(trial, epoch_result(epoch, score), HERE)
+    assert tracker.close(Outcome.COMPLETE)
+
+    search = analysis_runs.find_search(uri, origin.name)
+    assert read_confirmed(uri, search)[0].frame["architecture"].tolist() == ["mlp", "rnn"]
+    assert list(best_configurations(analysis_runs.read_trials(uri, folder.name))) == ["mlp", "rnn"]
+    explained = choice.find(uri, origin.name)
+    assert (explained.search, explained.name) == (folder.name, "mlp-1")  # the better one of its repetitions
+    assert choice.best_of_each(uri, search)[0] == explained
+    exported = export.export(origin.name, root, uri).trial
+    assert (exported.search, exported.name) == (folder.name, "mlp-1")
 
 
 def smoke_best(search: FinishedSearch, architecture: str) -> str:

@@ -238,6 +238,13 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
+def scored(trials: pd.DataFrame, metric: str) -> list[Any]:
+    """The rows of a frame as `search.study.ranking` compares trials, each with its `Index` in the frame."""
+    columns = trials[["architecture", "number", "seed", "configuration", "outcome", "num_parameters"]]
+    known = columns.assign(score=trials[metric]).astype(object)
+    return list(known.where(known.notna(), None).itertuples())
+
+
 def hyperparameters(trials: pd.DataFrame) -> list[str]:
     """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
     return [name for name in trials.columns if name not in _BEFORE and name not in _AFTER]

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.runs import Search, hyperparameters
+from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, check_metric, tested
 from search.base import record
-from search.base.record import Outcome
-
-LOST = [Outcome.DIVERGED, Outcome.FAILED]
+from search.study import ranking
 
 
 def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list[Search]]:
@@ -34,25 +32,8 @@ def same_data(first: Search, second: Search) -> bool:
     return len(digests - {None}) < 2
 
 
-def repetitions(repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """The trials that count: complete, with a score, and each seed of a configuration once."""
-    complete = repeated[(repeated["outcome"] == Outcome.COMPLETE.value) & np.isfinite(repeated[rank_by])]
-    again = complete.duplicated(["architecture", "configuration", "seed"]) & complete["seed"].notna()
-    return complete[~again]
-
-
-def lost(repeated: pd.DataFrame) -> pd.DataFrame:
-    """The trials without a result: diverged or failed, each seed of a configuration once, and never completed."""
-    keys = ["architecture", "configuration", "seed"]
-    # Of a seed that was tried several times, a complete trial comes first.
-    ended = repeated[repeated["outcome"].isin([Outcome.COMPLETE, *LOST])]
-    ended = ended.loc[(ended["outcome"] != Outcome.COMPLETE.value).sort_values(kind="stable").index]
-    again = ended.duplicated(keys) & ended["seed"].notna()
-    return ended[~again & ended["outcome"].isin(LOST)]
-
-
 def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """A row for each configuration that was confirmed: those that lost no seed first, each by its mean.
+    """A row for each configuration that was confirmed, in the order of `ranking.configurations`.
 
     trials: those of the search. repeated: those of its confirmations. `trial` is the one repeated, `<rank_by>_search`
     its score, and `fall` by how much the mean over seeds is worse than that. Of `<rank_by>` and each test metric:
@@ -62,24 +43,21 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
     maximize = check_metric(rank_by).maximize
     on_test = tested(repeated)
     measures = [rank_by, *on_test]
-    counting, without = repetitions(repeated, rank_by), lost(repeated)
     origins = {row["trial"]: row for _, row in trials.iterrows()}
     unknown = pd.Series(np.nan, trials.columns, dtype=object)
     rows = []
-    for (architecture, name), group in repeated.groupby(["architecture", "configuration"], sort=False):
-        own, gone = (
-            each[(each["architecture"] == architecture) & (each["configuration"] == name)]
-            for each in (counting, without)
-        )
+    for of in ranking.configurations(scored(repeated, rank_by), rank_by, ranking.configuration_of):
+        architecture, name = of.key
+        own = repeated.loc[[trial.Index for trial in of.counting]]
         origin = origins.get(name, unknown)
-        row: dict[str, Any] = {"architecture": architecture, "trial": name, "seeds": len(own), "lost": len(gone)}
-        row["trials"] = len(group)
+        row: dict[str, Any] = {"architecture": architecture, "trial": name, "seeds": len(own), "lost": len(of.lost)}
+        row["trials"] = len(of.trials)
         for measure in measures:
             scores = own[measure].dropna()
             found = stats.mean_interval(scores) if len(scores) else stats.Estimate(np.nan, np.nan, np.nan)
             if record.split_metric(measure)[1].percent:  # Student's t knows of no bounds
                 found = found._replace(low=np.maximum(found.low, 0.0), high=np.minimum(found.high, 1.0))
-            row |= {f"{measure}_{of}": number for of, number in zip(("mean", "low", "high"), found, strict=True)}
+            row |= {f"{measure}_{what}": number for what, number in zip(("mean", "low", "high"), found, strict=True)}
         worse = origin[rank_by] - row[f"{rank_by}_mean"]
         row |= {f"{rank_by}_search": origin[rank_by], "fall": worse if maximize else -worse}
         row |= {"num_parameters": origin["num_parameters"], "seconds": own["seconds"].mean()}
@@ -95,11 +73,6 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
     table = pd.DataFrame(rows, columns=[*columns, "num_parameters", "seconds", *hyperparameters(trials), "run_id"])
     table = table.astype(dict.fromkeys([c for c in columns if c.startswith(tuple(measures))], "float64"))
     table["num_parameters"] = table["num_parameters"].astype("Int64")
-    # Ties go to fewer parameters, as in the leaderboard.
-    means = table[f"{rank_by}_mean"] * (-1 if maximize else 1)
-    order = table.assign(none=table["seeds"] == 0, risky=table["lost"] > 0, mean=means)
-    order = order.sort_values(["none", "risky", "mean", "num_parameters"], kind="stable")
-    table = table.loc[order.index].reset_index(drop=True)
     ranks = pd.Series(pd.array(range(1, len(table) + 1), dtype="Int64"), table.index)
     table.insert(0, "rank", ranks.mask(table["seeds"] == 0))
     return table

@@ -6,16 +6,14 @@ Frames in, frames out (see `runs.tidy`); only the last part makes tables of them
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis.base.runs import RANK_BY, Search, hyperparameters, present, values
+from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
-
-_RANKED = [Outcome.COMPLETE, Outcome.PRUNED]  # in this order
+from search.study import ranking
 
 
 def check_metric(rank_by: str) -> record.Metric:
@@ -63,34 +61,21 @@ def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
 
 
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """All trials, best first: complete ones, then pruned ones, each by the metric in its direction.
+    """All trials, best first, in the order of `search.study.ranking`; those that are not ranked have no rank.
 
-    Ties go to fewer parameters, then by architecture and number. All others (diverged, failed, interrupted, running,
-    or without a score) follow and have no rank. UserError if their task does not measure it.
+    UserError if their task does not measure it.
     """
-    metric = check_metric(rank_by)
+    check_metric(rank_by)
     measured = _measured(trials)
     if measured and rank_by not in [f"val_{name}" for name in measured]:
         raise UserError(
             f"cannot rank by {rank_by}: these trials do not measure it; "
             f"choose from {', '.join(f'val_{name}' for name in measured)}"
         )
-    score = trials[rank_by].where(trials["outcome"].isin(_RANKED) & np.isfinite(trials[rank_by]))
-    outcomes = [*Outcome]
-    order = pd.DataFrame(
-        {
-            "unranked": score.isna(),
-            "outcome": [outcomes.index(each) if each in outcomes else len(outcomes) for each in trials["outcome"]],
-            "score": -score if metric.maximize else score,
-            "num_parameters": trials["num_parameters"].where(score.notna()),
-            "architecture": trials["architecture"],
-            "number": trials["number"],
-        }
-    )
-    order = order.sort_values(list(order.columns), kind="stable")
-    board = trials.loc[order.index]
-    ranks = pd.array(range(1, len(board) + 1), dtype="Int64")
-    board.insert(0, "rank", pd.Series(ranks, index=board.index).mask(order["unranked"]))
+    rows = sorted(scored(trials, rank_by), key=ranking.order(rank_by))
+    board = trials.loc[[row.Index for row in rows]]
+    ranks = [place if ranking.is_ranked(row) else None for place, row in enumerate(rows, 1)]
+    board.insert(0, "rank", pd.Series(ranks, board.index, dtype="Int64"))
     return board[
         [
             "rank",
@@ -235,5 +220,5 @@ def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
     for (outcome, error), group in unranked.fillna({"outcome": "unknown", "error": ""}).groupby(["outcome", "error"]):
         names = [str(name) for name in group["trial"].dropna()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        reason = f": {error}" if error else "" if outcome not in _RANKED else f": no {rank_by}"
+        reason = f": {error}" if error else "" if outcome not in ranking.RANKED else f": no {rank_by}"
         yield f"Not ranked, {outcome}: {', '.join(names[:5])}{more}{reason}"

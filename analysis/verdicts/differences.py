@@ -10,34 +10,29 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.runs import Search, hyperparameters
+from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.confirmation import confirmations, lost, repetitions, same_data
+from analysis.boards.confirmation import confirmations, same_data
 from analysis.boards.leaderboard import RANK_BY, check_metric
 from data.base.errors import UserError
 from search.base import record
+from search.study import ranking
 
 
 def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
     """The complete trials of each architecture's best configuration, by the mean of `rank_by`; the best one first.
 
-    Trials are of one configuration if it has a name, or else if their hyperparameters are the same. One that lost no
-    seed is better than one that did, as in `confirmation.confirmed`.
+    Trials are of one configuration if it has a name, or else if their hyperparameters are the same; see
+    `ranking.configurations` for which is better.
     """
-    complete = repetitions(trials, rank_by)
-    named = ["architecture", "configuration", *hyperparameters(trials)]
-    rows = [tuple(map(repr, row)) for row in trials[named].itertuples(index=False, name=None)]
-    keys = pd.Series(rows, trials.index, dtype=object)
-    risky = set(keys[lost(trials).index])
-    groups = complete.assign(key=keys[complete.index])
-    means = groups.groupby("key").agg(score=(rank_by, "mean"), num_parameters=("num_parameters", "min"))
-    if check_metric(rank_by).maximize:
-        means["score"] *= -1
-    means.insert(0, "risky", [key in risky for key in means.index])
+    check_metric(rank_by)
+    named = trials[["architecture", "configuration", *hyperparameters(trials)]]
+    rows = map(repr, named.itertuples(index=False, name=None))
+    keys = dict(zip(trials.index, rows, strict=True))
     best: dict[str, pd.DataFrame] = {}
-    for key in means.sort_values(["risky", "score", "num_parameters"], kind="stable").index:
-        own = complete[groups["key"] == key]
-        best.setdefault(own["architecture"].iloc[0], own)
+    for of in ranking.configurations(scored(trials, rank_by), rank_by, lambda trial: keys[trial.Index]):
+        if of.counting and of.counting[0].architecture not in best:
+            best[of.counting[0].architecture] = trials.loc[[trial.Index for trial in of.counting]]
     return best
 
 

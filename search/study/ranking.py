@@ -43,6 +43,7 @@ class Named(Scored, Protocol):
     def configuration(self) -> str | None: ...
 
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T", bound=Scored)
 N = TypeVar("N", bound=Named)
 Order = Callable[[Scored], tuple[Any, ...]]
@@ -75,14 +76,14 @@ def order(metric: str) -> Order:
 
 
 @dataclass(frozen=True)
-class Configuration(Generic[T]):
+class Configuration(Generic[K, T]):
     """The trials of one configuration, which differ in nothing but their seeds.
 
     key: names it. trials: all. counting: the complete ones with a score, each seed once. lost: those that diverged or
     failed, each seed once, and never completed.
     """
 
-    key: Hashable
+    key: K
     trials: list[T]
     counting: list[T]
     lost: list[T]
@@ -93,18 +94,18 @@ class Configuration(Generic[T]):
         return fmean(trial.score or 0.0 for trial in self.counting) if self.counting else None
 
 
-def configurations(trials: Iterable[T], metric: str, key: Callable[[T], Hashable]) -> list[Configuration[T]]:
+def configurations(trials: Iterable[T], metric: str, key: Callable[[T], K | None]) -> list[Configuration[K, T]]:
     """The trials in groups of equal keys (None: in none), the best configuration first: one that lost no seed before
     one that did, whose mean is that of its survivors; then by the mean over the seeds that count, in the metric's
     direction, and by fewer parameters. Those without a seed that counts come last.
     """
     sign, better = _sign(metric), order(metric)
-    groups: dict[Hashable, list[T]] = {}
+    groups: dict[K, list[T]] = {}
     for trial in trials:
         if (name := key(trial)) is not None:
             groups.setdefault(name, []).append(trial)
 
-    def place(of: Configuration[T]) -> tuple[Any, ...]:
+    def place(of: Configuration[K, T]) -> tuple[Any, ...]:
         return (
             of.mean is None,
             bool(of.lost),
@@ -116,7 +117,7 @@ def configurations(trials: Iterable[T], metric: str, key: Callable[[T], Hashable
     return sorted((_configuration(name, group) for name, group in groups.items()), key=place)
 
 
-def _configuration(key: Hashable, trials: list[T]) -> Configuration[T]:
+def _configuration(key: K, trials: list[T]) -> Configuration[K, T]:
     complete = [trial for trial in trials if trial.outcome == Outcome.COMPLETE]
     done = {trial.seed for trial in complete} - {None}
     lost = [trial for trial in trials if trial.outcome in LOST and trial.seed not in done]
@@ -140,10 +141,10 @@ def candidates(trials: Iterable[N], metric: str) -> list[N]:
     configuration. Then all others. Within each, by `order`.
     """
     trials, better = list(trials), order(metric)
-    repeated = configurations(trials, metric, _configuration_of)
-    places = {of.key: place for place, of in enumerate(repeated) if of.counting}
+    repeated = configurations(trials, metric, configuration_of)
+    places: dict[Hashable, int] = {of.key: place for place, of in enumerate(repeated) if of.counting}
     return sorted(
-        filter(is_ranked, trials), key=lambda trial: (places.get(_configuration_of(trial), len(places)), better(trial))
+        filter(is_ranked, trials), key=lambda trial: (places.get(configuration_of(trial), len(places)), better(trial))
     )
 
 
@@ -155,8 +156,11 @@ def best(trials: Iterable[N], metric: str) -> N:
     raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
 
 
-def _configuration_of(trial: Named) -> Hashable:
-    return trial.configuration and (trial.architecture, trial.configuration)
+def configuration_of(trial: Named) -> tuple[str, str] | None:
+    """The architecture and the name of the configuration that a trial repeats; None of one that repeats none."""
+    if trial.architecture is None or trial.configuration is None:
+        return None
+    return trial.architecture, trial.configuration
 
 
 def _sign(metric: str) -> int:
