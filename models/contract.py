@@ -56,7 +56,7 @@ def vectors() -> WordVectors:
 
 def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
     """Texts of every kind of length: one word, the whole width, in between."""
-    lengths_B = torch.tensor([1, num_words, 7, 2, 12]).clamp(max=num_words)
+    lengths_B = torch.tensor([1, num_words, 7, 2, 12, 1, 3, 1]).clamp(max=num_words)
     generator = torch.Generator().manual_seed(2)
     tokens_BT = torch.randint(1, NUM_WORDS, (len(lengths_B), num_words), generator=generator)
     return tokens_BT * (torch.arange(num_words) < lengths_B.unsqueeze(1)), lengths_B
@@ -88,7 +88,7 @@ def trains(subject: Subject, **hyperparameters: Any) -> None:
                 f"forward gives {tuple(logits_BC.shape)} for {len(tokens_BT)} texts and {NUM_OUTPUTS} classes; return "
                 "one score for each class of each text"
             )
-        nn.functional.cross_entropy(logits_BC.flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
+        nn.functional.cross_entropy(logits_BC.flatten(1), torch.arange(len(texts()[1])) % 3).backward()
         for name, parameter in model.named_parameters():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 raise BrokenRuleError(
@@ -107,7 +107,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(*texts()).flatten(1), torch.tensor([0, 1, 2, 0, 1])).backward()
+        nn.functional.cross_entropy(model(*texts()).flatten(1), torch.arange(len(texts()[1])) % 3).backward()
         optimizer.step()
     still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
     if still:
@@ -122,7 +122,7 @@ def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any)
         if parameter.ndim == 1:  # biases of zero would hide what padding does
             parameter.data += torch.randn(parameter.shape, generator=generator)
     tokens_BT, lengths_B = texts()
-    order = torch.tensor([3, 0, 4, 2, 1])
+    order = torch.arange(len(lengths_B)).flip(0)
     with torch.inference_mode():
         logits_BC = model(tokens_BT, lengths_B)
         others = {
