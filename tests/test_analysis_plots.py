@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from analysis.base import runs
-from analysis.figures import plots
-from analysis.figures.plots import PLOTS, Found
+from analysis.figures import gradient_norms, learning_curves, pruning, style
+from analysis.figures.plot import Found
+from analysis.figures.plots import PLOTS
 from analysis.verdicts import importance
 from search.base.record import Outcome
 
@@ -145,7 +146,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_a_figure_is_drawn_with_its_data(rich: Found, name: str) -> None:
-    files = plots.render(PLOTS[name], rich)
+    files = PLOTS[name].render(rich)
     assert set(files) == {"svg", "png", "csv"}
     assert Image.open(io.BytesIO(files["png"])).size[0] > 600
     assert ElementTree.fromstring(files["svg"]).tag == "{http://www.w3.org/2000/svg}svg"
@@ -159,29 +160,29 @@ def test_a_figure_is_drawn_with_its_data(rich: Found, name: str) -> None:
 @pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize("found", NOTHING.values(), ids=NOTHING.keys())
 def test_a_figure_of_nothing_is_left_out(found: Found, name: str) -> None:
-    assert plots.render(PLOTS[name], found) == {}
+    assert PLOTS[name].render(found) == {}
 
 
 def test_one_trial_is_enough_for_what_one_can_show() -> None:
     only = trial("gru-0", 0.75, val_loss=0.5, num_parameters=10, seconds=1.0, test_accuracy=0.7, dropout=0.1)
     found = bare(only)
     found = Found(found.trials, only_series_of(found.trials, epochs=1), None, found.mattered, "val_loss")
-    drawn = {name for name, plot in PLOTS.items() if plots.render(plot, found)}
-    assert drawn == {"learning_curves", "gradient_norms", "best_so_far", "accuracy_against_cost", "pruning"}
+    drawn = {name for name, plot in PLOTS.items() if plot.render(found)}
+    assert drawn == {"learning_curves", "gradient_norms", "best_so_far", "score_against_cost", "pruning"}
 
 
 def test_the_same_figure_is_the_same_file() -> None:
     found = bare(trial("gru-0", 0.75), trial("mlp-0", 0.7))
-    first, second = (plots.render(PLOTS["best_so_far"], found) for _ in range(2))
+    first, second = (PLOTS["best_so_far"].render(found) for _ in range(2))
     assert first == second
 
 
 def test_looks_differ_in_colour_and_without_it() -> None:
-    looks = plots.looks(["b", "a", "c", "b"])
+    looks = style.looks(["b", "a", "c", "b"])
     assert list(looks) == ["a", "b", "c"]
     for part in ("colour", "marker", "line"):
         assert len({getattr(look, part) for look in looks.values()}) == 3
-    many = plots.looks(f"architecture {number}" for number in range(30))
+    many = style.looks(f"architecture {number}" for number in range(30))
     assert len({(look.colour, look.marker, str(look.line)) for look in many.values()}) == 30
 
 
@@ -196,7 +197,7 @@ def test_looks_differ_in_colour_and_without_it() -> None:
     ],
 )
 def test_axes_have_units(name: str, expected: str) -> None:
-    assert plots.label(name) == expected
+    assert style.label(name) == expected
 
 
 # --- What is drawn
@@ -206,7 +207,7 @@ def test_learning_curves_are_those_of_the_winners() -> None:
     trials = runs.tidy([trial("gru-0", 0.6), trial("gru-1", 0.9, "pruned"), trial("mlp-0", 0.7, best_epoch=1)])
     rows = [("gru-0", "train_accuracy", 1, 0.5), ("gru-0", "val_accuracy", 1, 0.55), ("gru-0", "val_accuracy", 2, 0.6)]
     rows += [("gru-1", "val_accuracy", 1, 0.9), ("mlp-0", "val_loss", 1, 0.4), ("mlp-0", "grad_norm", 1, 3.0)]
-    frame = plots.learning_curves(trials, series(*rows))
+    frame = PLOTS["learning_curves"].data(Found(trials, series(*rows)))
     assert frame.drop(columns="run_id").to_numpy().tolist() == [
         ["mlp", "mlp-0", "loss", "val", 1, 0.4, True],
         ["gru", "gru-0", "accuracy", "train", 1, 0.5, False],
@@ -217,17 +218,17 @@ def test_learning_curves_are_those_of_the_winners() -> None:
 
 def test_series_wanted_are_the_metric_the_loss_and_the_gradients() -> None:
     recorded = ["grad_norm", "grad_norm/output", "curve_loss", "train_f1"]
-    assert plots.series_wanted("val_f1", recorded) == [
-        *("train_f1", "val_f1", "train_loss", "val_loss", "grad_norm", "grad_norm/output")
-    ]
-    assert plots.series_wanted("val_loss", []) == ["train_loss", "val_loss"]
+    assert learning_curves.series("val_f1", recorded) == ["train_f1", "val_f1", "train_loss", "val_loss"]
+    assert learning_curves.series("val_loss", []) == ["train_loss", "val_loss"]
+    assert gradient_norms.series("val_f1", recorded) == ["grad_norm", "grad_norm/output"]
+    assert pruning.PLOT.series("val_f1", recorded) == ["val_f1"]
 
 
 def test_gradients_by_layer_where_they_are_on_record() -> None:
     trials = runs.tidy([trial("gru-0", 0.6), trial("mlp-0", 0.7)])
     rows = [("gru-0", "grad_norm", 1, 5.0), ("gru-0", "grad_norm/output", 1, 3.0), ("gru-0", "grad_norm/cell", 1, 4.0)]
     rows += [("mlp-0", "grad_norm", 1, 2.0), ("mlp-0", "grad_norm", 2, math.inf), ("mlp-0", "val_loss", 1, 1.0)]
-    frame = plots.gradient_norms(trials, series(*rows))
+    frame = PLOTS["gradient_norms"].data(Found(trials, series(*rows)))
     assert frame[["trial", "layer", "epoch", "value"]].to_numpy().tolist() == [
         ["mlp-0", "", 1, 2.0],
         ["gru-0", "output", 1, 3.0],
@@ -247,7 +248,7 @@ def test_best_so_far_counts_complete_trials_in_the_order_they_ended() -> None:
             trial("rnn-0", 0.4, "diverged", seconds=1.0, end=5),
         ]
     )
-    frame = plots.best_so_far(trials)
+    frame = PLOTS["best_so_far"].data(Found(trials))
     shown = frame[["trial", "trials", "seconds", "best"]].astype(object)
     assert shown.where(shown.notna(), None).to_numpy().tolist() == [
         ["gru-2", 1, 2.0, None],
@@ -260,7 +261,7 @@ def test_best_so_far_counts_complete_trials_in_the_order_they_ended() -> None:
 
 def test_the_best_loss_so_far_is_the_lowest() -> None:
     trials = runs.tidy([trial("gru-0", None, val_loss=0.5), trial("gru-1", None, val_loss=0.7)])
-    assert plots.best_so_far(trials, "val_loss")["best"].tolist() == [0.5, 0.5]
+    assert PLOTS["best_so_far"].data(Found(trials, rank_by="val_loss"))["best"].tolist() == [0.5, 0.5]
 
 
 def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
@@ -274,7 +275,7 @@ def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
             trial("mlp-0", 0.5, **common, num_layers=4),
         ]
     )
-    frame = plots.score_by_hyperparameter(trials, SPACE | {"hidden_size": [16, 64]})
+    frame = PLOTS["score_by_hyperparameter"].data(Found(trials, space=SPACE | {"hidden_size": [16, 64]}))
     scales = frame.drop_duplicates("hyperparameter").set_index("hyperparameter")["scale"].to_dict()
     assert scales == {
         "learning_rate": "log",
@@ -299,7 +300,11 @@ def test_parallel_coordinates_go_from_the_lowest_to_the_highest() -> None:
     trials = runs.tidy(
         trial(f"gru-{number}", 0.5 + number / 10, learning_rate=rate) for number, rate in enumerate(rates)
     )
-    frame = plots.parallel_coordinates(trials, SPACE).pivot(index="trial", columns="axis", values="height")
+    frame = (
+        PLOTS["parallel_coordinates"]
+        .data(Found(trials, space=SPACE))
+        .pivot(index="trial", columns="axis", values="height")
+    )
     assert frame["learning_rate"].tolist() == pytest.approx([0, 0.5, 1])  # on its log axis
     assert frame["val_accuracy"].tolist() == pytest.approx([0, 0.5, 1])
 
@@ -319,9 +324,9 @@ def test_a_contour_needs_points_that_span_a_plane() -> None:
     mattered = pd.DataFrame(
         {"architecture": "gru", "hyperparameter": ["dropout", "width"], "importance": [0.6, 0.4], "p": [0.01, 0.5]}
     )
-    assert plots.contours(runs.tidy(rows), None, mattered).empty  # all of them are on a line
+    assert PLOTS["contour"].data(Found(runs.tidy(rows), mattered=mattered)).empty  # all of them are on a line
     off_the_line = trial("gru-8", 0.1, dropout=0.0, width=7)
-    assert len(plots.contours(runs.tidy([*rows, off_the_line]), None, mattered)) == 9
+    assert len(PLOTS["contour"].data(Found(runs.tidy([*rows, off_the_line]), mattered=mattered))) == 9
 
 
 def test_the_front_holds_what_nothing_cheaper_beats() -> None:
@@ -331,7 +336,7 @@ def test_the_front_holds_what_nothing_cheaper_beats() -> None:
         for number, (cost, accuracy) in enumerate(rows)
     )
     trials.loc[5, "outcome"] = Outcome.PRUNED.value
-    frame = plots.accuracy_against_cost(trials)
+    frame = PLOTS["score_against_cost"].data(Found(trials))
     front = frame[frame["front"]]
     assert front[front["cost"] == "num_parameters"]["trial"].tolist() == ["gru-1", "gru-4"]
     assert front[front["cost"] == "seconds"]["trial"].tolist() == ["gru-4"]
@@ -346,7 +351,7 @@ def test_pruning_marks_where_each_trial_ended() -> None:
         ("gru-2", "val_accuracy", 1, 0.4),
         ("gru-2", "val_accuracy", 2, math.nan),
     ]
-    frame = plots.pruning(trials, series(*rows))
+    frame = PLOTS["pruning"].data(Found(trials, series(*rows)))
     assert frame[["trial", "outcome", "epoch", "value", "last"]].to_numpy().tolist() == [
         ["gru-0", "complete", 1, 0.5, False],
         ["gru-0", "complete", 2, 0.6, True],
@@ -366,7 +371,7 @@ def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
             trial("mlp-1", 0.7, test_accuracy=0.8, configuration="small", window=5),
         ]
     )
-    frame = plots.spread_over_seeds(trials)
+    frame = PLOTS["spread_over_seeds"].data(Found(trials))
     assert frame[["configuration", "trial", "metric", "value"]].to_numpy().tolist() == [
         ["small", "mlp-0", "val_accuracy", 0.8],
         ["small", "mlp-1", "val_accuracy", 0.7],
@@ -377,8 +382,8 @@ def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
         ["gru-0", "gru-0", "test_accuracy", 0.5],
         ["gru-0", "gru-1", "test_accuracy", 0.6],
     ]
-    assert plots.spread_over_seeds(trials, "val_loss").empty
+    assert PLOTS["spread_over_seeds"].data(Found(trials, rank_by="val_loss")).empty
 
 
 def test_numbers_at_the_ends_of_lines_are_apart() -> None:
-    assert plots._apart([0.1, 0.11, 0.5], 0.05) == pytest.approx([0.1, 0.15, 0.5])
+    assert pruning._apart([0.1, 0.11, 0.5], 0.05) == pytest.approx([0.1, 0.15, 0.5])

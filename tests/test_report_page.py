@@ -19,8 +19,8 @@ from analysis.base import runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.boards.confirmation import confirmation_table
-from analysis.figures import plots
-from analysis.figures.plots import PLOTS, Found
+from analysis.figures.plot import Found
+from analysis.figures.plots import PLOTS
 from analysis.report import report, settings, summary, view
 from analysis.verdicts import importance
 from search.base import record
@@ -224,14 +224,10 @@ def search(**more: Any) -> Search:
 
 def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite:///mlflow.db", **more: Any) -> str:
     trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
-    series = pd.DataFrame({"run_id": [], "metric": [], "step": [], "value": []}).astype(
-        {"run_id": "str", "metric": "str"}
-    )
     rng = np.random.default_rng(0)
     mattered = importance.importance_tables(found_search, trials, more.get("space"), rng)
-    found = Found(trials, series, more.get("space"), mattered[0].frame)
-    figures = [report.Figure(plot, "") for plot in PLOTS.values()]
-    return report.render(uri, found_search, found, figures, mattered, more.get("spec"), more.get("confirmed", ()))
+    found = Found(trials, space=more.get("space"), mattered=mattered[0].frame)
+    return report.render(uri, found_search, found, {}, mattered, more.get("spec"), more.get("confirmed", ()))
 
 
 def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
@@ -330,7 +326,7 @@ def test_settings_and_space_in_words() -> None:
 def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     best = {"trial": "gru-0", "run_id": "r", "val_accuracy": 0.5, "seconds": 3.0, "outcome": "pruned"}
     overnight = search(end=START + timedelta(hours=15))
-    found = Found(runs.tidy([best | {"architecture": "gru"}]), pd.DataFrame(), None, pd.DataFrame())
+    found = Found(runs.tidy([best | {"architecture": "gru"}]))
     links = view.Links("sqlite:///mlflow.db", overnight, found.trials)
     words = [re.sub("<.*?>", "", sentence) for sentence in summary.summary(overnight, found, links)]
     assert words == [
@@ -353,7 +349,7 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
         for name, scores in (("gru", (0.5, 0.6)), ("rnn", (0.7, 0.8)))
         for seed, score in enumerate(scores)
     )
-    found = Found(trials, pd.DataFrame(), None, pd.DataFrame())
+    found = Found(trials)
     links = view.Links("sqlite:///mlflow.db", search(), trials)
 
     def words(repeated: pd.DataFrame) -> list[str]:
@@ -372,12 +368,8 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
 
 
 def test_a_figure_that_is_left_out_now_leaves_no_files(tmp_path: Path) -> None:
-    plot = PLOTS["pruning"]
-    report._figure(plot, {"png": b"p", "svg": b"s", "csv": b"c"}, tmp_path)
+    png = tmp_path / "pruning.png"
+    assert report._image({"png": b"p", "svg": b"s", "csv": b"c"}, png) == "data:image/svg+xml;base64,cw=="
     (tmp_path / "notes.csv").touch()
-    assert report._figure(plot, {}, tmp_path).image == ""
+    assert report._image({}, png) == ""
     assert [path.name for path in tmp_path.iterdir()] == ["notes.csv"]
-
-
-def test_figures_of_winners_are_known() -> None:
-    assert set(report.OF_WINNERS) <= set(plots.PLOTS)

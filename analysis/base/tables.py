@@ -56,14 +56,22 @@ def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
     print(f"wrote {', '.join(f'{len(table.frame)} rows' for table in tables)} to {out.absolute()}")
 
 
-def write(text: str, path: Path) -> None:
+def write(content: str | bytes, path: Path) -> None:
     """Write a whole file or none of it. Raises UserError when the folder or the file cannot be written."""
     _check_folder(path)
     try:
         with write_whole(path) as file:
-            file.write(text.encode())
+            file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they aren't there yet. Raises UserError when that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror}") from error
 
 
 def _check_folder(path: Path) -> None:

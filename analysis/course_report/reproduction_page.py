@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.base.formats import to_csv, to_markdown
+from analysis.base.formats import to_markdown
+from analysis.base.pictures import encode, save
 from analysis.base.table import Table, cell, heading
-from analysis.base.tables import write
+from analysis.base.tables import make_folder, write
 from analysis.course_report.reproduction import KEYS
-from data.base.errors import UserError
 from search.base.record import Outcome
 
 FOLDER = "figures"
@@ -52,14 +52,9 @@ def write_page(
     if len(norms):
         drawn[GRADIENTS] = (norms, draw_gradients(norms))
     folder = out.parent / FOLDER
-    try:
-        folder.mkdir(exist_ok=True)
-        for name, (data, figure) in drawn.items():
-            write(to_csv(data), folder / f"{name}.csv")
-            # Without the version of matplotlib in it, equal figures are equal files.
-            figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"cannot write {error.filename}: {error.strerror}") from error
+    make_folder(folder)
+    for name, (data, figure) in drawn.items():
+        save(encode(figure, data), folder / f"{name}.png")
     titles = {GRADIENTS: [table.title for table in tables["gradients"]]}
     titles |= {name: [t.title for t in tables["figures"] if t.title.partition(":")[0] == name] for name in points}
     figures = {title: f"{FOLDER}/{name}.png" for name in drawn for title in titles[name]}
@@ -90,7 +85,7 @@ def draw_study(points: pd.DataFrame, title: str) -> Figure:
     # With its number of parameters fixed, each architecture has its own hidden size.
     panels = [n for n in KEYS if counts[n] > 1 and n != along and along != "architecture"]
     groups = list(ours.groupby(panels, sort=True)) if panels else [((), ours)]
-    figure = Figure(figsize=(max(4.5, 3.6 * len(groups)), 3.4), layout="constrained")
+    figure = Figure(figsize=(max(4.5, 3.6 * len(groups)), 3.4), dpi=120, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(groups), sharey=True, squeeze=True))
     places = {value: place for place, value in enumerate(sorted(ours[along].dropna().unique()))}
     for ax, (key, group) in zip(axes, groups, strict=True):
@@ -135,7 +130,7 @@ def _draw_panel(ax: Axes, ours: pd.DataFrame, printed: pd.DataFrame, along: str,
 def draw_gradients(norms: pd.DataFrame) -> Figure:
     """The norm of the gradient by epoch, for each gate: each run, and the geometric mean. A panel for each layer."""
     layers = list(norms["layer"].unique())
-    figure = Figure(figsize=(max(4.5, 3.6 * len(layers)), 3.4), layout="constrained")
+    figure = Figure(figsize=(max(4.5, 3.6 * len(layers)), 3.4), dpi=120, layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(layers), squeeze=True))
     for ax, layer in zip(axes, layers, strict=True):
         for place, (gate, own) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):

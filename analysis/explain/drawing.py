@@ -17,8 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import data
-from analysis.base import tables
-from analysis.base.formats import to_csv
+from analysis.base import pictures, tables
 from analysis.base.table import Table, clean
 from data.base.errors import UserError
 from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_quadrants
@@ -127,11 +126,7 @@ def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) ->
 
 def save_picture(drawings: Sequence[Drawing], name: str, path: Path) -> None:
     """Draw them into a file, their data as csv beside it. Raises UserError when it cannot be written."""
-    tables.write(to_csv(word_frame(drawings)), path.with_suffix(".csv"))
-    try:
-        draw(drawings, name).savefig(path, format="png", metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    pictures.save(pictures.encode(draw(drawings, name), word_frame(drawings)), path)
 
 
 def draw(drawings: Sequence[Drawing], name: str) -> Figure:

@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import models
-from analysis.base import runs
+from analysis.base import pictures, runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.explain import choice
-from analysis.figures import plots
+from analysis.figures.memory import PLOT
+from analysis.figures.plot import Found
 from data.base.errors import UserError
 from models.gru import GRU, GRULayer
 from models.parts import jacobians
@@ -201,12 +202,4 @@ def _words(distance: int) -> str:
 
 def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
     """Draw the curves into a PNG, with an SVG and their data as csv beside it. Raises UserError when it cannot."""
-    found = plots.Found(frame, pd.DataFrame(), None, pd.DataFrame(), memory=frame)
-    paths = []
-    for ending, content in plots.render(plots.PLOTS["memory"], found).items():
-        paths.append(png.with_suffix(f".{ending}"))
-        try:
-            paths[-1].write_bytes(content)
-        except OSError as error:
-            raise UserError(f"cannot write {paths[-1]}: {error.strerror}") from error
-    return paths
+    return pictures.save(PLOT.render(Found(frame, memory=frame)), png)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from analysis.base import tables
-from analysis.base.formats import to_csv
+from analysis.base import pictures, tables
 from analysis.base.table import Table
 from analysis.base.terminal import show
 from analysis.explain.explanation import Explanation, explain
@@ -65,8 +64,4 @@ def emit(explanations: Sequence[Explanation], name: str, form: str, out: Path | 
 
 def save_picture(explanations: Sequence[Explanation], name: str, path: Path) -> None:
     """Write the heat strips of a model, and their data as csv beside them. Raises UserError when it cannot."""
-    tables.write(to_csv(word_frame(explanations).assign(model=name)), path.with_suffix(".csv"))
-    try:
-        draw(explanations, name).savefig(path, format="png", metadata={"Software": None})
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    pictures.save(pictures.encode(draw(explanations, name), word_frame(explanations).assign(model=name)), path)

@@ -6,7 +6,7 @@ hand; the words and the order are those of report.html.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.base import runs
+from analysis.base.pictures import FORMATS, save
 from analysis.base.runs import Search
 from analysis.base.table import Table
-from analysis.base.tables import write
+from analysis.base.tables import make_folder, write
 from analysis.boards.comparison import pivot_tables
 from analysis.boards.confirmation import read_confirmed
-from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, varying
+from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, tested, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
-from analysis.figures import plots
+from analysis.figures.plot import Found
+from analysis.figures.plots import PLOTS
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
@@ -33,7 +35,6 @@ from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 
-OF_WINNERS = ("learning_curves", "gradient_norms")  # the figures that stand beside the best of each architecture
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
 _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
 
@@ -43,29 +44,34 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
 
     Raises UserError when MLflow cannot be read or the folder cannot be written.
     """
-    _make_folder(out / "figures")
+    folder = out / "figures"
+    make_folder(folder)
     rank_by = rank_by or common_metric([search])
     trials = runs.read_trials(uri, search.id)
     spec = runs.read_spec(uri, search)
     space = runs.space_of(spec)
     mattered = importance_tables(search, trials, space, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
-    found = plots.Found(trials, _series(uri, trials, rank_by), space, mattered[0].frame, rank_by, remembered)
-    figures = [_figure(plot, plots.render(plot, found), out / "figures") for plot in plots.PLOTS.values()]
+    found = Found(trials, space=space, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
+    found = replace(found, series=_series(uri, found))
+    images = {name: _image(plot.render(found), folder / f"{name}.png") for name, plot in PLOTS.items()}
     if spec is not None:
         write(spec, out / "spec.yaml")
     page = out / "index.html"
     confirmed = read_confirmed(uri, search, rank_by)
-    write(render(uri, search, found, figures, mattered, spec, confirmed, _differences(uri, search, rank_by)), page)
+    write(render(uri, search, found, images, mattered, spec, confirmed, _differences(uri, search, rank_by)), page)
     return page
 
 
-def _series(uri: str, trials: pd.DataFrame, rank_by: str) -> pd.DataFrame:
-    """What the figures need: every trial's score by epoch, and more of the winners."""
-    best = plots.winners(trials, rank_by)["run_id"].to_list()
-    wanted = plots.series_wanted(rank_by, runs.read_names(uri, best))
-    others = trials[~trials["run_id"].isin(best)]["run_id"]
-    return pd.concat([runs.read_series(uri, best, wanted), runs.read_series(uri, others, [rank_by])], ignore_index=True)
+def _series(uri: str, found: Found) -> pd.DataFrame:
+    """What the figures need by epoch, of all trials and more of the winners."""
+    best = found.winners["run_id"].to_list()
+    others = found.trials[~found.trials["run_id"].isin(best)]["run_id"]
+    recorded = runs.read_names(uri, best)
+    wanted = [(plot, name) for plot in PLOTS.values() for name in plot.series(found.rank_by, recorded)]
+    of_best = runs.read_series(uri, best, [name for _, name in wanted])
+    of_others = runs.read_series(uri, others, [name for plot, name in wanted if not plot.of_winners])
+    return pd.concat([of_best, of_others], ignore_index=True)
 
 
 def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
@@ -77,36 +83,17 @@ def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
         return [Table(pd.DataFrame({"architecture": []}), groups=[["architecture"]], key="architecture", notes=[why])]
 
 
-def _make_folder(path: Path) -> None:
+def _image(files: Mapping[str, bytes], png: Path) -> str:
+    """The address of a figure whose files are written here, '' where it has none: those of an earlier report go."""
+    if files:
+        save(files, png)
+        return f"data:image/svg+xml;base64,{base64.b64encode(files['svg']).decode()}"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        for ending in FORMATS:
+            png.with_suffix(f".{ending}").unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror}") from error
-
-
-# --- Figures
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure as the page shows it; `image` is empty where there is nothing to show."""
-
-    plot: plots.Plot
-    image: str
-
-
-def _figure(plot: plots.Plot, files: Mapping[str, bytes], folder: Path) -> Figure:
-    """Write the files of a figure, and take away those of an earlier report that has it no longer."""
-    for ending in ("png", "svg", "csv"):
-        path = folder / f"{plot.name}.{ending}"
-        try:
-            if ending in files:
-                path.write_bytes(files[ending])
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from error
-    return Figure(plot, f"data:image/svg+xml;base64,{base64.b64encode(files['svg']).decode()}" if files else "")
+        raise UserError(f"cannot remove {png} of an earlier report: {error.strerror}") from error
+    return ""
 
 
 # --- Tables
@@ -126,7 +113,7 @@ def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
     for name in varying(complete):
         largest_cell = complete.groupby([name, "architecture"], dropna=False).size().max()
         if len(runs.values(complete[name])) <= MAX_VALUES and largest_cell > 1:
-            (by_name,) = pivot_tables([search], trials, name, "architecture", ["test_accuracy"])
+            (by_name,) = pivot_tables([search], trials, name, "architecture", tested(trials)[:1])
             tables.append(by_name)
     return tables
 
@@ -137,14 +124,15 @@ def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
 def render(
     uri: str,
     search: Search,
-    found: plots.Found,
-    figures: Sequence[Figure],
+    found: Found,
+    images: Mapping[str, str],
     mattered: Sequence[Table],
     spec: str | None,
     confirmed: Sequence[Table] = (),
     different: Sequence[Table] = (),
 ) -> str:
-    """The page as HTML. Everything that comes from outside is escaped."""
+    """The page as HTML. images: the address of each figure that has something to show. Everything that comes from
+    outside is escaped."""
     trials, rank_by = found.trials, found.rank_by
     links = Links(uri, search, trials)
 
@@ -161,7 +149,7 @@ def render(
     of_versions = [name for name in tags if name.startswith(record.VERSION_PREFIX)]
     versions = {name.removeprefix(record.VERSION_PREFIX): tags[name] for name in of_versions}
     digests = {name: value for name, value in tags.items() if not name.startswith(_PREFIXES) and name not in _NOT_SHOWN}
-    best = plots.winners(trials, rank_by)["run_id"].to_list()
+    best = found.winners["run_id"].to_list()
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -173,10 +161,11 @@ def render(
         leaderboard=shown(ranking_table(search, trials, rank_by)),
         confirmed=[*map(shown, confirmed)],
         winners=shown(architecture_table(search, trials, rank_by)),
-        winners_figures=[figure for figure in figures if figure.plot.name in OF_WINNERS],
+        images=images,
+        winners_plots=[plot for plot in PLOTS.values() if plot.of_winners],
         comparisons=[*map(shown, [*different, *comparisons(search, trials)])],
         mattered=[*map(shown, mattered)],
-        figures=[figure for figure in figures if figure.plot.name not in OF_WINNERS],
+        plots=[plot for plot in PLOTS.values() if not plot.of_winners],
         ledger=shown(ledger_table(search, trials, rank_by)),
         failures=shown(failures(trials)),
         num_trials=len(trials),

@@ -10,12 +10,13 @@ from analysis.base.runs import Search
 from analysis.base.table import Table, cell
 from analysis.boards.leaderboard import by_architecture
 from analysis.boards.ledger import searched_less
-from analysis.figures import plots
+from analysis.figures.plot import Found
+from analysis.figures.style import label
 from analysis.report.view import Links
 from search.base.record import Outcome
 
 
-def summary(search: Search, found: plots.Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
+def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
     """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
     trials, rank_by = found.trials, found.rank_by
     best = by_architecture(trials, rank_by).dropna(subset="trial")
@@ -36,7 +37,7 @@ def summary(search: Search, found: plots.Found, links: Links, confirmed: Sequenc
             of,
             _linked(first, links),
             f"mean over {first['seeds']} fresh seeds in " if covered else "",
-            plots.label(rank_by).partition(" (")[0],
+            label(rank_by).partition(" (")[0],
             cell(rank_by, first[rank_by]),
             _on_test(first),
         )

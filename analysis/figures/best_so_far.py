@@ -1,0 +1,61 @@
+"""The best score so far of each architecture, by the trials that ended and by the time that they took."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.boards.leaderboard import check_metric
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, architecture_keys, grid, label, legend
+from search.base.record import Outcome
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Each architecture's trials in the order in which they ended, with what had been spent and the best score then.
+
+    `trials` and `seconds` are those of the architecture up to here, as in the ledger. `best` is that of complete
+    trials, or of pruned ones in an architecture that has no complete one: so the winner is chosen.
+    """
+    trials, rank_by, metric = found.trials, found.rank_by, check_metric(found.rank_by)
+    ended = trials[trials["end"].notna()].sort_values(["architecture", "end", "number"], kind="stable")
+    parts = []
+    for _, own in ended.groupby("architecture"):
+        scores = own[rank_by].where(np.isfinite(own[rank_by]))
+        complete = scores.where(own["outcome"] == Outcome.COMPLETE.value)
+        counted = complete if complete.notna().any() else scores.where(own["outcome"] == Outcome.PRUNED.value)
+        if counted.notna().any():
+            best = (counted.cummax() if metric.maximize else counted.cummin()).ffill()
+            spent = own["seconds"].fillna(0).cumsum()
+            parts.append(
+                own.assign(trials=range(1, len(own) + 1), seconds=spent, metric=rank_by, score=scores, best=best)
+            )
+    columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    figure, panels = grid(1, 2, height=3.4, sharey=True)
+    for axes, spent in zip(panels[0], ("trials", "seconds"), strict=True):
+        for architecture, own in frame.groupby("architecture"):
+            look, steps = looks[str(architecture)], own[own["best"].notna()]
+            better = steps["best"] != steps["best"].shift()
+            axes.step(steps[spent], steps["best"], where="post", c=look.colour, ls=look.line)
+            axes.plot(steps[spent][better], steps["best"][better], look.marker, c=look.colour)
+            axes.plot(steps[spent].iloc[-1], steps["best"].iloc[-1], "|", c=look.colour, ms=9, mew=1.5)
+    panels[0, 0].set(xlabel="trials ended", ylabel=f"best {label(frame['metric'].iloc[0])}")
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 1].set_xlabel("training time of all trials of the architecture (s)")
+    legend(figure, architecture_keys(frame["architecture"], looks, lines=True))
+    return figure
+
+
+PLOT = Plot(
+    "best_so_far",
+    title="Best so far",
+    caption="The best complete trial after so many trials and so much training time of the same architecture, in the "
+    "order in which they ended (the best pruned one, where none is complete). A bar ends each line.",
+    nothing="no trial has ended with a score",
+    data=data,
+    draw=draw,
+)

@@ -1,0 +1,68 @@
+"""Gradient norms by layer and epoch, of the best trial of each architecture."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, grid, log_axis, looks_of, whole_numbers
+from search.base import record
+
+
+def data(found: Found) -> pd.DataFrame:
+    """The gradient's norm by layer and epoch in each architecture's best trial; `layer` '' is all of it together.
+
+    That of all is left out where there are those of layers.
+    """
+    frame = found.winners.merge(found.series, on="run_id")
+    frame = frame.assign(layer=frame["metric"].map(_layer)).rename(columns={"step": "epoch"})
+    frame = frame[frame["layer"].notna() & np.isfinite(frame["value"]) & (frame["value"] > 0)]
+    by_layer = frame[frame["layer"] != ""]
+    frame = pd.concat([by_layer, frame[~frame["run_id"].isin(by_layer["run_id"])]]).sort_index()
+    return frame[["architecture", "trial", "run_id", "layer", "epoch", "value"]]
+
+
+def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
+    return sorted(name for name in recorded if _layer(name) is not None)
+
+
+def _layer(name: str) -> str | None:
+    """'grad_norm/output' -> 'output'; '' for that of all layers together; None for any other metric."""
+    return "" if name == record.GRAD_NORM else name.removeprefix(record.GRAD_NORM_OF) if "/" in name else None
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    architectures = frame["architecture"].unique()
+    figure, panels = grid(1, len(architectures), height=3.0, sharex=True, sharey=True)
+    for axes, architecture in zip(panels[0], architectures, strict=True):
+        own = frame[frame["architecture"] == architecture]
+        layers = own["layer"].unique()
+        # Of one line for all layers together, the architecture's own look tells enough.
+        each = looks if [*layers] == [""] else looks_of(layers)
+        for layer in layers:
+            points, look = own[own["layer"] == layer], each[layer or architecture]
+            axes.plot(
+                points["epoch"], points["value"], c=look.colour, marker=look.marker, ls=look.line, ms=4, label=layer
+            )
+        axes.set_title(own["trial"].iloc[0])
+        if each is not looks:
+            axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (len(layers) > 4))
+    log_axis(panels[0, 0].yaxis)
+    panels[0, 0].set_ylabel("mean norm of the gradient")
+    whole_numbers(panels[-1], "epoch")
+    return figure
+
+
+PLOT = Plot(
+    "gradient_norms",
+    title="Gradient norms of the best trial of each architecture",
+    caption="The mean over each epoch, before any clipping, on a log axis. A layer whose norm falls to nothing has "
+    "stopped learning.",
+    nothing="no trial with a score has gradient norms on record",
+    data=data,
+    draw=draw,
+    series=series,
+    of_winners=True,
+)

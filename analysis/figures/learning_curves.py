@@ -1,0 +1,66 @@
+"""Learning curves: training against validation by epoch, of the best trial of each architecture."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import GREY, Looks, grid, label, legend, whole_numbers
+from search.base import record
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Training and validation of each architecture's best trial by epoch; `best` marks the epoch of its score."""
+    frame = found.winners.merge(found.series, on="run_id")
+    frame[["split", "metric"]] = frame["metric"].str.split("_", n=1, expand=True).reindex(columns=[0, 1])
+    frame = frame[frame["split"].isin(["train", "val"]) & frame["metric"].isin(_metrics(found.rank_by))]
+    frame = frame.assign(best=(frame["step"] == frame["best_epoch"]).fillna(False)).rename(columns={"step": "epoch"})
+    return frame[["architecture", "trial", "run_id", "metric", "split", "epoch", "value", "best"]]
+
+
+def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
+    return [f"{split}_{metric}" for metric in _metrics(rank_by) for split in ("train", "val")]
+
+
+def _metrics(rank_by: str) -> list[str]:
+    return list(dict.fromkeys([record.split_metric(rank_by)[1].name, "loss"]))
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    metrics, architectures = frame["metric"].unique(), frame["architecture"].unique()
+    figure, panels = grid(len(metrics), len(architectures), sharex=True, sharey="row")
+    for row, metric in enumerate(metrics):
+        panels[row, 0].set_ylabel(label(metric))
+        for axes, architecture in zip(panels[row], architectures, strict=True):
+            own = frame[(frame["architecture"] == architecture) & (frame["metric"] == metric)]
+            look = looks[architecture]
+            for split, line, face in (("train", "dashed", "white"), ("val", "solid", look.colour)):
+                points = own[own["split"] == split]
+                axes.plot(points["epoch"], points["value"], ls=line, c=look.colour, marker=look.marker, mfc=face)
+            for epoch in own[own["best"]]["epoch"].unique():
+                axes.axvline(epoch, color=GREY, lw=1, ls=":")
+            if row == 0:
+                axes.set_title(own["trial"].iloc[0] if len(own) else architecture)
+    whole_numbers(panels[-1], "epoch")
+    keys = [
+        Line2D([], [], color=GREY, ls="dashed", marker="o", mfc="white", label="training"),
+        Line2D([], [], color=GREY, marker="o", label="validation"),
+        Line2D([], [], color=GREY, lw=1, ls=":", label="best epoch"),
+    ]
+    legend(figure, keys)
+    return figure
+
+
+PLOT = Plot(
+    "learning_curves",
+    title="Learning curves of the best trial of each architecture",
+    caption="Training against validation by epoch; the dotted line is the epoch that counts. Training numbers are "
+    "those of the batches as they were trained on, with dropout: early on they may be worse.",
+    nothing="no trial with a score has its epochs on record",
+    data=data,
+    draw=draw,
+    series=series,
+    of_winners=True,
+)

@@ -1,0 +1,64 @@
+"""What recurrent models remember: how much their last state depends on what came so many words before."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import GREY, Looks, grid, legend, log_axis, looks_of, whole_numbers
+
+FORGOTTEN = 1e-6  # where the axis ends
+
+
+def data(found: Found) -> pd.DataFrame:
+    return found.memory
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    architectures, activations = frame["architecture"].unique(), [*frame["activation"].unique()]
+    figure, panels = grid(2, len(architectures), height=2.6, sharex=True, sharey="row")
+    each = looks_of(activations)
+    for row, by in enumerate(("state", "word")):
+        for axes, architecture in zip(panels[row], architectures, strict=True):
+            of_model = ["activation", "gate_activation", "weights", "search", "trial"]
+            points = frame[frame["architecture"] == architecture]
+            for (activation, gate, weights, *_), own in points.groupby(of_model, dropna=False, sort=False):
+                look, trained = each[activation], weights == "trained"
+                axes.plot(
+                    own["distance"],
+                    own[by],
+                    c=look.colour,
+                    ls="solid" if trained else "dotted",
+                    marker=look.marker if gate == "relu" else "",
+                    markevery=max(len(own) // 8, 1),
+                    ms=4,
+                    mfc=look.colour if trained else "white",
+                )
+            if row == 0:
+                axes.set_title(architecture)
+            axes.set_yscale("log")
+        first = panels[row, 0]
+        first.set_ylim(bottom=max(FORGOTTEN, first.get_ylim()[0]))
+        log_axis(first.yaxis)
+        first.set_ylabel(f"norm by the {by}")
+    whole_numbers(panels[-1], "words before the last")
+    keys = [Line2D([], [], c=each[name].colour, label=name) for name in activations]
+    if frame["gate_activation"].eq("relu").any():
+        keys.append(Line2D([], [], c=GREY, marker="o", label="gates of relu"))
+    if frame["weights"].nunique() > 1:
+        keys.append(Line2D([], [], c=GREY, ls="dotted", label="before training"))
+    legend(figure, keys)
+    return figure
+
+
+PLOT = Plot(
+    "memory",
+    title="Memory of the recurrent models",
+    caption="How much the last state depends on the state, and on the word, so many words before: the norm of its "
+    "Jacobian (Frobenius', divided by the square root of the hidden size), the mean over test texts, on a log axis. Of "
+    "the best trial with each activation whose checkpoint is at hand. What falls towards nothing is forgotten, and "
+    "gradients vanish alike; what stays near 1 is kept.",
+    nothing="no checkpoint of an rnn or gru is at hand",
+    data=data,
+    draw=draw,
+)

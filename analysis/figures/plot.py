@@ -1,0 +1,71 @@
+"""What a figure is: what it shows of a search, how it is drawn, and how the page introduces it."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.base.pictures import encode
+from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
+from analysis.figures.style import STYLE, Looks, looks
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on record of a search. series: see `runs.read_series`, of each Plot's `series`; mattered:
+    `importance.what_mattered`'s; memory: `memory.read`'s."""
+
+    trials: pd.DataFrame
+    series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
+    space: Mapping[str, Any] | None = None
+    mattered: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rank_by: str = RANK_BY
+    memory: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def winners(self) -> pd.DataFrame:
+        """The best trial of each architecture that has one: architecture, trial, run_id, best_epoch; the best first."""
+        best = by_architecture(self.trials, self.rank_by).dropna(subset="trial")[["architecture", "trial", "run_id"]]
+        return best.merge(self.trials[["run_id", "best_epoch"]], on="run_id")
+
+    @property
+    def on_test(self) -> str:
+        """What is told first of the test set: 'test_accuracy', where that is measured."""
+        return tested(self.trials)[0]
+
+
+def no_series(rank_by: str, recorded: Iterable[str]) -> list[str]:
+    """Of a figure that shows nothing by epoch."""
+    return []
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report. caption: how to read it. nothing: why it is left out where there is nothing to show.
+
+    data: the frame of what is drawn, empty where that is nothing. draw: the figure of that frame. series: the names of
+    the series that it needs, given what trials are ranked by and the names of all that are recorded. of_winners: it
+    shows only the best trial of each architecture, needs only their series, and stands beside them on the page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    nothing: str
+    data: Callable[[Found], pd.DataFrame]
+    draw: Callable[[pd.DataFrame, Looks], Figure]
+    series: Callable[[str, Iterable[str]], list[str]] = no_series
+    of_winners: bool = False
+
+    def render(self, found: Found) -> dict[str, bytes]:
+        """The figure as svg, png, and its data as csv; empty where there is nothing to show."""
+        frame = self.data(found)
+        if frame.empty:
+            return {}
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
+            return encode(self.draw(frame, looks(found.trials["architecture"].dropna())), frame, ("svg", "png"))

@@ -1,0 +1,60 @@
+"""The test score of complete trials against what they cost: parameters, and training time."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import GREY, Looks, architecture_keys, grid, label, legend, log_axis
+from search.base import record
+from search.base.record import Outcome
+
+
+def data(found: Found) -> pd.DataFrame:
+    """The test score of complete trials by parameters and by seconds; `front`: no trial is both better and cheaper."""
+    trials, metric = found.trials, found.on_test
+    maximize = record.split_metric(metric)[1].maximize
+    complete = trials[(trials["outcome"] == Outcome.COMPLETE.value) & np.isfinite(trials[metric])]
+    parts = []
+    for cost in ("num_parameters", "seconds"):
+        own = complete.assign(cost=cost, amount=complete[cost].astype("float64")).dropna(subset="amount")
+        own = own[own["amount"] > 0].sort_values(["amount", metric], ascending=[True, not maximize], kind="stable")
+        before = (own[metric].cummax() if maximize else own[metric].cummin()).shift()
+        better = own[metric] > before if maximize else own[metric] < before
+        parts.append(own.assign(front=before.isna() | better))
+    return pd.concat(parts)[["architecture", "trial", "run_id", "cost", "amount", metric, "front"]]
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    metric, costs = frame.columns[-2], frame["cost"].unique()
+    figure, panels = grid(1, len(costs), height=3.8, sharey=True)
+    for axes, cost in zip(panels[0], costs, strict=True):
+        points = frame[frame["cost"] == cost]
+        front = points[points["front"]]
+        axes.step(front["amount"], front[metric], where="post", c=GREY, lw=1)
+        axes.plot(front["amount"], front[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none")
+        for architecture, own in points.groupby("architecture"):
+            axes.plot(own["amount"], own[metric], looks[architecture].marker, c=looks[architecture].colour, ls="none")
+        for _, point in front.iterrows():
+            # Upright: above a point of the front there is nothing.
+            style = {"rotation": 90, "fontsize": 7.5, "ha": "center", "va": "bottom"}
+            axes.annotate(point["trial"], (point["amount"], point[metric]), (0, 8), textcoords="offset points", **style)
+        log_axis(axes.xaxis)
+        axes.margins(0.08, 0.2)
+        axes.set_xlabel(label(cost))
+    panels[0, 0].set_ylabel(label(metric))
+    ring = Line2D([], [], c=GREY, lw=1, marker="o", ms=11, mfc="none", mec="black", mew=0.8, label="Pareto front")
+    legend(figure, [*architecture_keys(frame["architecture"], looks), ring])
+    return figure
+
+
+PLOT = Plot(
+    "score_against_cost",
+    title="Test score against parameters and training time",
+    caption="Complete trials. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
+    "It is there to look at: nothing was chosen on the test set.",
+    nothing="no complete trial has a test score",
+    data=data,
+    draw=draw,
+)

@@ -1,0 +1,79 @@
+"""The score of each trial by each of its hyperparameters."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from optuna.distributions import CategoricalDistribution
+
+from analysis.base.runs import hyperparameters, present
+from analysis.base.table import heading
+from analysis.boards.comparison import grouped
+from analysis.boards.leaderboard import varying
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, architecture_keys, label, legend, outcome_keys, scaled_axis, scatter, wrapped
+from analysis.verdicts.importance import MAX_VALUES
+from analysis.verdicts.ranges import distributions
+from search.base.record import Outcome
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Each trial's score by each hyperparameter that varied in its architecture; without one for diverged trials.
+
+    `scale` is linear or log, with `position` the value, or choices, with `position` its place among them.
+    """
+    trials, rank_by = found.trials, found.rank_by
+    shown = trials[trials["outcome"].isin([Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED])]
+    columns = ["architecture", "trial", "run_id", "outcome", "hyperparameter", "value", "position", "scale"]
+    parts = [pd.DataFrame(columns=columns)]
+    for name in hyperparameters(shown):
+        varied = [str(each) for each, own in shown.groupby("architecture") if name in varying(own)]
+        own = shown[shown["architecture"].isin(varied) & shown[name].map(present).astype(bool)]
+        if own.empty:
+            continue
+        ranges = [all_of[name] for all_of in (distributions(found.space, each) for each in varied) if name in all_of]
+        numbers = pd.api.types.is_numeric_dtype(own[name]) and not pd.api.types.is_bool_dtype(own[name])
+        if numbers and not (ranges and all(isinstance(each, CategoricalDistribution) for each in ranges)):
+            log = any(getattr(each, "log", False) for each in ranges) and own[name].min() > 0
+            scale, positions = "log" if log else "linear", own[name].astype("float64").to_list()
+        else:
+            places = {key: float(place) for place, (key,) in enumerate(grouped(own, [name]))}
+            scale, positions = "choices", [places[value] for value in own[name]]
+        parts.append(
+            own.assign(hyperparameter=name, value=own[name].astype(object), position=positions, scale=scale)[columns]
+        )
+    frame = pd.concat(parts if len(parts) == 1 else parts[1:])
+    scores = trials[rank_by].where(np.isfinite(trials[rank_by]) & (trials["outcome"] != Outcome.DIVERGED.value))
+    frame = frame.assign(metric=rank_by, score=scores.reindex(frame.index))
+    return frame[frame["score"].notna() | (frame["outcome"] == Outcome.DIVERGED.value)].reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    names = frame["hyperparameter"].unique()
+    figure, panels = wrapped(len(names), columns=3, height=2.5, sharey=True)
+    architectures = sorted(frame["architecture"].unique())
+    for axes, name in zip(panels, names, strict=True):
+        points = frame[frame["hyperparameter"] == name]
+        # Where there are only a few places, the architectures stand side by side at each.
+        places = np.unique(points["position"].astype("float64"))
+        few = len(places) <= MAX_VALUES and points["scale"].iloc[0] != "log"
+        step = 0.12 * np.diff(places).min() if few and len(places) > 1 else 0.0
+        for place, architecture in enumerate(architectures):
+            own = points[points["architecture"] == architecture]
+            aside = step * (place - (len(architectures) - 1) / 2)
+            scatter(axes, own["position"] + aside, own["score"], own["outcome"], looks[architecture])
+        scaled_axis(axes.xaxis, points)
+        axes.set_xlabel(heading(name))
+    figure.supylabel(label(frame["metric"].iloc[0]), fontsize="medium")
+    legend(figure, [*architecture_keys(architectures, looks), *outcome_keys(frame["outcome"])])
+    return figure
+
+
+PLOT = Plot(
+    "score_by_hyperparameter",
+    title="Score by each hyperparameter",
+    caption="A point for each trial. Pruned trials were stopped early, so they score lower than they would have. A "
+    "sampler tries good values together: what goes with the score need not be its cause.",
+    nothing="no hyperparameter had more than one value in trials with a result",
+    data=data,
+    draw=draw,
+)

@@ -1,0 +1,71 @@
+"""The spread of scores over seeds: trials of the same configuration side by side."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.base.runs import hyperparameters
+from analysis.boards.leaderboard import check_metric
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, architecture_keys, grid, label, legend, short
+from search.base.record import Outcome
+
+MAX_CONFIGURATIONS = 30
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Scores of complete trials that differ in nothing but their seeds, the best configuration first.
+
+    A configuration has the name that it was given, else that of its first trial. Those with one trial only are left
+    out, and those after the best MAX_CONFIGURATIONS by their mean.
+    """
+    rank_by, complete = found.rank_by, found.trials[found.trials["outcome"] == Outcome.COMPLETE.value]
+    same = complete[["architecture", "configuration", *hyperparameters(complete)]].itertuples(index=False, name=None)
+    keys = pd.Series(map(repr, same), index=complete.index, dtype=object)
+    repeated = complete[keys.duplicated(keep=False)]
+    names = repeated["configuration"].fillna(repeated["trial"]).groupby(keys).first()
+    frame = repeated.assign(configuration=keys.map(names)).melt(
+        ["configuration", "architecture", "trial", "run_id", "seed"],
+        list(dict.fromkeys([rank_by, found.on_test])),
+        "metric",
+    )
+    frame = frame[np.isfinite(frame["value"].astype("float64"))]
+    means = frame[frame["metric"] == rank_by].groupby("configuration")["value"].mean()
+    order = [*means.sort_values(ascending=not check_metric(rank_by).maximize).index][:MAX_CONFIGURATIONS]
+    frame = frame[frame["configuration"].isin(order)]
+    return frame.sort_values(
+        "configuration", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    metrics, configurations = frame["metric"].unique(), [*frame["configuration"].unique()]
+    figure, panels = grid(1, len(metrics), height=1.2 + 0.32 * len(configurations), sharey=True)
+    for axes, metric in zip(panels[0], metrics, strict=True):
+        for place, configuration in enumerate(configurations):
+            own = frame[(frame["configuration"] == configuration) & (frame["metric"] == metric)]
+            if own.empty:
+                continue
+            look = looks[own["architecture"].iloc[0]]
+            axes.plot([own["value"].min(), own["value"].max()], [place, place], c=look.colour, lw=1)
+            axes.plot(own["value"], [place] * len(own), look.marker, c=look.colour, mfc="white", ls="none")
+            axes.plot(own["value"].mean(), place, "|", c="black", ms=14, mew=2, zorder=3)
+        axes.set_xlabel(label(metric))
+        axes.grid(False, axis="y")
+    panels[0, 0].set_yticks(range(len(configurations)), [short(name, 32) for name in configurations])
+    panels[0, 0].set_ylim(len(configurations) - 0.5, -0.5)
+    mean = Line2D([], [], c="black", ls="none", marker="|", ms=12, mew=2, label="mean")
+    legend(figure, [*architecture_keys(frame["architecture"], looks, face="white"), mean])
+    return figure
+
+
+PLOT = Plot(
+    "spread_over_seeds",
+    title="Spread over seeds",
+    caption="Trials of the same configuration differ in nothing but their seeds: a difference between configurations "
+    f"that is no larger than the spread within them can be luck. The best {MAX_CONFIGURATIONS} are shown.",
+    nothing="no configuration was trained to its end with more than one seed",
+    data=data,
+    draw=draw,
+)

@@ -1,0 +1,182 @@
+"""What the figures share: how an architecture looks, panels, axes and legends.
+
+Every figure can be read in colour, colour-blind and in black and white: an architecture has the same colour, marker and
+line in all of them, and complete trials are filled where pruned ones are hollow.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from analysis.base.table import cell, heading
+from search.base import record
+from search.base.record import Outcome
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an architecture is drawn."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+Looks = Mapping[str, Look]
+
+# Okabe and Ito's colours, which all kinds of colour vision tell apart; without their yellow, too pale on white.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p"]
+_LINES = ["solid", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)), (0, (1, 1.5))]
+
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5.5,
+    "svg.hashsalt": "bakeoff",  # the same figure is the same file
+    "text.parse_math": False,  # a dollar in a name is a dollar
+}
+WIDTH, DPI = 9.0, 150  # inches; pixels an inch
+GREY, PALE = "#767676", "#9a9a9a"
+#: The line of a trial, by how it ended.
+LINE_OF: dict[Any, dict[str, Any]] = {
+    Outcome.COMPLETE.value: {},
+    Outcome.PRUNED.value: {"c": PALE, "lw": 0.9, "ls": "dashed"},
+    Outcome.DIVERGED.value: {"c": PALE, "lw": 0.9, "ls": "dotted"},
+}
+_LABELS = {
+    "accuracy": "accuracy (share that is right)",
+    "loss": "loss (nats)",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "pixel_error": "pixel error (RMS of ink)",
+    "seconds": "training time (s)",
+    "num_parameters": "trainable parameters",
+}
+
+
+def looks(architectures: Iterable[str]) -> dict[str, Look]:
+    """A look for each of them, the same whenever the same ones are given."""
+    return looks_of(sorted(set(architectures)))
+
+
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each of these names of anything, in their order."""
+    parts = (islice(cycle(each), len(names)) for each in (_COLOURS, _MARKERS, _LINES))
+    return {name: Look(*look) for name, *look in zip(names, *parts, strict=True)}
+
+
+def label(name: str) -> str:
+    """What stands at an axis: the name in words, with its unit."""
+    split, _, metric = name.partition("_")
+    if split in record.SPLITS and metric in _LABELS:
+        return f"{'validation' if split == 'val' else split} {_LABELS[metric]}"
+    return _LABELS.get(name, heading(name))
+
+
+def grid(
+    rows: int, columns: int, height: float = 2.4, width: float | None = None, **more: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure, and its panels as a matrix; height: inches a row; width: inches in all, less for a column or two."""
+    width = width or WIDTH * min(1, 0.4 + 0.3 * columns)
+    figure = Figure(figsize=(width, height * rows), dpi=DPI, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
+
+
+def wrapped(count: int, columns: int, height: float, **more: Any) -> tuple[Figure, Sequence[Axes]]:
+    """A figure, and so many panels in rows."""
+    columns = min(columns, count)
+    figure, panels = grid(-(-count // columns), columns, height, **more)
+    for axes in panels.flat[count:]:
+        axes.set_visible(False)
+    return figure, list(panels.flat[:count])
+
+
+def scatter(axes: Axes, x: pd.Series, y: pd.Series, outcomes: pd.Series, look: Look, size: float = 5.5) -> None:
+    """Complete trials filled, others hollow; a diverged one, which has no score, as a cross at the bottom."""
+    for outcome in outcomes.unique():
+        own = y.notna() & (outcomes == outcome)
+        marker = "x" if outcome == Outcome.DIVERGED.value else look.marker
+        face = look.colour if outcome == Outcome.COMPLETE.value else "white"
+        axes.plot(x[own], y[own], marker, c=look.colour, mfc=face, ms=size, ls="none", alpha=0.85, zorder=3)
+    lost = x[y.isna()]
+    axes.plot(lost, [0.02] * len(lost), "x", c=look.colour, transform=axes.get_xaxis_transform())
+
+
+def architecture_keys(names: Iterable[str], looks: Looks, lines: bool = False, face: str | None = None) -> list[Line2D]:
+    keys = []
+    for name in sorted(set(names)):
+        look = looks[name]
+        line = look.line if lines else "none"
+        keys.append(Line2D([], [], c=look.colour, marker=look.marker, mfc=face or look.colour, ls=line, label=name))
+    return keys
+
+
+def outcome_keys(outcomes: Iterable[str]) -> list[Line2D]:
+    occurring = set(outcomes)
+    keys = [
+        Line2D([], [], c=GREY, marker="o", ls="none", label="complete"),
+        Line2D([], [], c=GREY, marker="o", mfc="white", ls="none", label="pruned"),
+        Line2D([], [], c=GREY, marker="x", ls="none", label="diverged"),
+    ]
+    return [key for key in keys if key.get_label() in occurring]
+
+
+def legend(figure: Figure, keys: Sequence[Line2D]) -> None:
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 8), handlelength=2.6)
+
+
+def whole_numbers(panels: Sequence[Axes], name: str, bottom: int | None = None) -> None:
+    """The last `bottom` of these panels (all) have the same axis of whole numbers from 1 below them."""
+    for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in panels[-(bottom or len(panels)) :]:
+        axes.set_xlabel(name)
+        axes.tick_params(labelbottom=True)
+
+
+def scaled_axis(side: Any, points: pd.DataFrame) -> None:
+    """An axis as the frame's `scale` says, with the choices written at it."""
+    scale = points["scale"].iloc[0]
+    if scale == "log":
+        log_axis(side)
+    elif scale == "linear" and all(isinstance(value, int) for value in points["value"]):
+        side.set_major_locator(MaxNLocator(integer=True))
+    elif scale == "choices":
+        choices = points.drop_duplicates("position").sort_values("position")
+        names = [short(cell("", value)) for value in choices["value"]]
+        side.set_ticks(choices["position"].to_list(), labels=names)
+        side.axes.margins(**{f"{side.axis_name}": 0.15})
+        if side.axis_name == "x" and sum(map(len, names)) > 30:
+            side.set_tick_params(rotation=30)
+
+
+def log_axis(side: Any) -> None:
+    """A log axis with its ticks in plain numbers."""
+    getattr(side.axes, f"set_{side.axis_name}scale")("log")
+    low, high = side.get_view_interval()
+    steps = (1,) if high > 100 * low else (1, 2, 5)
+    side.set_major_locator(LogLocator(subs=steps))
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.3g}"))
+    side.set_minor_formatter(NullFormatter())
+
+
+def short(text: str, length: int = 16) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
