@@ -198,17 +198,10 @@ def reproduce(
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    from analysis.base import runs
     from analysis.course_report import reproduction
 
-    uri = record.tracking_uri(tracking_uri)
-    studies = reproduction.find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
-    trials = reproduction.with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
-    gated = trials[trials["study"] == "gru-gate"]["run_id"]
-    layers = [name for name in runs.read_names(uri, gated) if name.startswith(record.GRAD_NORM_OF)]
-    norms = reproduction.gradient_norms(trials, runs.read_series(uri, gated, layers))
-    published = reproduction.read_published()
-    parts = reproduction.tables(studies, trials, norms, published, long=form in tables.FOR_PROGRAMS)
+    found = reproduction.read(record.tracking_uri(tracking_uri), searches or [])
+    parts = reproduction.tables(found, long=form in tables.FOR_PROGRAMS)
     if only:
         shown = parts[errors.choose("part", only, parts)]
     else:
@@ -216,12 +209,9 @@ def reproduce(
     if form != "markdown" or out is None or only:
         tables.emit(shown, form, out)
         return
-    from analysis.course_report import reproduction_page as pages
-
     command = f"python -m analysis reproduce {' '.join([*(searches or []), '--out', str(out)])}"
-    points = {study: pages.study_points(trials, published, study) for study in studies}
-    pages.write_page(out, parts, points, norms, command)
-    print(f"wrote {out.absolute()} and its figures in {(out.parent / pages.FOLDER).absolute()}")
+    reproduction.write_page(found, parts, out, command)
+    print(f"wrote {out.absolute()} and its figures in {(out.parent / reproduction.FOLDER).absolute()}")
 
 
 @app.command()

@@ -25,15 +25,16 @@ from analysis.__main__ import app
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.base.table import Table
-from analysis.course_report import reproduction, reproduction_page
+from analysis.course_report import conclusions, gradients, reproduction, side_by_side, studies
+from analysis.course_report.reproduction import Reproduction
 from search.base import record
 
 NO_NORMS = pd.DataFrame({"gate_activation": [], "run_id": [], "layer": [], "epoch": [], "value": []})
-PUBLISHED = reproduction.read_published()
+PUBLISHED = studies.read_published()
 
 
 def search(study: str, time: str = "20260101-100000", **spec: str) -> Search:
-    spec = reproduction.SETTINGS | spec
+    spec = studies.SETTINGS | spec
     start = datetime(2026, 1, 1, tzinfo=UTC)
     return Search(f"report-{study}-{time}", study, "1", start, "val_accuracy", "complete", spec, {"data_digest": "d1"})
 
@@ -58,7 +59,7 @@ def runs_of(study: str, scores: Iterable[float], architecture: str, **hyperparam
 
 def studied(*rows: list[dict[str, Any]]) -> pd.DataFrame:
     trials = tidy(row for some in rows for row in some)
-    return reproduction.with_study(trials, {study: search(study) for study in reproduction.STUDIES})
+    return studies.with_study(trials, {study: search(study) for study in studies.STUDIES})
 
 
 def rnn_activation(**scores: list[float]) -> pd.DataFrame:
@@ -69,13 +70,13 @@ def rnn_activation(**scores: list[float]) -> pd.DataFrame:
 
 
 def compared(trials: pd.DataFrame, conclusion: str, norms: pd.DataFrame = NO_NORMS) -> pd.DataFrame:
-    table = reproduction.comparisons(trials, PUBLISHED, norms)
+    table = conclusions.comparisons(trials, PUBLISHED, norms)
     assert conclusion in set(table["conclusion"])
     return table[table["conclusion"] == conclusion]
 
 
 def verdict(trials: pd.DataFrame, conclusion: str, norms: pd.DataFrame = NO_NORMS) -> str:
-    return str(reproduction.conclusions(compared(trials, conclusion, norms))["here"].item())
+    return str(conclusions.conclusions(compared(trials, conclusion, norms))["here"].item())
 
 
 # --- What was run and what was published
@@ -84,19 +85,19 @@ def verdict(trials: pd.DataFrame, conclusion: str, norms: pd.DataFrame = NO_NORM
 def test_the_newest_search_of_each_study_or_the_one_chosen() -> None:
     old, new = search("gru-gate", "20260101-100000"), search("gru-gate", "20260102-100000")
     known = [old, search("mlp-depth"), new, search("mlp-depth-confirm"), search("other")]
-    found = reproduction.find_studies(known)
+    found = studies.find_studies(known)
     assert list(found) == ["gru-gate", "mlp-depth"]
     assert found["gru-gate"] is new
-    assert reproduction.find_studies(known, [old])["gru-gate"] is old
-    assert reproduction.find_studies([]) == {}
+    assert studies.find_studies(known, [old])["gru-gate"] is old
+    assert studies.find_studies([]) == {}
     with pytest.raises(ValueError, match=r"report-other-20260101-100000 is no .*: report-rnn-activation, report"):
-        reproduction.find_studies(known, [search("other")])
+        studies.find_studies(known, [search("other")])
 
 
 def test_the_published_figures_are_part_of_the_package() -> None:
     assert len(PUBLISHED) == 137
-    assert set(PUBLISHED["study"]) <= set(reproduction.STUDIES)
-    assert set(PUBLISHED["metric"]) == set(reproduction.MEASURES)
+    assert set(PUBLISHED["study"]) <= set(studies.STUDIES)
+    assert set(PUBLISHED["metric"]) == set(studies.MEASURES)
     assert set(PUBLISHED["activation"]) == {"none", "tanh", "relu", "sigmoid"}  # "none" is a name, not a missing one
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "*.csv" in project["tool"]["setuptools"]["package-data"]["*"]
@@ -107,7 +108,7 @@ def test_the_published_figures_are_part_of_the_package() -> None:
 
 def test_figures_by_hand() -> None:
     trials = rnn_activation(none=[0.70, 0.72, 0.74], relu=[0.6, 0.7], tanh=[0.5, np.nan, 0.65])
-    found = reproduction.figures(trials, PUBLISHED)
+    found = side_by_side.figures(trials, PUBLISHED)
     assert set(found["study"]) == {"rnn-activation"}
     accuracy = found[found["metric"] == "accuracy"].set_index("activation")
     assert sorted(accuracy.index) == ["none", "relu", "sigmoid", "tanh"]
@@ -124,7 +125,7 @@ def test_figures_by_hand() -> None:
 def test_the_row_without_its_dropout_is_that_of_the_third_one() -> None:
     shared = {"activation": "relu", "hidden_size": 64, "num_layers": 3}
     trials = studied(*(runs_of("mlp-depth", [0.7], "mlp", dropout=each, **shared) for each in (0.5, 0.3, 0.1)))
-    found = reproduction.figures(trials, PUBLISHED)
+    found = side_by_side.figures(trials, PUBLISHED)
     accuracy = found[(found["metric"] == "accuracy") & (found["num_layers"] == 3)].set_index("dropout")
     assert accuracy["test_published"].to_dict() == pytest.approx({0.1: np.nan, 0.3: 0.71, 0.5: 0.69}, nan_ok=True)
     assert accuracy["note"].notna().to_dict() == {0.1: False, 0.3: True, 0.5: False}
@@ -157,12 +158,12 @@ IN_ORDER = {
 
 
 def test_an_order_holds_does_not_hold_or_cannot_be_told() -> None:
-    assert verdict(rnn_activation(**IN_ORDER), RNN) == reproduction.HOLDS
-    assert verdict(rnn_activation(**IN_ORDER | {"tanh": [0.80, 0.81, 0.82]}), RNN) == reproduction.FAILS
-    assert verdict(rnn_activation(**IN_ORDER | {"tanh": [0.60, 0.70, 0.80]}), RNN) == reproduction.OPEN
-    assert verdict(rnn_activation(**{name: each[:1] for name, each in IN_ORDER.items()}), RNN) == reproduction.OPEN
-    assert verdict(rnn_activation(none=[0.72, 0.73], relu=[0.6, 0.61]), RNN) == reproduction.OPEN  # two were not run
-    assert verdict(rnn_activation(), RNN) == reproduction.NOT_RUN
+    assert verdict(rnn_activation(**IN_ORDER), RNN) == conclusions.HOLDS
+    assert verdict(rnn_activation(**IN_ORDER | {"tanh": [0.80, 0.81, 0.82]}), RNN) == conclusions.FAILS
+    assert verdict(rnn_activation(**IN_ORDER | {"tanh": [0.60, 0.70, 0.80]}), RNN) == conclusions.OPEN
+    assert verdict(rnn_activation(**{name: each[:1] for name, each in IN_ORDER.items()}), RNN) == conclusions.OPEN
+    assert verdict(rnn_activation(none=[0.72, 0.73], relu=[0.6, 0.61]), RNN) == conclusions.OPEN  # two were not run
+    assert verdict(rnn_activation(), RNN) == conclusions.NOT_RUN
 
 
 def test_one_of_many_reversals_must_be_shown_more_clearly() -> None:
@@ -175,7 +176,7 @@ def test_one_of_many_reversals_must_be_shown_more_clearly() -> None:
     assert row["p"] == pytest.approx(expected.pvalue)
     assert 0.02 < row["p"] < 0.05
     assert row["holm_p"] == pytest.approx(6 * row["p"])
-    assert verdict(trials, RNN) == reproduction.OPEN
+    assert verdict(trials, RNN) == conclusions.OPEN
 
 
 def test_comparisons_by_hand() -> None:
@@ -201,12 +202,12 @@ def test_a_run_that_diverged_is_compared_as_one_that_guesses() -> None:
 
 
 def test_a_gate_without_a_colour_of_its_own_is_drawn() -> None:
-    drawn = reproduction_page.draw_gradients(norms(0.5, 1.0).replace({"gate_activation": {"relu": "tanh"}}))
+    drawn = gradients.draw(norms(0.5, 1.0).replace({"gate_activation": {"relu": "tanh"}}))
     assert {line.get_label() for line in drawn.axes[0].lines} >= {"tanh gates", "sigmoid gates"}
 
 
 def test_what_was_published_is_compared_where_both_trained() -> None:
-    table = reproduction.comparisons(rnn_activation(), PUBLISHED, NO_NORMS).set_index(["conclusion", "first", "second"])
+    table = conclusions.comparisons(rnn_activation(), PUBLISHED, NO_NORMS).set_index(["conclusion", "first", "second"])
     published = table["published"]
     assert published["mlp: four layers are best", "num layers 4", "num layers 5"] == pytest.approx(0.05)
     # with 4 and 2 layers: 0.77 - 0.78; the mlp's two layers are not printed
@@ -269,10 +270,10 @@ def test_instability_is_a_spread_that_exceeds_the_others() -> None:
     steady = [0.80, 0.81, 0.82] * 4
     wild = [0.5, 0.8, np.nan, 0.82, 0.5, 0.9] * 2  # the one that diverged guesses
     stable = "gru: relu is least stable"
-    assert verdict(gru(relu=wild, none=steady, tanh=steady), stable) == reproduction.HOLDS
-    assert verdict(gru(relu=steady, none=steady, tanh=steady), stable) == reproduction.FAILS
-    assert verdict(gru(relu=[0.8] * 8 + [0.5], none=steady, tanh=steady), stable) == reproduction.OPEN
-    assert verdict(gru(relu=[0.5, 0.9], none=steady, tanh=steady), stable) == reproduction.NOT_RUN  # two say nothing
+    assert verdict(gru(relu=wild, none=steady, tanh=steady), stable) == conclusions.HOLDS
+    assert verdict(gru(relu=steady, none=steady, tanh=steady), stable) == conclusions.FAILS
+    assert verdict(gru(relu=[0.8] * 8 + [0.5], none=steady, tanh=steady), stable) == conclusions.OPEN
+    assert verdict(gru(relu=[0.5, 0.9], none=steady, tanh=steady), stable) == conclusions.NOT_RUN  # two say nothing
     row = compared(gru(relu=[0.4, 0.8, 0.8, 0.8, 0.9], none=[0.8] * 4 + [0.85], tanh=steady), stable).iloc[0]
     assert row["difference"] == pytest.approx((0.4 + 0.1) / 5 - 0.05 / 5)
     # 0.84 .81 .49 .84 .82 .82 .50 .79 .50 against .79 .52 .79 0 .81 .48 .86 .48 .83 (and no other row)
@@ -295,18 +296,18 @@ def norms(relu: float, sigmoid: float) -> pd.DataFrame:
 
 def test_gradients_vanish_where_they_are_less_than_a_tenth() -> None:
     vanish = "gru: gradients vanish with relu gates"
-    assert verdict(rnn_activation(), vanish, norms(0.001, 1.0)) == reproduction.HOLDS
-    assert verdict(rnn_activation(), vanish, norms(0.5, 1.0)) == reproduction.FAILS
-    assert verdict(rnn_activation(), vanish, norms(0.1, 1.0)) == reproduction.OPEN
-    assert verdict(rnn_activation(), vanish, norms(0.0, 1.0)) == reproduction.HOLDS  # gone altogether
-    assert verdict(rnn_activation(), vanish) == reproduction.NOT_RUN
+    assert verdict(rnn_activation(), vanish, norms(0.001, 1.0)) == conclusions.HOLDS
+    assert verdict(rnn_activation(), vanish, norms(0.5, 1.0)) == conclusions.FAILS
+    assert verdict(rnn_activation(), vanish, norms(0.1, 1.0)) == conclusions.OPEN
+    assert verdict(rnn_activation(), vanish, norms(0.0, 1.0)) == conclusions.HOLDS  # gone altogether
+    assert verdict(rnn_activation(), vanish) == conclusions.NOT_RUN
     (row,) = compared(rnn_activation(), vanish, norms(0.01, 1.0)).to_dict("records")
     assert row["difference"] == pytest.approx(2)
     assert row["measure"] == "log10 gradient norm of layers.0"  # the output layer's do not vanish through time
 
 
 def test_gradients_by_layer_and_epoch() -> None:
-    table = reproduction.gradients(norms(0.5, 1.0)).set_index(["layer", "epoch", "gate_activation"])
+    table = gradients.means(norms(0.5, 1.0)).set_index(["layer", "epoch", "gate_activation"])
     assert table.loc[("output", 2, "relu")].tolist() == pytest.approx([1.1, 1.0, 1.21, 3])
     assert len(table) == 8
 
@@ -315,8 +316,8 @@ def test_gradients_by_layer_and_epoch() -> None:
 
 
 def _tables(trials: pd.DataFrame, given: pd.DataFrame = NO_NORMS, *, long: bool = False) -> dict[str, list[Table]]:
-    studies = {study: search(study) for study in trials["study"].dropna().unique()}
-    return reproduction.tables(studies, trials, given, PUBLISHED, long=long)
+    found = {study: search(study) for study in trials["study"].dropna().unique()}
+    return reproduction.tables(Reproduction(found, trials, given, PUBLISHED), long=long)
 
 
 @pytest.mark.parametrize("form", tables.TEXTS)
@@ -343,7 +344,7 @@ def test_every_part_in_every_format(form: str, trials: pd.DataFrame) -> None:
 def test_the_searches_are_listed_with_what_to_know_of_them() -> None:
     odd = search("mlp-depth", epochs="2", limit="1500")
     odd = dataclasses.replace(odd, outcome="running")
-    table = reproduction.tables({"mlp-depth": odd}, rnn_activation(), NO_NORMS, PUBLISHED)["searches"][0]
+    table = reproduction.tables(Reproduction({"mlp-depth": odd}, rnn_activation(), NO_NORMS, PUBLISHED))["searches"][0]
     assert table.frame["search"].tolist() == [odd.id]
     notes = "\n".join(table.notes)
     assert "Warning: mlp-depth was not run with the report's settings, but with limit 1500, epochs 2." in notes
@@ -353,10 +354,10 @@ def test_the_searches_are_listed_with_what_to_know_of_them() -> None:
 
 
 def test_a_figure_shows_every_run_and_every_published_number() -> None:
-    points = reproduction_page.study_points(rnn_activation(**IN_ORDER), PUBLISHED, "rnn-activation")
+    points = side_by_side.study_points(rnn_activation(**IN_ORDER), PUBLISHED, "rnn-activation")
     assert points["of"].value_counts().to_dict() == {"ours": 12, "report": 3}
     assert points[points["of"] == "report"]["test_accuracy"].tolist() == [0.71, 0.62, 0.53]
-    (ax,) = reproduction_page.draw_study(points, "rnn-activation").axes
+    (ax,) = side_by_side.draw_study(points, "rnn-activation").axes
     assert [label.get_text() for label in ax.get_xticklabels()] == ["none", "relu", "sigmoid", "tanh"]
     assert ax.get_xlabel() == "activation"
     runs, report = ax.lines[0], ax.lines[-2]
@@ -372,8 +373,8 @@ def test_a_figure_has_a_panel_for_each_value_of_what_else_varies() -> None:
             for size in (64, 72, 80)
         )
     )
-    points = reproduction_page.study_points(trials, PUBLISHED, "gru-hidden-size")
-    axes = reproduction_page.draw_study(points, "gru-hidden-size").axes
+    points = side_by_side.study_points(trials, PUBLISHED, "gru-hidden-size")
+    axes = side_by_side.draw_study(points, "gru-hidden-size").axes
     assert [ax.get_title() for ax in axes] == ["activation none", "activation tanh"]
     assert {ax.get_xlabel() for ax in axes} == {"hidden size"}
 

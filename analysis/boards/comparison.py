@@ -40,16 +40,18 @@ def grouped(trials: pd.DataFrame, by: Sequence[str]) -> Groups:
 
     Trials that have no such hyperparameter are in no group.
     """
-    positions: dict[tuple[Any, ...], list[int]] = {}
-    for position, key in enumerate(trials[list(by)].itertuples(index=False, name=None)):
-        if all(map(present, key)):
-            positions.setdefault(key, []).append(position)
-    return {key: trials.iloc[positions[key]] for key in sorted(positions, key=lambda key: [*map(_order, key)])}
+    having = trials[trials[list(by)].map(present).astype(bool).all(axis=1)]
+    # Of the missing values only None is left, which pandas calls NaN.
+    groups = {tuple(map(_value, key)): group for key, group in having.groupby(list(by), dropna=False, sort=False)}
+    return {key: groups[key] for key in sorted(groups, key=lambda key: [*map(_order, key)])}
+
+
+def _value(key: Any) -> Any:
+    return None if pd.isna(key) else key
 
 
 def _order(value: Any) -> tuple[bool, bool, Any]:
-    is_text = isinstance(value, str)
-    return value is not None, is_text, value if is_text else value or 0
+    return value is not None, isinstance(value, str), 0 if value is None else value
 
 
 def spread(numbers: pd.Series) -> tuple[float, float, int]:
@@ -67,14 +69,11 @@ def pivot(
     and `<value>_trials` (those that have a finite one).
     """
     by = _keys(trials, rows, columns)
-    cells: dict[str, list[Any]] = {name: [] for name in by}
-    cells |= {f"{value}_{of}": [] for value in values for of in ("mean", "sd", "trials")}
-    for key, group in grouped(trials, by).items():
-        found = [*key, *(number for value in values for number in spread(group[value]))]
-        for column, each in zip(cells.values(), found, strict=True):
-            column.append(each)
-    keys = {name: pd.Series(cells.pop(name), dtype=trials[name].dtype) for name in by}
-    return pd.DataFrame(keys | cells)
+    groups = grouped(trials, by)
+    cells = [[*key, *(number for value in values for number in spread(group[value]))] for key, group in groups.items()]
+    kinds = {"mean": "float64", "sd": "float64", "trials": "int64"}
+    dtypes = trials[by].dtypes.to_dict() | {f"{value}_{of}": kinds[of] for value in values for of in kinds}
+    return pd.DataFrame(cells, columns=list(dtypes), dtype=object).astype(dtypes)
 
 
 def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:

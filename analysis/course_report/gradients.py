@@ -1,0 +1,66 @@
+"""The norms of the gradient with each gate of the gru, by layer and epoch: as a table and as a picture."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.base.table import Table
+from analysis.course_report.side_by_side import panels
+from search.base import record
+from search.base.record import Outcome
+
+GATED = "gru-gate"  # the study
+TITLE = f"{GATED}: norms of the gradient by layer and epoch"
+COLORS = {"relu": "tab:orange", "sigmoid": "tab:green"}
+
+
+def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
+    """Of each complete run of gru-gate: gate_activation, run_id, layer, epoch, value, from `runs.read_series`."""
+    own = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
+    layers = series["metric"].str.removeprefix(record.GRAD_NORM_OF)
+    merged = own[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
+    return merged.rename(columns={"step": "epoch"})[["gate_activation", "run_id", "layer", "epoch", "value"]]
+
+
+def means(norms: pd.DataFrame) -> pd.DataFrame:
+    """By layer, epoch and gate: the geometric mean over runs of the gradient's norm, the lowest and the highest."""
+    powers = np.log(norms["value"].clip(1e-12)).groupby([norms["layer"], norms["epoch"], norms["gate_activation"]])
+    table = np.exp(powers.agg(["mean", "min", "max"])).assign(runs=powers.size())
+    return table.rename(columns={"mean": "grad_norm", "min": "lowest", "max": "highest"}).reset_index()
+
+
+def table(means: pd.DataFrame) -> Table:
+    """For readers: the gates side by side."""
+    gates = list(means["gate_activation"].unique())
+    numbers = means[["grad_norm", "lowest", "highest"]].itertuples(index=False)
+    written = [f"{mean:.3g} ({low:.3g} to {high:.3g})" for mean, low, high in numbers]
+    wide = means.assign(written=written).pivot(index=["layer", "epoch"], columns="gate_activation", values="written")
+    wide = wide.rename(columns={gate: f"{gate} gates" for gate in gates}).rename_axis(columns=None).reset_index()
+    return Table(
+        wide,
+        groups=[list(wide.columns)],
+        key=["layer", "epoch"],
+        title=TITLE,
+        notes=["Geometric means over runs (lowest to highest)."],
+    )
+
+
+def draw(norms: pd.DataFrame) -> Figure:
+    """The norm of the gradient by epoch, for each gate: each run, and the geometric mean. A panel for each layer."""
+    layers = norms["layer"].unique()
+    figure, axes = panels(len(layers), f"{GATED}: gradient norms by layer and epoch")
+    for ax, layer in zip(axes, layers, strict=True):
+        for place, (gate, own) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):
+            color = COLORS.get(str(gate), f"C{4 + place}")  # one that no other gate has
+            for _, run in own.groupby("run_id"):
+                ax.plot(run["epoch"], run["value"], color=color, alpha=0.3, linewidth=0.8)
+            mean = np.exp(np.log(own["value"].clip(1e-12)).groupby(own["epoch"]).mean())
+            ax.plot(mean.index, mean, color=color, linewidth=2, label=f"{gate} gates")
+        ax.set_yscale("log")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_title(layer, fontsize=9)
+        ax.set_xlabel("epoch")
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("norm of the gradient")
+    axes[-1].legend(fontsize=8, frameon=False)
+    return figure
