@@ -157,7 +157,7 @@ def predict(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Predict with an exported model (python -m search export): the class of each text, and the probability of each."""
+    """Predict with an exported model (python -m search export): the class of each text, or what is drawn for it."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)

@@ -17,6 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from analysis.base import runs
 from analysis.boards import comparison, leaderboard
 from search.base import console, record
+from search.train.metrics import measures
 
 GOAL_SECONDS = 20
 SEARCH = "benchmark-20260101-000000"
@@ -74,8 +75,8 @@ def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
             record.NUM_PARAMETERS: rng.randrange(5_000, 50_000),
             record.TRIAL_SECONDS: rng.uniform(10, 100),
         }
-        others = [record.best(metric) for metric in runs.METRICS]
-        others += [metric for metric in runs.METRICS if not metric.startswith("test_")]
+        others = [record.best(metric) for metric in measures()]
+        others += [metric for metric in measures() if not metric.startswith("test_")]
         others += [
             record.CURVE_LOSS,
             record.CURVE_ACCURACY,

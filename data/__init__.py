@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Corpus, Example
@@ -35,7 +35,6 @@ CORPORA: dict[str, Callable[..., Corpus]] = {
     "captions": Captions,
     "csv:PATH": CsvFile,
 }
-OF_IMAGES = ("captions",)  # corpora whose texts also ask for images
 VECTORS: dict[str, Callable[..., Vectors]] = {
     "glove.6B.50d": GloveWheel,
     "glove.6B.100d": partial(GloveArchive, size=100),
@@ -50,6 +49,12 @@ def check_names(corpus: str, vectors: str | None) -> None:
     _find(corpus, CORPORA, "corpus")
     if vectors is not None:
         _find(vectors, VECTORS, "vectors")
+
+
+def arrays_of(corpus: str) -> tuple[str, ...]:
+    """What the texts of the corpus of that name ask for besides a class (see `data.encoded.Split`). Reads nothing."""
+    loader, _ = _entry(corpus, CORPORA, "corpus")
+    return getattr(getattr(loader, "func", loader), "arrays", ())
 
 
 def load(
@@ -112,9 +117,13 @@ def read_examples(corpus: str, split: Split, *, limit: int | None = None, progre
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
     """'imdb' -> loader(), 'csv:reviews.csv' -> loader('reviews.csv')."""
+    loader, arguments = _entry(name, registry, kind)
+    return loader(*arguments)
+
+
+def _entry(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[Callable[..., T], tuple[str, ...]]:
     prefix, colon, path = name.partition(":")
     form = f"{prefix}:PATH" if colon else name
     if form not in registry:
         raise UserError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}")
-    arguments: tuple[Any, ...] = (path,) if colon else ()
-    return registry[form](*arguments)
+    return registry[form], (path,) if colon else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from data.base.errors import UserError
 from data.base.files import write_whole
 from data.base.texts import SPLITS
-from data.encoded import EncodedCorpus, ImageSplit, Split
+from data.encoded import EncodedCorpus, Split
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,7 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
             rest = json.loads(arrays["rest"].tobytes())
             if rest["digest"] != digest:
                 raise UserError(f"it holds {rest['digest']}")
-            kind = ImageSplit if "train_images_NYX" in arrays else Split
-            splits = {split: kind(*(arrays[f"{split}_{part.name}"] for part in fields(kind))) for split in SPLITS}
+            splits = {split: _split(arrays, f"{split}_") for split in SPLITS}
             return EncodedCorpus(
                 name=name,
                 digest=digest,
@@ -44,6 +43,11 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
         return None
 
 
+def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Split:
+    own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    return Split(own.pop("tokens_NT"), own.pop("lengths_N"), own.pop("labels_N"), own)
+
+
 def write_cache(path: Path, encoded: EncodedCorpus) -> None:
     """A cache that cannot be written costs time, not the search: that is only a warning."""
     rest = {
@@ -56,8 +60,8 @@ def write_cache(path: Path, encoded: EncodedCorpus) -> None:
     }
     arrays = {"rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8)}
     for split in SPLITS:
-        part: Split = getattr(encoded, split)
-        arrays |= {f"{split}_{field}": array for field, array in vars(part).items()}
+        own = vars(getattr(encoded, split))
+        arrays |= {f"{split}_{name}": array for name, array in (own | own["arrays"]).items() if name != "arrays"}
     if encoded.vectors_VE is not None:
         arrays["vectors_VE"] = encoded.vectors_VE
     try:

@@ -21,8 +21,7 @@ from data.base.files import default_cache
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
-from data.corpora.captions import CaptionTexts
-from data.encoded import PADDING, UNKNOWN, EncodedCorpus, ImageSplit, Split
+from data.encoded import PADDING, UNKNOWN, EncodedCorpus, Split
 from data.vectors import Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
@@ -114,10 +113,8 @@ def encode(
     for split in SPLITS:
         tokens_NT, lengths_N = encode_words(words[split], ids, num_columns=max(1, num_columns))
         labels_N = np.array([label for _, label in splits[split]], dtype=np.int64)
-        encoded[split] = Split(tokens_NT, lengths_N, labels_N)
-        if isinstance(texts, CaptionTexts):
-            images = texts.compose(split, [caption for caption, _ in splits[split]])
-            encoded[split] = ImageSplit(tokens_NT, lengths_N, labels_N, *images)
+        arrays = texts.arrays(split, [text for text, _ in splits[split]])
+        encoded[split] = Split(tokens_NT, lengths_N, labels_N, arrays)
     return EncodedCorpus(
         name,
         digest,

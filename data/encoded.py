@@ -6,7 +6,8 @@ C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,17 +21,10 @@ class Split:
     tokens_NT: np.ndarray  # int32, ids in the vocabulary, right padded with PADDING
     lengths_N: np.ndarray  # int32, words before the padding, at least 1
     labels_N: np.ndarray  # int64, index into the classes
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name, what the corpus has besides
 
     def __len__(self) -> int:
         return len(self.labels_N)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSplit(Split):
-    """Of a corpus of captions: also what they ask for (see `data.corpora.captions`)."""
-
-    images_NYX: np.ndarray  # float32, ink from 0 to 1
-    digits_NQ: np.ndarray  # int64, of each quadrant, or captions.EMPTY
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,13 @@ from models.gru import GRU
 from models.mlp import MLP
 from models.parts.estimator import RANDOM_STATE, TextEstimator
 from models.parts.external import TextSetting, as_architecture
-from models.parts.layers import CLASSIFICATION, IMAGE, Architecture, WordVectors, num_parameters
+from models.parts.layers import CLASSIFICATION, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
 from models.text_to_image import TextToImage
 
 __all__ = [
     "ARCHITECTURES",
     "CLASSIFICATION",
-    "IMAGE",
     "Architecture",
     "TextEstimator",
     "TextSetting",

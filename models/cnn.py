@@ -84,6 +84,10 @@ class CNN(Architecture):
         scores_BTC = origins_BPT.transpose(1, 2) @ scores_BPC
         return scores_BTC * lengths_B.view(-1, 1, 1) / num_positions_B.view(-1, 1, 1)
 
+    def position_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The class scores (B, P, C) of each position that is left."""
+        return self.output(self.positions(self.embedding(tokens_BT), lengths_B)[0])
+
     def positions(self, words_BTE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """The features of the positions that are left (B, P, H), zero at padding, and how many these are (B)."""
         positions_BTD = words_BTE

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.native.padding import padding
 from models.native.recurrence import gru
+from models.parts import jacobians
 from models.parts.hyperparameters import Choice, Domain, Integer, Real
 from models.parts.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
 
@@ -31,6 +32,7 @@ class GRU(Architecture):
     - output_activation: applied to the class scores, none or sigmoid
     """
 
+    recurrent = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),
@@ -102,3 +104,8 @@ class GRULayer(nn.Module):
 
     def forward(self, inputs_TBD: Tensor, padding_TB: Tensor | None = None) -> Tensor:
         return gru(inputs_TBD, self.W_3HD, self.U_3HH, self.b_3H, self.activation, self.gate_activation, padding_TB)
+
+    def step(self, inputs_ND: Tensor, states_NH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The states after an input, and their Jacobians (see `jacobians.gru_step`)."""
+        weights = self.W_3HD, self.U_3HH, self.b_3H
+        return jacobians.gru_step(inputs_ND, states_NH, *weights, self.activation, self.gate_activation)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.native.padding import padding
 from models.native.recurrence import elman
+from models.parts import jacobians
 from models.parts.hyperparameters import Choice, Domain, Integer, Real
 from models.parts.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, Dropout, WordVectors, linear, pool
 
@@ -25,6 +26,7 @@ class RNN(Architecture):
     - output_activation: applied to the class scores, none or sigmoid
     """
 
+    recurrent = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),
@@ -85,3 +87,7 @@ class ElmanLayer(nn.Module):
 
     def forward(self, inputs_TBD: Tensor, padding_TB: Tensor | None = None) -> Tensor:
         return elman(inputs_TBD, self.W_HD, self.U_HH, self.b_H, self.activation, padding_TB)
+
+    def step(self, inputs_ND: Tensor, states_NH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The states after an input, and their Jacobians (see `jacobians.elman_step`)."""
+        return jacobians.elman_step(inputs_ND, states_NH, self.W_HD, self.U_HH, self.b_H, self.activation)

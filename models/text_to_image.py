@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.gru import GRULayer
 from models.native.padding import padding, real_words
 from models.parts.hyperparameters import Domain, Integer, Real
-from models.parts.layers import ACTIVATION, IMAGE, Activation, Architecture, Dropout, WordVectors, linear, pool
+from models.parts.layers import ACTIVATION, Activation, Architecture, Dropout, WordVectors, linear, pool
 
 QUADRANTS = 4
 CHANNELS = 16  # of the decoder's convolutions
@@ -32,7 +32,7 @@ class TextToImage(Architecture):
     - heads: M, each of H / M features, rounded up, 1 to 16; or 0, a single latent
     """
 
-    task = IMAGE
+    task = "text_to_image"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

@@ -1,5 +1,13 @@
 """Where models that were exported before version 0.2 look for their classifier."""
 
-from search.serve.classifier import TextClassifier
+from collections.abc import Sequence
 
-__all__ = ["TextClassifier"]
+import numpy as np
+
+from search.serve.classifier import TextModel
+
+
+class TextClassifier(TextModel):
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, C) of N texts, float32."""
+        return self.outputs(texts).numpy()

@@ -11,6 +11,7 @@ from analysis.base.runs import Search, tidy
 from analysis.boards import leaderboard as boards
 from search.base import record
 from search.base.record import Outcome
+from search.train.metrics import METRICS
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
 
@@ -61,11 +62,11 @@ def test_a_loss_is_better_when_lower() -> None:
     assert "val_loss" in boards.leaderboard(TRIALS, "val_loss").columns
 
 
-@pytest.mark.parametrize("name", record.METRICS)
+@pytest.mark.parametrize("name", METRICS)
 def test_every_metric_of_validation_ranks_in_its_direction(name: str) -> None:
     rows = tidy([trial("rnn-0", **{f"val_{name}": 0.2}), trial("rnn-1", **{f"val_{name}": 0.1})])
     best = boards.leaderboard(rows, f"val_{name}")["trial"][0]
-    assert best == ("rnn-0" if record.METRICS[name].maximize else "rnn-1")
+    assert best == ("rnn-0" if METRICS[name].maximize else "rnn-1")
 
 
 def test_what_is_not_measured_of_a_task_is_neither_ranked_by_nor_shown() -> None:

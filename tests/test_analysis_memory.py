@@ -99,9 +99,9 @@ def test_the_page_without_checkpoints(smoke_search: FinishedSearch, tmp_path: Pa
     away = checkpoints.rename(tmp_path / "away")
     try:
         page = report.make(smoke_search.uri, search, tmp_path / "page").read_text(encoding="utf-8")
-        with pytest.raises(ValueError, match=f"no checkpoint of an rnn or gru of {search.id} is at hand"):
+        with pytest.raises(ValueError, match=f"no checkpoint of a recurrent model of {search.id} is at hand"):
             memory.find(smoke_search.uri, search.id)
     finally:
         away.rename(checkpoints)
-    assert "Memory of the recurrent models: left out, because no checkpoint of an rnn or gru is at hand." in page
+    assert "Memory of the recurrent models: left out, because no checkpoint of a recurrent model is at hand." in page
     assert memory.of_search(smoke_search.uri, search)

@@ -28,6 +28,7 @@ from analysis.base.table import Table
 from analysis.course_report import conclusions, gradients, reproduction, side_by_side, studies
 from analysis.course_report.reproduction import Reproduction
 from search.base import record
+from search.train.metrics import METRICS
 
 NO_NORMS = pd.DataFrame({"gate_activation": [], "run_id": [], "layer": [], "epoch": [], "value": []})
 PUBLISHED = studies.read_published()
@@ -49,7 +50,7 @@ def runs_of(study: str, scores: Iterable[float], architecture: str, **hyperparam
             "seed": hash((study, *hyperparameters.values())) % 2**20 + seed,
             "outcome": "diverged" if np.isnan(score) else "complete",
             "run_id": f"{study} {hyperparameters} {seed}",
-            **{f"{split}_{measure}": score for split in record.SPLITS for measure in record.METRICS},
+            **{f"{split}_{measure}": score for split in record.SPLITS for measure in METRICS},
             "learning_rate": 1e-4,
         }
         | hyperparameters

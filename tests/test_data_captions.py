@@ -14,7 +14,7 @@ from data.base import splitting
 from data.base.texts import SPLITS
 from data.corpora import captions
 from data.corpora.captions import DIGITS, EMPTY, Captions, CaptionTexts, handwritten, join_quadrants, read_digits
-from data.encoded import EncodedCorpus, ImageSplit
+from data.encoded import EncodedCorpus, Split
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,6 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
 def load(cache: Path, limit: int | None = None) -> EncodedCorpus:
     corpus = Captions(num=1000)
     return encode.load(corpus, name="captions", vectors=None, limit=limit, cache=cache, progress=False)
-
-
-def image_split(encoded: EncodedCorpus, name: str) -> ImageSplit:
-    part = getattr(encoded, name)
-    assert isinstance(part, ImageSplit)
-    return part
 
 
 def understood(caption: str) -> tuple[int, ...]:
@@ -102,7 +96,7 @@ def test_quadrants_go_where_they_belong() -> None:
 def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
     caption = "a seven at the top left and a three at the bottom right"
     texts = CaptionTexts(("2 digits",), [(caption, 0)], scenes={caption: (7, EMPTY, EMPTY, 3)})
-    images_NYX, digits_NQ = texts.compose(split, [caption])
+    images_NYX, digits_NQ = texts.arrays(split, [caption]).values()
     assert digits_NQ.tolist() == [[7, 10, 10, 3]]
     assert (images_NYX.shape, images_NYX.dtype) == ((1, 16, 16), np.float32)
     written_DYX, labels_D = handwritten(split)
@@ -111,20 +105,22 @@ def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
         assert labels_D[drawn] == digit
     assert not images_NYX[0, :8, 8:].any()
     assert not images_NYX[0, 8:, :8].any()
-    assert (texts.compose(split, [caption])[0] == images_NYX).all()
+    assert (texts.arrays(split, [caption])["images_NYX"] == images_NYX).all()
 
 
 def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpus, texts: CaptionTexts) -> None:
     splits, num_duplicates = splitting.split_examples(texts, name="captions", limit=None)
     assert num_duplicates == encoded.num_duplicates == 0
     for name in SPLITS:
-        part, asked = image_split(encoded, name), [understood(caption) for caption, _ in splits[name]]
-        assert part.images_NYX.shape == (len(part), 16, 16)
-        assert part.digits_NQ.tolist() == [list(scene) for scene in asked]
-        assert ((part.digits_NQ != EMPTY).sum(1) - 1).tolist() == part.labels_N.tolist()
+        part: Split = getattr(encoded, name)
+        asked = [understood(caption) for caption, _ in splits[name]]
+        images_NYX, digits_NQ = (part.arrays[array] for array in Captions.arrays)
+        assert images_NYX.shape == (len(part), 16, 16)
+        assert digits_NQ.tolist() == [list(scene) for scene in asked]
+        assert ((digits_NQ != EMPTY).sum(1) - 1).tolist() == part.labels_N.tolist()
         words = [encoded.vocabulary[token] for token in part.tokens_NT[0, : part.lengths_N[0]]]
         assert " ".join(words).replace(" ,", ",").replace(" .", ".") == splits[name][0][0]
-        quadrants_NYX = captions.split_quadrants(part.images_NYX).reshape(-1, 8, 8)
+        quadrants_NYX = captions.split_quadrants(images_NYX).reshape(-1, 8, 8)
         real = {image.tobytes() for image in handwritten(name)[0]} | {bytes(8 * 8 * 4)}
         assert {image.tobytes() for image in quadrants_NYX} <= real
 
@@ -132,14 +128,16 @@ def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpu
 def test_the_cache_and_a_limit_keep_the_images(encoded: EncodedCorpus, tmp_path: Path) -> None:
     first, again = (load(tmp_path) for _ in range(2))
     for name in SPLITS:
-        arrays = zip(*(vars(image_split(each, name)).values() for each in (encoded, first, again)), strict=True)
+        parts: list[Split] = [getattr(each, name) for each in (encoded, first, again)]
+        assert [*parts[0].arrays] == [*parts[2].arrays] == [*Captions.arrays]
+        everything = [[each.tokens_NT, each.lengths_N, each.labels_N, *each.arrays.values()] for each in parts]
+        arrays = zip(*everything, strict=True)
         assert all((a == b).all() and (a == c).all() and a.dtype == b.dtype == c.dtype for a, b, c in arrays)
-    whole, few = (image_split(each, "test") for each in (encoded, load(tmp_path, limit=200)))
+    whole, few = encoded.test, load(tmp_path, limit=200).test
     assert len(few) == 20
-    image_of = {(*part.tolist(),): image for part, image in zip(whole.digits_NQ, whole.images_NYX, strict=True)}
-    matches = [
-        (image_of[(*digits,)] == image).all() for digits, image in zip(few.digits_NQ, few.images_NYX, strict=True)
-    ]
+    both = [zip(part.arrays["digits_NQ"], part.arrays["images_NYX"], strict=True) for part in (whole, few)]
+    image_of = {(*digits.tolist(),): image for digits, image in both[0]}
+    matches = [(image_of[(*digits.tolist(),)] == image).all() for digits, image in both[1]]
     assert np.mean(matches) > 0.5  # all, but for scenes that two captions ask for
 
 

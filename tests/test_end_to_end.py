@@ -25,6 +25,7 @@ from search.base import record
 from search.spec.read import read_spec
 from search.train import checkpoints
 from search.train.config import TrainingConfig
+from search.train.metrics import measured_in
 from search.train.running import build_model, splits
 from search.train.tasks import TASKS
 from search.train.training import train
@@ -104,7 +105,7 @@ def test_a_run_holds_curves_and_where_it_came_from(
     run = next(run for run in trial_runs.values() if run.data.tags["outcome"] == "complete")
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
     for split in ("train", "val"):
-        for metric in record.MEASURED["classification"]:
+        for metric in (each.name for each in measured_in(CLASSIFICATION)):
             assert [point.step for point in history[f"{split}_{metric}"]] == [1, 2, 3]
     for name in ("grad_norm", "learning_rate", "epoch_seconds"):
         assert [point.step for point in history[name]] == [1, 2, 3]

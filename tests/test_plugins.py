@@ -412,5 +412,5 @@ def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(f
         [sys.executable, "-c", code, exported.uri], cwd=finished, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    expected = trained.load(exported.trial).probabilities(["a great movie"])[0, 1]
+    expected = trained.load(exported.trial).outputs(["a great movie"])[0, 1].item()
     assert float(done.stdout.split()[-1]) == pytest.approx(float(expected), abs=1e-6)

@@ -25,7 +25,7 @@ from analysis.explain import choice
 from analysis.explain.predict import read_csv, table
 from search.prove import audit
 from search.serve import export, trained
-from search.serve.classifier import TextClassifier
+from search.serve.classifier import TextModel
 from tests.conftest import FinishedSearch, command
 
 TEXTS = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
@@ -44,7 +44,7 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 
 
 @pytest.fixture(scope="module")
-def checkpoint(smoke_search: FinishedSearch) -> TextClassifier:
+def checkpoint(smoke_search: FinishedSearch) -> TextModel:
     return trained.load(choice.find(smoke_search.uri, "latest"))
 
 
@@ -78,9 +78,7 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
         export.export("smoke", smoke_search.cwd / "searches", smoke_search.uri, "lstm")
 
 
-def test_it_needs_neither_the_project_nor_pickle(
-    model_folder: Path, checkpoint: TextClassifier, tmp_path: Path
-) -> None:
+def test_it_needs_neither_the_project_nor_pickle(model_folder: Path, checkpoint: TextModel, tmp_path: Path) -> None:
     code = (
         "import json, sys, mlflow, pandas\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
@@ -103,9 +101,9 @@ def test_it_needs_neither_the_project_nor_pickle(
     assert len(vectors) == len(checkpoint.vocabulary)  # not the 400,000 of the whole file
 
 
-def same_as(checkpoint: TextClassifier, answer: pd.DataFrame, texts: Sequence[str] = TEXTS) -> None:
+def same_as(checkpoint: TextModel, answer: pd.DataFrame, texts: Sequence[str] = TEXTS) -> None:
     """The answer is what the checkpoint's model says of the texts."""
-    expected_NC = checkpoint.probabilities(texts)
+    expected_NC = checkpoint.outputs(texts).numpy()
     names = [f"probability of {name}" for name in checkpoint.classes]
     assert answer.columns.tolist() == ["predicted", *names]
     assert answer[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
@@ -113,13 +111,13 @@ def same_as(checkpoint: TextClassifier, answer: pd.DataFrame, texts: Sequence[st
 
 
 @pytest.mark.parametrize("embeddings", ["frozen", "trained"])
-def test_a_classifier_is_read_back_equal(checkpoint: TextClassifier, tmp_path: Path, embeddings: str) -> None:
+def test_a_classifier_is_read_back_equal(checkpoint: TextModel, tmp_path: Path, embeddings: str) -> None:
     weights = checkpoint.model.state_dict()
     vectors_VE = checkpoint.model.embedding.vectors_VE.numpy()
     if embeddings == "trained":
         weights = weights | {"embedding.vectors_VE": checkpoint.model.embedding.vectors_VE * 2}
     parts = (checkpoint.classes, checkpoint.vocabulary, checkpoint.max_words)
-    made = TextClassifier.build(
+    made = TextModel.build(
         checkpoint.architecture,
         checkpoint.hyperparameters,
         *parts,
@@ -127,10 +125,10 @@ def test_a_classifier_is_read_back_equal(checkpoint: TextClassifier, tmp_path: P
         vectors_VE if embeddings == "frozen" else None,
     )
     made.save(tmp_path / "model")
-    read = TextClassifier.load(tmp_path / "model")
+    read = TextModel.load(tmp_path / "model")
     assert (read.classes, read.vocabulary, read.max_words) == parts
-    assert (read.probabilities(TEXTS) == made.probabilities(TEXTS)).all()
-    changed = np.abs(made.probabilities(TEXTS) - checkpoint.probabilities(TEXTS)).max()
+    assert (read.outputs(TEXTS).numpy() == made.outputs(TEXTS).numpy()).all()
+    changed = np.abs(made.outputs(TEXTS).numpy() - checkpoint.outputs(TEXTS).numpy()).max()
     assert (changed > 1e-6) == (embeddings == "trained")
     assert not read.model.training
 
@@ -153,7 +151,7 @@ def test_what_cannot_be_predicted_is_refused(model_folder: Path) -> None:
 
 
 def test_predict_command(
-    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextClassifier, tmp_path: Path
+    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextModel, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     labels = [checkpoint.classes[0], checkpoint.classes[1]] * 750
@@ -166,7 +164,7 @@ def test_predict_command(
     written = pd.read_csv(out)
     assert len(written) == 1500  # more than a batch
     assert written["review"][7] == "'=movie number 7, bad"
-    expected_NC = checkpoint.probabilities([row[1] for row in rows[1:]])
+    expected_NC = checkpoint.outputs([row[1] for row in rows[1:]]).numpy()
     names = [f"probability of {name}" for name in checkpoint.classes]
     assert written[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
 
@@ -218,7 +216,7 @@ def serving(uri: str, tracking_uri: str, cwd: Path) -> Iterator[Callable[..., tu
 
 @pytest.mark.slow
 def test_a_server_answers_as_the_checkpoint_and_refuses_in_a_sentence(
-    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextClassifier, tmp_path: Path
+    exported: export.Exported, smoke_search: FinishedSearch, checkpoint: TextModel, tmp_path: Path
 ) -> None:
     with serving(exported.uri, smoke_search.uri, tmp_path) as post:
         for body in (

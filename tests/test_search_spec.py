@@ -47,12 +47,15 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"vectors": "glove.6B.51d"}, ["did you mean 'glove.6B.50d'"]),
         ({"name": "../escape"}, ["name", "'../escape'", "nearest: 'escape'"]),
         ({"time_budget": "soon"}, ["time_budget", "'soon'"]),
-        (IMAGES | {"corpus": "imdb"}, ["corpus", "text_to_image", "asks for images, captions", "got 'imdb'"]),
+        (
+            IMAGES | {"corpus": "imdb"},
+            ["corpus: text_to_image needs one with images_NYX and digits_NQ, such as captions; got 'imdb'"],
+        ),
         (
             IMAGES | {"architectures": ["gru", "text_to_image"]},
             ["one task", "gru for classification", "text_to_image for"],
         ),
-        (IMAGES | {"metric": "val_roc_auc"}, ["metric", "val_pixel_error", "for image", "got 'val_roc_auc'"]),
+        (IMAGES | {"metric": "val_roc_auc"}, ["metric", "val_pixel_error", "for text_to_image", "got 'val_roc_auc'"]),
         ({"metric": "val_pixel_error"}, ["metric", "val_roc_auc", "for classification", "got 'val_pixel_error'"]),
         (IMAGES | {"space": {"heads": [17]}}, ["heads", "17", "did you mean 16"]),
         ({"space": {"hiden_size": [8]}}, ["'hiden_size'", "did you mean 'hidden_size'"]),

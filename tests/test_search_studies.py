@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from data.base.errors import UserError
 from search.base import files
-from search.base.record import MEASURED, METRICS, Outcome
+from search.base.record import Outcome
 from search.run.keeper import _Keeper
 from search.spec import read as specs
 from search.spec.spec import Spec
@@ -20,6 +20,7 @@ from search.study.studies import Studies
 from search.study.study import derive_seed
 from search.study.trial import Trial, Worker
 from search.train import checkpoints, config
+from search.train.metrics import METRICS, measured_in
 from search.train.training import EpochResult
 
 SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
@@ -312,7 +313,7 @@ def test_a_crash_before_the_provenance_was_noted_loses_nothing(tmp_path: Path) -
 
 
 def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_path: Path) -> None:
-    for metric in MEASURED["classification"]:
+    for metric in (each.name for each in measured_in("classification")):
         folder = tmp_path / metric
         folder.mkdir()
         studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder, "go on")

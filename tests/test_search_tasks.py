@@ -16,18 +16,22 @@ from PIL import Image
 from torch import Tensor
 
 import data
+import models
+from analysis.explain.explainers import EXPLAINERS
 from data.corpora.captions import EMPTY, handwritten, join_quadrants
-from data.encoded import EncodedCorpus, ImageSplit
+from data.encoded import EncodedCorpus
 from search.base import record
 from search.run.run import make_setting
 from search.spec import read as specs
 from search.train import checkpoints
 from search.train.config import TrainingConfig
+from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
-from search.train.tasks import TASKS, ImageGeneration
-from search.train.training import train
+from search.train.tasks import TASKS
+from search.train.tasks.text_to_image import TextToImage
+from search.train.training import _measure, train
 
-TASK = TASKS["image"]
+TASK = TASKS["text_to_image"]
 ASKED = [[7, EMPTY, 3, EMPTY], [1, EMPTY, EMPTY, EMPTY]]
 DRAWN = [[7, EMPTY, 3, EMPTY], [2, EMPTY, EMPTY, 8]]
 
@@ -61,55 +65,73 @@ def targets() -> tuple[Tensor, Tensor]:
     return images(ASKED), torch.tensor(ASKED)
 
 
-def test_every_task_measures_what_it_says() -> None:
-    assert set(TASKS) == set(record.MEASURED)
-    logits_N2 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    measured = {
-        "classification": TASKS["classification"].measure(logits_N2, (torch.tensor([0, 1]),)),
-        "image": TASK.measure(torch.zeros(2, 16, 16), targets()),
-    }
-    for name, names in record.MEASURED.items():
-        assert ["loss", *measured[name]] == list(names)
-        assert set(names) <= set(record.METRICS)
+def measure(logits_NYX: Tensor, wanted: tuple[Tensor, Tensor]) -> dict[str, float]:
+    measured = _measure(TASK, logits_NYX, wanted, "val")
+    return {name.removeprefix("val_"): value for name, value in measured.items()}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_knows_itself(name: str) -> None:
+    """Its architectures name it, a corpus has what it asks for, and its answers are a table."""
+    task = TASKS[name]
+    assert task.name == name
+    assert models.of_task(name)
+    corpora = [each for each in data.CORPORA if set(task.arrays) <= set(data.arrays_of(each))]
+    assert "captions" in corpora
+    encoded = data.load("captions", embeddings="learned", limit=100, progress=False)
+    targets_N = tuple(map(torch.from_numpy, task.targets(encoded.test)))
+    model = models.build(next(iter(models.of_task(name))), models.WordVectors.learned(9, 4), task.num_outputs(encoded))
+    tokens_NT = torch.randint(9, (len(encoded.test), 5))
+    logits_N = model(tokens_NT, torch.full((len(tokens_NT),), 5)).detach()
+    assert torch.isfinite(task.loss(logits_N, targets_N))
+    assert 0 <= task.accuracy(logits_N, targets_N) <= 1
+    assert (task.picture(logits_N, targets_N) is not None) == task.has_pictures
+    header, *rows = task.predictions(task.outputs(logits_N), encoded)
+    assert header[:2] == ["label", "predicted"]
+    assert len(rows) == len(encoded.test)
+    answer = task.answer(task.outputs(logits_N), encoded.classes)
+    assert answer["predicted"] == [row[1] for row in rows]
+    assert {len(column) for column in answer.values()} == {len(rows)}
+    assert set(EXPLAINERS) == set(TASKS)
 
 
 def test_images_by_hand() -> None:
     """Of 8 quadrants, one shows another digit and one a digit where none was asked for."""
     logits_NYX = images(DRAWN).logit(eps=1e-6)
-    measured = TASK.measure(logits_NYX, targets())
+    measured = measure(logits_NYX, targets())
     assert measured["accuracy"] == 6 / 8
     # 7 and 3: 1. 1, 2 and 8: 0. Empty: 4 of 5, and none too many.
     assert measured["f1"] == pytest.approx((1 + 1 + 2 * 4 / (2 * 4 + 1)) / 6)
     assert TASK.accuracy(logits_NYX, targets()) == 6 / 8
-    right = TASK.measure(images(ASKED).logit(eps=1e-6), targets())
-    assert right == pytest.approx({"accuracy": 1, "f1": 1, "pixel_error": 0}, abs=1e-5)
+    right = measure(images(ASKED).logit(eps=1e-6), targets())
+    assert right == pytest.approx({"loss": right["loss"], "accuracy": 1, "f1": 1, "pixel_error": 0}, abs=1e-5)
 
 
 def test_loss_and_pixel_error_by_hand() -> None:
     """Half ink everywhere, where all or none is wanted: ln 2, and wrong by a half."""
     wanted_NYX = (torch.arange(2 * 16 * 16).view(2, 16, 16) % 3 == 0).float()
-    half = TASK.measure(torch.zeros(2, 16, 16), (wanted_NYX, torch.tensor(ASKED)))
+    half = measure(torch.zeros(2, 16, 16), (wanted_NYX, torch.tensor(ASKED)))
     assert half["pixel_error"] == pytest.approx(0.5)
     assert float(TASK.loss(torch.zeros(2, 16, 16), (wanted_NYX, torch.tensor(ASKED)))) == pytest.approx(math.log(2))
     # Nine tenths of the ink where it is wanted, none elsewhere: of the 171 pixels of 512, wrong by a tenth.
     logits_NYX = torch.where(wanted_NYX == 1, math.log(9), -30.0)
-    measured = TASK.measure(logits_NYX, (wanted_NYX, torch.tensor(ASKED)))
+    measured = measure(logits_NYX, (wanted_NYX, torch.tensor(ASKED)))
     assert measured["pixel_error"] == pytest.approx(0.1 * math.sqrt(171 / 512))
     loss = float(TASK.loss(logits_NYX, (wanted_NYX, torch.tensor(ASKED))))
     assert loss == pytest.approx(-math.log(0.9) * 171 / 512, rel=1e-5)
 
 
 def test_so_many_images_are_read_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageGeneration, "MOST_READ", 1)
-    monkeypatch.setattr(ImageGeneration, "MOST_READ_FOR_CURVE", 1)
+    monkeypatch.setattr(TextToImage, "MOST_READ", 1)
+    monkeypatch.setattr(TextToImage, "MOST_READ_FOR_CURVE", 1)
     logits_NYX = images(DRAWN).logit(eps=1e-6)
-    assert TASK.measure(logits_NYX, targets())["accuracy"] == 2 / 4  # the last one
+    assert measure(logits_NYX, targets())["accuracy"] == 2 / 4  # the last one
     assert TASK.accuracy(logits_NYX, targets()) == 2 / 4
 
 
 def test_all_that_is_held_out_is_read() -> None:
     encoded = data.load("captions", embeddings="learned", progress=False)
-    assert max(len(encoded.val), len(encoded.test)) <= ImageGeneration.MOST_READ
+    assert max(len(encoded.val), len(encoded.test)) <= TextToImage.MOST_READ
 
 
 def test_the_picture_has_what_was_drawn_above_what_was_asked_for() -> None:
@@ -117,18 +139,18 @@ def test_the_picture_has_what_was_drawn_above_what_was_asked_for() -> None:
     assert picture
     with Image.open(io.BytesIO(picture)) as image:
         grid_YX = np.asarray(image)
-    tile = 16 * ImageGeneration.SCALE + ImageGeneration.GAP
+    tile = 16 * TextToImage.SCALE + TextToImage.GAP
     assert grid_YX.shape == (2 * tile, 2 * tile)
     for row, of in enumerate((DRAWN, ASKED)):
         for column, wanted_YX in enumerate(1 - images(of).numpy()):
-            shown_YX = grid_YX[row * tile :, column * tile :][: 16 * ImageGeneration.SCALE : ImageGeneration.SCALE]
-            shown_YX = shown_YX[:, : 16 * ImageGeneration.SCALE : ImageGeneration.SCALE] / 255
+            shown_YX = grid_YX[row * tile :, column * tile :][: 16 * TextToImage.SCALE : TextToImage.SCALE]
+            shown_YX = shown_YX[:, : 16 * TextToImage.SCALE : TextToImage.SCALE] / 255
             np.testing.assert_allclose(shown_YX, wanted_YX, atol=1 / 255 + 1e-5)
 
 
 def test_predictions_are_the_digits_of_each_image(corpus: EncodedCorpus) -> None:
-    assert isinstance(corpus.test, ImageSplit)
-    asked = [" ".join("-" if digit == EMPTY else str(digit) for digit in each) for each in corpus.test.digits_NQ]
+    digits_NQ = corpus.test.arrays["digits_NQ"]
+    asked = [" ".join("-" if digit == EMPTY else str(digit) for digit in each) for each in digits_NQ]
     drawn = images(DRAWN[1:]).expand(len(corpus.test), -1, -1)
     lines = predictions_csv(TASK.predictions(drawn, corpus)).splitlines()
     assert lines == ["label,predicted", *(f"{each},2 - - 8" for each in asked)]
@@ -147,7 +169,7 @@ def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened
     errors = [result.metrics["val_pixel_error"] for result in whole]
     assert whole[-1].best["val_pixel_error"] == min(errors)
     assert {name for name in whole[-1].best if name.startswith("test_")} == {
-        f"test_{name}" for name in record.MEASURED["image"]
+        f"test_{metric.name}" for metric in measured_in(TASK.name)
     }
     assert len(whole[-1].curve) == 2  # 10 iterations an epoch
     assert len({result.picture for result in whole}) == 3

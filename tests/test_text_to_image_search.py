@@ -1,8 +1,12 @@
 """A real search for a model that draws: with attention and without, through the commands that every search has."""
 
+import base64
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -17,6 +21,7 @@ from analysis.base import runs
 from analysis.explain import choice, disagree, drawing, inspection, memory
 from search.base import record
 from search.run import confirm
+from search.serve import export, trained
 from search.train import checkpoints
 
 EPOCHS = 2
@@ -134,20 +139,53 @@ def test_explain_says_what_each_quadrant_attended_to(
 
 
 def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
-    refused = command("search", "export", cwd=search.cwd)
-    assert refused.returncode == 2
-    (line,) = refused.stderr.splitlines()
-    assert "draws images and predicts no classes; MLflow shows what it drew, python -m analysis explain" in line
-    assert not mlflow.MlflowClient(tracking_uri=search.uri).search_registered_models()
     best = choice.best_of_each(search.uri, runs.find_search(search.uri))
     with pytest.raises(ValueError, match="two architectures are needed"):
         disagree.load_all(best)
-    with pytest.raises(ValueError, match="no checkpoint of an rnn or gru"):
+    with pytest.raises(ValueError, match="no checkpoint of a recurrent model"):
         memory.find(search.uri, search.id)
     with pytest.raises(ValueError, match="of rnn and gru only"):
         memory.find(search.uri, f"{search.id}:text_to_image")
     labelled = command("analysis", "explain", "latest", "a seven", "--label", "7", cwd=search.cwd)
     assert (labelled.returncode, labelled.stderr.count("\n")) == (2, 1)
+
+
+def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp_path: Path) -> None:
+    exported = export.export("latest", search.cwd / "searches", search.uri)
+    assert exported.uri == "models:/text-to-image@best"
+    texts = ["a seven at the top left and a 3 at the bottom right", "qzxqz", ""]
+    model = trained.load(choice.find(search.uri, f"{search.id}:{exported.trial.name}"))
+    expected = model.answer(texts)
+    shown = [each.split() for each in expected["predicted"]]  # type: ignore[union-attr]
+    assert {len(digits) for digits in shown} == {4}
+
+    with record.mlflow_at(search.uri):
+        model_folder = Path(mlflow.artifacts.download_artifacts(exported.uri, dst_path=str(tmp_path)))
+    code = (
+        "import json, sys, mlflow, pandas\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "answer = model.predict(pandas.DataFrame({'text': json.loads(sys.argv[2])}))\n"
+        "from search.train import tasks; import models, data\n"
+        "for module in (tasks, models, data): assert module.__file__.startswith(sys.argv[1]), module\n"
+        "print(json.dumps(answer.to_dict('list')))"
+    )
+    arguments = [sys.executable, "-c", code, str(model_folder), json.dumps(texts)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer == expected
+    for image, ink_YX in zip(answer["image"], model.outputs(texts).numpy(), strict=True):
+        np.testing.assert_allclose(read(base64.b64decode(image)) / 255, 1 - ink_YX, atol=1 / 255 + 1e-6)
+    requirements = (model_folder / "requirements.txt").read_text(encoding="utf-8")
+    assert {"scikit-learn", "pillow"} <= {line.partition("==")[0] for line in requirements.splitlines()}
+
+    predicted = command("analysis", "predict", "latest", *texts[:2], cwd=search.cwd)
+    assert predicted.returncode == 0, predicted.stderr
+    assert " ".join(shown[0]) in predicted.stdout
+    assert answer["image"][0][:20] not in predicted.stdout  # for programs
+    whole = command("analysis", "predict", "latest", texts[0], "--format", "json", cwd=search.cwd)
+    assert json.loads(whole.stdout)[0]["image"] == answer["image"][0]
 
 
 def test_it_is_inspected_confirmed_and_audited_like_others(search: FinishedSearch, trials: pd.DataFrame) -> None:

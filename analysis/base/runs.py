@@ -27,6 +27,7 @@ from data.base.errors import UserError, nearest
 from search.base import names, record
 from search.base.record import Outcome
 from search.study.trial import Trial, Worker
+from search.train.metrics import measures
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 PAGE_SIZE = 1000
 AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
-
-METRICS = [f"{split}_{name}" for split in record.SPLITS for name in record.METRICS]
 
 # The frame's columns: these, then one for each hyperparameter, then those.
 _BEFORE = {
@@ -50,18 +49,21 @@ _BEFORE = {
     "outcome": "str",
     "run_id": "str",
 }
-_AFTER = {
-    "epochs_run": "Int64",
-    "best_epoch": "Int64",
-    "num_parameters": "Int64",
-    "seconds": "float64",
-    **dict.fromkeys(METRICS, "float64"),
-    "error": "str",
-    "node": "str",
-    "attempt": "Int64",
-    "start": "datetime64[ms, UTC]",
-    "end": "datetime64[ms, UTC]",
-}
+
+
+def _after() -> dict[str, str]:
+    return {
+        "epochs_run": "Int64",
+        "best_epoch": "Int64",
+        "num_parameters": "Int64",
+        "seconds": "float64",
+        **dict.fromkeys(measures(), "float64"),
+        "error": "str",
+        "node": "str",
+        "attempt": "Int64",
+        "start": "datetime64[ms, UTC]",
+        "end": "datetime64[ms, UTC]",
+    }
 
 
 @dataclass(frozen=True)
@@ -231,10 +233,9 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     architecture has no such hyperparameter, None where that is its value.
     """
     frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
-    names = [name for name in frame.columns if name not in _BEFORE and name not in _AFTER]
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
-    columns |= {name: _natural(frame[name]) for name in names}
-    columns |= {name: _typed(frame, name, dtype) for name, dtype in _AFTER.items()}
+    columns |= {name: _natural(frame[name]) for name in hyperparameters(frame)}
+    columns |= {name: _typed(frame, name, dtype) for name, dtype in _after().items()}
     return pd.DataFrame(columns, index=frame.index)
 
 
@@ -247,7 +248,8 @@ def scored(trials: pd.DataFrame, metric: str) -> list[Any]:
 
 def hyperparameters(trials: pd.DataFrame) -> list[str]:
     """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
-    return [name for name in trials.columns if name not in _BEFORE and name not in _AFTER]
+    fixed = {*_BEFORE, *_after()}
+    return [name for name in trials.columns if name not in fixed]
 
 
 def present(value: Any) -> bool:
@@ -302,7 +304,7 @@ def _row(run: "Run") -> dict[str, Any]:
     }
     for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
         fixed[name] = metrics.get(name)
-    return _hyperparameters(run) | fixed | {name: _best(run).get(name) for name in METRICS}
+    return _hyperparameters(run) | fixed | {name: _best(run).get(name) for name in measures()}
 
 
 def _record(search: Search, run: "Run") -> Trial | None:
@@ -346,7 +348,7 @@ def _hyperparameters(run: "Run") -> dict[str, Any]:
 
 def _best(run: "Run") -> dict[str, float]:
     """The metrics of its best epoch."""
-    found = {name: run.data.metrics.get(record.best(name)) for name in METRICS}
+    found = {name: run.data.metrics.get(record.best(name)) for name in measures()}
     return {name: _with_infinity(value) for name, value in found.items() if value is not None}
 
 

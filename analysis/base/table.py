@@ -1,5 +1,6 @@
 """A frame, and how to show it to a reader: which columns, how they are headed, how their values are written."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from search.base import record
+from search.train.metrics import METRICS
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
 HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
@@ -17,14 +19,9 @@ FORMATS = {
     **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
     **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
     **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
-    **{
-        f"{split}_{name}{of}": ".4f"
-        for split in record.SPLITS
-        for name in record.METRICS
-        for of in ("", "_mean", "_sd", "_low", "_high", "_search")
-    },
 }
-NUMBER = ".3g"  # any other float
+NUMBER, MEASURE = ".3g", ".4f"  # any other float; one of a metric, or of its mean and so on
+_OF_MEASURE = re.compile(rf"({'|'.join(record.SPLITS)})_(.+?)(_mean|_sd|_low|_high|_search)?")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,10 @@ class Table:
 def heading(name: str) -> str:
     """The column's name in words: 'test_roc_auc' -> 'test ROC AUC'."""
     words = HEADINGS.get(name, name).replace("_", " ")
-    return clean(words.replace("roc auc", "ROC AUC").replace(" f1", " F1"))
+    for metric in METRICS.values():
+        if metric.title:
+            words = re.sub(rf"\b{re.escape(metric.name.replace('_', ' '))}\b", metric.title, words)
+    return clean(words)
 
 
 def cell(name: str, value: Any) -> str:
@@ -67,8 +67,9 @@ def cell(name: str, value: Any) -> str:
         return "None"
     if pd.isna(value):
         return ""
-    written = format(value, FORMATS.get(name, NUMBER if isinstance(value, float) else ""))
-    return clean(written)
+    of_measure = _OF_MEASURE.fullmatch(name)
+    number = MEASURE if of_measure and of_measure[2] in METRICS else NUMBER
+    return clean(format(value, FORMATS.get(name, number if isinstance(value, float) else "")))
 
 
 def clean(text: str) -> str:

@@ -13,9 +13,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.base.table import Table, clean, heading
+from search.train.metrics import METRICS
 
 PLAIN_WIDTH = 120  # where no terminal says how wide a table may be
-_SHORT = {"accuracy": "acc", "ROC AUC": "AUC", "parameters": "params"}  # in a heading in a terminal
+_SHORT = {"parameters": "params"}  # in a heading in a terminal, besides metrics
 _GAP = 2  # spaces between two columns in a terminal
 
 
@@ -45,7 +46,8 @@ def show(table: Table, console: Console) -> None:
 def _short_heading(name: str) -> str:
     """The heading, a line for each word."""
     words = heading(name)
-    for long, short in _SHORT.items():
+    shorts = {metric.title or metric.name: metric.short for metric in METRICS.values() if metric.short}
+    for long, short in (_SHORT | shorts).items():
         words = words.replace(long, short)
     return words.replace(" ", "\n")
 

@@ -8,22 +8,24 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs
-from analysis.base.runs import METRICS, Search, hyperparameters, present
+from analysis.base.runs import Search, hyperparameters, present
 from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
 from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
+from search.train.metrics import measures
 
-#: What may be averaged.
-VALUES = [*METRICS, "num_parameters", "seconds", "epochs_run", "best_epoch"]
+#: What may be averaged besides metrics.
+VALUES = ["num_parameters", "seconds", "epochs_run", "best_epoch"]
 
 Groups = dict[tuple[Any, ...], pd.DataFrame]
 
 
 def read_values(names: str) -> list[str]:
     """'test_f1,test_accuracy' -> the names, each once; UserError unless all of them may be averaged."""
-    return list(dict.fromkeys(choose("value", name.strip(), VALUES) for name in names.split(",")))
+    valid = [*measures(), *VALUES]
+    return list(dict.fromkeys(choose("value", name.strip(), valid) for name in names.split(",")))
 
 
 def read_outcomes(names: str) -> list[str]:
@@ -107,7 +109,7 @@ def pivot_tables(
     counted = trials[trials["outcome"].isin(outcomes)]
     cells = pivot(counted, rows, columns, values)
     notes = [*_left_out(trials, counted, outcomes, by), *_differing(counted, by), *notes_on_data(searches)]
-    if any(value in METRICS for value in values):
+    if any(value not in VALUES for value in values):
         notes.append(record.SCORE_RULE)
     if cells.empty:
         return [Table(cells, groups=[by], key=rows, title=f"{ids}: none of the trials counts.", notes=notes)]

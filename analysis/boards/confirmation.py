@@ -15,6 +15,7 @@ from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, check_metric, tested
 from search.base import record
 from search.study import ranking
+from search.train.metrics import split_metric
 
 
 def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list[Search]]:
@@ -55,7 +56,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
         for measure in measures:
             scores = own[measure].dropna()
             found = stats.mean_interval(scores) if len(scores) else stats.Estimate(np.nan, np.nan, np.nan)
-            if record.split_metric(measure)[1].percent:  # Student's t knows of no bounds
+            if split_metric(measure)[1].percent:  # Student's t knows of no bounds
                 found = found._replace(low=np.maximum(found.low, 0.0), high=np.minimum(found.high, 1.0))
             row |= {f"{measure}_{what}": number for what, number in zip(("mean", "low", "high"), found, strict=True)}
         worse = origin[rank_by] - row[f"{rank_by}_mean"]

@@ -14,37 +14,32 @@ from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
 from search.study import ranking
+from search.train.metrics import METRICS, Metric, measures, split_metric
 
 
-def check_metric(rank_by: str) -> record.Metric:
+def check_metric(rank_by: str) -> Metric:
     """The metric to rank by; UserError unless it is one of validation."""
-    valid = [f"val_{name}" for name in record.METRICS]
+    valid = measures("val")
     split, _, name = rank_by.partition("_")
-    if rank_by not in valid and split in record.SPLITS and name in record.METRICS:
+    if rank_by not in valid and split in record.SPLITS and name in METRICS:
         raise UserError(
             f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
         )
-    return record.split_metric(choose("metric", rank_by, valid))[1]
+    return split_metric(choose("metric", rank_by, valid))[1]
 
 
 def tested(trials: pd.DataFrame) -> list[str]:
-    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that is measured in their tasks.
+    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that these trials measure.
 
     Of trials that have measured nothing yet, what every task has.
     """
-    names = _measured(trials) or [
-        name for name in record.METRICS if all(name in its for its in record.MEASURED.values())
-    ]
+    names = _measured(trials) or [metric.name for metric in METRICS.values() if metric.tasks is None]
     return [f"test_{name}" for name in names if name != "loss"]
 
 
 def _measured(trials: pd.DataFrame) -> list[str]:
-    """The metrics of the tasks of those trials that have measured any."""
-    found: dict[str, None] = {}
-    for names in record.MEASURED.values():
-        if trials[[f"val_{name}" for name in names]].notna().all(axis=1).any():
-            found |= dict.fromkeys(names)
-    return list(found)
+    """The metrics that any of the trials has measured."""
+    return [name for name in METRICS if trials[f"val_{name}"].notna().any()]
 
 
 def common_metric(searches: Iterable[Search]) -> str:

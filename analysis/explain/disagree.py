@@ -17,7 +17,7 @@ from analysis.base.table import Table
 from analysis.explain.explanation import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
-from search.serve.classifier import TextClassifier
+from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.spec.read import read_spec
 from search.study.trial import Trial
@@ -62,14 +62,18 @@ class Reading:
         return self.predicted.nunique(axis=1) > 1
 
 
-def load_all(trials: Sequence[Trial]) -> dict[str, TextClassifier]:
+def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
     """The models by the names of their architectures. Raises UserError unless there are two to compare."""
     if len(trials) < 2:
         raise UserError(f"models of two architectures are needed to compare; there are {len(trials)}")
-    return {trial.architecture: load(trial) for trial in trials}
+    found = {trial.architecture: load(trial) for trial in trials}
+    for name, model in found.items():
+        if not model.task.has_classes:
+            raise UserError(f"{name} predicts no classes, which are what is compared; it is for {model.task.name}")
+    return found
 
 
-def read(trials: Sequence[Trial], models: Mapping[str, TextClassifier]) -> Reading:
+def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
     """Let the models read the test set of their search."""
     spec, some = read_spec(trials[0].folder), next(iter(models.values()))
     examples = data.read_examples(spec.corpus, "test", limit=spec.limit)
@@ -84,7 +88,7 @@ def read(trials: Sequence[Trial], models: Mapping[str, TextClassifier]) -> Readi
             UNKNOWN_SHARE: ((tokens_NT == UNKNOWN).sum(1) / lengths_N).numpy(),
         }
     )
-    probabilities = {name: model.probabilities(texts) for name, model in models.items()}
+    probabilities = {name: model.outputs(texts).numpy() for name, model in models.items()}
     return Reading(frame, some.classes, some.max_words, probabilities)
 
 
@@ -127,7 +131,7 @@ def disagreements(reading: Reading) -> pd.DataFrame:
     return frame[reading.differ].sort_values(GAP, ascending=False, kind="stable").reset_index(drop=True)
 
 
-def side_by_side(models: Mapping[str, TextClassifier], text: str, label: str) -> tuple[pd.DataFrame, dict[str, str]]:
+def side_by_side(models: Mapping[str, TextModel], text: str, label: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """How much each word of a text speaks for its label in each model, in the order of the text; and what each says.
 
     Of a long text only the words are kept that speak loudest in any of the models.
@@ -178,7 +182,7 @@ def text_table(reading: Reading, *, long: bool = False) -> Table:
     )
 
 
-def word_tables(models: Mapping[str, TextClassifier], reading: Reading, top: int) -> list[Table]:
+def word_tables(models: Mapping[str, TextModel], reading: Reading, top: int) -> list[Table]:
     """The words of the most telling texts, side by side."""
     tables = []
     for row in disagreements(reading).head(top).to_dict("records"):

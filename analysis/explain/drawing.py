@@ -24,7 +24,7 @@ from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_q
 from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
-from search.serve.trained import load_drawer
+from search.serve.trained import load
 from search.spec.read import read_spec
 from search.study.trial import Trial
 
@@ -55,7 +55,7 @@ def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str]
     """
     if labels:
         raise UserError(f"--label: {trial.name} draws images, which have none")
-    drawer = load_drawer(trial)
+    drawer = load(trial)
     if not texts:
         spec = read_spec(trial.folder)
         texts = [text for text, _ in data.read_examples(spec.corpus, "test", limit=spec.limit)[:NUM_CAPTIONS]]

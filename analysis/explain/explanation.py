@@ -19,7 +19,7 @@ from torch import Tensor
 
 from data.encoded import UNKNOWN
 from models import Architecture
-from search.serve.classifier import TextClassifier
+from search.serve.classifier import TextModel
 
 #: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
 #: this share of it, or of 1. Smooth activations need the fewest steps; relu has kinks and may need the most.
@@ -91,7 +91,7 @@ class Explanation:
         return [(self.words[place], weights[place]) for place in sorted(weights, key=weights.__getitem__, reverse=True)]
 
 
-def explain(classifier: TextClassifier, text: str, label: str | None = None) -> Explanation:
+def explain(classifier: TextModel, text: str, label: str | None = None) -> Explanation:
     """What the model says of the text, and why."""
     model = classifier.model
     tokens_1T, lengths_1, (words,) = classifier.encode([text])

@@ -18,14 +18,12 @@ from analysis.explain import choice
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
-from models.cnn import CNN
 from models.parts.geometry import reached, receptive_field
 from search.serve.trained import task_of
 from search.spec.read import load_corpus, read_spec
 from search.train.tasks import TASKS
 
 EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so
-NUM_OUTPUTS = {models.CLASSIFICATION: 2, models.IMAGE: 16}  # likewise
 NUM_DRAWS = 24  # of random words, which together let every word through: a maximum takes one, a relu may be off
 
 
@@ -55,7 +53,7 @@ class Subject:
 def find(uri: str, name: str) -> Subject:
     """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises UserError."""
     if name in models.ARCHITECTURES:
-        return Subject(f"{name}, as it is by default", name, {}, NUM_OUTPUTS[models.architecture(name).task])
+        return Subject(f"{name}, as it is by default", name, {}, TASKS[models.architecture(name).task].usual_outputs)
     try:
         trial = choice.find(uri, name)
     except UserError as error:
@@ -145,12 +143,8 @@ class _OneScore(nn.Module):
         self.model = model
 
     def forward(self, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor:
-        if isinstance(self.model, CNN):
-            scores_PC = self.model.output(self.model.positions(self.model.embedding(tokens_1T), lengths_1)[0])[0]
-        elif (word_scores := _own(self.model, "word_scores")) is not None:
-            scores_PC = word_scores(tokens_1T, lengths_1)[0]
-        else:
-            scores_PC = self.model(tokens_1T, lengths_1).flatten(1)
+        scores = _own(self.model, "position_scores") or _own(self.model, "word_scores")
+        scores_PC = scores(tokens_1T, lengths_1)[0] if scores else self.model(tokens_1T, lengths_1).flatten(1)
         return scores_PC[len(scores_PC) // 2, 0]
 
 
@@ -171,17 +165,16 @@ def table(subject: Subject, *, long: bool = False) -> Table:
     with torch.random.fork_rng(devices=[]):
         model = subject.build()
     num_reaching = reach(subject)
-    is_cnn, has_scores = isinstance(model, CNN), _own(model, "word_scores") is not None
-    draws = model.task == models.IMAGE
-    whose = "One position" if is_cnn else "One word" if has_scores else "A pixel" if draws else "A text"
+    scored = {"position_scores": "One position", "word_scores": "One word"}
+    whose = next((what for own, what in scored.items() if _own(model, own)), f"A {TASKS[model.task].scored}")
     notes = [
         f"In all {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
         f"text of {subject.num_words} words.",
         f"{whose}'s score is reached by {num_reaching} of {subject.num_words} words: by those, measured, for which its "
         "gradient is not zero.",
     ]
-    if isinstance(model, CNN):
-        notes.append(f"By formula, its receptive field is {receptive_field(model.windows)} words.")
+    if windows := getattr(model, "windows", None):
+        notes.append(f"By formula, its receptive field is {receptive_field(windows)} words.")
     settings = [f"{name} {value}" for name, value in subject.hyperparameters.items()]
     if settings:
         notes.append(f"Hyperparameters: {', '.join(settings)}.")

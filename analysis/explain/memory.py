@@ -12,6 +12,7 @@ Shapes: N texts, T words, L layers, H hidden, S = L * H of all layers together, 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,27 +28,24 @@ from analysis.explain import choice
 from analysis.figures.memory import PLOT
 from analysis.figures.plot import Found
 from data.base.errors import UserError
-from models.gru import GRU, GRULayer
-from models.parts import jacobians
-from models.rnn import RNN, ElmanLayer
-from search.serve.classifier import TextClassifier
+from models import Architecture
+from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.spec.read import load_corpus, read_spec
 from search.study import ranking
 from search.study.trial import Trial
 
 NUM_TEXTS = 16
-RECURRENT = ("rnn", "gru")
 TRAINED, UNTRAINED = "trained", "untrained"
 COLUMNS = ["architecture", "activation", "gate_activation", "trial", "search", "run_id", "weights"]
 
 
 @torch.no_grad()
-def curve(model: RNN | GRU, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def curve(model: Architecture, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The norms of the Jacobians of the last state of the uppermost layer, the mean over N texts of T words: by the
     states of all layers (T), and by the word (T), 0 to T - 1 words before the last."""
     words_TNE = model.embedding(tokens_NT).transpose(0, 1)
-    layers = [layer for layer in model.layers if isinstance(layer, ElmanLayer | GRULayer)]
+    layers: Any = model.layers
     states_TNH, before_LTNH = words_TNE, []
     for layer in layers:
         states_TNH = layer(states_TNH)
@@ -64,21 +62,14 @@ def curve(model: RNN | GRU, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return torch.stack(by_state).numpy(), torch.stack(by_word).numpy()
 
 
-def _step(
-    layers: Sequence[ElmanLayer | GRULayer], words_NE: Tensor, states_LNH: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def _step(layers: Any, words_NE: Tensor, states_LNH: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The Jacobians of the states of all layers after a word, by those before it (N, S, S) and by the word (N, S, E).
 
     A layer reads its own state, and what the one below has just made of its own.
     """
     inputs, by_states, by_words = words_NE, list[Tensor](), list[Tensor]()
     for number, (layer, states_NH) in enumerate(zip(layers, states_LNH, strict=True)):
-        if isinstance(layer, GRULayer):
-            gru = layer.W_3HD, layer.U_3HH, layer.b_3H, layer.activation, layer.gate_activation
-            inputs, by_own_NHH, by_input_NHD = jacobians.gru_step(inputs, states_NH, *gru)
-        else:
-            elman = layer.W_HD, layer.U_HH, layer.b_H, layer.activation
-            inputs, by_own_NHH, by_input_NHD = jacobians.elman_step(inputs, states_NH, *elman)
+        inputs, by_own_NHH, by_input_NHD = layer.step(inputs, states_NH)
         num_hidden = by_own_NHH.shape[2]
         by_state_NHS = pad(by_own_NHH, (number * num_hidden, (len(layers) - number - 1) * num_hidden))
         by_states.append(by_state_NHS + by_input_NHD @ by_states[-1] if number > 0 else by_state_NHS)
@@ -92,7 +83,7 @@ def _norm(jacobian_NHX: Tensor) -> Tensor:
 
 # --- Of trials
 
-Trained = tuple[Trial, TextClassifier]
+Trained = tuple[Trial, TextModel]
 
 
 def find(uri: str, name: str) -> list[Trained]:
@@ -100,13 +91,13 @@ def find(uri: str, name: str) -> list[Trained]:
     those of `of_search`. Raises UserError when there is none."""
     if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
         trial = choice.find(uri, name)
-        if trial.architecture not in RECURRENT:
-            raise UserError(f"memory: of {' and '.join(RECURRENT)} only; {trial.name} of {trial.search} has no states")
+        if trial.architecture not in (known := _recurrent()):
+            raise UserError(f"memory: of {' and '.join(known)} only; {trial.name} of {trial.search} has no states")
         return [(trial, load(trial))]
     search = runs.find_search(uri, name)
     found = of_search(uri, search)
     if not found:
-        raise UserError(f"no checkpoint of an rnn or gru of {search.id} is at hand")
+        raise UserError(f"no checkpoint of a recurrent model of {search.id} is at hand")
     return found
 
 
@@ -114,11 +105,15 @@ def of_search(uri: str, search: Search) -> list[Trained]:
     """The best trial of each recurrent architecture, activation and gate activation whose checkpoint is at hand."""
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for trial in choice.read(uri, search):
-        if trial.architecture in RECURRENT and "activation" in trial.hyperparameters:
+        if trial.architecture in _recurrent():
             values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
             groups.setdefault((trial.architecture, *values), []).append(trial)
     found = (_best_at_hand(groups[key], choice.metric(search)) for key in sorted(groups))
     return [each for each in found if each is not None]
+
+
+def _recurrent() -> list[str]:
+    return [name for name, architecture in models.ARCHITECTURES.items() if architecture.recurrent]
 
 
 def _best_at_hand(trials: list[Trial], metric: str) -> Trained | None:
@@ -147,7 +142,6 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
         tokens_NT = tokens_of[trial.folder]
         for weights in (TRAINED, UNTRAINED) if untrained else (TRAINED,):
             model = classifier.model if weights == TRAINED else _drawn_anew(classifier)
-            assert isinstance(model, RNN | GRU)
             by_state_T, by_word_T = curve(model, tokens_NT)
             activations = (trial.hyperparameters.get(name) for name in ("activation", "gate_activation"))
             values = (trial.architecture, *activations, trial.name, trial.search, trial.run_id, weights)
@@ -166,11 +160,11 @@ def _texts(folder: Path) -> Tensor:
     return torch.from_numpy(np.stack(last))
 
 
-def _drawn_anew(classifier: TextClassifier) -> models.Architecture:
-    embedding, num_classes = classifier.model.embedding, len(classifier.classes)
+def _drawn_anew(classifier: TextModel) -> Architecture:
+    embedding, num_outputs = classifier.model.embedding, classifier.num_outputs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return models.build(classifier.architecture, embedding, num_classes, **classifier.hyperparameters).eval()
+        return models.build(classifier.architecture, embedding, num_outputs, **classifier.hyperparameters).eval()
 
 
 # --- As a table and a figure

@@ -16,7 +16,7 @@ from analysis.base.table import Table
 from data.base.errors import UserError, did_you_mean
 from search.base import record
 
-TEXT, LABEL, PREDICTED = "text", "label", "predicted"
+TEXT, LABEL, PREDICTED, PROBABILITY = "text", "label", "predicted", "probability of "
 BATCH = 1000  # texts
 
 
@@ -64,7 +64,8 @@ def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:
 
 
 def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
-    """A row for each text: the class `predicted`, and `probability of` each class. Shows a progress bar in a terminal.
+    """A row for each text: what is `predicted`, and what else the model answers, such as the `probability of` each
+    class. Shows a progress bar in a terminal.
 
     Raises UserError for a text that the model refuses.
     """
@@ -85,14 +86,14 @@ def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
 def table(name: str, rows: pd.DataFrame, predictions: pd.DataFrame, column: str = TEXT, *, long: bool = False) -> Table:
     """The rows with what was predicted; where a column `label` has the model's classes, also how often that is right.
 
-    long: for programs; readers see how the texts begin.
+    long: for programs; readers see how the texts begin, and no pictures.
     """
     earlier = [name for name in rows if name in predictions]  # the file is itself what was predicted before
     frame = pd.concat([rows.reset_index(drop=True).drop(columns=earlier), predictions], axis=1)
     if not long:
         frame["beginning"] = frame[column].str.slice(0, 60)
-    probabilities = [str(name) for name in predictions if name != PREDICTED]
-    classes = {name.removeprefix("probability of ") for name in probabilities}
+    probabilities = [str(name) for name in predictions if str(name).startswith(PROBABILITY)]
+    classes = {name.removeprefix(PROBABILITY) for name in probabilities}
     notes = []
     shown = [PREDICTED, *probabilities, "beginning"]
     if LABEL in rows and set(rows[LABEL]) <= classes:

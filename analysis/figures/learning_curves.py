@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import GREY, Looks, grid, label, legend, whole_numbers
-from search.base import record
+from search.train.metrics import split_metric
 
 
 def data(found: Found) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
 
 
 def _metrics(rank_by: str) -> list[str]:
-    return list(dict.fromkeys([record.split_metric(rank_by)[1].name, "loss"]))
+    return list(dict.fromkeys([split_metric(rank_by)[1].name, "loss"]))
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:

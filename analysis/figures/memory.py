@@ -58,7 +58,7 @@ PLOT = Plot(
     "Jacobian (Frobenius', divided by the square root of the hidden size), the mean over test texts, on a log axis. Of "
     "the best trial with each activation whose checkpoint is at hand. What falls towards nothing is forgotten, and "
     "gradients vanish alike; what stays near 1 is kept.",
-    nothing="no checkpoint of an rnn or gru is at hand",
+    nothing="no checkpoint of a recurrent model is at hand",
     data=data,
     draw=draw,
 )

@@ -7,14 +7,14 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import GREY, Looks, architecture_keys, grid, label, legend, log_axis
-from search.base import record
 from search.base.record import Outcome
+from search.train.metrics import split_metric
 
 
 def data(found: Found) -> pd.DataFrame:
     """The test score of complete trials by parameters and by seconds; `front`: no trial is both better and cheaper."""
     trials, metric = found.trials, found.on_test
-    maximize = record.split_metric(metric)[1].maximize
+    maximize = split_metric(metric)[1].maximize
     complete = trials[(trials["outcome"] == Outcome.COMPLETE.value) & np.isfinite(trials[metric])]
     parts = []
     for cost in ("num_parameters", "seconds"):

@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from analysis.base.table import cell, heading
 from search.base import record
 from search.base.record import Outcome
+from search.train.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,7 @@ LINE_OF: dict[Any, dict[str, Any]] = {
     Outcome.PRUNED.value: {"c": PALE, "lw": 0.9, "ls": "dashed"},
     Outcome.DIVERGED.value: {"c": PALE, "lw": 0.9, "ls": "dotted"},
 }
-_LABELS = {
-    "accuracy": "accuracy (share that is right)",
-    "loss": "loss (nats)",
-    "f1": "F1",
-    "roc_auc": "ROC AUC",
-    "pixel_error": "pixel error (RMS of ink)",
-    "seconds": "training time (s)",
-    "num_parameters": "trainable parameters",
-}
+_LABELS = {"seconds": "training time (s)", "num_parameters": "trainable parameters"}
 
 
 def looks(architectures: Iterable[str]) -> dict[str, Look]:
@@ -86,8 +79,9 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
 def label(name: str) -> str:
     """What stands at an axis: the name in words, with its unit."""
     split, _, metric = name.partition("_")
-    if split in record.SPLITS and metric in _LABELS:
-        return f"{'validation' if split == 'val' else split} {_LABELS[metric]}"
+    if split in record.SPLITS and metric in METRICS:
+        shown = METRICS[metric].label or heading(metric)
+        return f"{'validation' if split == 'val' else split} {shown}"
     return _LABELS.get(name, heading(name))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SPLITS = ("train", "val", "test")
 
@@ -19,9 +23,17 @@ class Texts:
     examples: list[Example]
     test_examples: list[Example] | None = None
 
+    def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """What texts of this split ask for besides a class: arrays of as many rows, by the names that the corpus's
+        `arrays` declares."""
+        return {}
+
 
 class Corpus(Protocol):
-    """What an entry of `data.CORPORA` builds. Building one is cheap, and checks what is cheap to check."""
+    """What an entry of `data.CORPORA` builds. Building one is cheap, and checks what is cheap to check.
+
+    A class whose texts ask for more than a class names that in an attribute `arrays`, and reads `Texts` that have them.
+    """
 
     def fingerprint(self) -> str:
         """Says which texts `read` gives without reading them all again; part of the cache's key."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from data.base.sources import installed_file, sha256
 from data.base.texts import Texts
@@ -57,6 +57,7 @@ class Captions:
 
     num: int = 10_000
     seed: int = 0
+    arrays: ClassVar[tuple[str, ...]] = ("images_NYX", "digits_NQ")
 
     def fingerprint(self) -> str:
         digits = sha256(installed_file("sklearn", "datasets", "data", "digits.csv.gz"))
@@ -79,7 +80,7 @@ class CaptionTexts(Texts):
 
     scenes: Mapping[str, Scene] = field(default_factory=dict)  # by caption
 
-    def compose(self, split: str, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """What captions of this split ask for: images_NYX (float32, ink from 0 to 1) and digits_NQ (int64, or EMPTY).
 
         Which handwritten seven stands for a seven is decided by the caption.
@@ -88,14 +89,14 @@ class CaptionTexts(Texts):
 
         written_DYX, labels_D = handwritten(split)
         by_digit = [np.flatnonzero(labels_D == digit) for digit in range(len(DIGITS))]
-        digits_NQ = np.array([self.scenes[caption] for caption in captions], dtype=np.int64)
-        quadrants_NQYX = np.zeros((len(captions), len(QUADRANTS), SIZE, SIZE), dtype=np.float32)
-        for caption, digits_Q, quadrants_QYX in zip(captions, digits_NQ, quadrants_NQYX, strict=True):
+        digits_NQ = np.array([self.scenes[caption] for caption in texts], dtype=np.int64)
+        quadrants_NQYX = np.zeros((len(texts), len(QUADRANTS), SIZE, SIZE), dtype=np.float32)
+        for caption, digits_Q, quadrants_QYX in zip(texts, digits_NQ, quadrants_NQYX, strict=True):
             rng = random.Random(caption)
             for quadrant, digit in enumerate(digits_Q):
                 if digit != EMPTY:
                     quadrants_QYX[quadrant] = written_DYX[rng.choice(by_digit[digit])]
-        return join_quadrants(quadrants_NQYX), digits_NQ
+        return {"images_NYX": join_quadrants(quadrants_NQYX), "digits_NQ": digits_NQ}
 
 
 def some_scene(rng: random.Random, num_digits: int) -> Scene:

@@ -37,6 +37,7 @@ class TextEstimator:
 
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "estimator"
+    recurrent: ClassVar[bool] = False
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:

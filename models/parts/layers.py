@@ -37,7 +37,7 @@ ACTIVATION = Choice(tuple(ACTIVATIONS))
 POOLING = Choice(("last", "mean"))
 
 
-CLASSIFICATION, IMAGE = "classification", "image"  # tasks: what a model makes of a text
+CLASSIFICATION = "classification"  # the task of most architectures: what a model makes of a text
 
 
 TAPERED_SIZES = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
@@ -138,10 +138,15 @@ class Architecture(nn.Module):
     A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
     constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
     `forward` instead.
+
+    What it can say of itself besides, and the analysis asks for: `word_scores` (B, T, C), `position_scores` (B, P, C)
+    where fewer positions than words are left, and `attention_weights`, all of tokens_BT and lengths_B; `windows`, what
+    each of its steps reads; and `recurrent`, that its `layers` have states that `layer.step` takes on by a word.
     """
 
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
+    recurrent: ClassVar[bool] = False
     hyperparameters: ClassVar[dict[str, Domain]]
 
     def __init__(self, embedding: WordVectors) -> None:

@@ -1,14 +1,13 @@
 """The vocabulary of a run: the name of every parameter, metric, tag and outcome, and where runs are kept.
 
-`search.track` writes these names and `analysis.base.runs` reads them; nothing else spells them out. Imports nothing
-heavy, so that a command can answer `--help` at once.
+`search.track` writes these names and `analysis.base.runs` reads them. Imports nothing heavy, so that a command can
+answer `--help` at once.
 """
 
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,41 +23,7 @@ class Outcome(StrEnum):
     RUNNING = "running"
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A measure of one epoch on one split, with the direction in which it is better."""
-
-    name: str
-    maximize: bool
-    worst: float  # the finite value that a diverged trial is given, so that a sampler learns to keep away
-    percent: bool = False  # shown as a share of one
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("loss", maximize=False, worst=1e6),
-        Metric("accuracy", maximize=True, worst=0.0, percent=True),
-        Metric("f1", maximize=True, worst=0.0, percent=True),
-        Metric("roc_auc", maximize=True, worst=0.0, percent=True),
-        Metric("pixel_error", maximize=False, worst=1.0),
-    )
-}
-#: What is measured in each task (see `search.train.tasks`).
-MEASURED = {
-    "classification": ("loss", "accuracy", "f1", "roc_auc"),
-    "image": ("loss", "accuracy", "f1", "pixel_error"),
-}
 SPLITS = ("train", "val", "test")
-
-
-def split_metric(name: str) -> tuple[str, Metric]:
-    """'val_accuracy' -> ('val', the metric accuracy). Raises KeyError for any other form."""
-    split, _, metric = name.partition("_")
-    if split not in SPLITS:
-        raise KeyError(name)
-    return split, METRICS[metric]
-
 
 # --- Series of a trial's run. Steps are epochs (from 1), but for the two curves, whose steps are iterations.
 CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"

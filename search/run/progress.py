@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search.base import record
 from search.base.record import Outcome
 from search.study.trial import Trial
+from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
 REDRAWN = 0.5  # seconds at least between two drawings in a notebook
@@ -48,7 +48,7 @@ class Progress:
         self._num_wanted, self._num_parallel = num_wanted, num_parallel
         self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
         self._best = dict(best)
-        self._maximize = record.split_metric(metric)[1].maximize
+        self._maximize = split_metric(metric)[1].maximize
         self._running: dict[str, tuple[Trial, float]] = {}  # with the time of its start
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
         self._started = time.monotonic()

@@ -1,8 +1,8 @@
 """A trained model that reads text: with its vocabulary and word vectors, in memory or in a folder of plain files.
 
-This file goes into exported models beside `data` and `models`, so it imports nothing else of the project.
+This file goes into exported models beside `data`, `models` and the tasks, so it imports nothing else of the project.
 
-Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding, C classes.
+Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding.
 """
 
 import json
@@ -20,6 +20,8 @@ import models
 from data.base.plugins import Plugin
 from data.encode import encode_texts, word_ids
 from models import Architecture, WordVectors
+from search.train.tasks import TASKS, Task
+from search.train.tasks.base import Columns
 
 BATCH = 256  # texts read at once
 
@@ -33,52 +35,16 @@ CODE = "architecture.py"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TextModel:
-    """A trained model and the words that it knows, on the CPU."""
+    """A trained model and the words that it knows, on the CPU. classes: those of its corpus."""
 
     architecture: str
     hyperparameters: Mapping[str, Any]
+    classes: tuple[str, ...]
     vocabulary: tuple[str, ...]
     max_words: int
+    num_outputs: int
     model: Architecture
     code: Plugin | None = None  # the architecture's, if it is not ours
-
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return word_ids(self.vocabulary)
-
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
-        """tokens_BT, lengths_B, and the words that were read of each text."""
-        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
-        return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
-
-
-def rebuild(
-    architecture: str,
-    hyperparameters: Mapping[str, Any],
-    num_outputs: int,
-    weights: Mapping[str, Tensor],
-    vectors_VE: np.ndarray | None,
-    code: Plugin | None = None,
-) -> Architecture:
-    """A trained model from its state dict, the word vectors where it does not hold them, and the source of its
-    architecture where that is not ours."""
-    if code is not None:
-        models.register(architecture, code.load(), code.reference)
-    if VECTORS in weights:
-        embedding = WordVectors.learned(*weights[VECTORS].shape)
-    else:
-        assert vectors_VE is not None, "the word vectors were neither trained nor given"
-        embedding = WordVectors(torch.from_numpy(vectors_VE))
-    model = models.build(architecture, embedding, num_outputs, **hyperparameters)
-    model.load_state_dict(weights)
-    return model.requires_grad_(False).eval()
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TextClassifier(TextModel):
-    """Texts in, probabilities of classes out."""
-
-    classes: tuple[str, ...]
 
     @classmethod
     def build(
@@ -91,32 +57,62 @@ class TextClassifier(TextModel):
         weights: Mapping[str, Tensor],
         vectors_VE: np.ndarray | None,
         code: Plugin | None = None,
+        num_outputs: int | None = None,
     ) -> Self:
-        """See `rebuild`."""
+        """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
+        that is not ours.
+
+        num_outputs: see `Task.num_outputs`; models exported before version 0.2 are classifiers and do not tell it.
+        """
+        if code is not None:
+            models.register(architecture, code.load(), code.reference)
+        if VECTORS in weights:
+            embedding = WordVectors.learned(*weights[VECTORS].shape)
+        else:
+            assert vectors_VE is not None, "the word vectors were neither trained nor given"
+            embedding = WordVectors(torch.from_numpy(vectors_VE))
+        num_outputs = num_outputs or len(classes)
+        model = models.build(architecture, embedding, num_outputs, **hyperparameters)
+        model.load_state_dict(weights)
         return cls(
             architecture=architecture,
             hyperparameters=dict(hyperparameters),
+            classes=tuple(classes),
             vocabulary=tuple(vocabulary),
             max_words=max_words,
-            model=rebuild(architecture, hyperparameters, len(classes), weights, vectors_VE, code),
-            classes=tuple(classes),
+            num_outputs=num_outputs,
+            model=model.requires_grad_(False).eval(),
             code=code,
         )
 
+    @property
+    def task(self) -> Task:
+        return TASKS[models.architecture(self.architecture).task]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return word_ids(self.vocabulary)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
+        """tokens_BT, lengths_B, and the words that were read of each text."""
+        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
+        return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
+
     @torch.no_grad()
-    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, C) of N texts, float32."""
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        encoded = (self.encode(batch) for batch in batches)
-        return np.concatenate(
-            [np.empty((0, len(self.classes)), np.float32)]
-            + [self.model(tokens_BT, lengths_B).softmax(1).numpy() for tokens_BT, lengths_B, _ in encoded]
-        )
+    def outputs(self, texts: Sequence[str]) -> Tensor:
+        """What the model says of N texts, at least one, as its task has it: probabilities (N, C), ink (N, Y, X)."""
+        batches = (self.encode(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH))
+        return torch.cat([self.task.outputs(self.model(tokens_BT, lengths_B)) for tokens_BT, lengths_B, _ in batches])
+
+    def answer(self, texts: Sequence[str]) -> Columns:
+        """The same in words, as columns of a table: `predicted`, and what else the task answers."""
+        return self.task.answer(self.outputs(texts), self.classes)
 
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
-        short = {name: getattr(self, name) for name in ("architecture", "hyperparameters", "classes", "max_words")}
+        names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs")
+        short = {name: getattr(self, name) for name in names}
         if self.code is not None:
             short["reference"] = f"{Path(self.code.file).name}:{self.code.name}"
             (folder / CODE).write_text(self.code.source, encoding="utf-8")

@@ -14,7 +14,7 @@ from mlflow.models import infer_signature
 from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_search, find_searches
-from search.serve.classifier import TextClassifier
+from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.spec.read import read_spec
 from search.study.ranking import best
@@ -23,8 +23,8 @@ from search.study.trial import Trial
 from search.track import registry as tracking
 
 ROOT = Path(__file__).parents[2]
-#: What the model's own code is: the packages it needs, and of `search` the files it needs.
-PACKAGES, FILES = ("data", "models"), ("search/serve/classifier.py",)
+#: What the model's own code is: the packages and the files that it needs.
+PACKAGES, FILES = ("data", "models", "search/train/tasks"), ("search/serve/classifier.py",)
 REQUIREMENTS = ("mlflow", "torch", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
@@ -84,7 +84,7 @@ def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
         yield from Studies(each.name, spec, each).trials()
 
 
-def write(classifier: TextClassifier, folder: Path) -> None:
+def write(model: TextModel, folder: Path) -> None:
     """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled."""
     with TemporaryDirectory() as scratch:
         for package in PACKAGES:
@@ -92,18 +92,18 @@ def write(classifier: TextClassifier, folder: Path) -> None:
         for file in FILES:
             Path(scratch, file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, Path(scratch, file))
-            for folder_of_code in (*Path(file).parents,)[:-1]:  # else any other package of that name comes first
+        for path in (*PACKAGES, *FILES):
+            for folder_of_code in (*Path(path).parents,)[:-1]:  # else any other package of that name comes first
                 Path(scratch, folder_of_code, "__init__.py").touch()
-        classifier.save(Path(scratch, "classifier"))
-        columns = {f"probability of {name}": [1.0] for name in classifier.classes}
+        model.save(Path(scratch, "model"))
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(ROOT / "search" / "serve" / "served.py"),
-            artifacts={"classifier": str(Path(scratch, "classifier"))},
-            code_paths=[str(path) for path in sorted(Path(scratch).iterdir()) if path.name != "classifier"],
-            signature=infer_signature(EXAMPLE, pd.DataFrame({"predicted": list(classifier.classes[:1]), **columns})),
+            artifacts={"model": str(Path(scratch, "model"))},
+            code_paths=[str(path) for path in sorted(Path(scratch).iterdir()) if path.name != "model"],
+            signature=infer_signature(EXAMPLE, pd.DataFrame(model.answer(EXAMPLE["text"].tolist()))),
             input_example=EXAMPLE,
-            pip_requirements=[f"{name}=={_version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={_version(name)}" for name in (*REQUIREMENTS, *model.task.requirements)],
         )
 
 

@@ -1,7 +1,7 @@
 """The code of an exported model: what MLflow runs to load it and to answer requests (`search.export` writes it).
 
-A request is a table with the column `text`; the answer has the column `predicted` and, for each class, `probability of
-<class>`, as the record of a trial's test predictions has them.
+A request is a table with the column `text`; the answer has the columns of the model's task (`Task.answer`): `predicted`
+and, of a classifier, `probability of <class>` for each class; of a model that draws, `image`.
 """
 
 from pathlib import Path
@@ -13,23 +13,20 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
-from search.serve.classifier import TextClassifier
+from search.serve.classifier import TextModel
 
 MAX_TEXTS, MAX_CHARACTERS = 10_000, 100_000  # of a request, and of each of its texts
 
 
 class Served(PythonModel):
     def load_context(self, context: Any) -> None:
-        self.classifier = TextClassifier.load(Path(context.artifacts["classifier"]))
+        self.model = TextModel.load(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Raises MlflowException, which a server answers with status 400, for what cannot be predicted."""
         texts = list(model_input["text"])
         _check(texts)
-        probabilities_NC = self.classifier.probabilities(texts)
-        classes = self.classifier.classes
-        columns = {f"probability of {name}": probabilities_NC[:, i].astype(float) for i, name in enumerate(classes)}
-        return pd.DataFrame({"predicted": [classes[i] for i in probabilities_NC.argmax(1)], **columns})
+        return pd.DataFrame(self.model.answer(texts))
 
 
 def _check(texts: list[Any]) -> None:

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 import data
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
-from search.base import record
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
+from search.train.metrics import measured_in
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -152,7 +152,8 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
 
 def _check_task(spec: Spec) -> None:
     """Raises UserError unless the architectures have one task, and the corpus and the metric belong to it."""
-    from models import ARCHITECTURES, IMAGE
+    from models import ARCHITECTURES
+    from search.train.tasks import TASKS
 
     names: dict[str, list[str]] = {}
     for name in spec.architectures:
@@ -161,12 +162,14 @@ def _check_task(spec: Spec) -> None:
         listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
         raise UserError(f"architectures: should be for one task; got {listed}")
     (task,) = names
-    if task == IMAGE and spec.corpus not in data.OF_IMAGES:
+    arrays = set(TASKS[task].arrays)
+    if not arrays <= set(data.arrays_of(spec.corpus)):
+        known = [name for name in data.CORPORA if arrays <= set(data.arrays_of(name))]
         raise UserError(
-            f"corpus: {' and '.join(spec.architectures)} should have one that asks for images, "
-            f"{' or '.join(data.OF_IMAGES)}; got {spec.corpus!r}"
+            f"corpus: {task} needs one with {' and '.join(TASKS[task].arrays)}, such as {' or '.join(known)}; "
+            f"got {spec.corpus!r}"
         )
-    measured = [f"val_{name}" for name in record.MEASURED[task]]
+    measured = [f"val_{metric.name}" for metric in measured_in(task)]
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 

@@ -16,6 +16,7 @@ from search.base import record
 from search.spec.code import Code
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
+from search.train.metrics import measures
 
 KEEPS = ("all", "best", "top:3")
 
@@ -137,7 +138,7 @@ class Spec(Strict):
     @field_validator("metric")
     @classmethod
     def _metric_is_on_validation(cls, metric: str) -> str:
-        return choose("metric", metric, [f"val_{name}" for name in record.METRICS])
+        return choose("metric", metric, measures("val"))
 
     @field_validator("keep_checkpoints")
     @classmethod

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Any, Generic, Protocol, TypeVar
 
 from data.base.errors import UserError
-from search.base import record
 from search.base.record import Outcome
+from search.train.metrics import split_metric
 
 RANKED = (Outcome.COMPLETE, Outcome.PRUNED)  # in this order
 LOST = (Outcome.DIVERGED, Outcome.FAILED)  # a seed without a result
@@ -164,7 +164,7 @@ def configuration_of(trial: Named) -> tuple[str, str] | None:
 
 
 def _sign(metric: str) -> int:
-    return -1 if record.split_metric(metric)[1].maximize else 1
+    return -1 if split_metric(metric)[1].maximize else 1
 
 
 def _or_last(number: float | None) -> float:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data.base.errors import UserError
-from search.base import names, record
+from search.base import names
 from search.base.record import Outcome
 from search.spec.spec import Spec
 from search.study.ranking import order
 from search.study.storage import open_storage
 from search.study.study import Mode, Study
 from search.study.trial import Trial, Worker
+from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
 
@@ -146,7 +147,7 @@ class Studies:
         if result.epoch > trial.epochs:
             study.keep_result(trial, result, worker)
             self._tell_listeners(trial, result)
-        worst = record.split_metric(metric)[1].worst
+        worst = split_metric(metric)[1].worst
         study.report(trial, worst if result.diverged else result.best[metric], result.epoch)
         if result.diverged:
             self.finish(trial, Outcome.DIVERGED, result.diverged)

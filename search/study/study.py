@@ -15,6 +15,7 @@ from search.spec import space
 from search.spec.spec import Spec
 from search.study.samplers import make_pruner, make_sampler
 from search.study.trial import Trial, Worker
+from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
 # Its lines on each study and trial would tear the live table.
@@ -69,7 +70,7 @@ class Study:
 
     def _open(self, storage: optuna.storages.BaseStorage, mode: Mode) -> optuna.Study:
         name = f"{self._search}/{self.architecture}"
-        maximize = record.split_metric(self._spec.metric)[1].maximize
+        maximize = split_metric(self._spec.metric)[1].maximize
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
         if mode == "read":
             try:

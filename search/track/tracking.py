@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
-from models import IMAGE, architecture
+from models import architecture
 from search.base import record
 from search.base.record import Outcome
 from search.spec.read import dump
@@ -24,6 +24,7 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
 from search.train import checkpoints
+from search.train.tasks import TASKS
 from search.train.training import EpochResult
 
 NO_PARAMS = ("space", "configurations", "storage", "code")  # keys of a spec that are too long, or secret
@@ -272,7 +273,7 @@ class Tracker:
             tags[record.ERROR] = trial.error
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
-        if architecture(trial.architecture).task == IMAGE:
+        if TASKS[architecture(trial.architecture).task].has_pictures:
             self._log_pictures(run_id, trial, [result.epoch for result in new])  # before the epochs count as written
         self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models import Architecture
 from search.base import record
 from search.train.config import TrainingConfig
+from search.train.metrics import measured_in, split_metric
 from search.train.tasks import TASKS, Targets, Task
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
@@ -106,7 +107,7 @@ def train(
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     task = TASKS[model.task]
-    sign = 1 if record.split_metric(metric)[1].maximize else -1
+    sign = 1 if split_metric(metric)[1].maximize else -1
     done, seconds, best_epoch, best, best_weights = 0, 0.0, 0, {}, {}
     if state is not None:
         model.load_state_dict(state["model"])
@@ -279,11 +280,14 @@ def _predict(model: nn.Module, examples: Examples) -> Tensor:
 
 
 def _measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
-    """The loss and the other metrics of the task."""
+    """All metrics of the task."""
     loss = float(task.loss(logits_N, targets))
     _require_finite(f"{split} loss", loss)
-    measured = {"loss": loss} | task.measure(logits_N, targets)
-    return {f"{split}_{name}": value for name, value in measured.items()}
+    seen = task.observe(logits_N, targets, loss)
+    measured = {f"{split}_{metric.name}": metric.compute(seen) for metric in measured_in(task.name)}
+    for name, value in measured.items():
+        _require_finite(name.replace("_", " "), value)
+    return measured
 
 
 def _require_finite(what: str, value: float, iteration: int | None = None) -> None:

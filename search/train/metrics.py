@@ -1,0 +1,122 @@
+"""The registry of metrics: an entry owns all that belongs to one. To add one, enter it here.
+
+Imports nothing heavy, so that a command can answer `--help` at once; look entries up when they are needed, because a
+search may bring metrics of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.base.record import SPLITS
+
+if TYPE_CHECKING:
+    from search.train.tasks.base import Observation
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one epoch on one split.
+
+    maximize: the direction in which it is better.
+    worst: the finite value that a diverged trial is given, so that a sampler learns to keep away.
+    compute: its value.
+    label: what stands at an axis, with its unit.
+    title, short: how it is headed in a table, and in a terminal; without them by its name.
+    percent: it is a share, from 0 to 1.
+    tasks: those that measure it, by name; None for all.
+    """
+
+    name: str
+    maximize: bool
+    worst: float
+    compute: Callable[["Observation"], float]
+    label: str = ""
+    title: str = ""
+    short: str = ""
+    percent: bool = False
+    tasks: tuple[str, ...] | None = None
+
+
+def _accuracy(seen: "Observation") -> float:
+    return float((seen.predicted_N == seen.labels_N).float().mean())
+
+
+# torchmetrics takes a second to import: only what trains needs it, and not before the first epoch is over.
+
+
+def _f1(seen: "Observation") -> float:
+    """Of two classes that of the second, positive one; of more the macro average."""
+    from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score
+
+    both = seen.predicted_N, seen.labels_N
+    if seen.num_classes == 2:
+        return float(binary_f1_score(*both, validate_args=False))
+    return float(multiclass_f1_score(*both, seen.num_classes, average="macro", validate_args=False))
+
+
+def _roc_auc(seen: "Observation") -> float:
+    """Of two classes that of the second, positive one; of more the macro average, one against the rest."""
+    from torchmetrics.functional.classification import binary_auroc, multiclass_auroc
+
+    if seen.num_classes == 2:
+        return float(binary_auroc(seen.outputs_N[:, 1], seen.labels_N, validate_args=False))
+    return float(multiclass_auroc(seen.outputs_N, seen.labels_N, seen.num_classes, validate_args=False))
+
+
+def _pixel_error(seen: "Observation") -> float:
+    return float((seen.outputs_N - seen.targets_N).square().mean().sqrt())
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", maximize=False, worst=1e6, compute=lambda seen: seen.loss, label="loss (nats)"),
+        Metric(
+            "accuracy",
+            maximize=True,
+            worst=0.0,
+            compute=_accuracy,
+            label="accuracy (share that is right)",
+            short="acc",
+            percent=True,
+        ),
+        Metric("f1", maximize=True, worst=0.0, compute=_f1, title="F1", percent=True),
+        Metric(
+            "roc_auc",
+            maximize=True,
+            worst=0.0,
+            compute=_roc_auc,
+            title="ROC AUC",
+            short="AUC",
+            percent=True,
+            tasks=("classification",),
+        ),
+        Metric(
+            "pixel_error",
+            maximize=False,
+            worst=1.0,
+            compute=_pixel_error,
+            label="pixel error (RMS of ink)",
+            tasks=("text_to_image",),
+        ),
+    )
+}
+
+
+def measured_in(task: str) -> list[Metric]:
+    """What is measured in the task of that name."""
+    return [metric for metric in METRICS.values() if metric.tasks is None or task in metric.tasks]
+
+
+def split_metric(name: str) -> tuple[str, Metric]:
+    """'val_accuracy' -> ('val', the metric accuracy). Raises KeyError for any other form."""
+    split, _, metric = name.partition("_")
+    if split not in SPLITS:
+        raise KeyError(name)
+    return split, METRICS[metric]
+
+
+def measures(*splits: str) -> list[str]:
+    """What is recorded of these splits, by default of all: 'train_loss', 'train_accuracy', ..."""
+    return [f"{split}_{name}" for split in splits or SPLITS for name in METRICS]

@@ -1,0 +1,106 @@
+"""What a model is trained for: the loss, what is measured besides, and what a trained one answers.
+
+The training loop, the record and what serves models know nothing else of a task; an architecture names its own
+(`Architecture.task`). These files go into exported models, so they import nothing else of `search`.
+
+Shapes: N examples of a split or a batch, C classes, Y rows, X columns.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from data.encoded import EncodedCorpus, Split
+
+Targets = tuple[Tensor, ...]  # what is wanted of each example, as the task has it
+Columns = dict[str, list[str] | list[float]]  # by name, an entry for each example
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a model makes of some examples beside what is wanted, worked out once for all metrics of an evaluation.
+
+    A task may say several things of an example, such as the digit of each quadrant of an image: labels_N and
+    predicted_N have all of them.
+    """
+
+    loss: float
+    labels_N: Tensor  # what is wanted, from 0 to num_classes - 1
+    predicted_N: Tensor  # and what is said, likewise
+    num_classes: int
+    outputs_N: Tensor  # as the task has them: probabilities (N, C), ink (N, Y, X)
+    targets_N: Tensor  # what is wanted of these: labels; ink
+
+
+class Task(ABC):
+    """`logits_N` are what a model makes of N examples, `targets` what is wanted of them, `outputs_N` what it says in a
+    unit that can be read.
+
+    name: of the task, as in `Architecture.task`.
+    arrays: what a corpus must have of each example besides its label (`data.encoded.Split.arrays`).
+    requirements: packages that an exported model needs besides those of every model.
+    usual_outputs: `num_outputs` where there is no corpus.
+    scored: what one of the logits is about.
+    has_classes: whether the outputs are probabilities of the corpus's classes.
+    has_pictures: whether `picture` makes any.
+    """
+
+    name: ClassVar[str]
+    arrays: ClassVar[tuple[str, ...]] = ()
+    requirements: ClassVar[tuple[str, ...]] = ()
+    usual_outputs: ClassVar[int]
+    scored: ClassVar[str] = "text"
+    has_classes: ClassVar[bool] = False
+    has_pictures: ClassVar[bool] = False
+
+    @abstractmethod
+    def num_outputs(self, corpus: EncodedCorpus) -> int:
+        """What a model is built for (see `models.build`)."""
+
+    @abstractmethod
+    def targets(self, split: Split) -> tuple[np.ndarray, ...]:
+        """What is wanted, as arrays of N."""
+
+    @abstractmethod
+    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
+        """What is minimised, a scalar."""
+
+    @abstractmethod
+    def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
+        """For a point of the training curve."""
+
+    @abstractmethod
+    def outputs(self, logits_N: Tensor) -> Tensor:
+        """What the model says, in a unit that can be read."""
+
+    @abstractmethod
+    def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
+        """What all metrics of the task are computed from. The loss is known to be finite."""
+
+    @abstractmethod
+    def labels(self, split: Split, classes: Sequence[str]) -> list[str]:
+        """What is wanted, in words."""
+
+    @abstractmethod
+    def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
+        """What the model says, in words as `predicted`, and whatever else is worth a record. Classes: the corpus's."""
+
+    def answer(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
+        """What an exported model answers: all that it says, and what is too large for a record."""
+        return self.says(outputs_N, classes)
+
+    def predictions(self, outputs_N: Tensor, corpus: EncodedCorpus) -> Iterator[list[str]]:
+        """The outputs for the test texts as rows (see `record.PREDICTIONS`), the names of their columns first."""
+        labels = self.labels(corpus.test, corpus.classes)
+        columns: Columns = {"label": labels, **self.says(outputs_N, corpus.classes)}
+        yield list(columns)
+        for row in zip(*columns.values(), strict=True):
+            yield [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
+
+    def picture(self, logits_N: Tensor, targets: Targets) -> bytes | None:
+        """Some of the outputs beside what is wanted, as PNG, where that can be seen."""
+        return None
