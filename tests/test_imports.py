@@ -148,7 +148,16 @@ def test_only_their_owners_touch_torchtext_and_mlflow() -> None:
     assert owners["mlflow"] == {"search.track", "search.serve", "analysis.base", "analysis.explain"}
 
 
-@pytest.mark.parametrize("module", ["search.serve.trained", "search.train.running", "search.train.training"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "search.serve.trained",
+        "search.study.ranking",
+        "search.study.trial",
+        "search.train.running",
+        "search.train.training",
+    ],
+)
 def test_a_model_is_trained_and_read_without_what_runs_searches(module: str) -> None:
     code = f"import sys, {module}; print({HEAVY!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

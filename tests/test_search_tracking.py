@@ -1,5 +1,6 @@
 """The one MLflow writer against a real database: answers that get lost, clocks that step back, limits, passwords."""
 
+import dataclasses
 import io
 import itertools
 from pathlib import Path
@@ -9,10 +10,15 @@ import mlflow
 import pytest
 from PIL import Image
 
+import models
+from analysis.base import runs
 from search.base import record
 from search.base.record import Outcome
-from search.run.state import reconcile
+from search.prove.audit import audit
+from search.run.folders import new_search
+from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
 from search.track import tracking
@@ -232,6 +238,51 @@ def test_a_run_left_running_by_a_crash_before_its_last_call_is_ended(uri: str, o
     assert tracker.sync(again.trials()[0])
     assert run_of(uri, trial).info.status == "FINISHED"
     assert not tracker.sync(again.trials()[0])
+
+
+NET = """import torch
+
+class Net(torch.nn.Module):
+    hyperparameters = {"kind": ["1", "1.0", "None", "a"]}
+
+    def __init__(self, setting, *, kind="a"):
+        super().__init__()
+        self.layer = torch.nn.Linear(setting.embedding.size, setting.num_classes)
+        self.embedding = setting.embedding
+
+    def forward(self, tokens_BT, lengths_B):
+        return self.layer(self.embedding(tokens_BT).mean(1))
+"""
+
+
+def test_a_trial_is_the_same_record_from_its_study_and_from_mlflow(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """To the types of its hyperparameters: '1' is a text, and so are '1.0' and 'None'."""
+    monkeypatch.chdir(tmp_path)
+    request.addfinalizer(lambda: models.ARCHITECTURES.pop("Net", None))
+    (tmp_path / "net.py").write_text(NET, encoding="utf-8")
+    space = {"kind": ["1", "1.0", "None"], "learning_rate": [0.001], "max_grad_norm": [1.0], "batch_size": [32]}
+    content = {"name": "exact", "architectures": ["net.py:Net"], "sampler": "grid", "space": space, "pruner": "none"}
+    folder = new_search(specs.validate(content | {"trials": None, "epochs": 2, "keep_checkpoints": "best"}), tmp_path)
+    studies = Studies(folder.name, read_spec(folder), folder, "new")
+    studies.provenance = {"data_digest": "d" * 64, "version.torch": "2"}
+    tracker = Tracker(uri, studies)
+    studies.listeners = [tracker]
+    studies.finish(ask(studies), Outcome.FAILED, "ValueError: no")
+    while trial := studies.ask():
+        for epoch in (1, 2):
+            studies.report(trial, result(epoch), HERE)
+    assert tracker.close(outcome_of(studies))
+
+    recorded = runs.find_search(uri, folder.name)
+    kept = [dataclasses.replace(trial, results=[]) for trial in studies.trials()]
+    assert runs.read_records(uri, [recorded]) == kept
+    assert sorted(trial.hyperparameters["kind"] for trial in kept) == ["1", "1.0", "None"]
+    frame = runs.read_trials(uri, folder.name)
+    assert frame["kind"].tolist() == [trial.hyperparameters["kind"] for trial in kept]
+    assert {type(trial.hyperparameters["max_grad_norm"]) for trial in kept} == {float}
+    assert audit(folder, uri) == []
 
 
 def test_the_spec_is_recorded_without_the_password_of_its_storage(
