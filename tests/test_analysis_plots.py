@@ -16,6 +16,7 @@ from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import importance
+from search.base import record
 from search.base.record import Outcome
 
 SPACE = {
@@ -341,6 +342,18 @@ def test_the_front_holds_what_nothing_cheaper_beats() -> None:
     assert front[front["cost"] == "num_parameters"]["trial"].tolist() == ["gru-1", "gru-4"]
     assert front[front["cost"] == "seconds"]["trial"].tolist() == ["gru-4"]
     assert len(frame) == 10
+
+
+def test_a_task_without_accuracy_is_told_by_what_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(record.MEASURED, "another", ("loss", "pixel_error"))
+    trials = runs.tidy(
+        trial(f"net-{number}", None, num_parameters=cost, val_loss=1.0, val_pixel_error=error, test_pixel_error=error)
+        for number, (cost, error) in enumerate([(10, 0.4), (20, 0.5), (30, 0.3)])
+    )
+    found = Found(trials, rank_by="val_pixel_error")
+    frame = PLOTS["score_against_cost"].data(found)
+    assert frame[frame["front"]]["trial"].tolist() == ["net-0", "net-2"]  # an error is better the lower it is
+    assert PLOTS["score_against_cost"].render(found)
 
 
 def test_pruning_marks_where_each_trial_ended() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from rich.cells import cell_len
 from rich.console import Console
 
-from analysis.base import formats, tables, terminal
+from analysis.base import formats, pictures, tables, terminal
 from analysis.base.table import Table, cell, heading
+from data.base.errors import UserError
 
 NASTY = [
     "=1+1",
@@ -235,6 +237,16 @@ def test_a_file_is_written_whole_and_alone(tmp_path: Path, capsys: pytest.Captur
 def test_a_file_without_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no folder"):
         tables.choose_format(None, tmp_path / "nowhere" / "board.csv")
+
+
+def test_a_figure_that_cannot_be_written_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    files = pictures.encode(Figure(), table().frame, ("svg", "png"))
+    assert list(files) == ["csv", "svg", "png"]
+    assert pictures.save(files, tmp_path / "a.PNG") == [tmp_path / name for name in ("a.csv", "a.svg", "a.PNG")]
+    (tmp_path / "b.svg").mkdir()
+    for png, message in (("nowhere/a.png", "there is no folder"), ("b.png", "it is a folder")):
+        with pytest.raises(UserError, match=message):
+            pictures.save(files, tmp_path / png)
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

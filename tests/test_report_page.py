@@ -337,6 +337,15 @@ def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     ]
 
 
+def test_the_words_of_a_task_without_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(record.MEASURED, "another", ("loss", "pixel_error"))
+    scores = {"val_loss": 1.0, "val_pixel_error": 0.25, "test_pixel_error": 0.5}
+    trials = runs.tidy([{"trial": "net-0", "architecture": "net", "run_id": "r", "outcome": "complete"} | scores])
+    links = view.Links("sqlite:///mlflow.db", search(), trials)
+    first, *_ = summary.summary(search(), Found(trials, rank_by="val_pixel_error"), links)
+    assert "reached a validation pixel error of 0.2500 (test pixel error 0.5000)" in re.sub("<.*?>", "", first)
+
+
 def test_the_winner_is_that_of_the_fresh_seeds() -> None:
     """The gru's search score is the best, the rnn's mean of 0.7 and 0.8 is; without an rnn, nothing is decided."""
     common = {"search": search().id, "outcome": "complete", "num_parameters": 1}

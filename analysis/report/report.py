@@ -21,7 +21,7 @@ from analysis.base.table import Table
 from analysis.base.tables import make_folder, write
 from analysis.boards.comparison import pivot_tables
 from analysis.boards.confirmation import read_confirmed
-from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, tested, varying
+from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
 from analysis.figures.plot import Found
@@ -106,15 +106,14 @@ def failures(trials: pd.DataFrame) -> Table:
     return Table(frame, groups=[["trial", "outcome", "reason", "epochs_run", "attempt", "node", "run_id"]], key="trial")
 
 
-def comparisons(search: Search, trials: pd.DataFrame) -> list[Table]:
+def comparisons(search: Search, found: Found) -> list[Table]:
     """Mean and spread of complete trials: by architecture, and with each hyperparameter that several have in common."""
-    tables = pivot_tables([search], trials, "architecture")
-    complete = trials[trials["outcome"] == Outcome.COMPLETE.value]
+    tables = pivot_tables([search], found.trials, "architecture")
+    complete = found.trials[found.trials["outcome"] == Outcome.COMPLETE.value]
     for name in varying(complete):
         largest_cell = complete.groupby([name, "architecture"], dropna=False).size().max()
         if len(runs.values(complete[name])) <= MAX_VALUES and largest_cell > 1:
-            (by_name,) = pivot_tables([search], trials, name, "architecture", tested(trials)[:1])
-            tables.append(by_name)
+            tables += pivot_tables([search], found.trials, name, "architecture", [found.on_test])
     return tables
 
 
@@ -163,7 +162,7 @@ def render(
         winners=shown(architecture_table(search, trials, rank_by)),
         images=images,
         winners_plots=[plot for plot in PLOTS.values() if plot.of_winners],
-        comparisons=[*map(shown, [*different, *comparisons(search, trials)])],
+        comparisons=[*map(shown, [*different, *comparisons(search, found)])],
         mattered=[*map(shown, mattered)],
         plots=[plot for plot in PLOTS.values() if not plot.of_winners],
         ledger=shown(ledger_table(search, trials, rank_by)),

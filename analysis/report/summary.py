@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.base.runs import Search
-from analysis.base.table import Table, cell
+from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import by_architecture
 from analysis.boards.ledger import searched_less
 from analysis.figures.plot import Found
@@ -20,7 +20,7 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
     """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
     trials, rank_by = found.trials, found.rank_by
     best = by_architecture(trials, rank_by).dropna(subset="trial")
-    fresh = _on_fresh_seeds(confirmed, rank_by)
+    fresh = _on_fresh_seeds(confirmed, [rank_by, found.on_test])
     covered = set(best["architecture"]) <= set(fresh["architecture"])
     best = fresh if covered else best
     if search.outcome != Outcome.COMPLETE:
@@ -39,13 +39,13 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
             f"mean over {first['seeds']} fresh seeds in " if covered else "",
             label(rank_by).partition(" (")[0],
             cell(rank_by, first[rank_by]),
-            _on_test(first),
+            _on_test(first, found.on_test),
         )
         if others:
-            scores = [
-                Markup("{} {}{}").format(_linked(each, links), cell(rank_by, each[rank_by]), _on_test(each))
-                for each in others
-            ]
+            scores = []
+            for each in others:
+                on_test = _on_test(each, found.on_test)
+                scores.append(Markup("{} {}{}").format(_linked(each, links), cell(rank_by, each[rank_by]), on_test))
             yield Markup("The best of the others: {}.").format(Markup(", ").join(scores))
         if not covered:
             texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
@@ -63,17 +63,17 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
         )
 
 
-def _on_fresh_seeds(confirmed: Sequence[Table], rank_by: str) -> pd.DataFrame:
+def _on_fresh_seeds(confirmed: Sequence[Table], metrics: Iterable[str]) -> pd.DataFrame:
     """The best confirmed configuration of each architecture, with the means of at least two seeds as its scores."""
     frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
-    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", f"{rank_by}_mean", "test_accuracy_mean"])
+    means = [f"{metric}_mean" for metric in metrics]
+    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", *means])
     frame = frame[frame["seeds"] > 1].dropna(subset="run_id").drop_duplicates("architecture")
     return frame.rename(columns=lambda name: name.removesuffix("_mean"))
 
 
-def _on_test(row: Mapping[Any, Any]) -> str:
-    known = not pd.isna(row["test_accuracy"])
-    return f" (test accuracy {cell('test_accuracy', row['test_accuracy'])})" if known else " (no test score)"
+def _on_test(row: Mapping[Any, Any], metric: str) -> str:
+    return " (no test score)" if pd.isna(row[metric]) else f" ({heading(metric)} {cell(metric, row[metric])})"
 
 
 def _linked(row: Mapping[Any, Any], links: Links) -> Markup:
