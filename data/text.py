@@ -30,10 +30,11 @@ def tokenize(text: str, max_words: int) -> list[str]:
     text = HTML_BREAK.sub(" ", text)
     end = text.find(" ", CHARACTERS_PER_WORD * max_words)
     if end >= 0:
-        words = _basic_english(text[:end])
+        words: list[str] = _basic_english(text[:end])
         if len(words) > max_words:
             return words[:max_words]
-    return _basic_english(text)[:max_words]
+    words = _basic_english(text)
+    return words[:max_words]
 
 
 def build_vocabulary(

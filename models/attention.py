@@ -75,7 +75,7 @@ class Attention(Architecture):
         (of_queries_HH, queries_H), (of_values_FH, values_F) = self._queries(), self._values()
         weight_PH, bias_P = torch.cat((of_queries_HH, of_values_FH)), torch.cat((queries_H, values_F))
         attended_BTF = window_attention(dense(hidden_BTH, weight_PH, bias_P), hidden_BTH, lengths_B, self.window)
-        scores_BTC = self.tapered[1:](attended_BTF)
+        scores_BTC: Tensor = self.tapered[1:](attended_BTF)
         return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)
 
     # Two products of weights, which are small, save two products with the hidden vectors of all words; those that are

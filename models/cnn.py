@@ -81,12 +81,13 @@ class CNN(Architecture):
             positions_BTD = layer(positions_BTD, num_positions_B)
             num_positions_B = num_pooled(num_positions_B)
         scores_BPC = self.output(positions_BTD) * real_words(num_positions_B, positions_BTD.shape[1]).unsqueeze(2)
-        scores_BTC = origins_BPT.transpose(1, 2) @ scores_BPC
+        scores_BTC: Tensor = origins_BPT.transpose(1, 2) @ scores_BPC
         return scores_BTC * lengths_B.view(-1, 1, 1) / num_positions_B.view(-1, 1, 1)
 
     def position_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The class scores (B, P, C) of each position that is left."""
-        return self.output(self.positions(self.embedding(tokens_BT), lengths_B)[0])
+        scores_BPC: Tensor = self.output(self.positions(self.embedding(tokens_BT), lengths_B)[0])
+        return scores_BPC
 
     def positions(self, words_BTE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """The features of the positions that are left (B, P, H), zero at padding, and how many these are (B)."""
@@ -99,7 +100,8 @@ class CNN(Architecture):
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         positions_BPH, num_positions_B = self.positions(words_BTE, lengths_B)
         text_BH = pool(positions_BPH.transpose(0, 1), num_positions_B, "mean")
-        return self.output(self.dropout(text_BH))
+        logits_BC: Tensor = self.output(self.dropout(text_BH))
+        return logits_BC
 
 
 class Convolution(nn.Module):

@@ -51,5 +51,5 @@ class MLP(Architecture):
         return self._score(words_BTE, lengths_B).sum(1) / lengths_B.unsqueeze(1)
 
     def _score(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
-        scores_BTC = self.tapered(self.first(words_BTE))
+        scores_BTC: Tensor = self.tapered(self.first(words_BTE))
         return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)

@@ -79,7 +79,8 @@ class TextToImage(Architecture):
         """The same of texts given as word vectors; what lies beyond a text's length has no effect."""
         states_TBH = self._states(words_BTE, lengths_B)
         if not self.heads:
-            return self.decoder(pool(states_TBH, lengths_B, "last"))
+            image_BYX: Tensor = self.decoder(pool(states_TBH, lengths_B, "last"))
+            return image_BYX
         values_BMTD = self._split_heads(self.value(states_TBH))
         gathered_BMQD = self._weights(states_TBH, lengths_B) @ values_BMTD
         quadrants_BQYX = self.decoder(gathered_BMQD.permute(0, 2, 1, 3).flatten(2))
@@ -97,7 +98,8 @@ class TextToImage(Architecture):
         padding_TB = padding(lengths_B, len(states_TBH))
         for number, layer in enumerate(self.layers):
             states_TBH = layer(self.dropout(states_TBH) if number > 0 else states_TBH, padding_TB)
-        return self.dropout(states_TBH)
+        outputs_TBH: Tensor = self.dropout(states_TBH)
+        return outputs_TBH
 
     def _weights(self, states_TBH: Tensor, lengths_B: Tensor) -> Tensor:
         keys_BMTD = self._split_heads(self.key(states_TBH))
@@ -108,7 +110,8 @@ class TextToImage(Architecture):
 
     def _split_heads(self, features_TBL: Tensor) -> Tensor:
         """(B, M, T, D)."""
-        return features_TBL.unflatten(2, (self.heads, -1)).permute(1, 2, 0, 3)
+        heads_TBMD: Tensor = features_TBL.unflatten(2, (self.heads, -1))
+        return heads_TBMD.permute(1, 2, 0, 3)
 
 
 class Decoder(nn.Module):
@@ -129,10 +132,11 @@ class Decoder(nn.Module):
         )
 
     def forward(self, latents_L: Tensor) -> Tensor:
-        images_N1YX = self.layers(latents_L.reshape(-1, latents_L.shape[-1]))
+        images_N1YX: Tensor = self.layers(latents_L.reshape(-1, latents_L.shape[-1]))
         return images_N1YX.view(*latents_L.shape[:-1], self.image_size, self.image_size)
 
 
 def join_quadrants(quadrants_BQYX: Tensor) -> Tensor:
     """Images (B, 2Y, 2X) of four quadrants."""
-    return quadrants_BQYX.unflatten(1, (2, 2)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    rows_B22YX: Tensor = quadrants_BQYX.unflatten(1, (2, 2))
+    return rows_B22YX.transpose(2, 3).flatten(3, 4).flatten(1, 2)

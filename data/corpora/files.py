@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data.base.errors import UserError, did_you_mean
 from data.base.sources import existing_file, sha256
@@ -95,7 +96,7 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, li
         raise UserError(f"{path}, line {line}: {error}") from None
 
 
-def natural_order(label: str) -> tuple:
+def natural_order(label: str) -> tuple[Any, ...]:
     """Sort key: numbers first, by value; then words, numbers inside them by value ('v9' before 'v10')."""
     try:
         number = float(label)

@@ -20,7 +20,8 @@ def dense(inputs: Tensor, weight_MK: Tensor, bias_M: Tensor, activation: str = "
     if not kernels.usable(inputs):
         assert activation == "none"
         return linear(inputs, weight_MK, bias_M)
-    outputs_NM = _Dense.apply(inputs.reshape(-1, inputs.shape[-1]), weight_MK, bias_M, activation)
+    inputs_NK = inputs.reshape(-1, inputs.shape[-1])
+    outputs_NM: Tensor = _Dense.apply(inputs_NK, weight_MK, bias_M, activation)  # type: ignore[no-untyped-call]
     return outputs_NM.view(*inputs.shape[:-1], len(bias_M))
 
 

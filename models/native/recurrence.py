@@ -33,7 +33,8 @@ def elman(
     num_hidden = len(b_H)
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_HD, U_HH, b_H = _whole_vectors(inputs_TBD, W_HD, U_HH, b_H, 1)
-    states_TBH = _Elman.apply(inputs_TBD, W_HD, U_HH, b_H, activation, padding_TB)
+    tensors = inputs_TBD, W_HD, U_HH, b_H
+    states_TBH: Tensor = _Elman.apply(*tensors, activation, padding_TB)  # type: ignore[no-untyped-call]
     return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # a slice would be copied backward
 
 
@@ -59,7 +60,8 @@ def gru(
     num_hidden = U_3HH.shape[1]
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_3HD, U_3HH, b_3H = _whole_vectors(inputs_TBD, W_3HD, U_3HH, b_3H, 3)
-    states_TBH = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, activation, gate_activation, padding_TB)
+    settings = activation, gate_activation, padding_TB
+    states_TBH: Tensor = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, *settings)  # type: ignore[no-untyped-call]
     return states_TBH if U_3HH.shape[1] == num_hidden else states_TBH[..., :num_hidden]
 
 
@@ -276,7 +278,7 @@ def _gru_backward(
 
 
 def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.addmm(bias, inputs_TBD.flatten(0, 1), weight.t()).unflatten(0, inputs_TBD.shape[:2])
+    return torch.addmm(bias, inputs_TBD.flatten(0, 1), weight.t()).view(*inputs_TBD.shape[:2], len(bias))
 
 
 def _project_backward(

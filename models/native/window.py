@@ -31,11 +31,14 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
     num_hidden = keys_BTH.shape[2]
     sizes = num_hidden, queries_values_BTP.shape[2] - num_hidden
     if kernels.usable(keys_BTH) and min(sizes) >= kernels.LANES:
-        return _CompiledWindowAttention.apply(queries_values_BTP, keys_BTH, lengths_B, window)
+        tensors = queries_values_BTP, keys_BTH, lengths_B
+        attended_BTF: Tensor = _CompiledWindowAttention.apply(*tensors, window)  # type: ignore[no-untyped-call]
+        return attended_BTF
     bias_NSM = _mask(lengths_B, keys_BTH.shape[1], window, keys_BTH.dtype)
     queries_RH, values_RF = queries_values_BTP.flatten(0, 1).split(sizes, 1)
-    attended_RF = _WindowAttention.apply(queries_RH, keys_BTH.flatten(0, 1), values_RF, bias_NSM)
-    return attended_RF.unflatten(0, keys_BTH.shape[:2])
+    tensors = queries_RH, keys_BTH.flatten(0, 1), values_RF
+    attended_RF: Tensor = _WindowAttention.apply(*tensors, bias_NSM)  # type: ignore[no-untyped-call]
+    return attended_RF.view(*keys_BTH.shape[:2], sizes[1])
 
 
 def window_weights(queries_BTH: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
@@ -46,7 +49,7 @@ def window_weights(queries_BTH: Tensor, keys_BTH: Tensor, lengths_B: Tensor, win
     first_S1 = torch.arange(size, device=lengths_B.device).unsqueeze(1)
     band = first_S1 + torch.arange(2 * window + 1, device=lengths_B.device)
     weights_RJ = weights_NSM.gather(2, band.expand(num_blocks, -1, -1)).flatten(0, 1)
-    return weights_RJ[: queries_BTH.shape[:2].numel()].unflatten(0, queries_BTH.shape[:2])
+    return weights_RJ[: queries_BTH.shape[:2].numel()].view(*queries_BTH.shape[:2], 2 * window + 1)
 
 
 def _mask(lengths_B: Tensor, num_words: int, window: int, dtype: torch.dtype) -> Tensor:

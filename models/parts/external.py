@@ -99,8 +99,9 @@ def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEsti
     num_given = 2 if issubclass(made, Architecture) else 1  # arguments that are no hyperparameters
     _check_constructor(where, parameters[num_given:], domains)
     if issubclass(made, Architecture):
-        made.hyperparameters = domains
-        return made
+        architecture: type[Architecture] = made
+        architecture.hyperparameters = domains
+        return architecture
     content = {
         "module": made,
         "hyperparameters": domains,
