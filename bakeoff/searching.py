@@ -132,7 +132,7 @@ def plan(
     from search.spec import read as specs
 
     validated = specs.read(spec, set_ or [])
-    corpus = specs.load_corpus(validated)
+    corpus = specs.load_corpus(validated, to_train=True)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
         solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))

@@ -65,6 +65,7 @@ def load(
     embedding_size: int = 50,
     max_words: int = 100,
     limit: int | None = None,
+    texts: bool = False,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
@@ -78,6 +79,7 @@ def load(
     - embedding_size: of 'learned' embeddings, from 1.
     - max_words: later words of a text are never read, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
+    - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
@@ -91,8 +93,9 @@ def load(
             f"unknown embeddings {embeddings!r}{did_you_mean(embeddings, encode.EMBEDDINGS)}; "
             f"known: {', '.join(encode.EMBEDDINGS)}"
         )
-    return encode.load(
-        _find(corpus, CORPORA, "corpus"),
+    found = _find(corpus, CORPORA, "corpus")
+    encoded = encode.load(
+        found,
         name=corpus,
         vectors=None if embeddings == "learned" else _find(vectors, VECTORS, "vectors"),
         embedding_size=embedding_size,
@@ -101,6 +104,7 @@ def load(
         cache=cache,
         progress=progress,
     )
+    return encode.with_texts(encoded, found, max_words=max_words, limit=limit, cache=cache) if texts else encoded
 
 
 def read_examples(corpus: str, split: Split, *, limit: int | None = None, progress: bool = True) -> list[Example]:

@@ -6,6 +6,7 @@ F words found to have a vector.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from data.base.files import default_cache
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
-from data.encoded import PADDING, UNKNOWN, EncodedCorpus, Split
+from data.encoded import PADDING, TEXTS, UNKNOWN, EncodedCorpus, Split
 from data.vectors import Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
@@ -125,6 +127,30 @@ def encode(
         **encoded,
         num_duplicates=num_duplicates,
     )
+
+
+def with_texts(
+    encoded: EncodedCorpus, corpus: Corpus, *, max_words: int, limit: int | None, cache: Path | None
+) -> EncodedCorpus:
+    """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
+
+    They are read again each time: 25,000 reviews take a second.
+    """
+    texts = corpus.read((cache or default_cache()) / "downloads", progress=False)
+    splits, _ = split_examples(texts, name=encoded.name, limit=limit)
+    changed: dict[str, Any] = {}
+    for name in SPLITS:
+        split: Split = getattr(encoded, name)
+        texts_N = np.array(read_words([text for text, _ in splits[name]], max_words=max_words), dtype=object)
+        changed[name] = dataclasses.replace(split, arrays={**split.arrays, TEXTS: texts_N})
+    return dataclasses.replace(encoded, **changed)
+
+
+def read_words(texts: Sequence[str], *, max_words: int) -> list[str]:
+    """The words that are read of each text, known or not, with a space between. Imports torch."""
+    from data import text
+
+    return [" ".join(text.tokenize(each, max_words)) for each in texts]
 
 
 def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
+TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are read of each text, spaces between
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,14 @@ def test_early_stops_are_less_only_below_half_of_the_epochs() -> None:
     assert given(2) == ["Warning: gru was searched less: 4 epochs, 12 for rnn (less than 50%)."]
 
 
+def test_what_learns_in_one_go_is_not_searched_less_for_it() -> None:
+    networks = [trial(f"rnn-{i}", i, 0.5, epochs_run=6) for i in range(4)]
+    linear = [trial(f"linear-{i}", i, 0.5, epochs_run=1) for i in range(4)]
+    assert ledgers.searched_less(tidy(networks + linear)) == []
+    (fewer,) = ledgers.searched_less(tidy(networks + linear[:3]))
+    assert fewer == "Warning: linear was searched less: 3 trials, 4 for rnn (less than 80%)."
+
+
 def test_trials_that_told_nothing_do_not_count_as_searched() -> None:
     rows = [trial("rnn-0", 0, 0.5), trial("gru-0", 0, None, "failed")]
     assert [line.partition(":")[2] for line in ledgers.searched_less(tidy(rows))] == [

@@ -50,17 +50,21 @@ def _spent(trials: pd.DataFrame) -> pd.DataFrame:
 def searched_less(trials: pd.DataFrame) -> list[str]:
     """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
 
-    Only complete, pruned and diverged trials count, for these tell something of the architecture.
+    Only complete, pruned and diverged trials count, for these tell something of the architecture. Epochs are compared
+    in whole trials, for what learns in one go makes only one in each.
     """
     searched = trials["outcome"].isin(_SEARCHED)
     spent = _spent(trials).where(searched, 0).groupby(trials["architecture"]).sum()
+    complete = trials["outcome"] == Outcome.COMPLETE.value
+    whole = trials["epochs_run"].where(complete).groupby(trials["architecture"]).max()
+    compared = spent.assign(epochs=spent["epochs"] / whole.fillna(whole.max()).fillna(1))
     sentences = []
     for measure, bound in SEARCHED_LESS.items():
-        amounts = spent[measure]
-        for name in amounts.index[amounts < bound * amounts.max()]:
+        amounts, most = spent[measure], str(compared[measure].idxmax())
+        for name in compared.index[compared[measure] < bound * compared[measure].max()]:
             sentences.append(
-                f"Warning: {name} was searched less: {amounts[name]:.0f} {measure}, {amounts.max():.0f} for "
-                f"{amounts.idxmax()} (less than {bound:.0%})."
+                f"Warning: {name} was searched less: {amounts[name]:.0f} {measure}, {amounts[most]:.0f} for "
+                f"{most} (less than {bound:.0%})."
             )
     return sentences
 

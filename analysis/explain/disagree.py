@@ -14,7 +14,7 @@ import pandas as pd
 
 import data
 from analysis.base.table import Table
-from analysis.explain.explanation import explain
+from analysis.explain.words import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextModel

@@ -53,12 +53,14 @@ class Subject:
 def find(uri: str, name: str) -> Subject:
     """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises UserError."""
     if name in models.ARCHITECTURES:
+        _require_network(name)
         return Subject(f"{name}, as it is by default", name, {}, TASKS[models.architecture(name).task].usual_outputs)
     try:
         trial = choice.find(uri, name)
     except UserError as error:
         raise UserError(f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}, and {error}") from None
     spec = read_spec(trial.folder)
+    _require_network(trial.architecture)
     corpus: EncodedCorpus = load_corpus(spec)
     own = models.architecture(trial.architecture).hyperparameters
     return Subject(
@@ -70,6 +72,13 @@ def find(uri: str, name: str) -> Subject:
         spec.max_words,
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),
     )
+
+
+def _require_network(architecture: str) -> None:
+    if not issubclass(models.architecture(architecture), models.Architecture):
+        raise UserError(
+            f"inspect: {architecture} is no network and has no layers; explain says why it says what it says"
+        )
 
 
 def layers(subject: Subject) -> pd.DataFrame:

@@ -8,16 +8,21 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+import models
 from analysis.base import pictures, tables
 from analysis.base.table import Table
 from analysis.base.terminal import show
-from analysis.explain.explanation import Explanation, explain
+from analysis.explain import explanation, leave_out
+from analysis.explain.explanation import Explanation
 from analysis.explain.word_picture import draw
 from analysis.explain.word_tables import coloured, sentence_table, word_frame
 from data.base.errors import UserError, did_you_mean
+from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.study.trial import Trial
 
+#: How each word's score is found, by how the architecture learns.
+METHODS = {"network": explanation.explain, "estimator": leave_out.explain}
 #: Texts with their labels that models are known to stumble on.
 EXAMPLES = Path(__file__).parent / "example_sentences.csv"
 
@@ -29,6 +34,11 @@ def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str]
     texts, labels = (texts, labels or []) if texts else read_examples(classifier.classes)
     check_labels(labels, len(texts), classifier.classes)
     return [explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
+
+
+def explain(model: TextModel, text: str, label: str | None = None) -> Explanation:
+    """What the model says of the text, and why."""
+    return METHODS[models.architecture(model.architecture).learner](model, text, label)
 
 
 def read_examples(classes: Sequence[str]) -> tuple[list[str], list[str]]:

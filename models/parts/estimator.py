@@ -65,7 +65,8 @@ class TextEstimator:
             fitted = io.dumps(vars(self))
             refused = sorted({*io.get_untrusted_types(data=fitted)} - {*self._trusted(fitted)})
         except Exception as error:  # of any kind: skops lets each part describe itself
-            raise UserError(f"{type(self).__name__} cannot be kept without pickle: {error}") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"{type(self).__name__} cannot be kept without pickle: {reason}") from error
         finally:
             for part, vocabulary in zip(owners, vocabularies, strict=True):
                 part[VOCABULARY] = vocabulary

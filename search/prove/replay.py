@@ -45,7 +45,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     spec = read_spec(folder)
     if not trial.results:
         raise UserError(f"{trial.name} has no epoch to repeat: it is {trial.outcome}")
-    corpus = load_corpus(spec)
+    corpus = load_corpus(spec, to_train=True)
     now = provenance(corpus)
     if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
         raise UserError(

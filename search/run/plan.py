@@ -29,6 +29,7 @@ from search.spec.spec import Spec
 from search.study.samplers import make_pruner
 from search.study.studies import Studies
 from search.train import checkpoints
+from search.train.config import TrainingConfig, learner, num_epochs
 from search.train.running import Setting, run_trial
 
 NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up
@@ -73,9 +74,14 @@ class Prediction:
 def calibrate(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, curve_interval: int
 ) -> tuple[Cost, float]:
-    """Train three short epochs in a worker; the cost of a whole trial, and when the worker was ready (time.time())."""
+    """Train three short epochs in a worker; the cost of a whole trial, and when the worker was ready (time.time()).
+
+    What learns in one go is trained whole: fewer texts may lack a class, and its time is not in proportion to them.
+    """
     ready = time.time()
-    share = min(1.0, NUM_STEPS * config["batch_size"] / len(corpus.train))
+    batch_size = TrainingConfig.of(config).batch_size
+    in_one_go = learner(config[record.ARCHITECTURE]).epochs == 1
+    share = 1.0 if in_one_go else min(1.0, NUM_STEPS * batch_size / len(corpus.train))
     small = dataclasses.replace(
         corpus, train=_first(corpus.train, share), val=_first(corpus.val, share), test=_first(corpus.test, share)
     )
@@ -84,7 +90,7 @@ def calibrate(
     plain, last = results[min(1, len(results) - 1)], results[-1]
     buffer = io.BytesIO()
     torch.save({"result": last.to_dict(), "state": last.state}, buffer)
-    num_iterations = -(-len(corpus.train) // config["batch_size"])
+    num_iterations = -(-len(corpus.train) // batch_size)
     num_points = 2 * (num_iterations // curve_interval) + len(last.metrics) + len(last.best) + 3
     seconds = [result.metrics[record.EPOCH_SECONDS] / share for result in (plain, last)]
     return Cost(seconds[0], seconds[1], buffer.tell(), num_points), ready
@@ -92,7 +98,8 @@ def calibrate(
 
 def _first(split: Split, share: float) -> Split:
     num = max(2, round(share * len(split)))
-    return dataclasses.replace(split, **{name: array[:num] for name, array in vars(split).items()})
+    own = {name: array[:num] for name, array in vars(split).items() if name != "arrays"}
+    return dataclasses.replace(split, **own, arrays={name: array[:num] for name, array in split.arrays.items()})
 
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
@@ -119,7 +126,8 @@ def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
 def _point(spec: Spec, architecture: str, position: float) -> dict[str, Any]:
     """Its learning rate is the default one: another may diverge, and takes as long."""
     picked = {name: values.at(position) for name, values in spec.spaces[architecture].items()}
-    return space.split_design(picked | {"learning_rate": spec.default_point(architecture)["learning_rate"]})[0]
+    default = spec.default_point(architecture)
+    return space.split_design(picked | {name: default[name] for name in ("learning_rate",) if name in default})[0]
 
 
 def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Cost], float]:
@@ -152,16 +160,19 @@ def predict(
 ) -> Prediction:
     """The prediction for so many trials of each architecture."""
     simulated = {num: epochs_of(spec, num) for num in set(num_wanted.values())}
-    epochs = {name: simulated[num] for name, num in num_wanted.items()}
+    whole = {name: num_epochs(name, spec.epochs) for name in num_wanted}
+    epochs = {
+        name: [[min(each, whole[name]) for each in ran] for ran in simulated[num]] for name, num in num_wanted.items()
+    }
     all_seconds = [
-        _seconds(cost[name], spec.epochs, spec.epochs) for name, num in num_wanted.items() for _ in range(num)
+        _seconds(cost[name], whole[name], whole[name]) for name, num in num_wanted.items() for _ in range(num)
     ]
     pruned = [
-        [_seconds(cost[name], num_epochs, spec.epochs) for name in epochs for num_epochs in epochs[name][i]]
+        [_seconds(cost[name], each, whole[name]) for name in epochs for each in epochs[name][i]]
         for i in range(NUM_SIMULATED)
     ]
     num_trials = sum(num_wanted.values())
-    num_epochs = {name: sum(map(sum, epochs[name])) / NUM_SIMULATED for name in epochs}
+    ran = {name: sum(map(sum, epochs[name])) / NUM_SIMULATED for name in epochs}
     wall = sum(makespan(each, concurrency) for each in pruned) / NUM_SIMULATED + start_seconds
     hourly = sum(kind.count * kind.price for kind in spec.nodes)
     kept = {name: min(num, spec.num_kept) for name, num in num_wanted.items()}
@@ -174,9 +185,9 @@ def predict(
         concurrency=concurrency,
         start_seconds=start_seconds,
         disk_bytes=sum(
-            kept[name] * min(spec.epochs, checkpoints.NUM_KEPT) * cost[name].checkpoint_bytes for name in num_wanted
+            kept[name] * min(whole[name], checkpoints.NUM_KEPT) * cost[name].checkpoint_bytes for name in num_wanted
         ),
-        num_rows=round(sum(num_epochs[name] * cost[name].num_points for name in num_wanted)),
+        num_rows=round(sum(ran[name] * cost[name].num_points for name in num_wanted)),
         price=hourly * wall / 3600 if hourly else None,
     )
 
@@ -249,7 +260,8 @@ def _path(spec: Spec) -> Path:
 def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Iterator[str]:
     """The prediction for people."""
     for name, each in cost.items():
-        yield f"{name:<12} {_seconds(each, spec.epochs, spec.epochs):8.1f} s a trial of {spec.epochs} epochs"
+        whole = num_epochs(name, spec.epochs)
+        yield f"{name:<12} {_seconds(each, whole, whole):8.1f} s a trial of {whole} epoch{'s' * (whole > 1)}"
     yield ""
     yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"
     for pruner, trial_seconds, wall_seconds in (

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from search.base.record import Outcome
 from search.study.trial import Trial
+from search.train.config import num_epochs
 from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
@@ -104,12 +105,15 @@ class Progress:
             left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
             parts = [
                 f"{trial.name:<14} {trial.outcome:<11}",
-                f"{trial.epochs}/{self._epochs} epochs",
+                f"{trial.epochs}/{self._whole(trial)} epochs",
                 self._score(trial),
                 trial.error or "",
                 f"({left})",
             ]
             self._console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True, markup=False)
+
+    def _whole(self, trial: Trial) -> int:
+        return num_epochs(trial.architecture, self._epochs)
 
     def _score(self, trial: Trial) -> str:
         return "" if trial.score is None else f"{self._metric} {trial.score:.4f}"
@@ -125,7 +129,7 @@ class Progress:
     def seconds_left(self, architecture: str | None = None) -> float:
         """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
         now, running = time.monotonic(), list(self._running.values())
-        projected = [(now - started) * self._epochs / trial.epochs for trial, started in running if trial.epochs]
+        projected = [(now - started) * self._whole(trial) / trial.epochs for trial, started in running if trial.epochs]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
         left = 0.0
         for name in [architecture] if architecture else self._num_wanted:
@@ -157,7 +161,7 @@ class Progress:
         lines = [Text("")]
         for trial, started in list(self._running.values()):
             spent = duration(time.monotonic() - started)
-            parts = [f"  {trial.name:<14} epoch {trial.epochs}/{self._epochs}", self._score(trial), spent]
+            parts = [f"  {trial.name:<14} epoch {trial.epochs}/{self._whole(trial)}", self._score(trial), spent]
             lines.append(Text("  ".join(filter(None, parts)), style="dim"))
         elapsed = duration(time.monotonic() - self._started)
         left = f", about {duration(self.seconds_left())} left" if self._num_left() else ""

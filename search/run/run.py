@@ -127,7 +127,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     spec, search = read_spec(folder), folder.name
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
-    corpus = load_corpus(spec, progress=console.is_terminal)
+    corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
     console.print(corpus.summary, highlight=False)
 
     def warn(line: str) -> None:

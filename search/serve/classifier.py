@@ -2,7 +2,7 @@
 
 This file goes into exported models beside `data`, `models` and the tasks, so it imports nothing else of the project.
 
-Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding.
+Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding, C classes.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from torch import Tensor
 
 import models
 from data.base.plugins import Plugin
-from data.encode import encode_texts, word_ids
-from models import Architecture, WordVectors
+from data.encode import encode_texts, read_words, word_ids
+from models import WordVectors
 from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
 
@@ -28,14 +28,20 @@ BATCH = 256  # texts read at once
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
 
 # What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
-# dict; the word vectors, where they were not trained; and the source of the architecture, where it is not ours.
+# dict; the word vectors, where they were not trained; and the source of the architecture, where it is not ours. Of an
+# estimator its own files instead of weights.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
-CODE = "architecture.py"
+CODE, ESTIMATOR = "architecture.py", "estimator"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TextModel:
-    """A trained model and the words that it knows, on the CPU. classes: those of its corpus."""
+    """A trained model and the words that it knows, on the CPU: a network, if no subclass says otherwise.
+
+    classes: those of its corpus. requirements: packages that an exported one needs besides those of every model.
+    """
+
+    requirements: ClassVar[tuple[str, ...]] = ()
 
     architecture: str
     hyperparameters: Mapping[str, Any]
@@ -43,7 +49,7 @@ class TextModel:
     vocabulary: tuple[str, ...]
     max_words: int
     num_outputs: int
-    model: Architecture
+    model: Any
     code: Plugin | None = None  # the architecture's, if it is not ours
 
     @classmethod
@@ -58,7 +64,7 @@ class TextModel:
         vectors_VE: np.ndarray | None,
         code: Plugin | None = None,
         num_outputs: int | None = None,
-    ) -> Self:
+    ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
 
@@ -66,24 +72,35 @@ class TextModel:
         """
         if code is not None:
             models.register(architecture, code.load(), code.reference)
-        if VECTORS in weights:
-            embedding = WordVectors.learned(*weights[VECTORS].shape)
-        else:
-            assert vectors_VE is not None, "the word vectors were neither trained nor given"
-            embedding = WordVectors(torch.from_numpy(vectors_VE))
+        kind = TEXT_MODELS[models.architecture(architecture).learner]
         num_outputs = num_outputs or len(classes)
-        model = models.build(architecture, embedding, num_outputs, **hyperparameters)
-        model.load_state_dict(weights)
-        return cls(
+        return kind(
             architecture=architecture,
             hyperparameters=dict(hyperparameters),
             classes=tuple(classes),
             vocabulary=tuple(vocabulary),
             max_words=max_words,
             num_outputs=num_outputs,
-            model=model.requires_grad_(False).eval(),
+            model=kind._rebuild(architecture, hyperparameters, num_outputs, weights, vectors_VE),
             code=code,
         )
+
+    @staticmethod
+    def _rebuild(
+        architecture: str,
+        hyperparameters: Mapping[str, Any],
+        num_outputs: int,
+        weights: Mapping[str, Tensor],
+        vectors_VE: np.ndarray | None,
+    ) -> Any:
+        if VECTORS in weights:
+            embedding = WordVectors.learned(*weights[VECTORS].shape)
+        else:
+            assert vectors_VE is not None, "the word vectors were neither trained nor given"
+            embedding = WordVectors(torch.from_numpy(vectors_VE))
+        model = models.build(architecture, embedding, num_outputs, **hyperparameters)
+        model.load_state_dict(weights)
+        return model.requires_grad_(False).eval()
 
     @property
     def task(self) -> Task:
@@ -118,21 +135,60 @@ class TextModel:
             (folder / CODE).write_text(self.code.source, encoding="utf-8")
         (folder / MODEL).write_text(json.dumps(short, indent=2, ensure_ascii=False), encoding="utf-8")
         (folder / VOCABULARY).write_text("".join(f"{word}\n" for word in self.vocabulary), encoding="utf-8")
+        self._write_weights(folder)
+
+    def _write_weights(self, folder: Path) -> None:
         weights = self.model.state_dict()
         torch.save(weights, folder / WEIGHTS)
         if VECTORS not in weights:
             np.save(folder / FROZEN_VECTORS, self.model.embedding.vectors_VE.numpy(), allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> "TextModel":
         """Read what `save` wrote; nothing in it is executed but the source of an architecture that is not ours."""
         short = json.loads((folder / MODEL).read_text(encoding="utf-8"))
-        vectors = folder / FROZEN_VECTORS
+        vectors, estimator = folder / FROZEN_VECTORS, folder / ESTIMATOR
         reference = short.pop("reference", None)
+        if estimator.is_dir():
+            files = {path.name: bytearray(path.read_bytes()) for path in estimator.iterdir()}
+            weights = {name: torch.frombuffer(file, dtype=torch.uint8) for name, file in files.items()}
+        else:
+            weights = torch.load(folder / WEIGHTS, weights_only=True)
         return cls.build(
             **short,
             vocabulary=(folder / VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1],
-            weights=torch.load(folder / WEIGHTS, weights_only=True),
+            weights=weights,
             vectors_VE=np.load(vectors, allow_pickle=False) if vectors.exists() else None,
             code=Plugin(reference, (folder / CODE).read_text(encoding="utf-8")) if reference else None,
         )
+
+
+class EstimatorModel(TextModel):
+    """A fitted estimator, which reads all words; `encode` says which of them the search's networks knew."""
+
+    requirements = ("scikit-learn", "skops")
+
+    @staticmethod
+    def _rebuild(
+        architecture: str,
+        hyperparameters: Mapping[str, Any],
+        num_outputs: int,
+        weights: Mapping[str, Tensor],
+        vectors_VE: np.ndarray | None,
+    ) -> Any:
+        estimator = models.build_estimator(architecture, **hyperparameters)
+        estimator.restore({name: each.numpy().tobytes() for name, each in weights.items()})
+        return estimator
+
+    def outputs(self, texts: Sequence[str]) -> Tensor:
+        probabilities_NC = self.model.predict_proba(read_words(texts, max_words=self.max_words))
+        return torch.from_numpy(np.asarray(probabilities_NC, dtype=np.float32))
+
+    def _write_weights(self, folder: Path) -> None:
+        (folder / ESTIMATOR).mkdir()
+        for name, file in self.model.files().items():
+            (folder / ESTIMATOR / name).write_bytes(file)
+
+
+#: By how the architecture learns.
+TEXT_MODELS: dict[str, type[TextModel]] = {"network": TextModel, "estimator": EstimatorModel}

@@ -96,6 +96,7 @@ def write(model: TextModel, folder: Path) -> None:
             for folder_of_code in (*Path(path).parents,)[:-1]:  # else any other package of that name comes first
                 Path(scratch, folder_of_code, "__init__.py").touch()
         model.save(Path(scratch, "model"))
+        needed = (*REQUIREMENTS, *model.task.requirements, *model.requirements)
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(ROOT / "search" / "serve" / "served.py"),
@@ -103,7 +104,7 @@ def write(model: TextModel, folder: Path) -> None:
             code_paths=[str(path) for path in sorted(Path(scratch).iterdir()) if path.name != "model"],
             signature=infer_signature(EXAMPLE, pd.DataFrame(model.answer(EXAMPLE["text"].tolist()))),
             input_example=EXAMPLE,
-            pip_requirements=[f"{name}=={_version(name)}" for name in (*REQUIREMENTS, *model.task.requirements)],
+            pip_requirements=[f"{name}=={_version(name)}" for name in dict.fromkeys(needed)],
         )
 
 

@@ -30,6 +30,8 @@ def load(trial: Trial) -> TextModel:
     saved = checkpoints.load_last(kept)
     if saved is None:
         raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
+    if refused := saved["state"].get("refused"):
+        raise UserError(f"{trial.name} of {trial.search}: {refused}")
     corpus = load_corpus(spec)
     learned = trial.provenance.get(record.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:

@@ -17,6 +17,7 @@ from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
+from search.train.config import learner
 from search.train.metrics import measured_in
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -224,8 +225,11 @@ def freeze(spec: Spec) -> Spec:
     )
 
 
-def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
-    """The corpus of a spec, encoded; raises UserError where a user can set something right."""
+def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -> EncodedCorpus:
+    """The corpus of a spec, encoded; raises UserError where a user can set something right.
+
+    to_train: with its texts, where one of the architectures learns from these.
+    """
     return data.load(
         spec.corpus,
         vectors=spec.vectors,
@@ -233,6 +237,7 @@ def load_corpus(spec: Spec, progress: bool = False) -> EncodedCorpus:
         embedding_size=spec.embedding_size,
         max_words=spec.max_words,
         limit=spec.limit,
+        texts=to_train and any(learner(name).reads_texts for name in spec.architectures),
         progress=progress,
     )
 

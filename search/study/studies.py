@@ -17,6 +17,7 @@ from search.study.ranking import order
 from search.study.storage import open_storage
 from search.study.study import Mode, Study
 from search.study.trial import Trial, Worker
+from search.train.config import num_epochs
 from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
@@ -151,7 +152,7 @@ class Studies:
         study.report(trial, worst if result.diverged else result.best[metric], result.epoch)
         if result.diverged:
             self.finish(trial, Outcome.DIVERGED, result.diverged)
-        elif result.epoch >= self.spec.epochs:
+        elif result.epoch >= num_epochs(trial.architecture, self.spec.epochs):
             self.finish(trial, Outcome.COMPLETE)
         elif study.should_prune(trial):
             self.finish(trial, Outcome.PRUNED)

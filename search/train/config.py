@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
 from models import ARCHITECTURES
@@ -53,13 +53,42 @@ class TrainingConfig:
 TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}
 
 
+@dataclass(frozen=True)
+class Learner:
+    """What a kind of architecture is told to learn by (see `Architecture.learner`).
+
+    training: the hyperparameters of training that it takes. epochs: of every trial, where it makes as many whatever it
+    is asked for. reads_texts: whether it learns from words instead of their ids.
+    """
+
+    training: tuple[Field[Any], ...]
+    epochs: int | None = None
+    reads_texts: bool = False
+
+
+LEARNERS = {
+    "network": Learner(fields(TrainingConfig)),
+    "estimator": Learner((), epochs=1, reads_texts=True),
+}
+
+
+def learner(architecture: str) -> Learner:
+    return LEARNERS[ARCHITECTURES[architecture].learner]
+
+
+def num_epochs(architecture: str, epochs: int) -> int:
+    """Of a whole trial, in a search of so many."""
+    return learner(architecture).epochs or epochs
+
+
 def domains(architecture: str) -> dict[str, Domain]:
-    """Every hyperparameter of an architecture, its own and the training loop's, with the values allowed."""
-    return {**ARCHITECTURES[architecture].hyperparameters, **TRAINING}
+    """Every hyperparameter of an architecture, its own and those of its training, with the values allowed."""
+    training = {each.name: each.metadata["domain"] for each in learner(architecture).training}
+    return {**ARCHITECTURES[architecture].hyperparameters, **training}
 
 
 def defaults(architecture: str) -> dict[str, Any]:
     """The value that each of them takes by default."""
     parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
     own = {name: parameters[name].default for name in ARCHITECTURES[architecture].hyperparameters}
-    return own | {each.name: each.default for each in fields(TrainingConfig)}
+    return own | {each.name: each.default for each in learner(architecture).training}

@@ -18,6 +18,7 @@ from models import Architecture, WordVectors, num_parameters
 from search.base import record
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
+from search.train.estimating import fit
 from search.train.tasks import TASKS, Task
 from search.train.training import EpochResult, Examples, Splits, train
 
@@ -56,6 +57,12 @@ def run_trial(
     for name, plugin in setting.architectures.items():
         models.register(name, plugin.load(), plugin.reference)
     torch.set_num_threads(setting.threads)
+    yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
+
+
+def _train_network(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
+) -> Iterator[EpochResult]:
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
@@ -70,6 +77,16 @@ def run_trial(
         state=state,
     ):
         yield dataclasses.replace(result, metrics=result.metrics | size)
+
+
+def _fit_estimator(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
+) -> Iterator[EpochResult]:
+    if state is None:  # else its only epoch is over
+        yield fit(config, corpus, setting.threads)
+
+
+LEARN = {"network": _train_network, "estimator": _fit_estimator}
 
 
 def predictions_csv(rows: Iterable[list[str]]) -> str:

@@ -1,0 +1,41 @@
+"""Which words an estimator's answer hangs on: each is left out in turn, and its score is what the logits lose.
+
+The scores are given times the number of words, so that their average and the baseline, the logits of no words at all,
+add up to the logits as far as words act alone (of two that say the same, either can be missed).
+
+Shapes: N variants of the text, T words of it, C classes.
+"""
+
+import numpy as np
+
+from analysis.explain.explanation import Explanation
+from search.serve.classifier import TextModel
+from search.train.estimating import logits
+
+MOST_WORDS = 1000  # that are left out, the first of a text; those after them have no score
+
+
+def explain(classifier: TextModel, text: str, label: str | None = None) -> Explanation:
+    """What an estimator says of the text, and why: all variants in one call."""
+    _, _, (words,) = classifier.encode([text])
+    num = min(len(words), MOST_WORDS)
+    variants = [words, [], *(words[:place] + words[place + 1 :] for place in range(num))]
+    logits_NC = logits(classifier.model, [" ".join(each) for each in variants], len(classifier.classes)).numpy()
+    logits_NC -= logits_NC.mean(1, keepdims=True)  # only their differences count
+    logits_C, baseline_C, *without_TC = logits_NC
+    scores_TC = np.zeros((len(words), len(logits_C)), np.float32)
+    scores_TC[:num] = (logits_C - without_TC) * len(words)
+    cut = f" (the first {num:,})" if num < len(words) else ""
+    return Explanation(
+        text=text,
+        label=label,
+        classes=classifier.classes,
+        method=f"what the logits lose when the word is left out{cut}",
+        words=words,
+        unknown_T=np.zeros(len(words), bool),
+        scores_TC=scores_TC,
+        baseline_C=baseline_C,
+        logits_C=logits_C,
+        probabilities_C=np.exp(logits_C) / np.exp(logits_C).sum(),
+        attention_TJ=None,
+    )

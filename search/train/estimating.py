@@ -1,0 +1,92 @@
+"""Estimators learn in one go: what the training loop is to a network, as an only epoch.
+
+Shapes: N examples of a split, C classes.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import models
+from data.base.errors import UserError
+from data.encoded import TEXTS, EncodedCorpus, Split
+from models import TextEstimator
+from search.base import record
+from search.train.tasks import TASKS
+from search.train.training import DivergenceError, EpochResult, _measure
+
+LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
+
+
+def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> EpochResult:
+    """Fit the trial's estimator and measure it.
+
+    The state holds the files of the estimator as its weights, or, as `refused`, why it has none.
+    """
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    started = time.perf_counter()
+    random.seed(config[record.SEED])
+    np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
+    own = {name: config[name] for name in models.architecture(config[record.ARCHITECTURE]).hyperparameters}
+    estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
+    task = TASKS[estimator.task]
+    metrics: dict[str, float] = {}
+    diverged = outputs_N = refused = None
+    with threadpool_limits(threads):
+        # Copies of labels, for the object store's arrays are read-only.
+        estimator.fit([*corpus.train.arrays[TEXTS]], corpus.train.labels_N.copy())
+        try:
+            for split in record.SPLITS:
+                examples: Split = getattr(corpus, split)
+                labels_N = torch.from_numpy(examples.labels_N.copy())
+                logits_N = logits(estimator, [*examples.arrays[TEXTS]], len(corpus.classes))
+                metrics |= _measure(task, logits_N, (labels_N,), split)
+                outputs_N = task.outputs(logits_N)
+        except DivergenceError as reason:
+            diverged = f"{reason} in epoch 1"
+    seconds = time.perf_counter() - started
+    files: dict[str, bytes] = {}
+    try:
+        files = estimator.files()
+    except UserError as error:  # it is not for the search to fail on
+        refused = str(error)
+    size = estimator.num_parameters()
+    return EpochResult(
+        epoch=1,
+        metrics={name: value for name, value in metrics.items() if not name.startswith("test_")}
+        | {record.EPOCH_SECONDS: seconds}
+        | ({record.NUM_PARAMETERS: float(size)} if size else {}),
+        curve=[] if diverged else [(1, metrics["train_loss"], metrics["train_accuracy"])],
+        best_epoch=0 if diverged else 1,
+        best={} if diverged else metrics,
+        diverged=diverged,
+        seconds=seconds,
+        test_outputs_N=outputs_N,
+        state={
+            "epoch": 1,
+            "best_weights": {
+                name: torch.frombuffer(bytearray(file), dtype=torch.uint8) for name, file in files.items()
+            },
+            "refused": refused,
+        },
+    )
+
+
+def logits(estimator: TextEstimator, texts: Sequence[str], num_classes: int) -> Tensor:
+    """Logarithms (N, C) of the probabilities, float32, from which the task's own metrics are computed.
+
+    Raises ValueError if they are not of this shape.
+    """
+    probabilities_NC = np.asarray(estimator.predict_proba(texts), dtype=np.float32)
+    if probabilities_NC.shape != (len(texts), num_classes):
+        raise ValueError(
+            f"predict_proba of {type(estimator).__name__} should give {(len(texts), num_classes)} probabilities; "
+            f"got {probabilities_NC.shape}"
+        )
+    return torch.from_numpy(probabilities_NC).clamp(min=LEAST).log()
