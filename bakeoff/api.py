@@ -1,10 +1,11 @@
 """Searches from Python: `run` one, `open` one, and all that can be done with a `Search`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.base.errors import UserError
+from data.base.errors import UserError, choose
 from search.base import console, record
 
 if TYPE_CHECKING:
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from search.serve.export import Exported
     from search.spec.spec import Spec
     from search.study.trial import Trial
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a notebook shows it, and the data in it, which are the user's as well.
+
+    frame: a row a point or a word. png: the bytes of an image file.
+    """
+
+    frame: "pd.DataFrame"
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 class Search:
@@ -64,6 +79,9 @@ class Search:
 
         trials: how many each architecture is to have, no fewer than before. time_budget: seconds, or '20m', '1.5h'.
         Raises UserError when another process runs the search, or its data or spec is no longer what it was.
+
+        >>> search.resume(progress=False).outcome  # nothing was left to run
+        'complete'
         """
         from search.run import run
 
@@ -81,6 +99,9 @@ class Search:
 
         architectures: only these. After it the leaderboard of this search ranks what was confirmed by its mean.
         Raises UserError when there is nothing to confirm.
+
+        >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
+        True
         """
         from search.run import confirm
 
@@ -93,6 +114,9 @@ class Search:
 
         Shares are in [0, 1], times in seconds; what does not apply or was not measured is missing. Raises UserError
         when MLflow cannot be read.
+
+        >>> search.trials()[["trial", "outcome"]].iloc[-1].tolist()[1]
+        'complete'
         """
         from analysis.base import runs
 
@@ -112,29 +136,96 @@ class Search:
         rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:
         only the best of each. confirmed: only what was confirmed on fresh seeds, by its mean. Raises UserError for a
         metric or architecture that there is not.
+
+        >>> search.leaderboard(by_architecture=True).shape[0]
+        2
         """
         from bakeoff import boards
 
         (table, *_) = boards.leaderboard(
             self.tracking_uri, self.id, rank_by, architecture, by_architecture, confirmed, "frame"
         )
-        return table.frame[table.columns]
+        return table.frame[[name for name in table.frame if name in ("architecture", *table.columns)]]
 
     @console.quiet()
     def best(self, architecture: str | None = None) -> "Trial":
         """The best trial of all, or of one architecture: its name, hyperparameters, validation score and MLflow run.
 
         After a confirmation that is the configuration with the best mean. Raises UserError when none is ranked.
+
+        >>> search.best("mlp").hyperparameters["activation"]
+        'relu'
         """
         from analysis.explain import choice
 
         return choice.find(self.tracking_uri, f"{self.id}:{architecture}" if architecture else self.id)
 
     @console.quiet()
+    def predict(self, texts: Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
+        """What the best model says: a row a text with what is `predicted` and, of classes, the probability of each.
+
+        Raises UserError when its checkpoint was not kept.
+
+        >>> search.predict(["a wonderful film"], "mlp").shape
+        (1, 4)
+        """
+        import pandas as pd
+
+        from search.serve import trained
+
+        return pd.DataFrame({"text": list(texts), **trained.load(self.best(architecture)).answer(texts)})
+
+    @console.quiet()
+    def explain(
+        self, texts: Sequence[str] | None = None, architecture: str | None = None, *, labels: Sequence[str] = ()
+    ) -> Picture:
+        """Why the best model says what it says of these texts (by default of some that are hard): word by word.
+
+        labels: what the texts are, in their order. Raises UserError for what cannot be explained.
+
+        >>> search.explain(["a wonderful film"], "mlp").frame["word"].tolist()
+        ['a', 'wonderful', 'film']
+        """
+        from analysis.base.pictures import encode
+        from analysis.explain import explainers
+
+        trial = self.best(architecture)
+        explainer = explainers.of(trial)
+        explanations = explainer.explain_all(trial, texts, list(labels))
+        frame = explainer.word_frame(explanations)
+        return Picture(frame, encode(explainer.draw(explanations, trial.name), frame)["png"])
+
+    @console.quiet()
+    def figure(self, name: str, *, rank_by: str | None = None) -> Picture:
+        """A figure of the report page: learning_curves, gradient_norms, best_so_far, ...
+
+        Raises UserError for one that there is not, or that has nothing to show.
+
+        >>> list(search.figure("learning_curves").frame)[:3]
+        ['architecture', 'trial', 'run_id']
+        """
+        from analysis.base import runs
+        from analysis.boards.leaderboard import common_metric
+        from analysis.figures.plots import PLOTS
+        from analysis.report import report
+
+        plot = PLOTS[choose("figure", name, PLOTS)]
+        recorded = self.recorded()
+        space = runs.read_space(self.tracking_uri, recorded)
+        found, _ = report.read(self.tracking_uri, recorded, rank_by or common_metric([recorded]), space)
+        files = plot.render(found)
+        if not files:
+            raise UserError(f"{name} of {self.id} has nothing to show: {plot.nothing}")
+        return Picture(plot.data(found), files["png"])
+
+    @console.quiet()
     def report(self, out: str | Path | None = None, *, rank_by: str | None = None) -> Path:
         """Write the report page into a folder (the search's own without one); its index.html.
 
         Raises UserError when the folder cannot be written.
+
+        >>> search.report().name
+        'index.html'
         """
         from analysis.report import report
 
@@ -145,6 +236,9 @@ class Search:
         """Put the best model, of all or of one architecture, into MLflow's registry: `mlflow.pyfunc` loads its `uri`.
 
         Raises UserError when there is no such model.
+
+        >>> search.export("mlp").uri
+        'models:/smoke@mlp'
         """
         from search.serve import export
 
@@ -234,7 +328,12 @@ def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress:
 
 
 def display(progress: bool = True) -> "Console":
-    """Where a search shows what it does."""
+    """Where a search shows what it does. A notebook's output says that it is a terminal, but what is written over a
+    line of it is not written over there."""
     from rich.console import Console
 
-    return Console(soft_wrap=True, quiet=not progress, force_jupyter=False)
+    from search.run.progress import in_notebook
+
+    return Console(
+        soft_wrap=True, quiet=not progress, force_jupyter=False, force_terminal=False if in_notebook() else None
+    )

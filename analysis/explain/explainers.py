@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from analysis.explain import drawing, words
 from data.base.errors import UserError
 from search.serve.trained import task_of
@@ -21,6 +24,12 @@ class Explainer(Protocol):
 
     def emit(self, explanations: Any, name: str, form: str, out: Path | None) -> None:
         """Print them under the name of the model, or write them into a file, in a format of `tables.TEXTS`."""
+
+    def word_frame(self, explanations: Any) -> pd.DataFrame:
+        """A row a word of each text, in their order: what it did to each class or part of the answer."""
+
+    def draw(self, explanations: Any, name: str) -> Figure:
+        """Draw them under the name of the model."""
 
     def save_picture(self, explanations: Any, name: str, path: Path) -> None:
         """Draw them into a PNG, their data as csv beside it. Raises UserError when it cannot be written."""

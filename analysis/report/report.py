@@ -47,13 +47,8 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     folder = out / "figures"
     make_folder(folder)
     rank_by = rank_by or common_metric([search])
-    trials = runs.read_trials(uri, search.id)
     spec = runs.read_spec(uri, search)
-    space = runs.space_of(spec)
-    mattered = importance_tables(search, trials, space, np.random.default_rng(0), rank_by)
-    remembered = memory.read(memory.of_search(uri, search), untrained=True)
-    found = Found(trials, space=space, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
-    found = replace(found, series=_series(uri, found))
+    found, mattered = read(uri, search, rank_by, runs.space_of(spec))
     images = {name: _image(plot.render(found), folder / f"{name}.png") for name, plot in PLOTS.items()}
     if spec is not None:
         write(spec, out / "spec.yaml")
@@ -61,6 +56,15 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     confirmed = read_confirmed(uri, search, rank_by)
     write(render(uri, search, found, images, mattered, spec, confirmed, _differences(uri, search, rank_by)), page)
     return page
+
+
+def read(uri: str, search: Search, rank_by: str, space: Mapping[str, Any] | None) -> tuple[Found, Sequence[Table]]:
+    """All that is drawn of a search, and what mattered. Raises UserError when MLflow cannot be read."""
+    trials = runs.read_trials(uri, search.id)
+    mattered = importance_tables(search, trials, space, np.random.default_rng(0), rank_by)
+    remembered = memory.read(memory.of_search(uri, search), untrained=True)
+    found = Found(trials, space=space, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
+    return replace(found, series=_series(uri, found)), mattered
 
 
 def _series(uri: str, found: Found) -> pd.DataFrame:

@@ -236,6 +236,7 @@ def _tune(
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
             callbacks=[ClusterCallback(studies, searcher)],
+            progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
             verbose=0,
         ),
     ).fit()

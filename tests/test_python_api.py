@@ -1,0 +1,191 @@
+"""Searches from Python: in a thread, in an event loop, beside a Ray that is up or files of the user's, installed."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+OURS = ("MLFLOW_", "RAY_", "TUNE_", "PGCONNECT_", "GIT_PYTHON_")  # what the tests' own process has set
+
+
+STATE = """
+def state():
+    import gc, logging, os, signal
+    return (
+        dict(os.environ), os.getcwd(), gc.get_threshold(), gc.get_freeze_count(),
+        [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)],
+        [logging.getLogger(each).level for each in ("", "ray", "ray.tune")],
+    )
+"""
+
+
+def python(code: str, cwd: Path, *options: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    """Run some code as a user would: nothing of the tests in the environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return subprocess.run(
+        [sys.executable, *options, "-c", STATE + textwrap.dedent(code)],
+        cwd=cwd,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def shadows(folder: Path) -> Path:
+    """A folder with a `models` package and a `data.py`, as many have them."""
+    folder.joinpath("models").mkdir()
+    folder.joinpath("models", "__init__.py").touch()
+    folder.joinpath("data.py").write_text(
+        "raise RuntimeError('the user's own data.py was imported')\n", encoding="utf-8"
+    )
+    return folder
+
+
+def test_importing_it_is_fast_and_changes_nothing(tmp_path: Path) -> None:
+    code = """
+        before = state()
+        import sys, time
+        started = time.process_time()
+        import bakeoff
+        print(time.process_time() - started)
+        print(sorted({"torch", "ray", "mlflow", "optuna", "pandas", "numpy", "pydantic"} & set(sys.modules)))
+        assert state() == before
+        print(bakeoff.__all__)
+    """
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    seconds, heavy, names = done.stdout.splitlines()
+    assert float(seconds) < 0.3
+    assert heavy == "[]"
+    assert names == "['Search', 'UserError', 'open', 'run']"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_users_in_the_way_is_named(tmp_path: Path) -> None:
+    done = python("import bakeoff", shadows(tmp_path))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        f"ImportError: bakeoff needs its own package 'data', but Python finds {tmp_path / 'data.py'}"
+    )
+    assert "rename" in last
+
+
+def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path: Path) -> None:
+    """All in one process, in a folder where nothing of the user's may be taken for ours, here or in a worker."""
+    code = f"""
+        import asyncio, sys
+        import bakeoff
+        import ray, ray.tune  # which write into the environment when they are imported
+        small = {{"architectures": ["mlp"], "epochs": 1, "trials": 1, "progress": False}}
+        before = state()
+        in_thread = asyncio.run(asyncio.to_thread(bakeoff.run, "smoke", **small))
+        assert in_thread.outcome == "complete"
+        assert not ray.is_initialized()
+        assert state() == before
+
+        ray.init("local", include_dashboard=False, log_to_driver=False)
+        try:
+            bakeoff.run("smoke", **small)
+        except bakeoff.UserError as error:
+            print(error)
+        ray.shutdown()
+
+        env = {{"working_dir": "local://{ROOT}"}}
+        ray.init("local", include_dashboard=False, log_to_driver=False, runtime_env=env)
+        before = state()
+
+        async def here():
+            spec = {{"name": "mine", "corpus": "imdb", "limit": 200, "architectures": ["mlp"], "trials": 1}}
+            return bakeoff.run(spec, epochs=1, progress=False)
+
+        search = asyncio.run(here())
+        assert search.outcome == "complete"
+        assert ray.is_initialized()
+        assert state() == before
+        assert [each.id for each in map(bakeoff.open, ("latest", "smoke"))] == [search.id, in_thread.id]
+        assert (search.spec.limit, search.spec.epochs) == (200, 1)
+    """
+    done = python(code, shadows(tmp_path), "-P")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"the Ray that runs in this process cannot import data.encoded of {ROOT} in its workers: ")
+    assert len(list((tmp_path / "searches").iterdir())) == 2
+
+
+def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:
+    code = """
+        import doctest, bakeoff
+        names, finder = {"bakeoff": bakeoff}, doctest.DocTestFinder(recurse=False)
+        examples = finder.find(bakeoff, "bakeoff", module=False, globs=names)
+        public = [bakeoff.run, bakeoff.open, *(getattr(bakeoff.Search, name) for name in vars(bakeoff.Search))]
+        for each in public:
+            if callable(each) and not each.__name__.startswith("_") and each.__name__ != "recorded":
+                found = finder.find(each, each.__name__, module=False, globs=names)
+                assert found and found[0].examples, each
+                examples += found
+        runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+        for number, each in enumerate(examples):
+            each.globs = names
+            runner.run(each, clear_globs=False)
+        assert runner.summarize().attempted > 15
+        assert runner.summarize().failed == 0
+    """
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+@pytest.mark.slow
+def test_installed_it_runs_in_any_folder(tmp_path: Path) -> None:
+    """In a fresh environment, which gets the dependencies of this one: to install torch again takes minutes."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps"]
+    source = tmp_path / "source"  # setuptools builds in the folder that it is given
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*pip, source], check=True, timeout=300)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    packages.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    empty, users = tmp_path / "empty", tmp_path / "users"
+    for folder in (empty, users):
+        folder.mkdir()
+    shadows(users)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"BAKEOFF_REPORT": "1"}
+    for folder in (empty, users):
+        done = subprocess.run(
+            [environment / "bin" / "bakeoff", "run", "smoke"],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the best of each architecture by val_accuracy" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+        (search,) = (folder / "searches").iterdir()
+        assert (search / "report" / "index.html").is_file()
+    for command in ("leaderboard", "explain latest:mlp wonderful", "list"):
+        done = subprocess.run(
+            [environment / "bin" / "bakeoff", *command.split()], cwd=users, env=variables, timeout=120, check=False
+        )
+        assert done.returncode == 0, command
+    installed = subprocess.run(
+        [environment / "bin" / "python", "-c", "import bakeoff; print(bakeoff.__file__)"],
+        cwd=empty,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert Path(installed.stdout.strip()).is_relative_to(environment)
