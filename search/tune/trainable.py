@@ -1,4 +1,4 @@
-"""The Tune trainable that wraps any architecture: the only code that runs in a Ray worker.
+"""The Tune trainable that wraps any architecture: what a trial runs in its Ray worker.
 
 Workers are reused, and a process keeps its random state, thread counts and module globals between trials: a trial
 sets all of its own.
