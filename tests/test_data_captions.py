@@ -127,9 +127,12 @@ def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpu
 
 def test_the_cache_and_a_limit_keep_the_images(encoded: EncodedCorpus, tmp_path: Path) -> None:
     first, again = (load(tmp_path) for _ in range(2))
+    with np.load(next((tmp_path / "encoded").iterdir()), allow_pickle=False) as file:
+        in_cache = file.files
     for name in SPLITS:
         parts: list[Split] = [getattr(each, name) for each in (encoded, first, again)]
         assert [*parts[0].arrays] == [*parts[2].arrays] == [*Captions.arrays]
+        assert {f"{name}_images_NYX", f"{name}_digits_NQ"} <= set(in_cache)  # as in caches of old versions
         everything = [[each.tokens_NT, each.lengths_N, each.labels_N, *each.arrays.values()] for each in parts]
         arrays = zip(*everything, strict=True)
         assert all((a == b).all() and (a == c).all() and a.dtype == b.dtype == c.dtype for a, b, c in arrays)

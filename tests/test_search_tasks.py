@@ -6,28 +6,32 @@ Shapes: N images, Q quadrants, Y rows, X columns.
 import io
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import data
 import models
 from analysis.explain.explainers import EXPLAINERS
 from data.corpora.captions import EMPTY, handwritten, join_quadrants
-from data.encoded import EncodedCorpus
+from data.encoded import EncodedCorpus, Split
+from models.parts.hyperparameters import Domain, Real
 from search.base import record
 from search.run.run import make_setting
+from search.serve.classifier import TextModel
 from search.spec import read as specs
 from search.train import checkpoints
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
 from search.train.tasks import TASKS
+from search.train.tasks.base import Columns, Observation, Targets, Task
 from search.train.tasks.text_to_image import TextToImage
 from search.train.training import _measure, train
 
@@ -195,3 +199,78 @@ def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     (result,) = train(model, on_cpu, TrainingConfig(), epochs=2, metric=spec.metric, curve_interval=1000, seed=0)
     assert result.diverged == "train loss became nan in epoch 1"
     assert result.picture is None
+
+
+class Length(Task):
+    """How many words a text has. Logits (N, 1)."""
+
+    name = "length"
+    usual_outputs = 1
+
+    def num_outputs(self, corpus: EncodedCorpus) -> int:
+        return 1
+
+    def targets(self, split: Split) -> tuple[np.ndarray, ...]:
+        return (split.lengths_N.astype(np.float32),)
+
+    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
+        return (logits_N[:, 0] - targets[0]).square().mean()
+
+    def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
+        return float((logits_N[:, 0].round() == targets[0]).float().mean())
+
+    def outputs(self, logits_N: Tensor) -> Tensor:
+        return logits_N.round().clamp(0, 99)
+
+    def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
+        said_N = self.outputs(logits_N)
+        return Observation(loss, targets[0].long(), said_N[:, 0].long(), 100, said_N, targets[0])
+
+    def labels(self, split: Split, classes: Sequence[str]) -> list[str]:
+        return [str(length) for length in split.lengths_N]
+
+    def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
+        return {"predicted": [f"{length:.0f}" for length in outputs_N[:, 0].tolist()]}
+
+
+class WordCounter(models.Architecture):
+    """Starts as the sum of something that every word has."""
+
+    task = "length"
+    hyperparameters: ClassVar[dict[str, Domain]] = {"start": Real(0.0, 2.0)}
+
+    def __init__(self, embedding: models.WordVectors, num_outputs: int, *, start: float = 0.5) -> None:
+        super().__init__(embedding)
+        self.of_word = nn.Parameter(torch.full((num_outputs,), start))
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        return self.of_word * lengths_B.unsqueeze(1)
+
+
+def test_one_file_is_all_that_a_task_needs(
+    corpus: EncodedCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is trained, measured, recorded, read back, and answers, through what there is."""
+    monkeypatch.setitem(TASKS, "length", Length())
+    monkeypatch.setitem(models.ARCHITECTURES, "counter", WordCounter)
+    monkeypatch.setattr("search.spec.spec.OURS", (*models.OURS, "counter"))
+    content = {"name": "a", "architectures": ["counter"], "corpus": "captions", "embeddings": "learned"}
+    settings = {"metric": "val_loss", "epochs": 10, "space": {"start": [0.5], "learning_rate": [0.02]}}
+    spec = specs.validate(content | settings)
+    with pytest.raises(ValueError, match="should be one of val_loss, val_accuracy, val_f1 for length"):
+        specs.validate(content | {"metric": "val_roc_auc"})
+
+    config = {record.ARCHITECTURE: "counter", record.NUMBER: 0, record.SEED: 1, "start": 0.5, "learning_rate": 0.02}
+    rest = {"batch_size": 32, "max_grad_norm": None, "schedule": "linear"}
+    *_, last = run_trial(config | rest, corpus, make_setting(spec, tmp_path))
+    assert last.best["test_accuracy"] == 1.0
+    assert last.test_outputs_N is not None
+    header, *rows = Length().predictions(last.test_outputs_N, corpus)
+    assert header == ["label", "predicted"]
+    assert all(label == predicted for label, predicted in rows)
+
+    made = TextModel.build(
+        "counter", {"start": 0.5}, corpus.classes, corpus.vocabulary, 100, last.state["best_weights"], None, None, 1
+    )
+    made.save(tmp_path / "model")
+    assert TextModel.load(tmp_path / "model").answer(["draw a seven", "nothing"]) == {"predicted": ["3", "1"]}
