@@ -1,28 +1,20 @@
-"""The only MLflow reader: a search's trials as one tidy frame, one row a trial.
+"""What MLflow holds of searches: their trials as one tidy frame, one row a trial, or as records."""
 
-Reading never changes anything: MLflow would create a database that isn't there, so that is looked at first.
-"""
-
-import gc
 import io
 import json
 import math
-import re
-import sqlite3
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
 
+from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
 from search.base import names, record
 from search.base.record import Outcome
@@ -30,10 +22,8 @@ from search.study.trial import Trial, Worker
 from search.train.metrics import measures
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PAGE_SIZE = 1000
 AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
@@ -107,7 +97,7 @@ def searches(uri: str) -> list[Search]:
             metrics=run.data.metrics,
             end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
         )
-        for run in _runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
+        for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
     )
     return sorted(found, key=lambda search: search.start)
@@ -141,7 +131,7 @@ def _newest(known: Sequence[Search], name: str) -> Search:
 
 def read_spec(uri: str, search: Search) -> str | None:
     """The search's spec.yaml as MLflow keeps it; None when it cannot be had."""
-    return _read_artifact(uri, search.run_id, "spec.yaml")
+    return read_artifact(uri, search.run_id, "spec.yaml")
 
 
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
@@ -149,7 +139,7 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
 
     Raises UserError when MLflow or the file cannot be read.
     """
-    text = _read_artifact(uri, run_id, record.PREDICTIONS)
+    text = read_artifact(uri, run_id, record.PREDICTIONS)
     if text is None:
         return None
     try:
@@ -158,18 +148,6 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
     except (ValueError, KeyError) as error:
         raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
-
-
-def _read_artifact(uri: str, run_id: str, name: str) -> str | None:
-    """The text of a file that is kept with a run; None when it cannot be had."""
-    from mlflow.exceptions import MlflowException
-
-    # MLflow draws a progress bar on stderr, for one small file.
-    with _client(uri) as client, TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
-        try:
-            return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-        except (MlflowException, OSError, UnicodeDecodeError):
-            return None
 
 
 def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
@@ -210,7 +188,7 @@ def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.Da
     # A server takes several questions at once; a database in a file is read no faster so.
     at_once = AT_ONCE if uri.startswith("http") else 1
     rows = []
-    with _client(uri) as client, _no_garbage_collection(), ThreadPoolExecutor(at_once) as pool:
+    with open_client(uri) as client, no_garbage_collection(), ThreadPoolExecutor(at_once) as pool:
         histories = pool.map(lambda each: client.get_metric_history(*each), wanted)
         for (run_id, name), points in zip(wanted, histories, strict=True):
             by_step = {point.step: _with_infinity(point.value) for point in points}  # in time; written twice: the last
@@ -221,7 +199,7 @@ def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.Da
 
 def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
     """The names of all metrics that any of these runs has. Raises UserError when MLflow cannot be read."""
-    with _client(uri) as client:
+    with open_client(uri) as client:
         return sorted({name for run_id in run_ids for name in client.get_run(run_id).data.metrics})
 
 
@@ -304,7 +282,8 @@ def _row(run: "Run") -> dict[str, Any]:
     }
     for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
         fixed[name] = metrics.get(name)
-    return _hyperparameters(run) | fixed | {name: _best(run).get(name) for name in measures()}
+    best = _best(run)
+    return _hyperparameters(run) | fixed | {name: best.get(name) for name in measures()}
 
 
 def _record(search: Search, run: "Run") -> Trial | None:
@@ -348,8 +327,7 @@ def _hyperparameters(run: "Run") -> dict[str, Any]:
 
 def _best(run: "Run") -> dict[str, float]:
     """The metrics of its best epoch."""
-    found = {name: run.data.metrics.get(record.best(name)) for name in measures()}
-    return {name: _with_infinity(value) for name, value in found.items() if value is not None}
+    return {name: _with_infinity(value) for name, value in record.of_best_epoch(run.data.metrics).items()}
 
 
 def _with_infinity(value: float) -> float:
@@ -372,72 +350,4 @@ def _parse(value: str) -> Any:
 
 def _trial_runs(uri: str, search_id: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
     where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = '{search_id}'"
-    return _runs(uri, where, page_size)
-
-
-def _runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
-    """All runs of all experiments that fulfil a condition, page by page, oldest first.
-
-    In that order a run that starts between two pages comes after both.
-    """
-    with _client(uri) as client:
-        experiments: list[str] = []
-        token = None
-        while token != "":
-            found = client.search_experiments(max_results=PAGE_SIZE, page_token=token)
-            experiments += [experiment.experiment_id for experiment in found]
-            token = found.token or ""
-        token = None
-        while experiments and token != "":
-            with _no_garbage_collection():
-                page = client.search_runs(
-                    experiments, where, max_results=page_size, order_by=["attributes.start_time ASC"], page_token=token
-                )
-            yield from page
-            token = page.token or ""
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """SQLAlchemy makes some 60 objects a run, none of them garbage: looking for it took two thirds of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@contextmanager
-def _client(uri: str) -> Iterator["MlflowClient"]:
-    """A client to read with. Raises UserError when there is no database or no server answers."""
-    _check_database(uri)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        record.require_database(uri)
-        yield MlflowClient(tracking_uri=uri)
-    except (MlflowException, ConnectionError) as error:
-        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise UserError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
-
-
-def _check_database(uri: str) -> None:
-    """Raise UserError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
-    if "://" not in uri and Path(uri).is_file():
-        raise UserError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
-    match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
-    if not match or not match[1]:
-        return
-    path = Path(match[1])
-    if not path.is_file():
-        raise UserError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
-    except sqlite3.Error as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    if not found:
-        raise UserError(f"{path} is not an MLflow database: it has no runs")
+    return read_runs(uri, where, page_size)

@@ -6,7 +6,7 @@ answer `--help` at once.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +45,12 @@ TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
 def best(metric: str) -> str:
     """'val_accuracy' -> 'best_val_accuracy'; test metrics have only one value, that of the best epoch."""
     return metric if metric.startswith("test_") else f"best_{metric}"
+
+
+def of_best_epoch(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a run has of its best epoch, by the names of the epochs' metrics; the other way round than `best`."""
+    names = (name.removeprefix("best_") for name in metrics if name.startswith(("best_", "test_")))
+    return {name: metrics[best(name)] for name in names if best(name) != BEST_EPOCH}
 
 
 # --- Parameters of a trial's run: these and one for each hyperparameter.

@@ -102,8 +102,7 @@ def _read_run(run: Any) -> Run:
         outcome=tags.get(record.OUTCOME, ""),
         params=run.data.params,
         epochs=int(metrics.get(record.EPOCHS_RUN, 0)),
-        best={name.removeprefix("best_"): value for name, value in metrics.items() if name.startswith("best_")}
-        | {name: value for name, value in metrics.items() if name.startswith("test_")},
+        best=record.of_best_epoch(metrics),
     )
 
 
