@@ -191,6 +191,7 @@ def test_looks_differ_in_colour_and_without_it() -> None:
     [
         ("val_accuracy", "validation accuracy (share that is right)"),
         ("test_loss", "test loss (nats)"),
+        ("loss", "loss (nats)"),
         ("val_roc_auc", "validation ROC AUC"),
         ("seconds", "training time (s)"),
         ("hidden_size", "hidden size"),

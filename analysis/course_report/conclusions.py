@@ -23,8 +23,6 @@ MIN_SPREAD = 5  # runs; of fewer a spread says little
 #: Gradients vanish where their norm is less than this share of what it is with sigmoid gates.
 VANISHED = 0.1
 
-_COMPARISON = ["no", "conclusion", "measure", "first", "second", "over", "first_runs", "second_runs", "difference"]
-_COMPARISON += ["low", "high", "threshold", "p", "holm_p", "published"]
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot be told", "not run"
 
 
@@ -82,7 +80,8 @@ def comparisons(trials: pd.DataFrame, published: pd.DataFrame, norms: pd.DataFra
     numbered = enumerate(rows.items(), start=1)
     table = pd.DataFrame([{"no": no, "conclusion": text, **row} for no, (text, made) in numbered for row in made])
     corrected = table.groupby("no")["p"].transform(lambda p: stats.holm(p.fillna(1)))
-    return table.assign(holm_p=corrected.where(table["p"].notna()))[_COMPARISON]
+    table.insert(len(table.columns) - 1, "holm_p", corrected.where(table["p"].notna()))
+    return table
 
 
 def _best_activation(trials: pd.DataFrame, study: str) -> str | None:

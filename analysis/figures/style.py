@@ -80,8 +80,9 @@ def label(name: str) -> str:
     """What stands at an axis: the name in words, with its unit."""
     split, _, metric = name.partition("_")
     if split in record.SPLITS and metric in METRICS:
-        shown = METRICS[metric].label or heading(metric)
-        return f"{'validation' if split == 'val' else split} {shown}"
+        return f"{'validation' if split == 'val' else split} {label(metric)}"
+    if name in METRICS:
+        return METRICS[name].label or heading(name)
     return _LABELS.get(name, heading(name))
 
 
