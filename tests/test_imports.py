@@ -164,7 +164,7 @@ def test_a_model_is_trained_and_read_without_what_runs_searches(module: str) -> 
     assert done.stdout == "set()\n", done.stderr
 
 
-@pytest.mark.parametrize("module", ["search", "analysis"])
+@pytest.mark.parametrize("module", ["search", "analysis", "bakeoff"])
 def test_help_waits_for_no_heavy_import(module: str) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['{module}', '--help']\n"

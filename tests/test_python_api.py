@@ -5,10 +5,12 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
 
 OURS = ("MLFLOW_", "RAY_", "TUNE_", "PGCONNECT_", "GIT_PYTHON_")  # what the tests' own process has set
 
@@ -139,6 +141,19 @@ def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:
     """
     done = python(code, tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+def test_what_is_pinned_is_within_what_an_installation_may_take() -> None:
+    lines = (line.partition("#")[0] for line in ROOT.joinpath("requirements.txt").read_text("utf-8").splitlines())
+    pinned = [Requirement(line) for line in lines if line.strip()]
+    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text("utf-8"))["project"]
+    ranges = {each.name: each for each in map(Requirement, project["dependencies"])}
+    assert {each.name for each in pinned} == set(ranges)
+    for each in pinned:
+        (pin,) = each.specifier
+        assert pin.operator == "=="
+        assert pin.version in ranges[each.name].specifier, each
+        assert each.extras == ranges[each.name].extras
 
 
 @pytest.mark.slow
