@@ -104,12 +104,13 @@ def check_architecture(
     """Does an architecture keep the rules that a search relies on? A line for each; what to do where it does not."""
     import torch
 
-    from models import contract
+    from models import contract, estimator_contract
     from search.spec.code import find
 
     torch.set_num_threads(1)  # for so little work more would only wait for each other
-    failed = False
-    for rule, problem in contract.check(find(architecture)):
+    found, failed = find(architecture), False
+    checks = {"network": contract.check, "estimator": estimator_contract.check}
+    for rule, problem in checks[found.learner](found):
         print(f"fail  {rule}: {problem}" if problem else f"ok    {rule}", flush=True)
         failed |= problem is not None
     raise SystemExit(int(failed))

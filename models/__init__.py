@@ -1,7 +1,6 @@
 """The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
 in by `register`."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ from models.attention import Attention
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
-from models.parts.estimator import RANDOM_STATE, TextEstimator
+from models.parts.estimator import TextEstimator, create
 from models.parts.external import TextSetting, as_architecture
 from models.parts.layers import CLASSIFICATION, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
@@ -93,7 +92,4 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
 def build_estimator(name: str, seed: int = 0, **hyperparameters: Any) -> TextEstimator:
     """A new estimator of the architecture of that name, not fitted; the rest as `build`."""
     check(name, hyperparameters)
-    constructor: Callable[..., Any] = architecture(name)
-    takes_seed = RANDOM_STATE in inspect.signature(constructor).parameters
-    estimator: TextEstimator = constructor(**hyperparameters, **({RANDOM_STATE: seed} if takes_seed else {}))
-    return estimator
+    return create(architecture(name), seed, hyperparameters)

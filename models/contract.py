@@ -227,10 +227,10 @@ RULES: tuple[tuple[str, Callable[..., None], str], ...] = (
 def check(architecture: type[Architecture]) -> Iterator[tuple[str, str | None]]:
     """Each rule, and how it is broken and what to do, or None."""
     for rule, holds, over in RULES:
-        yield rule, _problem(holds, Subject(architecture), over)
+        yield rule, problem(holds, Subject(architecture), over)
 
 
-def _problem(holds: Callable[..., None], subject: Subject, over: str) -> str | None:
+def problem(holds: Callable[..., None], subject: Subject, over: str) -> str | None:
     cases: Iterator[Any] = getattr(subject, over)() if over else iter([{}])
     for case in cases:
         arguments, named = ((), case) if isinstance(case, dict) else (case, {})
@@ -238,6 +238,6 @@ def _problem(holds: Callable[..., None], subject: Subject, over: str) -> str | N
             holds(subject, *arguments, **named)
         except Exception as error:  # of any kind: the network is somebody else's
             told = " ".join(f"{name} {value}" for name, value in named.items())
-            problem = str(error) if isinstance(error, BrokenRuleError) else f"{type(error).__name__}: {error}"
-            return " ".join(f"{told}: {problem}".split()) if told else " ".join(problem.split())
+            reason = str(error) if isinstance(error, BrokenRuleError) else f"{type(error).__name__}: {error}"
+            return " ".join(f"{told}: {reason}".split()) if told else " ".join(reason.split())
     return None

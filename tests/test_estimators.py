@@ -23,6 +23,7 @@ from data.base.errors import UserError
 from data.encode import word_ids
 from data.encoded import TEXTS as READ
 from data.encoded import UNKNOWN, EncodedCorpus
+from models import estimator_contract
 from models.parts.estimator import TextEstimator
 from models.parts.hyperparameters import Integer, Real
 from search.base import record
@@ -172,6 +173,36 @@ def test_a_mistake_is_a_line(before: str, after: str, message: str) -> None:
         models.register(
             "TfidfLogistic", made("TfidfLogistic", LINEAR.replace(before, after)), "my_linear.py:TfidfLogistic"
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "rule", "told"),
+    [
+        ("TfidfLogistic", "", "", None, ""),
+        ("bayes", "", "", None, ""),
+        ("Unkept", "", "", "what was fitted is kept, without pickle", "does not trust builtins.method_descriptor"),
+        (
+            "TfidfLogistic",
+            "C=C, ",
+            "",
+            "every hyperparameter is live",
+            "every C gives the same; use it",
+        ),
+        (
+            "TfidfLogistic",
+            "return self.pipeline",
+            "return 2 * self.pipeline",
+            "probabilities are of the classes",
+            "sum to 1",
+        ),
+    ],
+)
+def test_the_contract_says_what_to_do(name: str, before: str, after: str, rule: str | None, told: str) -> None:
+    models.register(name, made(name, LINEAR.replace(before, after) if before else LINEAR))
+    found: Any = models.architecture(name)
+    problems = {each: problem for each, problem in estimator_contract.check(found) if problem}
+    assert list(problems) == ([rule] if rule else [])
+    assert told in problems.get(rule or "", "")
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +405,9 @@ def test_an_exported_model_is_plain_files_and_predicts_where_nothing_of_it_is_kn
 
 
 def test_only_the_export_of_what_cannot_be_kept_is_refused_in_a_line(finished: Path) -> None:
+    checked = command("bakeoff", "check-architecture", "my_linear.py:Unkept", cwd=finished)
+    assert checked.returncode == 1
+    assert f"fail  what was fitted is kept, without pickle: {REFUSAL}" in checked.stdout
     done = command("search", "export", "latest", "--architecture", "Unkept", cwd=finished)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -95,6 +95,13 @@ class TextEstimator:
         return [each for each in types if each in TRUSTED or each.rpartition(".")[0] == own]
 
 
+def create(made: Callable[..., Any], seed: int, hyperparameters: Mapping[str, Any]) -> TextEstimator:
+    """A new estimator of a class, given the seed if it takes one."""
+    takes_seed = RANDOM_STATE in inspect.signature(made).parameters
+    estimator: TextEstimator = made(**hyperparameters, **({RANDOM_STATE: seed} if takes_seed else {}))
+    return estimator
+
+
 def is_estimator(made: object) -> bool:
     """Whether `adopt` takes it: a class that fits and predicts, or a function, which gives something that does."""
     return isinstance(made, FunctionType) or (hasattr(made, "fit") and hasattr(made, "predict_proba"))
