@@ -26,14 +26,14 @@ from search.base import record
 from search.run.run import make_setting
 from search.serve.classifier import TextModel
 from search.spec import read as specs
-from search.train import checkpoints
+from search.train import checkpoints, training
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
 from search.train.tasks import TASKS
 from search.train.tasks.base import Columns, Observation, Targets, Task
 from search.train.tasks.text_to_image import TextToImage
-from search.train.training import _measure, train
+from search.train.training import train
 
 TASK = TASKS["text_to_image"]
 ASKED = [[7, EMPTY, 3, EMPTY], [1, EMPTY, EMPTY, EMPTY]]
@@ -70,7 +70,7 @@ def targets() -> tuple[Tensor, Tensor]:
 
 
 def measure(logits_NYX: Tensor, wanted: tuple[Tensor, Tensor]) -> dict[str, float]:
-    measured = _measure(TASK, logits_NYX, wanted, "val")
+    measured = training.measure(TASK, logits_NYX, wanted, "val")
     return {name.removeprefix("val_"): value for name, value in measured.items()}
 
 

@@ -23,7 +23,7 @@ from models.parts.hyperparameters import OrNone
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
 from search.train.tasks import TASKS
-from search.train.training import EpochResult, Examples, Splits, _measure, train
+from search.train.training import EpochResult, Examples, Splits, measure, train
 
 CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
 SETTINGS: dict[str, Any] = {"epochs": 3, "metric": "val_accuracy", "curve_interval": 2, "seed": 5}
@@ -345,7 +345,7 @@ def test_metrics_are_those_of_scikit_learn(num_classes: int) -> None:
     generator = torch.Generator().manual_seed(num_classes)
     logits_NC = torch.randn(200, num_classes, generator=generator)
     labels_N = torch.randint(num_classes, (200,), generator=generator)
-    measured = _measure(TASKS[models.CLASSIFICATION], logits_NC, (labels_N,), "val")
+    measured = measure(TASKS[models.CLASSIFICATION], logits_NC, (labels_N,), "val")
     predicted_N, shares_NC = logits_NC.argmax(1).numpy(), logits_NC.softmax(1).double().numpy()
     shares_NC /= shares_NC.sum(1, keepdims=True)
     average = "binary" if num_classes == 2 else "macro"

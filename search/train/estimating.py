@@ -18,7 +18,7 @@ from data.encoded import TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from search.base import record
 from search.train.tasks import TASKS
-from search.train.training import DivergenceError, EpochResult, _measure
+from search.train.training import DivergenceError, EpochResult, measure
 
 LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
 
@@ -46,7 +46,7 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Epoch
                 examples: Split = getattr(corpus, split)
                 labels_N = torch.from_numpy(examples.labels_N.copy())
                 logits_N = logits(estimator, [*examples.arrays[TEXTS]], len(corpus.classes))
-                metrics |= _measure(task, logits_N, (labels_N,), split)
+                metrics |= measure(task, logits_N, (labels_N,), split)
                 outputs_N = task.outputs(logits_N)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"

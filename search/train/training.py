@@ -132,7 +132,7 @@ def train(
             _train_epoch(model, optimizer, splits.train, order_N, config, rates, log)
             metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
             logits_N = _predict(model, splits.val)
-            metrics |= _measure(task, logits_N, splits.val.targets, "val")
+            metrics |= measure(task, logits_N, splits.val.targets, "val")
             picture = task.picture(logits_N, splits.val.targets)
             if not best or sign * metrics[metric] > sign * best[metric]:
                 best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
@@ -141,7 +141,7 @@ def train(
                 last_weights = copy.deepcopy(model.state_dict())
                 model.load_state_dict(best_weights)
                 logits_N = _predict(model, splits.test)
-                best = best | _measure(task, logits_N, splits.test.targets, "test")
+                best = best | measure(task, logits_N, splits.test.targets, "test")
                 test_outputs_N = task.outputs(logits_N)
                 model.load_state_dict(last_weights)
         except DivergenceError as reason:
@@ -218,7 +218,7 @@ class _EpochLog:
 
     def metrics(self) -> dict[str, float]:
         """The training metrics, which are those of the batches as they were trained on, and the gradients' norms."""
-        metrics = _measure(self.task, torch.cat(self._logits), self.targets, "train")
+        metrics = measure(self.task, torch.cat(self._logits), self.targets, "train")
         metrics[record.GRAD_NORM] = float(torch.stack(self._clipped_norms or self._norms).mean())
         _require_finite("gradient norm", metrics[record.GRAD_NORM])
         for layer in self._norms_of_layers[0]:
@@ -279,7 +279,7 @@ def _predict(model: nn.Module, examples: Examples) -> Tensor:
         return torch.cat([model(*_cut(tokens_BT, lengths_B)) for tokens_BT, lengths_B in batches])
 
 
-def _measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
+def measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
     """All metrics of the task."""
     loss = float(task.loss(logits_N, targets))
     _require_finite(f"{split} loss", loss)
