@@ -1,13 +1,23 @@
 """Where models that were exported before version 0.2 look for their classifier."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from search.serve.classifier import TextModel
 
 
-class TextClassifier(TextModel):
+class TextClassifier:
+    """What their code asks of it."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model, self.classes = model, model.classes
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextClassifier":
+        return cls(TextModel.load(folder))
+
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """(N, C) of N texts, float32."""
-        return self.outputs(texts).numpy()
+        return self._model.outputs(texts).numpy()
