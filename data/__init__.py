@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from data.base.errors import UserError, did_you_mean
+from data.base.plugins import Plugin
 from data.base.texts import Corpus, Example
 from data.corpora.captions import Captions
 from data.corpora.files import CsvFile
+from data.corpora.functions import FunctionCorpus
 from data.corpora.reviews import MovieReviews, StanfordReviews
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
 
@@ -42,6 +44,13 @@ VECTORS: dict[str, Callable[..., Vectors]] = {
     "glove.6B.300d": partial(GloveArchive, size=300),
     "file:PATH": TextFile,
 }
+
+
+def register(plugin: Plugin) -> None:
+    """Take in a corpus from outside: a function that `FunctionCorpus` describes, by its reference. It is not called."""
+    if not callable(plugin.load()):
+        raise UserError(f"{plugin.reference} should be a function that returns texts and labels")
+    CORPORA[plugin.reference] = partial(FunctionCorpus, plugin)
 
 
 def check_names(corpus: str, vectors: str | None) -> None:
@@ -127,6 +136,8 @@ def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
 
 def _entry(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[Callable[..., T], tuple[str, ...]]:
     prefix, colon, path = name.partition(":")
+    if name in registry:
+        return registry[name]()
     form = f"{prefix}:PATH" if colon else name
     if form not in registry:
         raise UserError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}")

@@ -15,12 +15,14 @@ import yaml
 import models
 from data.base import plugins
 from data.base.errors import UserError
+from data.base.splitting import split_examples
+from data.base.texts import Texts
+from data.corpora.functions import FunctionCorpus
 from models import contract
 from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
 from search.serve import export, trained
-from search.spec import code
 from search.spec import read as specs
 from tests.conftest import command
 
@@ -301,9 +303,16 @@ def test_the_command_that_checks(tmp_path: Path) -> None:
     assert (wrong.returncode, wrong.stderr) == (2, "error: unknown architecture 'gruu' (did you mean 'gru'?)\n")
 
 
+DATA = """import data
+
+def load():
+    examples = data.read_examples("rotten-tomatoes", "train", limit=1000)
+    return [text for text, _ in examples], ["good" if label else "bad" for _, label in examples]
+"""
+
 SPEC = {
     "name": "outside",
-    "corpus": "rotten-tomatoes",
+    "corpus": "my_data.py:load",
     "limit": 200,
     "architectures": ["mlp", "my_net.py:Net"],
     "space": {"size": {"Net": [4, 8]}},
@@ -314,20 +323,24 @@ SPEC = {
 
 def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_data.py").write_text(DATA, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
     spec = specs.validate(SPEC)
     assert spec.architectures == ["mlp", "Net"]
     assert spec.code.architectures == {"Net": plugins.Plugin(f"{path}:Net", NET)}
+    assert spec.code.corpus == {spec.corpus: plugins.Plugin(f"{tmp_path / 'my_data.py'}:load", DATA)}
     packed = tmp_path / "packed"
     submit.pack(spec, packed)
     path.unlink()
+    (tmp_path / "my_data.py").unlink()
+    assert specs.freeze(spec) == spec
     del models.ARCHITECTURES["Net"]
     assert specs.read(str(packed / submit.SPEC)) == spec
     assert NET in (packed / submit.SPEC).read_text(encoding="utf-8").replace("\n        ", "\n")  # line by line
     assert set(spec.spaces["Net"]) > {"size", "dropout", "pooling", "learning_rate"}
     changed = plugins.Plugin(f"{path}:Net", NET + "# changed\n")
-    other = spec.model_copy(update={"code": code.Code(architectures={"Net": changed})})
+    other = spec.model_copy(update={"code": spec.code.model_copy(update={"architectures": {"Net": changed}})})
     with pytest.raises(UserError, match="the spec is not the one that this search was started with\ncode was"):
         specs.require_unchanged(other, specs.compared(spec))
 
@@ -346,6 +359,7 @@ def test_a_spec_that_names_it_wrongly_is_one_line(
     changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_data.py").write_text(DATA, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
     (tmp_path / "other").mkdir()
@@ -356,16 +370,63 @@ def test_a_spec_that_names_it_wrongly_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def corpus_of(body: str, name: str = "load") -> FunctionCorpus:
+    return FunctionCorpus(plugins.Plugin(f"/somewhere/my_data.py:{name}", f"def {name}():\n    {body}\n"))
+
+
+def test_a_function_is_a_corpus_with_splits_of_its_own() -> None:
+    texts = "[f'text number {i} {{}}' for i in range(40)], [i % 2 == 0 for i in range(40)]"
+    corpus = corpus_of(f"return {texts}".replace("{{}}", ""))
+    read = corpus.read(Path(), progress=False)
+    assert (read.classes, len(read.examples), read.test_examples, read.val_examples) == (
+        ("False", "True"),
+        40,
+        None,
+        None,
+    )
+    assert corpus.fingerprint() != corpus_of(f"return {texts}".replace("{{}}", "other")).fingerprint()
+    splits = ", ".join(f"'{split}': ({texts.replace('{{}}', split)})" for split in ("train", "val", "test"))
+    official = corpus_of(f"return {{{splits}}}").read(Path(), progress=False)
+    divided, num_duplicates = split_examples(official, name="mine", limit=None)
+    assert {split: len(divided[split]) for split in divided} == {"train": 40, "val": 40, "test": 40}
+    assert all(split in text for split, examples in divided.items() for text, _ in examples)
+    leaky = Texts(("a", "b"), official.examples, official.examples[:8], official.examples[:12])
+    divided, num_duplicates = split_examples(leaky, name="mine", limit=None)
+    assert ({split: len(divided[split]) for split in divided}, num_duplicates) == (
+        {"train": 28, "val": 4, "test": 8},
+        20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return ['a'], ['b', 'c']", "my_data.py:load: train: each text needs a label; got 1 texts and 2 labels"),
+        ("return ['a', 3], ['b', 'c']", "train: text 1 (from 0) should be a text of some words; got 3"),
+        ("return ['a', 'b'], ['c', 'c']", "my_data.py:load returns 1 classes; at least two are needed"),
+        ("return 3", "train: should be two sequences, of texts and of labels; got int"),
+        ("return {'trian': ([], [])}", "returns the unknown split 'trian' (did you mean 'train'?)"),
+        ("return 1 / 0", "my_data.py, line 2: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_function_that_is_no_corpus_is_one_line(body: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        corpus_of(body).fingerprint()
+    assert "\n" not in str(error.value)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory where a search with an architecture from outside has run, and the file is gone."""
     cwd = tmp_path_factory.mktemp("outside")
     (cwd / "my_net.py").write_text(NET, encoding="utf-8")
+    (cwd / "my_data.py").write_text(DATA, encoding="utf-8")
     (cwd / "spec.yaml").write_text(yaml.safe_dump(SPEC), encoding="utf-8")
     done = command("search", "run", "spec.yaml", cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Net-0" in done.stdout[done.stdout.index("2 trials by val_accuracy") :]  # ranked
     (cwd / "my_net.py").unlink()
+    (cwd / "my_data.py").unlink()
     return cwd
 
 
@@ -380,7 +441,7 @@ def test_a_search_is_audited_replayed_and_confirmed_without_the_file(finished: P
     assert list(replay.replay(f"{folder.name}:Net-0", folder.parent, uri))[-1] == "Net-0: equal"
     confirmed = confirm.confirmation(folder, 1, 2, ["Net"])
     assert list((confirmed.configurations or {})["Net"]) == ["Net-0"]
-    assert confirmed.code == code.Code(architectures={"Net": plugins.Plugin(f"{finished / 'my_net.py'}:Net", NET)})
+    assert confirmed.code.architectures == {"Net": plugins.Plugin(f"{finished / 'my_net.py'}:Net", NET)}
 
 
 def test_a_search_goes_on_without_the_file_but_not_with_another(finished: Path) -> None:
@@ -404,7 +465,7 @@ def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(f
     code = (
         "import mlflow, pandas, sys\n"
         "answer = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.DataFrame({'text': ['a great movie']}))\n"
-        "print(answer['probability of positive'][0])"
+        "print(answer['probability of good'][0])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}

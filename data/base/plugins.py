@@ -92,11 +92,11 @@ class Plugin:
             exec(compile(self.source, self.file, "exec", dont_inherit=True), vars(module))
         except (Exception, SystemExit) as error:
             del sys.modules[name]
-            raise UserError(self._explain(error)) from error
+            raise UserError(self.explain(error)) from error
         return module
 
-    def _explain(self, error: BaseException) -> str:
-        """'/home/me/my_net.py, line 3: NameError: name 'nn' is not defined'."""
+    def explain(self, error: BaseException) -> str:
+        """What it raised, in a line: '/home/me/my_net.py, line 3: NameError: name 'nn' is not defined'."""
         at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
         if isinstance(error, SyntaxError) and error.filename == self.file:
             at, message = [error.lineno], error.msg

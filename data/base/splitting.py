@@ -19,31 +19,33 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
     """The examples of 'train', 'val' and 'test', in the order of their texts' hashes; the number of duplicates.
 
     Within each class the first tenth by hash is the test split and the next the validation split, so that the
-    order of the file does not matter and each split has the classes' shares. An official test split stays as it is,
-    and its texts are taken out of training. `limit` keeps the first of each class in each split: what a limited
-    search holds out, a full one holds out too. Of equal texts one is kept, with the first of their labels.
+    order of the file does not matter and each split has the classes' shares. An official test or validation split
+    stays as it is, and its texts are taken out of the others. `limit` keeps the first of each class in each split: what
+    a limited search holds out, a full one holds out too. Of equal texts one is kept, with the first of their labels.
 
     Raises UserError if a class has fewer than two examples in a split.
     """
-    official_test = texts.test_examples or []
-    test = _unique(official_test)
-    rest = {text: label for text, label in _unique(texts.examples).items() if text not in test}
-    num_duplicates = len(texts.examples) + len(official_test) - len(rest) - len(test)
+    given = (texts.test_examples, texts.val_examples, texts.examples)
+    test, val, rest = (_unique(examples or []) for examples in given)
+    val = {text: label for text, label in val.items() if text not in test}
+    rest = {text: label for text, label in rest.items() if text not in test and text not in val}
+    num_duplicates = sum(len(examples or []) for examples in given) - len(rest) - len(val) - len(test)
 
-    rank = {text: hashlib.sha256(text.encode()).digest() for text in chain(rest, test)}
-    rest_by_class, test_by_class = ([list[str]() for _ in texts.classes] for _ in range(2))
-    for labels, by_class in ((rest, rest_by_class), (test, test_by_class)):
+    rank = {text: hashlib.sha256(text.encode()).digest() for text in chain(rest, val, test)}
+    rest_by_class, val_by_class, test_by_class = ([list[str]() for _ in texts.classes] for _ in range(3))
+    for labels, by_class in ((rest, rest_by_class), (val, val_by_class), (test, test_by_class)):
         for text in sorted(labels, key=rank.__getitem__):
             by_class[labels[text]].append(text)
 
     groups: dict[tuple[str, int], list[str]] = {}
     for label, class_name in enumerate(texts.classes):
-        ordered, held_back = rest_by_class[label], test_by_class[label]
+        ordered = rest_by_class[label]
+        groups["test", label], groups["val", label] = test_by_class[label], val_by_class[label]
         tenth = (len(ordered) + HELD_OUT // 2) // HELD_OUT
-        if texts.test_examples is None:
-            held_back, ordered = ordered[:tenth], ordered[tenth:]
-        groups["test", label], groups["val", label] = held_back, ordered[:tenth]
-        groups["train", label] = ordered[tenth:]
+        for split, examples in (("test", texts.test_examples), ("val", texts.val_examples)):
+            if examples is None:
+                groups[split, label], ordered = ordered[:tenth], ordered[tenth:]
+        groups["train", label] = ordered
         for split in SPLITS:
             if len(groups[split, label]) < LEAST:
                 raise UserError(

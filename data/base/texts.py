@@ -17,11 +17,12 @@ Example = tuple[str, int]  # a text and the index of its class
 
 @dataclass(frozen=True)
 class Texts:
-    """What a corpus reads: its class names, in order, and its examples; those of an official test apart."""
+    """What a corpus reads: its class names, in order, and its examples; those of official splits apart."""
 
     classes: tuple[str, ...]
     examples: list[Example]
     test_examples: list[Example] | None = None
+    val_examples: list[Example] | None = None
 
     def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """What texts of this split ask for besides a class: arrays of as many rows, by the names that the corpus's

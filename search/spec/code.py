@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+import data
 import models
 from data.base import plugins
 from data.base.errors import UserError
@@ -20,31 +21,32 @@ def _take_in_architecture(plugin: Plugin) -> None:
 
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
-REGISTER = {"architectures": _take_in_architecture}
+REGISTER = {"architectures": _take_in_architecture, "corpus": data.register}
 
 
 class Code(BaseModel):
-    """The sources of a spec, by the names that they have in it. They are taken in as soon as this is made."""
+    """The sources of a spec, by key and by what they are called there. They are taken in as soon as this is made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architectures: dict[str, Plugin] = {}
+    corpus: dict[str, Plugin] = {}  # at most one
 
     @model_validator(mode="after")
     def _register(self) -> "Code":
-        for key, register in REGISTER.items():
-            for plugin in getattr(self, key).values():
-                register(plugin)
+        for key, sources in self:
+            for plugin in sources.values():
+                REGISTER[key](plugin)
         return self
 
     @property
     def plugins(self) -> list[Plugin]:
-        return list(self.architectures.values())
+        return [plugin for _, sources in self for plugin in sources.values()]
 
     @property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 by name: what is compared when a search goes on."""
-        return {plugin.name: plugin.digest for plugin in self.plugins}
+    def digests(self) -> dict[str, dict[str, str]]:
+        """SHA-256 by key and name: what is compared when a search goes on."""
+        return {key: {name: plugin.digest for name, plugin in sources.items()} for key, sources in self if sources}
 
 
 def find(architecture: str) -> Any:
@@ -59,29 +61,35 @@ def find(architecture: str) -> Any:
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a spec with names in place of references, classes and functions, and their sources under `code`.
 
-    Raises UserError for what cannot be found or executed, and for two things of one name.
+    A corpus goes by its whole reference, all others by their names. Raises UserError for what cannot be found or
+    executed, and for two things of one name.
     """
-    given = content.get("code") or {}
-    code: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
-    found: dict[str, Plugin] = {}
+    changed: dict[str, Any] = {}
+    code: dict[str, dict[str, Plugin]] = {}
+    for key, known in Code.model_validate(content.get("code") or {}):
+        if key in content:
+            written = content[key] if isinstance(content[key], list) else [content[key]]
+            code[key] = {name: plugin for name, plugin in known.items() if name in written}
+            names = [_name(key, each, code[key]) for each in written]
+            changed[key] = names if isinstance(content[key], list) else names[0]
+    return {**content, **changed, "code": Code(**code)}
 
-    def name_of(key: str, each: Any) -> Any:
-        if not callable(each) and not (isinstance(each, str) and ":" in each):
-            return each
-        try:
-            plugin = plugins.of(each) if callable(each) else plugins.read(each)
-            REGISTER[key](plugin)
-        except UserError as error:
-            raise UserError(f"{key}: {error}") from None
-        if found.setdefault(plugin.name, plugin) != plugin:
-            raise UserError(f"{key}: two are named {plugin.name!r}: {plugin.file} and {found[plugin.name].file}")
-        code[key] = {**code.get(key, {}), plugin.name: plugin}
-        return plugin.name
 
-    names = {
-        key: [name_of(key, each) for each in content[key]] for key in REGISTER if isinstance(content.get(key), list)
-    }
-    return {**content, **names, **({"code": Code.model_validate(code)} if found else {})}
+def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
+    """What a spec calls something; what is not ours is entered in `sources`."""
+    is_corpus = key == "corpus"
+    is_reference = isinstance(each, str) and (plugins.is_reference(each) if is_corpus else ":" in each)
+    if (isinstance(each, str) and each in sources) or not (is_reference or callable(each)):
+        return each
+    try:
+        plugin = plugins.of(each) if callable(each) else plugins.read(each)
+        REGISTER[key](plugin)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+    name = plugin.reference if is_corpus else plugin.name
+    if sources.setdefault(name, plugin) != plugin:
+        raise UserError(f"{key}: two are named {name!r}: {plugin.file} and {sources[name].file}")
+    return name
 
 
 def require_unchanged(code: Code) -> None:

@@ -218,7 +218,7 @@ def freeze(spec: Spec) -> Spec:
         storage_path = str(Path(storage_path).expanduser().absolute())
     return spec.model_copy(
         update={
-            "corpus": absolute(spec.corpus),
+            "corpus": spec.corpus if spec.code.corpus else absolute(spec.corpus),
             "vectors": absolute(spec.vectors),
             "storage_path": storage_path,
         }

@@ -1,0 +1,75 @@
+"""A corpus from outside: a function that gives labelled texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data.base.errors import UserError, did_you_mean
+from data.base.plugins import Plugin
+from data.base.texts import SPLITS, Example, Texts
+from data.corpora.files import natural_order
+
+
+@dataclass(frozen=True)
+class FunctionCorpus:
+    """What a function without arguments returns: texts and their labels, or a dict of both by split.
+
+    Texts are strings; labels, of any kind, are taken as they print and put in natural order (see `CsvFile`). Of the
+    splits `test` and `val` are left out or kept as they are; the rest is `train`. It is known by its source and by what
+    it returns, so it runs once in each process that needs its texts.
+    """
+
+    plugin: Plugin
+
+    def fingerprint(self) -> str:
+        texts = self._texts
+        content = [self.plugin.digest, texts.classes, texts.examples, texts.val_examples, texts.test_examples]
+        return f"function {hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
+
+    def read(self, downloads: Path, *, progress: bool) -> Texts:
+        return self._texts
+
+    @cached_property
+    def _texts(self) -> Texts:
+        where, function = self.plugin.reference, self.plugin.load()
+        try:
+            returned = function()
+        except Exception as error:
+            raise UserError(f"{where}: {self.plugin.explain(error)}") from error
+        splits = dict(returned) if isinstance(returned, Mapping) else {"train": returned}
+        for split in splits:
+            if split not in SPLITS:
+                raise UserError(f"{where} returns the unknown split {split!r}{did_you_mean(split, SPLITS)}")
+        if "train" not in splits:
+            raise UserError(f"{where} returns {', '.join(splits) or 'nothing'}, and train is needed")
+        labelled = {split: _pairs(f"{where}: {split}", each) for split, each in splits.items()}
+        classes = sorted({label for pairs in labelled.values() for _, label in pairs}, key=natural_order)
+        if len(classes) < 2:
+            raise UserError(f"{where} returns {len(classes)} classes; at least two are needed")
+        index = {label: i for i, label in enumerate(classes)}
+        examples: dict[str, list[Example]] = {
+            split: [(text, index[label]) for text, label in pairs] for split, pairs in labelled.items()
+        }
+        return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"))
+
+
+def _pairs(where: str, returned: Any) -> list[tuple[str, str]]:
+    """Texts with their labels. Raises UserError, with the number of the example, for what they cannot be."""
+    try:
+        texts, labels = (list(each) for each in returned if isinstance(each, Iterable) and not isinstance(each, str))
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{where}: should be two sequences, of texts and of labels; got {type(returned).__name__}"
+        ) from None
+    if len(texts) != len(labels):
+        raise UserError(f"{where}: each text needs a label; got {len(texts):,} texts and {len(labels):,} labels")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"{where}: text {number} (from 0) should be a text of some words; got {text!r:.40}")
+    return [(text, str(label).strip()) for text, label in zip(texts, labels, strict=True)]
