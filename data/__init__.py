@@ -137,7 +137,7 @@ def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
 def _entry(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[Callable[..., T], tuple[str, ...]]:
     prefix, colon, path = name.partition(":")
     if name in registry:
-        return registry[name]()
+        return registry[name], ()
     form = f"{prefix}:PATH" if colon else name
     if form not in registry:
         raise UserError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}")

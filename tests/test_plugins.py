@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+import data
 import models
 from data.base import plugins
 from data.base.errors import UserError
@@ -24,6 +25,7 @@ from search.prove import audit, replay
 from search.run import confirm
 from search.serve import export, trained
 from search.spec import read as specs
+from search.train import metrics
 from tests.conftest import command
 
 NET = """from torch import nn
@@ -53,11 +55,14 @@ def made(source: str, name: str = "Net") -> Any:
 
 @pytest.fixture(autouse=True)
 def _forget() -> Any:
-    """No test leaves its architectures to another."""
+    """No test leaves what it takes in to another."""
     torch.set_num_threads(1)
+    registries: tuple[dict[str, Any], ...] = (models.ARCHITECTURES, data.CORPORA, metrics.METRICS)
+    before = [dict(registry) for registry in registries]
     yield
-    for name in set(models.ARCHITECTURES) - set(models.OURS):
-        del models.ARCHITECTURES[name]
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)
 
 
 def test_a_reference_is_read_and_made_from_its_text_alone(tmp_path: Path) -> None:
@@ -310,12 +315,22 @@ def load():
     return [text for text, _ in examples], ["good" if label else "bad" for _, label in examples]
 """
 
+COST = """def cost(labels_N, probabilities_NC):
+    return float((labels_N != (probabilities_NC[:, 1] > 0.5)).mean() * 5)
+
+cost.maximize = False
+cost.worst = 5
+cost.label = "cost of a text"
+"""
+
 SPEC = {
     "name": "outside",
     "corpus": "my_data.py:load",
     "limit": 200,
     "architectures": ["mlp", "my_net.py:Net"],
     "space": {"size": {"Net": [4, 8]}},
+    "metrics": ["my_metrics.py:cost"],
+    "metric": "val_cost",
     "trials": 1,
     "epochs": 2,
 }
@@ -324,6 +339,7 @@ SPEC = {
 def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_data.py").write_text(DATA, encoding="utf-8")
+    (tmp_path / "my_metrics.py").write_text(COST, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
     spec = specs.validate(SPEC)
@@ -360,6 +376,7 @@ def test_a_spec_that_names_it_wrongly_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_data.py").write_text(DATA, encoding="utf-8")
+    (tmp_path / "my_metrics.py").write_text(COST, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
     (tmp_path / "other").mkdir()
@@ -415,18 +432,44 @@ def test_a_function_that_is_no_corpus_is_one_line(body: str, message: str) -> No
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cost.maximize = False", "", "cost should say whether more of it is better: cost.maximize = True or False"),
+        ("cost.worst = 5", "", "cost should say what a trial that diverges is given: cost.worst = a number"),
+        ("cost", "accuracy", "'accuracy' is one of ours: give yours another name"),
+    ],
+)
+def test_a_function_that_is_no_metric_is_one_line(old: str, new: str, message: str) -> None:
+    name = "accuracy" if new == "accuracy" else "cost"
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        metrics.register(plugins.Plugin(f"my_metrics.py:{name}", COST.replace(old, new)))
+    assert "\n" not in str(error.value)
+
+
+def test_the_metrics_of_a_search_that_is_only_read_are_known_without_executing_them() -> None:
+    metrics.register(plugins.Plugin("my_metrics.py:cost", COST))
+    declared = metrics.declaration(["cost"])
+    del metrics.METRICS["cost"]
+    metrics.declare(declared)
+    read = metrics.split_metric("val_cost")[1]
+    assert (read.maximize, read.worst, read.label) == (False, 5.0, "cost of a text")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory where a search with an architecture from outside has run, and the file is gone."""
     cwd = tmp_path_factory.mktemp("outside")
     (cwd / "my_net.py").write_text(NET, encoding="utf-8")
     (cwd / "my_data.py").write_text(DATA, encoding="utf-8")
+    (cwd / "my_metrics.py").write_text(COST, encoding="utf-8")
     (cwd / "spec.yaml").write_text(yaml.safe_dump(SPEC), encoding="utf-8")
     done = command("search", "run", "spec.yaml", cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Net-0" in done.stdout[done.stdout.index("2 trials by val_accuracy") :]  # ranked
+    assert "Net-0" in done.stdout[done.stdout.index("2 trials by val_cost") :]  # ranked
     (cwd / "my_net.py").unlink()
     (cwd / "my_data.py").unlink()
+    (cwd / "my_metrics.py").unlink()
     return cwd
 
 

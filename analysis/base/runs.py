@@ -19,7 +19,7 @@ from data.base.errors import UserError, nearest
 from search.base import names, record
 from search.base.record import Outcome
 from search.study.trial import Trial, Worker
-from search.train.metrics import measures
+from search.train.metrics import declare, measures
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -83,8 +83,9 @@ class Search:
 
 
 def searches(uri: str) -> list[Search]:
-    """Every search recorded at this tracking URI, oldest first. Raises UserError when it cannot be read."""
-    found = (
+    """Every search recorded at this tracking URI, oldest first, its metrics known. Raises UserError when it cannot be
+    read."""
+    found = [
         Search(
             id=run.data.tags[record.SEARCH],
             run_id=run.info.run_id,
@@ -99,7 +100,9 @@ def searches(uri: str) -> list[Search]:
         )
         for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
-    )
+    ]
+    for search in found:
+        declare(search.tags.get(record.METRICS, "{}"))
     return sorted(found, key=lambda search: search.start)
 
 

@@ -70,6 +70,7 @@ ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
 NODE = "node"  # the address of the machine that ran the trial
 WORKER = "worker_pid"  # and the process there; workers are reused
 METRIC = "metric"  # on the search: what its trials are ranked by
+METRICS = "metrics"  # and the metrics that are not ours (see `search.train.metrics.declaration`)
 DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are

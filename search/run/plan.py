@@ -141,6 +141,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
         gpu=spec.resources.gpu > 0,
         checkpoints=Path(),
         architectures=spec.code.architectures,
+        metrics=spec.code.metrics,
     )
     shared, asked_at = ray.put(corpus), time.time()
     # A worker's first steps would be its first imports: each is used again, as by the search.

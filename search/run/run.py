@@ -206,6 +206,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         gpu=spec.resources.gpu > 0,
         checkpoints=checkpoints.root(folder),
         architectures=spec.code.architectures,
+        metrics=spec.code.metrics,
     )
 
 

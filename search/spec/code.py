@@ -14,6 +14,7 @@ import models
 from data.base import plugins
 from data.base.errors import UserError
 from data.base.plugins import Plugin
+from search.train import metrics
 
 
 def _take_in_architecture(plugin: Plugin) -> None:
@@ -21,7 +22,7 @@ def _take_in_architecture(plugin: Plugin) -> None:
 
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
-REGISTER = {"architectures": _take_in_architecture, "corpus": data.register}
+REGISTER = {"architectures": _take_in_architecture, "corpus": data.register, "metrics": metrics.register}
 
 
 class Code(BaseModel):
@@ -31,6 +32,7 @@ class Code(BaseModel):
 
     architectures: dict[str, Plugin] = {}
     corpus: dict[str, Plugin] = {}  # at most one
+    metrics: dict[str, Plugin] = {}
 
     @model_validator(mode="after")
     def _register(self) -> "Code":

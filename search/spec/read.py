@@ -18,7 +18,7 @@ from data.encoded import EncodedCorpus
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train.config import learner
-from search.train.metrics import measured_in
+from search.train.metrics import OURS, measured_in
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -170,7 +170,7 @@ def _check_task(spec: Spec) -> None:
             f"corpus: {task} needs one with {' and '.join(TASKS[task].arrays)}, such as {' or '.join(known)}; "
             f"got {spec.corpus!r}"
         )
-    measured = [f"val_{metric.name}" for metric in measured_in(task)]
+    measured = [f"val_{metric.name}" for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 

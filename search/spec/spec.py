@@ -98,6 +98,9 @@ class Spec(Strict):
     seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    metrics: list[str] = Field(
+        [], description="yours, measured besides: path/my_metrics.py:name or package.module:name"
+    )
     metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")
     seed: int = Field(0, ge=0, lt=2**31)
     time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
@@ -134,6 +137,18 @@ class Spec(Strict):
                 f"got {name!r}; nearest: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._')[:64] or 'search'!r}"
             )
         return name
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_given(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        for name in names:
+            if name not in info.data.get("code", Code()).metrics:
+                raise UserError(
+                    f"should have the form path/my_metrics.py:name (ours are always measured); got {name!r}"
+                )
+        if len(set(names)) < len(names):
+            raise UserError(f"each metric once; got {names}")
+        return names
 
     @field_validator("metric")
     @classmethod

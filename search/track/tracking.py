@@ -24,6 +24,7 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
 from search.train import checkpoints
+from search.train.metrics import declaration
 from search.train.tasks import TASKS
 from search.train.training import EpochResult
 
@@ -172,6 +173,7 @@ class Tracker:
             record.METRIC: self._spec.metric,
             record.OUTCOME: Outcome.RUNNING.value,
             record.FOLDER: str(self._studies.folder.absolute()),
+            **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
             **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id

@@ -4,10 +4,14 @@ Imports nothing heavy, so that a command can answer `--help` at once; look entri
 search may bring metrics of its own.
 """
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from data.base.errors import UserError
+from data.base.plugins import Plugin
 from search.base.record import SPLITS
 
 if TYPE_CHECKING:
@@ -102,6 +106,46 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+OURS = tuple(METRICS)
+
+
+def register(plugin: Plugin) -> None:
+    """Take in a metric from outside: a function of labels (N, whole numbers) and probabilities (N, C), arrays, with the
+    attributes `maximize`, `worst` and, if it likes, `label` (see `Metric`). Raises UserError for anything else."""
+    name, function, where = plugin.name, plugin.load(), plugin.reference
+    if name in OURS:
+        raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
+    if not callable(function):
+        raise UserError(f"{where} should be a function of labels and probabilities")
+    maximize, worst = getattr(function, "maximize", None), getattr(function, "worst", None)
+    if not isinstance(maximize, bool):
+        raise UserError(f"{where} should say whether more of it is better: {name}.maximize = True or False")
+    if isinstance(worst, bool) or not isinstance(worst, int | float) or not math.isfinite(worst):
+        raise UserError(f"{where} should say what a trial that diverges is given: {name}.worst = a number")
+
+    def compute(seen: "Observation") -> float:
+        return float(function(seen.labels_N.cpu().numpy(), seen.outputs_N.cpu().numpy()))
+
+    label = str(getattr(function, "label", ""))
+    METRICS[name] = Metric(name, maximize, float(worst), compute, label, tasks=("classification",))
+
+
+def declaration(names: list[str]) -> str:
+    """What the analysis must know of these metrics, which a search keeps with its runs."""
+    declared = ((METRICS[name].maximize, METRICS[name].worst, METRICS[name].label) for name in names)
+    return json.dumps(dict(zip(names, declared, strict=True)))
+
+
+def declare(declaration: str) -> None:
+    """Know the metrics of a search that is only read: nobody's code is executed for that."""
+    for name, (maximize, worst, label) in json.loads(declaration).items():
+        METRICS.setdefault(name, Metric(name, maximize, worst, _not_computed, label, tasks=("classification",)))
+
+
+def _not_computed(seen: Any) -> float:
+    raise AssertionError("a metric that was only read is computed nowhere")
 
 
 def measured_in(task: str) -> list[Metric]:

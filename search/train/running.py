@@ -16,6 +16,7 @@ from data.base.plugins import Plugin
 from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
 from search.base import record
+from search.train import metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
 from search.train.estimating import fit
@@ -35,6 +36,7 @@ class Setting:
     gpu: bool  # whether trials were given a share of one
     checkpoints: Folder  # every worker reaches it
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
+    metrics: Mapping[str, Plugin]  # likewise
 
 
 def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
@@ -56,6 +58,8 @@ def run_trial(
     """Train one trial in this process, from the start or from the state of an earlier result."""
     for name, plugin in setting.architectures.items():
         models.register(name, plugin.load(), plugin.reference)
+    for plugin in setting.metrics.values():
+        metrics.register(plugin)
     torch.set_num_threads(setting.threads)
     yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
 
