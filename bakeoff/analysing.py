@@ -138,12 +138,10 @@ def importance(
     (found,), trials, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by, architecture)
     import numpy as np
 
-    from analysis.base import runs
     from analysis.verdicts import importance as importances
 
-    space = runs.read_space(record.tracking_uri(tracking_uri), found)
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
-    tables.emit(importances.importance_tables(found, trials, space, rng, rank_by, long=long), form, out)
+    tables.emit(importances.importance_tables(found, trials, found.spaces, rng, rank_by, long=long), form, out)
 
 
 @app.command()

@@ -204,15 +204,13 @@ class Search:
         >>> list(search.figure("learning_curves").frame)[:3]
         ['architecture', 'trial', 'run_id']
         """
-        from analysis.base import runs
         from analysis.boards.leaderboard import common_metric
         from analysis.figures.plots import PLOTS
         from analysis.report import report
 
         plot = PLOTS[choose("figure", name, PLOTS)]
         recorded = self.recorded()
-        space = runs.read_space(self.tracking_uri, recorded)
-        found, _ = report.read(self.tracking_uri, recorded, rank_by or common_metric([recorded]), space)
+        found, _ = report.read(self.tracking_uri, recorded, rank_by or common_metric([recorded]))
         files = plot.render(found)
         if not files:
             raise UserError(f"{name} of {self.id} has nothing to show: {plot.nothing}")

@@ -1,5 +1,6 @@
 """Pivots and comparisons computed by hand."""
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +12,15 @@ from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import comparison
 from search.base import record
+from search.spec import read
+from search.spec.spec import Spec
 
 FIRST, SECOND = "demo-20260101-100000", "demo-20260102-100000"
 
 
-def search(id: str = FIRST, metric: str | None = "val_accuracy", **spec: str) -> Search:
-    return Search(id, f"run-of-{id}", "1", datetime(2026, 1, 1, tzinfo=UTC), metric, None, spec, {})
+def search(id: str = FIRST, metric: str | None = "val_accuracy", **spec: Any) -> Search:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return Search(id, f"run-of-{id}", "1", start, metric, None, {}, load_spec=lambda: Spec(**spec))
 
 
 def trial(name: str, accuracy: float | None = None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
@@ -222,11 +226,16 @@ def test_a_search_without_trials_is_named() -> None:
 
 
 def test_what_differs_between_the_specs_is_said() -> None:
-    both = [search(FIRST, epochs="6", corpus="imdb", name="a"), search(SECOND, epochs="10", corpus="imdb", name="b")]
-    assert list(comparison.notes_on_data(both)) == ["The specs differ in epochs (6 / 10)."]
+    both = [search(FIRST, epochs=6, limit=None, name="a"), search(SECOND, epochs=10, architectures=["rnn"], name="b")]
+    assert list(comparison.notes_on_data(both)) == [
+        "The specs differ in architectures (rnn, gru, mlp, attention, cnn / rnn), epochs (6 / 10)."
+    ]
     other = [search(FIRST, corpus="imdb"), search(SECOND, corpus="csv:a,b.csv")]
     assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
     assert list(comparison.notes_on_data(both[:1])) == []
+    unknown = dataclasses.replace(both[1], load_spec=lambda: read.load("epochz: 1", "spec.json"))
+    (note,) = comparison.notes_on_data([both[0], unknown])
+    assert note == f"What the specs differ in is not known: that of {SECOND} cannot be read from MLflow."
 
 
 def test_the_frames_given_are_left_alone() -> None:

@@ -28,7 +28,7 @@ CONFIRM = "demo-confirm-20260101-110000"
 
 def search(id: str, digest: str = "d" * 64, **tags: str) -> Search:
     tags = {record.DATA_DIGEST: digest} | tags
-    return Search(id, f"run-{id}", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, tags)
+    return Search(id, f"run-{id}", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, tags)
 
 
 def trial(name: str, val_accuracy: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_an_interval_of_shares_is_within_0_and_1_and_equal_seeds_have_none() -> 
 
 
 def test_an_unknown_digest_is_not_a_different_one() -> None:
-    unknown = Search(CONFIRM, "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
+    unknown = Search(CONFIRM, "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
     assert confirmation.same_data(search(SEARCH), unknown)
     assert not confirmation.same_data(search(SEARCH), search(CONFIRM, "e" * 64))
 

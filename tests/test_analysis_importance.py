@@ -12,15 +12,19 @@ from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.verdicts import importance as importances
 from analysis.verdicts import ranges
+from search.spec.space import Choice, Range, parse
+from search.spec.spec import Spec
 
-SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
-SPACE = {
-    "hidden_size": {"low": 64, "high": 128, "step": 8},
-    "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-    "activation": ["none", "relu", "tanh"],
-    "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": {"low": 2, "high": 5}},
-    "batch_size": 32,
-}
+SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
+SPACES = Spec(
+    space={
+        "hidden_size": {"low": 64, "high": 128, "step": 8},
+        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "activation": ["none", "relu", "tanh"],
+        "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": {"low": 2, "high": 5}},
+        "batch_size": 32,
+    }
+).spaces
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +66,7 @@ def searched(num_trials: int, matters: str = "learning_rate") -> pd.DataFrame:
 
 @pytest.mark.parametrize("matters", ["learning_rate", "activation"])
 def test_the_one_that_decides_is_shown_to_matter(matters: str) -> None:
-    found = importances.importance(searched(40, matters), ranges.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(searched(40, matters), ranges.distributions(SPACES, "rnn"), rng())
     assert found["hyperparameter"][0] == matters
     assert found["importance"][0] > 0.5
     assert found["importance"].sum() == pytest.approx(1)
@@ -70,13 +74,13 @@ def test_the_one_that_decides_is_shown_to_matter(matters: str) -> None:
 
 
 def test_luck_is_not_shown_to_matter() -> None:
-    found = importances.importance(searched(40, "luck"), ranges.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(searched(40, "luck"), ranges.distributions(SPACES, "rnn"), rng())
     assert found["importance"].sum() == pytest.approx(1)  # which is why there is a p
     assert (found["p"] > importances.ALPHA).all()
 
 
 def test_no_importance_from_few_trials() -> None:
-    space = ranges.distributions(SPACE, "rnn")
+    space = ranges.distributions(SPACES, "rnn")
     assert importances.importance(searched(importances.MIN_TRIALS - 1), space, rng()).empty
     assert len(importances.importance(searched(importances.MIN_TRIALS), space, rng())) == 3
 
@@ -88,7 +92,7 @@ def test_pruned_and_diverged_trials_count_and_failed_ones_do_not() -> None:
         val_accuracy=lambda frame: frame["val_accuracy"].where(~high)
     )
     ended.loc[ended["learning_rate"] < 5e-4, "val_accuracy"] = 0.9
-    found = importances.importance(ended, ranges.distributions(SPACE, "rnn"), rng())
+    found = importances.importance(ended, ranges.distributions(SPACES, "rnn"), rng())
     assert found["hyperparameter"][0] == "learning_rate"
     failed = ended.assign(outcome=ended["outcome"].mask(ended.index > 10, "failed"))
     assert importances.importance(failed, {}, rng()).empty
@@ -98,7 +102,7 @@ def test_pruned_and_diverged_trials_count_and_failed_ones_do_not() -> None:
 def test_nothing_can_be_told_where_most_are_equally_bad(outcome: str) -> None:
     trials = searched(30).assign(outcome=outcome, val_accuracy=0.5)
     assert importances.importance(trials, {}, rng()).empty
-    shown = importances.importance_tables(SEARCH, trials, SPACE, rng())
+    shown = importances.importance_tables(SEARCH, trials, SPACES, rng())
     assert shown[0].notes[0].startswith("rnn: 30 trials with a result, most of them equally bad")
 
 
@@ -119,19 +123,18 @@ def test_the_shuffles_are_those_of_the_rng_given() -> None:
 
 
 def test_the_spec_of_each_architecture() -> None:
-    rnn, mlp = (ranges.distributions(SPACE, name) for name in ("rnn", "mlp"))
+    rnn, mlp = (ranges.distributions(SPACES, name) for name in ("rnn", "mlp"))
     assert rnn["hidden_size"] == IntDistribution(64, 128, step=8)
     assert rnn["learning_rate"] == FloatDistribution(1e-4, 1e-2, log=True)
     assert rnn["activation"] == CategoricalDistribution(["none", "relu", "tanh"])
     assert (rnn["num_layers"], mlp["num_layers"]) == (IntDistribution(1, 2), IntDistribution(2, 5))
     assert "batch_size" not in rnn  # it is fixed
-    assert "num_layers" not in ranges.distributions(SPACE, "gru")
+    assert "num_layers" not in ranges.distributions(SPACES, "gru")
     assert ranges.distributions(None, "rnn") == {}
 
 
-def test_a_range_ends_at_its_last_step_and_a_broken_one_is_none() -> None:
-    assert ranges.distributions({"h": {"low": 64, "high": 100, "step": 8}}, "rnn")["h"].high == 96  # type: ignore[attr-defined]
-    assert ranges.distributions({"h": {"low": 2, "high": 1}, "g": {"low": "x", "high": []}}, "rnn") == {}
+def test_a_range_ends_at_its_last_step() -> None:
+    assert Range(64, 100, 8).distribution().high == 96
 
 
 @pytest.mark.parametrize(
@@ -154,8 +157,9 @@ def test_a_range_ends_at_its_last_step_and_a_broken_one_is_none() -> None:
     ],
 )
 def test_what_is_at_the_edge(value: Any, written: Any, bound: float | None) -> None:
-    (distribution,) = ranges.distributions({"it": written}, "rnn").values()
-    assert ranges.bound_near(value, distribution) == bound
+    values = parse("it", written)
+    assert isinstance(values, Range | Choice)
+    assert ranges.bound_near(value, values.distribution()) == bound
 
 
 def test_the_edge_is_flagged_by_the_best_trial() -> None:
@@ -163,14 +167,14 @@ def test_the_edge_is_flagged_by_the_best_trial() -> None:
         trial("mlp-0", 0.9, hidden_size=128, num_layers=3, learning_rate=1.05e-4),
         trial("mlp-1", 0.8, hidden_size=64, num_layers=5, learning_rate=1e-3),
     ]
-    (first, *_) = importances.importance_tables(SEARCH, tidy(rows), SPACE, rng())
+    (first, *_) = importances.importance_tables(SEARCH, tidy(rows), SPACES, rng())
     assert first.frame["bound"].tolist() == pytest.approx([128, np.nan, 1e-4], nan_ok=True)
     assert "mlp, hidden_size: the best is at the bound 128." in first.notes
     assert "mlp, learning_rate: the best (0.000105) is near the bound 0.0001." in first.notes
     assert not any("num_layers" in note for note in first.notes)
     (without, *_) = importances.importance_tables(SEARCH, tidy(rows), None, rng())
     assert without.frame["bound"].isna().all()
-    assert without.notes[-1].startswith("The search's spec.yaml cannot be read")
+    assert without.notes[-1].startswith("The search's spec cannot be read")
 
 
 # --- Effects
@@ -206,7 +210,7 @@ def test_many_values_are_in_bins_of_as_many_trials() -> None:
 
 
 def test_too_few_trials_are_a_sentence() -> None:
-    first, effects = importances.importance_tables(SEARCH, searched(8), SPACE, rng())
+    first, effects = importances.importance_tables(SEARCH, searched(8), SPACES, rng())
     assert "rnn: 8 trials with a result, too few to say which hyperparameter mattered (20 are needed)." in first.notes
     assert "importance" not in first.columns
     assert effects.title == f"{SEARCH.id}: how the hyperparameters of rnn went with val accuracy"
@@ -214,10 +218,10 @@ def test_too_few_trials_are_a_sentence() -> None:
 
 def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
     trials = searched(40)
-    first, _ = importances.importance_tables(SEARCH, trials, SPACE, rng())
+    first, _ = importances.importance_tables(SEARCH, trials, SPACES, rng())
     assert first.notes[0] == "rnn: shown to matter from 40 trials with a result: learning_rate."
     assert first.columns == ["architecture", "hyperparameter", "importance", "p", "best", "bound"]
-    (long,) = importances.importance_tables(SEARCH, trials, SPACE, rng(), long=True)
+    (long,) = importances.importance_tables(SEARCH, trials, SPACES, rng(), long=True)
     assert {"value", "trials", "val_accuracy_mean", "importance", "p", "best", "bound"} <= set(long.columns)
     assert len(long.frame.drop_duplicates("hyperparameter")) == len(first.frame) == 3
 
@@ -237,6 +241,6 @@ def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
 )
 def test_every_format_of_every_kind_of_search(form: str, rows: list[dict[str, Any]], sentence: str) -> None:
     for long in (False, True):
-        shown = importances.importance_tables(SEARCH, tidy(rows), SPACE, rng(), long=long)
+        shown = importances.importance_tables(SEARCH, tidy(rows), SPACES, rng(), long=long)
         assert all(tables.TEXTS[form](table) for table in shown)
         assert any(sentence in line for line in [shown[0].title, *shown[0].notes])

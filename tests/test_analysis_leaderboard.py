@@ -13,7 +13,7 @@ from search.base import record
 from search.base.record import Outcome
 from search.train.metrics import METRICS
 
-SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
+SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
 
 
 def trial(

@@ -10,7 +10,7 @@ from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import ledger as ledgers
 
-SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {}, {})
+SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
 
 
 def trial(

@@ -17,14 +17,16 @@ from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import importance
 from search.base.record import Outcome
+from search.spec.space import Choice, Range, Space
 
-SPACE = {
-    "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
-    "dropout": {"low": 0.0, "high": 0.5},
-    "activation": ["relu", "=1+1", "$x_1$ <b>"],
-    "max_grad_norm": [None, 1.0],
-    "num_layers": {"gru": {"low": 1, "high": 3}},
+HOSTILE = 'a "quoted" <b>'
+SPACE: Space = {
+    "learning_rate": Range(1e-4, 1e-1, log=True),
+    "dropout": Range(0.0, 0.5),
+    "activation": Choice(("relu", "=1+1", "$x_1$ <b>")),
+    "max_grad_norm": Choice((None, 1.0)),
 }
+SPACES = {"gru": {**SPACE, "num_layers": Range(1, 3)}, HOSTILE: SPACE, "mlp": SPACE}
 
 
 def trial(name: str, val_accuracy: float | None, outcome: str = "complete", **more: Any) -> dict[str, Any]:
@@ -75,16 +77,16 @@ def rich() -> Found:
     """Thirty trials an architecture, all outcomes, hostile names, repetitions."""
     rng = np.random.default_rng(0)
     rows = []
-    for architecture in ("gru", 'a "quoted" <b>'):
+    for architecture in ("gru", HOSTILE):
         for number in range(30):
             rate, dropout = 10 ** rng.uniform(-4, -1), rng.uniform(0, 0.5)
             score = 0.8 - 0.05 * (math.log10(rate) + 2.5) ** 2 + 0.1 * dropout
             outcome = ["complete", "pruned", "complete", "complete", "diverged", "failed"][number % 6]
             more: dict[str, Any] = {"num_layers": number % 3 + 1} if architecture == "gru" else {}
             more |= {"test_accuracy": score - 0.01} if outcome == "complete" else {"error": "loss is nan"}
-            params = {"learning_rate": rate, "dropout": dropout, "activation": SPACE["activation"][number % 3]}
+            params = {"learning_rate": rate, "dropout": dropout, "activation": SPACE["activation"].grid()[number % 3]}
             params |= {
-                "max_grad_norm": SPACE["max_grad_norm"][number % 2],
+                "max_grad_norm": SPACE["max_grad_norm"].grid()[number % 2],
                 "num_parameters": 100 + number,
                 "seconds": 2.0,
             }
@@ -98,8 +100,8 @@ def rich() -> Found:
             }
             rows.append(trial(f"{architecture}-{number}", 0.7 + number / 1000, test_accuracy=0.7, **same))
     trials = runs.tidy(rows)
-    mattered = importance.what_mattered(trials, SPACE, np.random.default_rng(0))
-    return Found(trials, only_series_of(trials), SPACE, mattered, memory=memory_curves())
+    mattered = importance.what_mattered(trials, SPACES, np.random.default_rng(0))
+    return Found(trials, only_series_of(trials), SPACES, mattered, memory=memory_curves())
 
 
 def memory_curves() -> pd.DataFrame:
@@ -276,7 +278,8 @@ def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
             trial("mlp-0", 0.5, **common, num_layers=4),
         ]
     )
-    frame = PLOTS["score_by_hyperparameter"].data(Found(trials, space=SPACE | {"hidden_size": [16, 64]}))
+    spaces = {name: {**own, "hidden_size": Choice((16, 64))} for name, own in SPACES.items()}
+    frame = PLOTS["score_by_hyperparameter"].data(Found(trials, space=spaces))
     scales = frame.drop_duplicates("hyperparameter").set_index("hyperparameter")["scale"].to_dict()
     assert scales == {
         "learning_rate": "log",
@@ -303,7 +306,7 @@ def test_parallel_coordinates_go_from_the_lowest_to_the_highest() -> None:
     )
     frame = (
         PLOTS["parallel_coordinates"]
-        .data(Found(trials, space=SPACE))
+        .data(Found(trials, space=SPACES))
         .pivot(index="trial", columns="axis", values="height")
     )
     assert frame["learning_rate"].tolist() == pytest.approx([0, 0.5, 1])  # on its log axis

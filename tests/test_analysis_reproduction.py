@@ -28,16 +28,17 @@ from analysis.base.table import Table
 from analysis.course_report import conclusions, gradients, reproduction, side_by_side, studies
 from analysis.course_report.reproduction import Reproduction
 from search.base import record
+from search.spec.spec import Spec
 from search.train.metrics import METRICS
 
 NO_NORMS = pd.DataFrame({"gate_activation": [], "run_id": [], "layer": [], "epoch": [], "value": []})
 PUBLISHED = studies.read_published()
 
 
-def search(study: str, time: str = "20260101-100000", **spec: str) -> Search:
-    spec = studies.SETTINGS | spec
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    return Search(f"report-{study}-{time}", study, "1", start, "val_accuracy", "complete", spec, {"data_digest": "d1"})
+def search(study: str, time: str = "20260101-100000", **spec: Any) -> Search:
+    of_study = Spec(**studies.SETTINGS | spec)
+    id, start, tags = f"report-{study}-{time}", datetime(2026, 1, 1, tzinfo=UTC), {"data_digest": "d1"}
+    return Search(id, study, "1", start, "val_accuracy", "complete", tags, load_spec=lambda: of_study)
 
 
 def runs_of(study: str, scores: Iterable[float], architecture: str, **hyperparameters: Any) -> list[dict[str, Any]]:
@@ -343,7 +344,7 @@ def test_every_part_in_every_format(form: str, trials: pd.DataFrame) -> None:
 
 
 def test_the_searches_are_listed_with_what_to_know_of_them() -> None:
-    odd = search("mlp-depth", epochs="2", limit="1500")
+    odd = search("mlp-depth", epochs=2, limit=1500)
     odd = dataclasses.replace(odd, outcome="running")
     table = reproduction.tables(Reproduction({"mlp-depth": odd}, rnn_activation(), NO_NORMS, PUBLISHED))["searches"][0]
     assert table.frame["search"].tolist() == [odd.id]
@@ -390,11 +391,12 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     experiment, time = client.create_experiment("report", (folder / "artifacts").as_uri()), 1_767_261_600_000
 
-    def run(tags: dict[str, str], params: dict[str, Any], metrics: list[Metric]) -> None:
+    def run(tags: dict[str, str], params: dict[str, Any], metrics: list[Metric]) -> str:
         nonlocal time
         time += 1000
         run_id = client.create_run(experiment, start_time=time, tags=tags).info.run_id
         client.log_batch(run_id, metrics=metrics, params=[Param(k, str(v)) for k, v in params.items()])
+        return str(run_id)
 
     def study(found: Search, rows: Iterable[dict[str, Any]], *series: Metric) -> None:
         tags = {
@@ -404,7 +406,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
             "outcome": "complete",
             **found.tags,
         }
-        run(tags, dict(found.spec), [])
+        client.log_text(run(tags, {}, []), found.load_spec().model_dump_json(), record.SPEC)
         for row in rows:
             names = [name for name in row if name.partition("_")[0] in record.SPLITS]
             known = {"search", "trial", "outcome", "run_id", *names}

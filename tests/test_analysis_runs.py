@@ -16,8 +16,11 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.base import runs, tables
+from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
+from search.spec.space import Range
+from search.spec.spec import Spec
 
 OLD, NEW, OTHER = "demo-20260101-100000", "demo-20260102-100000", "other-20260101-120000"
 
@@ -256,13 +259,28 @@ def test_several_searches_each_once_in_the_order_asked_for(recorded: Recorder, t
     assert both["hidden_size"].dtype == trials["hidden_size"].dtype
 
 
-def test_the_space_of_a_search_is_that_of_its_spec(recorded: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
-    def space(id: str) -> object:
-        return runs.read_space(recorded.uri, runs.find_search(recorded.uri, id))
+def test_the_spec_of_a_search_is_read_from_json_and_of_an_old_one_from_yaml(
+    recorded: Recorder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def find(id: str) -> runs.Search:
+        return runs.find_search(recorded.uri, id)
 
-    assert space(OLD) == {"dropout": {"low": 0.0, "high": 0.2}}
-    assert space(NEW) is None  # there is no spec.yaml
-    assert space(OTHER) is None  # it is not YAML
+    old = find(OLD)
+    assert old.load_spec() == Spec(name="demo", space={"dropout": {"low": 0.0, "high": 0.2}})
+    assert old.spaces
+    assert old.spaces["rnn"]["dropout"] == Range(0.0, 0.2)
+    assert find(NEW).spec is find(OTHER).spaces is None
+    for id, reason in ((NEW, "the spec is not in MLflow"), (OTHER, r"spec\.yaml: not YAML")):
+        with pytest.raises(UserError, match=reason) as raised:
+            find(id).load_spec()
+        assert "\n" not in str(raised.value)
+    recorded.client.log_text(
+        old.run_id, Spec(name="newer", corpus="csv:gone \U0001f600.csv").model_dump_json(), record.SPEC
+    )
+    try:
+        assert find(OLD).load_spec() == Spec(name="newer", corpus="csv:gone \U0001f600.csv")
+    finally:
+        (Path(recorded.client.get_run(old.run_id).info.artifact_uri.removeprefix("file://")) / record.SPEC).unlink()
     assert capfd.readouterr().err == ""  # MLflow would draw a progress bar
 
 

@@ -218,16 +218,18 @@ START = datetime(2026, 1, 1, 10, tzinfo=UTC)
 
 
 def search(**more: Any) -> Search:
-    known: dict[str, Any] = {"outcome": "complete", "spec": {"corpus": "imdb"}, "tags": {}} | more
-    return Search("demo-20260101-100000", "parent", "7", START, "val_accuracy", **known)
+    """spec: its keys."""
+    spec = more.pop("spec", {"corpus": "imdb"})
+    known: dict[str, Any] = {"outcome": "complete", "tags": {}, "load_spec": lambda: specs.validate(spec, files=False)}
+    return Search("demo-20260101-100000", "parent", "7", START, "val_accuracy", **known | more)
 
 
 def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite:///mlflow.db", **more: Any) -> str:
     trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
     rng = np.random.default_rng(0)
-    mattered = importance.importance_tables(found_search, trials, more.get("space"), rng)
-    found = Found(trials, space=more.get("space"), mattered=mattered[0].frame)
-    return report.render(uri, found_search, found, {}, mattered, more.get("spec"), more.get("confirmed", ()))
+    mattered = importance.importance_tables(found_search, trials, found_search.spaces, rng)
+    found = Found(trials, space=found_search.spaces, mattered=mattered[0].frame)
+    return report.render(uri, found_search, found, {}, mattered, more.get("confirmed", ()))
 
 
 def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         spec={"corpus": HOSTILE}, tags={record.GIT_COMMIT: HOSTILE, "version.x": HOSTILE, HOSTILE: HOSTILE}
     )
     confirmed = [Table(pd.DataFrame({"a": [HOSTILE]}), groups=[["a"]], key="a", title=HOSTILE, notes=[HOSTILE])]
-    html = page(hostile, rows, space={HOSTILE: [HOSTILE]}, spec=HOSTILE, confirmed=confirmed)
+    html = page(hostile, rows, confirmed=confirmed)
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     visit = Visit.to(browser, tmp_path / "index.html")
     assert visit.page.title() == hostile.id
@@ -262,7 +264,7 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     "rows", [[], [{"trial": "gru-0", "outcome": None}], [{"trial": "gru-0", "outcome": "diverged"}]]
 )
 def test_a_search_without_a_result_has_a_page(browser: Browser, tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    (tmp_path / "index.html").write_text(page(search(outcome=None, spec={}), rows), encoding="utf-8")
+    (tmp_path / "index.html").write_text(page(search(outcome=None, spec={"epochz": 1}), rows), encoding="utf-8")
     visit = Visit.to(browser, tmp_path / "index.html", 400)
     text = visit.page.locator("body").inner_text()
     assert "No trial can be ranked." in text
@@ -303,24 +305,35 @@ def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
 
 def test_settings_and_space_in_words() -> None:
     counts = {"num_train": 19924.0, "num_val": 2490.0, "num_test": 2490.0, "num_classes": 2.0}
-    spec = {"name": "demo", "corpus": "imdb", "limit": "None", "architectures": "['rnn', 'gru']"}
-    shown = settings.settings(search(spec=spec, metrics=counts)).frame
-    assert shown.to_numpy().tolist() == [
+    spec: dict[str, Any] = {"name": "demo", "architectures": ["rnn", "mlp"], "resources": {"cpu": 2}}
+    shown = settings.settings(search(spec=spec, metrics=counts)).frame.to_numpy().tolist()
+    assert shown[:3] == [
         ["corpus", "imdb"],
         ["texts", "19,924 training, 2,490 validation, 2,490 test"],
         ["classes", "2"],
-        ["architectures", "rnn, gru"],
     ]
+    assert ["architectures", "rnn, mlp"] in shown
+    assert ["resources", "cpu: 2.0, gpu: 0.0"] in shown
+    assert {"limit", "storage", "space", "name"}.isdisjoint(name for name, _ in shown)
     space = {
         "hidden_size": {"low": 64, "high": 128, "step": 8},
         "learning_rate": {"low": 1e-4, "high": 0.01, "log": True},
         "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": 3},
         "activation": ["none", "relu"],
     }
-    assert settings.searched(space).frame["value"].tolist() == [
+    assert settings.searched(search(spec=spec | {"space": space})).frame["value"].tolist() == [
         *("64 to 128 in steps of 8", "0.0001 to 0.01 (log)", "rnn: 1 to 2; mlp: 3", "none, relu")
     ]
-    assert settings.searched(None).frame.empty
+
+
+def test_a_spec_that_can_be_read_no_longer_is_one_line_in_the_settings() -> None:
+    unreadable = search(spec={"epochz": 1})
+    assert settings.searched(unreadable).frame.empty
+    shown = settings.settings(unreadable)
+    assert shown.frame.to_numpy().tolist() == [["corpus", "unknown"], ["texts", "unknown"]]
+    assert shown.notes == [
+        "The spec of the search cannot be read from MLflow: spec: unknown key 'epochz' (did you mean 'epochs'?)."
+    ]
 
 
 def test_the_words_of_a_search_that_runs_over_midnight() -> None:

@@ -4,15 +4,15 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
 
 from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
@@ -23,6 +23,9 @@ from search.train.metrics import declare, measures
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from search.spec.space import Space
+    from search.spec.spec import Spec
 
 AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
@@ -56,6 +59,10 @@ def _after() -> dict[str, str]:
     }
 
 
+def _no_spec() -> "Spec":
+    raise UserError("the spec is not in MLflow")
+
+
 @dataclass(frozen=True)
 class Search:
     """The parent run of a search. Whatever a half-written run lacks is None."""
@@ -66,10 +73,24 @@ class Search:
     start: datetime
     metric: str | None  # what its trials were ranked by and their best epochs chosen by
     outcome: str | None
-    spec: Mapping[str, str]  # the flat keys of the spec, as MLflow keeps them
     tags: Mapping[str, str]
     metrics: Mapping[str, float] = field(default_factory=dict)  # how many texts, classes and words
     end: datetime | None = None
+    #: Its spec, from MLflow. Raises UserError, in one line, when it cannot be had or can be read no longer.
+    load_spec: "Callable[[], Spec]" = field(default=_no_spec, compare=False, repr=False)
+
+    @property
+    def spec(self) -> "Spec | None":
+        """What was searched, and how; None when `load_spec` cannot tell."""
+        try:
+            return self.load_spec()
+        except UserError:
+            return None
+
+    @property
+    def spaces(self) -> "Mapping[str, Space] | None":
+        """What the hyperparameters of each architecture could be."""
+        return self.spec.spaces if self.spec else None
 
     @property
     def confirms(self) -> str | None:
@@ -93,10 +114,10 @@ def searches(uri: str) -> list[Search]:
             start=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
             metric=run.data.tags.get(record.METRIC),
             outcome=run.data.tags.get(record.OUTCOME),
-            spec=run.data.params,
             tags=run.data.tags,
             metrics=run.data.metrics,
             end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
+            load_spec=cache(partial(_load_spec, uri, run.info.run_id)),
         )
         for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
@@ -132,9 +153,14 @@ def _newest(known: Sequence[Search], name: str) -> Search:
     return matching[-1]
 
 
-def read_spec(uri: str, search: Search) -> str | None:
-    """The search's spec.yaml as MLflow keeps it; None when it cannot be had."""
-    return read_artifact(uri, search.run_id, "spec.yaml")
+def _load_spec(uri: str, run_id: str) -> "Spec":
+    from search.spec import read  # which takes seconds, and most of what reads runs does without
+
+    for name in (record.SPEC, read.SPEC_FILE):  # old searches have only the one for people
+        text = read_artifact(uri, run_id, name)
+        if text is not None:
+            return read.load(text, name)
+    return _no_spec()
 
 
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
@@ -151,20 +177,6 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
     except (ValueError, KeyError) as error:
         raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
-
-
-def read_space(uri: str, search: Search) -> Mapping[str, Any] | None:
-    """What the search's spec says under `space`, as written; None when its spec.yaml cannot be had or read."""
-    return space_of(read_spec(uri, search))
-
-
-def space_of(spec: str | None) -> Mapping[str, Any] | None:
-    """What a spec.yaml says under `space`; None when it cannot be read."""
-    try:
-        space = yaml.safe_load(spec or "")["space"]
-    except (yaml.YAMLError, TypeError, KeyError):
-        return None
-    return space if isinstance(space, dict) else None
 
 
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:

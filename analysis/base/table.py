@@ -72,6 +72,13 @@ def cell(name: str, value: Any) -> str:
     return clean(format(value, FORMATS.get(name, number if isinstance(value, float) else "")))
 
 
+def in_words(value: Any) -> str:
+    """A value of a spec as a reader sees it: 'rnn, gru', 'cpu: 1.0, gpu: 0.0'."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {in_words(each)}" for key, each in value.items())
+    return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)
+
+
 def clean(text: str) -> str:
     """One line without control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in text)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.base import runs
 from analysis.base.runs import Search, hyperparameters, present
-from analysis.base.table import Table, cell, heading
+from analysis.base.table import Table, cell, heading, in_words
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
 from data.base.errors import UserError, choose
 from search.base import record
@@ -224,13 +224,16 @@ def _empty(searches: Sequence[Search], trials: pd.DataFrame) -> Iterable[str]:
 
 def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
     """How the specs of searches differ, which decides what their scores may be compared for."""
-    keys = dict.fromkeys(key for search in searches for key in search.spec if key != "name")
-    differing = []
-    for key in keys:
-        given = [search.spec.get(key, "unknown") for search in searches]
-        if len(set(given)) > 1:
-            differing.append(f"{key} ({' / '.join(given)})")
+    if len(searches) < 2:
+        return
+    unknown = [search.id for search in searches if not search.spec]
+    if unknown:
+        yield f"What the specs differ in is not known: that of {', '.join(unknown)} cannot be read from MLflow."
+        return
+    specs = [search.spec.short() for search in searches if search.spec]
+    given = {key: [in_words(spec[key]) for spec in specs] for key in specs[0] if key != "name"}
+    differing = [f"{key} ({' / '.join(values)})" for key, values in given.items() if len(set(values)) > 1]
     if differing:
         yield f"The specs differ in {', '.join(differing)}."
-    if len({(search.spec.get("corpus"), search.spec.get("limit")) for search in searches}) > 1:
+    if len({(spec["corpus"], spec["limit"]) for spec in specs}) > 1:
         yield "The searches were not scored on the same texts: their scores cannot be compared directly."

@@ -27,8 +27,8 @@ STUDIES = {
     "attention-depth": "the depth of attention",
     "parameter-match": "all four at equal numbers of parameters",
 }
-#: What every study has in common, as MLflow keeps the keys of a spec.
-SETTINGS = {"corpus": "imdb", "limit": "None", "max_words": "100", "epochs": "10", "batch_size": "32"}
+#: What the specs of all studies have in common.
+SETTINGS = {"corpus": "imdb", "limit": None, "max_words": 100, "epochs": 10, "batch_size": 32}
 
 #: What tells a study's configurations apart, and the measures that are published of each.
 KEYS = ["architecture", "activation", "gate_activation", "hidden_size", "num_layers", "dropout", "learning_rate"]
@@ -96,7 +96,8 @@ def _notes(studies: Mapping[str, Search]) -> Iterable[str]:
     for study, search in studies.items():
         if search.outcome != Outcome.COMPLETE.value:
             yield f"Warning: {study} is not complete, but {search.outcome}."
-        others = [f"{key} {search.spec.get(key)}" for key, value in SETTINGS.items() if search.spec.get(key) != value]
+        run_with = {key: getattr(search.spec, key, "unknown") for key in SETTINGS}
+        others = [f"{key} {run_with[key]}" for key, value in SETTINGS.items() if run_with[key] != value]
         if others:
             yield f"Warning: {study} was not run with the report's settings, but with {', '.join(others)}."
     digests = list(dict.fromkeys(search.tags.get(record.DATA_DIGEST, "unknown") for search in studies.values()))

@@ -34,6 +34,7 @@ from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
+from search.spec.read import dump
 
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
 _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
@@ -47,23 +48,22 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     folder = out / "figures"
     make_folder(folder)
     rank_by = rank_by or common_metric([search])
-    spec = runs.read_spec(uri, search)
-    found, mattered = read(uri, search, rank_by, runs.space_of(spec))
+    found, mattered = read(uri, search, rank_by)
     images = {name: _image(plot.render(found), folder / f"{name}.png") for name, plot in PLOTS.items()}
-    if spec is not None:
-        write(spec, out / "spec.yaml")
+    if search.spec:
+        write(dump(search.spec), out / "spec.yaml")
     page = out / "index.html"
     confirmed = read_confirmed(uri, search, rank_by)
-    write(render(uri, search, found, images, mattered, spec, confirmed, _differences(uri, search, rank_by)), page)
+    write(render(uri, search, found, images, mattered, confirmed, _differences(uri, search, rank_by)), page)
     return page
 
 
-def read(uri: str, search: Search, rank_by: str, space: Mapping[str, Any] | None) -> tuple[Found, Sequence[Table]]:
+def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]]:
     """All that is drawn of a search, and what mattered. Raises UserError when MLflow cannot be read."""
     trials = runs.read_trials(uri, search.id)
-    mattered = importance_tables(search, trials, space, np.random.default_rng(0), rank_by)
+    mattered = importance_tables(search, trials, search.spaces, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
-    found = Found(trials, space=space, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
+    found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     return replace(found, series=_series(uri, found)), mattered
 
 
@@ -130,7 +130,6 @@ def render(
     found: Found,
     images: Mapping[str, str],
     mattered: Sequence[Table],
-    spec: str | None,
     confirmed: Sequence[Table] = (),
     different: Sequence[Table] = (),
 ) -> str:
@@ -160,7 +159,7 @@ def render(
         search=search,
         summary=list(summary(search, found, links, confirmed)),
         links=links,
-        settings=[shown(settings(search)), shown(searched(found.space))],
+        settings=[shown(settings(search)), shown(searched(search))],
         leaderboard=shown(ranking_table(search, trials, rank_by)),
         confirmed=[*map(shown, confirmed)],
         winners=shown(architecture_table(search, trials, rank_by)),
@@ -172,7 +171,7 @@ def render(
         ledger=shown(ledger_table(search, trials, rank_by)),
         failures=shown(failures(trials)),
         num_trials=len(trials),
-        spec=spec,
+        spec=dump(search.spec) if search.spec else None,
         commit=tags.get(record.GIT_COMMIT),
         best_run=best[0] if best else None,
         versions=shown(pairs(versions, "package")),

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -26,6 +26,9 @@ from analysis.boards.leaderboard import (
 )
 from analysis.verdicts.ranges import bound_near, distributions
 from search.base.record import Outcome
+
+if TYPE_CHECKING:
+    from search.spec.space import Space
 
 #: PED-ANOVA asks what tells the best trials, this share of them, from all others. It needs at least five such.
 BEST_SHARE = 0.25
@@ -164,7 +167,7 @@ def _by_value(trials: pd.DataFrame, name: str) -> Iterable[tuple[Any, pd.DataFra
 
 
 def what_mattered(
-    trials: pd.DataFrame, space: Mapping[str, Any] | None, rng: np.random.Generator, rank_by: str = RANK_BY
+    trials: pd.DataFrame, spaces: "Mapping[str, Space] | None", rng: np.random.Generator, rank_by: str = RANK_BY
 ) -> pd.DataFrame:
     """The effects of each architecture, the best architecture and the most important hyperparameter first.
 
@@ -174,7 +177,7 @@ def what_mattered(
     parts = []
     for architecture in by_architecture(trials, rank_by)["architecture"]:
         own = only(trials, architecture)
-        ranges = distributions(space, architecture)
+        ranges = distributions(spaces, architecture)
         table = effects(own, rank_by).merge(importance(own, ranges, rng, rank_by), on="hyperparameter", how="left")
         best = leaderboard(own, rank_by).query("rank == 1")
         chosen = {name: best[name].iloc[0] for name in varying(own) if len(best)}
@@ -196,16 +199,16 @@ def what_mattered(
 def importance_tables(
     search: Search,
     trials: pd.DataFrame,
-    space: Mapping[str, Any] | None,
+    spaces: "Mapping[str, Space] | None",
     rng: np.random.Generator,
     rank_by: str = RANK_BY,
     *,
     long: bool = False,
 ) -> list[Table]:
     """What mattered, for readers: the importances, then the effects in each architecture. long: one table of it all."""
-    table = what_mattered(trials, space, rng, rank_by)
+    table = what_mattered(trials, spaces, rng, rank_by)
     title = f"{search.id}: what mattered for {heading(rank_by)}" if len(trials) else f"{search.id} has no trials yet."
-    notes = [*_told(table, trials, rank_by), *_edges(table, space)] if len(trials) else []
+    notes = [*_told(table, trials, rank_by), *_edges(table, spaces)] if len(trials) else []
     rules = [_MEANS, *notes_on_ranking([search], rank_by)]
     by = ["architecture", "hyperparameter"]
     if long or table.empty:
@@ -242,7 +245,7 @@ def _told(table: pd.DataFrame, trials: pd.DataFrame, rank_by: str) -> Iterable[s
         )
 
 
-def _edges(table: pd.DataFrame, space: Mapping[str, Any] | None) -> Iterable[str]:
+def _edges(table: pd.DataFrame, spaces: "Mapping[str, Space] | None") -> Iterable[str]:
     flagged = table[table["bound"].notna()].drop_duplicates(["architecture", "hyperparameter"])
     for _, row in flagged.iterrows():
         name, best, bound = row["hyperparameter"], row["best"], row["bound"]
@@ -250,5 +253,5 @@ def _edges(table: pd.DataFrame, space: Mapping[str, Any] | None) -> Iterable[str
         yield f"{row['architecture']}, {name}: the best {near} the bound {cell(name, bound)}."
     if len(flagged):
         yield "Where the best is at a bound, a wider range may hold a better one."
-    if space is None:
-        yield "The search's spec.yaml cannot be read from MLflow: whether the best is at a bound is not known."
+    if spaces is None:
+        yield "The search's spec cannot be read from MLflow: whether the best is at a bound is not known."

@@ -1,38 +1,21 @@
 """What the hyperparameters of an architecture could be, and whether a value is at the edge of that."""
 
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+if TYPE_CHECKING:
+    from search.spec.space import Space
+
 EDGE = 0.05  # so near to a bound, as a share of the range, is at the edge
 
 
-def distributions(space: Mapping[str, Any] | None, architecture: str) -> dict[str, BaseDistribution]:
-    """What an architecture's hyperparameters could be, by the `space` of a spec; without those it leaves fixed."""
-    found = {}
-    for name, written in (space or {}).items():
-        if isinstance(written, dict) and not {"low", "high"} <= set(written):
-            written = written.get(architecture)  # each architecture has a range of its own
-        if isinstance(written, list | dict):
-            found[name] = _distribution(written)
-    return {name: each for name, each in found.items() if each is not None}
-
-
-def _distribution(written: Any) -> BaseDistribution | None:
-    try:
-        with warnings.catch_warnings():  # where the steps end below `high`, Optuna says so and takes the last one
-            warnings.simplefilter("ignore")
-            if isinstance(written, list):
-                return CategoricalDistribution(written)
-            low, high, step, log = (written.get(key) for key in ("low", "high", "step", "log"))
-            if all(isinstance(number, int) for number in (low, high, step or 1)):
-                return IntDistribution(low, high, step=step or 1, log=bool(log))
-            return FloatDistribution(low, high, step=step, log=bool(log))
-    except (ValueError, TypeError):  # written by hand, or by a version to come
-        return None
+def distributions(spaces: "Mapping[str, Space] | None", architecture: str) -> dict[str, BaseDistribution]:
+    """What an architecture's hyperparameters could be, by the spaces of a spec; without those that are fixed."""
+    space = (spaces or {}).get(architecture, {})
+    return {name: values.distribution() for name, values in space.items() if not values.is_fixed}
 
 
 def bound_near(value: Any, distribution: BaseDistribution) -> float | None:

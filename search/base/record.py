@@ -85,6 +85,9 @@ VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, VERSION_PREFIX)
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
 
+# --- Artifacts of a search's run.
+SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for people. Without `storage`: see there.
+
 # --- Artifacts of a trial's run.
 #: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
 #: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:

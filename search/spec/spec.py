@@ -279,6 +279,10 @@ class Spec(Strict):
         """What the hyperparameters are by default, those of training that are keys of the spec as it says."""
         return defaults(architecture) | {name: getattr(self, name) for name in TRAINING if name in Spec.model_fields}
 
+    def short(self) -> dict[str, Any]:
+        """All keys but those that are too long for a table, and `storage`, which may hold a password."""
+        return self.model_dump(mode="json", exclude={"space", "configurations", "code", "storage"})
+
     @property
     def num_kept(self) -> float:
         """How many trials of each architecture keep their checkpoints when they have finished."""

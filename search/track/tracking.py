@@ -19,7 +19,7 @@ from data.encoded import EncodedCorpus
 from models import architecture
 from search.base import record
 from search.base.record import Outcome
-from search.spec.read import dump
+from search.spec.read import SPEC_FILE, dump
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
@@ -27,9 +27,6 @@ from search.train import checkpoints
 from search.train.metrics import declaration
 from search.train.tasks import TASKS
 from search.train.training import EpochResult
-
-NO_PARAMS = ("space", "configurations", "storage", "code")  # keys of a spec that are too long, or secret
-
 
 #: The status of a run in MLflow, by how its trial or search ended.
 STATUS = {
@@ -181,10 +178,10 @@ class Tracker:
         return False, run_id
 
     def _write_spec(self, run_id: str) -> None:
-        # An Optuna storage URL may hold a password.
-        self._client.log_text(run_id, dump(self._spec.model_copy(update={"storage": None})), "spec.yaml")
-        flat = {k: v for k, v in self._spec.model_dump(mode="json").items() if k not in NO_PARAMS}
-        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in flat.items()])
+        spec = self._spec.model_copy(update={"storage": None})  # an Optuna storage URL may hold a password
+        self._client.log_text(run_id, dump(spec), SPEC_FILE)
+        self._client.log_text(run_id, spec.model_dump_json(), record.SPEC)
+        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in spec.short().items()])
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
         """Record on the search's run, which is running now, what its trials learn from, and their provenance."""
