@@ -4,6 +4,8 @@ Shapes: N examples, C classes, Q quadrants, Y rows, X columns.
 """
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -137,3 +139,9 @@ def test_one_entry_is_all_that_a_metric_needs(cost: Metric) -> None:
     assert comparison.read_values("test_cost") == ["test_cost"]
     assert (table.heading("test_cost"), table.cell("test_cost", 0.25)) == ("test Cost", "0.2500")
     assert label("val_cost") == "validation Cost"
+
+
+def test_the_registry_imports_nothing_heavy() -> None:
+    code = "import sys, search.train.metrics; print({'torch', 'torchmetrics', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
