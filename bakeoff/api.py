@@ -10,7 +10,6 @@ from search.base import console, record
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from analysis.base.runs import Search as Recorded
     from search.run.run import SearchResult
@@ -83,9 +82,10 @@ class Search:
         >>> search.resume(progress=False).outcome  # nothing was left to run
         'complete'
         """
+        from search.run import progress as progresses
         from search.run import run
 
-        shown = display(progress)
+        shown = progresses.console(progress)
         shown.print(f"Search [bold]{self.id}[/bold]", highlight=False)
         budget = None if time_budget is None else str(time_budget)
         self.result = run.resume(self.folder, self.tracking_uri, shown, self.address, trials, budget)
@@ -319,19 +319,8 @@ def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[st
 
 def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress: bool = True) -> Search:
     """Run a new search of a valid spec to its end."""
+    from search.run import progress as progresses
     from search.run import run
 
-    result = run.start(spec, searches, uri, display(progress), address)
+    result = run.start(spec, searches, uri, progresses.console(progress), address)
     return Search(searches / result.search, uri, address, result)
-
-
-def display(progress: bool = True) -> "Console":
-    """Where a search shows what it does. A notebook's output says that it is a terminal, but what is written over a
-    line of it is not written over there."""
-    from rich.console import Console
-
-    from search.run.progress import in_notebook
-
-    return Console(
-        soft_wrap=True, quiet=not progress, force_jupyter=False, force_terminal=False if in_notebook() else None
-    )

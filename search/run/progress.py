@@ -28,6 +28,16 @@ def in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
+def console(shown: bool = True) -> Console:
+    """Where a search shows what it does, if that is to be shown.
+
+    A notebook's output says that it is a terminal, but what is written over a line of it is not written over there.
+    """
+    return Console(
+        soft_wrap=True, quiet=not shown, force_jupyter=False, force_terminal=False if in_notebook() else None
+    )
+
+
 class Progress:
     """Listens to the studies and counts; a context manager that shows the table while it is open.
 
