@@ -150,7 +150,7 @@ def submit(
     searches: Annotated[str, typer.Option(help="where the head keeps searches")] = "~/results/searches",
     wait: Annotated[bool, typer.Option(help="show the search's output until it ends")] = True,
 ) -> None:
-    """Start a search on a cluster from this machine; files that the spec names have to be on the cluster."""
+    """Start a search on a cluster from this machine; texts and vectors that the spec names have to be there."""
     from search.cluster import submit as submits
     from search.spec import read as specs
 

@@ -59,7 +59,9 @@ class Spec(Strict):
 
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
 
-    corpus: str = Field("imdb", description="imdb, rotten-tomatoes, imdb-full, captions or csv:PATH")
+    corpus: str = Field(
+        "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, csv:PATH or path/my_data.py:load"
+    )
     vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
     embeddings: Literal["frozen", "finetuned", "learned"] = Field(
         "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
