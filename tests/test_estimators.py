@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import estimating
 from search.train.training import EpochResult
-from tests.conftest import command
+from tests.conftest import ROOT, command
 
 LINEAR = """from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -203,6 +204,14 @@ def test_the_contract_says_what_to_do(name: str, before: str, after: str, rule: 
     problems = {each: problem for each, problem in estimator_contract.check(found) if problem}
     assert list(problems) == ([rule] if rule else [])
     assert told in problems.get(rule or "", "")
+
+
+def test_the_page_about_your_own_model_has_one_that_keeps_the_contract() -> None:
+    page = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf-8")
+    (source,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "sklearn" in block)
+    models.register("tfidf", made("tfidf", source))
+    found: Any = models.architecture("tfidf")
+    assert [problem for _, problem in estimator_contract.check(found) if problem] == []
 
 
 @pytest.fixture(scope="module")
