@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data.base.errors import UserError
 from models.parts.hyperparameters import Choice, Domain, Integer
 from models.parts.layers import CLASSIFICATION, Architecture, WordVectors
 
@@ -238,6 +239,8 @@ def problem(holds: Callable[..., None], subject: Subject, over: str) -> str | No
             holds(subject, *arguments, **named)
         except Exception as error:  # of any kind: the network is somebody else's
             told = " ".join(f"{name} {value}" for name, value in named.items())
-            reason = str(error) if isinstance(error, BrokenRuleError) else f"{type(error).__name__}: {error}"
+            reason = (
+                str(error) if isinstance(error, BrokenRuleError | UserError) else f"{type(error).__name__}: {error}"
+            )
             return " ".join(f"{told}: {reason}".split()) if told else " ".join(reason.split())
     return None
