@@ -57,6 +57,7 @@ def made(source: str, name: str = "Net") -> Any:
 def _forget() -> Any:
     """No test leaves what it takes in to another."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     registries: tuple[dict[str, Any], ...] = (models.ARCHITECTURES, data.CORPORA, metrics.METRICS)
     before = [dict(registry) for registry in registries]
     yield
@@ -157,7 +158,7 @@ def test_a_torch_module_is_an_architecture_with_gradients_by_its_words() -> None
     models.register("Net", made(NET))
     vectors_VE = torch.randn(9, 5)
     vectors_VE[0] = 0
-    model = models.build("Net", models.WordVectors(vectors_VE), 3, size=4)
+    model = models.build("Net", models.WordVectors(vectors_VE), 3, size=32)
     tokens_BT, lengths_B = texts()
     logits_BC = model(tokens_BT, lengths_B)
     assert logits_BC.shape == (2, 3)
