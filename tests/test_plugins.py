@@ -368,6 +368,10 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
         ({"architectures": ["Net"]}, "spec: architectures: unknown architecture 'Net'"),  # though another spec had it
         ({"architectures": ["my_net.py:Nett"]}, "spec: architectures: {path} has no 'Nett' (did you mean 'Net'?)"),
         ({"architectures": ["my_net.py:Net", "other/my_net.py:Net"]}, "architectures: two are named 'Net'"),
+        (
+            {"architectures": ["taken.py:Net"]},
+            "the hyperparameter 'schedule' is every trial's: rename yours",
+        ),
         ({"space": {"sise": 3}}, "spec: space: unknown hyperparameter 'sise' (did you mean 'size'?)"),
         ({"space": {"size": 1}}, "space.size must be a whole number from 2 to 64, got 1; did you mean 2? (for Net)"),
     ],
@@ -380,6 +384,7 @@ def test_a_spec_that_names_it_wrongly_is_one_line(
     (tmp_path / "my_metrics.py").write_text(COST, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
+    (tmp_path / "taken.py").write_text(NET.replace("pooling", "schedule"), encoding="utf-8")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "my_net.py").write_text(NET, encoding="utf-8")
     specs.validate(SPEC)

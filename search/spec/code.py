@@ -14,11 +14,20 @@ import models
 from data.base import plugins
 from data.base.errors import UserError
 from data.base.plugins import Plugin
+from search.base import record
 from search.train import metrics
+from search.train.config import learner
+
+#: What a trial is told besides its hyperparameters.
+TAKEN = (record.ARCHITECTURE, record.NUMBER, record.SEED, record.REPETITION, record.CONFIGURATION)
 
 
 def _take_in_architecture(plugin: Plugin) -> None:
     models.register(plugin.name, plugin.load(), plugin.reference)
+    taken = {*TAKEN, *(each.name for each in learner(plugin.name).training)}
+    for name in models.architecture(plugin.name).hyperparameters:
+        if name in taken:
+            raise UserError(f"{plugin.reference}: the hyperparameter {name!r} is every trial's: rename yours")
 
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
