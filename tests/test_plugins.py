@@ -14,6 +14,7 @@ import yaml
 
 import data
 import models
+from analysis.base import runs
 from data.base import plugins
 from data.base.errors import UserError
 from data.base.splitting import split_examples
@@ -524,3 +525,22 @@ def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(f
     assert done.returncode == 0, done.stderr
     expected = trained.load(exported.trial).outputs(["a great movie"])[0, 1].item()
     assert float(done.stdout.split()[-1]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_code_that_only_mlflow_knows_is_not_executed(finished: Path) -> None:
+    uri = f"sqlite:///{finished / 'mlflow.db'}"
+    assert runs.find_search(uri).load_spec().code.architectures["Net"].source == NET
+    away = (finished / "searches").rename(finished / "elsewhere")
+    try:
+        executed = set(sys.modules)
+        with pytest.raises(
+            UserError, match=r"ran code that is not ours \(Net, .*, cost\), which is executed only where"
+        ):
+            runs.find_search(uri).load_spec()
+        done = command("analysis", "leaderboard", cwd=finished)
+        assert (done.returncode, "Net-0" in done.stdout) == (0, True), done.stderr
+        done = command("analysis", "report", cwd=finished)
+        assert done.returncode == 0, done.stderr
+        assert not [name for name in set(sys.modules) - executed if name.startswith("bakeoff_plugin")]
+    finally:
+        away.rename(finished / "searches")

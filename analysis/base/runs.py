@@ -117,7 +117,7 @@ def searches(uri: str) -> list[Search]:
             tags=run.data.tags,
             metrics=run.data.metrics,
             end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
-            load_spec=cache(partial(_load_spec, uri, run.info.run_id)),
+            load_spec=cache(partial(_load_spec, uri, run.info.run_id, run.data.tags)),
         )
         for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
@@ -153,13 +153,24 @@ def _newest(known: Sequence[Search], name: str) -> Search:
     return matching[-1]
 
 
-def _load_spec(uri: str, run_id: str) -> "Spec":
+def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
+    """Raises UserError, too, for one that brings code of others which this machine has not run: reading a spec executes
+    its code, and whoever writes to a tracking server must not decide what those who read from it execute."""
     from search.spec import read  # which takes seconds, and most of what reads runs does without
 
     for name in (record.SPEC, read.SPEC_FILE):  # old searches have only the one for people
         text = read_artifact(uri, run_id, name)
-        if text is not None:
-            return read.load(text, name)
+        if text is None:
+            continue
+        code = read.parse(text, name).get("code")
+        own = Path(tags.get(record.FOLDER, ""), read.SPEC_FILE)
+        if code and not (own.is_file() and read.parse(own.read_bytes(), str(own)).get("code") == code):
+            names = ", ".join(each for kind in code.values() for each in kind)
+            raise UserError(
+                f"{tags.get(record.SEARCH)} ran code that is not ours ({names}), which is executed only where the "
+                "search's folder is: read it on that machine"
+            )
+        return read.load(text, name)
     return _no_spec()
 
 

@@ -76,7 +76,7 @@ def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> S
         if source not in shipped:
             raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
         path = SHIPPED / f"{source}.yaml"
-    content = _parse(path.read_bytes(), str(path))
+    content = parse(path.read_bytes(), str(path))
     for override in overrides:
         _apply(content, override)
     return validate(content, where=str(path), files=files)
@@ -100,12 +100,13 @@ def load(text: str | bytes, where: str) -> Spec:
     Raises UserError, in one line, for one that can be read no longer.
     """
     try:
-        return validate(_parse(text, where), where=where, files=False)
+        return validate(parse(text, where), where=where, files=False)
     except UserError as error:
         raise UserError("; ".join(str(error).splitlines())) from None
 
 
-def _parse(text: str | bytes, where: str) -> dict[str, Any]:
+def parse(text: str | bytes, where: str) -> dict[str, Any]:
+    """A spec as it is written, nothing in it checked or executed. Raises UserError unless it is a mapping."""
     is_json = where.endswith(".json")
     try:
         content = json.loads(text) if is_json else parse_yaml(text if isinstance(text, str) else text.decode())
