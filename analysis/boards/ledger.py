@@ -58,7 +58,9 @@ def searched_less(trials: pd.DataFrame) -> list[str]:
     complete = trials["outcome"] == Outcome.COMPLETE.value
     whole = trials["epochs_run"].where(complete).groupby(trials["architecture"]).max()
     compared = spent.assign(epochs=spent["epochs"] / whole.fillna(whole.max()).fillna(1))
-    sentences = []
+    sentences: list[str] = []
+    if compared.empty:
+        return sentences
     for measure, bound in SEARCHED_LESS.items():
         amounts, most = spent[measure], str(compared[measure].idxmax())
         for name in compared.index[compared[measure] < bound * compared[measure].max()]:
