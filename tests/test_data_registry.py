@@ -163,7 +163,10 @@ def test_every_corpus_is_encoded_to_the_contract(name: str, learned: bool, tmp_p
     for split in (encoded.train, encoded.val, encoded.test):
         tokens_NT, lengths_N, labels_N = split.tokens_NT, split.lengths_N, split.labels_N
         assert (tokens_NT.dtype, lengths_N.dtype, labels_N.dtype) == (np.int32, np.int32, np.int64)
-        assert all(type(array) is np.ndarray and array.flags.c_contiguous for array in vars(split).values())
+        assert all(
+            type(array) is np.ndarray and array.flags.c_contiguous
+            for array in (tokens_NT, lengths_N, labels_N, *split.arrays.values())
+        )
         assert tokens_NT.shape == (len(split), encoded.train.tokens_NT.shape[1])
         assert lengths_N.min() >= 1
         assert lengths_N.max() <= tokens_NT.shape[1] <= 12
