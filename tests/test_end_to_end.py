@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import data
 from analysis.__main__ import app as analysing
+from analysis.base import runs as analysis_runs
 from models import CLASSIFICATION
 from search.__main__ import app as searching
 from search.base import record
@@ -189,6 +190,13 @@ def test_the_report_page_is_beside_the_search_and_in_mlflow(
     logged = {item.path for item in client.list_artifacts(parent.info.run_id, "report")}
     assert logged >= {"report/index.html", "report/figures", "report/spec.yaml"}
     assert smoke_search.id in (smoke_search.folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_analysis_reads_the_spec_of_the_search(smoke_search: FinishedSearch) -> None:
+    found = analysis_runs.find_search(smoke_search.uri)
+    assert found.load_spec() == read_spec(smoke_search.folder)
+    assert found.spec is not None
+    assert "hidden_size</td><td>" in (smoke_search.folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -> None:

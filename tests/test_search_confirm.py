@@ -24,7 +24,9 @@ from search.serve import export
 from search.spec import read as specs
 from search.spec.read import read_spec
 from search.spec.spec import Spec
+from search.study import ranking
 from search.study.studies import Studies
+from search.study.trial import Trial
 from search.track.tracking import Tracker, read_runs
 from search.train.checkpoints import folder_of
 
@@ -158,6 +160,26 @@ def test_a_lost_seed_counts_the_same_wherever_one_asks_for_the_best(
     assert choice.best_of_each(uri, search)[0] == explained
     exported = export.export(origin.name, root, uri).trial
     assert (exported.search, exported.name) == (folder.name, "mlp-1")
+
+
+def test_what_was_confirmed_comes_before_the_searchs_own_repetitions(tmp_path: Path) -> None:
+    def trial(search: str, number: int, configuration: str, score: float) -> Trial:
+        return Trial(
+            architecture="gru",
+            number=number,
+            search=search,
+            folder=tmp_path,
+            metric="val_accuracy",
+            seed=number,
+            configuration=configuration,
+            outcome=Outcome.COMPLETE,
+            best={"val_accuracy": score},
+        )
+
+    lucky = trial("deep-20260101-120000", 0, "deep", 0.9)
+    confirmed = [trial("deep-confirm-20260101-130000", number, "gru-0", 0.82) for number in range(5)]
+    assert ranking.best([lucky, *confirmed], "val_accuracy", lucky.search) == confirmed[0]
+    assert ranking.best([lucky], "val_accuracy", lucky.search) == lucky
 
 
 def smoke_best(search: FinishedSearch, architecture: str) -> str:

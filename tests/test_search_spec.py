@@ -248,3 +248,11 @@ def test_a_spec_that_was_kept_is_read_without_its_files_and_is_one_line_where_it
         assert "\n" not in str(raised.value)
     with pytest.raises(UserError, match=r"spec\.json: not JSON"):
         read.load("{", "spec.json")
+
+
+def test_architectures_alone_picks_a_few_of_a_spec() -> None:
+    for name in read.read("default").architectures:
+        found = read.read("default", [f"architectures=[{name}]"])
+        assert list(found.spaces) == [name]
+    with pytest.raises(UserError, match=r"space\.kernel_size: gru has no 'kernel_size'"):
+        read.read("default", ["space.kernel_size={gru: 3}"])

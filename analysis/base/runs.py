@@ -162,9 +162,9 @@ def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
         text = read_artifact(uri, run_id, name)
         if text is None:
             continue
-        code = read.parse(text, name).get("code")
+        code = _code(read.parse(text, name))
         own = Path(tags.get(record.FOLDER, ""), read.SPEC_FILE)
-        if code and not (own.is_file() and read.parse(own.read_bytes(), str(own)).get("code") == code):
+        if code and not (own.is_file() and _code(read.parse(own.read_bytes(), str(own))) == code):
             names = ", ".join(each for kind in code.values() for each in kind)
             raise UserError(
                 f"{tags.get(record.SEARCH)} ran code that is not ours ({names}), which is executed only where the "
@@ -172,6 +172,12 @@ def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
             )
         return read.load(text, name)
     return _no_spec()
+
+
+def _code(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The sources in a spec, by the key and the name that they are called by."""
+    kept = content.get("code")
+    return {key: sources for key, sources in kept.items() if sources} if isinstance(kept, dict) else {}
 
 
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:

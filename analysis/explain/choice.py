@@ -24,10 +24,10 @@ def find(uri: str, name: str) -> Trial:
     search = runs.find_search(uri, search_name)
     trials = read(uri, search)
     if not colon:
-        return best(trials, metric(search))
+        return best(trials, metric(search), search.id)
     of_architecture = [trial for trial in trials if trial.architecture == wanted]
     if of_architecture:
-        return best(of_architecture, metric(search))
+        return best(of_architecture, metric(search), search.id)
     own = {trial.name: trial for trial in trials if trial.search == search.id}
     if wanted not in own:
         known = dict.fromkeys(trial.architecture for trial in trials)
@@ -38,7 +38,7 @@ def find(uri: str, name: str) -> Trial:
 def best_of_each(uri: str, search: Search) -> list[Trial]:
     """The best trial of each architecture, those in front that would be chosen first."""
     found: dict[str, Trial] = {}
-    for trial in candidates(read(uri, search), metric(search)):
+    for trial in candidates(read(uri, search), metric(search), search.id):
         found.setdefault(trial.architecture, trial)
     return list(found.values())
 

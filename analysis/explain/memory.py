@@ -108,7 +108,7 @@ def of_search(uri: str, search: Search) -> list[Trained]:
         if trial.architecture in _recurrent():
             values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
             groups.setdefault((trial.architecture, *values), []).append(trial)
-    found = (_best_at_hand(groups[key], choice.metric(search)) for key in sorted(groups))
+    found = (_best_at_hand(groups[key], search) for key in sorted(groups))
     return [each for each in found if each is not None]
 
 
@@ -116,8 +116,8 @@ def _recurrent() -> list[str]:
     return [name for name, architecture in models.ARCHITECTURES.items() if architecture.recurrent]
 
 
-def _best_at_hand(trials: list[Trial], metric: str) -> Trained | None:
-    for trial in ranking.candidates(trials, metric):
+def _best_at_hand(trials: list[Trial], search: Search) -> Trained | None:
+    for trial in ranking.candidates(trials, choice.metric(search), search.id):
         try:
             return trial, load(trial)
         except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or none that this version can read

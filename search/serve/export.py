@@ -60,7 +60,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     if architecture and architecture not in spec.architectures:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
     trials = [trial for trial in trials_of(folder, root) if architecture in (None, trial.architecture)]
-    chosen = best(trials, spec.metric)
+    chosen = best(trials, spec.metric, folder.name)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     with TemporaryDirectory() as scratch:

@@ -216,10 +216,15 @@ class Spec(Strict):
     def given(self) -> dict[str, Values | dict[str, Values]]:
         """What `space` says: the values of a hyperparameter, for all architectures or by architecture."""
         known = {name for architecture in self.architectures for name in domains(architecture)}
-        for name in self.space:
-            if name not in known:
+        given = {name: parse(f"space.{name}", written) for name, written in self.space.items()}
+        for name, values in given.items():
+            # What is for other architectures than those searched may stay: so `architectures` alone picks a few.
+            for architecture in values if isinstance(values, dict) else ():
+                if name not in (own := domains(architecture)):
+                    raise UserError(f"space.{name}: {architecture} has no {name!r}{did_you_mean(name, sorted(own))}")
+            if name not in known and not isinstance(values, dict):
                 raise UserError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
-        return {name: parse(f"space.{name}", written) for name, written in self.space.items()}
+        return given
 
     @cached_property
     def points(self) -> dict[str, dict[str, dict[str, Any]]]:

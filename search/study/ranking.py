@@ -41,6 +41,8 @@ class Named(Scored, Protocol):
 
     @property
     def configuration(self) -> str | None: ...
+    @property
+    def search(self) -> str: ...
 
 
 K = TypeVar("K", bound=Hashable)
@@ -132,26 +134,28 @@ def _each_seed_once(trials: Iterable[T]) -> list[T]:
     return list(first.values())
 
 
-def candidates(trials: Iterable[N], metric: str) -> list[N]:
+def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> list[N]:
     """Those of a search's trials and of the trials that repeat its configurations that are ranked, in the order in
     which one is chosen to stand for the search: an export, an explanation.
+
+    origin: the id of the search itself. What others confirmed of it on fresh seeds comes before its own repetitions,
+    among which its best configuration was found.
 
     First those of the best configuration that was repeated (see `configurations`), then of the next; of its repetitions
     the one with the best score comes first: one model has to stand for it, though its score alone would flatter the
     configuration. Then all others. Within each, by `order`.
     """
     trials, better = list(trials), order(metric)
-    repeated = configurations(trials, metric, configuration_of)
-    places: dict[Hashable, int] = {of.key: place for place, of in enumerate(repeated) if of.counting}
-    return sorted(
-        filter(is_ranked, trials), key=lambda trial: (places.get(configuration_of(trial), len(places)), better(trial))
-    )
+    fresh = [trial for trial in trials if origin is not None and trial.search != origin]
+    repeated = configurations(fresh or trials, metric, configuration_of)
+    places = {id(trial): place for place, of in enumerate(repeated) if of.counting for trial in of.trials}
+    return sorted(filter(is_ranked, trials), key=lambda trial: (places.get(id(trial), len(repeated)), better(trial)))
 
 
-def best(trials: Iterable[N], metric: str) -> N:
+def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:
     """The first of the `candidates`. Raises UserError if there is none."""
     trials = list(trials)
-    if found := candidates(trials, metric):
+    if found := candidates(trials, metric, origin):
         return found[0]
     raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
 
