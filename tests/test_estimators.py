@@ -77,6 +77,12 @@ class Unkept(TfidfLogistic):
     def __init__(self, ngrams=1, C=1.0):
         super().__init__(ngrams, C)
         self.pipeline[0].tokenizer = str.split  # which skops does not trust
+
+
+class Nameless(TfidfLogistic):
+    def __init__(self, ngrams=1, C=1.0):
+        super().__init__(ngrams, C)
+        self.pipeline[0].tokenizer = lambda text: text.split()  # which skops writes, and does not find again
 """
 REFUSAL = "Unkept cannot be kept without pickle: skops does not trust builtins.method_descriptor"
 TEXTS = ["a good film , yes", "good and great", "a bad film , no", "bad and boring"]
@@ -142,6 +148,11 @@ def test_what_skops_does_not_trust_is_refused_in_a_line_that_names_it() -> None:
     with pytest.raises(UserError) as refused:
         fitted("Unkept").files()
     assert str(refused.value) == REFUSAL
+
+
+def test_what_skops_writes_and_cannot_read_is_refused_when_it_is_written() -> None:
+    with pytest.raises(UserError, match="Nameless cannot be kept without pickle"):
+        fitted("Nameless").files()
 
 
 @pytest.mark.parametrize(

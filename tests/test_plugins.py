@@ -173,6 +173,19 @@ def test_a_torch_module_is_an_architecture_with_gradients_by_its_words() -> None
         models.build("Net", models.WordVectors(vectors_VE), 3, size=1)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "got"),
+    [("setting.num_classes", "7", "(3, 7)"), ("/ lengths_B.unsqueeze(1))", "/ lengths_B.unsqueeze(1)), None", "tuple")],
+)
+def test_what_is_no_score_of_each_class_is_told_when_it_is_first_given(old: str, new: str, got: str) -> None:
+    models.register("Net", made(NET.replace(old, new)))
+    model = models.build("Net", models.WordVectors.learned(9, 4), 2)
+    with pytest.raises(
+        UserError, match=re.escape(f"Net: forward should return a tensor (B, C), here (3, 2); got {got}")
+    ):
+        model(torch.ones(3, 5, dtype=torch.int64), torch.tensor([5, 5, 5]))
+
+
 def test_a_module_with_word_scores_or_without_our_word_vectors() -> None:
     scoring = NET + "    def word_scores(self, tokens_BT, lengths_B):\n        return tokens_BT * 2\n"
     models.register("Net", made(scoring))

@@ -256,3 +256,21 @@ def test_architectures_alone_picks_a_few_of_a_spec() -> None:
         assert list(found.spaces) == [name]
     with pytest.raises(UserError, match=r"space\.kernel_size: gru has no 'kernel_size'"):
         read.read("default", ["space.kernel_size={gru: 3}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["architectures=[rnn]", "space.gate_activation=relu"], "space: 'gate_activation' is of gru, none of which is"),
+        (["architectures=[rnn]", "space.gate_activatoin=relu"], "unknown hyperparameter 'gate_activatoin'"),
+    ],
+)
+def test_a_hyperparameter_of_architectures_that_are_not_searched_is_told_as_that(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read.read("smoke", overrides)
+
+
+def test_a_tuple_is_a_list() -> None:
+    assert read.validate({"architectures": ("gru", "mlp")}).architectures == ["gru", "mlp"]

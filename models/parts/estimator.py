@@ -64,6 +64,8 @@ class TextEstimator:
                 part[VOCABULARY] = number
             fitted = io.dumps(vars(self))
             refused = sorted({*io.get_untrusted_types(data=fitted)} - {*self._trusted(fitted)})
+            if not refused:  # a function without a name of its own can be written, and not found again
+                io.loads(fitted, trusted=self._trusted(fitted))
         except Exception as error:  # of any kind: skops lets each part describe itself
             reason = " ".join(str(error).split())
             raise UserError(f"{type(self).__name__} cannot be kept without pickle: {reason}") from error

@@ -10,7 +10,7 @@ Shapes: B batch, T words, E embedding, C classes.
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -47,10 +47,16 @@ class External(Architecture):
     def __init__(self, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> None:
         super().__init__(embedding)
         self.network = self.module(TextSetting(embedding, num_outputs), **hyperparameters)
+        self.num_outputs = num_outputs
 
     def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        logits_BC: Tensor = self.network(tokens_BT, lengths_B)
-        return logits_BC
+        """As `Architecture.forward`. Raises UserError if the network gives anything but logits (B, C)."""
+        logits_BC = self.network(tokens_BT, lengths_B)
+        wanted = (len(tokens_BT), self.num_outputs)
+        got = tuple(logits_BC.shape) if isinstance(logits_BC, Tensor) else type(logits_BC).__name__
+        if got != wanted:
+            raise UserError(f"{self.module.__name__}: forward should return a tensor (B, C), here {wanted}; got {got}")
+        return cast(Tensor, logits_BC)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.

@@ -17,7 +17,10 @@ TUNE = "tune"  # what Tune writes; nothing reads it
 
 def new_search(spec: Spec, root: Path) -> Path:
     """A folder for a search of this spec, named by the search's id, with the frozen spec in it."""
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"searches are kept in a folder; {root} is a file") from None
     while True:
         folder = root / names.search_id(spec.name)
         try:

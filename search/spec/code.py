@@ -79,10 +79,11 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     code: dict[str, dict[str, Plugin]] = {}
     for key, known in Code.model_validate(content.get("code") or {}):
         if key in content:
-            written = content[key] if isinstance(content[key], list) else [content[key]]
+            many = isinstance(content[key], list | tuple)
+            written = list(content[key]) if many else [content[key]]
             code[key] = {name: plugin for name, plugin in known.items() if name in written}
             names = [_name(key, each, code[key]) for each in written]
-            changed[key] = names if isinstance(content[key], list) else names[0]
+            changed[key] = names if many else names[0]
     return {**content, **changed, "code": Code(**code)}
 
 

@@ -172,6 +172,9 @@ def _check_task(spec: Spec) -> None:
             f"got {spec.corpus!r}"
         )
     measured = [f"val_{metric.name}" for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
+    for name in spec.metrics:
+        if f"val_{name}" not in measured:
+            raise UserError(f"metrics: {name} is computed from probabilities of classes, and {task} has none")
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 

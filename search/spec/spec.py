@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from data.base.errors import UserError, choose, did_you_mean
-from models import OURS
+from models import ARCHITECTURES, OURS
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
@@ -223,6 +223,11 @@ class Spec(Strict):
                 if name not in (own := domains(architecture)):
                     raise UserError(f"space.{name}: {architecture} has no {name!r}{did_you_mean(name, sorted(own))}")
             if name not in known and not isinstance(values, dict):
+                if having := [each for each in ARCHITECTURES if name in domains(each)]:
+                    raise UserError(
+                        f"space: {name!r} is of {', '.join(having)}, none of which is searched; leave it out, or write "
+                        f"{name}: {{{having[0]}: ...}}"
+                    )
                 raise UserError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
         return given
 

@@ -56,12 +56,13 @@ def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
 ) -> Iterator[EpochResult]:
     """Train one trial in this process, from the start or from the state of an earlier result."""
-    for name, plugin in setting.architectures.items():
-        models.register(name, plugin.load(), plugin.reference)
+    own = config[record.ARCHITECTURE]
+    if plugin := setting.architectures.get(own):  # the others' code is none of this trial's concern
+        models.register(own, plugin.load(), plugin.reference)
     for plugin in setting.metrics.values():
         metrics.register(plugin)
     torch.set_num_threads(setting.threads)
-    yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
+    yield from LEARN[models.architecture(own).learner](config, corpus, setting, state)
 
 
 def _train_network(
