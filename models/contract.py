@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from data.base.errors import UserError
-from models.parts.hyperparameters import Choice, Domain, Integer
+from models.parts.hyperparameters import Choice, Domain, Integer, OrNone
 from models.parts.layers import Architecture, WordVectors
 
 NUM_OUTPUTS, NUM_WORDS, SIZE = 8, 20, 5  # C, V and E
@@ -64,7 +64,9 @@ def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
 
 
 def some_values(domain: Domain) -> list[Any]:
-    """The ends of a domain and what is near its lower one; all choices."""
+    """The ends of a domain and what is near its lower one; all choices; None where it is a value."""
+    if isinstance(domain, OrNone):
+        return [None, *some_values(domain.domain)]
     if isinstance(domain, Choice):
         return list(domain.options)
     low, high = domain.low, domain.high  # type: ignore[attr-defined]  # an Integer or a Real

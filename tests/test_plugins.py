@@ -1,5 +1,6 @@
 """Other people's code: read, executed, taken in; mistakes in it are a line each."""
 
+import functools
 import linecache
 import os
 import re
@@ -19,6 +20,7 @@ from data.base import plugins
 from data.base.errors import UserError
 from data.base.splitting import split_examples
 from data.base.texts import Texts
+from data.corpora import functions
 from data.corpora.functions import FunctionCorpus
 from models import contract
 from search.cluster import submit
@@ -151,6 +153,59 @@ def test_a_class_of_a_notebook_cell_is_made_again_from_the_cell() -> None:
         plugins.of(type("Inner", (), {"__qualname__": "outer.<locals>.Inner"}))
 
 
+def test_what_changes_a_name_that_is_needed_is_taken_with_it() -> None:
+    cell = (
+        "import bakeoff\nSIZES = []\nOTHERS = []\ndef cost(labels, probabilities): return len(SIZES) * bakeoff.x\n"
+        "cost.maximize, cost.worst = False, 5\nSIZES.append(3)\nSIZES[0] += 1\n"
+    )
+    rest = "OTHERS.append(3)\nbakeoff.run(metrics=[cost])\ncost([], [])\n"
+    assert plugins.stand_alone(cell + rest, "cost") == cell.replace("OTHERS = []", "")
+    with pytest.raises(UserError, match="cost uses MANY, which its cell does not define"):
+        plugins.stand_alone(cell + "cost.worst = MANY\n", "cost")
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("import torch\n\nclass Net:\n    @torch.no_grad()\n    def forward(self): ...\n", "Net"),
+        ("from dataclasses import dataclass\n\n@dataclass\nclass Net:\n    size: int = 3\n", "Net"),
+        ("class Net(dict):\n    hyperparameters = {}\n", "Net"),
+        ("import functools\nfrom tests.test_plugins import logged\n\n@logged\ndef cost(): ...\n", "cost"),
+    ],
+)
+def test_a_cell_is_found_where_its_functions_are_wrapped_made_elsewhere_or_lacking(cell: str, name: str) -> None:
+    for number, text in enumerate([f"class {name}: ...\n", cell, f"class {name}s: ...\n"]):  # the last of its name
+        linecache.cache[f"<cell {number}>"] = (len(text), None, text.splitlines(keepends=True), f"<cell {number}>")
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(cell, "<cell 1>", "exec"), namespace)
+    assert plugins.of(namespace[name]).source == cell.replace("import functools", "")
+
+
+def logged(function: Any) -> Any:
+    """A decorator of another file."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return wrapper
+
+
+def test_a_package_that_cannot_be_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package" / "__init__.py").write_text("1 / 0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = "broken_package.nets: its package broken_package cannot be imported: ZeroDivisionError: division by zero"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        plugins.read("broken_package.nets:Net")
+
+
+def test_odd_characters_of_a_source_come_back_from_yaml() -> None:
+    odd = [chr(code) for code in (*range(1, 0x100), 0x2028, 0x2029, 0xFEFF, 0xFFFF, 0x1F600)]
+    texts = [text.format(each) for each in odd for text in ("a{}b", "a{}b\n", "{}a\nb", "a\n {}\n\n")]
+    assert specs.parse_yaml(yaml.dump(texts, Dumper=specs._Dumper, allow_unicode=True)) == texts
+
+
 def texts() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor([[3, 4, 5], [6, 0, 0]]), torch.tensor([3, 1])
 
@@ -198,6 +253,16 @@ def test_a_module_with_word_scores_or_without_our_word_vectors() -> None:
     assert model(*texts()).shape == (2, 3)
     with pytest.raises(UserError, match=r"Net does not read words through setting\.embedding"):
         model.classify(vectors(texts()[0]), texts()[1])
+
+
+def test_a_hyperparameter_may_be_none() -> None:
+    optional = NET.replace('"size": (2, 64)', '"size": OrNone((2, 64))').replace("size=8", "size=None", 1)
+    optional = optional.replace("super()", "size = size or 8\n        super()")
+    models.register("Net", made("from models.parts.hyperparameters import OrNone\n" + optional))
+    for rule, problem in contract.check(models.ARCHITECTURES["Net"]):  # type: ignore[arg-type]
+        assert problem is None, rule
+    with pytest.raises(UserError, match="Net: size must be a whole number from 2 to 64, got 1"):
+        models.build("Net", models.WordVectors(torch.zeros(9, 5)), 3, size=1)
 
 
 def test_a_subclass_of_architecture_declares_in_plain_forms_too() -> None:
@@ -338,6 +403,8 @@ cost.worst = 5
 cost.label = "cost of a text"
 """
 
+COLUMNS = ("seed", "start", "seconds", "best_epoch", "val_accuracy")  # some of the table of trials
+
 SPEC = {
     "name": "outside",
     "corpus": "my_data.py:load",
@@ -386,6 +453,10 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
             {"architectures": ["taken.py:Net"]},
             "the hyperparameter 'schedule' is every trial's: rename yours",
         ),
+        *(
+            ({"architectures": [f"{name}.py:Net"]}, f"the hyperparameter {name!r} is every trial's: rename yours")
+            for name in COLUMNS
+        ),
         ({"space": {"sise": 3}}, "spec: space: unknown hyperparameter 'sise' (did you mean 'size'?)"),
         ({"space": {"size": 1}}, "space.size must be a whole number from 2 to 64, got 1; did you mean 2? (for Net)"),
     ],
@@ -398,7 +469,8 @@ def test_a_spec_that_names_it_wrongly_is_one_line(
     (tmp_path / "my_metrics.py").write_text(COST, encoding="utf-8")
     path = tmp_path / "my_net.py"
     path.write_text(NET, encoding="utf-8")
-    (tmp_path / "taken.py").write_text(NET.replace("pooling", "schedule"), encoding="utf-8")
+    for file, name in [("taken", "schedule"), *zip(COLUMNS, COLUMNS, strict=True)]:
+        (tmp_path / f"{file}.py").write_text(NET.replace("pooling", name), encoding="utf-8")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "my_net.py").write_text(NET, encoding="utf-8")
     specs.validate(SPEC)
@@ -433,6 +505,22 @@ def test_a_function_is_a_corpus_with_splits_of_its_own() -> None:
         {"train": 28, "val": 4, "test": 8},
         20,
     )
+
+
+def test_a_function_runs_once_and_may_list_its_texts_in_any_order(tmp_path: Path) -> None:
+    calls, order = tmp_path / "calls", tmp_path / "order"
+    calls.write_text("", encoding="utf-8")
+    order.write_text("1", encoding="utf-8")
+    body = (
+        f"import pathlib; calls, order = pathlib.Path({str(calls)!r}), pathlib.Path({str(order)!r})\n"
+        "    calls.write_text(calls.read_text() + 'x')\n"
+        "    return ['a', 'b', 'c'][::int(order.read_text())], [1, 0, 1]"
+    )
+    first, again = corpus_of(body).fingerprint(), corpus_of(body).fingerprint()
+    assert (first, calls.read_text(encoding="utf-8")) == (again, "x")
+    order.write_text("-1", encoding="utf-8")
+    functions._call.cache_clear()  # as in another process
+    assert (corpus_of(body).fingerprint(), calls.read_text(encoding="utf-8")) == (first, "xx")
 
 
 @pytest.mark.parametrize(

@@ -30,33 +30,11 @@ if TYPE_CHECKING:
 AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
-# The frame's columns: these, then one for each hyperparameter, then those.
-_BEFORE = {
-    "search": "str",
-    "trial": "str",
-    "architecture": "str",
-    "number": "Int64",
-    "configuration": "str",
-    "repetition": "Int64",
-    "seed": "Int64",
-    "outcome": "str",
-    "run_id": "str",
-}
+_BEFORE, _RESULTS, _REST = record.COLUMNS
 
 
 def _after() -> dict[str, str]:
-    return {
-        "epochs_run": "Int64",
-        "best_epoch": "Int64",
-        "num_parameters": "Int64",
-        "seconds": "float64",
-        **dict.fromkeys(measures(), "float64"),
-        "error": "str",
-        "node": "str",
-        "attempt": "Int64",
-        "start": "datetime64[ms, UTC]",
-        "end": "datetime64[ms, UTC]",
-    }
+    return {**_RESULTS, **dict.fromkeys(measures(), "float64"), **_REST}
 
 
 def _no_spec() -> "Spec":

@@ -12,6 +12,7 @@ import ast
 import builtins
 import hashlib
 import importlib.util
+import inspect
 import linecache
 import re
 import symtable
@@ -113,7 +114,10 @@ class Plugin:
 
 
 def read(reference: str) -> Plugin:
-    """The plugin of a reference. Raises UserError when there is no such file or module; executes nothing."""
+    """The plugin of a reference. Raises UserError when there is no such file or module.
+
+    Executes nothing of it; the packages that a module is in are imported, to find it.
+    """
     file, _, name = reference.rpartition(":")
     if not file or not name.isidentifier():
         raise UserError(f"{reference!r} should have the form path/file.py:Name or package.module:Name")
@@ -134,6 +138,9 @@ def _file_of_module(module: str) -> Path:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # its package is not there, or is no package
         found = None
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"{module}: its package {module.rpartition('.')[0]} cannot be imported: {reason}") from error
     if found is None or not (found.origin or "").endswith(".py"):
         raise UserError(f"no module {module!r} is installed; of a file the form is path/{module}.py:Name")
     return Path(str(found.origin))
@@ -152,23 +159,35 @@ def of(made: Any) -> Plugin:
     file = getattr(module, "__file__", None)
     if made.__module__ != "__main__" and file is not None:
         return read(f"{made.__module__ if '.' in made.__module__ else file}:{name}")
-    functions = [made, *vars(made).values()] if isinstance(made, type) else [made]
-    code = [each.__code__ for each in functions if isinstance(each, FunctionType)]
-    cell = "".join(linecache.getlines(code[0].co_filename)) if code else ""
+    cell = _cell(made)
     if not cell:
         raise UserError(f"the source of {name} cannot be found: write it into a file, and give 'my_file.py:{name}'")
     return Plugin(f"{NOTEBOOK}:{name}", stand_alone(cell, name))
 
 
+def _cell(made: Any) -> str:
+    """The text that defined a class or function of a cell; empty where it cannot be found."""
+    functions = [inspect.unwrap(each) for each in ([made, *vars(made).values()] if isinstance(made, type) else [made])]
+    for code in (each.__code__ for each in functions if isinstance(each, FunctionType)):
+        if code.co_qualname.partition(".")[0] == made.__name__:  # not a function that was made elsewhere
+            return "".join(linecache.getlines(code.co_filename))
+    # What no file changes under has no time: the cells, in the order in which they were run.
+    cells = ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) > 1 and entry[1] is None]
+    own = re.compile(rf"^class {made.__name__}\b", re.MULTILINE)
+    return next((cell for cell in reversed(cells) if own.search(cell)), "")
+
+
 def stand_alone(cell: str, name: str) -> str:
     """The lines of a cell that a definition in it needs; the others are blank, so that each keeps its number.
 
+    It needs what defines the names that it uses, and what changes those: `net.size = 3`, `sizes.append(3)`.
     Raises UserError when that is more than the cell defines.
     """
     statements = [(node, *_names(node)) for node in ast.parse(cell).body]
     defined = {each: node for node, defines, _ in statements for each in defines}
-    imports = [node for node, _, _ in statements if isinstance(node, ast.ImportFrom)]
-    always = [node for node in imports if node.module == "__future__" or node.names[0].name == "*"]
+    imports = [node for node, _, _ in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    always = [node for node in imports if getattr(node, "module", None) == "__future__" or node.names[0].name == "*"]
+    theirs = {each for each, node in defined.items() if node in imports}  # bakeoff.run(...) changes nothing of ours
     kept: set[ast.stmt] = set(always)
     wanted, missing = [name], set()
     while wanted:
@@ -176,7 +195,7 @@ def stand_alone(cell: str, name: str) -> str:
         if each not in defined and each not in vars(builtins) and not (each.startswith("__") and each.endswith("__")):
             missing.add(each)
         for node, defines, uses in statements:
-            if each in defines and node not in kept:
+            if each in defines | (_changes(node) - theirs) and node not in kept:
                 kept.add(node)
                 wanted += uses
     if missing and not any(node.names[0].name == "*" for node in always):
@@ -185,13 +204,29 @@ def stand_alone(cell: str, name: str) -> str:
             "and the class into one cell"
         )
     lines = {number for node in kept for number in range(_first_line(node), (node.end_lineno or 0) + 1)}
-    numbered = enumerate(cell.splitlines(), 1)
+    numbered = enumerate(cell.split("\n"), 1)
     return "\n".join(line if number in lines else "" for number, line in numbered).rstrip() + "\n"
 
 
 def _first_line(node: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(each.lineno for each in decorators)])
+
+
+def _changes(node: ast.stmt) -> set[str]:
+    """The names of which a simple statement sets an attribute or an element, or calls one."""
+    places: list[ast.AST] = []
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete):
+        places = [each for each in ast.walk(node) if isinstance(getattr(each, "ctx", None), ast.Store | ast.Del)]
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        places = [node.value.func]
+    roots = set()
+    for root in places:
+        while isinstance(root, ast.Attribute | ast.Subscript):
+            root = root.value
+            if isinstance(root, ast.Name):
+                roots.add(root.id)
+    return roots
 
 
 def _names(node: ast.stmt) -> tuple[set[str], set[str]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +22,44 @@ class FunctionCorpus:
 
     Texts are strings; labels, of any kind, are taken as they print and put in natural order (see `CsvFile`). Of the
     splits `test` and `val` are left out or kept as they are; the rest is `train`. It is known by its source and by what
-    it returns, so it runs once in each process that needs its texts.
+    it returns, in any order. It runs once in each process that needs its texts: what it reads should not change.
     """
 
     plugin: Plugin
 
     def fingerprint(self) -> str:
-        texts = self._texts
-        content = [self.plugin.digest, texts.classes, texts.examples, texts.val_examples, texts.test_examples]
+        texts = _call(self.plugin)
+        examples = [each and sorted(each) for each in (texts.examples, texts.val_examples, texts.test_examples)]
+        content = [self.plugin.digest, texts.classes, *examples]
         return f"function {hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
     def read(self, downloads: Path, *, progress: bool) -> Texts:
-        return self._texts
+        return _call(self.plugin)
 
-    @cached_property
-    def _texts(self) -> Texts:
-        where, function = self.plugin.reference, self.plugin.load()
-        try:
-            returned = function()
-        except Exception as error:
-            raise UserError(f"{where}: {self.plugin.explain(error)}") from error
-        splits = dict(returned) if isinstance(returned, Mapping) else {"train": returned}
-        for split in splits:
-            if split not in SPLITS:
-                raise UserError(f"{where} returns the unknown split {split!r}{did_you_mean(split, SPLITS)}")
-        if "train" not in splits:
-            raise UserError(f"{where} returns {', '.join(splits) or 'nothing'}, and train is needed")
-        labelled = {split: _pairs(f"{where}: {split}", each) for split, each in splits.items()}
-        classes = sorted({label for pairs in labelled.values() for _, label in pairs}, key=natural_order)
-        if len(classes) < 2:
-            raise UserError(f"{where} returns {len(classes)} classes; at least two are needed")
-        index = {label: i for i, label in enumerate(classes)}
-        examples: dict[str, list[Example]] = {
-            split: [(text, index[label]) for text, label in pairs] for split, pairs in labelled.items()
-        }
-        return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"))
+
+@cache
+def _call(plugin: Plugin) -> Texts:
+    """What it returns. Raises UserError, with the line in its file or with what it should return."""
+    where, function = plugin.reference, plugin.load()
+    try:
+        returned = function()
+    except Exception as error:
+        raise UserError(f"{where}: {plugin.explain(error)}") from error
+    splits = dict(returned) if isinstance(returned, Mapping) else {"train": returned}
+    for split in splits:
+        if split not in SPLITS:
+            raise UserError(f"{where} returns the unknown split {split!r}{did_you_mean(split, SPLITS)}")
+    if "train" not in splits:
+        raise UserError(f"{where} returns {', '.join(splits) or 'nothing'}, and train is needed")
+    labelled = {split: _pairs(f"{where}: {split}", each) for split, each in splits.items()}
+    classes = sorted({label for pairs in labelled.values() for _, label in pairs}, key=natural_order)
+    if len(classes) < 2:
+        raise UserError(f"{where} returns {len(classes)} classes; at least two are needed")
+    index = {label: i for i, label in enumerate(classes)}
+    examples: dict[str, list[Example]] = {
+        split: [(text, index[label]) for text, label in pairs] for split, pairs in labelled.items()
+    }
+    return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"))
 
 
 def _pairs(where: str, returned: Any) -> list[tuple[str, str]]:

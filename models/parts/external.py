@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from data.base.errors import UserError, did_you_mean
 from models.native.padding import real_words
 from models.parts.estimator import RANDOM_STATE, TextEstimator, adopt, is_estimator
-from models.parts.hyperparameters import Choice, Domain, Integer, Real
+from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 from models.parts.layers import Architecture, WordVectors
 
 #: What an architecture may have besides, and `analysis explain` asks for.
@@ -129,6 +129,8 @@ def _domain(where: str, declared: Any) -> Domain:
     match declared:
         case Integer() | Real() | Choice():
             return declared
+        case OrNone(domain=inner):
+            return OrNone(_domain(where, inner))
         case (int(low), int(high)) if isinstance(declared, tuple) and low <= high:
             return Integer(low, high)
         case (int(low) | float(low), int(high) | float(high)) if isinstance(declared, tuple) and low <= high:

@@ -102,6 +102,30 @@ def picture(epoch: int) -> str:
     return f"epoch-{epoch:04d}.png"
 
 
+#: Columns of the analysis's table of trials, with their dtypes: those before the hyperparameters, those between these
+#: and the metrics, and those after the metrics. No hyperparameter may have such a name.
+COLUMNS = (
+    {
+        "search": "str",
+        "trial": "str",
+        "architecture": "str",
+        "number": "Int64",
+        "configuration": "str",
+        "repetition": "Int64",
+        "seed": "Int64",
+        "outcome": "str",
+        "run_id": "str",
+    },
+    {"epochs_run": "Int64", "best_epoch": "Int64", "num_parameters": "Int64", "seconds": "float64"},
+    {
+        "error": "str",
+        "node": "str",
+        "attempt": "Int64",
+        "start": "datetime64[ms, UTC]",
+        "end": "datetime64[ms, UTC]",
+    },
+)
+
 SCORE_RULE = (
     "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "
     "Nothing is chosen on the test set."

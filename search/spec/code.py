@@ -18,13 +18,10 @@ from search.base import record
 from search.train import metrics
 from search.train.config import learner
 
-#: What a trial is told besides its hyperparameters.
-TAKEN = (record.ARCHITECTURE, record.NUMBER, record.SEED, record.REPETITION, record.CONFIGURATION)
-
 
 def _take_in_architecture(plugin: Plugin) -> None:
     models.register(plugin.name, plugin.load(), plugin.reference)
-    taken = {*TAKEN, *(each.name for each in learner(plugin.name).training)}
+    taken = {*metrics.measures(), *(each.name for each in learner(plugin.name).training)}.union(*record.COLUMNS)
     for name in models.architecture(plugin.name).hyperparameters:
         if name in taken:
             raise UserError(f"{plugin.reference}: the hyperparameter {name!r} is every trial's: rename yours")

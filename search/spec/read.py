@@ -52,11 +52,13 @@ _Loader.add_implicit_resolver(
 class _Dumper(yaml.SafeDumper):
     """Sources are written as they are, line by line."""
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # A NEL that is not escaped is read back as the end of a line.
+        style = '"' if "\x85" in text else "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def parse_yaml(text: str) -> Any:
