@@ -78,8 +78,9 @@ def table(
     from analysis.boards import comparison
 
     form = tables.choose_format(format_, out)
-    averaged, counted = comparison.read_values(values) if values else [], comparison.read_outcomes(outcomes)
+    counted = comparison.read_outcomes(outcomes)
     found, trials, _ = boards.read(record.tracking_uri(tracking_uri), searches or ["latest"])
+    averaged = comparison.read_values(values) if values else []
     long = form in tables.FOR_PROGRAMS
     tables.emit(comparison.pivot_tables(found, trials, rows, columns, averaged, counted, long=long), form, out)
 
@@ -224,11 +225,8 @@ def report(
 ) -> None:
     """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
     from analysis.base import runs
-    from analysis.boards import leaderboard
     from analysis.report import report as reports
 
-    if rank_by:
-        leaderboard.check_metric(rank_by)
     uri = record.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
     page = reports.make(uri, found, out or Path("reports") / found.id, rank_by)

@@ -97,7 +97,7 @@ class Search:
     ) -> "Search":
         """Train the `top` configurations of each architecture again on `seeds` fresh seeds: a search of its own.
 
-        architectures: only these. After it the leaderboard of this search ranks what was confirmed by its mean.
+        architectures: only these. After it the leaderboard of this search is what was confirmed, ranked by its mean.
         Raises UserError when there is nothing to confirm.
 
         >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
@@ -113,14 +113,14 @@ class Search:
         """A row a trial, in the order of their starts: hyperparameters, metrics of the best validation epoch, outcome.
 
         Shares are in [0, 1], times in seconds; what does not apply or was not measured is missing. Raises UserError
-        when MLflow cannot be read.
+        when MLflow cannot be read or does not hold the search.
 
         >>> search.trials()[["trial", "outcome"]].iloc[-1].tolist()[1]
         'complete'
         """
         from analysis.base import runs
 
-        return runs.read_trials(self.tracking_uri, self.id)
+        return runs.read_trials(self.tracking_uri, self.recorded().id)  # so that the search's own metrics are known
 
     @console.quiet()
     def leaderboard(
@@ -129,13 +129,14 @@ class Search:
         rank_by: str | None = None,
         architecture: str | None = None,
         by_architecture: bool = False,
-        confirmed: bool = False,
+        confirmed: bool | None = None,
     ) -> "pd.DataFrame":
-        """The trials as they rank, best first; those without a rank (diverged, failed, ...) last.
+        """The trials as they rank, best first; those without a rank (diverged, failed, ...) last. After a confirmation
+        what was confirmed on fresh seeds, by its mean: the first row is the configuration of `best()`.
 
         rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:
-        only the best of each. confirmed: only what was confirmed on fresh seeds, by its mean. Raises UserError for a
-        metric or architecture that there is not.
+        only the best trial of each. confirmed: True for nothing but what was confirmed, False for the trials all the
+        same. Raises UserError for a metric or architecture that there is not, or if True and nothing was confirmed.
 
         >>> search.leaderboard(by_architecture=True).shape[0]
         2
@@ -272,7 +273,7 @@ def run(
 
     >>> bakeoff.run("smoke", epoch=3)
     Traceback (most recent call last):
-    data.base.errors.UserError: spec: unknown key 'epoch' (did you mean 'epochs'?)
+    data.base.errors.UserError: .../smoke.yaml: unknown key 'epoch' (did you mean 'epochs'?)
     """
     return start(spec_of(spec, overrides), address, record.tracking_uri(tracking_uri), Path(searches), progress)
 
@@ -310,11 +311,9 @@ def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[st
     from search.spec import read
     from search.spec.spec import Spec
 
-    if isinstance(spec, Spec):
-        content: Mapping[str, Any] = spec.model_dump()
-    else:
-        content = spec if isinstance(spec, Mapping) else read.read(str(spec), files=False).model_dump()
-    return read.validate({**content, **overrides})
+    if isinstance(spec, str | Path):
+        return read.read(str(spec), keys=overrides)
+    return read.validate({**(spec.model_dump() if isinstance(spec, Spec) else spec), **overrides})
 
 
 def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress: bool = True) -> Search:

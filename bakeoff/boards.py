@@ -20,9 +20,9 @@ def read(
     from analysis.base import runs
     from analysis.boards import leaderboard
 
-    if rank_by:
-        leaderboard.check_metric(rank_by)
     found = runs.find_searches(uri, names)
+    if rank_by:  # only now are the searches' own metrics known
+        leaderboard.check_metric(rank_by)
     trials = runs.read_trials(uri, *(search.id for search in found))
     if architecture and len(trials):
         trials = leaderboard.only(trials, architecture)
@@ -35,11 +35,14 @@ def leaderboard(
     rank_by: str | None = None,
     architecture: str | None = None,
     by_architecture: bool = False,
-    only_confirmed: bool = False,
+    only_confirmed: bool | None = False,
     form: str = "table",
     top: int | None = None,
 ) -> list["Table"]:
-    """The tables that suit a format: several for a terminal, else the one asked for. Raises UserError."""
+    """The tables that suit a format: several for a terminal, else the one asked for. Raises UserError.
+
+    only_confirmed: None for what was confirmed if any of that has a rank, else the trials.
+    """
     (found,), trials, rank_by = read(uri, [search], rank_by, architecture)
     from analysis.boards import confirmation
     from analysis.boards import leaderboard as boards
@@ -47,6 +50,8 @@ def leaderboard(
     confirmed = confirmation.read_confirmed(uri, found, rank_by, architecture)
     if only_confirmed and not confirmed:
         raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
+    if only_confirmed is None:
+        only_confirmed = not by_architecture and any("rank" in t.frame and t.frame["rank"].any() for t in confirmed)
     top = top if top is not None else 10 if form == "table" else 0
     best = boards.architecture_table(found, trials, rank_by)
     ranking = boards.ranking_table(found, trials, rank_by, top)

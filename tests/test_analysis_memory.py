@@ -3,6 +3,7 @@
 Shapes: N texts, T words, E embedding, H hidden.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -91,6 +92,18 @@ def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> N
     refused = command("analysis", "memory", "latest:mlp", cwd=smoke_search.cwd)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: memory: of rnn and gru only; mlp-")
+
+
+def test_a_failure_leaves_the_threads_as_they_were(smoke_search: FinishedSearch, tmp_path: Path) -> None:
+    trained = memory.find(smoke_search.uri, f"{smoke_search.id}:gru")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="not on this machine"):
+            memory.read([(dataclasses.replace(trial, folder=tmp_path), model) for trial, model in trained])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_page_without_checkpoints(smoke_search: FinishedSearch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.base import runs, tables
+from bakeoff import api, boards
 from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 from search.spec.space import Range
 from search.spec.spec import Spec
+from search.train.metrics import METRICS
 
 OLD, NEW, OTHER = "demo-20260101-100000", "demo-20260102-100000", "other-20260101-120000"
 
@@ -96,6 +99,50 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 @pytest.fixture(scope="session")
 def trials(recorded: Recorder) -> pd.DataFrame:
     return runs.read_trials(recorded.uri, OLD)
+
+
+# --- Metrics that only their search knows
+
+
+@pytest.fixture
+def opposed(tmp_path: Path) -> Iterator[Recorder]:
+    """Two searches by a metric of the user's, whose direction was mended between them; nobody has read them yet."""
+    recorder = Recorder(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for id, maximize in ((OLD, True), (NEW, False)):
+        recorder.search(id, metric="val_cost", metrics=json.dumps({"cost": [maximize, 5, ""]}))
+        for number, cost in enumerate([0.4, 0.2]):
+            tags = {record.NUMBER: str(number), record.OUTCOME: Outcome.COMPLETE.value}
+            best = {record.best("val_cost"): cost, "test_cost": cost, record.TRIAL_SECONDS: 1}
+            recorder.trial(f"mlp-{number}", {record.ARCHITECTURE: "mlp", record.SEED: 7}, best, **tags)
+    before = dict(METRICS)
+    yield recorder
+    METRICS.clear()
+    METRICS.update(before)
+
+
+def test_the_search_that_is_asked_for_says_what_is_better(opposed: Recorder) -> None:
+    runs.searches(opposed.uri)
+    assert not METRICS["cost"].maximize  # as in the newest
+    for id, best in ((OLD, "mlp-0"), (NEW, "mlp-1"), (OLD, "mlp-0")):
+        (table,) = boards.leaderboard(opposed.uri, id, form="csv")
+        assert table.frame["trial"][0] == best
+
+
+def test_the_trials_of_a_search_have_its_own_metrics(opposed: Recorder, tmp_path: Path) -> None:
+    assert list(api.Search(tmp_path / NEW, opposed.uri).trials()["val_cost"]) == [0.4, 0.2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["table --values test_cost"]
+    + [f"{name} --rank-by val_cost" for name in ("leaderboard", "compare", "ledger", "importance", "report")],
+)
+def test_a_search_is_found_before_its_metric_is_checked(
+    opposed: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*command.split(), "--tracking-uri", opposed.uri])
+    assert done.exit_code == 0, done.output
 
 
 # --- Trials

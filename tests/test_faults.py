@@ -18,6 +18,8 @@ import psutil
 import pytest
 from conftest import ROOT, FinishedSearch, command
 
+from bakeoff import api
+from data.base.errors import UserError
 from search.base import files
 from search.base.record import Outcome
 from search.prove.audit import audit
@@ -192,6 +194,12 @@ def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tm
     assert "epochs was 3, is 4" in changed.stderr
     assert "batch_size was 32, is 16" in changed.stderr
     assert "Traceback" not in changed.stderr
+
+
+def test_a_search_without_a_folder_is_not_resumed_and_gets_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not on this machine: it has no spec\.yaml"):
+        api.Search(tmp_path / "gone-20260101-000000", f"sqlite:///{tmp_path / 'mlflow.db'}").resume(progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_one_process_runs_a_search(smoke_search: FinishedSearch) -> None:

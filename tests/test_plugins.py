@@ -562,6 +562,20 @@ def test_the_metrics_of_a_search_that_is_only_read_are_known_without_executing_t
     metrics.declare(declared)
     read = metrics.split_metric("val_cost")[1]
     assert (read.maximize, read.worst, read.label) == (False, 5.0, "cost of a text")
+    assert read not in metrics.measured_in("classification")
+
+
+def test_what_is_declared_takes_the_place_of_what_was_declared_but_not_of_a_function() -> None:
+    right, wrong = '{"cost": [false, 5, ""]}', '{"cost": [true, 0, ""]}'
+    metrics.declare(wrong)
+    metrics.declare(right, again=False)
+    assert metrics.METRICS["cost"].maximize
+    metrics.declare(right)
+    assert not metrics.METRICS["cost"].maximize
+    metrics.register(plugins.Plugin("my_metrics.py:cost", COST))
+    metrics.declare(wrong)
+    assert not metrics.METRICS["cost"].maximize
+    assert metrics.METRICS["cost"] in metrics.measured_in("classification")
 
 
 @pytest.fixture(scope="module")

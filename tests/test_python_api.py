@@ -1,6 +1,8 @@
 """Searches from Python: in a thread, in an event loop, beside a Ray that is up or files of the user's, installed."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +14,8 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 
+from bakeoff import api
+
 OURS = ("MLFLOW_", "RAY_", "TUNE_", "PGCONNECT_", "GIT_PYTHON_")  # what the tests' own process has set
 
 
@@ -21,7 +25,7 @@ def state():
     return (
         dict(os.environ), os.getcwd(), gc.get_threshold(), gc.get_freeze_count(),
         [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)],
-        [logging.getLogger(each).level for each in ("", "ray", "ray.tune")],
+        [logging.getLogger(each).level for each in ("", "ray", "ray.tune", "optuna")],
     )
 """
 
@@ -84,7 +88,7 @@ def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path:
     code = f"""
         import asyncio, sys
         import bakeoff
-        import ray, ray.tune  # which write into the environment when they are imported
+        import optuna, ray, ray.tune  # which write into the environment when they are imported
         small = {{"architectures": ["mlp"], "epochs": 1, "trials": 1, "progress": False}}
         before = state()
 
@@ -104,10 +108,11 @@ def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path:
         assert state() == before
 
         ray.init("local", include_dashboard=False, log_to_driver=False)
-        try:
-            bakeoff.run("smoke", **small)
-        except bakeoff.UserError as error:
-            print(error)
+        for address in (None, "192.0.2.1:6379"):
+            try:
+                bakeoff.run("smoke", address=address, **small)
+            except bakeoff.UserError as error:
+                print(error)
         ray.shutdown()
 
         env = {{"working_dir": "local://{ROOT}"}}
@@ -127,10 +132,57 @@ def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path:
     """
     done = python(code, shadows(tmp_path), "-P")
     assert done.returncode == 0, done.stderr
-    refused, line = done.stdout.splitlines()
+    refused, line, another = done.stdout.splitlines()
     assert refused.startswith("another search runs in this process: ")
     assert line.startswith(f"the Ray that runs in this process cannot import data.encoded of {ROOT} in its workers: ")
+    assert re.match(r"--address: this process has a Ray already, that of [\d.]+:\d+; got '192.0.2.1:6379': ", another)
     assert len(list((tmp_path / "searches").iterdir())) == 2
+
+
+@pytest.mark.parametrize("first", ["import optuna; optuna.logging.set_verbosity(optuna.logging.DEBUG)", "pass"])
+def test_optuna_says_afterwards_what_it_said_before(tmp_path: Path, first: str) -> None:
+    code = f"""
+        {first}
+        from search.base import console
+        with console.quiet():
+            import search.study.study
+            import optuna
+            assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+        expected = optuna.logging.INFO if {first!r} == "pass" else optuna.logging.DEBUG
+        assert optuna.logging.get_verbosity() == expected
+        with console.quiet():
+            assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+        assert optuna.logging.get_verbosity() == expected
+    """
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_signal_handlers_that_are_not_pythons_are_left_alone(tmp_path: Path) -> None:
+    code = """
+        import importlib.util, signal
+        from importlib.machinery import BuiltinImporter
+        from rich.console import Console
+        from search.cluster import connection
+        from search.run import run
+        found = BuiltinImporter.find_spec("_signal")
+        # Python looks who handles what, as at its start.
+        found.loader.exec_module(importlib.util.module_from_spec(found))
+        assert signal.getsignal(signal.SIGINT) is None
+        with connection._put_back(), run._signals(None, Console()):
+            pass
+    """
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("in_a_file", [True, False])
+def test_a_spec_is_checked_only_with_what_overrides_it(tmp_path: Path, in_a_file: bool) -> None:
+    wrong = {"name": "mine", "architectures": ["mlp"], "epochs": 0, "metric": "val_cost"}
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(json.dumps(wrong), encoding="utf-8")
+    made = api.spec_of(spec if in_a_file else wrong, {"epochs": 2, "metric": "val_loss", "corpus": "imdb"})
+    assert (made.name, made.epochs, made.metric) == ("mine", 2, "val_loss")
 
 
 def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:

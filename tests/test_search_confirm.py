@@ -16,6 +16,7 @@ from analysis.base import runs as analysis_runs
 from analysis.boards.confirmation import read_confirmed
 from analysis.explain import choice
 from analysis.verdicts.differences import best_configurations
+from bakeoff import api
 from search.base.record import Outcome
 from search.run.confirm import confirmation
 from search.run.folders import new_search
@@ -155,6 +156,11 @@ def test_a_lost_seed_counts_the_same_wherever_one_asks_for_the_best(
     search = analysis_runs.find_search(uri, origin.name)
     assert read_confirmed(uri, search)[0].frame["architecture"].tolist() == ["mlp", "rnn"]
     assert list(best_configurations(analysis_runs.read_trials(uri, folder.name))) == ["mlp", "rnn"]
+    leaderboard = api.Search(origin, uri).leaderboard
+    best = api.Search(origin, uri).best()
+    assert list(leaderboard().iloc[0][["architecture", "trial"]]) == [best.architecture, best.configuration]
+    assert leaderboard().equals(leaderboard(confirmed=True))
+    assert len(leaderboard(confirmed=False)) == smoke_search.num_trials
     explained = choice.find(uri, origin.name)
     assert (explained.search, explained.name) == (folder.name, "mlp-1")  # the better one of its repetitions
     assert choice.best_of_each(uri, search)[0] == explained

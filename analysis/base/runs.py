@@ -82,8 +82,8 @@ class Search:
 
 
 def searches(uri: str) -> list[Search]:
-    """Every search recorded at this tracking URI, oldest first, its metrics known. Raises UserError when it cannot be
-    read."""
+    """Every search recorded at this tracking URI, oldest first, its metrics known: as the newest declares them, unless
+    one was asked for (see `find_searches`). Raises UserError when it cannot be read."""
     found = [
         Search(
             id=run.data.tags[record.SEARCH],
@@ -100,9 +100,10 @@ def searches(uri: str) -> list[Search]:
         for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
         if record.SEARCH in run.data.tags
     ]
-    for search in found:
-        declare(search.tags.get(record.METRICS, "{}"))
-    return sorted(found, key=lambda search: search.start)
+    found.sort(key=lambda search: search.start)
+    for search in reversed(found):
+        declare(search.tags.get(record.METRICS, "{}"), again=False)
+    return found
 
 
 def find_search(uri: str, search: str = "latest") -> Search:
@@ -114,12 +115,14 @@ def find_search(uri: str, search: str = "latest") -> Search:
 
 
 def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
-    """The search that each name means (see `find_search`), each once."""
+    """The search that each name means (see `find_search`), each once; from now on metrics are what these declare."""
     known = searches(uri)
     if not known:
         raise UserError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
-    found = [_newest(known, name) for name in names]
-    return list({search.id: search for search in found}.values())
+    found = {search.id: search for search in (_newest(known, name) for name in names)}
+    for search in sorted(found.values(), key=lambda search: search.start):
+        declare(search.tags.get(record.METRICS, "{}"))
+    return list(found.values())
 
 
 def _newest(known: Sequence[Search], name: str) -> Search:

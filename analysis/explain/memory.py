@@ -136,18 +136,20 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine several would wait for each other at each of many small products
     tokens_of: dict[Path, Tensor] = {}
-    for trial, classifier in {(trial.search, trial.name): (trial, model) for trial, model in found}.values():
-        if trial.folder not in tokens_of:
-            tokens_of[trial.folder] = _texts(trial.folder)
-        tokens_NT = tokens_of[trial.folder]
-        for weights in (TRAINED, UNTRAINED) if untrained else (TRAINED,):
-            model = classifier.model if weights == TRAINED else _drawn_anew(classifier)
-            by_state_T, by_word_T = curve(model, tokens_NT)
-            activations = (trial.hyperparameters.get(name) for name in ("activation", "gate_activation"))
-            values = (trial.architecture, *activations, trial.name, trial.search, trial.run_id, weights)
-            own = dict(zip(COLUMNS, values, strict=True)) | {"distance": range(len(by_state_T))}
-            parts.append(pd.DataFrame(own | {"state": by_state_T, "word": by_word_T, "texts": len(tokens_NT)}))
-    torch.set_num_threads(num_threads)
+    try:
+        for trial, classifier in {(trial.search, trial.name): (trial, model) for trial, model in found}.values():
+            if trial.folder not in tokens_of:
+                tokens_of[trial.folder] = _texts(trial.folder)
+            tokens_NT = tokens_of[trial.folder]
+            for weights in (TRAINED, UNTRAINED) if untrained else (TRAINED,):
+                model = classifier.model if weights == TRAINED else _drawn_anew(classifier)
+                by_state_T, by_word_T = curve(model, tokens_NT)
+                activations = (trial.hyperparameters.get(name) for name in ("activation", "gate_activation"))
+                values = (trial.architecture, *activations, trial.name, trial.search, trial.run_id, weights)
+                own = dict(zip(COLUMNS, values, strict=True)) | {"distance": range(len(by_state_T))}
+                parts.append(pd.DataFrame(own | {"state": by_state_T, "word": by_word_T, "texts": len(tokens_NT)}))
+    finally:
+        torch.set_num_threads(num_threads)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

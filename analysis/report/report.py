@@ -21,7 +21,7 @@ from analysis.base.table import Table
 from analysis.base.tables import make_folder, write
 from analysis.boards.comparison import pivot_tables
 from analysis.boards.confirmation import read_confirmed
-from analysis.boards.leaderboard import architecture_table, common_metric, ranking_table, varying
+from analysis.boards.leaderboard import architecture_table, check_metric, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
 from analysis.figures.plot import Found
@@ -43,11 +43,12 @@ _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Path:
     """Write the report of a search into a folder, which is made if needed, and return its index.html.
 
-    Raises UserError when MLflow cannot be read or the folder cannot be written.
+    Raises UserError when MLflow cannot be read, the folder cannot be written, or rank_by is no metric of validation.
     """
+    rank_by = rank_by or common_metric([search])
+    check_metric(rank_by)
     folder = out / "figures"
     make_folder(folder)
-    rank_by = rank_by or common_metric([search])
     found, mattered = read(uri, search, rank_by)
     images = {name: _image(plot.render(found), folder / f"{name}.png") for name, plot in PLOTS.items()}
     if search.spec:

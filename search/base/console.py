@@ -51,7 +51,7 @@ QUIET = {
 OF_RAY = {"RAY_AUTH_MODE", "RAY_CLIENT_MODE", "PYTHONBREAKPOINT"}
 
 _lock = threading.Lock()
-_num_open, _new = 0, {""}  # of `quiet`
+_num_open, _new, _verbosity = 0, {""}, logging.INFO  # of `quiet`
 
 
 def quiet_libraries() -> None:
@@ -59,6 +59,7 @@ def quiet_libraries() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("optuna").setLevel(logging.ERROR)
     # In a notebook without widgets, which nothing here uses.
     logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -66,11 +67,14 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Quiet libraries while this is open, in however many threads; then the environment is as it was before."""
-    global _num_open, _new
+    """Quiet libraries while this is open, in however many threads; then the environment, and what Optuna says, are as
+    they were before."""
+    global _num_open, _new, _verbosity
+    optuna = logging.getLogger("optuna")  # not optuna.logging, whose import takes a second
     with _lock:
         if not _num_open:
             _new = (QUIET.keys() | OF_RAY) - os.environ.keys()
+            _verbosity = optuna.level or logging.INFO  # what its import, which may be still to come, sets
             quiet_libraries()
         _num_open += 1
     try:
@@ -78,8 +82,10 @@ def quiet() -> Iterator[None]:
     finally:
         with _lock:
             _num_open -= 1
-            for name in _new if not _num_open else ():
-                os.environ.pop(name, None)
+            if not _num_open:
+                optuna.setLevel(_verbosity)
+                for name in _new:
+                    os.environ.pop(name, None)
 
 
 def collect_rarely() -> None:

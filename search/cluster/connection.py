@@ -35,14 +35,20 @@ _in_use = threading.Lock()
 def connection(address: str | None) -> Iterator[str | None]:
     """Ray until the end: that of this process, which stays, or one on this machine, or a running cluster.
 
-    Gives the address of the cluster, None of a Ray that is ours alone. Raises UserError without one, and when a search
-    of another thread uses it.
+    Gives the address of the cluster, None of a Ray that is ours alone. Raises UserError without one, when that of this
+    process is another, and when a search of another thread uses it.
     """
     if not _in_use.acquire(blocking=False):
         raise UserError("another search runs in this process: wait for its end, or start this one in another process")
     try:
         with _put_back():
             if ray.is_initialized():
+                here = ray.get_runtime_context().gcs_address
+                if address not in (None, "auto", here):
+                    raise UserError(
+                        f"--address: this process has a Ray already, that of {here}; got {address!r}: call "
+                        "ray.shutdown() first, or give no address"
+                    )
                 _require_own_code()
                 yield address or "auto"
                 return
@@ -69,7 +75,8 @@ def _put_back() -> Iterator[None]:
             logger.setLevel(level)
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
-                signal.signal(number, handler)
+                if handler is not None:  # None: one from C, which only C can put back
+                    signal.signal(number, handler)
 
 
 def _connect(address: str | None) -> None:

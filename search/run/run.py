@@ -101,6 +101,7 @@ def resume(
     trials, time_budget: raise what the search had. Raises UserError as `run` does, and when another process runs the
     search, or its spec or its data is not what it was started with.
     """
+    read_spec(folder)  # of a search that is only in MLflow there is no folder to lock
     with files.hold(folder):
         files.mend_journal(folder / JOURNAL)
         studies = Studies(folder.name, read_spec(folder), folder)
@@ -284,4 +285,5 @@ def _signals(studies: Studies, console: Console) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: one from C, which only C can put back
+                signal.signal(number, handler)

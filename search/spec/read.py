@@ -65,10 +65,12 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> Spec:
+def read(
+    source: str, overrides: Iterable[str] = (), *, keys: Mapping[str, Any] | None = None, files: bool = True
+) -> Spec:
     """The spec in a file, or one of the shipped ones by its name, with `key=value` overrides applied.
 
-    files: whether the files that it names have to be there.
+    keys: whole keys, each in place of what the file says. files: whether the files that it names have to be there.
 
     Raises UserError, one line for each mistake.
     """
@@ -78,7 +80,7 @@ def read(source: str, overrides: Iterable[str] = (), *, files: bool = True) -> S
         if source not in shipped:
             raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
         path = SHIPPED / f"{source}.yaml"
-    content = parse(path.read_bytes(), str(path))
+    content = {**parse(path.read_bytes(), str(path)), **(keys or {})}
     for override in overrides:
         _apply(content, override)
     return validate(content, where=str(path), files=files)

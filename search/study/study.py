@@ -18,7 +18,8 @@ from search.study.trial import Trial, Worker
 from search.train.metrics import split_metric
 from search.train.training import EpochResult
 
-# Its lines on each study and trial would tear the live table.
+# Its import makes it talk, and its lines on each study and trial would tear the live table. What a user of the API has
+# set is put back by `console.quiet`.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Mode = Literal["new", "go on", "read"]

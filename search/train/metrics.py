@@ -138,10 +138,14 @@ def declaration(names: list[str]) -> str:
     return json.dumps(dict(zip(names, declared, strict=True)))
 
 
-def declare(declaration: str) -> None:
-    """Know the metrics of a search that is only read: nobody's code is executed for that."""
+def declare(declaration: str, *, again: bool = True) -> None:
+    """Know the metrics of a search that is only read: nobody's code is executed for that.
+
+    again: in place of what another search declared of the same name.
+    """
     for name, (maximize, worst, label) in json.loads(declaration).items():
-        METRICS.setdefault(name, Metric(name, maximize, worst, _not_computed, label, tasks=("classification",)))
+        if name not in METRICS or (again and METRICS[name].compute is _not_computed):
+            METRICS[name] = Metric(name, maximize, worst, _not_computed, label, tasks=("classification",))
 
 
 def _not_computed(seen: Any) -> float:
@@ -149,8 +153,9 @@ def _not_computed(seen: Any) -> float:
 
 
 def measured_in(task: str) -> list[Metric]:
-    """What is measured in the task of that name."""
-    return [metric for metric in METRICS.values() if metric.tasks is None or task in metric.tasks]
+    """What is measured in the task of that name; not what was only declared."""
+    computed = [metric for metric in METRICS.values() if metric.compute is not _not_computed]
+    return [metric for metric in computed if metric.tasks is None or task in metric.tasks]
 
 
 def split_metric(name: str) -> tuple[str, Metric]:
