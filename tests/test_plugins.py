@@ -95,7 +95,7 @@ def test_a_reference_is_read_and_made_from_its_text_alone(tmp_path: Path) -> Non
             "\nfrom neighbour import x\n",
             "line 2: ModuleNotFoundError: No module named 'neighbour'; a file",
         ),
-        ("my_net.py:Net", "\nfrom neighbour import x\n", "'neighbour' is a neighbour of it: put both into one file"),
+        ("my_net.py:Net", "\nfrom neighbour import x\n", "put both into one file ('neighbour' is a neighbour of it)"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(
@@ -107,6 +107,18 @@ def test_a_file_that_cannot_be_used_is_one_line(
     with pytest.raises(UserError, match=re.escape(message)) as error:
         plugins.read(reference).load()
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_imports_its_neighbour_is_refused_where_that_would_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good_neighbour.py").write_text("x = 1")
+    (tmp_path / "my_net.py").write_text("import math\nfrom good_neighbour import x\n" + NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        UserError, match=r"my_net.py, line 2: imports 'good_neighbour', a neighbour of it; a file stands"
+    ):
+        plugins.read(f"{tmp_path / 'my_net.py'}:Net").load()
 
 
 def test_a_changed_file_is_told_and_a_lost_one_is_not(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 from data.base.errors import UserError, did_you_mean
 from data.base.sources import existing_file
 
+STANDS_ALONE = "a file stands alone: it can import installed packages only; put both into one file"
 NOTEBOOK = "<notebook>"  # stands for the file of what was defined in a cell
 
 
@@ -90,10 +91,13 @@ class Plugin:
         linecache.cache[self.file] = (len(self.source), None, lines, self.file)  # for tracebacks where no file is
         sys.modules[name] = module  # dataclasses look themselves up there
         try:
-            exec(compile(self.source, self.file, "exec", dont_inherit=True), vars(module))
+            tree = ast.parse(self.source, self.file)
+            if self.file.endswith(".py"):
+                _require_no_neighbour(tree, Path(self.file))
+            exec(compile(tree, self.file, "exec", dont_inherit=True), vars(module))
         except (Exception, SystemExit) as error:
             del sys.modules[name]
-            raise UserError(self.explain(error)) from error
+            raise error if isinstance(error, UserError) else UserError(self.explain(error)) from error
         return module
 
     def explain(self, error: BaseException) -> str:
@@ -107,10 +111,21 @@ class Plugin:
         hint = ""
         if isinstance(error, ModuleNotFoundError) and self.file.endswith(".py"):
             beside = [Path(self.file).with_name(name) for name in (f"{missing}.py", missing)]
-            hint = "; a file stands alone: it can import installed packages only"
-            if any(path.exists() for path in beside):
-                hint += f", and {missing!r} is a neighbour of it: put both into one file"
+            hint = f"; {STANDS_ALONE}" + f" ({missing!r} is a neighbour of it)" * any(path.exists() for path in beside)
         return f"{self.file}, line {at[-1] if at else 1}: {type(error).__name__}: {message}{hint}"
+
+
+def _require_no_neighbour(tree: ast.Module, file: Path) -> None:
+    """Raises UserError for an import that works here and would in no worker: of what lies beside the file."""
+    for node in ast.walk(tree):
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for name in (each.partition(".")[0] for each in names):
+            beside = (file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py")
+            found = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
+            if found is not None and Path(found.origin or "").absolute() in beside:
+                raise UserError(f"{file}, line {node.lineno}: imports {name!r}, a neighbour of it; {STANDS_ALONE}")
 
 
 def read(reference: str) -> Plugin:
