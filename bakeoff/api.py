@@ -162,7 +162,7 @@ class Search:
         return choice.find(self.tracking_uri, f"{self.id}:{architecture}" if architecture else self.id)
 
     @console.quiet()
-    def predict(self, texts: Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
+    def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
         """What the best model says: a row a text with what is `predicted` and, of classes, the probability of each.
 
         Raises UserError when its checkpoint was not kept.
@@ -174,11 +174,12 @@ class Search:
 
         from search.serve import trained
 
-        return pd.DataFrame({"text": list(texts), **trained.load(self.best(architecture)).answer(texts)})
+        texts = list_of(texts)
+        return pd.DataFrame({"text": texts, **trained.load(self.best(architecture)).answer(texts)})
 
     @console.quiet()
     def explain(
-        self, texts: Sequence[str] | None = None, architecture: str | None = None, *, labels: Sequence[str] = ()
+        self, texts: str | Sequence[str] | None = None, architecture: str | None = None, *, labels: Sequence[str] = ()
     ) -> Picture:
         """Why the best model says what it says of these texts (by default of some that are hard): word by word.
 
@@ -192,7 +193,7 @@ class Search:
 
         trial = self.best(architecture)
         explainer = explainers.of(trial)
-        explanations = explainer.explain_all(trial, texts, list(labels))
+        explanations = explainer.explain_all(trial, None if texts is None else list_of(texts), list(labels))
         frame = explainer.word_frame(explanations)
         return Picture(frame, encode(explainer.draw(explanations, trial.name), frame)["png"])
 
@@ -304,6 +305,15 @@ def open(
 
         found = runs.find_search(uri, search)
         return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
+
+
+def list_of(texts: str | Sequence[str]) -> list[str]:
+    """Texts as a list; one alone may be given as it is. Raises UserError unless there is one and all are texts."""
+    found = [texts] if isinstance(texts, str) else list(texts)
+    wrong = [each for each in found if not isinstance(each, str)]
+    if wrong or not found:
+        raise UserError(f"should be a text or a list of texts; got {wrong[0]!r:.80}" if wrong else "no text is given")
+    return found
 
 
 def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":

@@ -15,6 +15,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 
 from bakeoff import api
+from data.base.errors import UserError
 
 OURS = ("MLFLOW_", "RAY_", "TUNE_", "PGCONNECT_", "GIT_PYTHON_")  # what the tests' own process has set
 
@@ -183,6 +184,14 @@ def test_a_spec_is_checked_only_with_what_overrides_it(tmp_path: Path, in_a_file
     spec.write_text(json.dumps(wrong), encoding="utf-8")
     made = api.spec_of(spec if in_a_file else wrong, {"epochs": 2, "metric": "val_loss", "corpus": "imdb"})
     assert (made.name, made.epochs, made.metric) == ("mine", 2, "val_loss")
+
+
+def test_texts_are_one_or_several() -> None:
+    assert api.list_of("a film") == ["a film"]
+    assert api.list_of(("a", "b")) == ["a", "b"]
+    for wrong, told in (([], "no text is given"), (["a", None], "got None")):
+        with pytest.raises(UserError, match=told):
+            api.list_of(wrong)
 
 
 def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:

@@ -118,10 +118,10 @@ class Plugin:
 def _require_no_neighbour(tree: ast.Module, file: Path) -> None:
     """Raises UserError for an import that works here and would in no worker: of what lies beside the file."""
     for node in ast.walk(tree):
-        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
-        for name in (each.partition(".")[0] for each in names):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        for name in filter(None, (each.partition(".")[0] for each in names)):
             beside = (file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py")
             found = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
             if found is not None and Path(found.origin or "").absolute() in beside:
