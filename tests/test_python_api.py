@@ -167,6 +167,7 @@ def test_signal_handlers_that_are_not_pythons_are_left_alone(tmp_path: Path) -> 
         from search.cluster import connection
         from search.run import run
         found = BuiltinImporter.find_spec("_signal")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may ignore it
         # Python looks who handles what, as at its start.
         found.loader.exec_module(importlib.util.module_from_spec(found))
         assert signal.getsignal(signal.SIGINT) is None

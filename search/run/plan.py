@@ -30,7 +30,7 @@ from search.study.samplers import make_pruner
 from search.study.studies import Studies
 from search.train import checkpoints
 from search.train.config import TrainingConfig, learner, num_epochs
-from search.train.running import Setting, run_trial
+from search.train.running import Setting, run_trial, take_in
 
 NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up
 #: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
@@ -79,6 +79,7 @@ def calibrate(
     What learns in one go is trained whole: fewer texts may lack a class, and its time is not in proportion to them.
     """
     ready = time.time()
+    take_in(config, setting)
     batch_size = TrainingConfig.of(config).batch_size
     in_one_go = learner(config[record.ARCHITECTURE]).epochs == 1
     share = 1.0 if in_one_go else min(1.0, NUM_STEPS * batch_size / len(corpus.train))

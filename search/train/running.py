@@ -56,13 +56,18 @@ def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
 ) -> Iterator[EpochResult]:
     """Train one trial in this process, from the start or from the state of an earlier result."""
-    own = config[record.ARCHITECTURE]
-    if plugin := setting.architectures.get(own):  # the others' code is none of this trial's concern
-        models.register(own, plugin.load(), plugin.reference)
+    take_in(config, setting)
+    torch.set_num_threads(setting.threads)
+    yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
+
+
+def take_in(config: dict[str, Any], setting: Setting) -> None:
+    """Execute the code from outside that a trial needs: its own architecture's and the metrics', no other's."""
+    name = config[record.ARCHITECTURE]
+    if plugin := setting.architectures.get(name):
+        models.register(name, plugin.load(), plugin.reference)
     for plugin in setting.metrics.values():
         metrics.register(plugin)
-    torch.set_num_threads(setting.threads)
-    yield from LEARN[models.architecture(own).learner](config, corpus, setting, state)
 
 
 def _train_network(
