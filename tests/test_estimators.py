@@ -434,6 +434,7 @@ def test_only_the_export_of_what_cannot_be_kept_is_refused_in_a_line(finished: P
     assert REFUSAL in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_and_is_planned(finished: Path) -> None:
     done = command("search", "resume", "--trials", "3", cwd=finished)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -84,6 +84,7 @@ def test_a_file_of_the_users_in_the_way_is_named(tmp_path: Path) -> None:
     assert "rename" in last
 
 
+@pytest.mark.slow
 def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path: Path) -> None:
     """All in one process, in a folder where nothing of the user's may be taken for ours, here or in a worker."""
     code = f"""
