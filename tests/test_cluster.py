@@ -232,6 +232,7 @@ def test_every_configuration_is_calibrated_and_counts_the_same() -> None:
     assert [(weight, config["heads"]) for _, weight, config in points] == [(1 / 2, 4), (1 / 2, 0)]
 
 
+@pytest.mark.slow
 def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "bakeoff"

@@ -151,6 +151,7 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(t
     assert sorted(attempts.values()) == [1, 1, 1, 2], attempts
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_a_search_that_resumes(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG)
     wait_for_epochs(tmp_path, 4, process)

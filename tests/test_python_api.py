@@ -196,6 +196,7 @@ def test_texts_are_one_or_several() -> None:
             api.list_of(wrong)
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:
     code = """
         import doctest, bakeoff

@@ -92,6 +92,7 @@ def test_other_data_than_the_confirmed_search_saw_are_refused(tmp_path: Path) ->
         _require_same_data(studies, again)
 
 
+@pytest.mark.slow
 def test_a_search_is_confirmed_from_the_command_line(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     # In a folder of its own, so that the newest search that other tests read stays the same.
     (tmp_path / "searches").mkdir()

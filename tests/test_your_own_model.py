@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import ROOT, command
@@ -14,6 +15,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_page_from_an_empty_file_to_a_ranked_row(tmp_path: Path) -> None:
     network, *_ = blocks("python")
     corpus, metric = (next(block for block in blocks("python") if f"def {name}(" in block) for name in ("load", "cost"))
