@@ -96,6 +96,7 @@ def assert_finished_as_if_nothing_had_happened(folder: Path, uri: str) -> None:
     assert audit(folder, uri) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG)
     wait_for_epochs(tmp_path, 3, process)
