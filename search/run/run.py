@@ -135,7 +135,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         console.print(line, style="yellow", highlight=False)
 
     started = time.monotonic()
-    with connection.connection(address) as address:
+    signals = _Signals(console)
+    # Taken again once Ray is up, which takes SIGTERM for itself.
+    with signals.taken(), connection.connection(address) as address, signals.taken():
         room = capacity.Room(spec, address)
         root = checkpoints.prepare(folder, spec.storage_path)
         if address or spec.storage_path:
@@ -149,10 +151,11 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         try:
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance)
-            with _progress(studies, console, room) as progress, _signals(studies, console):
+            with _progress(studies, console, room) as progress:
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))
-                    _tune(studies, spec, corpus, folder, room, warn)
+                    with signals.of_training(studies):
+                        _tune(studies, spec, corpus, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 except Exception as error:  # the disk of the studies is full, their server is away, ...
@@ -260,30 +263,51 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
     )
 
 
-@contextmanager
-def _signals(studies: Studies, console: Console) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) lets running trials report and checkpoint; the second stops at once.
+class _Signals:
+    """Ctrl-C and SIGTERM while a search is open: before and after its training they stop at once, as anywhere, but once
+    a first one has come, what is left to do (to deliver to MLflow, to end Ray) is done whatever comes then.
 
+    While it trains the first lets running trials report and checkpoint, the second stops at once.
     In a thread nothing changes: signals arrive in the main one.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = 0
 
-    def stop(number: int, frame: Any) -> None:
-        nonlocal signals
-        signals += 1
-        if signals == 1:
-            studies.stop()
-            console.print("Stopping: running trials end with their epoch. Once more stops at once.", style="yellow")
-        elif signals == 2:  # those after it would break off the cleaning up
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._count = 0
+        self._studies: Studies | None = None
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """While this is open signals come here."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if handler is not None:  # None: one from C, which only C can put back
+                    signal.signal(number, handler)
+
+    @contextmanager
+    def of_training(self, studies: Studies) -> Iterator[None]:
+        """While this is open the studies are trained."""
+        self._studies = studies
+        try:
+            yield
+        finally:
+            self._studies = None
+
+    def _come(self, number: int, frame: Any) -> None:
+        self._count += 1
+        if self._studies is None:
+            if self._count == 1:
+                raise KeyboardInterrupt
+        elif self._count == 1:
+            self._studies.stop()
+            self._console.print(
+                "Stopping: running trials end with their epoch. Once more stops at once.", style="yellow"
+            )
+        elif self._count == 2:  # those after it would break off the cleaning up
             raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:  # None: one from C, which only C can put back
-                signal.signal(number, handler)
