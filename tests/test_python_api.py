@@ -172,7 +172,7 @@ def test_signal_handlers_that_are_not_pythons_are_left_alone(tmp_path: Path) -> 
         # Python looks who handles what, as at its start.
         found.loader.exec_module(importlib.util.module_from_spec(found))
         assert signal.getsignal(signal.SIGINT) is None
-        with connection._put_back(), run._signals(None, Console()):
+        with connection._put_back(), run._Signals(Console()).taken():
             pass
     """
     done = python(code, tmp_path)
