@@ -7,7 +7,7 @@ C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,16 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def first_words(self, num: int) -> Split:
+        """The split as one encodes it who reads only so many words of a text. The tokens are a view."""
+        arrays = dict(self.arrays)
+        if TEXTS in arrays:
+            cut = [" ".join(text.split(" ", num)[:num]) for text in arrays[TEXTS]]
+            arrays[TEXTS] = np.array(cut, dtype=object)
+        return replace(
+            self, tokens_NT=self.tokens_NT[:, :num], lengths_N=np.minimum(self.lengths_N, np.int32(num)), arrays=arrays
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedCorpus:
@@ -42,6 +52,13 @@ class EncodedCorpus:
     val: Split
     test: Split
     num_duplicates: int  # examples removed because their text came twice
+
+    def first_words(self, num: int) -> EncodedCorpus:
+        """The corpus as one sees it who reads only so many words of a text; the vocabulary stays what it is."""
+        if num >= self.train.tokens_NT.shape[1]:
+            return self
+        splits = {name: getattr(self, name).first_words(num) for name in ("train", "val", "test")}
+        return replace(self, **splits)
 
     @property
     def unknown_share(self) -> float:

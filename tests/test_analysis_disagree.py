@@ -1,5 +1,6 @@
 """Where models differ, by hand for four texts, and as a command on a real search."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def test_words_side_by_side_speak_for_the_label() -> None:
     scores_TC = explain(models["mlp"], "this movie is great " * 2).scores_TC
     assert frame["mlp"].tolist() == pytest.approx((scores_TC[:, 0] - scores_TC[:, 1]).tolist())
     assert set(verdicts) == {"mlp", "gru"}
+
+
+def test_a_model_says_nothing_of_words_that_it_does_not_read() -> None:
+    models = {"mlp": dataclasses.replace(classifier("mlp"), max_words=2), "gru": classifier("gru")}
+    frame, _ = disagree.side_by_side(models, "this movie is great", "negative")
+    assert frame["word"].tolist() == ["this", "movie", "is", "great"]
+    assert frame["mlp"].isna().tolist() == [False, False, True, True]
+    assert frame["gru"].notna().all()
 
 
 def test_only_the_loudest_words_of_a_long_text_are_shown_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,26 @@ def test_the_texts_are_the_words_of_the_encoded_ones_known_or_not(corpus: Encode
     assert data.load("rotten-tomatoes", limit=200, max_words=12, progress=False).train.arrays == {}
 
 
+def test_the_first_words_are_those_of_who_reads_no_more(corpus: EncodedCorpus) -> None:
+    few = data.load("rotten-tomatoes", limit=200, max_words=5, texts=True, progress=False)
+    cut = corpus.first_words(5)
+    for split, of_few in ((cut.train, few.train), (cut.val, few.val), (cut.test, few.test)):
+        assert split.arrays[READ].tolist() == of_few.arrays[READ].tolist()
+        assert split.lengths_N.tolist() == of_few.lengths_N.tolist()
+        assert split.lengths_N.dtype == of_few.lengths_N.dtype
+        assert split.tokens_NT.shape == of_few.tokens_NT.shape
+        known = cut.vocabulary  # of 12 words
+        said, of_few_said = (
+            [[names[token] for token in tokens_T] for tokens_T in each.tokens_NT]
+            for names, each in ((known, split), (few.vocabulary, of_few))
+        )
+        assert all(
+            a == b or b == "<unk>" for texts in zip(said, of_few_said, strict=True) for a, b in zip(*texts, strict=True)
+        )
+    assert np.shares_memory(cut.train.tokens_NT, corpus.train.tokens_NT)
+    assert corpus.first_words(12) is corpus
+
+
 def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR, seed: int = 3) -> EpochResult:
     models.register(name, made(name, source))
     values = {"ngrams": 1, "C": 2.0} if name != "bayes" else {"alpha": 1.0}

@@ -104,6 +104,12 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         (GRID | {"configurations": {"rnn": {"a": {"hidden_size": {8}}}}}, ["rnn.a", "hidden_size", "whole number"]),
         ({"batch_size": 0}, ["batch_size", "whole number", "did you mean 1"]),
         ({"max_grad_norm": -1.0}, ["max_grad_norm", "-1.0"]),
+        ({"max_words": 0}, ["max_words", "whole number from 1", "got 0"]),
+        ({"max_words": "all"}, ["max_words", "whole number from 1", "got 'all'"]),
+        ({"max_words": {"gru": 10.5}}, ["max_words", "whole number from 1", "got 10.5"]),
+        ({"max_words": {"gruu": 10}}, ["max_words", "'gruu'", "did you mean 'gru'"]),
+        ({"max_words": {"gru": 10, "rnn": 30}}, ["max_words: mlp is searched and has none; add mlp: 30"]),
+        ({"max_words": {}}, ["max_words", "one for each architecture", "got {}"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:
@@ -113,6 +119,15 @@ def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[s
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_words_are_of_all_architectures_or_of_each() -> None:
+    of_all = read.validate(SMALL | {"max_words": 1e2})
+    assert (of_all.max_words, of_all.most_words, of_all.words_of("gru")) == (100, 100, 100)
+    of_each = read.validate(SMALL | {"architectures": ["gru"], "max_words": {"gru": 100, "mlp": 400}})
+    assert (of_each.most_words, of_each.words_of("gru")) == (400, 100)
+    assert of_each.words_of("what reads as many as any") == 400
+    assert read.validate(read.parse_yaml(read.dump(of_each))) == of_each
 
 
 def test_each_mistake_has_its_line() -> None:

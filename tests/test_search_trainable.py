@@ -71,6 +71,23 @@ def test_every_architecture_learns_three_classes(architecture: str, embeddings: 
     assert has_vectors == (embeddings != "frozen")  # frozen vectors are not copied into each checkpoint
 
 
+def test_a_trial_reads_its_own_words(csv_file: Path) -> None:
+    """Here no sixth word is in the vocabulary: what is encoded at six words and cut is what is encoded at five."""
+    base = {"corpus": f"csv:{csv_file}", "embeddings": "learned", "embedding_size": 12, "epochs": 2}
+    base["architectures"] = ["gru", "mlp"]
+
+    def metrics(architecture: str, max_words: Any) -> list[dict[str, float]]:
+        spec = read.validate(base | {"max_words": max_words})
+        setting, corpus = make_setting(spec, csv_file.parent), read.load_corpus(spec)
+        results = list(run_trial(config_of(spec, architecture, batch_size=16), corpus, setting))
+        return [*(result.metrics | {record.EPOCH_SECONDS: 0} for result in results), results[-1].best]
+
+    of_each = {"gru": 5, "mlp": 6}
+    for architecture, own in of_each.items():
+        assert metrics(architecture, of_each) == metrics(architecture, own)
+    assert metrics("gru", 5) != metrics("gru", 6)
+
+
 def test_the_seed_decides_the_weights(csv_file: Path) -> None:
     spec, corpus = spec_and_corpus(csv_file, "learned")
     one, same, other = (

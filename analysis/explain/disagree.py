@@ -37,7 +37,8 @@ class Reading:
     """What each model says of each text of the test set.
 
     texts: a row for each text: its text, label, number of words and of negations, share of unknown words.
-    probabilities: model -> (N, C). max_words: how much of a text a model reads.
+    probabilities: model -> (N, C). max_words: how much of a text is read by the model that reads most,
+    whose words are those of `texts`.
     """
 
     texts: pd.DataFrame
@@ -75,7 +76,7 @@ def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
 
 def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
     """Let the models read the test set of their search."""
-    spec, some = read_spec(trials[0].folder), next(iter(models.values()))
+    spec, some = read_spec(trials[0].folder), max(models.values(), key=lambda model: model.max_words)
     examples = data.read_examples(spec.corpus, "test", limit=spec.limit)
     texts = [text for text, _ in examples]
     tokens_NT, lengths_N, words = some.encode(texts)
@@ -134,15 +135,16 @@ def disagreements(reading: Reading) -> pd.DataFrame:
 def side_by_side(models: Mapping[str, TextModel], text: str, label: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """How much each word of a text speaks for its label in each model, in the order of the text; and what each says.
 
-    Of a long text only the words are kept that speak loudest in any of the models.
+    Of a long text only the words are kept that speak loudest in any of the models. A model that reads fewer words than
+    another says nothing (NaN) of the rest.
     """
     explanations = {name: explain(model, text, label) for name, model in models.items()}
-    some = next(iter(explanations.values()))
+    some = max(explanations.values(), key=lambda each: len(each.words))
     of_label = some.classes.index(label)
     columns = {}
     for name, each in explanations.items():
         others_T = np.delete(each.scores_TC, of_label, axis=1).mean(1)
-        columns[name] = each.scores_TC[:, of_label] - others_T
+        columns[name] = pd.Series(each.scores_TC[:, of_label] - others_T)
     frame = pd.DataFrame({"position": range(1, len(some.words) + 1), "word": some.words} | columns)
     loudness = frame[list(models)].abs()
     loudest = (loudness / loudness.max()).fillna(0).max(axis=1).nlargest(NUM_WORDS).index  # a model may be silent

@@ -69,7 +69,7 @@ def find(uri: str, name: str) -> Subject:
         {name: trial.hyperparameters[name] for name in own},
         TASKS[task_of(trial)].num_outputs(corpus),
         corpus.embedding_size,
-        spec.max_words,
+        spec.words_of(trial.architecture),
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),
     )
 

@@ -130,17 +130,18 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
     many texts they are means.
 
     These are the first NUM_TEXTS test texts of at least the median length, from a state of zeros through so many of
-    their last words. With `untrained` each model comes a second time, with weights as they are drawn before training.
+    the last words that the model reads. With `untrained` each model comes a second time, with weights as they are drawn
+    before training.
     """
     parts = []
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine several would wait for each other at each of many small products
-    tokens_of: dict[Path, Tensor] = {}
+    tokens_of: dict[tuple[Path, int], Tensor] = {}
     try:
         for trial, classifier in {(trial.search, trial.name): (trial, model) for trial, model in found}.values():
-            if trial.folder not in tokens_of:
-                tokens_of[trial.folder] = _texts(trial.folder)
-            tokens_NT = tokens_of[trial.folder]
+            if (texts := (trial.folder, classifier.max_words)) not in tokens_of:
+                tokens_of[texts] = _texts(*texts)
+            tokens_NT = tokens_of[texts]
             for weights in (TRAINED, UNTRAINED) if untrained else (TRAINED,):
                 model = classifier.model if weights == TRAINED else _drawn_anew(classifier)
                 by_state_T, by_word_T = curve(model, tokens_NT)
@@ -153,9 +154,9 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _texts(folder: Path) -> Tensor:
-    """(N, T), T the median length of a test text of the search in this folder."""
-    test = load_corpus(read_spec(folder)).test
+def _texts(folder: Path, max_words: int) -> Tensor:
+    """(N, T), T the median length of a test text, cut to so many words, of the search in this folder."""
+    test = load_corpus(read_spec(folder)).first_words(max_words).test
     num_words = int(np.median(test.lengths_N))
     chosen_N = np.flatnonzero(test.lengths_N >= num_words)[:NUM_TEXTS]
     last = [test.tokens_NT[n, test.lengths_N[n] - num_words : test.lengths_N[n]] for n in chosen_N]

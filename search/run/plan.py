@@ -143,6 +143,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
         checkpoints=Path(),
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,
+        words=spec.max_words if isinstance(spec.max_words, dict) else {},
     )
     shared, asked_at = ray.put(corpus), time.time()
     # A worker's first steps would be its first imports: each is used again, as by the search.

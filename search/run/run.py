@@ -211,6 +211,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         checkpoints=checkpoints.root(folder),
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,
+        words=spec.max_words if isinstance(spec.max_words, dict) else {},
     )
 
 

@@ -44,7 +44,7 @@ def load(trial: Trial) -> TextModel:
         {name: trial.hyperparameters[name] for name in models.architecture(trial.architecture).hyperparameters},
         corpus.classes,
         corpus.vocabulary,
-        spec.max_words,
+        spec.words_of(trial.architecture),
         saved["state"]["best_weights"],
         corpus.vectors_VE,
         spec.code.architectures.get(trial.architecture),

@@ -243,7 +243,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         vectors=spec.vectors,
         embeddings=spec.embeddings,
         embedding_size=spec.embedding_size,
-        max_words=spec.max_words,
+        max_words=spec.most_words,
         limit=spec.limit,
         texts=to_train and any(learner(name).reads_texts for name in spec.architectures),
         progress=progress,

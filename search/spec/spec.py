@@ -67,7 +67,9 @@ class Spec(Strict):
         "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
     )
     embedding_size: int = Field(50, ge=1, description="dimensions of learned embeddings")
-    max_words: int = Field(100, ge=1, description="texts are cut after so many words")
+    max_words: int | dict[str, int] = Field(
+        100, description="texts are cut after so many words; or a mapping from architecture to one's own"
+    )
     limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
 
     code: Code = Field(Code(), description="filled in: the sources of what is not ours", repr=False)
@@ -140,6 +142,18 @@ class Spec(Strict):
             )
         return name
 
+    @field_validator("max_words", mode="before")
+    @classmethod
+    def _words_are_whole_numbers(cls, written: Any) -> Any:
+        own = written if isinstance(written, dict) else {}
+        for name in own:
+            if name not in ARCHITECTURES:
+                raise UserError(f"unknown architecture {name!r}{did_you_mean(name, ARCHITECTURES)}")
+        for value in own.values() or (written,):
+            if not isinstance(value, int | float) or isinstance(value, bool) or value < 1 or value % 1:
+                raise UserError(f"should be a whole number from 1, or one for each architecture; got {value!r}")
+        return written
+
     @field_validator("metrics")
     @classmethod
     def _metrics_are_given(cls, names: list[str], info: ValidationInfo) -> list[str]:
@@ -188,6 +202,15 @@ class Spec(Strict):
     def _hyperparameter_is_in_its_domain(cls, value: Any, info: ValidationInfo) -> Any:
         TRAINING[str(info.field_name)].check("it", value)
         return value
+
+    @model_validator(mode="after")
+    def _words_are_of_every_architecture(self) -> Self:
+        # What is for others than those searched may stay, and counts: a confirmation of a few reads the same corpus.
+        if isinstance(self.max_words, dict):
+            for name in self.architectures:
+                if name not in self.max_words:
+                    raise UserError(f"max_words: {name} is searched and has none; add {name}: {self.most_words}")
+        return self
 
     @model_validator(mode="after")
     def _space_is_known_and_belongs_to_the_sampler(self) -> Self:
@@ -290,6 +313,15 @@ class Spec(Strict):
     def _otherwise(self, architecture: str) -> dict[str, Any]:
         """What the hyperparameters are by default, those of training that are keys of the spec as it says."""
         return defaults(architecture) | {name: getattr(self, name) for name in TRAINING if name in Spec.model_fields}
+
+    @property
+    def most_words(self) -> int:
+        """How many words of a text are encoded, and make the vocabulary: as many as any architecture reads."""
+        return max(self.max_words.values()) if isinstance(self.max_words, dict) else self.max_words
+
+    def words_of(self, architecture: str) -> int:
+        """How many words of a text it reads."""
+        return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 
     def short(self) -> dict[str, Any]:
         """All keys but those that are too long for a table, and `storage`, which may hold a password."""

@@ -37,6 +37,7 @@ class Setting:
     checkpoints: Folder  # every worker reaches it
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
     metrics: Mapping[str, Plugin]  # likewise
+    words: Mapping[str, int]  # of a text that each architecture reads, where that is not all that is encoded
 
 
 def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
@@ -58,6 +59,8 @@ def run_trial(
     """Train one trial in this process, from the start or from the state of an earlier result."""
     take_in(config, setting)
     torch.set_num_threads(setting.threads)
+    if num_words := setting.words.get(config[record.ARCHITECTURE]):
+        corpus = corpus.first_words(num_words)
     yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
 
 
