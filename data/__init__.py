@@ -74,6 +74,7 @@ def load(
     embedding_size: int = 50,
     max_words: int = 100,
     limit: int | None = None,
+    split_seed: int = 0,
     texts: bool = False,
     cache: Path | None = None,
     progress: bool = True,
@@ -88,6 +89,7 @@ def load(
     - embedding_size: of 'learned' embeddings, from 1.
     - max_words: later words of a text are never read, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
+    - split_seed: from 0, the usual split; each gives another one, but official splits stay.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
@@ -110,13 +112,18 @@ def load(
         embedding_size=embedding_size,
         max_words=max_words,
         limit=limit,
+        split_seed=split_seed,
         cache=cache,
         progress=progress,
     )
-    return encode.with_texts(encoded, found, max_words=max_words, limit=limit, cache=cache) if texts else encoded
+    if texts:
+        return encode.with_texts(encoded, found, max_words=max_words, limit=limit, split_seed=split_seed, cache=cache)
+    return encoded
 
 
-def read_examples(corpus: str, split: Split, *, limit: int | None = None, progress: bool = True) -> list[Example]:
+def read_examples(
+    corpus: str, split: Split, *, limit: int | None = None, split_seed: int = 0, progress: bool = True
+) -> list[Example]:
     """The texts of a split ('train', 'val' or 'test') as they were written, each with the index of its class.
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
@@ -125,7 +132,7 @@ def read_examples(corpus: str, split: Split, *, limit: int | None = None, progre
     from data.base.files import default_cache
 
     texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress)
-    return splitting.split_examples(texts, name=corpus, limit=limit)[0][split]
+    return splitting.split_examples(texts, name=corpus, limit=limit, seed=split_seed)[0][split]
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

@@ -43,6 +43,7 @@ def load(
     embedding_size: int = 50,
     max_words: int = 100,
     limit: int | None = None,
+    split_seed: int = 0,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
@@ -53,8 +54,10 @@ def load(
     for option, value in (("embedding_size", embedding_size), ("max_words", max_words), ("limit", limit)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise UserError(f"{option}={value!r} has to be a whole number from 1")
+    if not isinstance(split_seed, int) or isinstance(split_seed, bool) or split_seed < 0:
+        raise UserError(f"split_seed={split_seed!r} has to be a whole number from 0")
     embeddings = f"learned {embedding_size}" if vectors is None else vectors.fingerprint()
-    key = [FORMAT, corpus.fingerprint(), embeddings, max_words, limit]
+    key = [FORMAT, corpus.fingerprint(), embeddings, max_words, limit, *([split_seed] if split_seed else [])]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     cache = cache or default_cache()
@@ -70,6 +73,7 @@ def load(
             embedding_size=embedding_size,
             max_words=max_words,
             limit=limit,
+            split_seed=split_seed,
         )
         write_cache(path, encoded)
     return encoded
@@ -84,12 +88,13 @@ def encode(
     embedding_size: int,
     max_words: int,
     limit: int | None,
+    split_seed: int,
 ) -> EncodedCorpus:
     """Splits, tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
     """
-    splits, num_duplicates = split_examples(texts, name=name, limit=limit)
+    splits, num_duplicates = split_examples(texts, name=name, limit=limit, seed=split_seed)
 
     from data import text  # not before the examples are known to be good: it imports torch
 
@@ -130,14 +135,14 @@ def encode(
 
 
 def with_texts(
-    encoded: EncodedCorpus, corpus: Corpus, *, max_words: int, limit: int | None, cache: Path | None
+    encoded: EncodedCorpus, corpus: Corpus, *, max_words: int, limit: int | None, split_seed: int, cache: Path | None
 ) -> EncodedCorpus:
     """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
 
     They are read again each time: 25,000 reviews take a second.
     """
     texts = corpus.read((cache or default_cache()) / "downloads", progress=False)
-    splits, _ = split_examples(texts, name=encoded.name, limit=limit)
+    splits, _ = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed)
     changed: dict[str, Any] = {}
     for name in SPLITS:
         split: Split = getattr(encoded, name)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import data
 from analysis.explain import disagree
 from analysis.explain.disagree import Reading
 from analysis.explain.explanation import explain
 from data import encode
+from search.spec import read
 from tests.conftest import FinishedSearch, command
 from tests.test_analysis_explain import classifier
 
@@ -91,9 +91,13 @@ def test_only_the_loudest_words_of_a_long_text_are_shown_in_their_order(monkeypa
     assert frame["position"].is_monotonic_increasing
 
 
-def test_the_examples_are_those_that_are_encoded(tmp_path: Path) -> None:
-    corpus = data.load("imdb", limit=800, max_words=30, cache=tmp_path)
-    examples = data.read_examples("imdb", "test", limit=800)
+@pytest.mark.parametrize("split_seed", [0, 7])
+def test_the_examples_are_those_that_are_encoded(
+    split_seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    spec = read.validate({"limit": 800, "max_words": 30, "split_seed": split_seed})
+    corpus, examples = read.load_corpus(spec), read.read_examples(spec, "test")
     ids = encode.word_ids(corpus.vocabulary)
     tokens_NT, _, _ = encode.encode_texts([text for text, _ in examples], ids, max_words=30)
     assert tokens_NT.tolist() == corpus.test.tokens_NT.tolist()

@@ -111,6 +111,22 @@ def test_a_limited_corpus_holds_out_what_the_full_one_holds_out() -> None:
         assert set(limited[name]) < set(full[name])
 
 
+def test_another_seed_is_another_division_but_of_official_splits() -> None:
+    texts = Texts(("a", "b", "c"), some_texts())
+    usual, other, third = (splitting.split_examples(texts, name="own", limit=None, seed=seed)[0] for seed in (0, 1, 2))
+    assert usual == split(some_texts())
+    for one, another in ((usual, other), (usual, third), (other, third)):
+        assert all(len(one[name]) == len(another[name]) for name in SPLITS)
+        shared = set(one["test"]) & set(another["test"])
+        assert len(shared) < 0.4 * len(one["test"])  # a tenth, by chance
+    some = [*other["train"], *other["val"]], other["test"]
+    usual, again = (
+        splitting.split_examples(Texts(("a", "b", "c"), *some), name="own", limit=150, seed=seed)[0] for seed in (0, 1)
+    )
+    assert usual["test"] == again["test"]
+    assert usual["val"] != again["val"]
+
+
 def test_duplicates_are_removed_and_counted(tmp_path: Path) -> None:
     rows = [(f"review number {i}", i % 2) for i in range(60)]
     plain = data.load(write_csv(tmp_path / "a.csv", [*rows]), embeddings="learned")
@@ -271,6 +287,7 @@ def test_every_option_that_changes_the_encoding_changes_the_digest(own_csv: str,
         {},
         {"max_words": 5},
         {"limit": 50},
+        {"split_seed": 1},
         {"vectors": f"file:{tmp_path / 'v.txt'}"},
         {"embeddings": "learned"},
         {"embeddings": "learned", "embedding_size": 20},
@@ -281,7 +298,7 @@ def test_every_option_that_changes_the_encoding_changes_the_digest(own_csv: str,
     unchanged = [{"embeddings": "finetuned"}, {"embedding_size": 20}]
     assert {data.load(own_csv, **each).digest for each in unchanged} == {digests[0]}  # type: ignore[arg-type]
     (tmp_path / "v.txt").write_text("film 1 2\ngood 3 5\n")
-    assert data.load(own_csv, **options[3]).digest not in digests
+    assert data.load(own_csv, **options[4]).digest not in digests
     moved = Path(own_csv.removeprefix("csv:")).rename(tmp_path / "moved.csv")
     elsewhere = data.load(f"csv:{moved}")
     assert elsewhere.digest == digests[0]
@@ -361,6 +378,7 @@ def test_the_default_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("option", "message"),
     [
         ({"max_words": 0}, "max_words=0 has to be a whole number from 1"),
+        ({"split_seed": -1}, "split_seed=-1 has to be a whole number from 0"),
         ({"limit": -5}, "limit=-5"),
         ({"limit": 2.5}, "limit=2.5"),
         ({"embedding_size": True}, "embedding_size=True"),

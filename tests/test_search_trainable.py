@@ -71,8 +71,9 @@ def test_every_architecture_learns_three_classes(architecture: str, embeddings: 
     assert has_vectors == (embeddings != "frozen")  # frozen vectors are not copied into each checkpoint
 
 
-def test_a_trial_reads_its_own_words(csv_file: Path) -> None:
+def test_a_trial_reads_its_own_words(csv_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here no sixth word is in the vocabulary: what is encoded at six words and cut is what is encoded at five."""
+    monkeypatch.setenv("BAKEOFF_CACHE", str(csv_file.parent / "cache"))
     base = {"corpus": f"csv:{csv_file}", "embeddings": "learned", "embedding_size": 12, "epochs": 2}
     base["architectures"] = ["gru", "mlp"]
 

@@ -235,5 +235,5 @@ def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
     differing = [f"{key} ({' / '.join(values)})" for key, values in given.items() if len(set(values)) > 1]
     if differing:
         yield f"The specs differ in {', '.join(differing)}."
-    if len({(spec["corpus"], spec["limit"]) for spec in specs}) > 1:
+    if len({(spec["corpus"], spec["limit"], spec["split_seed"]) for spec in specs}) > 1:
         yield "The searches were not scored on the same texts: their scores cannot be compared directly."

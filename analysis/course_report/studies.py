@@ -28,7 +28,7 @@ STUDIES = {
     "parameter-match": "all four at equal numbers of parameters",
 }
 #: What the specs of all studies have in common.
-SETTINGS = {"corpus": "imdb", "limit": None, "max_words": 100, "epochs": 10, "batch_size": 32}
+SETTINGS = {"corpus": "imdb", "limit": None, "split_seed": 0, "max_words": 100, "epochs": 10, "batch_size": 32}
 
 #: What tells a study's configurations apart, and the measures that are published of each.
 KEYS = ["architecture", "activation", "gate_activation", "hidden_size", "num_layers", "dropout", "learning_rate"]

@@ -12,14 +12,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-import data
 from analysis.base.table import Table
 from analysis.explain.words import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextModel
 from search.serve.trained import load
-from search.spec.read import read_spec
+from search.spec.read import read_examples, read_spec
 from search.study.trial import Trial
 
 #: Words of English that negate, as the tokenizer leaves them: "don't" is read as don ' t.
@@ -77,7 +76,7 @@ def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
 def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
     """Let the models read the test set of their search."""
     spec, some = read_spec(trials[0].folder), max(models.values(), key=lambda model: model.max_words)
-    examples = data.read_examples(spec.corpus, "test", limit=spec.limit)
+    examples = read_examples(spec, "test")
     texts = [text for text, _ in examples]
     tokens_NT, lengths_N, words = some.encode(texts)
     frame = pd.DataFrame(

@@ -16,7 +16,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import data
 from analysis.base import pictures, tables
 from analysis.base.table import Table, clean
 from data.base.errors import UserError
@@ -25,7 +24,7 @@ from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
 from search.serve.trained import load
-from search.spec.read import read_spec
+from search.spec.read import read_examples, read_spec
 from search.study.trial import Trial
 
 NUM_CAPTIONS = 3  # of the test split, where no text is given
@@ -58,7 +57,7 @@ def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str]
     drawer = load(trial)
     if not texts:
         spec = read_spec(trial.folder)
-        texts = [text for text, _ in data.read_examples(spec.corpus, "test", limit=spec.limit)[:NUM_CAPTIONS]]
+        texts = [text for text, _ in read_examples(spec, "test")[:NUM_CAPTIONS]]
     if not drawer.hyperparameters["heads"]:
         raise UserError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
     return [explain(drawer, text) for text in texts]

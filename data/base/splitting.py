@@ -15,13 +15,18 @@ HELD_OUT = 10  # one in ten for validation, and one in ten for test
 LEAST = 2  # examples of a class in a split
 
 
-def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[str, list[Example]], int]:
+def split_examples(
+    texts: Texts, *, name: str, limit: int | None, seed: int = 0
+) -> tuple[dict[str, list[Example]], int]:
     """The examples of 'train', 'val' and 'test', in the order of their texts' hashes; the number of duplicates.
 
     Within each class the first tenth by hash is the test split and the next the validation split, so that the
     order of the file does not matter and each split has the classes' shares. An official test or validation split
     stays as it is, and its texts are taken out of the others. `limit` keeps the first of each class in each split: what
     a limited search holds out, a full one holds out too. Of equal texts one is kept, with the first of their labels.
+
+    seed: any but 0 salts the hashes, which gives another division (and with `limit` another choice) of all texts but
+    those of official splits.
 
     Raises UserError if a class has fewer than two examples in a split.
     """
@@ -31,7 +36,9 @@ def split_examples(texts: Texts, *, name: str, limit: int | None) -> tuple[dict[
     rest = {text: label for text, label in rest.items() if text not in test and text not in val}
     num_duplicates = sum(len(examples or []) for examples in given) - len(rest) - len(val) - len(test)
 
-    rank = {text: hashlib.sha256(text.encode()).digest() for text in chain(rest, val, test)}
+    salt = f"{seed}\0" if seed else ""
+    rank = {text: hashlib.sha256((salt + text).encode()).digest() for text in rest}
+    rank |= {text: hashlib.sha256(text.encode()).digest() for text in chain(val, test)}
     rest_by_class, val_by_class, test_by_class = ([list[str]() for _ in texts.classes] for _ in range(3))
     for labels, by_class in ((rest, rest_by_class), (val, val_by_class), (test, test_by_class)):
         for text in sorted(labels, key=rank.__getitem__):

@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
 import data
 from data.base.errors import UserError, did_you_mean
+from data.base.texts import Example
 from data.encoded import EncodedCorpus
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
@@ -245,9 +246,15 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         embedding_size=spec.embedding_size,
         max_words=spec.most_words,
         limit=spec.limit,
+        split_seed=spec.split_seed,
         texts=to_train and any(learner(name).reads_texts for name in spec.architectures),
         progress=progress,
     )
+
+
+def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
+    """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
+    return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed)
 
 
 def dump(spec: Spec) -> str:

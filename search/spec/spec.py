@@ -72,6 +72,10 @@ class Spec(Strict):
     )
     limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
 
+    split_seed: int = Field(
+        0, ge=0, lt=2**31, description="another division into training, validation and test; official splits stay"
+    )
+
     code: Code = Field(Code(), description="filled in: the sources of what is not ours", repr=False)
     architectures: list[str] = Field(
         ["rnn", "gru", "mlp", "attention", "cnn"],
