@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import models
-from models.native import kernels
+from models.native import kernels, rows
 from models.native.padding import padding, real_words
 from models.native.recurrence import elman, gru
 from models.native.window import window_attention
@@ -277,6 +277,37 @@ def test_without_a_compiler_torch_does_their_work(empty_cache: Path, monkeypatch
         runpy.run_module("models", run_name="__main__")
     assert list(empty_cache.iterdir()) == []
     assert kernels.name() == "torch"
+
+
+@pytest.mark.parametrize(("num_looked_up", "size"), [(0, 3), (1, 1), (40, 5), (300, 50)])
+def test_sums_of_rows(num_looked_up: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    ids_1N, values_NE = torch.randint(60, (1, num_looked_up)), torch.randn(num_looked_up, size)
+    gradient_VE = torch.sparse_coo_tensor(ids_1N, values_NE, (60, size), check_invariants=True)
+    rows_R, sums_RE = rows.sums(gradient_VE)
+    monkeypatch.setattr(kernels, "usable", lambda tensor: False)
+    wanted_R, wanted_RE = rows.sums(gradient_VE)
+    order_R = rows_R.argsort()
+    assert torch.equal(rows_R[order_R], wanted_R)
+    torch.testing.assert_close(sums_RE[order_R], wanted_RE)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("size", [1, 5, 50])
+def test_adam_on_rows(size: int, weight_decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    matrices = [torch.randn(20, size), torch.randn(20, size), torch.rand(20, size)]
+    rows_R, gradients_RE = torch.tensor([7, 0, 19]), torch.randn(3, size)
+    results = []
+    for usable in (kernels.usable, lambda tensor: False):
+        monkeypatch.setattr(kernels, "usable", usable)
+        own = [matrix.clone() for matrix in matrices]
+        setting = {"rate": 0.1, "betas": (0.9, 0.999), "epsilon": 1e-8, "weight_decay": weight_decay}
+        rows.adam(*own, rows_R, gradients_RE, step=3, **setting)  # type: ignore[arg-type]
+        results.append(own)
+    for before, one, other in zip(matrices, *results, strict=True):
+        torch.testing.assert_close(one, other)
+        assert (one != before).any(1).nonzero().squeeze(1).tolist() == [0, 7, 19]
 
 
 def test_other_precisions_are_torchs() -> None:

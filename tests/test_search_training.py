@@ -45,11 +45,13 @@ def make_examples(num: int, seed: int) -> Examples:
 SPLITS = TRAIN, VAL, TEST = Splits(make_examples(100, 1), make_examples(40, 2), make_examples(40, 3))
 
 
-def make_model(architecture: str = "gru", dropout: float = 0.2, seed: int = 7) -> models.Architecture:
+def make_model(
+    architecture: str = "gru", dropout: float = 0.2, seed: int = 7, *, trainable: bool = False
+) -> models.Architecture:
     vectors_VE = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
     vectors_VE[:2] = 0
     torch.manual_seed(seed)
-    embedding = models.WordVectors(vectors_VE)
+    embedding = models.WordVectors(vectors_VE, trainable=trainable)
     return models.build(architecture, embedding, 2, hidden_size=8, dropout=dropout)
 
 
@@ -89,7 +91,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 
 
 def weights_after_an_epoch(**changes: Any) -> list[Any]:
-    return [tensor.tolist() for tensor in next(start(**changes)).state["model"].values()]
+    """With trained word vectors, for some hyperparameters are about these."""
+    state = next(start(make_model(trainable=True), **changes)).state
+    return [tensor.tolist() for tensor in state["model"].values()]
 
 
 def another(domain: Any, value: Any) -> Any:

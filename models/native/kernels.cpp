@@ -6,9 +6,10 @@
 //
 // Shapes: T words, B batch, D inputs of a layer, H hidden (a multiple of the lanes of a vector in the time loops), 3H
 // candidate, update and reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are
-// dense, last index fastest, and no row is shorter than a vector.
+// dense, last index fastest, and no row is shorter than a vector, but for those of `sum_rows` and `adam_rows`.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -539,6 +540,47 @@ void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const
       const int64_t place = first * J + t - first + window;  // one to the left in each next word's window
       weighted_sum(grad_keys + t * H, &grad_scores_TJ[place], J - 1, queries + first * P, count, H, P);
       weighted_sum(grad_values + t * P, weights + place, J - 1, grad + first * F, count, F, F);
+    }
+  }
+}
+
+// The sums of the rows of values_NE that have the same id: of R ids, rows_R in the order in which they first come, and
+// sums_RE. places_V may hold anything: an id has been seen if the place noted for it is taken by itself (Briggs and
+// Torczon 1993), so that the cost does not grow with the number of ids that there are.
+void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* places_V, const int64_t* ids_N,
+              const float* values_NE, int64_t N, int64_t E, int) {
+  int64_t R = 0;
+  for (int64_t n = 0; n < N; n++) {
+    const int64_t id = ids_N[n], place = places_V[id];
+    const float* values = values_NE + n * E;
+    if (place >= 0 && place < R && rows_R[place] == id) {
+      float* sums = sums_RE + place * E;
+      for (int64_t e = 0; e < E; e++) sums[e] += values[e];
+    } else {
+      std::memcpy(sums_RE + R * E, values, E * sizeof(float));
+      rows_R[R] = id;
+      places_V[id] = static_cast<int32_t>(R++);
+    }
+  }
+  *num_rows = R;
+}
+
+// A step of Adam on some rows of a matrix and of its moments, as torch.optim.Adam makes it of whole ones. numbers: what
+// a step is made of (see models/native/rows.py).
+void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64_t* rows_R, const float* gradients_RE,
+               const float* numbers, int64_t R, int64_t E, int threads) {
+  const float step_size = numbers[0], keep = numbers[1], mean_share = numbers[2], square_keep = numbers[3],
+              square_share = numbers[4], correction = numbers[5], epsilon = numbers[6];
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+  for (int64_t r = 0; r < R; r++) {
+    float *__restrict values = values_VE + rows_R[r] * E, *__restrict means = means_VE + rows_R[r] * E,
+          *__restrict squares = squares_VE + rows_R[r] * E;
+    const float* __restrict gradients = gradients_RE + r * E;
+    for (int64_t e = 0; e < E; e++) {
+      const float gradient = gradients[e];
+      means[e] += (gradient - means[e]) * mean_share;
+      squares[e] = squares[e] * square_keep + square_share * gradient * gradient;
+      values[e] = values[e] * keep - step_size * means[e] / (std::sqrt(squares[e]) / correction + epsilon);
     }
   }
 }

@@ -22,7 +22,7 @@ from torch import Tensor
 from data.base.files import default_cache, write_whole
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-fopenmp", "-fPIC", "-shared")
 LANES = 16  # hidden sizes of the time loops are multiples of this one: whole vectors on any processor
 ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")  # in the order of kernels.cpp
 TORCH = "torch"  # does their work where they are not
@@ -36,6 +36,8 @@ _POINTERS_SIZES_INTS = {
     "gru_backward": (13, 4, 3),
     "window_forward": (5, 5, 1),
     "window_backward": (7, 5, 1),
+    "sum_rows": (6, 2, 1),
+    "adam_rows": (6, 2, 1),
 }
 
 
@@ -201,6 +203,28 @@ def window_backward(
     tensors = (*gradients, grad_BTF, queries_values_BTP, keys_BTH, weights_BTJ, lengths_B)
     _call("window_backward", tensors, (*keys_BTH.shape, grad_BTF.shape[2], weights_BTJ.shape[2] // 2))
     return gradients
+
+
+def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int) -> tuple[Tensor, Tensor]:
+    """The ids that there are, each once, in the order in which they first come, and the sums (R, E) of their rows."""
+    ids_N, values_NE = ids_N.contiguous(), values_NE.contiguous()
+    most = min(len(ids_N), num_ids)
+    num_rows, rows_R, sums_RE = (
+        ids_N.new_empty(()),
+        ids_N.new_empty(most),
+        values_NE.new_empty(most, values_NE.shape[1]),
+    )
+    places_V = torch.empty(num_ids, dtype=torch.int32)
+    _call("sum_rows", (num_rows, rows_R, sums_RE, places_V, ids_N, values_NE), values_NE.shape)
+    return rows_R[: int(num_rows)], sums_RE[: int(num_rows)]
+
+
+def adam_rows(
+    values_VE: Tensor, means_VE: Tensor, squares_VE: Tensor, rows_R: Tensor, gradients_RE: Tensor, numbers: list[float]
+) -> None:
+    """See `models.native.rows.adam`."""
+    tensors = values_VE, means_VE, squares_VE, rows_R, gradients_RE, torch.tensor(numbers)
+    _call("adam_rows", tensors, gradients_RE.shape)
 
 
 def _pad(x: Tensor) -> Tensor:

@@ -106,7 +106,11 @@ class WordVectors(nn.Module):
 
     Frozen vectors (the default) are neither trained nor copied nor saved with the weights; `trainable=True` starts
     from a copy of them; `WordVectors.learned(V, E)` starts from normal noise. Raises ValueError if row 0 is not zero.
+
+    sparse: whether the gradient of trained ones is a sparse tensor, of the rows that were looked up.
     """
+
+    sparse: bool = False
 
     def __init__(self, vectors_VE: Tensor, *, trainable: bool = False) -> None:
         super().__init__()
@@ -131,7 +135,8 @@ class WordVectors(nn.Module):
         return self.vectors_VE.shape[1]
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
+        # padding_idx: row 0 gets no gradient
+        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0, sparse=self.sparse)
 
 
 class Architecture(nn.Module):

@@ -35,6 +35,11 @@ class TrainingConfig:
     schedule: str = _hyperparameter(
         Choice(tuple(SCHEDULES)), "constant", "of the learning rate; linear: it falls to zero over all iterations"
     )
+    adam: str = _hyperparameter(
+        Choice(("dense", "lazy")),
+        "dense",
+        "of trained word vectors; lazy: an iteration updates only those of its own words, at a fraction of the cost",
+    )
 
     def __post_init__(self) -> None:
         for name, domain in TRAINING.items():

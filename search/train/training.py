@@ -17,6 +17,7 @@ from models import Architecture
 from search.base import record
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in, split_metric
+from search.train.optimizing import Optimizer, clip
 from search.train.tasks import TASKS, Targets, Task
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
@@ -102,8 +103,7 @@ def train(
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
     diverges, with a last EpochResult that says why.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     task = TASKS[model.task]
@@ -193,10 +193,10 @@ class _EpochLog:
         self._clipped_norms: list[Tensor] = []
         self._norms_of_layers: list[dict[str, Tensor]] = []
 
-    def add_gradient(self, iteration: int, model: nn.Module) -> None:
+    def add_gradient(self, iteration: int, gradients: Mapping[str, Tensor]) -> None:
         """Before any clipping. Norms at each iteration would cost 3 % of a small model's time."""
         if iteration % self._curve_interval == 0 or iteration == self._last:
-            layers = _gradient_norms(model)
+            layers = _gradient_norms(gradients)
             self._norms_of_layers.append(layers)
             self._norms.append(torch.stack(list(layers.values())).norm())
 
@@ -229,7 +229,7 @@ class _EpochLog:
 
 def _train_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     examples: Examples,
     order_N: Tensor,
     config: TrainingConfig,
@@ -238,7 +238,6 @@ def _train_epoch(
 ) -> None:
     """One pass over the examples in this order. rates: the learning rate of each iteration; they count over epochs."""
     model.train()
-    parameters = [p for p in model.parameters() if p.requires_grad]
     targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
     batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)
     for (iteration, rate), batch_B, targets_B in batches:
@@ -247,23 +246,22 @@ def _train_epoch(
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
         logits_B = model(tokens_BT, lengths_B)
         loss = log.task.loss(logits_B, targets_B)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.clear()
         loss.backward()
-        log.add_gradient(iteration, model)
+        gradients = optimizer.gradients()
+        log.add_gradient(iteration, gradients)
         if config.max_grad_norm is not None:
-            log.add_clipped_norm(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.step()
+            log.add_clipped_norm(clip(gradients, config.max_grad_norm))
+        optimizer.step(rate)
         log.add_batch(iteration, logits_B, loss)
 
 
-def _gradient_norms(model: nn.Module) -> dict[str, Tensor]:
+def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The L2 norm of the gradient of each layer's own parameters, by the layer's name."""
-    gradients: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            gradients.setdefault(name.rpartition(".")[0] or name, []).append(parameter.grad)
-    return {layer: nn.utils.get_total_norm(own) for layer, own in gradients.items()}
+    of_layers: dict[str, list[Tensor]] = {}
+    for name, gradient in gradients.items():
+        of_layers.setdefault(name.rpartition(".")[0] or name, []).append(gradient)
+    return {layer: nn.utils.get_total_norm(own) for layer, own in of_layers.items()}
 
 
 def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
