@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.base.runs import Search as Recorded
+    from analysis.verdicts.gain import Gain
     from search.run.run import SearchResult
     from search.serve.export import Exported
     from search.spec.spec import Spec
@@ -132,7 +133,8 @@ class Search:
         confirmed: bool | None = None,
     ) -> "pd.DataFrame":
         """The trials as they rank, best first; those without a rank (diverged, failed, ...) last. After a confirmation
-        what was confirmed on fresh seeds, by its mean: the first row is the configuration of `best()`.
+        what was confirmed on fresh seeds, by its mean. The first row that is `searched` by its `kind`, no `baseline`,
+        is the configuration of `best()`.
 
         rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:
         only the best trial of each. confirmed: True for nothing but what was confirmed, False for the trials all the
@@ -149,8 +151,25 @@ class Search:
         return table.frame[[name for name in table.frame if name in ("architecture", *table.columns)]]
 
     @console.quiet()
+    def gain(self, *, rank_by: str | None = None) -> "Gain":
+        """Which model is best of all, and what the best that was searched gains over the best baseline: in numbers, and
+        as the `sentence` above a leaderboard. Raises UserError when MLflow cannot be read.
+
+        >>> search.gain().sentence.startswith("Best of all by val accuracy is ")
+        True
+        """
+        from analysis.boards import confirmation
+        from analysis.boards.leaderboard import common_metric
+        from analysis.verdicts import gain
+
+        recorded = self.recorded()
+        found = confirmation.read(self.tracking_uri, recorded)
+        return gain.read(self.tracking_uri, found, rank_by or common_metric([recorded]))
+
+    @console.quiet()
     def best(self, architecture: str | None = None) -> "Trial":
-        """The best trial of all, or of one architecture: its name, hyperparameters, validation score and MLflow run.
+        """The best trial of all that was searched, or of one architecture or baseline: its name, hyperparameters,
+        validation score and MLflow run. Whether a baseline is better says `gain`.
 
         After a confirmation that is the configuration with the best mean. Raises UserError when none is ranked.
 

@@ -44,10 +44,13 @@ def leaderboard(
     only_confirmed: None for what was confirmed if any of that has a rank, else the trials.
     """
     (found,), trials, rank_by = read(uri, [search], rank_by, architecture)
+    from analysis.base import tables
     from analysis.boards import confirmation
     from analysis.boards import leaderboard as boards
+    from analysis.verdicts import gain
 
-    confirmed = confirmation.read_confirmed(uri, found, rank_by, architecture)
+    recorded = confirmation.read(uri, found)
+    confirmed = confirmation.confirmation_tables(recorded, rank_by, architecture)
     if only_confirmed and not confirmed:
         raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
     if only_confirmed is None:
@@ -56,10 +59,14 @@ def leaderboard(
     best = boards.architecture_table(found, trials, rank_by)
     ranking = boards.ranking_table(found, trials, rank_by, top)
     if only_confirmed:
-        return confirmed
-    if by_architecture:
-        return [best]
-    if form == "table" and len(trials):
+        shown = confirmed
+    elif by_architecture:
+        shown = [best]
+    elif form == "table" and len(trials):
         # The best of each architecture in a search of equal trials is only the luckiest one.
-        return [*confirmed, *([] if found.confirms else [replace(best, notes=())]), ranking]
-    return [ranking]
+        shown = [*confirmed, *([] if found.confirms else [replace(best, notes=())]), ranking]
+    else:
+        shown = [ranking]
+    if architecture or form in tables.FOR_PROGRAMS or form == "frame":
+        return shown
+    return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]

@@ -75,6 +75,20 @@ def test_the_bootstrap_resamples_pairs() -> None:
     assert found == pytest.approx((0.05 - half, 0.05 + half), abs=0.002)
 
 
+def test_the_difference_of_two_is_that_of_the_bootstrap() -> None:
+    """Also with several seeds; and where all texts are of one kind, nothing is left to chance."""
+    rng = np.random.default_rng(0)
+    for num_seeds in (1, 3):
+        first, second = (rng.random((num_seeds, 500)) < share for share in (0.8, 0.7))
+        found = stats.paired_difference(first, second, rng)
+        low, high = interval(first, second, rng, stats.NUM_RESAMPLES)
+        assert found.value == pytest.approx(first.mean() - second.mean())
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
+    assert stats.paired_difference([[True] * 9], [[False] * 9], rng) == (1, 1, 1)
+    with pytest.raises(ValueError, match="scored on the same texts"):
+        stats.paired_difference([[True] * 9], [[False] * 8], rng)
+
+
 def test_the_bootstrap_covers_the_true_difference_as_often_as_it_says() -> None:
     rng, covered = np.random.default_rng(0), 0
     for _ in range(200):

@@ -13,7 +13,7 @@ from test_search_studies import HERE, epoch_result
 
 import data
 from analysis.base import runs as analysis_runs
-from analysis.boards.confirmation import read_confirmed
+from analysis.boards.confirmation import confirmation_tables, read
 from analysis.explain import choice
 from analysis.verdicts.differences import best_configurations
 from bakeoff import api
@@ -155,7 +155,7 @@ def test_a_lost_seed_counts_the_same_wherever_one_asks_for_the_best(
     assert tracker.close(Outcome.COMPLETE)
 
     search = analysis_runs.find_search(uri, origin.name)
-    assert read_confirmed(uri, search)[0].frame["architecture"].tolist() == ["mlp", "rnn"]
+    assert confirmation_tables(read(uri, search))[0].frame["architecture"].tolist() == ["mlp", "rnn"]
     assert list(best_configurations(analysis_runs.read_trials(uri, folder.name))) == ["mlp", "rnn"]
     leaderboard = api.Search(origin, uri).leaderboard
     best = api.Search(origin, uri).best()

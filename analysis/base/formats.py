@@ -67,7 +67,8 @@ def to_markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     cells = table.cells
-    lines = [f"**{_markdown(table.title)}**", ""] if table.title else []
+    lines = [_markdown(table.first), ""] if table.first else []
+    lines += [f"**{_markdown(table.title)}**", ""] if table.title else []
     lines.append(line(_markdown(heading(name)) for name in table.columns))
     lines.append(line("---:" if table.is_number(name) else "---" for name in table.columns))
     lines += [line(map(_markdown, row)) for row in zip(*(cells[name] for name in table.columns), strict=True)]
@@ -83,7 +84,7 @@ def to_latex(table: Table) -> str:
         return f"{' & '.join(map(_latex, cells))} \\\\"
 
     cells = table.cells
-    caption = " ".join([*([f"{table.title}."] if table.title else []), *table.notes])
+    caption = " ".join(filter(None, [table.first, table.title and f"{table.title}.", *table.notes]))
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",

@@ -92,11 +92,9 @@ def bootstrap_accuracies(
     """
     correct_SN = {name: _correct(each) for name, each in correct.items()}
     num_texts = _num_texts(correct_SN.values())
-    seeds_RS = {}
-    for name, each_SN in correct_SN.items():
-        num_seeds = len(each_SN)
-        drawn_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples) / num_seeds
-        seeds_RS[name] = 1 / num_seeds + (drawn_RS - 1 / num_seeds) * _widening(num_seeds, confidence)
+    seeds_RS = {
+        name: _resampled_seeds(len(each_SN), rng, num_resamples, confidence) for name, each_SN in correct_SN.items()
+    }
     accuracies: dict[str, list[np.ndarray]] = {name: [] for name in correct_SN}
     for start in range(0, num_resamples, _AT_ONCE):
         size = min(_AT_ONCE, num_resamples - start)
@@ -106,6 +104,30 @@ def bootstrap_accuracies(
             weights_RS = seeds_RS[name][start : start + size]
             accuracies[name].append(((texts_RN @ each_SN.T) * weights_RS).sum(axis=1))
     return {name: np.concatenate(parts) for name, parts in accuracies.items()}
+
+
+def paired_difference(
+    first_SN: ArrayLike,
+    second_SN: ArrayLike,
+    rng: np.random.Generator,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """By how much the first configuration's mean accuracy exceeds the second's, by the paired bootstrap of
+    `bootstrap_accuracies`. In no time however many the texts: those that the same models got right are alike, so how
+    often each kind of them is drawn is multinomial.
+    """
+    both = [_correct(first_SN), _correct(second_SN)]
+    num_texts = _num_texts(both)
+    kinds_SK, counts_K = np.unique(np.concatenate(both), axis=1, return_counts=True)
+    drawn_RK = rng.multinomial(num_texts, counts_K / num_texts, size=num_resamples) / num_texts
+    first_SK, second_SK = np.split(kinds_SK, [len(both[0])])
+    means = [
+        ((drawn_RK @ each_SK.T) * _resampled_seeds(len(each_SK), rng, num_resamples, confidence)).sum(axis=1)
+        for each_SK in (first_SK, second_SK)
+    ]
+    low, high = np.quantile(means[0] - means[1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(both[0].mean() - both[1].mean()), float(low), float(high))
 
 
 def mcnemar(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
@@ -145,6 +167,12 @@ def hedges_g(first: ArrayLike, second: ArrayLike) -> float:
         return float("nan")
     pooled = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
     return float((a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1))) if pooled else float("nan")
+
+
+def _resampled_seeds(num_seeds: int, rng: np.random.Generator, num_resamples: int, confidence: float) -> np.ndarray:
+    """The weight (R, S) of each seed in each resample, widened."""
+    drawn_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples) / num_seeds
+    return 1 / num_seeds + (drawn_RS - 1 / num_seeds) * _widening(num_seeds, confidence)
 
 
 def _widening(num_seeds: int, confidence: float) -> float:

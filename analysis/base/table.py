@@ -29,7 +29,8 @@ class Table:
     """A frame, and how to show it to a reader.
 
     groups: the columns to show, in groups that belong together. key: the column, or columns, that tell the rows
-    apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below.
+    apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below. first:
+    what is to be read before all of it.
     """
 
     frame: pd.DataFrame
@@ -37,6 +38,7 @@ class Table:
     key: str | Sequence[str]
     title: str = ""
     notes: Sequence[str] = ()
+    first: str = ""
 
     @property
     def columns(self) -> list[str]:

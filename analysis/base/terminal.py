@@ -22,6 +22,9 @@ _GAP = 2  # spaces between two columns in a terminal
 
 def show(table: Table, console: Console) -> None:
     """Print the table; columns that do not fit into the width come below, in a block that begins with the key."""
+    if table.first:
+        console.print(Text(clean(table.first)))
+        console.print()
     if table.title:
         console.print(Text(clean(table.title), style="bold"))
     cells = table.cells

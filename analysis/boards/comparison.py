@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs
+from analysis.base.baselines import baselines, searched, shown
 from analysis.base.runs import Search, hyperparameters, present
 from analysis.base.table import Table, cell, heading, in_words
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
@@ -99,16 +100,19 @@ def pivot_tables(
 ) -> list[Table]:
     """The pivot of the trials that ended in one of these ways, for readers: a table for each value if it has columns.
 
+    Without the baselines': a mean over their grids is of no use to anybody.
     values: without any, what was measured on the test set. long: a single table instead, with a row for each cell.
     """
     ids = ", ".join(search.id for search in searches)
     if trials.empty:  # nothing is known of its hyperparameters
         return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
+    num_baselines, trials = len(baselines(trials)), searched(trials)
     values = values or tested(trials)
     by = _keys(trials, rows, columns)
     counted = trials[trials["outcome"].isin(outcomes)]
     cells = pivot(counted, rows, columns, values)
-    notes = [*_left_out(trials, counted, outcomes, by), *_differing(counted, by), *notes_on_data(searches)]
+    aside = [f"Left out too: {num_baselines} trials of baselines."] if num_baselines else []
+    notes = [*_left_out(trials, counted, outcomes, by), *aside, *_differing(counted, by), *notes_on_data(searches)]
     if any(value not in VALUES for value in values):
         notes.append(record.SCORE_RULE)
     if cells.empty:
@@ -206,7 +210,7 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
     return Table(
         table,
         groups=[
-            ["architecture", "search", *metrics],
+            ["architecture", *shown(table), "search", *metrics],
             ["trial", "num_parameters", "trials", "total_seconds"],
         ],
         key=["architecture", "search"],

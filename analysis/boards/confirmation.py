@@ -4,6 +4,7 @@ A configuration of a confirmation search is named after the trial that it repeat
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,23 +83,44 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
 # --- As tables
 
 
-def read_confirmed(uri: str, search: Search, rank_by: str = RANK_BY, architecture: str | None = None) -> list[Table]:
+@dataclass(frozen=True)
+class Recorded:
+    """A search, or the one that it confirms, with what was confirmed of it.
+
+    trials: its own. repeated: those of the searches that confirm it on the same data (`same`). others: ids of those
+    that confirm it on other data.
+    """
+
+    origin: Search
+    same: Sequence[Search]
+    others: Sequence[str]
+    trials: pd.DataFrame
+    repeated: pd.DataFrame
+
+
+def read(uri: str, search: Search) -> Recorded:
+    """Raises UserError when MLflow cannot be read."""
+    origin, confirming = confirmations(runs.searches(uri), search)
+    same = [each for each in confirming if same_data(origin, each)]
+    others = [each.id for each in confirming if each not in same]
+    trials, repeated = runs.read_trials(uri, origin.id), runs.read_trials(uri, *(each.id for each in same))
+    return Recorded(origin, same, others, trials, repeated)
+
+
+def confirmation_tables(recorded: Recorded, rank_by: str = RANK_BY, architecture: str | None = None) -> list[Table]:
     """The table of what was confirmed of a search, or of the one that it confirms; none when nothing was.
 
     Where the one that it confirms is not recorded, that is all there is to say.
     """
-    origin, confirming = confirmations(runs.searches(uri), search)
-    if origin is search and search.confirms is not None:
-        title = f"{search.id} confirms {search.confirms}, which is not recorded here"
+    origin, trials, repeated = recorded.origin, recorded.trials, recorded.repeated
+    if origin.confirms is not None:
+        title = f"{origin.id} confirms {origin.confirms}, which is not recorded here"
         return [Table(pd.DataFrame({"trial": []}, dtype="str"), groups=[["trial"]], key="trial", title=title)]
-    same = [each for each in confirming if same_data(origin, each)]
-    trials, repeated = runs.read_trials(uri, origin.id), runs.read_trials(uri, *(each.id for each in same))
     if architecture is not None:
         trials, repeated = (each[each["architecture"] == architecture] for each in (trials, repeated))
-    others = [each.id for each in confirming if each not in same]
-    if repeated.empty and not others:
+    if repeated.empty and not recorded.others:
         return []
-    return [confirmation_table(origin, same, trials, repeated, rank_by, others)]
+    return [confirmation_table(origin, recorded.same, trials, repeated, rank_by, recorded.others)]
 
 
 def confirmation_table(

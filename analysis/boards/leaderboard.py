@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.base.baselines import KIND, baselines, kinds, searched, shown
 from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
@@ -58,6 +59,9 @@ def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     """All trials, best first, in the order of `search.study.ranking`; those that are not ranked have no rank.
 
+    Those of baselines have their places among the others, for what is best of all is what a user wants to know; `kind`
+    tells them apart.
+
     UserError if their task does not measure it.
     """
     check_metric(rank_by)
@@ -71,10 +75,12 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     board = trials.loc[[row.Index for row in rows]]
     ranks = [place if ranking.is_ranked(row) else None for place, row in enumerate(rows, 1)]
     board.insert(0, "rank", pd.Series(ranks, board.index, dtype="Int64"))
+    board[KIND] = pd.Series(kinds(board["architecture"]), board.index, dtype="str")
     return board[
         [
             "rank",
             "architecture",
+            KIND,
             "trial",
             *_metrics(trials, rank_by),
             "num_parameters",
@@ -89,7 +95,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
 
 
 def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """One row an architecture, the best first: its best trial, and how many of its trials ended how.
+    """One row an architecture or baseline, the best first: its best trial, and how many of its trials ended how.
 
     An architecture without a ranked trial comes last, with its counts only.
     """
@@ -99,9 +105,11 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
     counts = pd.DataFrame({"trials": groups.size()} | {each.value: groups.agg(_counter(each)) for each in Outcome})
     order = [*best.index, *counts.index.difference(best.index)]
     table = best.reindex(order).join(counts).rename_axis("architecture").reset_index()
+    table[KIND] = pd.Series(kinds(table["architecture"]), table.index, dtype="str")
     return table[
         [
             "architecture",
+            KIND,
             "trial",
             *_metrics(trials, rank_by),
             "num_parameters",
@@ -140,15 +148,15 @@ def _counter(outcome: Outcome) -> Any:
 def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, top: int = 0) -> Table:
     """The first `top` of the leaderboard, or (0) all of it."""
     board = leaderboard(trials, rank_by)
-    shown = board.head(top) if top else board
+    rows = board.head(top) if top else board
     return Table(
-        shown,
+        rows,
         groups=[
-            ["rank", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds", "outcome"],
-            [*varying(trials), "epochs_run", "run_id"],
+            ["rank", "trial", *shown(board), *_metrics(trials, rank_by), "num_parameters", "seconds", "outcome"],
+            [*varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key="trial",
-        title=_title(search, board, len(shown), rank_by),
+        title=_title(search, board, len(rows), rank_by),
         notes=notes(search, trials, rank_by),
     )
 
@@ -160,12 +168,12 @@ def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK
     return Table(
         best,
         groups=[
-            ["architecture", "trial", *_metrics(trials, rank_by), "num_parameters", "seconds"],
+            ["architecture", *shown(best), "trial", *_metrics(trials, rank_by), "num_parameters", "seconds"],
             ["trials", *occurring],
-            [*varying(trials), "run_id"],
+            [*varying(_for_hyperparameters(trials)), "run_id"],
         ],
         key="architecture",
-        title=f"{search.id}: the best of each architecture by {rank_by}",
+        title=f"{search.id}: the best of each architecture{' and baseline' * bool(shown(best))} by {rank_by}",
         notes=notes(search, trials, rank_by),
     )
 
@@ -181,7 +189,12 @@ def _title(search: Search, board: pd.DataFrame, num_shown: int, rank_by: str) ->
 
 def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
     """What one has to know to read the tables, a sentence or two each."""
-    return [*_same_for_all(trials), *_not_ranked(trials, rank_by), *notes_on_ranking([search], rank_by)]
+    return [
+        *_same_for_all(_for_hyperparameters(trials)),
+        *_of_baselines(trials, rank_by),
+        *_not_ranked(trials, rank_by),
+        *notes_on_ranking([search], rank_by),
+    ]
 
 
 def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
@@ -206,6 +219,24 @@ def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
         parts.append(f"{name} {cell(name, value)}{only}")
     if parts:
         yield f"The same for all: {', '.join(parts)}."
+
+
+def _for_hyperparameters(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those whose hyperparameters a table has room for: what was searched, where anything was."""
+    own = searched(trials)
+    return own if len(own) else trials
+
+
+def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
+    """Their hyperparameters are their own: in a table of what was searched they would be columns of nothing."""
+    own = baselines(trials)
+    best = by_architecture(own, rank_by).dropna(subset="trial")
+    parts = []
+    for _, row in best.iterrows():
+        point = ", ".join(f"{name} {cell(name, row[name])}" for name in hyperparameters(own) if present(row[name]))
+        parts.append(f"{row['trial']} ({point})" if point else row["trial"])
+    if parts:
+        yield f"Baselines, for comparison, not searched: the best are {', '.join(parts)}."
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:

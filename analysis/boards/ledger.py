@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from analysis.base.baselines import KIND, searched, shown
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
@@ -21,12 +22,12 @@ _SEARCHED = [Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED]  # others ended
 
 
 def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """One row an architecture, the best first: what it was given, how its trials ended, and what its best took.
+    """One row an architecture or baseline, the best first: what it was given, how its trials ended, what its best took.
 
     `<outcome>_share` is a share of its trials. `trials_to_best`, `epochs_to_best` and `seconds_to_best` are what all
     trials had spent that ended no later than the best one, itself included.
     """
-    best = by_architecture(trials, rank_by)[["architecture", "trial", rank_by, "run_id"]]
+    best = by_architecture(trials, rank_by)[["architecture", KIND, "trial", rank_by, "run_id"]]
     rows = []
     for architecture, run_id in zip(best["architecture"], best["run_id"], strict=True):
         own = trials[trials["architecture"] == architecture].sort_values(["end", "number"], kind="stable")
@@ -39,7 +40,7 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     whole = dict.fromkeys(["trials", "epochs", "trials_to_best", "epochs_to_best"], "Int64")
     spent = pd.DataFrame(rows, columns=columns, index=best.index).astype(dict.fromkeys(columns, "float64") | whole)
     given = [name for name in columns if name not in _TO_BEST]
-    return pd.concat([best[["architecture"]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
+    return pd.concat([best[["architecture", KIND]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
 
 
 def _spent(trials: pd.DataFrame) -> pd.DataFrame:
@@ -51,10 +52,11 @@ def searched_less(trials: pd.DataFrame) -> list[str]:
     """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
 
     Only complete, pruned and diverged trials count, for these tell something of the architecture. Epochs are compared
-    in whole trials, for what learns in one go makes only one in each.
+    in whole trials, for what learns in one go makes only one in each. Baselines are not searched.
     """
-    searched = trials["outcome"].isin(_SEARCHED)
-    spent = _spent(trials).where(searched, 0).groupby(trials["architecture"]).sum()
+    trials = searched(trials)
+    counts = trials["outcome"].isin(_SEARCHED)
+    spent = _spent(trials).where(counts, 0).groupby(trials["architecture"]).sum()
     complete = trials["outcome"] == Outcome.COMPLETE.value
     whole = trials["epochs_run"].where(complete).groupby(trials["architecture"]).max()
     compared = spent.assign(epochs=spent["epochs"] / whole.fillna(whole.max()).fillna(1))
@@ -77,7 +79,10 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
     occurring = [name for name in _SHARES.values() if table[name].any()]
     return Table(
         table,
-        groups=[["architecture", "trials", "epochs", "seconds", *occurring], ["trial", rank_by, *_TO_BEST]],
+        groups=[
+            ["architecture", *shown(table), "trials", "epochs", "seconds", *occurring],
+            ["trial", rank_by, *_TO_BEST],
+        ],
         key="architecture",
         title=f"{search.id}: what each architecture was given" if len(trials) else f"{search.id} has no trials yet.",
         notes=[*_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
@@ -98,6 +103,6 @@ def predicted(search: Search) -> list[str]:
 
 def _notes(trials: pd.DataFrame) -> Iterable[str]:
     rule = " or ".join(f"less than {bound:.0%} of the {measure}" for measure, bound in SEARCHED_LESS.items())
-    if trials["architecture"].nunique() > 1:
+    if searched(trials)["architecture"].nunique() > 1:
         yield from searched_less(trials) or [f"No architecture had {rule} of the most searched one."]
     yield "To best: what all trials had spent that ended no later than the best one. Seconds are those of the epochs."

@@ -16,8 +16,8 @@ from analysis.figures.style import STYLE, Looks, looks
 
 @dataclass(frozen=True)
 class Found:
-    """What is on record of a search. series: see `runs.read_series`, of each Plot's `series`; mattered:
-    `importance.what_mattered`'s; memory: `memory.read`'s."""
+    """What is on record of a search. trials: those of what was searched; series: see `runs.read_series`, of each Plot's
+    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; baselines: trials of its baselines."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -25,6 +25,12 @@ class Found:
     mattered: pd.DataFrame = field(default_factory=pd.DataFrame)
     rank_by: str = RANK_BY
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def everything(self) -> pd.DataFrame:
+        """All trials, in the order of their starts."""
+        return pd.concat([self.trials, self.baselines]).sort_index() if len(self.baselines) else self.trials
 
     @property
     def winners(self) -> pd.DataFrame:

@@ -15,12 +15,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.base import runs
+from analysis.base.baselines import baselines
+from analysis.base.baselines import searched as only_searched
 from analysis.base.pictures import FORMATS, save
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.base.tables import make_folder, write
+from analysis.boards import confirmation
 from analysis.boards.comparison import pivot_tables
-from analysis.boards.confirmation import read_confirmed
 from analysis.boards.leaderboard import architecture_table, check_metric, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
@@ -29,6 +31,7 @@ from analysis.figures.plots import PLOTS
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
+from analysis.verdicts import gain
 from analysis.verdicts.differences import read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -54,17 +57,23 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     if search.spec:
         write(dump(search.spec), out / "spec.yaml")
     page = out / "index.html"
-    confirmed = read_confirmed(uri, search, rank_by)
-    write(render(uri, search, found, images, mattered, confirmed, _differences(uri, search, rank_by)), page)
+    recorded = confirmation.read(uri, search)
+    confirmed = confirmation.confirmation_tables(recorded, rank_by)
+    verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
+    # Without baselines it says no more than the page's own words do.
+    first = verdict.sentence if verdict.against or verdict.is_baseline else ""
+    write(render(uri, search, found, images, mattered, confirmed, different, first), page)
     return page
 
 
 def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]]:
     """All that is drawn of a search, and what mattered. Raises UserError when MLflow cannot be read."""
-    trials = runs.read_trials(uri, search.id)
+    everything = runs.read_trials(uri, search.id)
+    trials = only_searched(everything)
     mattered = importance_tables(search, trials, search.spaces, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
+    found = replace(found, baselines=baselines(everything))
     return replace(found, series=_series(uri, found)), mattered
 
 
@@ -133,10 +142,11 @@ def render(
     mattered: Sequence[Table],
     confirmed: Sequence[Table] = (),
     different: Sequence[Table] = (),
+    first: str = "",
 ) -> str:
-    """The page as HTML. images: the address of each figure that has something to show. Everything that comes from
-    outside is escaped."""
-    trials, rank_by = found.trials, found.rank_by
+    """The page as HTML. images: the address of each figure that has something to show. first: its first sentence.
+    Everything that comes from outside is escaped."""
+    trials, rank_by = found.everything, found.rank_by
     links = Links(uri, search, trials)
 
     said: set[str] = set()
@@ -158,7 +168,7 @@ def render(
     )
     return environment.get_template("report.html").render(
         search=search,
-        summary=list(summary(search, found, links, confirmed)),
+        summary=[*filter(None, [first]), *summary(search, found, links, confirmed)],
         links=links,
         settings=[shown(settings(search)), shown(searched(search))],
         leaderboard=shown(ranking_table(search, trials, rank_by)),

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
+from analysis.base.baselines import KIND, is_baseline, kinds
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.confirmation import confirmations, same_data
+from analysis.boards.confirmation import read
 from analysis.boards.leaderboard import RANK_BY, check_metric
 from data.base.errors import UserError
 from search.base import record
@@ -34,6 +35,12 @@ def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[st
         if of.counting and of.counting[0].architecture not in best:
             best[of.counting[0].architecture] = trials.loc[[trial.Index for trial in of.counting]]
     return best
+
+
+def name_of(own: pd.DataFrame) -> str:
+    """The name of a configuration: that which it was given, else that of its first trial."""
+    configuration = own["configuration"].iloc[0]
+    return str(own["trial"].iloc[0] if pd.isna(configuration) else configuration)
 
 
 def representative(own: pd.DataFrame, rank_by: str = RANK_BY) -> int:
@@ -90,12 +97,10 @@ def read_differences(
     one), else of its best in the search itself. Raises UserError when what the trials predicted is not kept, or was
     not predicted of the same texts.
     """
-    origin, confirming = confirmations(runs.searches(uri), search)
-    same = [each for each in confirming if same_data(origin, each)]
-    trials = runs.read_trials(uri, origin.id, *(each.id for each in same))
-    of_origin = trials["search"] == origin.id
-    best, searched = (best_configurations(each, rank_by) for each in (trials[~of_origin], trials[of_origin]))
-    best |= {name: own for name, own in searched.items() if name not in best}
+    recorded = read(uri, search)
+    origin = recorded.origin
+    best, others = (best_configurations(each, rank_by) for each in (recorded.repeated, recorded.trials))
+    best |= {name: own for name, own in others.items() if name not in best}
     predictions = {}
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
@@ -105,8 +110,8 @@ def read_differences(
                 f"python -m search confirm {origin.id}"
             )
         predictions[run_id] = found
-    others = [each.id for each in confirming if each not in same]
-    return difference_tables(origin, trials, best, predictions, rng, rank_by, others, long=long)
+    trials = pd.concat([recorded.trials, recorded.repeated])
+    return difference_tables(origin, trials, best, predictions, rng, rank_by, recorded.others, long=long)
 
 
 def difference_tables(
@@ -125,10 +130,14 @@ def difference_tables(
     trials: those of the search and of its confirmations. others: ids of confirmations that were made on other data.
     """
     table = differences(best, predictions, rng, rank_by)
+    sides = ("first", "second")
+    table = table.assign(**{f"{side}_{KIND}": kinds(table[side]) for side in sides})
+    marked = [f"{side}_{KIND}" for side in sides] if any(map(is_baseline, best)) else []
     pairs = Table(
         table,
         groups=[
-            ["first", "second", "verdict", "difference", "low", "high"],
+            [*sides, "verdict", "difference", "low", "high"],
+            *([marked] if marked else []),
             ["only_first", "only_second", "holm_p", "cohens_g", "hedges_g"],
         ],
         key=["first", "second"],
@@ -149,7 +158,7 @@ def difference_tables(
     )
     chosen = Table(
         models,
-        groups=[list(models.columns)],
+        groups=[[name for name in models.columns if name != KIND or marked]],
         key="architecture",
         title=f"The best configuration of each architecture by mean {rank_by}",
         notes=list(_notes(search, trials, best, others)),
@@ -162,7 +171,7 @@ def _num_texts(predictions: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _matrix(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """A row and a column for each architecture."""
+    """A row and a column for each architecture and baseline."""
     cells: dict[tuple[str, str], str] = {}
     for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
         index=False
@@ -171,18 +180,19 @@ def _matrix(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         cells[first, second] = f"{difference:+.4f}" if shown else stats.TIE
         cells[second, first] = f"{-difference:+.4f}" if shown else stats.TIE
     columns = {other: [cells.get((name, other), "") for name in names] for other in names}
-    return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **columns})
+    marked = {KIND: kinds(names)} if any(map(is_baseline, names)) else {}
+    return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **marked, **columns})
 
 
 def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
     """What was compared."""
     rows: list[dict[str, Any]] = []
     for name, own in best.items():
-        configuration = own["configuration"].iloc[0]
         rows.append(
             {
                 "architecture": name,
-                "configuration": own["trial"].iloc[0] if pd.isna(configuration) else configuration,
+                KIND: kinds([name])[0],
+                "configuration": name_of(own),
                 "seeds": len(own),
                 f"{rank_by}_mean": own[rank_by].mean(),
                 "test_accuracy_mean": own["test_accuracy"].mean(),
@@ -190,8 +200,9 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
                 "representative": own["trial"].iloc[representative(own, rank_by)],
             }
         )
-    columns = ["architecture", "configuration", "seeds", f"{rank_by}_mean", "test_accuracy_mean", "test_accuracy_sd"]
-    return pd.DataFrame(rows, columns=[*columns, "representative"])
+    columns = ["architecture", KIND, "configuration", "seeds"]
+    columns += [f"{rank_by}_mean", "test_accuracy_mean", "test_accuracy_sd", "representative"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 _RULE = (

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from analysis.base import runs, stats
+from analysis.base.baselines import searched
 from analysis.base.runs import Search, present
 from analysis.base.table import Table, cell, heading
 from analysis.boards.comparison import grouped, spread
@@ -205,7 +206,11 @@ def importance_tables(
     *,
     long: bool = False,
 ) -> list[Table]:
-    """What mattered, for readers: the importances, then the effects in each architecture. long: one table of it all."""
+    """What mattered, for readers: the importances, then the effects in each architecture. long: one table of it all.
+
+    Of what was searched: a baseline's grid is too small to tell.
+    """
+    trials = searched(trials)
     table = what_mattered(trials, spaces, rng, rank_by)
     title = f"{search.id}: what mattered for {heading(rank_by)}" if len(trials) else f"{search.id} has no trials yet."
     notes = [*_told(table, trials, rank_by), *_edges(table, spaces)] if len(trials) else []

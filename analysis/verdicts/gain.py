@@ -1,0 +1,205 @@
+"""Is a network worth more than what anyone would use instead? What the best one gains over the best baseline.
+
+Both are chosen on validation, by the metric of the search, and compared on the same test texts, in points of accuracy:
+of that a paired interval is known, whatever they were chosen by. Of the networks only the one that was chosen is
+compared: to look for another one that beats the baseline on test would be to choose there.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs, stats
+from analysis.base.baselines import baselines, is_baseline, reads_whole_texts
+from analysis.base.table import cell, heading
+from analysis.boards.confirmation import Recorded
+from analysis.boards.leaderboard import RANK_BY
+from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
+from data.base.errors import UserError
+from models import ARCHITECTURES, Architecture
+
+ACCURACY = "test_accuracy"
+_NOT_KEPT = "no interval, since what they predicted is not kept"
+
+Predictions = Mapping[str, pd.DataFrame | None]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a network stands against a baseline, each a configuration by the name of a trial.
+
+    difference: its mean test accuracy minus the baseline's, in [-1, 1]. low, high: the 95 % interval of that over test
+    texts, and seeds if there are several. What cannot be told is NaN, and `why` says why. seconds: of training, of
+    each. seeds: how many of each.
+    """
+
+    network: str
+    baseline: str
+    difference: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seconds: tuple[float, float] = (math.nan, math.nan)
+    seeds: tuple[int, int] = (1, 1)
+    why: str = ""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the network is shown to be better; without an interval, whether it scored more."""
+        return self.low > 0 or (math.isnan(self.low) and self.difference > 0)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Which configuration is best of all on validation, and what the best network gains over the best baseline.
+
+    best: its name, '' where nothing has run to its end. score: its mean of `rank_by` over its `seeds`.
+    fresh: whether networks are taken from a confirmation. noun: what the one that is compared is called. against: None
+    without a network or without a baseline. same_words: against the best baseline that reads no more of a text than
+    networks do, where the best of all reads more and the network is not shown to be better.
+    """
+
+    best: str = ""
+    is_baseline: bool = False
+    score: float = math.nan
+    seeds: int = 1
+    rank_by: str = RANK_BY
+    fresh: bool = False
+    noun: str = "network"
+    against: Standing | None = None
+    same_words: Standing | None = None
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words, in a sentence or two; '' where nothing has run to its end."""
+        if not self.best:
+            return ""
+        mean = f", mean of {self.seeds}{' fresh' * self.fresh} seeds," if self.seeds > 1 else ""
+        first = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
+        first += f" ({cell(self.rank_by, self.score)})"
+        if self.against is None:
+            return f"{first}; no {self.noun} has run to its end." if self.is_baseline else f"{first}."
+        sentence = (
+            f"{first}{'; ' if self.is_baseline else ': '}{self._stands(self.against)}, {self._cost(self.against)}."
+        )
+        return f"{sentence} On the same words {self._stands(self.same_words)}." if self.same_words else sentence
+
+    def _stands(self, to: Standing) -> str:
+        if math.isnan(to.difference):
+            return f"what {to.network} gains over {to.baseline} is not known ({to.why})"
+        if to.is_better:
+            return f"{to.network} gains {self._points(to, 1)} over {to.baseline} on these texts"
+        if to.difference >= 0:
+            return (
+                f"{to.network} cannot be told apart from {to.baseline} on these texts: it gains {self._points(to, 1)}"
+            )
+        loses = f"no {self.noun} beats {to.baseline} on these texts: {to.network} loses {self._points(to, -1)}"
+        return f"{loses} and cannot be told apart from it" if to.high >= 0 else loses
+
+    def _points(self, to: Standing, sign: int) -> str:
+        """A gain, or (-1) a loss: '1.2 points (0.3 to 2.1)'."""
+        digits = 2 if to.high - to.low < 0.005 else 1
+        bounds = sorted((sign * to.low, sign * to.high))
+        value, low, high = (f"{round(100 * each, digits) + 0.0:.{digits}f}" for each in (sign * to.difference, *bounds))
+        of = "" if self.rank_by == RANK_BY else " of accuracy"
+        return f"{value} points{of} ({f'{low} to {high}' if not to.why else to.why})"
+
+    def _cost(self, to: Standing) -> str:
+        own, others = to.seconds
+        seeds = f"{to.seeds[0]}{' fresh' * self.fresh} seeds of {to.network}, {to.seeds[1]} of {to.baseline}"
+        models = seeds if max(to.seeds) > 1 else "two models, one seed"
+        if not (own > 0 and others > 0):
+            return f"for a training time that is not known ({models})"
+        ratio = own / others
+        times = f"{ratio:,.0f}" if ratio >= 9.5 else f"{ratio:.2g}"
+        return f"for {times} times the training time ({_seconds(own)} against {_seconds(others)}; {models})"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
+
+
+# --- From what is on record
+
+
+class Chosen(NamedTuple):
+    """Whom the verdict is about, by architecture: None where there is nobody."""
+
+    network: str | None
+    baseline: str | None
+    same_words: str | None  # the best baseline that reads no more than networks do, where the best of all reads more
+
+
+def choose(best: Iterable[str]) -> Chosen:
+    """best: architectures and baselines with a result, the best first."""
+    best = list(best)
+    others = [name for name in best if is_baseline(name)]
+    network = next((name for name in best if not is_baseline(name)), None)
+    same = next((name for name in others if not reads_whole_texts(name)), None)
+    baseline = next(iter(others), None)
+    return Chosen(network, baseline, None if same == baseline else same)
+
+
+def gain(
+    best: Mapping[str, pd.DataFrame], predictions: Predictions, rank_by: str = RANK_BY, *, fresh: bool = False
+) -> Gain:
+    """best: the trials of each architecture's and baseline's best configuration, the best one first (see
+    `best_configurations`). predictions: by run id (see `runs.read_predictions`), None or missing where they are not
+    kept. fresh: whether the networks' trials are of a confirmation."""
+    network, baseline, same_words = choose(best)
+    first = next(iter(best), None)
+    if first is None:
+        return Gain(rank_by=rank_by)
+    found = Gain(name_of(best[first]), is_baseline(first), best[first][rank_by].mean(), len(best[first]), rank_by)
+    found = replace(found, fresh=fresh, noun=_noun(network))
+    if network is None or baseline is None:
+        return found
+    against = _standing(best[network], best[baseline], predictions)
+    if same_words is None or against.is_better:
+        return replace(found, against=against)
+    return replace(found, against=against, same_words=_standing(best[network], best[same_words], predictions))
+
+
+def _noun(network: str | None) -> str:
+    """What a reader would call it: a pipeline from outside is no network."""
+    made = ARCHITECTURES.get(network or "")
+    return "network" if made is None or made.learner == Architecture.learner else "searched model"
+
+
+def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predictions) -> Standing:
+    both = [network, baseline]
+    mine, theirs = (each[ACCURACY].mean() for each in both)
+    seconds, seeds = (network["seconds"].mean(), baseline["seconds"].mean()), (len(network), len(baseline))
+    found = Standing(name_of(network), name_of(baseline), mine - theirs, seconds=seconds, seeds=seeds)
+    if math.isnan(found.difference):
+        return replace(found, why="no test accuracy is on record")
+    kept = {run_id: predictions.get(run_id) for each in both for run_id in each["run_id"]}
+    known = {run_id: each for run_id, each in kept.items() if each is not None}
+    if len(known) < len(kept):
+        return replace(found, why=_NOT_KEPT)
+    try:
+        check_texts({found.network: network, found.baseline: baseline}, known)
+    except UserError as error:
+        return replace(found, difference=math.nan, why=str(error))
+    interval = stats.paired_difference(correct(network, known), correct(baseline, known), np.random.default_rng(0))
+    return replace(found, low=interval.low, high=interval.high)
+
+
+def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
+    """The verdict on a search, over the fresh seeds of its confirmations where there are any.
+
+    Raises UserError when MLflow cannot be read.
+    """
+    fresh = len(recorded.repeated) > 0 and bool(best_configurations(recorded.repeated, rank_by))
+    pool = recorded.trials
+    if fresh:
+        pool = pd.concat([baselines(recorded.trials), recorded.repeated], ignore_index=True)
+    best = best_configurations(pool, rank_by)
+    run_ids = [run_id for name in choose(best) if name for run_id in best[name]["run_id"]]
+    return gain(best, {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}, rank_by, fresh=fresh)
