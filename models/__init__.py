@@ -6,6 +6,7 @@ from typing import Any
 
 from data.base.errors import UserError, did_you_mean
 from models.attention import Attention
+from models.baselines.majority import Majority
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
@@ -17,6 +18,7 @@ from models.text_to_image import TextToImage
 
 __all__ = [
     "ARCHITECTURES",
+    "BASELINES",
     "CLASSIFICATION",
     "Architecture",
     "TextEstimator",
@@ -31,6 +33,10 @@ __all__ = [
     "register",
 ]
 
+#: What anyone would use instead of a network, by name: every search has some of them for comparison.
+BASELINES: dict[str, type[TextEstimator]] = {
+    "majority": Majority,
+}
 ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "rnn": RNN,
     "gru": GRU,
@@ -38,8 +44,9 @@ ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "attention": Attention,
     "cnn": CNN,
     "text_to_image": TextToImage,
+    **BASELINES,
 }
-OURS = tuple(ARCHITECTURES)
+OURS = tuple(name for name in ARCHITECTURES if name not in BASELINES)  # that a search may compare
 
 
 def register(name: str, made: Any, where: str = "") -> None:
@@ -48,7 +55,7 @@ def register(name: str, made: Any, where: str = "") -> None:
     where: what a message calls it. Raises UserError if it is no architecture or its name is one of ours.
     """
     where = where or name
-    if name in OURS:
+    if name in (*OURS, *BASELINES):
         raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
     ARCHITECTURES[name] = as_architecture(made, where)
 

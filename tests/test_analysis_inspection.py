@@ -37,7 +37,7 @@ def test_layers_by_hand() -> None:
     assert inspection.layers(trained)["num_parameters"].iloc[0] == 100 * 5
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", models.OURS)
 def test_all_parameters_are_counted(name: str) -> None:
     frozen = models.WordVectors(torch.zeros(9, 5))
     inspected = dataclasses.replace(subject(name), num_outputs=8)

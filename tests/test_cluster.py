@@ -242,7 +242,7 @@ def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             (cache / path.name).symlink_to(path)
     monkeypatch.setenv("BAKEOFF_CACHE", str(cache))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    small = ["--set", "architectures=[mlp]", "--set", "trials=1"]
+    small = ["--set", "architectures=[mlp]", "--set", "baselines=none", "--set", "trials=1"]
     # In this process, which has imported everything.
     done = CliRunner().invoke(app, ["plan", "smoke", *small], catch_exceptions=False)
     assert done.exit_code == 0, done.output

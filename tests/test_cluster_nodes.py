@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.skipif(not can_have_namespaces(), reason="network namespaces need root and iproute2"),
 ]
 
-SMALL = ["--set", "architectures=[mlp, gru]", "--set", "pruner=none"]
+SMALL = ["--set", "architectures=[mlp, gru]", "--set", "baselines=none", "--set", "pruner=none"]
 
 
 def search(*arguments: str, made: Cluster) -> list[str]:

@@ -97,7 +97,7 @@ def made(name: str, source: str = LINEAR) -> Any:
 def _forget() -> Iterator[None]:
     """No test leaves its architectures to another."""
     yield
-    for name in set(models.ARCHITECTURES) - set(models.OURS):
+    for name in set(models.ARCHITECTURES) - {*models.OURS, *models.BASELINES}:
         del models.ARCHITECTURES[name]
 
 
@@ -323,6 +323,7 @@ SPEC = {
     },
     "trials": 2,
     "epochs": 2,
+    "baselines": "none",
 }
 
 

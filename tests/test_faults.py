@@ -29,7 +29,7 @@ from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.train import checkpoints
 
-LONG = ["--set", "epochs=25", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
+LONG = ["--set", "epochs=25", "--set", "baselines=none", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
 
 
 def start(cwd: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -278,7 +278,7 @@ def test_a_replayed_trial_gives_the_same_numbers(smoke_search: FinishedSearch) -
 @pytest.mark.slow
 def test_every_trial_diverging_is_no_valid_trial(tmp_path: Path) -> None:
     done = command(
-        "search", "run", "smoke",
+        "search", "run", "smoke", "--set", "baselines=none",
         "--set", "architectures=[rnn]", "--set", "space.activation=none", "--set", "space.learning_rate=10.0",
         "--set", "space.num_layers=2", "--set", "space.hidden_size=64", "--set", "curve_interval=1",
         "--set", "epochs=20",
@@ -324,7 +324,18 @@ def test_a_checkpoint_of_another_shape_fails_the_trial_with_its_reason(tmp_path:
 def test_an_old_mlruns_folder_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "mlruns" / "0").mkdir(parents=True)
     (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("name: Default\n")
-    done = command("search", "run", "smoke", "--set", "architectures=[mlp]", "--set", "trials=1", cwd=tmp_path)
+    done = command(
+        "search",
+        "run",
+        "smoke",
+        "--set",
+        "architectures=[mlp]",
+        "--set",
+        "baselines=none",
+        "--set",
+        "trials=1",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert audit(the_search(tmp_path), uri_of(tmp_path)) == []
 
@@ -345,6 +356,8 @@ def test_only_the_checkpoints_that_are_asked_for_are_kept(tmp_path: Path) -> Non
         "smoke",
         "--set",
         "keep_checkpoints=best",
+        "--set",
+        "baselines=none",
         "--set",
         "trials=3",
         "--set",

@@ -32,7 +32,7 @@ SHARED = {"data.base.errors", "data.base.files"}
 FLOORS = {
     "search": ["base", "train", "spec", "study", "track", "tune", "cluster", "run", "serve", "prove"],
     "analysis": ["base", "boards", "verdicts", "figures", "explain", "course_report", "report"],
-    "models": ["native", "parts"],
+    "models": ["native", "parts", "baselines"],
     "data": ["base", "corpora"],
 }
 HEAVY = {"ray", "optuna", "mlflow"}

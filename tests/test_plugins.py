@@ -427,6 +427,7 @@ SPEC = {
     "metric": "val_cost",
     "trials": 1,
     "epochs": 2,
+    "baselines": "none",
 }
 
 

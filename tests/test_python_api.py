@@ -91,7 +91,7 @@ def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path:
         import asyncio, sys
         import bakeoff
         import optuna, ray, ray.tune  # which write into the environment when they are imported
-        small = {{"architectures": ["mlp"], "epochs": 1, "trials": 1, "progress": False}}
+        small = {{"architectures": ["mlp"], "epochs": 1, "trials": 1, "progress": False, "baselines": []}}
         before = state()
 
         async def two():
@@ -123,7 +123,7 @@ def test_searches_in_a_thread_under_a_loop_and_beside_a_ray_that_is_up(tmp_path:
 
         async def here():
             spec = {{"name": "mine", "corpus": "imdb", "limit": 200, "architectures": ["mlp"], "trials": 1}}
-            return bakeoff.run(spec, epochs=1, progress=False)
+            return bakeoff.run(spec, epochs=1, baselines=[], progress=False)
 
         search = asyncio.run(here())
         assert search.outcome == "complete"

@@ -31,7 +31,14 @@ from search.study.trial import Trial
 from search.track.tracking import Tracker, read_runs
 from search.train.checkpoints import folder_of
 
-POINTS = {"sampler": "grid", "pruner": "none", "epochs": 1, "space": {"hidden_size": [8, 16, 24]}, "seeds": 2}
+POINTS = {
+    "sampler": "grid",
+    "pruner": "none",
+    "epochs": 1,
+    "space": {"hidden_size": [8, 16, 24]},
+    "seeds": 2,
+    "baselines": "none",
+}
 
 
 def finished(root: Path, spec: Spec) -> Path:

@@ -38,6 +38,7 @@ def make_spec(**changes: Any) -> Spec:
         },
         "epochs": 4,
         "trials": 5,
+        "baselines": "none",
     }
     return specs.validate(content | changes)
 

@@ -45,7 +45,8 @@ def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 
     def open_(**changes: Any) -> tuple[Studies, Tracker, list[str]]:
         warnings: list[str] = []
-        content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"} | changes
+        content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"}
+        content |= {"baselines": "none"} | changes
         spec = specs.validate(content)
         studies = Studies(search, spec, tmp_path, "go on")
         tracker = Tracker(uri, studies, warnings.append)
@@ -263,7 +264,14 @@ def test_a_trial_is_the_same_record_from_its_study_and_from_mlflow(
     request.addfinalizer(lambda: models.ARCHITECTURES.pop("Net", None))
     (tmp_path / "net.py").write_text(NET, encoding="utf-8")
     space = {"kind": ["1", "1.0", "None"], "learning_rate": [0.001], "max_grad_norm": [1.0], "batch_size": [32]}
-    content = {"name": "exact", "architectures": ["net.py:Net"], "sampler": "grid", "space": space, "pruner": "none"}
+    content = {
+        "name": "exact",
+        "architectures": ["net.py:Net"],
+        "baselines": [],
+        "sampler": "grid",
+        "space": space,
+        "pruner": "none",
+    }
     folder = new_search(specs.validate(content | {"trials": None, "epochs": 2, "keep_checkpoints": "best"}), tmp_path)
     studies = Studies(folder.name, read_spec(folder), folder, "new")
     studies.provenance = {"data_digest": "d" * 64, "version.torch": "2"}

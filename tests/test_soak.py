@@ -289,7 +289,7 @@ def test_a_worker_out_of_memory_fails_its_trial_and_says_why(tmp_path: Path) -> 
     """Ray's monitor kills workers above a share of the machine's memory; here nearly any use is above it."""
     done = subprocess.run(
         [sys.executable, "-m", "search", "run", "smoke", "--set", "architectures=[mlp]", "--set", "epochs=400",
-         "--set", "pruner=none", "--set", "trials=1", "--set", "retries=0"],
+         "--set", "baselines=none", "--set", "pruner=none", "--set", "trials=1", "--set", "retries=0"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_memory_usage_threshold": "0.01",
                           "RAY_memory_monitor_refresh_ms": "100"},

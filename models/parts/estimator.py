@@ -39,6 +39,7 @@ class TextEstimator:
     learner: ClassVar[str] = "estimator"
     recurrent: ClassVar[bool] = False
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
+    grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # of a baseline: the values that every search tries
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
         """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1."""

@@ -64,6 +64,7 @@ SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
 TRIAL = "trial"  # '<architecture>-<number>'
 NUMBER = "number"  # the Optuna trial's number
 HYPERPARAMETERS = "hyperparameters"  # as JSON: of a parameter MLflow keeps only str(value)
+BASELINE, IS_BASELINE = "baseline", "yes"  # on the trials of baselines only
 OUTCOME = "outcome"
 ERROR = "error"  # the last line of what was raised
 ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes

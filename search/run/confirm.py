@@ -29,6 +29,9 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
     if spec.confirms:
         raise UserError(f"{search} is itself a confirmation; confirm {spec.confirms}")
     studies = Studies(search, spec, folder)
+    for name in architectures:
+        if name in spec.baselines:
+            raise UserError(f"{name} gives the same numbers with every seed; there is nothing to confirm")
     chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
     points = {name: points for name in chosen if (points := _best(studies, name, top))}
     if not points:
@@ -37,6 +40,7 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
         "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
         "confirms": search,
         "architectures": list(points),
+        "baselines": [],  # their numbers are the same with every seed
         "configurations": points,
         "seeds": seeds,
         "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation

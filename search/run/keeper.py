@@ -16,7 +16,7 @@ class _Keeper:
     def __init__(self, studies: Studies, folder: Path) -> None:
         self._studies, self._folder, self._num_kept = studies, checkpoints.root(folder), studies.spec.num_kept
         self._kept: dict[tuple[str, str | None], dict[str, Trial]] = {}  # the best ones so far, by name
-        for architecture in studies.spec.architectures:
+        for architecture in studies.spec.studied:
             for trial in studies.ranked(architecture):
                 self.changed(trial, None)
 

@@ -113,14 +113,11 @@ def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any
 
 def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
     """Architecture -> weights and hyperparameters: of every configuration, or at three places of the space."""
-    if spec.configurations is not None:
-        return {
-            architecture: [(1 / len(points), point) for point in points.values()]
-            for architecture, points in spec.points.items()
-        }
     return {
-        architecture: [(weight, _point(spec, architecture, position)) for position, weight in WEIGHTS.items()]
-        for architecture in spec.architectures
+        name: [(1 / len(spec.points[name]), point) for point in spec.points[name].values()]
+        if name in spec.points
+        else [(weight, _point(spec.of(name), name, position)) for position, weight in WEIGHTS.items()]
+        for name in spec.studied
     }
 
 
@@ -150,7 +147,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
     remote = ray.remote(num_cpus=spec.resources.cpu, num_gpus=spec.resources.gpu, max_retries=0)(calibrate)
     chosen = list(points(spec, solve))
     measured = ray.get([remote.remote(config, shared, setting, spec.curve_interval) for _, _, config in chosen])
-    totals = {architecture: [0.0] * 4 for architecture in spec.architectures}
+    totals = {architecture: [0.0] * 4 for architecture in spec.studied}
     for (architecture, weight, _), (cost, _) in zip(chosen, measured, strict=True):
         parts = dataclasses.astuple(cost)
         totals[architecture] = [sum_ + weight * part for sum_, part in zip(totals[architecture], parts, strict=True)]
@@ -238,7 +235,7 @@ def plan(
     concurrency = min(spec.concurrency or listed, listed) if listed else here
     studies = Studies("plan", spec, folder)
     cost, start_seconds = costs(spec, corpus, solve)
-    num_wanted = {name: studies.num_wanted(name) for name in spec.architectures}
+    num_wanted = {name: studies.num_wanted(name) for name in spec.studied}
     prediction = predict(spec, num_wanted, cost, concurrency, start_seconds)
     path = _path(spec)
     path.parent.mkdir(parents=True, exist_ok=True)

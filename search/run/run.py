@@ -194,9 +194,8 @@ def _require_same_data(studies: Studies, folder: Path) -> None:
 
 def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
     """The hyperparameters that follow from those of a config. Raises UserError when there are none."""
-    if spec.match_parameters is None:
-        return {}
-    return {HIDDEN_SIZE: solve_hidden_size(config, spec.match_parameters, corpus, spec.embeddings)}
+    wanted = spec.of(config[record.ARCHITECTURE]).match_parameters
+    return {} if wanted is None else {HIDDEN_SIZE: solve_hidden_size(config, wanted, corpus, spec.embeddings)}
 
 
 def make_setting(spec: Spec, folder: Path) -> Setting:
@@ -251,7 +250,7 @@ def _tune(
 def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Progress:
     """The progress display, knowing what an earlier process of this search has finished."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
-    names = studies.spec.architectures
+    names = studies.spec.studied
     scores = {name: ranked[0].score for name in names if (ranked := studies.ranked(name))}
     return Progress(
         console,

@@ -30,14 +30,14 @@ def summaries(root: Path) -> Iterator[str]:
             yield f"{folder.name:<32}  cannot be read: {str(error).splitlines()[0]}"
             continue
         names = studies.spec.architectures
-        wanted = sum(studies.num_wanted(name) for name in names)
+        wanted = sum(studies.num_wanted(name) for name in studies.spec.studied)
         state = f"{studies.num_owed} of {wanted} trials to go" if studies.num_owed else f"{wanted} trials, finished"
         yield f"{folder.name:<32}  {state:<24}  {', '.join(names)}  {folder}"
 
 
 def outcome_of(studies: Studies) -> Outcome:
-    """How a search stands that nobody runs: INTERRUPTED while it owes trials, FAILED if none of them is valid."""
+    """How a search stands that nobody runs: INTERRUPTED while it owes trials, FAILED without a valid network."""
     if studies.num_owed:
         return Outcome.INTERRUPTED
-    outcomes = {trial.outcome for trial in studies.trials()}
+    outcomes = {trial.outcome for name in studies.spec.architectures for trial in studies.trials(name)}
     return Outcome.COMPLETE if Outcome.COMPLETE in outcomes else Outcome.FAILED

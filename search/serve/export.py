@@ -57,8 +57,8 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)
     spec = read_spec(folder)
-    if architecture and architecture not in spec.architectures:
-        raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.architectures)}")
+    if architecture and architecture not in spec.studied:
+        raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
     trials = [trial for trial in trials_of(folder, root) if architecture in (None, trial.architecture)]
     chosen = best(trials, spec.metric, folder.name)
     if chosen.run_id is None:

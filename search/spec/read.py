@@ -27,6 +27,9 @@ SHIPPED = Path(__file__).parent / "shipped"
 SPEC_FILE = "spec.yaml"  # in a search's folder
 
 
+#: What a kept spec means that was written before there was such a key.
+BEFORE: dict[str, Any] = {"baselines": []}
+
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
 EXTENDABLE = (
     "trials",
@@ -105,7 +108,7 @@ def load(text: str | bytes, where: str) -> Spec:
     Raises UserError, in one line, for one that can be read no longer.
     """
     try:
-        return validate(parse(text, where), where=where, files=False)
+        return validate({**BEFORE, **parse(text, where)}, where=where, files=False)
     except UserError as error:
         raise UserError("; ".join(str(error).splitlines())) from None
 
@@ -169,6 +172,9 @@ def _check_task(spec: Spec) -> None:
         listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
         raise UserError(f"architectures: should be for one task; got {listed}")
     (task,) = names
+    for name in spec.baselines:
+        if ARCHITECTURES[name].task != task:
+            raise UserError(f"baselines: {name} is for {ARCHITECTURES[name].task}, not {task}; write baselines: none")
     arrays = set(TASKS[task].arrays)
     if not arrays <= set(data.arrays_of(spec.corpus)):
         known = [name for name in data.CORPORA if arrays <= set(data.arrays_of(name))]
@@ -237,7 +243,7 @@ def freeze(spec: Spec) -> Spec:
 def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -> EncodedCorpus:
     """The corpus of a spec, encoded; raises UserError where a user can set something right.
 
-    to_train: with its texts, where one of the architectures learns from these.
+    to_train: with its texts, where one of the architectures or baselines learns from these.
     """
     return data.load(
         spec.corpus,
@@ -247,7 +253,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         max_words=spec.most_words,
         limit=spec.limit,
         split_seed=spec.split_seed,
-        texts=to_train and any(learner(name).reads_texts for name in spec.architectures),
+        texts=to_train and any(learner(name).reads_texts for name in spec.studied),
         progress=progress,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError, did_you_mean
-from models import ARCHITECTURES
+from models import ARCHITECTURES, BASELINES
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.train.config import domains
@@ -125,9 +125,10 @@ def parse(where: str, written: Any) -> Values | dict[str, Values]:
     """A hyperparameter's values as they are written, for all architectures or by architecture. Raises UserError."""
     if not isinstance(written, dict) or not written or set(written) & set(_RANGE_KEYS):
         return _parse_values(where, written)
+    known = [name for name in ARCHITECTURES if name not in BASELINES]  # these have grids of their own
     for name in written:
-        if name not in ARCHITECTURES:
-            raise UserError(f"{where}: unknown key {name!r}{did_you_mean(name, [*_RANGE_KEYS, *ARCHITECTURES])}")
+        if name not in known:
+            raise UserError(f"{where}: unknown key {name!r}{did_you_mean(name, [*_RANGE_KEYS, *known])}")
     return {name: _parse_values(where, each) for name, each in written.items()}
 
 

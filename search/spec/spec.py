@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from data.base.errors import UserError, choose, did_you_mean
-from models import ARCHITECTURES, OURS
+from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
@@ -32,6 +32,10 @@ def parse_seconds(value: object) -> object:
     """'90s', '20m', '1.5h' or a number of seconds -> seconds; anything else is left for the type check."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
     return float(match[1]) * _UNITS.get(match[2], 1) if match else value
+
+
+#: Those of every search of classifiers.
+USUAL_BASELINES = ("majority",)
 
 
 class Strict(BaseModel):
@@ -81,6 +85,12 @@ class Spec(Strict):
         ["rnn", "gru", "mlp", "attention", "cnn"],
         min_length=1,
         description="names of ours, or yours: path/my_net.py:Name or package.module:Name",
+    )
+    baselines: list[str] = Field(
+        None,
+        validate_default=True,
+        description="what the architectures have to beat, each with a small grid of its own: majority, tfidf, nbsvm; "
+        "or none; without it all three where texts are classified",
     )
     space: dict[str, Any] = Field(
         {},
@@ -195,10 +205,30 @@ class Spec(Strict):
     @field_validator("architectures")
     @classmethod
     def _architectures_exist(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        known = [*OURS, *info.data.get("code", Code()).architectures]
         for name in names:
-            choose("architecture", name, [*OURS, *info.data.get("code", Code()).architectures])
+            if name in BASELINES:
+                raise UserError(f"{name} is a baseline, which is not searched; write baselines: [{name}]")
+            choose("architecture", name, known)
         if len(set(names)) < len(names):
             raise UserError(f"each architecture once; got {names}")
+        return names
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _baselines_are_of_classifiers(cls, written: Any, info: ValidationInfo) -> Any:
+        if written is None:
+            tasks = {ARCHITECTURES[name].task for name in info.data.get("architectures", [])}
+            return list(USUAL_BASELINES) if tasks == {CLASSIFICATION} else []
+        return [] if written == "none" else written
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_exist(cls, names: list[str]) -> list[str]:
+        for name in names:
+            choose("baseline", name, BASELINES)
+        if len(set(names)) < len(names):
+            raise UserError(f"each baseline once; got {names}")
         return names
 
     @field_validator("batch_size", "max_grad_norm")
@@ -250,7 +280,7 @@ class Spec(Strict):
                 if name not in (own := domains(architecture)):
                     raise UserError(f"space.{name}: {architecture} has no {name!r}{did_you_mean(name, sorted(own))}")
             if name not in known and not isinstance(values, dict):
-                if having := [each for each in ARCHITECTURES if name in domains(each)]:
+                if having := [each for each in ARCHITECTURES if each not in BASELINES and name in domains(each)]:
                     raise UserError(
                         f"space: {name!r} is of {', '.join(having)}, none of which is searched; leave it out, or write "
                         f"{name}: {{{having[0]}: ...}}"
@@ -308,6 +338,28 @@ class Spec(Strict):
             solved = [HIDDEN_SIZE] if self.match_parameters is not None else []
             spaces[architecture] = {name: each for name, each in space.items() if name not in solved} | repeated
         return spaces
+
+    @property
+    def studied(self) -> list[str]:
+        """What has a study of its own: the baselines, and what is compared with them."""
+        return [*self.baselines, *self.architectures]
+
+    def of(self, name: str) -> "Spec":
+        """The spec of one study: of an architecture this one; a baseline is tried at each point of its grid, once."""
+        if name not in self.baselines:
+            return self
+        own = {
+            "architectures": [name],
+            "baselines": [],
+            "space": {key: list(values) for key, values in BASELINES[name].grid.items()},
+            "configurations": None,
+            "match_parameters": None,
+            "trials": None,
+            "seeds": 1,
+            "sampler": "grid",
+            "pruner": "none",
+        }
+        return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | own)
 
     def default_point(self, architecture: str) -> dict[str, Any]:
         """The point of an architecture's space that is nearest to what it takes by default."""

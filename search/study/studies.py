@@ -1,4 +1,4 @@
-"""The studies of a search, one for each architecture: they propose its trials, take their results and end them.
+"""The studies of a search, one for each baseline and architecture: they propose trials, take their results, end them.
 
 The Optuna trial is the one identity: the Tune trial and the MLflow run hang off it. Nothing else keeps state, so
 resuming a search is opening its studies again and adopting the trials found RUNNING.
@@ -53,9 +53,9 @@ class Studies:
         self._stopping = False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self._live: dict[str, Trial] = {}
-        self._longest = dict.fromkeys(spec.architectures, 0.0)  # seconds of an architecture's longest trial so far
+        self._longest = dict.fromkeys(spec.studied, 0.0)  # seconds of an architecture's longest trial so far
         storage = open_storage(spec, folder)
-        self._studies = {name: Study(search, name, spec, folder, storage, mode) for name in spec.architectures}
+        self._studies = {name: Study(search, name, spec, folder, storage, mode) for name in spec.studied}
         self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
 
     @property
@@ -90,7 +90,8 @@ class Studies:
         return self._studies[trial.architecture].value(trial)
 
     def ask(self) -> Trial | None:
-        """The next trial: one left RUNNING by an earlier process, else a new one of the architecture with the fewest.
+        """The next trial: one left RUNNING by an earlier process, else a new one: of a baseline if any is owed, then
+        of the architecture with the fewest.
 
         None when none is owed or the search is stopping.
         """
@@ -119,9 +120,11 @@ class Studies:
         owed = [name for name, num in counts.items() if num < self.num_wanted(name)]
         if not owed:
             return None
+        if baselines := [name for name in owed if name in self.spec.baselines]:
+            return self._studies[baselines[0]].ask()
         # The slowest may be one ahead of the others, and of equals the slower is next: short trials at the end leave
         # fewer cores idle.
-        slowest = max(self._longest, key=self._longest.__getitem__)
+        slowest = max(self.spec.architectures, key=self._longest.__getitem__)
         architecture = min(
             owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name])
         )

@@ -1,4 +1,4 @@
-"""The Optuna study of one architecture: its trials as records, and all that is written to it."""
+"""The Optuna study of one architecture or baseline: its trials as records, and all that is written to it."""
 
 import hashlib
 from pathlib import Path
@@ -53,18 +53,18 @@ class Study:
         self, search: str, architecture: str, spec: Spec, folder: Path, storage: optuna.storages.BaseStorage, mode: Mode
     ) -> None:
         self.architecture = architecture
-        self._search, self._spec, self._folder = search, spec, folder.absolute()
-        self.space = spec.spaces[architecture]
+        self._search, self._spec, self._folder = search, spec.of(architecture), folder.absolute()
+        self.space = self._spec.spaces[architecture]
         self.optuna = self._open(storage, mode)
         if before := self.optuna.user_attrs.get(SPEC):
             specs.require_unchanged(spec, before)
         elif mode != "read":
             self.optuna.set_user_attr(SPEC, specs.compared(spec))
         # A resumed search must not propose its first trials again; a grid has one order, and goes on in it.
-        num_before = 0 if spec.sampler == "grid" else len(self.optuna.get_trials(deepcopy=False))
+        num_before = 0 if self._spec.sampler == "grid" else len(self.optuna.get_trials(deepcopy=False))
         seed = derive_seed(spec.seed, architecture, "sampler", num_before)
-        self.optuna.sampler = make_sampler(spec, self.space, seed)
-        self.optuna.pruner = make_pruner(spec)
+        self.optuna.sampler = make_sampler(self._spec, self.space, seed)
+        self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
         #: Cached: to look at every trial whenever one is asked for would be quadratic.
         self.num_asked = len(self._frozen())

@@ -317,6 +317,7 @@ class Tracker:
             record.NUMBER: str(trial.number),
             record.PARENT_RUN_ID: self.run_id,
             **trial.provenance,
+            **({record.BASELINE: record.IS_BASELINE} if trial.architecture in self._spec.baselines else {}),
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name).info.run_id
         return run_id

@@ -1,0 +1,33 @@
+"""What says of every text how common the classes are: the least that a model has to beat.
+
+Shapes: N texts, C classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from models.parts.estimator import TextEstimator
+
+SHARES = "shares.json"
+
+
+class Majority(TextEstimator):
+    """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class."""
+
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+        self.shares_C = np.bincount(labels_N) / len(labels_N)
+        return self
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        return np.tile(self.shares_C, (len(texts), 1))
+
+    def num_parameters(self) -> int:
+        return len(self.shares_C)
+
+    def files(self) -> dict[str, bytes]:
+        return {SHARES: json.dumps(self.shares_C.tolist()).encode()}
+
+    def restore(self, files: Mapping[str, bytes]) -> None:
+        self.shares_C = np.array(json.loads(files[SHARES]))
