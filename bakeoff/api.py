@@ -251,9 +251,10 @@ class Search:
         return report.make(self.tracking_uri, self.recorded(), Path(out or self.folder / "report"), rank_by)
 
     @console.quiet()
-    def export(self, architecture: str | None = None) -> "Exported":
+    def export(self, architecture: str | None = None, *, ensemble: int | None = None) -> "Exported":
         """Put the best model, of all or of one architecture, into MLflow's registry: `mlflow.pyfunc` loads its `uri`.
 
+        ensemble: instead, as one model, the average of at most so many, chosen on validation.
         Raises UserError when there is no such model.
 
         >>> search.export("mlp").uri
@@ -261,7 +262,7 @@ class Search:
         """
         from search.serve import export
 
-        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture)
+        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture, ensemble)
 
     @console.quiet()
     def recorded(self) -> "Recorded":

@@ -219,14 +219,26 @@ def export(
     architecture: Annotated[
         str | None, typer.Option(help="the best of this one (default: the best of all)", show_default=False)
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(
+            help="instead of the best, the average of at most so many models, of any architecture, as one; chosen on "
+            "validation",
+            show_default=False,
+        ),
+    ] = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
     found = _find(search, None, tracking_uri, searches)
-    exported = found.export(architecture)
+    exported = found.export(architecture, ensemble=ensemble)
     trial, shown = exported.trial, shlex.quote(record.without_password(found.tracking_uri))
-    print(f"{trial.name} of {trial.folder.name} is version {exported.version} of the registered model {exported.name}")
+    what = f"{trial.name} of {trial.folder.name}"
+    if exported.selection:
+        print("\n".join(exported.selection.lines()), end="\n\n")
+        what = f"The ensemble of {' + '.join(exported.selection.ensemble.members)}"
+    print(f"{what} is version {exported.version} of the registered model {exported.name}")
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
     print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
     print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")

@@ -60,6 +60,7 @@ CONFIGURATION = "configuration"  # the name of its configuration, in a search of
 
 # --- Tags.
 KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the parent run of its trials
+KIND_ENSEMBLE = "ensemble"  # and of the models of several trials that were exported as one; no trial itself
 SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
 TRIAL = "trial"  # '<architecture>-<number>'
 NUMBER = "number"  # the Optuna trial's number
@@ -85,6 +86,9 @@ VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 #: How the tags begin that say what a trial learned from, with which code and where.
 PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, VERSION_PREFIX)
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
+
+# --- Parameter of an ensemble's run, whose metrics are named as a trial's.
+MEMBERS = "members"  # what its models are called, the first one first: 'gru-3, mlp-0'
 
 # --- Artifacts of a search's run.
 SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for people. Without `storage`: see there.

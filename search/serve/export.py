@@ -15,6 +15,8 @@ from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_search, find_searches
 from search.serve.classifier import TextModel
+from search.serve.ensemble import Ensemble
+from search.serve.selection import Selection, select
 from search.serve.trained import load
 from search.spec.read import read_spec
 from search.study.ranking import best
@@ -24,35 +26,42 @@ from search.track import registry as tracking
 
 ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
-PACKAGES, FILES = ("data", "models", "search/train/tasks"), ("search/serve/classifier.py",)
+PACKAGES, FILES = ("data", "models", "search/train/tasks"), ("search/serve/classifier.py", "search/serve/ensemble.py")
 REQUIREMENTS = ("mlflow", "torch", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
-BEST = "best"  # the alias of the best model of all
+BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and of several that are averaged
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A version of a registered model."""
+    """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
+    selection: how an ensemble was chosen."""
 
     name: str
     version: str
     alias: str
     trial: Trial
     num_bytes: int
+    selection: Selection | None = None
 
     @property
     def uri(self) -> str:
         return f"models:/{self.name}@{self.alias}"
 
 
-def export(search: str, root: Path, uri: str, architecture: str | None = None) -> Exported:
-    """Register the best model of a search, or its best of one architecture.
+def export(search: str, root: Path, uri: str, architecture: str | None = None, ensemble: int | None = None) -> Exported:
+    """Register the best model of a search, or its best of one architecture; or, as one model, an ensemble of at most so
+    many (see `selection.select`), which gets a run of its own.
 
-    It becomes the newest version of the registered model of the search's name, with the alias `best` or the
+    It becomes the newest version of the registered model of the search's name, with the alias `best`, `ensemble` or the
     architecture's name. A confirmation stands for the search that it confirms. Raises UserError when there is no such
     search or model, or MLflow cannot be used.
     """
+    if architecture and ensemble is not None:
+        raise UserError(f"an ensemble is of all architectures: leave out {architecture!r}, or the ensemble")
+    if ensemble is not None and ensemble < 2:
+        raise UserError(f"an ensemble averages models, at least 2; got {ensemble}")
     folder = find_search(search, root)
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)
@@ -60,16 +69,41 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None) -
     if architecture and architecture not in spec.studied:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
     trials = [trial for trial in trials_of(folder, root) if architecture in (None, trial.architecture)]
+    if ensemble is not None:
+        selection = select(trials, folder, ensemble)
+        run_id = _record(selection, folder.name, uri)
+        members = ", ".join(selection.ensemble.members)
+        tags = {record.SEARCH: folder.name, record.MEMBERS: members}
+        version, num_bytes = _register(uri, spec.name, ENSEMBLE, selection.ensemble, run_id, tags)
+        return Exported(spec.name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
     chosen = best(trials, spec.metric, folder.name)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
+    tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
+    version, num_bytes = _register(uri, spec.name, alias, load(chosen), chosen.run_id, tags)
+    return Exported(spec.name, version, alias, chosen, num_bytes)
+
+
+def _record(selection: Selection, search: str, uri: str) -> str:
+    """Give an ensemble a run of its own under the search's; the run's id."""
+    members = selection.best.members
+    sizes = [trial.num_parameters for trial in members if trial.num_parameters is not None]
+    metrics = {record.best(name): value for name, value in selection.metrics.items()}
+    metrics |= {record.TRIAL_SECONDS: sum(trial.seconds for trial in members)}
+    metrics |= {record.NUM_PARAMETERS: sum(sizes)} if len(sizes) == len(members) else {}
+    params = {record.MEMBERS: ", ".join(selection.ensemble.members)}
+    return tracking.log_ensemble(uri, search, params, metrics, members[0].provenance, selection.predictions)
+
+
+def _register(
+    uri: str, name: str, alias: str, model: TextModel | Ensemble, run_id: str, tags: dict[str, str]
+) -> tuple[str, int]:
+    """Write a model and register it as one of this run: its version, and how many bytes it takes."""
     with TemporaryDirectory() as scratch:
-        model = Path(scratch, "model")
-        write(load(chosen), model)
-        tags = {record.SEARCH: folder.name, record.TRIAL: chosen.name}
-        version = tracking.register(uri, spec.name, architecture or BEST, model, chosen.run_id, tags)
-        num_bytes = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
-    return Exported(spec.name, version, architecture or BEST, chosen, num_bytes)
+        folder = Path(scratch, "model")
+        write(model, folder)
+        version = tracking.register(uri, name, alias, folder, run_id, tags)
+        return version, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
@@ -84,7 +118,7 @@ def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
         yield from Studies(each.name, spec, each).trials()
 
 
-def write(model: TextModel, folder: Path) -> None:
+def write(model: TextModel | Ensemble, folder: Path) -> None:
     """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled."""
     with TemporaryDirectory() as scratch:
         for package in PACKAGES:

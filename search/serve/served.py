@@ -13,14 +13,14 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
-from search.serve.classifier import TextModel
+from search.serve.ensemble import load
 
 MAX_TEXTS, MAX_CHARACTERS = 10_000, 100_000  # of a request, and of each of its texts
 
 
 class Served(PythonModel):
     def load_context(self, context: Any) -> None:
-        self.model = TextModel.load(Path(context.artifacts["model"]))
+        self.model = load(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Raises MlflowException, which a server answers with status 400, for what cannot be predicted."""

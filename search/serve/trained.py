@@ -5,6 +5,7 @@ Imports neither Ray nor Optuna nor MLflow: the analysis reads models with it.
 
 import models
 from data.base.errors import UserError
+from data.encoded import EncodedCorpus
 from search.base import record
 from search.serve.classifier import TextModel
 from search.spec.read import load_corpus, read_spec
@@ -20,8 +21,8 @@ def task_of(trial: Trial) -> str:
     return models.architecture(trial.architecture).task
 
 
-def load(trial: Trial) -> TextModel:
-    """The trial's model with the weights of its best epoch.
+def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
+    """The trial's model with the weights of its best epoch. corpus: its search's, where that is at hand.
 
     Raises UserError when its checkpoint is gone, or its corpus has changed and with it what words mean to the model.
     """
@@ -32,7 +33,7 @@ def load(trial: Trial) -> TextModel:
         raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
     if refused := saved["state"].get("refused"):
         raise UserError(f"{trial.name} of {trial.search}: {refused}")
-    corpus = load_corpus(spec)
+    corpus = corpus or load_corpus(spec)
     learned = trial.provenance.get(record.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:
         raise UserError(

@@ -1,10 +1,11 @@
 """Adds to finished runs: tags, the report page, and versions of registered models."""
 
 import contextlib
+import time
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import LoggedModelOutput, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
 
 from search.base import record
 from search.track.client import open_client, unusable
@@ -21,16 +22,46 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
         raise unusable(uri, error) from error
 
 
+def _search_runs(client: mlflow.MlflowClient, search: str) -> list[Run]:
+    """The run of a search, or none."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
+    return list(client.search_runs(experiments, where))
+
+
 def log_report(uri: str, search: str, folder: Path) -> None:
     """Put the files of a search's report beside its own run's. Raises UserError when MLflow cannot be used."""
     try:
         client = open_client(uri)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
-        for parent in client.search_runs(experiments, where):
+        for parent in _search_runs(client, search):
             client.log_artifacts(parent.info.run_id, str(folder), REPORT)
     except Exception as error:
         raise unusable(uri, error) from error
+
+
+def log_ensemble(
+    uri: str, search: str, params: dict[str, str], metrics: dict[str, float], tags: dict[str, str], predictions: str
+) -> str:
+    """Log what several trials of a search come to together, as a run under the search's own; its id.
+
+    predictions: see `record.PREDICTIONS`. Raises UserError when MLflow cannot be used or has no such search.
+    """
+    try:
+        client = open_client(uri)
+        (parent,) = _search_runs(client, search)
+        own = {record.KIND: record.KIND_ENSEMBLE, record.SEARCH: search, record.PARENT_RUN_ID: parent.info.run_id}
+        run = client.create_run(parent.info.experiment_id, tags=tags | own, run_name=record.KIND_ENSEMBLE)
+        now = time.time_ns() // 1_000_000
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+            params=[Param(name, value) for name, value in params.items()],
+        )
+        client.log_text(run.info.run_id, predictions, record.PREDICTIONS)
+        client.set_terminated(run.info.run_id)
+    except Exception as error:
+        raise unusable(uri, error) from error
+    return str(run.info.run_id)
 
 
 def register(uri: str, name: str, alias: str, model: Path, run_id: str, tags: dict[str, str]) -> str:

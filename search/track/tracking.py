@@ -88,7 +88,8 @@ def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
         raise unusable(uri, error) from error
     parent = [run for run in found if run.data.tags.get(record.KIND) == record.KIND_SEARCH]
     outcome = parent[0].data.tags.get(record.OUTCOME, "") if parent else None
-    return outcome, [_read_run(run) for run in found if run not in parent]
+    kinds = (record.KIND_SEARCH, record.KIND_ENSEMBLE)
+    return outcome, [_read_run(run) for run in found if run.data.tags.get(record.KIND) not in kinds]
 
 
 def _read_run(run: Any) -> Run:

@@ -1,0 +1,85 @@
+"""Several trained models as one, whose probabilities are averaged (as in bagging: Breiman 1996), in memory or in a
+folder.
+
+This file goes into exported models, as `classifier` does.
+
+Shapes: N texts, C classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.serve.classifier import TextModel
+from search.train.tasks import Task
+from search.train.tasks.base import Columns
+
+# What is in a folder beside one for each member, which are named by their places from 1: what they are called, and how
+# they were chosen.
+ENSEMBLE = "ensemble.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Classifiers of the same classes, each of which reads its own words of a text.
+
+    members: by what they are called. card: how they were chosen, as JSON has it.
+    """
+
+    members: Mapping[str, TextModel]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def _first(self) -> TextModel:
+        return next(iter(self.members.values()))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._first.classes
+
+    @property
+    def task(self) -> Task:
+        return self._first.task
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Packages that an exported one needs besides those of every model."""
+        return tuple(dict.fromkeys(name for member in self.members.values() for name in member.requirements))
+
+    def outputs(self, texts: Sequence[str]) -> Tensor:
+        """The probabilities (N, C) of N texts, at least one."""
+        return mean([member.outputs(texts) for member in self.members.values()])
+
+    def answer(self, texts: Sequence[str]) -> Columns:
+        """The same in words (see `TextModel.answer`)."""
+        return self.task.answer(self.outputs(texts), self.classes)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a new folder."""
+        folder.mkdir()
+        content = {"members": list(self.members), **self.card}
+        (folder / ENSEMBLE).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+        for place, member in enumerate(self.members.values(), 1):
+            member.save(folder / str(place))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Ensemble":
+        """Read what `save` wrote (see `TextModel.load`)."""
+        card = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+        names = card.pop("members")
+        return cls({name: TextModel.load(folder / str(place)) for place, name in enumerate(names, 1)}, card)
+
+
+def mean(outputs: Sequence[Tensor]) -> Tensor:
+    """The average of what several models say of N texts."""
+    return torch.stack(list(outputs)).mean(0)
+
+
+def load(folder: Path) -> TextModel | Ensemble:
+    """What was saved into the folder."""
+    return Ensemble.load(folder) if (folder / ENSEMBLE).is_file() else TextModel.load(folder)

@@ -1,0 +1,152 @@
+"""Which models of a search are averaged: chosen one by one on validation.
+
+Shapes: N texts, C classes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from data.base.errors import UserError
+from search.base.record import Outcome
+from search.serve.classifier import TextModel
+from search.serve.ensemble import Ensemble, mean
+from search.serve.trained import load
+from search.spec.read import load_corpus, read_examples, read_spec
+from search.study.ranking import candidates
+from search.study.trial import Trial
+from search.train.estimating import LEAST
+from search.train.metrics import split_metric
+from search.train.running import predictions_csv
+from search.train.training import measure
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial and its trained model."""
+
+    trial: Trial
+    model: TextModel
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the ensembles that were tried: its members, the last of them added in this step, and its metrics on
+    validation."""
+
+    members: tuple[Trial, ...]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which ensemble was chosen, and of which.
+
+    metric: what they were ranked by. steps: the ensembles of 1, 2, ... models. best: that of them which was chosen.
+    metrics: its, on validation and on test, which chose nothing. predictions: what it says of the test texts, as CSV.
+    left_out: a line for each model that could not be read.
+    """
+
+    metric: str
+    steps: Sequence[Step]
+    best: Step
+    ensemble: Ensemble
+    metrics: Mapping[str, float]
+    predictions: str
+    left_out: Sequence[str]
+
+    def lines(self) -> Iterator[str]:
+        """For people: every ensemble that was tried, on validation, and the chosen one on test."""
+        search = self.ensemble.card["search"]
+        if self.left_out:
+            yield f"Left out: {self.left_out[0]}" + (f"; {len(self.left_out)} in all" if self.left_out[1:] else "")
+        yield f"models  {self.metric}  {'val_loss':>8}  the one that was added"
+        for number, step in enumerate(self.steps, 1):
+            score, loss = (f"{step.metrics[name]:.4f}" for name in (self.metric, "val_loss"))
+            mark = "  (chosen)" if step is self.best else ""
+            yield f"{number:>6}  {score:>{len(self.metric)}}  {loss:>8}  {called(step.members[-1], search)}{mark}"
+        if len(self.best.members) == 1:
+            yield "No average of these is better than the first model alone."
+        tested = [f"{name} {value:.4f}" for name, value in self.metrics.items() if name.startswith("test_")]
+        yield f"The chosen one on test, which chose nothing: {', '.join(tested)}"
+
+
+def pool(ranked: Iterable[Trial], size: int, read: Callable[[Trial], TextModel | None]) -> list[Member]:
+    """Those to choose from: the first `size` trials whose model can be read, and each architecture's first such."""
+    found: list[Member] = []
+    for trial in ranked:
+        known = {member.trial.architecture for member in found}
+        if (len(found) < size or trial.architecture not in known) and (model := read(trial)):
+            found.append(Member(trial, model))
+    return found
+
+
+def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
+    """The ensemble of at most so many models of the search in this folder that is best on validation.
+
+    Of the `pool` the best single model comes first; then, one by one, that with which the average is best (Caruana et
+    al. 2004, without repetition). Of the ensembles of 1 to `size` models so made the best is taken. Best is by the
+    search's metric, and of equal ones by the loss. All is measured with the models as they answer, from texts.
+
+    Raises UserError when there are not two models to average.
+    """
+    spec = read_spec(folder)
+    corpus = load_corpus(spec)
+    left_out: list[str] = []
+
+    def read(trial: Trial) -> TextModel | None:
+        try:
+            return load(trial, corpus)
+        except UserError as error:  # its checkpoint is gone, or it cannot be kept
+            left_out.append(str(error))
+            return None
+
+    # In the order in which one is chosen to stand for the search.
+    ranked = [each for each in candidates(trials, spec.metric, folder.name) if each.outcome is Outcome.COMPLETE]
+    found = pool(ranked, size, read)
+    if len(found) < 2:
+        problem = f"; {left_out[0]}" if left_out else ""
+        raise UserError(f"an ensemble needs two trained models; {folder.name} has {len(found)} to choose from{problem}")
+    task = found[0].model.task
+    if not task.has_classes:
+        raise UserError(f"an ensemble averages probabilities of classes, and {task.name} has none")
+
+    def measured(outputs_NC: Tensor, split: Literal["val", "test"]) -> dict[str, float]:
+        labels_N = torch.from_numpy(getattr(corpus, split).labels_N)
+        return measure(task, outputs_NC.clamp(min=LEAST).log(), (labels_N,), split)
+
+    texts = [text for text, _ in read_examples(spec, "val")]
+    outputs = [member.model.outputs(texts) for member in found]
+    sign = 1 if split_metric(spec.metric)[1].maximize else -1
+
+    def key(metrics: Mapping[str, float]) -> tuple[float, float]:
+        return sign * metrics[spec.metric], -metrics["val_loss"]
+
+    chosen: list[int] = []
+    steps: list[Step] = []
+    for _ in range(min(size, len(found))):
+        tried = {
+            place: measured(mean([outputs[each] for each in (*chosen, place)]), "val")
+            for place in range(len(found))
+            if place not in chosen
+        }
+        chosen.append(max(tried, key=lambda place: key(tried[place])))
+        steps.append(Step(tuple(found[place].trial for place in chosen), tried[chosen[-1]]))
+    best = max(steps, key=lambda step: key(step.metrics))
+    names = [called(trial, folder.name) for trial in steps[-1].members]
+    tried_by_name = [{"members": names[: len(step.members)], **step.metrics} for step in steps]
+    members = {name: found[place].model for name, place in zip(names, chosen[: len(best.members)], strict=False)}
+    ensemble = Ensemble(members, {"search": folder.name, "ranked by": spec.metric, "tried": tried_by_name})
+    outputs_NC = ensemble.outputs([text for text, _ in read_examples(spec, "test")])
+    metrics = {**best.metrics, **measured(outputs_NC, "test")}
+    predictions = predictions_csv(task.predictions(outputs_NC, corpus))
+    return Selection(spec.metric, steps, best, ensemble, metrics, predictions, left_out)
+
+
+def called(trial: Trial, search: str) -> str:
+    """What a member is called in a search: 'gru-3', or 'gru-3 of' another search, which confirmed it."""
+    return trial.name if trial.search == search else f"{trial.name} of {trial.search}"
