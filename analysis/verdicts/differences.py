@@ -215,7 +215,7 @@ _RULE = (
 
 
 def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    single = [name for name, own in best.items() if len(own) == 1]
+    single = [name for name, own in best.items() if len(own) == 1 and not is_baseline(name)]
     if single:
         yield (
             f"Of {', '.join(single)} there is a single seed: that says which of these models is better, and little of "
@@ -230,9 +230,8 @@ def _notes(
     if fresh:
         by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
         yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
-        if len(fresh) < len(best):
-            rest = ", ".join(name for name in best if name not in fresh)
-            yield f"Not confirmed, and so the best of the search itself, which is in part luck: {rest}."
+        if rest := [name for name in best if name not in fresh and not is_baseline(name)]:
+            yield f"Not confirmed, and so the best of the search itself, which is in part luck: {', '.join(rest)}."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     without = sorted(set(trials["architecture"].dropna()) - set(best))

@@ -1,0 +1,240 @@
+"""What the best network gains over the best baseline, computed by hand."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_analysis_confirmation import LABELS, predicted, wrong
+from test_analysis_leaderboard import SEARCH, trial
+
+from analysis.base import baselines, tables
+from analysis.base.runs import tidy
+from analysis.base.table import Table
+from analysis.boards import comparison, leaderboard, ledger
+from analysis.verdicts import differences, gain, importance
+from analysis.verdicts.gain import Gain, Standing
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "BASELINES", dict.fromkeys(["tfidf", "nbsvm", "nbsvm_whole"]))
+
+
+ROWS = [
+    trial("gru-0", 0.80, test_accuracy=0.90, seconds=170.0, hidden_size=8),
+    trial("gru-1", 0.70, test_accuracy=0.99, seconds=99.0, hidden_size=16),
+    trial("nbsvm-0", 0.60, test_accuracy=0.60, seconds=4.0, ngrams=1, C=1.0),
+    trial("nbsvm-1", 0.75, test_accuracy=0.80, seconds=4.2, ngrams=2, C=1.0),
+    trial("tfidf-0", 0.50, test_accuracy=0.95, seconds=1.0, ngrams=2, C=0.5),
+]
+WHOLE = trial("nbsvm_whole-2", 0.90, test_accuracy=0.97, seconds=10.0, ngrams=2, C=1.0)
+#: Of 100 texts, which are wrong: the gru's first 10, of the nbsvm these and 10 more.
+WRONG = {"gru-0": range(10), "nbsvm-1": range(20), "nbsvm_whole-2": range(3)}
+
+
+def verdict(rows: list[dict[str, Any]], rank_by: str = "val_accuracy", **more: Any) -> Gain:
+    predictions = {f"run-of-{name}": predicted(LABELS, wrong(*places)) for name, places in WRONG.items()}
+    return gain.gain(
+        differences.best_configurations(tidy(rows), rank_by), more.pop("predictions", predictions), rank_by, **more
+    )
+
+
+def test_a_network_that_is_shown_to_be_better() -> None:
+    """10 of 100 texts make the difference: 0.1, with a normal interval of 1.96 * sqrt(0.1 * 0.9 / 100) = 0.059."""
+    found = verdict(ROWS)
+    assert (found.best, found.is_baseline, found.score) == ("gru-0", False, 0.8)
+    assert found.against is not None
+    assert (found.against.network, found.against.baseline) == ("gru-0", "nbsvm-1")  # chosen on validation
+    assert found.against.difference == pytest.approx(0.1)
+    assert (found.against.low, found.against.high) == pytest.approx((0.041, 0.159), abs=0.011)
+    low, high = 100 * found.against.low, 100 * found.against.high
+    assert str(found) == (
+        f"Best of all by val accuracy is gru-0 (0.8000): gru-0 gains 10.0 points ({low:.1f} to {high:.1f}) over "
+        "nbsvm-1 on these texts, for 40 times the training time (170 s against 4.2 s; two models, one seed)."
+    )
+
+
+def test_a_network_that_only_whole_texts_beat() -> None:
+    found = verdict([*ROWS, WHOLE])
+    assert found.sentence.startswith(
+        "Best of all by val accuracy is nbsvm_whole-2, a baseline (0.9000); no network beats nbsvm_whole-2 on these "
+        "texts: gru-0 loses 7.0 points ("
+    )
+    assert (
+        ", for 17 times the training time (170 s against 10 s; two models, one seed). "
+        "On the same words gru-0 gains 10.0 points (" in found.sentence
+    )
+    assert found.same_words is not None
+    assert found.same_words.baseline == "nbsvm-1"
+    # A baseline that the network beats is the only one worth a word, whatever it reads.
+    beaten = verdict([*ROWS, WHOLE | {"test_accuracy": 0.5}], predictions={})
+    assert beaten.against is not None
+    assert (beaten.against.baseline, beaten.same_words) == ("nbsvm_whole-2", None)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "told"),
+    [
+        (0.012, 0.003, 0.021, "gru-3 gains 1.2 points (0.3 to 2.1) over nbsvm-2 on these texts"),
+        (
+            0.004,
+            -0.005,
+            0.013,
+            "gru-3 cannot be told apart from nbsvm-2 on these texts: it gains 0.4 points (-0.5 to 1.3)",
+        ),
+        (0.0, 0.0, 0.0, "gru-3 cannot be told apart from nbsvm-2 on these texts: it gains 0.00 points (0.00 to 0.00)"),
+        (
+            *(-0.004, -0.013, 0.005),
+            "no network beats nbsvm-2 on these texts: gru-3 loses 0.4 points (-0.5 to 1.3) and cannot be told apart "
+            "from it",
+        ),
+        (-0.012, -0.021, -0.003, "no network beats nbsvm-2 on these texts: gru-3 loses 1.2 points (0.3 to 2.1)"),
+        (0.0012, 0.0003, 0.0021, "gru-3 gains 0.12 points (0.03 to 0.21) over nbsvm-2 on these texts"),
+    ],
+)
+def test_the_words(difference: float, low: float, high: float, told: str) -> None:
+    standing = Standing("gru-3", "nbsvm-2", difference, low, high, (168.0, 4.2))
+    found = Gain("gru-3", score=0.8, against=standing)
+    cost = "for 40 times the training time (168 s against 4.2 s; two models, one seed)"
+    assert found.sentence == f"Best of all by val accuracy is gru-3 (0.8000): {told}, {cost}."
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "cost"),
+    [
+        (5.0, 10.0, "for 0.5 times the training time (5 s against 10 s; two models, one seed)"),
+        (3.0, 2.0, "for 1.5 times the training time (3 s against 2 s; two models, one seed)"),
+        (2400.0, 2.0, "for 1,200 times the training time (2,400 s against 2 s; two models, one seed)"),
+        (0.0, 2.0, "for a training time that is not known (two models, one seed)"),
+        (math.nan, 2.0, "for a training time that is not known (two models, one seed)"),
+    ],
+)
+def test_the_cost(own: float, others: float, cost: str) -> None:
+    standing = Standing("gru-3", "nbsvm-2", 0.1, 0.05, 0.15, (own, others))
+    assert Gain("gru-3", score=0.8, against=standing).sentence.endswith(f", {cost}.")
+
+
+def test_over_fresh_seeds() -> None:
+    """The network is the configuration with the best mean; its models are told of together."""
+    again = [
+        trial(f"gru-{seed}", score, test_accuracy=test, seconds=100.0, configuration="gru-7", seed=seed)
+        for seed, score, test in ((1, 0.8, 0.9), (2, 0.9, 0.8))
+    ]
+    predictions = {
+        "run-of-gru-1": predicted(LABELS, wrong(*range(10))),
+        "run-of-gru-2": predicted(LABELS, wrong(*range(20))),
+        "run-of-nbsvm-1": predicted(LABELS, wrong(*range(50))),
+    }
+    found = verdict([*again, ROWS[3] | {"test_accuracy": 0.5}], predictions=predictions, fresh=True)
+    assert found.sentence.startswith(
+        "Best of all by val accuracy, mean of 2 fresh seeds, is gru-7 (0.8500): gru-7 gains 35.0 points ("
+    )
+    assert found.sentence.endswith("(100 s against 4.2 s; 2 fresh seeds of gru-7, 1 of nbsvm-1).")
+
+
+def test_what_can_be_said_of_less() -> None:
+    assert verdict([]).sentence == verdict([trial("gru-0", 0.5, "pruned")]).sentence == ""
+    assert verdict(ROWS[:2]).sentence == "Best of all by val accuracy is gru-0 (0.8000)."
+    lonely = verdict([trial("gru-0", 0.9, "pruned"), *ROWS[2:]])
+    assert (
+        lonely.sentence == "Best of all by val accuracy is nbsvm-1, a baseline (0.7500); no network has run to its end."
+    )
+    assert (
+        "gru-0 gains 10.0 points (no interval, since what they predicted is not kept) over nbsvm-1"
+        in verdict(ROWS, predictions={}).sentence
+    )
+    untested = verdict([each | {"test_accuracy": None} for each in ROWS])
+    assert "what gru-0 gains over nbsvm-1 is not known (no test accuracy is on record)" in untested.sentence
+    other = {"run-of-gru-0": predicted("ab", "ab"), "run-of-nbsvm-1": predicted(LABELS, LABELS)}
+    assert (
+        "is not known (gru-0 of nan and nbsvm-1 of nan were not tested on the same"
+        in verdict(ROWS, predictions=other).sentence
+    )
+
+
+def test_chosen_by_another_metric_it_is_still_told_in_points_of_accuracy() -> None:
+    rows = [each | {"val_f1": 1 - each["val_accuracy"]} for each in ROWS]
+    found = verdict(rows, "val_f1", predictions={})
+    assert (found.best, found.is_baseline) == ("tfidf-0", True)
+    assert (
+        "Best of all by val F1 is tfidf-0, a baseline (0.5000); gru-1 gains 4.0 points of accuracy (" in found.sentence
+    )
+
+
+# --- In the tables
+
+
+TRIALS = tidy(ROWS)
+
+
+def test_baselines_are_ranked_with_the_others_and_marked() -> None:
+    board = leaderboard.leaderboard(TRIALS)
+    assert board[["rank", "trial", "kind"]].to_numpy().tolist() == [
+        [1, "gru-0", "searched"],
+        [2, "nbsvm-1", "baseline"],
+        [3, "gru-1", "searched"],
+        [4, "nbsvm-0", "baseline"],
+        [5, "tfidf-0", "baseline"],
+    ]
+    table = leaderboard.ranking_table(SEARCH, TRIALS)
+    assert "kind" in table.columns
+    assert "hidden_size" in table.columns
+    assert {"ngrams", "C"}.isdisjoint(table.columns)
+    assert {"ngrams", "C"} <= set(table.frame.columns)
+    assert (
+        "Baselines, for comparison, not searched: the best are nbsvm-1 (ngrams 2, C 1), tfidf-0 (ngrams 2, C 0.5)."
+        in table.notes
+    )
+    for form in tables.TEXTS:
+        assert "baseline" in tables.TEXTS[form](table)
+
+
+def test_a_search_without_baselines_has_no_such_column_for_readers() -> None:
+    for table in every_table(tidy(ROWS[:2])):
+        assert not any("kind" in name for name in table.columns)
+        assert not any("baseline" in note for note in table.notes)
+
+
+def every_table(trials: pd.DataFrame) -> list[Table]:
+    return [
+        leaderboard.ranking_table(SEARCH, trials),
+        leaderboard.architecture_table(SEARCH, trials),
+        ledger.ledger_table(SEARCH, trials),
+        comparison.compare_table([SEARCH], trials.assign(search=SEARCH.id)),
+    ]
+
+
+def test_each_table_of_architectures_marks_baselines() -> None:
+    for table in every_table(TRIALS)[1:]:
+        kinds = dict(zip(table.frame["architecture"], table.frame["kind"], strict=True))
+        assert kinds == {"gru": "searched", "nbsvm": "baseline", "tfidf": "baseline"}
+        assert "kind" in table.columns
+
+
+def test_what_is_told_of_what_was_searched_leaves_baselines_out() -> None:
+    assert ledger.searched_less(TRIALS) == []
+    (pivot,) = comparison.pivot_tables([SEARCH], TRIALS, "architecture", values=["test_accuracy"], long=True)
+    assert pivot.frame["architecture"].tolist() == ["gru"]
+    assert "Left out too: 3 trials of baselines." in pivot.notes
+    mattered = importance.importance_tables(SEARCH, TRIALS, None, None)  # type: ignore[arg-type]
+    assert set(mattered[0].frame["architecture"]) == {"gru"}
+    assert baselines.searched(TRIALS)["trial"].tolist() == ["gru-0", "gru-1"]
+
+
+def test_differences_take_baselines_in_and_mark_them() -> None:
+    trials = tidy(each | {"search": SEARCH.id} for each in ROWS[:4])
+    best = differences.best_configurations(trials)
+    predictions = {f"run-of-{name}": predicted(LABELS, wrong(*WRONG[name])) for name in ("gru-0", "nbsvm-1")}
+    rng = np.random.default_rng(0)
+    matrix, pairs, models = differences.difference_tables(SEARCH, trials, best, predictions, rng)
+    assert matrix.frame.to_numpy().tolist() == [
+        ["gru", "searched", "", "+0.1000"],
+        ["nbsvm", "baseline", "-0.1000", ""],
+    ]
+    assert pairs.frame[["first", "second", "first_kind", "second_kind"]].to_numpy().tolist() == [
+        ["gru", "nbsvm", "searched", "baseline"]
+    ]
+    assert {"first_kind", "second_kind"} <= set(pairs.columns)
+    assert models.frame["kind"].tolist() == ["searched", "baseline"]
