@@ -10,6 +10,7 @@ from models.baselines.majority import Majority
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
+from models.ngram import Ngram
 from models.parts.estimator import TextEstimator, create
 from models.parts.external import TextSetting, as_architecture
 from models.parts.layers import CLASSIFICATION, Architecture, WordVectors, num_parameters
@@ -43,6 +44,7 @@ ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "mlp": MLP,
     "attention": Attention,
     "cnn": CNN,
+    "ngram": Ngram,
     "text_to_image": TextToImage,
     **BASELINES,
 }

@@ -91,7 +91,7 @@ def trains(subject: Subject, **hyperparameters: Any) -> None:
                 f"forward gives {tuple(logits_BC.shape)} for {len(tokens_BT)} texts and {NUM_OUTPUTS} classes; return "
                 "one score for each class of each text"
             )
-        nn.functional.cross_entropy(logits_BC.flatten(1), torch.arange(len(texts()[1])) % 3).backward()
+        _backward(model, logits_BC)
         for name, parameter in model.named_parameters():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 raise BrokenRuleError(
@@ -110,11 +110,19 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(*texts()).flatten(1), torch.arange(len(texts()[1])) % 3).backward()
+        _backward(model, model(*texts()))
         optimizer.step()
     still = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
     if still:
         raise BrokenRuleError(f"training does not change {', '.join(still)}; use it in forward, or leave it out")
+
+
+def _backward(model: Architecture, logits_BC: Tensor) -> None:
+    """The gradient of a loss; a sparse one is made dense, as torch's Adam wants it."""
+    nn.functional.cross_entropy(logits_BC.flatten(1), torch.arange(len(logits_BC)) % 3).backward()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.to_dense()
 
 
 def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any) -> None:
@@ -150,6 +158,7 @@ def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: An
     found = []
     for value in (one, other):
         model = subject.build(**{key: value})
+        model.start_from(*texts(), torch.arange(len(texts()[1])) % NUM_OUTPUTS)
         found.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
     if found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1]):
         raise BrokenRuleError(
@@ -188,8 +197,6 @@ def the_state_dict_is_whole(subject: Subject) -> None:
 
 def words_can_be_explained(subject: Subject) -> None:
     """It has word scores of its own, or gradients by word vectors."""
-    if subject.architecture.classify is Architecture.classify:  # not defined: it makes no scores of classes
-        return
     model = subject.build().eval()
     tokens_BT, lengths_B = texts()
     word_scores: Callable[[Tensor, Tensor], Tensor] | None = getattr(model, "word_scores", None)
@@ -204,6 +211,8 @@ def words_can_be_explained(subject: Subject) -> None:
             raise BrokenRuleError(
                 "the mean of word_scores over a text's words is not its logits; return what they come from"
             )
+        return
+    if subject.architecture.classify is Architecture.classify:  # not defined: it makes no scores of classes
         return
     words_BTE = model.embedding(tokens_BT).requires_grad_()
     logits_BC = model.classify(words_BTE, lengths_B)

@@ -37,6 +37,7 @@ class Subject:
     num_outputs: int
     embedding_size: int = EMBEDDING_SIZE
     num_words: int = NUM_WORDS
+    num_known_words: int = NUM_WORDS + 1  # of the vocabulary
     num_trained_words: int = 0  # whose vectors are trained
 
     def build(self) -> Architecture:

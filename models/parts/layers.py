@@ -168,6 +168,12 @@ class Architecture(nn.Module):
         """Logits (B, C) of texts given as word vectors; what lies beyond a text's length has no effect."""
         raise NotImplementedError
 
+    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+        """Take from the training split what a network can know before it trains: as drawn, nothing.
+
+        targets: what the task wants of each text; of a classifier its label.
+        """
+
 
 @torch.no_grad()
 def linear(

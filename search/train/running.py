@@ -79,9 +79,12 @@ def _train_network(
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
+    texts = splits(corpus, device, TASKS[model.task])
+    if state is None:
+        model.start_from(texts.train.tokens_NT, texts.train.lengths_N, *texts.train.targets)
     for result in train(
         model,
-        splits(corpus, device, TASKS[model.task]),
+        texts,
         TrainingConfig.of(config),
         epochs=setting.epochs,
         metric=setting.metric,

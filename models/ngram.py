@@ -1,0 +1,158 @@
+"""The bag of words and n-grams: no order but that of neighbours, and no hidden layer.
+
+Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams of all orders of a text (its words
+first), R rows of the table, H hidden, C classes, D dimensions that start at log ratios.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.native.bag import mean_of_rows
+from models.native.padding import real_words
+from models.parts.hyperparameters import Choice, Domain, Integer, Real
+from models.parts.layers import Architecture, WordVectors, linear
+
+NAIVE_BAYES = "naive_bayes"
+SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
+MULTIPLIER = -0x61C8864680B583EB  # odd, its bits without a pattern: 2^64 divided by the golden ratio (Knuth 1998, 6.4)
+SCALE = 10.0  # of the output layer at the start from naive Bayes
+TEXTS_AT_ONCE = 256  # whose n-grams are counted
+
+
+class Ngram(Architecture):
+    """The mean of the vectors of a text's words and n-grams, then a linear layer (Joulin et al. 2016).
+
+    A word has a row of its own in the table of vectors; n-grams of two and three words share `buckets` rows by a hash
+    of their words. All rows are learned here: the corpus's word vectors are not read. An n-gram with a word that
+    training has dropped (id 0) does not count; of a text without any, the mean is zero.
+
+    - n: the longest n-grams, in words, 1 to 3
+    - buckets: rows that n-grams of two and more words share, 1 to 2**24
+    - hidden_size: dimensions of a row, 1 to 2048
+    - dropout: share of a text's words and n-grams left out of the mean in training, 0 to 0.9
+    - start: how training starts, random or naive_bayes (see `start_from`)
+    """
+
+    hyperparameters: ClassVar[dict[str, Domain]] = {
+        "n": Integer(1, 3),
+        "buckets": Integer(1, 2**24),
+        "hidden_size": Integer(1, 2048),
+        "dropout": Real(0.0, 0.9),
+        "start": Choice(("random", NAIVE_BAYES)),
+    }
+
+    def __init__(
+        self,
+        embedding: WordVectors,
+        num_classes: int,
+        *,
+        n: int = 2,
+        buckets: int = 2**20,
+        hidden_size: int = 16,
+        dropout: float = 0.5,
+        start: str = NAIVE_BAYES,
+    ) -> None:
+        num_words = len(embedding.vectors_VE)
+        super().__init__(WordVectors(torch.zeros(num_words, 0)))  # knows how many words there are, and no vectors
+        self.n, self.num_words, self.buckets, self.dropout, self.start = n, num_words, buckets, dropout, start
+        self.table = Table(num_words + buckets, hidden_size)
+        self.output = linear(hidden_size, num_classes)
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        rows_BS = self.rows(tokens_BT, lengths_B)
+        if self.training and self.dropout:
+            rows_BS = rows_BS * (torch.rand(rows_BS.shape, device=rows_BS.device) >= self.dropout)
+        logits_BC: Tensor = self.output(self.table(rows_BS))
+        return logits_BC
+
+    def rows(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The rows of the words, of the pairs that end in the second word and later ones, and of the triples, (B, S);
+        0 where there is none.
+
+        A hash of the words' ids in wrapping 64-bit arithmetic, of which the upper half, being the better mixed, is
+        scaled to the number of buckets (Lemire 2019).
+        """
+        words_BT = tokens_BT.long() * real_words(lengths_B, tokens_BT.shape[1])
+        rows, hash_BT, whole_BT = [words_BT], words_BT, words_BT != 0
+        for order in range(2, min(self.n, words_BT.shape[1]) + 1):
+            last_BT = words_BT[:, order - 1 :]
+            hash_BT = (hash_BT[:, :-1] + 1) * MULTIPLIER + last_BT
+            mixed_BT = (hash_BT ^ (hash_BT >> 29)) * MULTIPLIER
+            whole_BT = whole_BT[:, :-1] & (last_BT != 0)
+            bucket_BT = ((mixed_BT >> 32) & 0xFFFFFFFF) * self.buckets >> 32
+            rows.append((bucket_BT + self.num_words) * whole_BT)
+        return torch.cat(rows, 1)
+
+    def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
+        the text's logits: what an n-gram adds to them goes to its words in equal parts, the bias to all words."""
+        rows_BS = self.rows(tokens_BT, lengths_B)
+        num_ngrams_B11 = (rows_BS != 0).sum(1).clamp(min=1).view(-1, 1, 1)
+        scores_BSC = F.linear(F.embedding(rows_BS, self.table.rows_RH), self.output.weight) / num_ngrams_B11
+        num_words = tokens_BT.shape[1]
+        shares_BTC = scores_BSC.new_zeros(len(rows_BS), num_words, scores_BSC.shape[2])
+        of_orders = scores_BSC.split([num_words - order for order in range(min(self.n, num_words))], dim=1)
+        for order, scores_BPC in enumerate(of_orders, start=1):
+            for place in range(order):
+                shares_BTC[:, place : place + scores_BPC.shape[1]] += scores_BPC / order
+        scores_BTC = shares_BTC * lengths_B.view(-1, 1, 1) + self.output.bias
+        return scores_BTC * real_words(lengths_B, num_words).unsqueeze(2)
+
+    @torch.no_grad()
+    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+        """With start naive_bayes, begin as a naive Bayes classifier of these texts (Wang and Manning 2012).
+
+        It adds up log P(row | class) of a text's rows, less their mean over the classes, which changes nothing. These
+        (R, C), of rank C - 1, are the product of min(hidden_size, C - 1) dimensions and as many weights of the output
+        layer: of two classes a single dimension, half the log ratio; where hidden_size is smaller than C - 1, the
+        nearest that so many dimensions can come. The other dimensions start as with random, with weights of zero.
+
+        P is by the number of a class's texts in which a row is, not by how often. The network takes a mean where naive
+        Bayes takes a sum, so the weights start at SCALE, which is between these.
+        """
+        if self.start != NAIVE_BAYES:
+            return
+        (labels_N,) = targets
+        num_classes = self.output.out_features
+        log_CR = (self._count(tokens_NT, lengths_N, labels_N) + SMOOTHING).log_()
+        log_CR -= log_CR.logsumexp(1, keepdim=True)
+        log_CR -= log_CR.mean(0)
+        log_CR[:, 0] = 0
+        num_started = min(num_classes - 1, self.output.in_features)
+        directions_CD = torch.linalg.eigh(log_CR @ log_CR.t())[1].flip(1)[:, :num_started]
+        directions_CD *= directions_CD.gather(0, directions_CD.abs().argmax(0, keepdim=True)).sign()
+        self.table.rows_RH[:, :num_started] = log_CR.t() @ directions_CD
+        self.output.weight.zero_()
+        self.output.weight[:, :num_started] = SCALE * directions_CD
+        prior_C = (torch.bincount(labels_N, minlength=num_classes) + SMOOTHING).log()
+        self.output.bias.copy_(prior_C - prior_C.mean())
+
+    def _count(self, tokens_NT: Tensor, lengths_N: Tensor, labels_N: Tensor) -> Tensor:
+        """In how many texts of each class each row is, (C, R)."""
+        num_rows, num_classes = len(self.table.rows_RH), self.output.out_features
+        counts = self.table.rows_RH.new_zeros(num_classes * num_rows)
+        texts = zip(*(each.split(TEXTS_AT_ONCE) for each in (tokens_NT, lengths_N, labels_N)), strict=True)
+        for tokens_BT, lengths_B, labels_B in texts:
+            rows_BS = self.rows(tokens_BT[:, : int(lengths_B.max())], lengths_B)
+            rows_BS = rows_BS.sort(1).values
+            first_BS = rows_BS.diff(dim=1, prepend=rows_BS.new_zeros(len(rows_BS), 1)) != 0
+            counts += torch.bincount((labels_B.unsqueeze(1) * num_rows + rows_BS)[first_BS], minlength=len(counts))
+        return counts.view(num_classes, num_rows)
+
+
+class Table(nn.Module):
+    """Rows (R, H) that are learned, of which a text gets the mean of its own. Row 0 is none: it does not count.
+
+    They are drawn as fastText draws its own. Gradients are sparse: only rows of the batch have any.
+    """
+
+    def __init__(self, num_rows: int, size: int) -> None:
+        super().__init__()
+        self.rows_RH = nn.Parameter(torch.empty(num_rows, size).uniform_(-1 / size, 1 / size))
+        self.rows_RH.data[0] = 0
+
+    def forward(self, rows_BS: Tensor) -> Tensor:
+        return mean_of_rows(self.rows_RH, rows_BS)
