@@ -39,8 +39,8 @@ def test_layers_by_hand() -> None:
 
 @pytest.mark.parametrize("name", models.OURS)
 def test_all_parameters_are_counted(name: str) -> None:
-    frozen = models.WordVectors(torch.zeros(9, 5))
     inspected = dataclasses.replace(subject(name), num_outputs=8)
+    frozen = models.WordVectors(torch.zeros(inspected.num_known_words, 5))
     expected = models.num_parameters(models.build(name, frozen, 8))
     assert inspection.layers(inspected)["num_parameters"].sum() == expected
 
@@ -87,10 +87,12 @@ def test_a_model_that_draws(heads: int) -> None:
         ("cnn", {"kernel_size": 4, "num_layers": 2, "activation": "tanh"}, 13),
         ("rnn", {}, 24),
         ("gru", {"num_layers": 2}, 24),
+        ("ngram", {"n": 1}, 1),
+        ("ngram", {"n": 3}, 5),
     ],
 )
 def test_words_that_reach_a_score(name: str, hyperparameters: dict[str, object], expected: int) -> None:
-    """1; 2 window + 1, but for the text's ends; 1 + kernel * (2 ** layers - 1); all."""
+    """1; 2 window + 1, but for the text's ends; 1 + kernel * (2 ** layers - 1); all; 2 n - 1."""
     inspected = subject(name, **hyperparameters)
     assert inspection.reach(inspected) == expected
     model = inspected.build()

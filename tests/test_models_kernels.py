@@ -173,7 +173,7 @@ def test_memory_of_the_window_is_linear_in_words_and_window(compiled: bool, monk
     assert of_forty - of_twenty == pytest.approx(2 * (of_twenty - of_ten), rel=0.1)
 
 
-@pytest.mark.parametrize("name", models.of_task(models.CLASSIFICATION))
+@pytest.mark.parametrize("name", ["rnn", "gru", "mlp", "attention", "cnn"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_architectures(name: str, activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
@@ -232,7 +232,8 @@ def test_again_the_same_and_by_two_threads_nearly(name: str) -> None:
         logits_BC = model(tokens_BT, lengths_B)
         model.zero_grad()
         logits_BC.logsumexp(1).sum().backward()
-        results.append([logits_BC, *(parameter.grad for parameter in model.parameters())])
+        gradients = (each.grad for each in model.parameters())
+        results.append([logits_BC, *(each.to_dense() for each in gradients if each is not None)])
     for one, two, again in zip(*results, strict=True):
         assert torch.equal(one, again)
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)

@@ -4,7 +4,7 @@ Shapes: T words, V vocabulary, E embedding.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,7 @@ from analysis.explain import choice
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
+from models.ngram import Table
 from models.parts.geometry import reached, receptive_field
 from search.serve.trained import task_of
 from search.spec.read import load_corpus, read_spec
@@ -42,13 +43,14 @@ class Subject:
 
     def build(self) -> Architecture:
         """The model as drawn before training; in double precision, where no kernels take layers together."""
-        embedding = WordVectors.learned(self.num_words + 1, self.embedding_size)
+        embedding = WordVectors.learned(self.num_known_words, self.embedding_size)
         return models.build(self.architecture, embedding, self.num_outputs, **self.hyperparameters).double().eval()
 
     @property
     def text(self) -> tuple[Tensor, Tensor]:
-        """tokens (1, T), all of them different, and lengths (1)."""
-        return torch.arange(1, self.num_words + 1).unsqueeze(0), torch.tensor([self.num_words])
+        """tokens (1, T), all of them different if so many words are known, and lengths (1)."""
+        tokens_T = torch.arange(self.num_words) % (self.num_known_words - 1) + 1
+        return tokens_T.unsqueeze(0), torch.tensor([self.num_words])
 
 
 def find(uri: str, name: str) -> Subject:
@@ -71,6 +73,7 @@ def find(uri: str, name: str) -> Subject:
         TASKS[task_of(trial)].num_outputs(corpus),
         corpus.embedding_size,
         spec.words_of(trial.architecture),
+        len(corpus.vocabulary),
         0 if spec.embeddings == "frozen" else len(corpus.vocabulary),
     )
 
@@ -114,7 +117,7 @@ def layers(subject: Subject) -> pd.DataFrame:
         num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
         if isinstance(module, WordVectors):
             num_weights = subject.num_trained_words * subject.embedding_size
-        if isinstance(module, WordVectors | nn.Embedding):  # looked up
+        if isinstance(module, WordVectors | nn.Embedding | Table):  # looked up
             per_position = 0
         if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
             name, shape, per_position = "queries", tuple(weights[0].shape), 0
@@ -159,12 +162,21 @@ class _OneScore(nn.Module):
 
 
 def reach(subject: Subject) -> int:
-    """How many words can reach one word's score, measured: where its gradient by the words is not zero."""
+    """How many words can reach one word's score, measured: where its gradient by the words is not zero; where a model
+    reads no word vectors, where another word changes it."""
     num_vectors = subject.num_words + 1
+    subject = replace(subject, num_known_words=num_vectors)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         one_score = _OneScore(subject.build())
         draws = [torch.randn(num_vectors, subject.embedding_size, dtype=torch.float64) for _ in range(NUM_DRAWS)]
+    if not one_score.model.embedding.size:
+        tokens_1T, lengths_1 = subject.text
+        mask_TT = torch.eye(subject.num_words, dtype=torch.bool)
+        changed_TT = torch.where(mask_TT, tokens_1T.roll(1), tokens_1T)
+        with torch.no_grad():
+            as_it_is = one_score(tokens_1T, lengths_1)
+            return sum(bool(one_score(each_T.unsqueeze(0), lengths_1) != as_it_is) for each_T in changed_TT)
     name = "model.embedding.vectors_VE"
     return int(reached(lambda x: functional_call(one_score, {name: x}, subject.text), draws).any(1).sum())
 
@@ -181,7 +193,7 @@ def table(subject: Subject, *, long: bool = False) -> Table:
         f"In all {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
         f"text of {subject.num_words} words.",
         f"{whose}'s score is reached by {num_reaching} of {subject.num_words} words: by those, measured, for which its "
-        "gradient is not zero.",
+        f"{'gradient is not zero' if model.embedding.size else 'value is another with another word'}.",
     ]
     if windows := getattr(model, "windows", None):
         notes.append(f"By formula, its receptive field is {receptive_field(windows)} words.")

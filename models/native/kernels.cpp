@@ -39,6 +39,8 @@ inline To bits(From x) {
   return y;
 }
 
+constexpr int64_t AHEAD = 16;  // rows of a table that are fetched before they are used
+
 // Comparisons are written so that NaN stays NaN: that is how a trial is found to diverge.
 
 // Within 2 units in the last place where |x| < 87, the nearest bound beyond. After the Cephes library: 2^n e^r, n whole.
@@ -485,6 +487,52 @@ void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candi
 
 // Each word attends to itself and the `window` words on either side within its text: weights_BTJ (zero beyond it, and
 // for padding, as is attended_BTF). queries_values_BTP: the queries (H) and values (F) side by side, P = H + F.
+// The mean of the rows of each text that are not row 0, and how many they are. The rows of a large table lie anywhere in
+// memory, so they are fetched ahead of their use.
+void bag_forward(float* means_BH, int64_t* num_B, const float* table_RH, const int64_t* rows_BS, int64_t B, int64_t S,
+                 int64_t H, int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+  for (int64_t b = 0; b < B; b++) {
+    const int64_t* rows = rows_BS + b * S;
+    float* __restrict means = means_BH + b * H;
+    std::memset(means, 0, H * sizeof(float));
+    int64_t num = 0;
+    for (int64_t s = 0; s < S; s++) {
+      if (s + AHEAD < S) __builtin_prefetch(table_RH + rows[s + AHEAD] * H);
+      if (rows[s] == 0) continue;
+      const float* __restrict row = table_RH + rows[s] * H;
+      for (int64_t h = 0; h < H; h++) means[h] += row[h];
+      num++;
+    }
+    num_B[b] = num;
+    for (int64_t h = 0; num > 0 && h < H; h++) means[h] /= static_cast<float>(num);
+  }
+}
+
+// The gradient of the table: the rows that are in any text, each once, in the order in which they first come, and theirs.
+// place_R may hold anything: a row has been seen if the place noted for it is taken by itself (Briggs and Torczon 1993).
+void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* place_R, const int64_t* rows_BS,
+                  const int64_t* num_B, const float* grad_BH, int64_t B, int64_t S, int64_t H, int) {
+  std::vector<float> share(H);
+  int64_t U = 0;
+  for (int64_t b = 0; b < B; b++) {
+    for (int64_t h = 0; h < H; h++) share[h] = grad_BH[b * H + h] / static_cast<float>(num_B[b]);
+    for (int64_t s = 0; s < S; s++) {
+      const int64_t row = rows_BS[b * S + s], place = place_R[row];
+      if (row == 0) continue;
+      if (place >= 0 && place < U && rows_U[place] == row) {
+        float* __restrict grad = grad_UH + place * H;
+        for (int64_t h = 0; h < H; h++) grad[h] += share[h];
+      } else {
+        std::memcpy(grad_UH + U * H, share.data(), H * sizeof(float));
+        rows_U[U] = row;
+        place_R[row] = static_cast<int32_t>(U++);
+      }
+    }
+  }
+  *num_rows = U;
+}
+
 void window_forward(const float* queries_values_BTP, const float* keys_BTH, const int64_t* lengths_B,
                     float* weights_BTJ, float* attended_BTF, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window,
                     int threads) {

@@ -30,6 +30,8 @@ TORCH = "torch"  # does their work where they are not
 _POINTERS_SIZES_INTS = {
     "product": (4, 5, 2),
     "activation_backward": (3, 1, 2),
+    "bag_forward": (4, 3, 1),
+    "bag_backward": (7, 3, 1),
     "elman_forward": (6, 4, 2),
     "elman_backward": (10, 4, 2),
     "gru_forward": (8, 4, 3),
@@ -181,6 +183,25 @@ def gru_backward(
     )
     _call("gru_backward", tensors, (*inputs_TBD.shape, num_hidden), activation, gate_activation)
     return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H
+
+
+def bag_forward(table_RH: Tensor, rows_BS: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (B, H) of the rows of each text that are not row 0, and how many they are."""
+    means_BH, num_B = table_RH.new_empty(len(rows_BS), table_RH.shape[1]), rows_BS.new_empty(len(rows_BS))
+    tensors = means_BH, num_B, table_RH, rows_BS
+    _call("bag_forward", tensors, (*rows_BS.shape, table_RH.shape[1]))
+    return means_BH, num_B
+
+
+def bag_backward(grad_BH: Tensor, rows_BS: Tensor, num_B: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """The rows of the table of `num_rows` that any text has, each once, and their gradients (U, H)."""
+    size = grad_BH.shape[1]
+    most = min(int(num_B.sum()), num_rows)
+    rows_U, grad_UH, num = rows_BS.new_empty(most), grad_BH.new_empty(most, size), rows_BS.new_empty(())
+    place_R = torch.empty(num_rows, dtype=torch.int32)
+    tensors = num, rows_U, grad_UH, place_R, rows_BS, num_B, grad_BH.contiguous()
+    _call("bag_backward", tensors, (*rows_BS.shape, size))
+    return rows_U[: int(num)], grad_UH[: int(num)]
 
 
 def window_forward(
