@@ -58,14 +58,14 @@ class Ngram(Architecture):
         num_words = len(embedding.vectors_VE)
         super().__init__(WordVectors(torch.zeros(num_words, 0)))  # knows how many words there are, and no vectors
         self.n, self.num_words, self.buckets, self.dropout, self.start = n, num_words, buckets, dropout, start
-        self.table = Table(num_words + buckets, hidden_size)
+        self.bag = Bag(num_words + buckets, hidden_size)
         self.output = linear(hidden_size, num_classes)
 
     def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         rows_BS = self.rows(tokens_BT, lengths_B)
         if self.training and self.dropout:
             rows_BS = rows_BS * (torch.rand(rows_BS.shape, device=rows_BS.device) >= self.dropout)
-        logits_BC: Tensor = self.output(self.table(rows_BS))
+        logits_BC: Tensor = self.output(self.bag(rows_BS))
         return logits_BC
 
     def rows(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class Ngram(Architecture):
         the text's logits: what an n-gram adds to them goes to its words in equal parts, the bias to all words."""
         rows_BS = self.rows(tokens_BT, lengths_B)
         num_ngrams_B11 = (rows_BS != 0).sum(1).clamp(min=1).view(-1, 1, 1)
-        scores_BSC = F.linear(F.embedding(rows_BS, self.table.rows_RH), self.output.weight) / num_ngrams_B11
+        scores_BSC = F.linear(F.embedding(rows_BS, self.bag.rows_RH), self.output.weight) / num_ngrams_B11
         num_words = tokens_BT.shape[1]
         shares_BTC = scores_BSC.new_zeros(len(rows_BS), num_words, scores_BSC.shape[2])
         of_orders = scores_BSC.split([num_words - order for order in range(min(self.n, num_words))], dim=1)
@@ -124,7 +124,7 @@ class Ngram(Architecture):
         num_started = min(num_classes - 1, self.output.in_features)
         directions_CD = torch.linalg.eigh(log_CR @ log_CR.t())[1].flip(1)[:, :num_started]
         directions_CD *= directions_CD.gather(0, directions_CD.abs().argmax(0, keepdim=True)).sign()
-        self.table.rows_RH[:, :num_started] = log_CR.t() @ directions_CD
+        self.bag.rows_RH[:, :num_started] = log_CR.t() @ directions_CD
         self.output.weight.zero_()
         self.output.weight[:, :num_started] = SCALE * directions_CD
         prior_C = (torch.bincount(labels_N, minlength=num_classes) + SMOOTHING).log()
@@ -132,8 +132,8 @@ class Ngram(Architecture):
 
     def _count(self, tokens_NT: Tensor, lengths_N: Tensor, labels_N: Tensor) -> Tensor:
         """In how many texts of each class each row is, (C, R)."""
-        num_rows, num_classes = len(self.table.rows_RH), self.output.out_features
-        counts = self.table.rows_RH.new_zeros(num_classes * num_rows)
+        num_rows, num_classes = len(self.bag.rows_RH), self.output.out_features
+        counts = self.bag.rows_RH.new_zeros(num_classes * num_rows)
         texts = zip(*(each.split(TEXTS_AT_ONCE) for each in (tokens_NT, lengths_N, labels_N)), strict=True)
         for tokens_BT, lengths_B, labels_B in texts:
             rows_BS = self.rows(tokens_BT[:, : int(lengths_B.max())], lengths_B)
@@ -143,7 +143,7 @@ class Ngram(Architecture):
         return counts.view(num_classes, num_rows)
 
 
-class Table(nn.Module):
+class Bag(nn.Module):
     """Rows (R, H) that are learned, of which a text gets the mean of its own. Row 0 is none: it does not count.
 
     They are drawn as fastText draws its own. Gradients are sparse: only rows of the batch have any.

@@ -111,7 +111,7 @@ def test_inspect_command(tmp_path: Path) -> None:
 
 
 def test_a_trained_trial_has_the_recorded_number_of_parameters(smoke_search: FinishedSearch) -> None:
-    for architecture in models.of_task(models.CLASSIFICATION):
+    for architecture in smoke_search.spec.architectures:
         name = f"latest:{architecture}"
         found = inspection.find(smoke_search.uri, name)
         trial = choice.find(smoke_search.uri, name)

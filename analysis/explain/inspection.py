@@ -18,7 +18,7 @@ from analysis.explain import choice
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
-from models.ngram import Table
+from models.ngram import Bag
 from models.parts.geometry import reached, receptive_field
 from search.serve.trained import task_of
 from search.spec.read import load_corpus, read_spec
@@ -117,7 +117,7 @@ def layers(subject: Subject) -> pd.DataFrame:
         num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
         if isinstance(module, WordVectors):
             num_weights = subject.num_trained_words * subject.embedding_size
-        if isinstance(module, WordVectors | nn.Embedding | Table):  # looked up
+        if isinstance(module, WordVectors | nn.Embedding | Bag):  # looked up
             per_position = 0
         if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
             name, shape, per_position = "queries", tuple(weights[0].shape), 0

@@ -41,5 +41,6 @@ class _MeanOfRows(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_BH: Tensor) -> tuple[Tensor | None, ...]:
-        rows_U, grad_UH = kernels.bag_backward(grad_BH, *ctx.saved_tensors, ctx.shape[0])
+        rows_BS, num_B = ctx.saved_tensors
+        rows_U, grad_UH = kernels.bag_backward(grad_BH, rows_BS, num_B, ctx.shape[0])
         return torch.sparse_coo_tensor(rows_U.unsqueeze(0), grad_UH, ctx.shape, check_invariants=False), None
