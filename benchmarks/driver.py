@@ -32,20 +32,18 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
 
     from search.base import record
     from search.train.metrics import METRICS
-    from search.train.training import EpochResult
+    from search.train.training import Result
 
     rng = random.Random(config["seed"])
     quality, best = rng.random(), {}
-    for epoch in range(1, setting.epochs + 1):
+    for epoch in range(1, setting.length.epochs + 1):
         metrics = {f"{split}_{name}": quality + rng.random() / 10 for split in ("train", "val") for name in METRICS}
         if not best or metrics[setting.metric] > best[setting.metric]:
             best = dict(metrics)
-        if epoch == setting.epochs:
+        if epoch == setting.length.epochs:
             best |= {f"test_{name}": quality for name in METRICS}
         metrics |= {record.EPOCH_SECONDS: 0.0, record.LEARNING_RATE: 0.1, record.GRAD_NORM: 1.0}
-        tune.report(
-            {"epoch": epoch, "result": EpochResult(epoch, metrics, [], epoch, best, None, 0.0), "problem": None}
-        )
+        tune.report({"step": epoch, "result": Result(epoch, metrics, [], epoch, best, None, 0.0), "problem": None})
 
 
 class Timers:

@@ -47,7 +47,7 @@ def measure(architecture: str, seeds: int) -> Iterator[dict[str, Any]]:
                 model,
                 splits(corpus, torch.device("cpu"), TASKS[model.task]),
                 TrainingConfig.of(config),
-                epochs=spec.epochs,
+                length=spec.length,
                 metric=spec.metric,
                 curve_interval=spec.curve_interval,
                 seed=seed,

@@ -45,14 +45,14 @@ def test_checkpoints_in_an_object_store_are_those_of_a_folder(bucket: str, tmp_p
             checkpoints.save(folder, epoch, {"epoch": epoch, "weights": torch.arange(epoch * 100.0)})
         checkpoints.save_text(folder, "note.csv", "a,ü\n")
         assert sorted(path.name for path in folder.iterdir()) == ["epoch-0002.pt", "epoch-0003.pt", "note.csv"]
-        assert checkpoints.last_epoch(folder) == 3
+        assert checkpoints.last_step(folder) == 3
         assert checkpoints.load_text(folder, "note.csv") == "a,ü\n"
         assert checkpoints.load_text(folder, "none.csv") is None
         torn = (folder / "epoch-0003.pt").read_bytes()[:-100]
         (folder / "epoch-0003.pt").write_bytes(torn)
         saved = checkpoints.load_last(folder)
         assert saved is not None
-        assert saved["epoch"] == checkpoints.last_epoch(folder) == 2
+        assert saved["epoch"] == checkpoints.last_step(folder) == 2
         assert saved["weights"].equal(torch.arange(200.0))
         checkpoints.remove(folder)
         assert list(folder.iterdir() if folder.is_dir() else []) == []
@@ -209,10 +209,10 @@ def test_makespan_and_prediction_by_hand() -> None:
 
 def test_a_pruner_prunes_in_the_simulation_as_in_a_search() -> None:
     spec = specs.read("smoke", ["epochs=9", "trials=20"])
-    epochs = plan.epochs_of(spec, 20)
+    epochs = plan.reports_of(spec, 20)
     assert {len(ran) for ran in epochs} == {20}
     assert {epoch for ran in epochs for epoch in ran} == {1, 3, 9}  # the rungs of successive halving by thirds
-    assert {epoch for ran in plan.epochs_of(spec.model_copy(update={"pruner": "none"}), 20) for epoch in ran} == {9}
+    assert {epoch for ran in plan.reports_of(spec.model_copy(update={"pruner": "none"}), 20) for epoch in ran} == {9}
 
 
 @pytest.mark.parametrize("overrides", [[], ["sampler=grid", "space={hidden_size: [8, 16], num_layers: {mlp: 2}}"]])

@@ -26,6 +26,7 @@ from search.base import record
 from search.spec.read import read_spec
 from search.train import checkpoints
 from search.train.config import TrainingConfig
+from search.train.length import Length
 from search.train.metrics import measured_in
 from search.train.running import build_model, splits
 from search.train.tasks import TASKS
@@ -154,7 +155,7 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
             build_model(config, corpus, spec.embeddings),
             splits(corpus, torch.device("cpu"), TASKS[CLASSIFICATION]),
             TrainingConfig.of(config),
-            epochs=int(run.data.metrics["epochs_run"]),
+            length=Length(int(run.data.metrics["epochs_run"])),
             metric=spec.metric,
             curve_interval=spec.curve_interval,
             seed=config["seed"],

@@ -36,7 +36,7 @@ from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import estimating
-from search.train.training import EpochResult
+from search.train.training import Result
 from tests.conftest import ROOT, command
 
 LINEAR = """from sklearn.feature_extraction.text import TfidfVectorizer
@@ -263,7 +263,7 @@ def test_the_first_words_are_those_of_who_reads_no_more(corpus: EncodedCorpus) -
     assert corpus.first_words(12) is corpus
 
 
-def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR, seed: int = 3) -> EpochResult:
+def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR, seed: int = 3) -> Result:
     models.register(name, made(name, source))
     values = {"ngrams": 1, "C": 2.0} if name != "bayes" else {"alpha": 1.0}
     return estimating.fit({"architecture": name, "number": 0, "seed": seed, **values}, corpus, threads=1)
@@ -275,7 +275,7 @@ def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(c
     measures = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
     assert set(result.best) == measures
     assert {name for name in result.metrics if name in measures} == {name for name in measures if name[:4] != "test"}
-    assert (result.epoch, result.best_epoch, result.diverged) == (1, 1, None)
+    assert (result.step, result.best_step, result.diverged) == (1, 1, None)
     assert result.curve == [(1, result.best["train_loss"], result.best["train_accuracy"])]
     assert result.metrics["num_parameters"] > 100
     assert result.metrics["epoch_seconds"] == result.seconds > 0

@@ -90,9 +90,9 @@ def assert_finished_as_if_nothing_had_happened(folder: Path, uri: str) -> None:
     assert Counter(trial.architecture for trial in trials) == dict.fromkeys(spec.architectures, spec.num_trials)
     for trial in trials:
         assert trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED)
-        assert [result.epoch for result in trial.results] == list(range(1, len(trial.results) + 1))
+        assert [result.step for result in trial.results] == list(range(1, len(trial.results) + 1))
         history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "val_loss")
-        assert [point.step for point in history] == [result.epoch for result in trial.results]
+        assert [point.step for point in history] == [result.step for result in trial.results]
     assert audit(folder, uri) == []
 
 

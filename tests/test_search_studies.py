@@ -21,7 +21,7 @@ from search.study.study import derive_seed
 from search.study.trial import Trial, Worker
 from search.train import checkpoints, config
 from search.train.metrics import METRICS, measured_in
-from search.train.training import EpochResult
+from search.train.training import Result
 
 SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
 PRUNERS = get_args(Spec.model_fields["pruner"].annotation)
@@ -43,10 +43,8 @@ def make_spec(**changes: Any) -> Spec:
     return specs.validate(content | changes)
 
 
-def epoch_result(epoch: int, score: float, diverged: str | None = None) -> EpochResult:
-    return EpochResult(
-        epoch, {}, [(epoch, 0.5, 0.5)], epoch, {"val_accuracy": score, "val_loss": 1 - score}, diverged, 1.0
-    )
+def epoch_result(epoch: int, score: float, diverged: str | None = None) -> Result:
+    return Result(epoch, {}, [(epoch, 0.5, 0.5)], epoch, {"val_accuracy": score, "val_loss": 1 - score}, diverged, 1.0)
 
 
 def quality(trial: Trial, epoch: int) -> float:
@@ -66,9 +64,9 @@ class Log:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+    def changed(self, trial: Trial, result: Result | None) -> None:
         if result is not None:
-            self.events.append((f"epoch {result.epoch}", trial.name))
+            self.events.append((f"epoch {result.step}", trial.name))
         else:
             self.events.append((trial.outcome.value, trial.name))
 
@@ -321,8 +319,8 @@ def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_
         trial = studies.ask()
         assert trial
         good = {"val_accuracy": 0.7, "val_loss": 0.3, "val_f1": 0.7, "val_roc_auc": 0.7}
-        assert studies.report(trial, EpochResult(1, {}, [], 1, good, None, 1.0), HERE)
-        assert not studies.report(trial, EpochResult(2, {}, [], 1, good, "loss became nan", 2.0), HERE)
+        assert studies.report(trial, Result(1, {}, [], 1, good, None, 1.0), HERE)
+        assert not studies.report(trial, Result(2, {}, [], 1, good, "loss became nan", 2.0), HERE)
         (in_optuna,) = frozen(studies, "rnn")
         assert in_optuna.state is TrialState.PRUNED
         assert in_optuna.value == METRICS[metric].worst
@@ -436,9 +434,9 @@ class Saves:
 
     folder: Path
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+    def changed(self, trial: Trial, result: Result | None) -> None:
         if result:
-            checkpoints.save(checkpoints.folder_of(self.folder, trial.name), result.epoch, {})
+            checkpoints.save(checkpoints.folder_of(self.folder, trial.name), result.step, {})
 
 
 def keeping(spec: Spec, folder: Path) -> Studies:

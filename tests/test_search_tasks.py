@@ -23,10 +23,10 @@ from data.corpora.captions import EMPTY, handwritten, join_quadrants
 from data.encoded import EncodedCorpus, Split
 from models.parts.hyperparameters import Domain, Real
 from search.base import record
-from search.run.run import make_setting
+from search.run.setting import make_setting
 from search.serve.classifier import TextModel
 from search.spec import read as specs
-from search.train import checkpoints, training
+from search.train import checkpoints, length, training
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
@@ -179,7 +179,7 @@ def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened
     assert len({result.picture for result in whole}) == 3
 
     for result in itertools.islice(run_trial(config, corpus, setting), 1):
-        checkpoints.save(tmp_path, result.epoch, {"state": result.state})
+        checkpoints.save(tmp_path, result.step, {"state": result.state})
     saved = checkpoints.load_last(tmp_path)
     assert saved
     rest = list(run_trial(config, corpus, setting, saved["state"]))
@@ -196,7 +196,9 @@ def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     on_cpu = splits(corpus, torch.device("cpu"), TASK)
-    (result,) = train(model, on_cpu, TrainingConfig(), epochs=2, metric=spec.metric, curve_interval=1000, seed=0)
+    (result,) = train(
+        model, on_cpu, TrainingConfig(), length=length.Length(2), metric=spec.metric, curve_interval=1000, seed=0
+    )
     assert result.diverged == "train loss became nan in epoch 1"
     assert result.picture is None
 

@@ -24,7 +24,7 @@ from search.study.trial import Trial, Worker
 from search.track import tracking
 from search.track.tracking import Tracker, read_runs
 from search.train import checkpoints
-from search.train.training import EpochResult
+from search.train.training import Result
 
 HERE = Worker("127.0.0.1", 7)
 
@@ -57,10 +57,10 @@ def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     return open_
 
 
-def result(epoch: int, curve: int = 1) -> EpochResult:
+def result(epoch: int, curve: int = 1) -> Result:
     points = [((epoch - 1) * curve + i, 0.5, 0.5) for i in range(curve)]
     metrics = {"val_accuracy": 0.5 + epoch / 100, "val_loss": 1 / epoch}
-    return EpochResult(epoch, metrics, points, epoch, metrics, None, float(epoch))
+    return Result(epoch, metrics, points, epoch, metrics, None, float(epoch))
 
 
 def ask(studies: Studies) -> Trial:

@@ -16,7 +16,7 @@ import models
 from data.encoded import EncodedCorpus
 from models import num_parameters
 from search.base import record
-from search.run.run import make_setting
+from search.run.setting import make_setting
 from search.spec import read, spec
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial

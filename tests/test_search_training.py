@@ -22,11 +22,12 @@ from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
+from search.train.length import Length
 from search.train.tasks import TASKS
-from search.train.training import EpochResult, Examples, Splits, measure, train
+from search.train.training import Examples, Result, Splits, measure, train
 
 CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
-SETTINGS: dict[str, Any] = {"epochs": 3, "metric": "val_accuracy", "curve_interval": 2, "seed": 5}
+SETTINGS: dict[str, Any] = {"length": Length(3), "metric": "val_accuracy", "curve_interval": 2, "seed": 5}
 
 
 @pytest.fixture(autouse=True)
@@ -55,17 +56,20 @@ def make_model(
     return models.build(architecture, embedding, 2, hidden_size=8, dropout=dropout)
 
 
-def start(model: models.Architecture | None = None, **changes: Any) -> Iterator[EpochResult]:
-    """changes: of CONFIG's fields and of SETTINGS."""
-    config = {name: changes.pop(name) for name in vars(CONFIG) if name in changes}
-    return train(model or make_model(), SPLITS, dataclasses.replace(CONFIG, **config), **SETTINGS | changes)
+def start(model: models.Architecture | None = None, **changes: Any) -> Iterator[Result]:
+    """changes: of the fields of CONFIG and of the length in SETTINGS, and of SETTINGS."""
+    config, length = (
+        dataclasses.replace(whole, **{name: changes.pop(name) for name in vars(whole) if name in changes})
+        for whole in (CONFIG, SETTINGS["length"])
+    )
+    return train(model or make_model(), SPLITS, config, **SETTINGS | {"length": length} | changes)
 
 
-def run(model: models.Architecture | None = None, **changes: Any) -> list[EpochResult]:
+def run(model: models.Architecture | None = None, **changes: Any) -> list[Result]:
     return list(start(model, **changes))
 
 
-def numbers(results: list[EpochResult]) -> list[Any]:
+def numbers(results: list[Result]) -> list[Any]:
     """All that was measured, but for the time it took."""
     return [
         ({k: v for k, v in result.metrics.items() if k != "epoch_seconds"}, result.curve, result.best)
@@ -77,7 +81,7 @@ def numbers(results: list[EpochResult]) -> list[Any]:
 def test_every_architecture_trains(architecture: str) -> None:
     model = make_model(architecture, dropout=0.0)
     results = run(model, epochs=8)
-    assert [result.epoch for result in results] == list(range(1, 9))
+    assert [result.step for result in results] == list(range(1, 9))
     assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
     assert {f"{s}_{m}" for s in ("train", "val", "test") for m in ("loss", "accuracy", "f1", "roc_auc")} == set(
         results[-1].best
@@ -169,9 +173,9 @@ def test_best_is_the_first_best_validation_epoch_and_test_is_measured_with_its_w
     results = run(model, epochs=6, learning_rate=0.05)
     scores = [result.metrics["val_accuracy"] for result in results]
     last = results[-1]
-    assert last.best_epoch == scores.index(max(scores)) + 1
+    assert last.best_step == scores.index(max(scores)) + 1
     assert last.best["val_accuracy"] == max(scores)
-    assert last.best["train_loss"] == results[last.best_epoch - 1].metrics["train_loss"]
+    assert last.best["train_loss"] == results[last.best_step - 1].metrics["train_loss"]
     assert all("test_accuracy" not in result.best for result in results[:-1])
     model.load_state_dict(last.state["best_weights"])
     model.eval()
@@ -222,12 +226,12 @@ def test_a_metric_that_is_better_when_smaller_chooses_the_smallest() -> None:
 def test_training_goes_on_from_a_checkpoint_as_if_nothing_had_happened(stop_after: int, tmp_path: Path) -> None:
     whole = run(epochs=4)
     for result in itertools.islice(start(epochs=4), stop_after):
-        checkpoints.save(tmp_path, result.epoch, {"state": result.state})
+        checkpoints.save(tmp_path, result.step, {"state": result.state})
     torch.randn(3)  # another trial used the process in between
     saved = checkpoints.load_last(tmp_path)
     assert saved
     rest = run(make_model(seed=99), epochs=4, state=saved["state"])
-    assert [result.epoch for result in rest] == list(range(stop_after + 1, 5))
+    assert [result.step for result in rest] == list(range(stop_after + 1, 5))
     assert numbers(rest) == numbers(whole[stop_after:])
 
 
@@ -341,7 +345,7 @@ def test_nan_after_good_epochs_keeps_the_best_finite_one() -> None:
             next(model.parameters()).fill_(float("inf"))
     assert [result.diverged is None for result in results] == [True, False]
     assert results[1].best == results[0].best
-    assert results[1].best_epoch == 1
+    assert results[1].best_step == 1
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])

@@ -210,6 +210,17 @@ def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.Da
     return frame.astype({"run_id": "str", "metric": "str", "step": "Int64", "value": "float64"})
 
 
+def in_epochs(series: pd.DataFrame) -> pd.DataFrame:
+    """The same series with what they count in epochs: as their runs' own EPOCHS_RUN says, which is left out, where it
+    is among them. Without it a step is an epoch."""
+    told = series["metric"] == record.EPOCHS_RUN
+    counted = series[told].set_index(["run_id", "step"])["value"]
+    rest = series[~told]
+    steps = pd.MultiIndex.from_frame(rest[["run_id", "step"]])
+    found = pd.Series(counted.reindex(steps).to_numpy(), index=rest.index)
+    return rest.assign(step=epochs(found.fillna(rest["step"].astype("float64"))))
+
+
 def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
     """The names of all metrics that any of these runs has. Raises UserError when MLflow cannot be read."""
     with open_client(uri) as client:
@@ -260,7 +271,13 @@ def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
         return pd.to_datetime(column, unit="ms", utc=True, errors="coerce").astype(dtype)
     if dtype != "str":
         column = pd.to_numeric(column, errors="coerce")
-    return column.astype(dtype)
+    return epochs(column) if dtype == record.EPOCHS else column.astype(dtype)
+
+
+def epochs(column: pd.Series) -> pd.Series:
+    """Numbers of epochs as Int64, or as float64 where one of them is no whole number."""
+    numbers = column.astype("Float64")
+    return numbers.astype("Int64" if (numbers % 1 == 0).fillna(True).all() else "float64")
 
 
 def _natural(column: pd.Series) -> pd.Series:
@@ -300,7 +317,7 @@ def _row(run: "Run") -> dict[str, Any]:
 
 
 def _record(search: Search, run: "Run") -> Trial | None:
-    """The trial of a run, as its study would have it but for the results of its epochs; None of one half written."""
+    """The trial of a run, as its study would have it but for its results; None of one half written."""
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     identity = names.split_trial(tags.get(record.TRIAL, ""))
     if identity is None or record.ARCHITECTURE not in params:
@@ -319,9 +336,10 @@ def _record(search: Search, run: "Run") -> Trial | None:
         outcome=Outcome(tags.get(record.OUTCOME, Outcome.RUNNING)),
         error=tags.get(record.ERROR),
         attempt=int(tags.get(record.ATTEMPT, 1)),
-        epochs=int(metrics.get(record.EPOCHS_RUN, 0)),
+        ended_by=tags.get(record.ENDED_BY),
+        epochs=metrics.get(record.EPOCHS_RUN, 0.0),
         seconds=metrics.get(record.TRIAL_SECONDS, 0.0),
-        best_epoch=int(metrics.get(record.BEST_EPOCH, 0)),
+        best_epoch=metrics.get(record.BEST_EPOCH, 0.0),
         best=_best(run),
         num_parameters=metrics.get(record.NUM_PARAMETERS),
         run_id=run.info.run_id,

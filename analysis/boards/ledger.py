@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.base.baselines import KIND, searched, shown
-from analysis.base.runs import Search
+from analysis.base.runs import Search, epochs
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from search.base import record
@@ -37,8 +37,9 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
         shares = {name: (own["outcome"] == outcome.value).mean() for outcome, name in _SHARES.items()}
         rows.append({**spent.sum(), **shares, **dict(zip(_TO_BEST, to_best, strict=True))})
     columns = ["trials", "epochs", "seconds", *_SHARES.values(), *_TO_BEST]
-    whole = dict.fromkeys(["trials", "epochs", "trials_to_best", "epochs_to_best"], "Int64")
+    whole = dict.fromkeys(["trials", "trials_to_best"], "Int64")
     spent = pd.DataFrame(rows, columns=columns, index=best.index).astype(dict.fromkeys(columns, "float64") | whole)
+    spent = spent.assign(**{name: epochs(spent[name]) for name in ("epochs", "epochs_to_best")})
     given = [name for name in columns if name not in _TO_BEST]
     return pd.concat([best[["architecture", KIND]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
 

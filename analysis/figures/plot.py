@@ -16,7 +16,7 @@ from analysis.figures.style import STYLE, Looks, looks
 
 @dataclass(frozen=True)
 class Found:
-    """What is on record of a search. trials: those of what was searched; series: see `runs.read_series`, of each Plot's
+    """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; baselines: trials of its baselines."""
 
     trials: pd.DataFrame

@@ -74,18 +74,19 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything))
-    return replace(found, series=_series(uri, found)), mattered
+    return replace(found, series=_series(uri, search, found)), mattered
 
 
-def _series(uri: str, found: Found) -> pd.DataFrame:
+def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:
     """What the figures need by epoch, of all trials and more of the winners."""
+    counted = [] if search.spec and search.spec.reports_per_epoch == 1 else [record.EPOCHS_RUN]
     best = found.winners["run_id"].to_list()
     others = found.trials[~found.trials["run_id"].isin(best)]["run_id"]
     recorded = runs.read_names(uri, best)
     wanted = [(plot, name) for plot in PLOTS.values() for name in plot.series(found.rank_by, recorded)]
-    of_best = runs.read_series(uri, best, [name for _, name in wanted])
-    of_others = runs.read_series(uri, others, [name for plot, name in wanted if not plot.of_winners])
-    return pd.concat([of_best, of_others], ignore_index=True)
+    of_best = runs.read_series(uri, best, [*counted, *(name for _, name in wanted)])
+    of_others = runs.read_series(uri, others, [*counted, *(name for plot, name in wanted if not plot.of_winners)])
+    return runs.in_epochs(pd.concat([of_best, of_others], ignore_index=True))
 
 
 def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:

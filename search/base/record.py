@@ -15,7 +15,7 @@ from pathlib import Path
 class Outcome(StrEnum):
     """How a trial ended (tag `outcome`)."""
 
-    COMPLETE = "complete"  # ran all its epochs
+    COMPLETE = "complete"  # ran all its epochs, or as many as its search had patience for
     PRUNED = "pruned"  # stopped early by the pruner
     DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
     FAILED = "failed"  # raised, or its worker died more often than the retries allow
@@ -25,18 +25,19 @@ class Outcome(StrEnum):
 
 SPLITS = ("train", "val", "test")
 
-# --- Series of a trial's run. Steps are epochs (from 1), but for the two curves, whose steps are iterations.
+# --- Series of a trial's run. Steps are reports (from 1), but for the two curves, whose steps are iterations. An epoch
+# has one report unless the spec says otherwise; EPOCHS_RUN is the axis on which any runs can be laid over each other.
 CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
-#: Mean of the gradient's L2 norm, before any clipping, over the epoch's curve points and its last iteration (with
-#: clipping: over all its iterations).
+#: Mean of the gradient's L2 norm, before any clipping, over the curve points since the last report and the last
+#: iteration (with clipping: over all iterations).
 GRAD_NORM = "grad_norm"
 GRAD_NORM_OF = "grad_norm/"  # and a layer's name, such as output: the same of its parameters, at the curve points only
 LEARNING_RATE = "learning_rate"
-EPOCH_SECONDS = "epoch_seconds"
+EPOCH_SECONDS = "epoch_seconds"  # since the last report
 # and {train,val}_ with each metric of the task
 
-# --- Single values of a trial's run. `best_*` are those of the trial's best validation epoch, and so is `test_*`.
-BEST_EPOCH = "best_epoch"
+# --- Single values of a trial's run. `best_*` are those of the trial's best validation report, and so is `test_*`.
+BEST_EPOCH = "best_epoch"  # in epochs, as the next one: a fraction within one
 EPOCHS_RUN = "epochs_run"
 NUM_PARAMETERS = "num_parameters"  # trainable ones
 TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
@@ -68,6 +69,7 @@ HYPERPARAMETERS = "hyperparameters"  # as JSON: of a parameter MLflow keeps only
 BASELINE, IS_BASELINE = "baseline", "yes"  # on the trials of baselines only
 OUTCOME = "outcome"
 ERROR = "error"  # the last line of what was raised
+ENDED_BY, PATIENCE = "ended_by", "patience"  # what ended a complete trial before its last epoch
 ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
 NODE = "node"  # the address of the machine that ran the trial
 WORKER = "worker_pid"  # and the process there; workers are reused
@@ -98,14 +100,16 @@ SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for peo
 #: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:
 #: the digits of their quadrants, as asked for and as read ('7 - - 3').
 PREDICTIONS = "test_predictions.csv"
-#: Of a trial that draws, an image for each epoch: what was drawn for some validation texts, above what was asked for.
+#: Of a trial that draws, an image for each report: what was drawn for some validation texts, above what was asked for.
 PICTURE = "drawn-above-wanted"
 
 
-def picture(epoch: int) -> str:
-    """The file of an epoch's image, beside the trial's checkpoints."""
-    return f"epoch-{epoch:04d}.png"
+def picture(step: int) -> str:
+    """The file of a report's image, beside the trial's checkpoints."""
+    return f"epoch-{step:04d}.png"
 
+
+EPOCHS = "epochs"  # the dtype of a column of these: Int64, or float64 where one has fractions
 
 #: Columns of the analysis's table of trials, with their dtypes: those before the hyperparameters, those between these
 #: and the metrics, and those after the metrics. No hyperparameter may have such a name.
@@ -121,7 +125,7 @@ COLUMNS = (
         "outcome": "str",
         "run_id": "str",
     },
-    {"epochs_run": "Int64", "best_epoch": "Int64", "num_parameters": "Int64", "seconds": "float64"},
+    {"epochs_run": EPOCHS, "best_epoch": EPOCHS, "num_parameters": "Int64", "seconds": "float64"},
     {
         "error": "str",
         "node": "str",

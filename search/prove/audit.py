@@ -14,6 +14,7 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.tracking import STATUS, Run, Tracker, read_runs
 from search.train import checkpoints
+from search.train.config import length_of
 
 
 def audit(folder: Path, uri: str) -> list[str]:
@@ -51,34 +52,39 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
             yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
         if run.status != STATUS[outcome]:
             yield f"{outcome} is status {STATUS[outcome]}, its run has {run.status}"
+        if run.ended_by != trial.ended_by:
+            yield f"ended by {trial.ended_by or 'nothing'}, its run says {run.ended_by or 'nothing'}"
         wanted = trial.params
         for key in sorted({*wanted, *run.params}):
             if str(wanted.get(key)) != run.params.get(key):
                 yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
         if run.epochs != trial.epochs:
-            yield f"{trial.epochs} epochs, its run has {run.epochs}"
+            yield f"{trial.epochs:.4g} epochs, its run has {run.epochs:.4g}"
             continue
         for key, best in trial.best.items():
             if run.best.get(key) != best:
                 yield f"best {key} {best}, its run says {run.best.get(key)}"
     if trial.outcome is Outcome.COMPLETE and (value := studies.value(trial)) != trial.score:
-        yield f"Optuna's value is {value}, its best epoch's {trial.score}"
+        yield f"Optuna's value is {value}, its best report's {trial.score}"
 
 
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
-    epochs = [result.epoch for result in trial.results if not result.diverged]
-    last = epochs[-1] if epochs else 0
-    found = checkpoints.last_epoch(checkpoints.folder_of(folder, trial.name))
-    # A worker saves an epoch before it reports it; a trial that is to go on may thus be one ahead.
-    allowed = {last, last + 1} if trial.outcome is Outcome.RUNNING else {last}
+    last = max((result.step for result in trial.results if not result.diverged), default=0)
+    found = checkpoints.last_step(checkpoints.folder_of(folder, trial.name))
+    # Each epoch has one, and so has the end of a complete trial; other reports may be without.
+    per_epoch = length_of(trial.architecture, studies.spec.length).reports_per_epoch
+    first = last if trial.outcome is Outcome.COMPLETE else last - last % per_epoch
+    # A worker saves a report before it sends it; a trial that is to go on may thus be one ahead.
+    allowed = {*range(first, last + 1 + (trial.outcome is Outcome.RUNNING))}
     if studies.spec.num_kept < float("inf"):
         allowed.add(0)
     if found not in allowed:
-        yield f"{last} epochs, its last whole checkpoint is of epoch {found or 'none'}"
+        of = f"{found / per_epoch:.4g}" if found else "none"
+        yield f"{last / per_epoch:.4g} epochs, its last whole checkpoint is of epoch {of}"
 
 
 def repair(folder: Path, uri: str) -> None:
-    """Make MLflow agree with the study: missing runs and epochs written, ended runs ended, runs of no trial closed."""
+    """Make MLflow agree with the study: missing runs and reports written, ended runs ended, runs of no trial closed."""
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
     tracker = Tracker(uri, studies)
     reconcile(studies, tracker)

@@ -1,4 +1,4 @@
-"""Trains a trial again from its recorded config, seed and data, and compares every epoch's numbers."""
+"""Trains a trial again from its recorded config, seed and data, and compares the numbers of every report."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_searches
-from search.run.run import make_setting
+from search.run.setting import make_setting
 from search.spec.read import load_corpus, read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.provenance import provenance
 from search.track.registry import add_tags
 from search.train.running import run_trial
-from search.train.training import EpochResult
+from search.train.training import Result
 
 #: How far numbers may be apart where the processor or a version is another one.
 TOLERANCE = 0.02
@@ -37,14 +37,14 @@ def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
 
 
 def replay(run: str, root: Path, uri: str) -> Iterator[str]:
-    """Yields a line an epoch and the verdict last, which is also a tag of the run.
+    """Yields a line a report and the verdict last, which is also a tag of the run.
 
     The numbers have to be equal where processor and versions are; else within TOLERANCE.
     """
     folder, trial = find_trial(run, root)
     spec = read_spec(folder)
     if not trial.results:
-        raise UserError(f"{trial.name} has no epoch to repeat: it is {trial.outcome}")
+        raise UserError(f"{trial.name} has no report to repeat: it is {trial.outcome}")
     corpus = load_corpus(spec, to_train=True)
     now = provenance(corpus)
     if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
@@ -60,20 +60,20 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     worst = 0.0
     different = ""
     again = run_trial(trial.config, corpus, make_setting(spec, folder))
-    for before, result in zip(trial.results, again, strict=False):  # in this order: no epoch more than it had
+    for before, result in zip(trial.results, again, strict=False):  # in this order: no report more than it had
         apart, what = _furthest(result, before)
         worst = max(worst, apart)
-        yield f"epoch {result.epoch}/{len(trial.results)}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
+        yield f"epoch {result.step}/{len(trial.results)}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
         if apart > tolerance and not different:
-            different = f"different: {what} of epoch {result.epoch} is {apart:.3g} apart"
+            different = f"different: {what} of epoch {result.step} is {apart:.3g} apart"
     verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
     yield f"{trial.name}: {verdict}"
     if trial.run_id is not None:
         add_tags(uri, trial.run_id, {record.REPLAY: verdict})
 
 
-def _furthest(result: EpochResult, before: EpochResult) -> tuple[float, str]:
-    """How far the numbers of an epoch are apart at most, and which; infinitely if one diverged and the other not."""
+def _furthest(result: Result, before: Result) -> tuple[float, str]:
+    """How far the numbers of a report are apart at most, and which; infinitely if one diverged and the other not."""
     if result.diverged != before.diverged:
         return float("inf"), "divergence"
     pairs = {name: (result.metrics.get(name), value) for name, value in before.metrics.items()}

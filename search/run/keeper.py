@@ -7,7 +7,7 @@ from search.study.ranking import order
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import checkpoints
-from search.train.training import EpochResult
+from search.train.training import Result
 
 
 class _Keeper:
@@ -20,7 +20,7 @@ class _Keeper:
             for trial in studies.ranked(architecture):
                 self.changed(trial, None)
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+    def changed(self, trial: Trial, result: Result | None) -> None:
         if self._num_kept == float("inf") or trial.outcome in (Outcome.RUNNING, Outcome.INTERRUPTED):
             return
         if trial.outcome is not Outcome.COMPLETE:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -23,16 +24,18 @@ from data.encoded import EncodedCorpus, Split
 from search.base import record
 from search.cluster import capacity as cluster
 from search.run.progress import duration
+from search.run.setting import make_setting
 from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
 from search.study.samplers import make_pruner
 from search.study.studies import Studies
 from search.train import checkpoints
-from search.train.config import TrainingConfig, learner, num_epochs
+from search.train.config import TrainingConfig, learner, length_of
+from search.train.length import Length
 from search.train.running import Setting, run_trial, take_in
 
-NUM_STEPS = 20  # of training, in an epoch of a calibration; it has three, of which the first warms up
+NUM_STEPS = 20  # of training, at least, in an epoch of a calibration; it has three, of which the first warms up
 #: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
 WEIGHTS = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
 NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see how much a pruner prunes
@@ -46,10 +49,10 @@ Solve = Callable[[dict[str, Any]], dict[str, Any]]
 class Cost:
     """What one trial of an architecture takes, on average over its space."""
 
-    epoch_seconds: float
-    last_epoch_seconds: float  # evaluates on the test set, too
+    report_seconds: float  # of the training since the last one, and its evaluation
+    last_report_seconds: float  # evaluates on the test set, too
     checkpoint_bytes: float
-    num_points: float  # MLflow's, an epoch
+    num_points: float  # MLflow's, a report
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,24 @@ def calibrate(
     ready = time.time()
     take_in(config, setting)
     batch_size = TrainingConfig.of(config).batch_size
-    in_one_go = learner(config[record.ARCHITECTURE]).epochs == 1
-    share = 1.0 if in_one_go else min(1.0, NUM_STEPS * batch_size / len(corpus.train))
+    length = length_of(config[record.ARCHITECTURE], setting.length)
+    num_steps = max(NUM_STEPS, length.reports_per_epoch)
+    in_one_go = learner(config[record.ARCHITECTURE]).in_one_go
+    share = 1.0 if in_one_go else min(1.0, num_steps * batch_size / len(corpus.train))
     small = dataclasses.replace(
         corpus, train=_first(corpus.train, share), val=_first(corpus.val, share), test=_first(corpus.test, share)
     )
     share = len(small.train) / len(corpus.train)
     results = list(run_trial(config, small, setting))
-    plain, last = results[min(1, len(results) - 1)], results[-1]
+    last = results[-1]
+    second_epoch = results[length.reports_per_epoch :][: length.reports_per_epoch] or results
     buffer = io.BytesIO()
     torch.save({"result": last.to_dict(), "state": last.state}, buffer)
     num_iterations = -(-len(corpus.train) // batch_size)
-    num_points = 2 * (num_iterations // curve_interval) + len(last.metrics) + len(last.best) + 3
-    seconds = [result.metrics[record.EPOCH_SECONDS] / share for result in (plain, last)]
-    return Cost(seconds[0], seconds[1], buffer.tell(), num_points), ready
+    num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
+    num_points = num_curve + len(last.metrics) + len(last.best) + 3
+    plain_seconds = fmean(result.metrics[record.EPOCH_SECONDS] for result in second_epoch) / share
+    return Cost(plain_seconds, last.metrics[record.EPOCH_SECONDS] / share, buffer.tell(), num_points), ready
 
 
 def _first(split: Split, share: float) -> Split:
@@ -130,18 +137,7 @@ def _point(spec: Spec, architecture: str, position: float) -> dict[str, Any]:
 
 def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Cost], float]:
     """The cost of a trial of each architecture, and the seconds until the first worker was ready."""
-    setting = Setting(
-        epochs=3,
-        metric=spec.metric,
-        curve_interval=spec.curve_interval,
-        embeddings=spec.embeddings,
-        threads=max(1, int(spec.resources.cpu)),
-        gpu=spec.resources.gpu > 0,
-        checkpoints=Path(),
-        architectures=spec.code.architectures,
-        metrics=spec.code.metrics,
-        words=spec.max_words if isinstance(spec.max_words, dict) else {},
-    )
+    setting = dataclasses.replace(make_setting(spec, Path()), length=Length(3, spec.reports_per_epoch))
     shared, asked_at = ray.put(corpus), time.time()
     # A worker's first steps would be its first imports: each is used again, as by the search.
     remote = ray.remote(num_cpus=spec.resources.cpu, num_gpus=spec.resources.gpu, max_retries=0)(calibrate)
@@ -159,20 +155,20 @@ def predict(
     spec: Spec, num_wanted: Mapping[str, int], cost: Mapping[str, Cost], concurrency: int, start_seconds: float
 ) -> Prediction:
     """The prediction for so many trials of each architecture."""
-    simulated = {num: epochs_of(spec, num) for num in set(num_wanted.values())}
-    whole = {name: num_epochs(name, spec.epochs) for name in num_wanted}
-    epochs = {
+    simulated = {num: reports_of(spec, num) for num in set(num_wanted.values())}
+    whole = {name: length_of(name, spec.length).num_reports for name in num_wanted}
+    reports = {
         name: [[min(each, whole[name]) for each in ran] for ran in simulated[num]] for name, num in num_wanted.items()
     }
     all_seconds = [
         _seconds(cost[name], whole[name], whole[name]) for name, num in num_wanted.items() for _ in range(num)
     ]
     pruned = [
-        [_seconds(cost[name], each, whole[name]) for name in epochs for each in epochs[name][i]]
+        [_seconds(cost[name], each, whole[name]) for name in reports for each in reports[name][i]]
         for i in range(NUM_SIMULATED)
     ]
     num_trials = sum(num_wanted.values())
-    ran = {name: sum(map(sum, epochs[name])) / NUM_SIMULATED for name in epochs}
+    ran = {name: sum(map(sum, reports[name])) / NUM_SIMULATED for name in reports}
     wall = sum(makespan(each, concurrency) for each in pruned) / NUM_SIMULATED + start_seconds
     hourly = sum(kind.count * kind.price for kind in spec.nodes)
     kept = {name: min(num, spec.num_kept) for name, num in num_wanted.items()}
@@ -192,14 +188,14 @@ def predict(
     )
 
 
-def _seconds(cost: Cost, num_epochs: int, of: int) -> float:
-    if num_epochs < of:
-        return num_epochs * cost.epoch_seconds
-    return (of - 1) * cost.epoch_seconds + cost.last_epoch_seconds
+def _seconds(cost: Cost, num_reports: int, of: int) -> float:
+    if num_reports < of:
+        return num_reports * cost.report_seconds
+    return (of - 1) * cost.report_seconds + cost.last_report_seconds
 
 
-def epochs_of(spec: Spec, num_trials: int) -> list[list[int]]:
-    """How many epochs each trial of one architecture runs, in some simulated searches with the spec's pruner."""
+def reports_of(spec: Spec, num_trials: int) -> list[list[int]]:
+    """How many reports each trial of one architecture makes, in some simulated searches with the spec's pruner."""
     rng = torch.Generator().manual_seed(spec.seed)
     simulated = []
     for _ in range(NUM_SIMULATED):
@@ -207,13 +203,13 @@ def epochs_of(spec: Spec, num_trials: int) -> list[list[int]]:
         ran: list[int] = []
         for _ in range(min(num_trials, MAX_SIMULATED)):
             trial = study.ask()
-            value, epoch = float(torch.rand((), generator=rng)), 1
-            trial.report(value, step=epoch)
-            while epoch < spec.epochs and not trial.should_prune():
-                epoch += 1
-                trial.report(value, step=epoch)
+            value, step = float(torch.rand((), generator=rng)), 1
+            trial.report(value, step=step)
+            while step < spec.length.num_reports and not trial.should_prune():
+                step += 1
+                trial.report(value, step=step)
             study.tell(trial, value)
-            ran.append(epoch)
+            ran.append(step)
         simulated.append((ran * -(-num_trials // len(ran)))[:num_trials])
     return simulated
 
@@ -260,8 +256,9 @@ def _path(spec: Spec) -> Path:
 def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Iterator[str]:
     """The prediction for people."""
     for name, each in cost.items():
-        whole = num_epochs(name, spec.epochs)
-        yield f"{name:<12} {_seconds(each, whole, whole):8.1f} s a trial of {whole} epoch{'s' * (whole > 1)}"
+        length = length_of(name, spec.length)
+        seconds = _seconds(each, length.num_reports, length.num_reports)
+        yield f"{name:<12} {seconds:8.1f} s a trial of {length.epochs} epoch{'s' * (length.epochs > 1)}"
     yield ""
     yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"
     for pruner, trial_seconds, wall_seconds in (

@@ -15,9 +15,10 @@ from rich.text import Text
 from models import BASELINES
 from search.base.record import Outcome
 from search.study.trial import Trial
-from search.train.config import num_epochs
+from search.train.config import length_of
+from search.train.length import Length
 from search.train.metrics import split_metric
-from search.train.training import EpochResult
+from search.train.training import Result
 
 REDRAWN = 0.5  # seconds at least between two drawings in a notebook
 
@@ -50,13 +51,13 @@ class Progress:
         self,
         console: Console,
         metric: str,
-        epochs: int,
+        length: Length,
         num_wanted: Mapping[str, int],
         num_parallel: Callable[[], int],
         finished: Mapping[str, Counter[Outcome]],
         best: Mapping[str, float],
     ) -> None:
-        self._console, self._metric, self._epochs = console, metric, epochs
+        self._console, self._metric, self._length = console, metric, length
         self._num_wanted, self._num_parallel = num_wanted, num_parallel
         self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
         self._best = dict(best)
@@ -95,7 +96,7 @@ class Progress:
             console.print(self._render())
         return {"text/plain": captured.get()}
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+    def changed(self, trial: Trial, result: Result | None) -> None:
         if trial.outcome is not Outcome.RUNNING:
             self._end(trial)
         elif result is None:
@@ -116,7 +117,7 @@ class Progress:
             left = f"{self._num_left()} left" + (f", about {duration(self.seconds_left())}" if self._num_left() else "")
             parts = [
                 f"{trial.name:<14} {trial.outcome:<11}",
-                f"{trial.epochs}/{self._whole(trial)} epochs",
+                f"{trial.epochs:.4g}/{self._whole(trial)} epochs",
                 self._score(trial),
                 trial.error or "",
                 f"({left})",
@@ -124,7 +125,7 @@ class Progress:
             self._console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True, markup=False)
 
     def _whole(self, trial: Trial) -> int:
-        return num_epochs(trial.architecture, self._epochs)
+        return length_of(trial.architecture, self._length).epochs
 
     def _score(self, trial: Trial) -> str:
         return "" if trial.score is None else f"{self._metric} {trial.score:.4f}"
@@ -172,7 +173,7 @@ class Progress:
         lines = [Text("")]
         for trial, started in list(self._running.values()):
             spent = duration(time.monotonic() - started)
-            parts = [f"  {trial.name:<14} epoch {trial.epochs}/{self._whole(trial)}", self._score(trial), spent]
+            parts = [f"  {trial.name:<14} epoch {trial.epochs:.4g}/{self._whole(trial)}", self._score(trial), spent]
             lines.append(Text("  ".join(filter(None, parts)), style="dim"))
         elapsed = duration(time.monotonic() - self._started)
         left = f", about {duration(self.seconds_left())} left" if self._num_left() else ""

@@ -29,6 +29,7 @@ from search.run import plan
 from search.run.folders import TUNE, discard, new_search, write_spec
 from search.run.keeper import _Keeper
 from search.run.progress import Progress
+from search.run.setting import make_setting
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
 from search.spec.code import require_unchanged
@@ -42,7 +43,6 @@ from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE
 from search.train.matching import solve_hidden_size
-from search.train.running import Setting
 from search.tune.callback import reason
 from search.tune.cluster import ClusterCallback, ClusterSearcher
 from search.tune.scheduler import StudyScheduler
@@ -198,22 +198,6 @@ def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str
     return {} if wanted is None else {HIDDEN_SIZE: solve_hidden_size(config, wanted, corpus, spec.embeddings)}
 
 
-def make_setting(spec: Spec, folder: Path) -> Setting:
-    """What the trainable must know of a spec."""
-    return Setting(
-        epochs=spec.epochs,
-        metric=spec.metric,
-        curve_interval=spec.curve_interval,
-        embeddings=spec.embeddings,
-        threads=max(1, int(spec.resources.cpu)),
-        gpu=spec.resources.gpu > 0,
-        checkpoints=checkpoints.root(folder),
-        architectures=spec.code.architectures,
-        metrics=spec.code.metrics,
-        words=spec.max_words if isinstance(spec.max_words, dict) else {},
-    )
-
-
 def _tune(
     studies: Studies,
     spec: Spec,
@@ -255,7 +239,7 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
     return Progress(
         console,
         studies.spec.metric,
-        studies.spec.epochs,
+        studies.spec.length,
         {name: studies.num_wanted(name) for name in names},
         room,
         {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
@@ -307,7 +291,7 @@ class _Signals:
         elif self._count == 1:
             self._studies.stop()
             self._console.print(
-                "Stopping: running trials end with their epoch. Once more stops at once.", style="yellow"
+                "Stopping: running trials end with their next report. Once more stops at once.", style="yellow"
             )
         elif self._count == 2:  # those after it would break off the cleaning up
             raise KeyboardInterrupt

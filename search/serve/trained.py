@@ -11,6 +11,7 @@ from search.serve.classifier import TextModel
 from search.spec.read import load_corpus, read_spec
 from search.study.trial import Trial
 from search.train import checkpoints
+from search.train.config import length_of
 from search.train.tasks import TASKS
 
 
@@ -22,15 +23,22 @@ def task_of(trial: Trial) -> str:
 
 
 def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
-    """The trial's model with the weights of its best epoch. corpus: its search's, where that is at hand.
+    """The trial's model with the weights of its best report. corpus: its search's, where that is at hand.
 
-    Raises UserError when its checkpoint is gone, or its corpus has changed and with it what words mean to the model.
+    Raises UserError when its checkpoint is gone, when it was stopped too soon after its best report for that to have
+    one, or its corpus has changed and with it what words mean to the model.
     """
     spec = read_spec(trial.folder)
     kept = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(kept)
+    within_an_epoch = f"{trial.name} was stopped within an epoch, and nothing is kept of its best report's weights"
+    if saved is None and 0 < trial.epochs < 1:
+        raise UserError(within_an_epoch)
     if saved is None:
         raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
+    per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
+    if saved["result"]["best_epoch"] / per_epoch < trial.best_epoch:
+        raise UserError(within_an_epoch)
     if refused := saved["state"].get("refused"):
         raise UserError(f"{trial.name} of {trial.search}: {refused}")
     corpus = corpus or load_corpus(spec)

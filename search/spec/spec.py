@@ -16,6 +16,7 @@ from search.base import record
 from search.spec.code import Code
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
+from search.train.length import Length
 from search.train.metrics import measures
 
 KEEPS = ("all", "best", "top:3")
@@ -105,6 +106,12 @@ class Spec(Strict):
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
     )
     epochs: int = Field(6, ge=1)
+    reports_per_epoch: int = Field(
+        1, ge=1, description="how often a trial is evaluated, and may be pruned, in each epoch; its score is the best"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="reports without a better score after which a trial ends, as complete as any"
+    )
     batch_size: int = Field(TrainingConfig.batch_size, description="where the space says nothing else")
     max_grad_norm: float | None = Field(
         TrainingConfig.max_grad_norm,
@@ -382,6 +389,11 @@ class Spec(Strict):
     def short(self) -> dict[str, Any]:
         """All keys but those that are too long for a table, and `storage`, which may hold a password."""
         return self.model_dump(mode="json", exclude={"space", "configurations", "code", "storage"})
+
+    @property
+    def length(self) -> Length:
+        """Of a trial (see `search.train.config.length_of`)."""
+        return Length(self.epochs, self.reports_per_epoch, self.patience)
 
     @property
     def num_kept(self) -> float:

@@ -36,7 +36,7 @@ def make_pruner(spec: Spec) -> optuna.pruners.BasePruner:
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.epochs)
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.length.num_reports)
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
         case "none":

@@ -17,15 +17,14 @@ from search.study.ranking import order
 from search.study.storage import open_storage
 from search.study.study import Mode, Study
 from search.study.trial import Trial, Worker
-from search.train.config import num_epochs
 from search.train.metrics import split_metric
-from search.train.training import EpochResult
+from search.train.training import Result
 
 
 class Listener(Protocol):
     """Is told of trials after the study knows; `result` is None at a start and at an end."""
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None: ...
+    def changed(self, trial: Trial, result: Result | None) -> None: ...
 
 
 class Studies:
@@ -81,7 +80,7 @@ class Studies:
         return [trial for study in studies for trial in study.trials()]
 
     def ranked(self, architecture: str) -> list[Trial]:
-        """The trials that ran all their epochs, the best first."""
+        """The complete trials, the best first."""
         complete = (trial for trial in self.trials(architecture) if trial.outcome is Outcome.COMPLETE)
         return sorted(complete, key=order(self.spec.metric))
 
@@ -139,25 +138,26 @@ class Studies:
         self._studies[trial.architecture].keep_attempt(trial)
         self._tell_listeners(trial)
 
-    def report(self, trial: Trial, result: EpochResult, worker: Worker) -> bool:
-        """Take one epoch's result; True when the trial goes on.
+    def report(self, trial: Trial, result: Result, worker: Worker) -> bool:
+        """Take one result; True when the trial goes on.
 
-        The intermediate value of an epoch is the best value up to it, so that the pruner and the final score follow
-        one rule. A worker that goes on from a checkpoint reports the checkpoint's epoch again: it counts once.
+        The intermediate value of a report is the best value up to it, so that the pruner and the final score follow
+        one rule. A worker that goes on from a checkpoint reports the checkpoint's result again, and those that came
+        after it: each counts once, and one that another has followed has passed the pruner.
         """
         if trial.outcome is not Outcome.RUNNING:
             return False
         study, metric = self._studies[trial.architecture], self.spec.metric
-        if result.epoch > trial.epochs:
+        if result.step > trial.step:
             study.keep_result(trial, result, worker)
             self._tell_listeners(trial, result)
         worst = split_metric(metric)[1].worst
-        study.report(trial, worst if result.diverged else result.best[metric], result.epoch)
+        study.report(trial, worst if result.diverged else result.best[metric], result.step)
         if result.diverged:
             self.finish(trial, Outcome.DIVERGED, result.diverged)
-        elif result.epoch >= num_epochs(trial.architecture, self.spec.epochs):
+        elif study.length.over(result.step, result.best_step):
             self.finish(trial, Outcome.COMPLETE)
-        elif study.should_prune(trial):
+        elif result.step == trial.step and study.should_prune(trial):
             self.finish(trial, Outcome.PRUNED)
         elif self.stopping:
             self.finish(trial, Outcome.INTERRUPTED)
@@ -182,6 +182,6 @@ class Studies:
         """Note which MLflow run is the trial's."""
         self._studies[trial.architecture].keep_run_id(trial, run_id)
 
-    def _tell_listeners(self, trial: Trial, result: EpochResult | None = None) -> None:
+    def _tell_listeners(self, trial: Trial, result: Result | None = None) -> None:
         for listener in self.listeners:
             listener.changed(trial, result)

@@ -15,8 +15,9 @@ from search.spec import space
 from search.spec.spec import Spec
 from search.study.samplers import make_pruner, make_sampler
 from search.study.trial import Trial, Worker
+from search.train.config import length_of
 from search.train.metrics import split_metric
-from search.train.training import EpochResult
+from search.train.training import Result
 
 # Its import makes it talk, and its lines on each study and trial would tear the live table. What a user of the API has
 # set is put back by `console.quiet`.
@@ -25,7 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 Mode = Literal["new", "go on", "read"]
 
 SPEC = "spec"  # in a study's user attributes: what it was started with
-#: What an Optuna trial keeps in its user attributes; results are kept by epoch: result-1, result-2, ...
+#: What an Optuna trial keeps in its user attributes; results are kept by report: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
 PROVENANCE = "provenance"
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
@@ -54,7 +55,7 @@ class Study:
     ) -> None:
         self.architecture = architecture
         self._search, self._spec, self._folder = search, spec.of(architecture), folder.absolute()
-        self.space = self._spec.spaces[architecture]
+        self.space, self.length = self._spec.spaces[architecture], length_of(architecture, spec.length)
         self.optuna = self._open(storage, mode)
         if before := self.optuna.user_attrs.get(SPEC):
             specs.require_unchanged(spec, before)
@@ -130,8 +131,8 @@ class Study:
         )
         self._unpack(trial, frozen.params)
         trial.hyperparameters |= attrs.get(SOLVED, {})
-        for epoch in sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT)):
-            trial.add(EpochResult.from_dict(attrs[f"{RESULT}{epoch}"]))
+        for step in sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT)):
+            self._add(trial, Result.from_dict(attrs[f"{RESULT}{step}"]))
         return trial
 
     def _make(self, number: int, **more: Any) -> Trial:
@@ -145,6 +146,11 @@ class Study:
             seed=seed,
             **more,
         )
+
+    def _add(self, trial: Trial, result: Result) -> None:
+        trial.add(result, self.length.reports_per_epoch)
+        if not result.diverged and self.length.out_of_patience(result.step, result.best_step):
+            trial.ended_by = record.PATIENCE
 
     def _unpack(self, trial: Trial, params: dict[str, Any]) -> None:
         """What Optuna holds of a trial: its hyperparameters, and which configuration and repetition it is."""
@@ -191,16 +197,16 @@ class Study:
         except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
             self.optuna.set_user_attr(f"{RUN_ID}-{trial.number}", run_id)
 
-    def keep_result(self, trial: Trial, result: EpochResult, worker: Worker) -> None:
-        trial.add(result)
+    def keep_result(self, trial: Trial, result: Result, worker: Worker) -> None:
+        self._add(trial, result)
         trial.worker = worker
-        self._set(trial, f"{RESULT}{result.epoch}", result.to_dict())
+        self._set(trial, f"{RESULT}{result.step}", result.to_dict())
         self._set(trial, WORKER, [worker.node, worker.pid])
 
-    def report(self, trial: Trial, value: float, epoch: int) -> None:
-        """Give Optuna the value that its pruner sees of an epoch, once."""
-        if epoch not in self._read(trial).intermediate_values:
-            self._optuna(trial).report(value, step=epoch)
+    def report(self, trial: Trial, value: float, step: int) -> None:
+        """Give Optuna the value that its pruner sees of a report, once."""
+        if step not in self._read(trial).intermediate_values:
+            self._optuna(trial).report(value, step=step)
 
     def should_prune(self, trial: Trial) -> bool:
         return self._optuna(trial).should_prune()

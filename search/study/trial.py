@@ -8,7 +8,7 @@ from search.base import names, record
 from search.base.record import Outcome
 
 if TYPE_CHECKING:
-    from search.train.training import EpochResult
+    from search.train.training import Result
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,11 @@ class Trial:
     configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
     provenance: tags, such as the data's digest, versions and the commit.
-    epochs: how many it has finished. seconds: spent in them, all attempts together.
-    best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that epoch.
-    results: one for each epoch, in order; only studies keep them.
+    epochs: how many it has made, and best_epoch: after how many it was best; a fraction within one.
+    seconds: spent in them, all attempts together.
+    best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that report.
+    ended_by: what ended a complete trial before its last epoch, if anything.
+    results: one for each report, in order; only studies keep them.
     worker: that of its last result.
     """
 
@@ -45,17 +47,18 @@ class Trial:
     configuration: str | None = None
     repetition: int | None = None
     outcome: Outcome = Outcome.RUNNING
+    ended_by: str | None = None
     error: str | None = None
     attempt: int = 0
-    epochs: int = 0
+    epochs: float = 0
     seconds: float = 0.0
-    best_epoch: int = 0
+    best_epoch: float = 0
     best: dict[str, float] = field(default_factory=dict)
     num_parameters: float | None = None
     run_id: str | None = None
     worker: Worker | None = None
     provenance: dict[str, str] = field(default_factory=dict)
-    results: list["EpochResult"] = field(default_factory=list, repr=False)
+    results: list["Result"] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:
@@ -63,8 +66,13 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """Its search's metric at its best epoch."""
+        """Its search's metric at its best report."""
         return self.best.get(self.metric)
+
+    @property
+    def step(self) -> int:
+        """Its last report; 0 before the first."""
+        return self.results[-1].step if self.results else 0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,9 +87,9 @@ class Trial:
         given = {name: value for name, value in design.items() if value is not None}
         return {record.ARCHITECTURE: self.architecture, record.SEED: self.seed} | given | self.hyperparameters
 
-    def add(self, result: "EpochResult") -> None:
-        """Take the next epoch's result."""
+    def add(self, result: "Result", reports_per_epoch: int) -> None:
+        """Take the next result."""
         self.results.append(result)
-        self.epochs, self.seconds = result.epoch, result.seconds
-        self.best_epoch, self.best = result.best_epoch, result.best
+        self.epochs, self.best_epoch = result.step / reports_per_epoch, result.best_step / reports_per_epoch
+        self.seconds, self.best = result.seconds, result.best
         self.num_parameters = result.metrics.get(record.NUM_PARAMETERS, self.num_parameters)

@@ -24,9 +24,10 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
 from search.train import checkpoints
+from search.train.config import length_of
 from search.train.metrics import declaration
 from search.train.tasks import TASKS
-from search.train.training import EpochResult
+from search.train.training import Result
 
 #: The status of a run in MLflow, by how its trial or search ended.
 STATUS = {
@@ -49,7 +50,7 @@ def now_ms() -> int:
 class _Known:
     """What MLflow holds of a trial's run."""
 
-    epochs: int
+    epochs: float
     outcome: str
     attempt: int
     status: str
@@ -63,8 +64,9 @@ class Run:
     trial: str
     status: str
     outcome: str
+    ended_by: str | None
     params: dict[str, str]
-    epochs: int
+    epochs: float
     best: dict[str, float]
 
 
@@ -99,8 +101,9 @@ def _read_run(run: Any) -> Run:
         trial=tags.get(record.TRIAL, ""),
         status=run.info.status,
         outcome=tags.get(record.OUTCOME, ""),
+        ended_by=tags.get(record.ENDED_BY),
         params=run.data.params,
-        epochs=int(metrics.get(record.EPOCHS_RUN, 0)),
+        epochs=metrics.get(record.EPOCHS_RUN, 0.0),
         best=record.of_best_epoch(metrics),
     )
 
@@ -200,7 +203,7 @@ class Tracker:
         except mlflow.MlflowException as error:
             self._failed(error, time.monotonic() - started)
 
-    def changed(self, trial: Trial, result: EpochResult | None) -> None:
+    def changed(self, trial: Trial, result: Result | None) -> None:
         """A trial started, reported or ended."""
         self._pending[trial.name] = trial
         if time.monotonic() >= self._retry_at:
@@ -260,9 +263,10 @@ class Tracker:
         if known.attempt == 0:
             params = trial.params
             exact = {record.HYPERPARAMETERS: json.dumps(trial.hyperparameters)}
-        new = [result for result in trial.results if result.epoch > known.epochs]
+        per_epoch = length_of(trial.architecture, self._spec.length).reports_per_epoch
+        new = [result for result in trial.results if result.step / per_epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
-        epochs = new[-1].epoch if new else known.epochs
+        epochs = trial.epochs if new else known.epochs
         wanted = _Known(epochs, trial.outcome.value, max(trial.attempt, 1), status)
         if wanted == known:
             self._known[trial.name] = known
@@ -270,11 +274,13 @@ class Tracker:
         tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)} | exact
         if trial.error:
             tags[record.ERROR] = trial.error
+        if trial.ended_by:
+            tags[record.ENDED_BY] = trial.ended_by
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
         if TASKS[architecture(trial.architecture).task].has_pictures:
-            self._log_pictures(run_id, trial, [result.epoch for result in new])  # before the epochs count as written
-        self._log(run_id, [point for result in new for point in _points(result)], params=params, tags=tags)
+            self._log_pictures(run_id, trial, [result.step for result in new])  # before the reports count as written
+        self._log(run_id, [point for result in new for point in _points(result, per_epoch)], params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
             predictions = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), record.PREDICTIONS)
             if predictions is not None:
@@ -287,18 +293,18 @@ class Tracker:
         self._known[trial.name] = wanted
         return True
 
-    def _log_pictures(self, run_id: str, trial: Trial, epochs: Sequence[int]) -> None:
+    def _log_pictures(self, run_id: str, trial: Trial, steps: Sequence[int]) -> None:
         from PIL import Image
 
         folder = checkpoints.folder_of(trial.folder, trial.name)
         there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
-        for epoch in epochs:
-            picture = checkpoints.load_file(folder, record.picture(epoch))
+        for step in steps:
+            picture = checkpoints.load_file(folder, record.picture(step))
             # The last that MLflow writes of an image is the small one.
-            logged = any(f"+step+{epoch}+" in path and path.endswith(".webp") for path in there)
+            logged = any(f"+step+{step}+" in path and path.endswith(".webp") for path in there)
             if picture is not None and not logged:
                 with Image.open(io.BytesIO(picture)) as image:
-                    self._client.log_image(run_id, image, key=record.PICTURE, step=epoch)
+                    self._client.log_image(run_id, image, key=record.PICTURE, step=step)
 
     def _find_run(self, trial: Trial) -> str | None:
         """The run of a trial whose driver died between creating it and noting its id."""
@@ -337,7 +343,7 @@ class Tracker:
             self._client.restore_run(run_id)
         data = run.data
         return _Known(
-            epochs=int(data.metrics.get(record.EPOCHS_RUN, 0)),
+            epochs=data.metrics.get(record.EPOCHS_RUN, 0.0),
             outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
             attempt=int(data.tags.get(record.ATTEMPT, 0)),
             status=run.info.status,
@@ -378,21 +384,21 @@ class Tracker:
         )
 
 
-def _points(result: EpochResult) -> list[Metric]:
-    """An epoch's metrics at its epoch, the curve's at their iterations."""
+def _points(result: Result, reports_per_epoch: int) -> list[Metric]:
+    """A report's metrics at its step, the curve's at their iterations."""
     timestamp = now_ms()
     points = []
     for iteration, loss, accuracy in result.curve:
         points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
         points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
-    by_epoch = (
+    by_step = (
         result.metrics
         | {record.best(name): value for name, value in result.best.items()}
         | {
-            record.BEST_EPOCH: result.best_epoch,
+            record.BEST_EPOCH: result.best_step / reports_per_epoch,
             record.TRIAL_SECONDS: result.seconds,
-            # The last of all: where it stands, MLflow has the epoch.
-            record.EPOCHS_RUN: result.epoch,
+            # The last of all: where it stands, MLflow has the report.
+            record.EPOCHS_RUN: result.step / reports_per_epoch,
         }
     )
-    return points + [Metric(name, value, timestamp, result.epoch) for name, value in by_epoch.items()]
+    return points + [Metric(name, value, timestamp, result.step) for name, value in by_step.items()]

@@ -1,4 +1,4 @@
-"""Checkpoints of one trial: a file an epoch, written so that a crash leaves either the old one or the new one.
+"""Checkpoints of one trial: files written so that a crash leaves either the old one or the new one.
 
 A file is what `torch.save` writes of plain tensors, numbers and containers, so that any torch reads it with
 `weights_only=True`. torch writes a zip archive, whose checksums tell a torn file from a whole one.
@@ -26,7 +26,7 @@ from data.base.files import write_whole
 #: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
 FOLDER = "checkpoints"
 
-#: The last one, and the one before it in case the last is damaged. The best epoch's weights are inside each.
+#: The last one, and the one before it in case the last is damaged. The best report's weights are inside each.
 NUM_KEPT = 2
 
 
@@ -141,9 +141,12 @@ def prepare(search: Path, storage_path: str | None) -> Folder:
     return folder
 
 
-def save(folder: Folder, epoch: int, content: dict[str, Any]) -> Folder:
-    """Write the checkpoint of an epoch, then remove those that are no longer needed."""
-    path = folder / f"epoch-{epoch:04d}.pt"
+def save(folder: Folder, step: int, content: dict[str, Any]) -> Folder:
+    """Write the checkpoint of a report, then remove those that are no longer needed.
+
+    Its file is named by the number of the report, which is the epoch's where an epoch has one.
+    """
+    path = folder / f"epoch-{step:04d}.pt"
     buffer = io.BytesIO()
     torch.save(content, buffer)
     _write(path, buffer.getvalue())
@@ -203,9 +206,9 @@ def load_last(folder: Folder) -> dict[str, Any] | None:
     return None
 
 
-def last_epoch(folder: Folder) -> int:
-    """The epoch of the newest whole checkpoint in a trial's folder, or 0."""
-    return next((epoch for epoch, _ in _whole(folder)), 0)
+def last_step(folder: Folder) -> int:
+    """The report of the newest whole checkpoint in a trial's folder, or 0."""
+    return next((step for step, _ in _whole(folder)), 0)
 
 
 def drop_weights(folder: Folder) -> None:
@@ -236,7 +239,7 @@ def _write(path: Folder, content: bytes) -> None:
 
 
 def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
-    """The epochs of the whole checkpoints in a trial's folder, and what is in these, the newest first."""
+    """The reports of the whole checkpoints in a trial's folder, and what is in these, the newest first."""
     for path in reversed(_files(folder)):
         with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
             content = path.read_bytes()

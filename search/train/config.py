@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from models import ARCHITECTURES
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
+from search.train.length import Length
 
 HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
 #: What a learning rate is multiplied by, from the share of all iterations that are over (from 0 to less than 1).
@@ -62,18 +63,18 @@ TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fi
 class Learner:
     """What a kind of architecture is told to learn by (see `Architecture.learner`).
 
-    training: the hyperparameters of training that it takes. epochs: of every trial, where it makes as many whatever it
-    is asked for. reads_texts: whether it learns from words instead of their ids.
+    training: the hyperparameters of training that it takes. in_one_go: a trial of it makes one epoch and one report,
+    whatever it is asked for. reads_texts: whether it learns from words instead of their ids.
     """
 
     training: tuple[Field[Any], ...]
-    epochs: int | None = None
+    in_one_go: bool = False
     reads_texts: bool = False
 
 
 LEARNERS = {
     "network": Learner(fields(TrainingConfig)),
-    "estimator": Learner((), epochs=1, reads_texts=True),
+    "estimator": Learner((), in_one_go=True, reads_texts=True),
 }
 
 
@@ -81,9 +82,9 @@ def learner(architecture: str) -> Learner:
     return LEARNERS[ARCHITECTURES[architecture].learner]
 
 
-def num_epochs(architecture: str, epochs: int) -> int:
-    """Of a whole trial, in a search of so many."""
-    return learner(architecture).epochs or epochs
+def length_of(architecture: str, asked: Length) -> Length:
+    """Of this architecture's trials, in a search of that length."""
+    return Length(1) if learner(architecture).in_one_go else asked
 
 
 def domains(architecture: str) -> dict[str, Domain]:

@@ -18,12 +18,12 @@ from data.encoded import TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from search.base import record
 from search.train.tasks import TASKS
-from search.train.training import DivergenceError, EpochResult, measure
+from search.train.training import DivergenceError, Result, measure
 
 LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
 
 
-def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> EpochResult:
+def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Result:
     """Fit the trial's estimator and measure it.
 
     The state holds the files of the estimator as its weights, or, as `refused`, why it has none.
@@ -57,13 +57,13 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Epoch
     except UserError as error:  # it is not for the search to fail on
         refused = str(error)
     size = estimator.num_parameters()
-    return EpochResult(
-        epoch=1,
+    return Result(
+        step=1,
         metrics={name: value for name, value in metrics.items() if not name.startswith("test_")}
         | {record.EPOCH_SECONDS: seconds}
         | ({record.NUM_PARAMETERS: float(size)} if size else {}),
         curve=[] if diverged else [(1, metrics["train_loss"], metrics["train_accuracy"])],
-        best_epoch=0 if diverged else 1,
+        best_step=0 if diverged else 1,
         best={} if diverged else metrics,
         diverged=diverged,
         seconds=seconds,

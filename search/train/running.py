@@ -1,4 +1,4 @@
-"""Runs one trial in this process: from its config and the encoded corpus to a result an epoch."""
+"""Runs one trial in this process: from its config and the encoded corpus to its results."""
 
 import csv
 import dataclasses
@@ -20,15 +20,16 @@ from search.train import metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
 from search.train.estimating import fit
+from search.train.length import Length
 from search.train.tasks import TASKS, Task
-from search.train.training import EpochResult, Examples, Splits, train
+from search.train.training import Examples, Result, Splits, train
 
 
 @dataclass(frozen=True)
 class Setting:
     """What all trials of a search share."""
 
-    epochs: int
+    length: Length
     metric: str
     curve_interval: int
     embeddings: str
@@ -55,7 +56,7 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
 
 def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
-) -> Iterator[EpochResult]:
+) -> Iterator[Result]:
     """Train one trial in this process, from the start or from the state of an earlier result."""
     take_in(config, setting)
     torch.set_num_threads(setting.threads)
@@ -75,7 +76,7 @@ def take_in(config: dict[str, Any], setting: Setting) -> None:
 
 def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
-) -> Iterator[EpochResult]:
+) -> Iterator[Result]:
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
@@ -86,7 +87,7 @@ def _train_network(
         model,
         texts,
         TrainingConfig.of(config),
-        epochs=setting.epochs,
+        length=setting.length,
         metric=setting.metric,
         curve_interval=setting.curve_interval,
         seed=config[record.SEED],
@@ -97,7 +98,7 @@ def _train_network(
 
 def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
-) -> Iterator[EpochResult]:
+) -> Iterator[Result]:
     if state is None:  # else its only epoch is over
         yield fit(config, corpus, setting.threads)
 

@@ -1,4 +1,4 @@
-"""The training loop: a plain generator that yields one EpochResult an epoch.
+"""The training loop: a plain generator that yields a Result an epoch, or several.
 
 Shapes: N examples, T words, B batch.
 """
@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from data.base.errors import UserError
 from models import Architecture
 from search.base import record
 from search.train.config import TrainingConfig
+from search.train.length import Length
 from search.train.metrics import measured_in, split_metric
 from search.train.optimizing import Optimizer, clip
 from search.train.tasks import TASKS, Targets, Task
@@ -42,27 +44,27 @@ class Splits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EpochResult:
-    """What one epoch brought.
+class Result:
+    """What a trial reports.
 
-    epoch: from 1.
-    metrics: of this epoch, by name (see `search.base.record`).
-    curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or the
-        epoch's start.
-    best_epoch, best: the best epoch so far by the metric that ranks, 0 without any; its train and validation metrics,
-        and after the last epoch the test metrics of its weights.
+    step: counts the reports, from 1. Where an epoch has one, it is the epoch.
+    metrics: of the training since the last report and of this evaluation, by name (see `search.base.record`).
+    curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or
+        report.
+    best_step, best: the best report so far by the metric that ranks, 0 without any; its train and validation metrics,
+        and with the last report the test metrics of its weights.
     diverged: why the trial cannot go on, or None.
-    seconds: spent in the trial's epochs so far.
+    seconds: spent in the trial so far.
     picture: of what is made of some validation texts, as PNG, if the task has one.
-    test_outputs_N: after the last epoch, the outputs for the test texts by the best epoch's weights.
-    state: continues the training after this epoch when passed to `train`; tensors may be live, so save it before the
-        next epoch is asked for.
+    test_outputs_N: with the last report, the outputs for the test texts by the best report's weights.
+    state: continues the training after this report when passed to `train`; tensors may be live, so save it before the
+        next report is asked for.
     """
 
-    epoch: int
+    step: int
     metrics: dict[str, float]
     curve: list[tuple[int, float, float]]
-    best_epoch: int
+    best_step: int
     best: dict[str, float]
     diverged: str | None
     seconds: float
@@ -72,14 +74,17 @@ class EpochResult:
 
     def to_dict(self) -> dict[str, Any]:
         """All but what is large, in plain containers."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LARGE}
+        return {KEPT_AS.get(f.name, f.name): getattr(self, f.name) for f in fields(self) if f.name not in LARGE}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "EpochResult":
-        return cls(**content | {"curve": [tuple(point) for point in content["curve"]]})
+    def from_dict(cls, content: dict[str, Any]) -> "Result":
+        own = {f.name: content[KEPT_AS.get(f.name, f.name)] for f in fields(cls) if f.name not in LARGE}
+        return cls(**own | {"curve": [tuple(point) for point in own["curve"]]})
 
 
-LARGE = ("picture", "test_outputs_N", "state")  # of an EpochResult
+LARGE = ("picture", "test_outputs_N", "state")  # of a Result
+#: What a Result's fields are called in studies and checkpoints, which are older than reports within an epoch.
+KEPT_AS = {"step": "epoch", "best_step": "best_epoch"}
 
 
 class DivergenceError(Exception):
@@ -91,53 +96,64 @@ def train(
     splits: Splits,
     config: TrainingConfig,
     *,
-    epochs: int,
+    length: Length,
     metric: str,
     curve_interval: int,
     seed: int,
     state: dict[str, Any] | None = None,
-) -> Iterator[EpochResult]:
-    """Train with Adam on the loss of the model's task, yield after each epoch; the best epoch is the one with the best
-    `metric`.
+) -> Iterator[Result]:
+    """Train with Adam on the loss of the model's task, yield at each report; the best one has the best `metric`.
 
-    All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`. Ends early only when the training
-    diverges, with a last EpochResult that says why.
+    All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
+    nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
+    Raises UserError for more reports an epoch than it has iterations.
     """
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     task = TASKS[model.task]
     sign = 1 if split_metric(metric)[1].maximize else -1
-    done, seconds, best_epoch, best, best_weights = 0, 0.0, 0, {}, {}
+    done, seconds, best_step, best, best_weights = 0, 0.0, 0, {}, {}
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         shuffler.set_state(state["shuffler"])
         torch.set_rng_state(state["rng"])
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-        done, seconds, best_epoch, best, best_weights = (
+        done, seconds, best_step, best, best_weights = (
             state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
         )
+        if length.over(done, best_step):
+            return
 
     per_epoch = math.ceil(len(splits.train) / config.batch_size)
-    for epoch in range(done + 1, epochs + 1):
+    if length.reports_per_epoch > per_epoch:
+        raise UserError(
+            f"reports_per_epoch: at most {per_epoch}, which an epoch has of batches of {config.batch_size}; "
+            f"got {length.reports_per_epoch}"
+        )
+    for step in range(done + 1, length.num_reports + 1):
         started = time.perf_counter()
-        last = epoch * per_epoch
-        rates = {i: config.rate((i - 1) / (epochs * per_epoch)) for i in range(last - per_epoch + 1, last + 1)}
-        order_N = torch.randperm(len(splits.train), generator=shuffler).to(splits.train.lengths_N.device)
-        log = _EpochLog(task, tuple(each_N[order_N] for each_N in splits.train.targets), curve_interval, last)
+        if step == done + 1 or (step - 1) % length.reports_per_epoch == 0:
+            before_epoch = shuffler.get_state()
+            order_N = torch.randperm(len(splits.train), generator=shuffler).to(splits.train.lengths_N.device)
+        before, last = (length.iteration(each, per_epoch) for each in (step - 1, step))
+        rates = {i: config.rate((i - 1) / (length.epochs * per_epoch)) for i in range(before + 1, last + 1)}
+        place = before % per_epoch
+        part_N = order_N[place * config.batch_size : (place + last - before) * config.batch_size]
+        log = _EpochLog(task, tuple(each_N[part_N] for each_N in splits.train.targets), curve_interval, last)
         metrics: dict[str, float] = {}
         diverged, picture, test_outputs_N = None, None, None
         try:
-            _train_epoch(model, optimizer, splits.train, order_N, config, rates, log)
+            _train_epoch(model, optimizer, splits.train, part_N, config, rates, log)
             metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
             logits_N = _predict(model, splits.val)
             metrics |= measure(task, logits_N, splits.val.targets, "val")
             picture = task.picture(logits_N, splits.val.targets)
             if not best or sign * metrics[metric] > sign * best[metric]:
-                best_epoch, best = epoch, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
+                best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
                 best_weights = copy.deepcopy(model.state_dict())
-            if epoch == epochs:
+            if length.over(step, best_step):
                 last_weights = copy.deepcopy(model.state_dict())
                 model.load_state_dict(best_weights)
                 logits_N = _predict(model, splits.test)
@@ -145,41 +161,41 @@ def train(
                 test_outputs_N = task.outputs(logits_N)
                 model.load_state_dict(last_weights)
         except DivergenceError as reason:
-            diverged = f"{reason} in epoch {epoch}"
+            diverged = f"{reason} in epoch {(step - 1) // length.reports_per_epoch + 1}"
         metrics[record.EPOCH_SECONDS] = time.perf_counter() - started
         seconds += metrics[record.EPOCH_SECONDS]
-        yield EpochResult(
-            epoch=epoch,
+        yield Result(
+            step=step,
             metrics=metrics,
             curve=log.curve,
-            best_epoch=best_epoch,
+            best_step=best_step,
             best=best,
             diverged=diverged,
             seconds=seconds,
             picture=picture,
             test_outputs_N=test_outputs_N,
             state={
-                "epoch": epoch,
+                "epoch": step,
                 "seconds": seconds,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "shuffler": shuffler.get_state(),
+                "shuffler": before_epoch if step % length.reports_per_epoch else shuffler.get_state(),
                 "rng": torch.get_rng_state(),
                 "cuda_rng": torch.cuda.get_rng_state_all(),  # empty without a card
-                "best_epoch": best_epoch,
+                "best_epoch": best_step,
                 "best": best,
                 "best_weights": best_weights,
             },
         )
-        if diverged:
+        if diverged or length.over(step, best_step):
             return
 
 
 class _EpochLog:
-    """What the iterations of an epoch leave behind, and what is reported of them.
+    """What the iterations of an epoch, or of a part of one, leave behind, and what is reported of them.
 
-    targets: of the examples, in the order in which they are trained on. last: the epoch's last iteration.
-    curve: see EpochResult.
+    targets: of the examples, in the order in which they are trained on. last: the last iteration.
+    curve: see Result.
     """
 
     def __init__(self, task: Task, targets: Targets, curve_interval: int, last: int) -> None:
@@ -236,7 +252,7 @@ def _train_epoch(
     rates: Mapping[int, float],
     log: _EpochLog,
 ) -> None:
-    """One pass over the examples in this order. rates: the learning rate of each iteration; they count over epochs."""
+    """Train on these examples in this order. rates: the learning rate of each iteration; they count over epochs."""
     model.train()
     targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
     batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)

@@ -1,0 +1,23 @@
+"""What trials are told of their search's spec."""
+
+from pathlib import Path
+
+from search.spec.spec import Spec
+from search.train import checkpoints
+from search.train.running import Setting
+
+
+def make_setting(spec: Spec, folder: Path) -> Setting:
+    """What the trainable must know of a spec."""
+    return Setting(
+        length=spec.length,
+        metric=spec.metric,
+        curve_interval=spec.curve_interval,
+        embeddings=spec.embeddings,
+        threads=max(1, int(spec.resources.cpu)),
+        gpu=spec.resources.gpu > 0,
+        checkpoints=checkpoints.root(folder),
+        architectures=spec.code.architectures,
+        metrics=spec.code.metrics,
+        words=spec.max_words if isinstance(spec.max_words, dict) else {},
+    )
