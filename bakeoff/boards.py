@@ -45,7 +45,7 @@ def leaderboard(
     """
     (found,), trials, rank_by = read(uri, [search], rank_by, architecture)
     from analysis.base import tables
-    from analysis.boards import confirmation
+    from analysis.boards import confirmation, ensembles
     from analysis.boards import leaderboard as boards
     from analysis.verdicts import gain
 
@@ -64,7 +64,8 @@ def leaderboard(
         shown = [best]
     elif form == "table" and len(trials):
         # The best of each architecture in a search of equal trials is only the luckiest one.
-        shown = [*confirmed, *([] if found.confirms else [replace(best, notes=())]), ranking]
+        winners = [] if found.confirms else [replace(best, notes=())]
+        shown = [*confirmed, *winners, *ensembles.ensemble_tables(uri, found, rank_by), ranking]
     else:
         shown = [ranking]
     if architecture or form in tables.FOR_PROGRAMS or form == "frame":

@@ -18,6 +18,8 @@ import sklearn.metrics
 import torch
 
 from analysis.base import runs
+from analysis.boards.ensembles import ensemble_tables
+from bakeoff import boards
 from data.base.errors import UserError
 from search.base.record import Outcome
 from search.prove import audit
@@ -150,6 +152,19 @@ def test_it_is_registered_as_one_model_with_a_run_of_its_own_that_is_no_trial(
     assert (said["label"] == said["predicted"]).mean() == pytest.approx(run.data.metrics["test_accuracy"])
     labels = [label for _, label in read_examples(smoke_search.spec, "test")]
     assert said["label"].tolist() == [selected.ensemble.classes[label] for label in labels]
+
+    search = runs.find_search(smoke_search.uri, smoke_search.id)
+    assert ensemble_tables(smoke_search.uri, dataclasses.replace(search, id="another")) == []
+    export.export("latest", smoke_search.folder.parent, smoke_search.uri, ensemble=3)
+    (table,) = ensemble_tables(smoke_search.uri, search)
+    (row,) = table.frame.to_dict("records")  # of equal ones the newest
+    assert row["run_id"] == client.get_model_version_by_alias("smoke", "ensemble").run_id != version.run_id
+    assert (row["members"], row["test_accuracy"]) == (members, run.data.metrics["test_accuracy"])
+    shown = boards.leaderboard(smoke_search.uri, smoke_search.id)
+    assert [each.title for each in shown].count(table.title) == 1
+    assert (
+        not boards.leaderboard(smoke_search.uri, smoke_search.id, form="csv")[0].frame["run_id"].eq(row["run_id"]).any()
+    )
 
 
 @pytest.mark.slow

@@ -185,6 +185,14 @@ def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.Da
     return tidy(_row(run) for search_id in search_ids for run in _trial_runs(uri, search_id, page_size))
 
 
+def read_ensembles(uri: str, search_id: str) -> pd.DataFrame:
+    """What was exported of a search as an average of several models: `members`, and what `tidy` has of a trial that is
+    known of it. Of equal members the newest, in the order in which they were exported."""
+    where = f"tags.`{record.KIND}` = '{record.KIND_ENSEMBLE}' and tags.`{record.SEARCH}` = '{search_id}'"
+    newest = {run.data.params[record.MEMBERS]: run for run in read_runs(uri, where) if run.data.params}
+    return tidy(_row(run) for run in newest.values())
+
+
 def read_records(uri: str, searches: Iterable[Search]) -> list[Trial]:
     """The trials of searches as records, in the order they were started, without those that are only half written."""
     runs = ((search, run) for search in searches for run in _trial_runs(uri, search.id))

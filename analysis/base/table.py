@@ -11,7 +11,14 @@ from search.base import record
 from search.train.metrics import METRICS
 
 #: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
-HEADINGS = {"rank": "#", "num_parameters": "parameters", "epochs_run": "epochs", "run_id": "run", "bound": "at bound"}
+HEADINGS = {
+    "rank": "#",
+    "members": "average of",
+    "num_parameters": "parameters",
+    "epochs_run": "epochs",
+    "run_id": "run",
+    "bound": "at bound",
+}
 FORMATS = {
     **dict.fromkeys(["num_parameters", "multiply_adds"], ",.0f"),
     "run_id": ".8",

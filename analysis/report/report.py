@@ -23,6 +23,7 @@ from analysis.base.table import Table
 from analysis.base.tables import make_folder, write
 from analysis.boards import confirmation
 from analysis.boards.comparison import pivot_tables
+from analysis.boards.ensembles import ensemble_tables
 from analysis.boards.leaderboard import architecture_table, check_metric, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
@@ -62,7 +63,8 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline else ""
-    write(render(uri, search, found, images, mattered, confirmed, different, first), page)
+    exported = ensemble_tables(uri, search, rank_by)
+    write(render(uri, search, found, images, mattered, confirmed, different, first, exported), page)
     return page
 
 
@@ -144,9 +146,10 @@ def render(
     confirmed: Sequence[Table] = (),
     different: Sequence[Table] = (),
     first: str = "",
+    exported: Sequence[Table] = (),
 ) -> str:
     """The page as HTML. images: the address of each figure that has something to show. first: its first sentence.
-    Everything that comes from outside is escaped."""
+    exported: the ensembles. Everything that comes from outside is escaped."""
     trials, rank_by = found.everything, found.rank_by
     links = Links(uri, search, trials)
 
@@ -174,6 +177,7 @@ def render(
         settings=[shown(settings(search)), shown(searched(search))],
         leaderboard=shown(ranking_table(search, trials, rank_by)),
         confirmed=[*map(shown, confirmed)],
+        exported=[*map(shown, exported)],
         winners=shown(architecture_table(search, trials, rank_by)),
         images=images,
         winners_plots=[plot for plot in PLOTS.values() if plot.of_winners],
