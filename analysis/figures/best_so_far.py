@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.base.baselines import KIND, baselines, kinds, searched
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Found, Plot
-from analysis.figures.style import Looks, architecture_keys, grid, label, legend
+from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend
 from search.base.record import Outcome
 
 
@@ -30,12 +31,19 @@ def data(found: Found) -> pd.DataFrame:
             parts.append(
                 own.assign(trials=range(1, len(own) + 1), seconds=spent, metric=rank_by, score=scores, best=best)
             )
-    columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best"]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best", KIND]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    baseline = found.best_baseline
+    scores = baseline[rank_by]
+    parts.append(baseline.assign(trials=1, metric=rank_by, score=scores, best=scores))
+    frame = pd.concat(parts)
+    return frame.assign(**{KIND: kinds(frame["architecture"])})[columns]
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     figure, panels = grid(1, 2, height=3.4, sharey=True)
+    baseline, frame = baselines(frame), searched(frame)
     for axes, spent in zip(panels[0], ("trials", "seconds"), strict=True):
         for architecture, own in frame.groupby("architecture"):
             look, steps = looks[str(architecture)], own[own["best"].notna()]
@@ -43,10 +51,12 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
             axes.step(steps[spent], steps["best"], where="post", c=look.colour, ls=look.line)
             axes.plot(steps[spent][better], steps["best"][better], look.marker, c=look.colour)
             axes.plot(steps[spent].iloc[-1], steps["best"].iloc[-1], "|", c=look.colour, ms=9, mew=1.5)
+        for score in baseline["best"]:
+            axes.axhline(score, **BASELINE_LINE)
     panels[0, 0].set(xlabel="trials ended", ylabel=f"best {label(frame['metric'].iloc[0])}")
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, 1].set_xlabel("training time of all trials of the architecture (s)")
-    legend(figure, architecture_keys(frame["architecture"], looks, lines=True))
+    legend(figure, [*architecture_keys(frame["architecture"], looks, lines=True), *baseline_keys(baseline["trial"])])
     return figure
 
 
@@ -54,7 +64,8 @@ PLOT = Plot(
     "best_so_far",
     title="Best so far",
     caption="The best complete trial after so many trials and so much training time of the same architecture, in the "
-    "order in which they ended (the best pruned one, where none is complete). A bar ends each line.",
+    "order in which they ended (the best pruned one, where none is complete). A bar ends each line. What a search has "
+    "to beat is the best baseline, where it has one: the dashed line.",
     nothing="no trial has ended with a score",
     data=data,
     draw=draw,

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.base.pictures import encode
+from analysis.base.runs import tidy
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
 
@@ -25,7 +26,7 @@ class Found:
     mattered: pd.DataFrame = field(default_factory=pd.DataFrame)
     rank_by: str = RANK_BY
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
-    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
 
     @property
     def everything(self) -> pd.DataFrame:
@@ -37,6 +38,12 @@ class Found:
         """The best trial of each architecture that has one: architecture, trial, run_id, best_epoch; the best first."""
         best = by_architecture(self.trials, self.rank_by).dropna(subset="trial")[["architecture", "trial", "run_id"]]
         return best.merge(self.trials[["run_id", "best_epoch"]], on="run_id")
+
+    @property
+    def best_baseline(self) -> pd.DataFrame:
+        """The best trial of all baselines, a row of the frame; empty where there is none."""
+        best = by_architecture(self.baselines, self.rank_by).dropna(subset="trial")["run_id"].head(1)
+        return self.baselines[self.baselines["run_id"].isin(best)]
 
     @property
     def on_test(self) -> str:

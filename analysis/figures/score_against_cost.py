@@ -5,14 +5,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.base.baselines import KIND, baselines, kinds, searched
 from analysis.figures.plot import Found, Plot
-from analysis.figures.style import GREY, Looks, architecture_keys, grid, label, legend, log_axis
+from analysis.figures.style import (
+    BASELINE_LINE,
+    GREY,
+    Looks,
+    architecture_keys,
+    baseline_keys,
+    grid,
+    label,
+    legend,
+    log_axis,
+)
 from search.base.record import Outcome
 from search.train.metrics import split_metric
 
 
 def data(found: Found) -> pd.DataFrame:
-    """The test score of complete trials by parameters and by seconds; `front`: no trial is both better and cheaper."""
+    """The test score of complete trials by parameters and by seconds; `front`: no trial is both better and cheaper.
+
+    Last comes the best baseline, which is never of the front.
+    """
     trials, metric = found.trials, found.on_test
     maximize = split_metric(metric)[1].maximize
     complete = trials[(trials["outcome"] == Outcome.COMPLETE.value) & np.isfinite(trials[metric])]
@@ -23,12 +37,18 @@ def data(found: Found) -> pd.DataFrame:
         before = (own[metric].cummax() if maximize else own[metric].cummin()).shift()
         better = own[metric] > before if maximize else own[metric] < before
         parts.append(own.assign(front=before.isna() | better))
-    return pd.concat(parts)[["architecture", "trial", "run_id", "cost", "amount", metric, "front"]]
+    for cost in ("num_parameters", "seconds") if len(complete) else ():
+        best = found.best_baseline.dropna(subset=metric)
+        parts.append(best.assign(cost=cost, amount=best[cost].astype("float64"), front=False))
+    frame = pd.concat(parts)
+    columns = ["architecture", KIND, "trial", "run_id", "cost", "amount", metric, "front"]
+    return frame.assign(**{KIND: kinds(frame["architecture"])})[columns]
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     metric, costs = frame.columns[-2], frame["cost"].unique()
     figure, panels = grid(1, len(costs), height=3.8, sharey=True)
+    baseline, frame = baselines(frame), searched(frame)
     for axes, cost in zip(panels[0], costs, strict=True):
         points = frame[frame["cost"] == cost]
         front = points[points["front"]]
@@ -36,6 +56,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.plot(front["amount"], front[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none")
         for architecture, own in points.groupby("architecture"):
             axes.plot(own["amount"], own[metric], looks[architecture].marker, c=looks[architecture].colour, ls="none")
+        for score in baseline[metric][baseline["cost"] == cost]:
+            axes.axhline(score, **BASELINE_LINE)
         for _, point in front.iterrows():
             # Upright: above a point of the front there is nothing.
             style = {"rotation": 90, "fontsize": 7.5, "ha": "center", "va": "bottom"}
@@ -45,14 +67,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.set_xlabel(label(cost))
     panels[0, 0].set_ylabel(label(metric))
     ring = Line2D([], [], c=GREY, lw=1, marker="o", ms=11, mfc="none", mec="black", mew=0.8, label="Pareto front")
-    legend(figure, [*architecture_keys(frame["architecture"], looks), ring])
+    legend(figure, [*architecture_keys(frame["architecture"], looks), ring, *baseline_keys(baseline["trial"])])
     return figure
 
 
 PLOT = Plot(
     "score_against_cost",
     title="Test score against parameters and training time",
-    caption="Complete trials. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
+    caption="Complete trials of what was searched; the dashed line is the best baseline, chosen on validation as they "
+    "are. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
     "It is there to look at: nothing was chosen on the test set.",
     nothing="no complete trial has a test score",
     data=data,

@@ -5,17 +5,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.base.baselines import KIND, baselines, kinds, searched
 from analysis.base.runs import hyperparameters
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Found, Plot
-from analysis.figures.style import Looks, architecture_keys, grid, label, legend, short
+from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend, short
 from search.base.record import Outcome
 
 MAX_CONFIGURATIONS = 30
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Scores of complete trials that differ in nothing but their seeds, the best configuration first.
+    """Scores of complete trials that differ in nothing but their seeds, the best configuration first; then those of
+    the best baseline.
 
     A configuration has the name that it was given, else that of its first trial. Those with one trial only are left
     out, and those after the best MAX_CONFIGURATIONS by their mean.
@@ -25,21 +27,25 @@ def data(found: Found) -> pd.DataFrame:
     keys = pd.Series(map(repr, same), index=complete.index, dtype=object)
     repeated = complete[keys.duplicated(keep=False)]
     names = repeated["configuration"].fillna(repeated["trial"]).groupby(keys).first()
-    frame = repeated.assign(configuration=keys.map(names)).melt(
+    long = (
         ["configuration", "architecture", "trial", "run_id", "seed"],
         list(dict.fromkeys([rank_by, found.on_test])),
         "metric",
     )
+    frame = repeated.assign(configuration=keys.map(names)).melt(*long)
     frame = frame[np.isfinite(frame["value"].astype("float64"))]
     means = frame[frame["metric"] == rank_by].groupby("configuration")["value"].mean()
     order = [*means.sort_values(ascending=not check_metric(rank_by).maximize).index][:MAX_CONFIGURATIONS]
     frame = frame[frame["configuration"].isin(order)]
-    return frame.sort_values(
-        "configuration", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
-    )
+    frame = frame.sort_values("configuration", key=lambda names: names.map(order.index), kind="stable")
+    baseline = found.best_baseline.assign(configuration=found.best_baseline["trial"])
+    if len(frame):
+        frame = pd.concat([frame, baseline.melt(*long)])
+    return frame.reset_index(drop=True).assign(**{KIND: kinds(frame["architecture"])})
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    baseline, frame = baselines(frame), searched(frame)
     metrics, configurations = frame["metric"].unique(), [*frame["configuration"].unique()]
     figure, panels = grid(1, len(metrics), height=1.2 + 0.32 * len(configurations), sharey=True)
     for axes, metric in zip(panels[0], metrics, strict=True):
@@ -51,12 +57,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
             axes.plot([own["value"].min(), own["value"].max()], [place, place], c=look.colour, lw=1)
             axes.plot(own["value"], [place] * len(own), look.marker, c=look.colour, mfc="white", ls="none")
             axes.plot(own["value"].mean(), place, "|", c="black", ms=14, mew=2, zorder=3)
+        for score in baseline["value"][baseline["metric"] == metric]:
+            axes.axvline(score, **BASELINE_LINE)
         axes.set_xlabel(label(metric))
         axes.grid(False, axis="y")
     panels[0, 0].set_yticks(range(len(configurations)), [short(name, 32) for name in configurations])
     panels[0, 0].set_ylim(len(configurations) - 0.5, -0.5)
     mean = Line2D([], [], c="black", ls="none", marker="|", ms=12, mew=2, label="mean")
-    legend(figure, [*architecture_keys(frame["architecture"], looks, face="white"), mean])
+    keys = [*architecture_keys(frame["architecture"], looks, face="white"), mean, *baseline_keys(baseline["trial"])]
+    legend(figure, keys)
     return figure
 
 
@@ -64,7 +73,8 @@ PLOT = Plot(
     "spread_over_seeds",
     title="Spread over seeds",
     caption="Trials of the same configuration differ in nothing but their seeds: a difference between configurations "
-    f"that is no larger than the spread within them can be luck. The best {MAX_CONFIGURATIONS} are shown.",
+    f"that is no larger than the spread within them can be luck. The best {MAX_CONFIGURATIONS} are shown, and the best "
+    "baseline, where there is one, as a dashed line.",
     nothing="no configuration was trained to its end with more than one seed",
     data=data,
     draw=draw,

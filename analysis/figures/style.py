@@ -124,6 +124,14 @@ def architecture_keys(names: Iterable[str], looks: Looks, lines: bool = False, f
     return keys
 
 
+#: The line of the best baseline, at its score.
+BASELINE_LINE: dict[str, Any] = {"c": "black", "lw": 1.1, "ls": (0, (4, 2.5)), "zorder": 1.5}
+
+
+def baseline_keys(names: Iterable[str]) -> list[Line2D]:
+    return [Line2D([], [], **BASELINE_LINE, label=f"{name} (baseline)") for name in dict.fromkeys(names)]
+
+
 def outcome_keys(outcomes: Iterable[str]) -> list[Line2D]:
     occurring = set(outcomes)
     keys = [
