@@ -252,7 +252,8 @@ class Search:
 
     @console.quiet()
     def export(self, architecture: str | None = None, *, ensemble: int | None = None) -> "Exported":
-        """Put the best model, of all or of one architecture, into MLflow's registry: `mlflow.pyfunc` loads its `uri`.
+        """Put the best model into MLflow's registry: of all architectures, or of one or of a baseline. `mlflow.pyfunc`
+        loads its `uri`.
 
         ensemble: instead, as one model, the average of at most so many, chosen on validation.
         Raises UserError when there is no such model.

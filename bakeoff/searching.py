@@ -217,7 +217,10 @@ def replay(
 def export(
     search: SearchName = "latest",
     architecture: Annotated[
-        str | None, typer.Option(help="the best of this one (default: the best of all)", show_default=False)
+        str | None,
+        typer.Option(
+            help="the best of this architecture or baseline (default: of all architectures)", show_default=False
+        ),
     ] = None,
     ensemble: Annotated[
         int | None,
@@ -239,6 +242,8 @@ def export(
         print("\n".join(exported.selection.lines()), end="\n\n")
         what = f"The ensemble of {' + '.join(exported.selection.ensemble.members)}"
     print(f"{what} is version {exported.version} of the registered model {exported.name}")
+    if better := exported.better:
+        print(f"Better on validation is a baseline, {better.name}; for that one: --architecture {better.architecture}")
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
     print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
     print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")

@@ -97,14 +97,15 @@ def test_a_network_that_only_whole_texts_beat() -> None:
 def test_the_words(difference: float, low: float, high: float, told: str) -> None:
     standing = Standing("gru-3", "nbsvm-2", difference, low, high, (168.0, 4.2))
     found = Gain("gru-3", score=0.8, against=standing)
+    so = ":" if low > 0 else ", but"
     cost = "for 40 times the training time (168 s against 4.2 s; two models, one seed)"
-    assert found.sentence == f"Best of all by val accuracy is gru-3 (0.8000): {told}, {cost}."
+    assert found.sentence == f"Best of all by val accuracy is gru-3 (0.8000){so} {told}, {cost}."
 
 
 @pytest.mark.parametrize(
     ("own", "others", "cost"),
     [
-        (5.0, 10.0, "for 0.5 times the training time (5 s against 10 s; two models, one seed)"),
+        (5.0, 10.0, "for 50% of the training time (5 s against 10 s; two models, one seed)"),
         (3.0, 2.0, "for 1.5 times the training time (3 s against 2 s; two models, one seed)"),
         (2400.0, 2.0, "for 1,200 times the training time (2,400 s against 2 s; two models, one seed)"),
         (0.0, 2.0, "for a training time that is not known (two models, one seed)"),
@@ -159,7 +160,8 @@ def test_chosen_by_another_metric_it_is_still_told_in_points_of_accuracy() -> No
     found = verdict(rows, "val_f1", predictions={})
     assert (found.best, found.is_baseline) == ("tfidf-0", True)
     assert (
-        "Best of all by val F1 is tfidf-0, a baseline (0.5000); gru-1 gains 4.0 points of accuracy (" in found.sentence
+        "Best of all by val F1 is tfidf-0, a baseline (0.5000), but gru-1 gains 4.0 points of accuracy ("
+        in found.sentence
     )
 
 
@@ -184,8 +186,8 @@ def test_baselines_are_ranked_with_the_others_and_marked() -> None:
     assert {"ngrams", "C"}.isdisjoint(table.columns)
     assert {"ngrams", "C"} <= set(table.frame.columns)
     assert (
-        "Baselines, for comparison, not searched: the best are nbsvm-1 (ngrams 2, C 1), tfidf-0 (ngrams 2, C 0.5)."
-        in table.notes
+        "Baselines are for comparison, not searched; the best of each: nbsvm-1 (ngrams 2, C 1), tfidf-0 (ngrams 2, C "
+        "0.5)." in table.notes
     )
     for form in tables.TEXTS:
         assert "baseline" in tables.TEXTS[form](table)

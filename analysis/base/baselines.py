@@ -1,13 +1,11 @@
 """Which trials of a search are those of its baselines, which nobody searches for: what anyone would use instead."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
-import models
+from models import BASELINES
 
-BASELINES: dict[str, Any] = getattr(models, "BASELINES", {})
 KIND, SEARCHED, BASELINE = "kind", "searched", "baseline"
 
 

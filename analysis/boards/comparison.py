@@ -213,7 +213,7 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
             ["architecture", *shown(table), "search", *metrics],
             ["trial", "num_parameters", "trials", "total_seconds"],
         ],
-        key=["architecture", "search"],
+        key=["architecture", *shown(table), "search"],
         title=f"{', '.join(search.id for search in searches)}: "
         + (f"the best of each architecture by {rank_by}" if len(trials) else "no trials yet."),
         notes=[*_empty(searches, trials), *notes_on_data(searches), *notes_on_ranking(searches, rank_by)],

@@ -152,10 +152,10 @@ def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, 
     return Table(
         rows,
         groups=[
-            ["rank", "trial", *shown(board), *_metrics(trials, rank_by), "num_parameters", "seconds", "outcome"],
-            [*varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
+            ["rank", "trial", *shown(board), *_metrics(trials, rank_by), "num_parameters", "seconds"],
+            ["outcome", *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
-        key="trial",
+        key=["trial", *shown(board)],
         title=_title(search, board, len(rows), rank_by),
         notes=notes(search, trials, rank_by),
     )
@@ -172,7 +172,7 @@ def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK
             ["trials", *occurring],
             [*varying(_for_hyperparameters(trials)), "run_id"],
         ],
-        key="architecture",
+        key=["architecture", *shown(best)],
         title=f"{search.id}: the best of each architecture{' and baseline' * bool(shown(best))} by {rank_by}",
         notes=notes(search, trials, rank_by),
     )
@@ -236,7 +236,7 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
         point = ", ".join(f"{name} {cell(name, row[name])}" for name in hyperparameters(own) if present(row[name]))
         parts.append(f"{row['trial']} ({point})" if point else row["trial"])
     if parts:
-        yield f"Baselines, for comparison, not searched: the best are {', '.join(parts)}."
+        yield f"Baselines are for comparison, not searched; the best of each: {', '.join(parts)}."
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:

@@ -1,8 +1,10 @@
 """Which trial a user means, and the best of a search: as trials whose models can be read."""
 
 import re
+from collections.abc import Iterable
 
 from analysis.base import runs
+from analysis.base.baselines import is_baseline
 from analysis.base.runs import Search
 from data.base.errors import UserError, did_you_mean
 from search.study.ranking import best, candidates
@@ -13,7 +15,7 @@ MIN_RUN_ID = 6  # of its first characters
 
 def find(uri: str, name: str) -> Trial:
     """The trial of an MLflow run id or its first characters, of SEARCH:TRIAL, the best of SEARCH:ARCHITECTURE or of
-    SEARCH. Raises UserError when there is none, or several."""
+    SEARCH: of what was searched, not of its baselines. Raises UserError when there is none, or several."""
     if re.fullmatch(rf"[0-9a-f]{{{MIN_RUN_ID},32}}", name):
         found = _by_run(uri, name)
         if len(found) == 1:
@@ -24,7 +26,7 @@ def find(uri: str, name: str) -> Trial:
     search = runs.find_search(uri, search_name)
     trials = read(uri, search)
     if not colon:
-        return best(trials, metric(search), search.id)
+        return best(_searched(trials), metric(search), search.id)
     of_architecture = [trial for trial in trials if trial.architecture == wanted]
     if of_architecture:
         return best(of_architecture, metric(search), search.id)
@@ -36,9 +38,9 @@ def find(uri: str, name: str) -> Trial:
 
 
 def best_of_each(uri: str, search: Search) -> list[Trial]:
-    """The best trial of each architecture, those in front that would be chosen first."""
+    """The best trial of each architecture that was searched, those in front that would be chosen first."""
     found: dict[str, Trial] = {}
-    for trial in candidates(read(uri, search), metric(search), search.id):
+    for trial in candidates(_searched(read(uri, search)), metric(search), search.id):
         found.setdefault(trial.architecture, trial)
     return list(found.values())
 
@@ -51,6 +53,10 @@ def metric(search: Search) -> str:
 def read(uri: str, search: Search) -> list[Trial]:
     """The trials of a search and of those that confirm it."""
     return runs.read_records(uri, [each for each in runs.searches(uri) if search.id in (each.id, each.confirms)])
+
+
+def _searched(trials: Iterable[Trial]) -> list[Trial]:
+    return [trial for trial in trials if not is_baseline(trial.architecture)]
 
 
 def _by_run(uri: str, start: str) -> list[Trial]:

@@ -46,9 +46,9 @@ def data(found: Found) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    baseline, frame = baselines(frame), searched(frame)
     metric, costs = frame.columns[-2], frame["cost"].unique()
     figure, panels = grid(1, len(costs), height=3.8, sharey=True)
-    baseline, frame = baselines(frame), searched(frame)
     for axes, cost in zip(panels[0], costs, strict=True):
         points = frame[frame["cost"] == cost]
         front = points[points["front"]]
@@ -74,8 +74,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "score_against_cost",
     title="Test score against parameters and training time",
-    caption="Complete trials of what was searched; the dashed line is the best baseline, chosen on validation as they "
-    "are. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
+    caption="Complete trials. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
+    "The dashed line is the best baseline by validation, where there is one. "
     "It is there to look at: nothing was chosen on the test set.",
     nothing="no complete trial has a test score",
     data=data,

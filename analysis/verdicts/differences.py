@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.baselines import KIND, is_baseline, kinds
+from analysis.base.baselines import KIND, is_baseline, kinds, shown
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.confirmation import read
@@ -151,7 +151,7 @@ def difference_tables(
     whole = Table(
         matrix,
         groups=[list(matrix.columns)],
-        key="architecture",
+        key=["architecture", *shown(matrix)],
         title=f"{search.id}: by how much the row's test accuracy is better than the column's, or tie"
         if len(best) > 1
         else f"{search.id}: {len(best)} architecture{'s' * (len(best) != 1)} with complete trials, none to compare",

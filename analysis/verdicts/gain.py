@@ -85,9 +85,9 @@ class Gain:
         first += f" ({cell(self.rank_by, self.score)})"
         if self.against is None:
             return f"{first}; no {self.noun} has run to its end." if self.is_baseline else f"{first}."
-        sentence = (
-            f"{first}{'; ' if self.is_baseline else ': '}{self._stands(self.against)}, {self._cost(self.against)}."
-        )
+        surprising = self.against.is_better == self.is_baseline  # validation said otherwise
+        so = ", but" if surprising else ";" if self.is_baseline else ":"
+        sentence = f"{first}{so} {self._stands(self.against)}, {self._cost(self.against)}."
         return f"{sentence} On the same words {self._stands(self.same_words)}." if self.same_words else sentence
 
     def _stands(self, to: Standing) -> str:
@@ -117,8 +117,8 @@ class Gain:
         if not (own > 0 and others > 0):
             return f"for a training time that is not known ({models})"
         ratio = own / others
-        times = f"{ratio:,.0f}" if ratio >= 9.5 else f"{ratio:.2g}"
-        return f"for {times} times the training time ({_seconds(own)} against {_seconds(others)}; {models})"
+        times = f"{ratio:.0%} of" if ratio < 0.95 else f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.2g} times"
+        return f"for {times} the training time ({_seconds(own)} against {_seconds(others)}; {models})"
 
 
 def _seconds(seconds: float) -> str:

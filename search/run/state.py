@@ -29,10 +29,12 @@ def summaries(root: Path) -> Iterator[str]:
         except UserError as error:
             yield f"{folder.name:<32}  cannot be read: {str(error).splitlines()[0]}"
             continue
-        names = studies.spec.architectures
+        names = ", ".join(studies.spec.architectures)
+        if studies.spec.baselines:
+            names += f" (baselines {', '.join(studies.spec.baselines)})"
         wanted = sum(studies.num_wanted(name) for name in studies.spec.studied)
         state = f"{studies.num_owed} of {wanted} trials to go" if studies.num_owed else f"{wanted} trials, finished"
-        yield f"{folder.name:<32}  {state:<24}  {', '.join(names)}  {folder}"
+        yield f"{folder.name:<32}  {state:<24}  {names}  {folder}"
 
 
 def outcome_of(studies: Studies) -> Outcome:

@@ -12,6 +12,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from data.base.errors import UserError
+from models import BASELINES
 from search.base import record
 from search.run.folders import find_search, find_searches
 from search.serve.classifier import TextModel
@@ -19,7 +20,7 @@ from search.serve.ensemble import Ensemble
 from search.serve.selection import Selection, select
 from search.serve.trained import load
 from search.spec.read import read_spec
-from search.study.ranking import best
+from search.study.ranking import best, order
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track import registry as tracking
@@ -36,7 +37,7 @@ BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and
 @dataclass(frozen=True)
 class Exported:
     """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
-    selection: how an ensemble was chosen."""
+    selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation."""
 
     name: str
     version: str
@@ -44,6 +45,7 @@ class Exported:
     trial: Trial
     num_bytes: int
     selection: Selection | None = None
+    better: Trial | None = None
 
     @property
     def uri(self) -> str:
@@ -51,8 +53,8 @@ class Exported:
 
 
 def export(search: str, root: Path, uri: str, architecture: str | None = None, ensemble: int | None = None) -> Exported:
-    """Register the best model of a search, or its best of one architecture; or, as one model, an ensemble of at most so
-    many (see `selection.select`), which gets a run of its own.
+    """Register the best model that was searched, or the best of one architecture or baseline; or, as one model, an
+    ensemble of at most so many (see `selection.select`), which gets a run of its own.
 
     It becomes the newest version of the registered model of the search's name, with the alias `best`, `ensemble` or the
     architecture's name. A confirmation stands for the search that it confirms. Raises UserError when there is no such
@@ -76,12 +78,14 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None, e
         tags = {record.SEARCH: folder.name, record.MEMBERS: members}
         version, num_bytes = _register(uri, spec.name, ENSEMBLE, selection.ensemble, run_id, tags)
         return Exported(spec.name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
-    chosen = best(trials, spec.metric, folder.name)
+    baselines = [trial for trial in trials if trial.architecture in BASELINES and trial.architecture != architecture]
+    chosen = best([trial for trial in trials if trial not in baselines], spec.metric, folder.name)
+    first = min([chosen, *baselines], key=order(spec.metric))
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
     version, num_bytes = _register(uri, spec.name, alias, load(chosen), chosen.run_id, tags)
-    return Exported(spec.name, version, alias, chosen, num_bytes)
+    return Exported(spec.name, version, alias, chosen, num_bytes, better=None if first is chosen else first)
 
 
 def _record(selection: Selection, search: str, uri: str) -> str:
