@@ -283,7 +283,7 @@ def run(
     progress: bool = True,
     **overrides: Any,
 ) -> Search:
-    """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials end their epoch).
+    """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials report once more).
 
     spec: the name of a shipped one, a YAML file, a dict or a Spec. overrides: keys of the spec, each in place of what
     it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. address: of a running Ray cluster,

@@ -8,6 +8,17 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
+from conftest import command
+from test_faults import (
+    LONG,
+    assert_finished_as_if_nothing_had_happened,
+    the_search,
+    trials_of,
+    uri_of,
+    wait_for_epochs,
+    workers_of,
+)
+from test_faults import start as start_search
 from test_search_studies import HERE
 from test_search_training import TRAIN, make_model, numbers, run, start
 
@@ -239,6 +250,23 @@ def test_a_run_that_lacks_reports_is_given_them_once(recorded: tuple[Path, str])
     assert not tracker.sync(trial)
     history = mlflow.MlflowClient(uri).get_metric_history(trial.run_id or "", "val_accuracy")
     assert sorted(point.step for point in history) == [1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_within_an_epoch_repeats_it_to_the_same_numbers(tmp_path: Path) -> None:
+    process = start_search(tmp_path, *LONG, "--set", "reports_per_epoch=10", "--set", "trials=1")
+    wait_for_epochs(tmp_path, 10, process)
+    workers_of(process)[0].kill()
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    folder = the_search(tmp_path)
+    assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path))
+    trials = trials_of(folder)
+    assert sorted(trial.attempt for trial in trials) == [1, 2]
+    assert [len(trial.results) for trial in trials] == [250, 250]
+    (killed,) = [trial.name for trial in trials if trial.attempt == 2]
+    done = command("search", "replay", f"{folder.name}:{killed}", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == f"{killed}: equal", done.stdout + done.stderr
 
 
 # --- Analysis

@@ -12,6 +12,7 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.provenance import provenance
 from search.track.registry import add_tags
+from search.train.config import length_of
 from search.train.running import run_trial
 from search.train.training import Result
 
@@ -59,13 +60,15 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
         yield f"Equal numbers cannot be expected ({listed}); compared within {TOLERANCE}."
     worst = 0.0
     different = ""
+    per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
     again = run_trial(trial.config, corpus, make_setting(spec, folder))
     for before, result in zip(trial.results, again, strict=False):  # in this order: no report more than it had
         apart, what = _furthest(result, before)
         worst = max(worst, apart)
-        yield f"epoch {result.step}/{len(trial.results)}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
+        epoch = f"{result.step / per_epoch:.4g}"
+        yield f"epoch {epoch}/{trial.epochs:.4g}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
         if apart > tolerance and not different:
-            different = f"different: {what} of epoch {result.step} is {apart:.3g} apart"
+            different = f"different: {what} of epoch {epoch} is {apart:.3g} apart"
     verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
     yield f"{trial.name}: {verdict}"
     if trial.run_id is not None:
