@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+import models
 from data.base.errors import UserError
 from search.base.record import Outcome
-from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble, mean
 from search.serve.trained import load
 from search.spec.read import load_corpus, read_examples, read_spec
@@ -22,15 +22,8 @@ from search.study.trial import Trial
 from search.train.estimating import LEAST
 from search.train.metrics import split_metric
 from search.train.running import predictions_csv
+from search.train.tasks import TASKS
 from search.train.training import measure
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trial and its trained model."""
-
-    trial: Trial
-    model: TextModel
 
 
 @dataclass(frozen=True)
@@ -75,13 +68,14 @@ class Selection:
         yield f"The chosen one on test, which chose nothing: {', '.join(tested)}"
 
 
-def pool(ranked: Iterable[Trial], size: int, read: Callable[[Trial], TextModel | None]) -> list[Member]:
-    """Those to choose from: the first `size` trials whose model can be read, and each architecture's first such."""
-    found: list[Member] = []
+def pool(ranked: Iterable[Trial], size: int, says: Callable[[Trial], Tensor | None]) -> list[tuple[Trial, Tensor]]:
+    """Those to choose from, with what they say: the first `size` trials that say anything, and the first such of each
+    architecture. says: what a trial's model says of the validation texts, None where it cannot be read."""
+    found: list[tuple[Trial, Tensor]] = []
     for trial in ranked:
-        known = {member.trial.architecture for member in found}
-        if (len(found) < size or trial.architecture not in known) and (model := read(trial)):
-            found.append(Member(trial, model))
+        known = {each.architecture for each, _ in found}
+        if (len(found) < size or trial.architecture not in known) and (outputs_NC := says(trial)) is not None:
+            found.append((trial, outputs_NC))
     return found
 
 
@@ -95,32 +89,30 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     Raises UserError when there are not two models to average.
     """
     spec = read_spec(folder)
-    corpus = load_corpus(spec)
+    task = TASKS[models.architecture(spec.architectures[0]).task]
+    if not task.has_classes:
+        raise UserError(f"an ensemble averages probabilities of classes, and {task.name} has none")
+    corpus, texts = load_corpus(spec), [text for text, _ in read_examples(spec, "val")]
     left_out: list[str] = []
 
-    def read(trial: Trial) -> TextModel | None:
+    def says(trial: Trial) -> Tensor | None:
         try:
-            return load(trial, corpus)
+            return load(trial, corpus).outputs(texts)
         except UserError as error:  # its checkpoint is gone, or it cannot be kept
             left_out.append(str(error))
             return None
 
     # In the order in which one is chosen to stand for the search.
     ranked = [each for each in candidates(trials, spec.metric, folder.name) if each.outcome is Outcome.COMPLETE]
-    found = pool(ranked, size, read)
+    found = pool(ranked, size, says)
     if len(found) < 2:
         problem = f"; {left_out[0]}" if left_out else ""
         raise UserError(f"an ensemble needs two trained models; {folder.name} has {len(found)} to choose from{problem}")
-    task = found[0].model.task
-    if not task.has_classes:
-        raise UserError(f"an ensemble averages probabilities of classes, and {task.name} has none")
 
     def measured(outputs_NC: Tensor, split: Literal["val", "test"]) -> dict[str, float]:
         labels_N = torch.from_numpy(getattr(corpus, split).labels_N)
         return measure(task, outputs_NC.clamp(min=LEAST).log(), (labels_N,), split)
 
-    texts = [text for text, _ in read_examples(spec, "val")]
-    outputs = [member.model.outputs(texts) for member in found]
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
 
     def key(metrics: Mapping[str, float]) -> tuple[float, float]:
@@ -130,16 +122,17 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     steps: list[Step] = []
     for _ in range(min(size, len(found))):
         tried = {
-            place: measured(mean([outputs[each] for each in (*chosen, place)]), "val")
+            place: measured(mean([found[each][1] for each in (*chosen, place)]), "val")
             for place in range(len(found))
             if place not in chosen
         }
         chosen.append(max(tried, key=lambda place: key(tried[place])))
-        steps.append(Step(tuple(found[place].trial for place in chosen), tried[chosen[-1]]))
+        steps.append(Step(tuple(found[place][0] for place in chosen), tried[chosen[-1]]))
     best = max(steps, key=lambda step: key(step.metrics))
     names = [called(trial, folder.name) for trial in steps[-1].members]
     tried_by_name = [{"members": names[: len(step.members)], **step.metrics} for step in steps]
-    members = {name: found[place].model for name, place in zip(names, chosen[: len(best.members)], strict=False)}
+    # Read again: all that were tried may be too much for the memory.
+    members = {called(trial, folder.name): load(trial, corpus) for trial in best.members}
     ensemble = Ensemble(members, {"search": folder.name, "ranked by": spec.metric, "tried": tried_by_name})
     outputs_NC = ensemble.outputs([text for text, _ in read_examples(spec, "test")])
     metrics = {**best.metrics, **measured(outputs_NC, "test")}
