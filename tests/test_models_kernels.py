@@ -294,6 +294,42 @@ def test_sums_of_rows(num_looked_up: int, size: int, monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(sums_RE[order_R], wanted_RE)
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (7,), (0,)])
+def test_a_look_up_and_its_gradient(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    ids = torch.randint(6, shape, dtype=torch.int32)
+    matrix_VE, weighting = torch.randn(9, 5), torch.randn(*shape, 5)
+    matrix_VE[0] = 0
+    gradients = []
+    for usable in (kernels.usable, lambda tensor: False):
+        monkeypatch.setattr(kernels, "usable", usable)
+        parameter = torch.nn.Parameter(matrix_VE)
+        found = rows.look_up(parameter, ids)
+        assert torch.equal(found, matrix_VE[ids.long()])
+        (found * weighting).sum().backward()
+        assert parameter.grad is not None
+        assert parameter.grad.is_sparse
+        assert 0 not in rows.sums(parameter.grad)[0]
+        gradients.append(parameter.grad.to_dense())
+    torch.testing.assert_close(*gradients)
+
+
+def test_rows_that_move_towards_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    from_VE, to_VE = torch.randn(9, 5), torch.randn(9, 5)
+    rows_R, shares_R = torch.tensor([8, 1, 4]), torch.tensor([0.0, 0.25, 1.0])
+    results = []
+    for usable in (kernels.usable, lambda tensor: False):
+        monkeypatch.setattr(kernels, "usable", usable)
+        results.append(from_VE.clone())
+        rows.move(results[-1], to_VE, rows_R, shares_R)
+    torch.testing.assert_close(*results)
+    assert torch.equal(results[0][8], from_VE[8])
+    torch.testing.assert_close(results[0][4], to_VE[4])
+    torch.testing.assert_close(results[0][1], 0.75 * from_VE[1] + 0.25 * to_VE[1])
+    assert torch.equal(results[0][2:4], from_VE[2:4])
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("size", [1, 5, 50])
 def test_adam_on_rows(size: int, weight_decay: float, monkeypatch: pytest.MonkeyPatch) -> None:

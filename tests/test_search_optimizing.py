@@ -4,6 +4,7 @@ Shapes: V words, E embedding, B batch, T words of a text.
 """
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 import models
 from models.native import kernels
 from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.optimizing import Optimizer, clip
+from search.train.tasks import TASKS
 from search.train.training import Result, train
 from tests.test_search_training import SETTINGS, SPLITS, numbers
 
@@ -167,10 +169,20 @@ def results(config: TrainingConfig, state: dict[str, Any] | None = None, **chang
     return train(make_model("mlp", dropout=0.2), SPLITS, config, **SETTINGS | changes, state=state)
 
 
-EVERYTHING = {"adam": "lazy", "max_grad_norm": 0.1, "schedule": "linear", "word_dropout": 0.2}
+EVERYTHING: dict[str, Any] = {
+    "max_grad_norm": 0.1,
+    "word_dropout": 0.2,
+    "schedule": "linear",
+    "warmup": 0.2,
+    "weight_decay": 0.1,
+    "label_smoothing": 0.1,
+    "averaging": 0.9,
+}
 
 
-@pytest.mark.parametrize("changes", [{"adam": "lazy"}, EVERYTHING], ids=["lazy", "everything"])
+@pytest.mark.parametrize(
+    "changes", [{"adam": "lazy"}, EVERYTHING, EVERYTHING | {"adam": "lazy"}], ids=["lazy", "dense", "everything"]
+)
 def test_training_resumed_in_the_middle_ends_with_the_same_numbers(changes: dict[str, Any]) -> None:
     config = TrainingConfig(learning_rate=RATE, batch_size=16, **changes)
     whole = list(results(config))
@@ -196,3 +208,112 @@ def test_texts_of_nothing_but_padding_leave_the_vectors_alone() -> None:
     optimizer.gradients()
     optimizer.step(RATE)
     assert torch.equal(model.embedding.vectors_VE, before_VE)
+
+
+@pytest.mark.parametrize("words", [(2, 30), (2, 8)])
+def test_weight_decay_is_that_of_adamw_and_of_rows_in_the_steps_that_read_them(words: tuple[int, int]) -> None:
+    dense, lazy, theirs = make_model(), make_model(), make_model()
+    start_VE = lazy.embedding.vectors_VE.detach().clone()
+    descend(dense, TrainingConfig(weight_decay=0.3), words)
+    descend(lazy, TrainingConfig(weight_decay=0.3, adam="lazy"), words)
+    descend_as_torch_does(theirs, torch.optim.AdamW(theirs.parameters(), lr=RATE, weight_decay=0.3, fused=True), words)
+    for one, other in zip(dense.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+    read, never_read = slice(*words), slice(words[1], 30)
+    vectors_VE, wanted_VE = lazy.embedding.vectors_VE, theirs.embedding.vectors_VE
+    torch.testing.assert_close(vectors_VE[read], wanted_VE[read], rtol=2e-5, atol=1e-6)
+    assert torch.equal(vectors_VE[never_read], start_VE[never_read])
+    assert words[1] == 30 or not torch.equal(wanted_VE[never_read], start_VE[never_read])
+
+
+def test_the_average_is_the_mean_at_first_and_then_moves_exponentially() -> None:
+    model = make_model()
+    optimizer = Optimizer(model, TrainingConfig(averaging=0.75))
+    wanted: dict[str, Tensor] = {}
+    for number, (tokens_BT, lengths_B, labels_B) in enumerate(itertools.islice(batches(2, 30), 7), start=1):
+        optimizer.clear()
+        cross_entropy(model(tokens_BT, lengths_B), labels_B).backward()
+        optimizer.gradients()
+        optimizer.step(RATE)
+        come_in = max(1 / number, 0.25)
+        for name, weight in model.state_dict().items():
+            wanted[name] = wanted.get(name, torch.zeros(())) * (1 - come_in) + weight * come_in
+        own = copy.deepcopy(model.state_dict())
+        with optimizer.averaged():
+            averaged = copy.deepcopy(model.state_dict())
+        for name, weight in model.state_dict().items():
+            assert torch.equal(weight, own[name])
+            torch.testing.assert_close(averaged[name], wanted[name])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_average_of_rows_that_few_steps_move_is_as_if_they_took_part_in_all(share: float) -> None:
+    model = make_model()
+    optimizer = Optimizer(model, TrainingConfig(averaging=share, adam="lazy"))
+    start_VE = model.embedding.vectors_VE.detach().clone()
+    wanted_VE = start_VE
+    for number in range(1, 12):
+        words_BT = torch.tensor([[2, 3 + number % 5, 3 + number // 4]])
+        optimizer.clear()
+        cross_entropy(model(words_BT, torch.tensor([3])), torch.tensor([number % 2])).backward()
+        optimizer.gradients()
+        optimizer.step(RATE)
+        wanted_VE = wanted_VE.lerp(model.embedding.vectors_VE.detach(), max(1 / number, 1 - share))
+        if number in (6, 11):
+            with optimizer.averaged():
+                torch.testing.assert_close(model.embedding.vectors_VE, wanted_VE, rtol=1e-5, atol=1e-6)
+    assert torch.equal(wanted_VE[10:], start_VE[10:])
+
+
+def test_what_is_measured_and_kept_is_the_average() -> None:
+    config = TrainingConfig(learning_rate=RATE, batch_size=16, averaging=0.9)
+    (last,) = results(config, length=Length(epochs=1))
+    means = last.state["optimizer"]["average"]["means"]
+    assert last.state["best_weights"].keys() == means.keys()
+    assert all(torch.equal(last.state["best_weights"][name], mean) for name, mean in means.items())
+    assert not any(torch.equal(last.state["model"][name], mean) for name, mean in means.items())
+    model = make_model()
+    model.load_state_dict(last.state["best_weights"])
+    model.eval()
+    predicted_N = model(SPLITS.val.tokens_NT, SPLITS.val.lengths_N).argmax(1)
+    accuracy = (predicted_N == SPLITS.val.targets[0]).float().mean()
+    assert last.best["val_accuracy"] == pytest.approx(float(accuracy))
+
+
+@pytest.mark.parametrize("adam", ["dense", "lazy"])
+def test_how_often_it_is_evaluated_does_not_change_the_average(adam: str) -> None:
+    config = TrainingConfig(learning_rate=RATE, batch_size=16, averaging=0.9, adam=adam)
+    whole, often = (list(results(config, length=Length(epochs=2, reports_per_epoch=number))) for number in (1, 3))
+    assert often[5].metrics["val_loss"] == whole[1].metrics["val_loss"]
+    length = Length(epochs=2, reports_per_epoch=3)
+    state = copy.deepcopy(next(results(config, length=length)).state)
+    rest = list(results(config, state, length=length))
+    assert numbers(rest) == numbers(often[1:])
+
+
+def test_warmup_rises_from_zero_and_multiplies_the_schedule() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup=0.25)
+    assert [config.rate(each / 8) for each in range(8)] == [0.0, 0.5, *[1.0] * 6]
+    falling = TrainingConfig(learning_rate=1.0, warmup=0.25, schedule="linear")
+    assert [falling.rate(each / 8) for each in range(3)] == pytest.approx([0.0, 0.5 * 7 / 8, 6 / 8])
+
+
+def test_smoothed_labels_are_only_those_of_training() -> None:
+    logits_N, labels_N = torch.randn(9, 3), torch.randint(3, (9,))
+    spread_N = torch.full((9, 3), 0.1)
+    spread_N[torch.arange(9), labels_N] += 0.7
+    loss = TASKS["classification"].loss(logits_N, (labels_N,), 0.3)
+    torch.testing.assert_close(loss, -(spread_N * logits_N.log_softmax(1)).sum(1).mean())
+    config = TrainingConfig(learning_rate=1e-8, batch_size=100)
+    plain, smoothed = (next(results(dataclasses.replace(config, label_smoothing=share))) for share in (0.0, 0.5))
+    assert smoothed.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-4)
+    assert smoothed.metrics["val_loss"] == pytest.approx(plain.metrics["val_loss"], rel=1e-4)
+    assert smoothed.metrics["grad_norm"] != pytest.approx(plain.metrics["grad_norm"], rel=1e-2)
+
+
+def test_smoothed_images_have_a_little_ink_everywhere() -> None:
+    logits_NYX, images_NYX = torch.randn(2, 4, 4), torch.rand(2, 4, 4)
+    targets = images_NYX, torch.zeros(2, 4, dtype=torch.int64)
+    loss = TASKS["text_to_image"].loss(logits_NYX, targets, 0.2)
+    wanted_NYX = 0.8 * images_NYX + 0.2 * 0.5
+    torch.testing.assert_close(loss, binary_cross_entropy_with_logits(logits_NYX, wanted_NYX))

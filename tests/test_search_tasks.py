@@ -215,7 +215,7 @@ class Length(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return (split.lengths_N.astype(np.float32),)
 
-    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
+    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
         return (logits_N[:, 0] - targets[0]).square().mean()
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:

@@ -95,9 +95,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 
 
 def weights_after_an_epoch(**changes: Any) -> list[Any]:
-    """With trained word vectors, for some hyperparameters are about these."""
+    """And the weights kept. With trained word vectors, for some hyperparameters are about these."""
     state = next(start(make_model(trainable=True), **changes)).state
-    return [tensor.tolist() for tensor in state["model"].values()]
+    return [tensor.tolist() for kept in ("model", "best_weights") for tensor in state[kept].values()]
 
 
 def another(domain: Any, value: Any) -> Any:

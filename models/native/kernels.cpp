@@ -6,7 +6,7 @@
 //
 // Shapes: T words, B batch, D inputs of a layer, H hidden (a multiple of the lanes of a vector in the time loops), 3H
 // candidate, update and reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are
-// dense, last index fastest, and no row is shorter than a vector, but for those of `sum_rows` and `adam_rows`.
+// dense, last index fastest, and no row is shorter than a vector, but for those of the functions of rows.
 
 #include <algorithm>
 #include <cmath>
@@ -593,12 +593,13 @@ void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const
 }
 
 // The sums of the rows of values_NE that have the same id: of R ids, rows_R in the order in which they first come, and
-// sums_RE. places_V may hold anything: an id has been seen if the place noted for it is taken by itself (Briggs and
+// sums_RE; the rows of the id `skipped` are left out. places_V may hold anything: an id has been seen if the place noted for it is taken by itself (Briggs and
 // Torczon 1993), so that the cost does not grow with the number of ids that there are.
 void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* places_V, const int64_t* ids_N,
-              const float* values_NE, int64_t N, int64_t E, int) {
+              const float* values_NE, int64_t N, int64_t E, int64_t skipped, int) {
   int64_t R = 0;
   for (int64_t n = 0; n < N; n++) {
+    if (ids_N[n] == skipped) continue;
     const int64_t id = ids_N[n], place = places_V[id];
     const float* values = values_NE + n * E;
     if (place >= 0 && place < R && rows_R[place] == id) {
@@ -630,6 +631,17 @@ void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64
       squares[e] = squares[e] * square_keep + square_share * gradient * gradient;
       values[e] = values[e] * keep - step_size * means[e] / (std::sqrt(squares[e]) / correction + epsilon);
     }
+  }
+}
+
+// Moves some rows of a matrix towards those of another, each by its share of the way.
+void move_rows(float* from_VE, const float* to_VE, const int64_t* rows_R, const float* shares_R, int64_t R, int64_t E,
+               int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+  for (int64_t r = 0; r < R; r++) {
+    float* __restrict from = from_VE + rows_R[r] * E;
+    const float* __restrict to = to_VE + rows_R[r] * E;
+    for (int64_t e = 0; e < E; e++) from[e] += (to[e] - from[e]) * shares_R[r];
   }
 }
 

@@ -38,8 +38,9 @@ _POINTERS_SIZES_INTS = {
     "gru_backward": (13, 4, 3),
     "window_forward": (5, 5, 1),
     "window_backward": (7, 5, 1),
-    "sum_rows": (6, 2, 1),
+    "sum_rows": (6, 3, 1),
     "adam_rows": (6, 2, 1),
+    "move_rows": (4, 2, 1),
 }
 
 
@@ -226,8 +227,9 @@ def window_backward(
     return gradients
 
 
-def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int) -> tuple[Tensor, Tensor]:
-    """The ids that there are, each once, in the order in which they first come, and the sums (R, E) of their rows."""
+def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int, skipped: int = -1) -> tuple[Tensor, Tensor]:
+    """The ids that there are but for the skipped one, each once, in the order in which they first come, and the sums
+    (R, E) of their rows."""
     ids_N, values_NE = ids_N.contiguous(), values_NE.contiguous()
     most = min(len(ids_N), num_ids)
     num_rows, rows_R, sums_RE = (
@@ -236,7 +238,7 @@ def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int) -> tuple[Tensor, Te
         values_NE.new_empty(most, values_NE.shape[1]),
     )
     places_V = torch.empty(num_ids, dtype=torch.int32)
-    _call("sum_rows", (num_rows, rows_R, sums_RE, places_V, ids_N, values_NE), values_NE.shape)
+    _call("sum_rows", (num_rows, rows_R, sums_RE, places_V, ids_N, values_NE), (*values_NE.shape, skipped))
     return rows_R[: int(num_rows)], sums_RE[: int(num_rows)]
 
 
@@ -246,6 +248,11 @@ def adam_rows(
     """See `models.native.rows.adam`."""
     tensors = values_VE, means_VE, squares_VE, rows_R, gradients_RE, torch.tensor(numbers)
     _call("adam_rows", tensors, gradients_RE.shape)
+
+
+def move_rows(from_VE: Tensor, to_VE: Tensor, rows_R: Tensor, shares_R: Tensor) -> None:
+    """See `models.native.rows.move`."""
+    _call("move_rows", (from_VE, to_VE, rows_R, shares_R), (len(rows_R), from_VE.shape[1]))
 
 
 def _pad(x: Tensor) -> Tensor:

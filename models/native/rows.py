@@ -4,11 +4,40 @@ Shapes: V rows of the matrix, E columns, R rows that have a gradient.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding
 
 from models.native import kernels
+
+
+def look_up(matrix_VE: Tensor, ids: Tensor) -> Tensor:
+    """The rows of these ids (..., E). The gradient of the matrix is sparse, and nothing for row 0, the padding.
+    Differentiable once."""
+    if kernels.usable(matrix_VE):
+        found: Tensor = _LookUp.apply(matrix_VE, ids)  # type: ignore[no-untyped-call]
+        return found
+    return embedding(ids, matrix_VE, padding_idx=0, sparse=True)
+
+
+class _LookUp(Function):
+    @staticmethod
+    def forward(ctx: Any, matrix_VE: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.shape = matrix_VE.shape
+        return embedding(ids, matrix_VE)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        values_NE = gradient.reshape(-1, ctx.shape[1])
+        rows_R, sums_RE = kernels.sum_rows(ids.flatten().long(), values_NE, ctx.shape[0], skipped=0)
+        return torch.sparse_coo_tensor(rows_R.unsqueeze(0), sums_RE, ctx.shape, check_invariants=False), None
 
 
 def sums(gradient_VE: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,3 +81,12 @@ def adam(
     values_RE.mul_(keep).addcdiv_(means_RE, scale_RE, value=-step_size)
     for whole_VE, some_RE in ((values_VE, values_RE), (means_VE, means_RE), (squares_VE, squares_RE)):
         whole_VE.index_copy_(0, rows_R, some_RE)
+
+
+@torch.no_grad()
+def move(from_VE: Tensor, to_VE: Tensor, rows_R: Tensor, shares_R: Tensor) -> None:
+    """Move these rows of a matrix towards those of another, each by its share of the way, in place."""
+    if kernels.usable(from_VE):
+        kernels.move_rows(from_VE, to_VE, rows_R, shares_R)
+    else:
+        from_VE.index_copy_(0, rows_R, from_VE[rows_R].lerp_(to_VE[rows_R], shares_R.unsqueeze(1)))

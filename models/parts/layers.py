@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models.native import kernels
 from models.native.dense import dense
 from models.native.padding import real_words
+from models.native.rows import look_up
 from models.parts.hyperparameters import Choice, Domain
 
 
@@ -135,8 +136,9 @@ class WordVectors(nn.Module):
         return self.vectors_VE.shape[1]
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        # padding_idx: row 0 gets no gradient
-        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0, sparse=self.sparse)
+        if self.sparse:
+            return look_up(self.vectors_VE, tokens_BT)
+        return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
 
 
 class Architecture(nn.Module):

@@ -4,6 +4,9 @@ that have sparse ones only in the rows that the batch has read.
 Shapes: V rows of a parameter, E columns, R rows that have a gradient.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,22 +18,30 @@ from search.train.config import TrainingConfig
 
 
 class Optimizer:
-    """Adam of a model's parameters (Kingma and Ba 2015).
+    """Adam of a model's parameters (Kingma and Ba 2015), and the average of what they have been.
 
     A parameter with a sparse gradient, as of word vectors that are looked up with `sparse=True`, is updated lazily:
     rows that have no gradient keep their values and their moments, where dense Adam would decay these and go on moving
-    the rows. A row that has a gradient in every step gets the numbers of dense Adam.
+    the rows; nor does weight decay touch them. A row that has a gradient in every step gets the numbers of dense Adam.
+    Clipping and averages mean the same for both.
 
     An iteration is `clear`, the backward pass, `gradients`, whatever is to be done to them in place, and `step`.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._named = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self._adam = torch.optim.Adam(self._named.values(), lr=config.learning_rate, fused=True)
+        self._adam = torch.optim.Adam(
+            self._named.values(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            decoupled_weight_decay=config.weight_decay > 0,
+            fused=True,
+        )
+        self._average = None if config.averaging is None else Average(self._named, config.averaging)
         self._sparse: dict[str, tuple[Tensor, Tensor]] = {}
         for module in model.modules():
             if isinstance(module, WordVectors):
-                module.sparse = config.adam == "lazy"
+                module.sparse = config.adam == "lazy" and module.vectors_VE.requires_grad
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -51,35 +62,119 @@ class Optimizer:
 
     def step(self, rate: float) -> None:
         """Go a step down the gradients, at this learning rate."""
+        moved = {name: rows_R for name, (rows_R, _) in self._sparse.items()}
+        if self._average is not None:
+            self._average.before(moved)
         (group,) = self._adam.param_groups
         group["lr"] = rate
         self._adam.step()
-        for name, (rows_R, gradients_RE) in self._sparse.items():
-            parameter = self._named[name]
-            state = self._adam.state[parameter]  # kept as Adam keeps it, so that a dense one can go on from it
-            if not state:
-                state["step"] = torch.zeros((), device=parameter.device)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            state["step"] += 1
-            rows.adam(
-                parameter.data,
-                state["exp_avg"],
-                state["exp_avg_sq"],
-                rows_R,
-                gradients_RE,
-                step=int(state["step"]),
-                rate=rate,
-                betas=group["betas"],
-                epsilon=group["eps"],
-                weight_decay=group["weight_decay"],
-            )
+        for name in self._sparse:
+            self._step_rows(name, group)
+        if self._average is not None:
+            self._average.after(moved)
+
+    def _step_rows(self, name: str, setting: dict[str, Any]) -> None:
+        parameter, (rows_R, gradients_RE) = self._named[name], self._sparse[name]
+        state = self._adam.state[parameter]  # kept as Adam keeps it, so that a dense one can go on from it
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        rows.adam(
+            parameter.data,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            rows_R,
+            gradients_RE,
+            step=int(state["step"]),
+            rate=setting["lr"],
+            betas=setting["betas"],
+            epsilon=setting["eps"],
+            weight_decay=setting["weight_decay"],
+        )
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Meanwhile the model has the average of its weights, if one is kept."""
+        if self._average is None:
+            yield
+            return
+        own = {name: parameter.data for name, parameter in self._named.items()}
+        for name, mean in self._average.means().items():
+            self._named[name].data = mean
+        try:
+            yield
+        finally:
+            for name, parameter in self._named.items():
+                parameter.data = own[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` goes on from: the state of Adam as torch keeps it."""
-        return self._adam.state_dict()
+        """What `load_state_dict` goes on from: the state of Adam as torch keeps it, and the average if one is kept."""
+        return self._adam.state_dict() | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._adam.load_state_dict(state)
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+
+
+class Average:
+    """The exponential moving average of parameters: after each step `share` of it stays, and as much of the parameters
+    comes in as makes it whole. At first, where that would keep too much of the start, it is the mean over all steps.
+
+    Rows that a step leaves alone wait: what they have missed, they catch up on at once when they are next moved or
+    wanted. It is as if they had taken part in each step, within rounding.
+    """
+
+    def __init__(self, named: dict[str, nn.Parameter], share: float) -> None:
+        self._named, self._share = named, share
+        self._means = {name: parameter.detach().clone() for name, parameter in named.items()}
+        self._num_steps = 0
+        self._log_kept = 0.0  # the logarithm of what has stayed of the first step's
+        self._log_kept_V: dict[str, Tensor] = {}  # the same at the time of a row's last step
+
+    def before(self, moved: dict[str, Tensor]) -> None:
+        """Before a step that moves these rows of some parameters, and all of the others."""
+        for name in self._log_kept_V.keys() - moved.keys():  # they had a dense gradient for once
+            moved[name] = torch.arange(len(self._means[name]), device=self._means[name].device)
+        for name, rows_R in moved.items():
+            if name not in self._log_kept_V:
+                self._log_kept_V[name] = rows_R.new_zeros(len(self._means[name]), dtype=torch.float64)
+            self._catch_up(self._means[name], name, rows_R)
+
+    def after(self, moved: dict[str, Tensor]) -> None:
+        self._num_steps += 1
+        share = min(self._share, 1 - 1 / self._num_steps)
+        self._log_kept += math.log(share) if share else 0.0
+        for name, parameter in self._named.items():
+            mean = self._means[name]
+            if name in moved:
+                rows.move(mean, parameter.detach(), moved[name], mean.new_full((len(moved[name]),), 1 - share))
+                self._log_kept_V[name][moved[name]] = self._log_kept
+            else:
+                mean.lerp_(parameter.detach(), 1 - share)
+
+    def _catch_up(self, mean_VE: Tensor, name: str, rows_R: Tensor) -> None:
+        missed_R = 1 - (self._log_kept - self._log_kept_V[name][rows_R]).exp()
+        rows.move(mean_VE, self._named[name].detach(), rows_R, missed_R.to(mean_VE.dtype))
+
+    def means(self) -> dict[str, Tensor]:
+        """As they are now, with nothing missed; to be read only."""
+        means = dict(self._means)
+        for name, log_kept_V in self._log_kept_V.items():
+            means[name] = means[name].clone()
+            self._catch_up(means[name], name, torch.arange(len(log_kept_V), device=log_kept_V.device))
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        numbers = {"num_steps": self._num_steps, "log_kept": self._log_kept}
+        return {"means": self._means, "log_kept_V": self._log_kept_V, **numbers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, mean in state["means"].items():
+            self._means[name].copy_(mean)
+        self._log_kept_V = {name: each.to(self._means[name].device) for name, each in state["log_kept_V"].items()}
+        self._num_steps, self._log_kept = state["num_steps"], state["log_kept"]
 
 
 def clip(gradients: dict[str, Tensor], max_norm: float) -> Tensor:

@@ -147,19 +147,20 @@ def train(
         try:
             _train_epoch(model, optimizer, splits.train, part_N, config, rates, log)
             metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
-            logits_N = _predict(model, splits.val)
-            metrics |= measure(task, logits_N, splits.val.targets, "val")
-            picture = task.picture(logits_N, splits.val.targets)
-            if not best or sign * metrics[metric] > sign * best[metric]:
-                best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
-                best_weights = copy.deepcopy(model.state_dict())
-            if length.over(step, best_step):
-                last_weights = copy.deepcopy(model.state_dict())
-                model.load_state_dict(best_weights)
-                logits_N = _predict(model, splits.test)
-                best = best | measure(task, logits_N, splits.test.targets, "test")
-                test_outputs_N = task.outputs(logits_N)
-                model.load_state_dict(last_weights)
+            with optimizer.averaged():
+                logits_N = _predict(model, splits.val)
+                metrics |= measure(task, logits_N, splits.val.targets, "val")
+                picture = task.picture(logits_N, splits.val.targets)
+                if not best or sign * metrics[metric] > sign * best[metric]:
+                    best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
+                    best_weights = copy.deepcopy(model.state_dict())
+                if length.over(step, best_step):
+                    last_weights = copy.deepcopy(model.state_dict())
+                    model.load_state_dict(best_weights)
+                    logits_N = _predict(model, splits.test)
+                    best = best | measure(task, logits_N, splits.test.targets, "test")
+                    test_outputs_N = task.outputs(logits_N)
+                    model.load_state_dict(last_weights)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch {(step - 1) // length.reports_per_epoch + 1}"
         metrics[record.EPOCH_SECONDS] = time.perf_counter() - started
@@ -261,7 +262,7 @@ def _train_epoch(
         if config.word_dropout:
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
         logits_B = model(tokens_BT, lengths_B)
-        loss = log.task.loss(logits_B, targets_B)
+        loss = log.task.loss(logits_B, targets_B, config.label_smoothing)
         optimizer.clear()
         loss.backward()
         gradients = optimizer.gradients()

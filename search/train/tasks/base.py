@@ -66,8 +66,8 @@ class Task(ABC):
         """What is wanted, as arrays of N."""
 
     @abstractmethod
-    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
-        """What is minimised, a scalar."""
+    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+        """What is minimised, a scalar. smoothing: the share of what is wanted that is spread over all that could be."""
 
     @abstractmethod
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:

@@ -26,9 +26,9 @@ class Classification(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return (split.labels_N,)
 
-    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
+    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
         (labels_N,) = targets
-        return cross_entropy(logits_N, labels_N)
+        return cross_entropy(logits_N, labels_N, label_smoothing=smoothing)
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
         (labels_N,) = targets

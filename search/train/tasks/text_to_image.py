@@ -44,9 +44,11 @@ class TextToImage(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return tuple(split.arrays[name] for name in self.arrays)
 
-    def loss(self, logits_N: Tensor, targets: Targets) -> Tensor:
-        """Cross-entropy of the ink, the mean over pixels."""
+    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of the ink, the mean over pixels; a pixel could have ink or none."""
         images_NYX, _ = targets
+        if smoothing:
+            images_NYX = images_NYX * (1 - smoothing) + smoothing / 2
         return binary_cross_entropy_with_logits(logits_N, images_NYX)
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
