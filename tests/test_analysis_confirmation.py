@@ -15,12 +15,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from typer.testing import CliRunner
 
+import bakeoff
 from analysis.__main__ import app
 from analysis.base import runs, tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import confirmation
+from analysis.explain import choice
 from analysis.verdicts import differences
 from search.base import record
+from search.serve import export
 
 SEARCH = "demo-20260101-100000"
 CONFIRM = "demo-confirm-20260101-110000"
@@ -304,6 +307,7 @@ class Recorder:
 
 
 OLD, MOVED, ODD = "old-20260102-100000", "moved-20260103-100000", "odd-20251201-100000"
+BASED = "based-20251201-110000"
 PARTLY, ORPHAN = "partly-20251202-100000", "orphan-confirm-20251203-100000"
 
 
@@ -314,6 +318,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     recorder.search(ODD)
     for text in ("label,probability\nNA,0.5\n", "label,predicted\nNA,null\n"):
         recorder.client.log_text(recorder.trial("gru-0", 0.5, None), text, record.PREDICTIONS)
+    recorder.search(BASED, data_digest="d1")
+    for name, score, places in (("majority-0", 0.95, 5), ("gru-0", 0.90, 10), ("gru-1", 0.5, 0)):
+        recorder.trial(name, score, wrong(*range(places)), architecture=name[:-2], seed=7)
     recorder.search(PARTLY, data_digest="d1")
     recorder.trial("gru-0", 0.8, wrong(*range(20)), hidden_size=8)
     recorder.trial("rnn-0", 0.7, wrong(*range(50)), hidden_size=8)
@@ -444,3 +451,38 @@ def test_a_confirmation_without_its_origin_is_still_ranked(uri: str) -> None:
 def test_a_confirmation_on_other_data_is_named(uri: str, asked: str) -> None:
     shown = " ".join(call(asked, MOVED, uri=uri).stdout.split())
     assert "Left out, on other data than moved-20260103-100000: moved-confirm-20260103-110000." in shown
+
+
+# --- Baselines
+
+
+def test_the_first_sentence_of_a_leaderboard(uri: str) -> None:
+    """Chosen on validation: majority-0, which got 5 of 100 texts wrong, and gru-0 10; gru-1 got all right."""
+    shown = call("leaderboard", BASED, uri=uri).stdout
+    assert " ".join(shown.split()).startswith(
+        "Best of all by val accuracy is majority-0, a baseline (0.9500); no network beats majority-0 on these texts: "
+        "gru-0 loses 5.0 points ("
+    )
+    assert call("leaderboard", BASED, "--format", "markdown", uri=uri).stdout.startswith(
+        "Best of all by val accuracy is maj"
+    )
+    assert call("leaderboard", BASED, "--format", "csv", uri=uri).stdout.startswith("rank,architecture,kind,trial,")
+    found = bakeoff.open(BASED, tracking_uri=uri)
+    assert found.gain().sentence in " ".join(shown.split())
+    assert found.leaderboard()[["trial", "kind"]].iloc[0].tolist() == ["majority-0", "baseline"]
+
+
+def test_what_is_best_without_a_name_is_of_what_was_searched(uri: str) -> None:
+    assert choice.find(uri, BASED).name == "gru-0"
+    assert choice.find(uri, f"{BASED}:majority").name == "majority-0"
+    assert [trial.name for trial in choice.best_of_each(uri, runs.find_search(uri, BASED))] == ["gru-0"]
+
+
+def test_an_export_says_that_a_baseline_is_better(uri: str) -> None:
+    trials = choice.read(uri, runs.find_search(uri, BASED))
+    chosen, better = export.choose(trials, "val_accuracy", BASED)
+    assert better is not None
+    assert (chosen.name, better.name) == ("gru-0", "majority-0")
+    chosen, better = export.choose(trials, "val_accuracy", BASED, "majority")
+    assert (chosen.name, better) == ("majority-0", None)
+    assert export.choose([each for each in trials if each is not chosen], "val_accuracy", BASED)[1] is None

@@ -13,13 +13,15 @@ from analysis.base import baselines, tables
 from analysis.base.runs import tidy
 from analysis.base.table import Table
 from analysis.boards import comparison, leaderboard, ledger
+from analysis.figures.plot import Found
+from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
 from analysis.verdicts.gain import Gain, Standing
 
 
 @pytest.fixture(autouse=True)
 def _names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "BASELINES", dict.fromkeys(["tfidf", "nbsvm", "nbsvm_whole"]))
+    monkeypatch.setattr(baselines, "BASELINES", dict.fromkeys(["majority", "tfidf", "nbsvm", "nbsvm_whole"]))
 
 
 ROWS = [
@@ -165,7 +167,7 @@ def test_chosen_by_another_metric_it_is_still_told_in_points_of_accuracy() -> No
     )
 
 
-# --- In the tables
+# --- In the tables and figures
 
 
 TRIALS = tidy(ROWS)
@@ -223,6 +225,25 @@ def test_what_is_told_of_what_was_searched_leaves_baselines_out() -> None:
     mattered = importance.importance_tables(SEARCH, TRIALS, None, None)  # type: ignore[arg-type]
     assert set(mattered[0].frame["architecture"]) == {"gru"}
     assert baselines.searched(TRIALS)["trial"].tolist() == ["gru-0", "gru-1"]
+
+
+def test_figures_show_the_best_baseline_as_a_line_or_nothing() -> None:
+    """By validation that is nbsvm-1, though another one scored more on test."""
+    ended = [each | {"end": 1_767_261_600_000, "epochs_run": 3} for each in ROWS]
+    same = {"hidden_size": 8, "outcome": "complete"}
+    trials = tidy(each | (same if each["architecture"] == "gru" else {}) for each in ended)
+    series = pd.DataFrame({"run_id": trials["run_id"], "metric": "val_accuracy", "step": 1, "value": 0.5})
+    found = Found(baselines.searched(trials), series, baselines=baselines.baselines(trials))
+    assert found.everything["trial"].tolist() == [each["trial"] for each in ROWS]
+    for name, plot in PLOTS.items():
+        frame = plot.data(found)
+        if name in ("best_so_far", "score_against_cost", "spread_over_seeds"):
+            assert set(baselines.baselines(frame)["trial"]) == {"nbsvm-1"}
+            assert baselines.searched(frame)["trial"].tolist()
+            assert set(baselines.baselines(frame)["kind"]) == {"baseline"}
+            assert plot.render(found)["png"]
+        elif "architecture" in frame:
+            assert set(frame["architecture"]) <= {"gru"}
 
 
 def test_differences_take_baselines_in_and_mark_them() -> None:

@@ -61,6 +61,9 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
             f"{trials['seconds'].sum():,.0f}",
             _when(search),
         )
+    if count := len(found.baselines):
+        took = f"{found.baselines['seconds'].sum():,.0f}"
+        yield Markup("Besides, {} trial{} of baselines: {} s in all.").format(count, "s" * (count > 1), took)
 
 
 def _on_fresh_seeds(confirmed: Sequence[Table], metrics: Iterable[str]) -> pd.DataFrame:

@@ -188,7 +188,7 @@ def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predic
     except UserError as error:
         return replace(found, difference=math.nan, why=str(error))
     interval = stats.paired_difference(correct(network, known), correct(baseline, known), np.random.default_rng(0))
-    return replace(found, low=interval.low, high=interval.high)
+    return replace(found, difference=interval.value, low=interval.low, high=interval.high)
 
 
 def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,7 +70,7 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None, e
     spec = read_spec(folder)
     if architecture and architecture not in spec.studied:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
-    trials = [trial for trial in trials_of(folder, root) if architecture in (None, trial.architecture)]
+    trials = list(trials_of(folder, root))
     if ensemble is not None:
         selection = select(trials, folder, ensemble)
         run_id = _record(selection, folder.name, uri)
@@ -78,14 +78,24 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None, e
         tags = {record.SEARCH: folder.name, record.MEMBERS: members}
         version, num_bytes = _register(uri, spec.name, ENSEMBLE, selection.ensemble, run_id, tags)
         return Exported(spec.name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
-    baselines = [trial for trial in trials if trial.architecture in BASELINES and trial.architecture != architecture]
-    chosen = best([trial for trial in trials if trial not in baselines], spec.metric, folder.name)
-    first = min([chosen, *baselines], key=order(spec.metric))
+    chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
     version, num_bytes = _register(uri, spec.name, alias, load(chosen), chosen.run_id, tags)
-    return Exported(spec.name, version, alias, chosen, num_bytes, better=None if first is chosen else first)
+    return Exported(spec.name, version, alias, chosen, num_bytes, better=better)
+
+
+def choose(
+    trials: Sequence[Trial], metric: str, origin: str, architecture: str | None = None
+) -> tuple[Trial, Trial | None]:
+    """The best trial of what was searched, or of one architecture or baseline; and, unless one was asked for, the best
+    baseline if its score is the better one. origin: as `ranking.best` takes it; raises what that raises."""
+    if architecture:
+        return best([trial for trial in trials if trial.architecture == architecture], metric, origin), None
+    chosen = best([trial for trial in trials if trial.architecture not in BASELINES], metric, origin)
+    first = min([chosen, *(trial for trial in trials if trial.architecture in BASELINES)], key=order(metric))
+    return chosen, None if first is chosen else first
 
 
 def _record(selection: Selection, search: str, uri: str) -> str:
