@@ -134,6 +134,7 @@ def plan(
 
     validated = specs.read(spec, set_ or [])
     corpus = specs.load_corpus(validated, to_train=True)
+    validated = specs.with_whole_texts(validated, corpus)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
         solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))

@@ -76,6 +76,7 @@ def load(
     limit: int | None = None,
     split_seed: int = 0,
     texts: bool = False,
+    whole: bool = False,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
@@ -91,6 +92,7 @@ def load(
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
     - split_seed: from 0, the usual split; each gives another one, but official splits stay.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
+    - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
@@ -116,9 +118,11 @@ def load(
         cache=cache,
         progress=progress,
     )
-    if texts:
-        return encode.with_texts(encoded, found, max_words=max_words, limit=limit, split_seed=split_seed, cache=cache)
-    return encoded
+    if not texts:
+        return encoded
+    return encode.with_texts(
+        encoded, found, max_words=max_words, whole=whole, limit=limit, split_seed=split_seed, cache=cache
+    )
 
 
 def read_examples(

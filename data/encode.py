@@ -23,7 +23,7 @@ from data.base.files import default_cache
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
-from data.encoded import PADDING, TEXTS, UNKNOWN, EncodedCorpus, Split
+from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split
 from data.vectors import Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
@@ -135,19 +135,34 @@ def encode(
 
 
 def with_texts(
-    encoded: EncodedCorpus, corpus: Corpus, *, max_words: int, limit: int | None, split_seed: int, cache: Path | None
+    encoded: EncodedCorpus,
+    corpus: Corpus,
+    *,
+    max_words: int,
+    whole: bool,
+    limit: int | None,
+    split_seed: int,
+    cache: Path | None,
 ) -> EncodedCorpus:
     """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
 
-    They are read again each time: 25,000 reviews take a second.
+    whole: and with their WHOLE_TEXTS, where there is any that is cut. They are read again each time: 25,000 reviews
+    take a second, whole ones three.
     """
+    from data import text
+
     texts = corpus.read((cache or default_cache()) / "downloads", progress=False)
     splits, _ = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed)
+    num_read = ALL_WORDS if whole else max_words
+    words = {name: [text.tokenize(each, num_read) for each, _ in splits[name]] for name in SPLITS}
+    cuts = max(map(len, chain.from_iterable(words.values()))) > max_words
     changed: dict[str, Any] = {}
     for name in SPLITS:
         split: Split = getattr(encoded, name)
-        texts_N = np.array(read_words([text for text, _ in splits[name]], max_words=max_words), dtype=object)
-        changed[name] = dataclasses.replace(split, arrays={**split.arrays, TEXTS: texts_N})
+        arrays = {**split.arrays, TEXTS: PackedTexts.of(" ".join(each[:max_words]) for each in words[name])}
+        if cuts:
+            arrays[WHOLE_TEXTS] = PackedTexts.of(map(" ".join, words[name]))
+        changed[name] = dataclasses.replace(split, arrays=arrays)
     return dataclasses.replace(encoded, **changed)
 
 

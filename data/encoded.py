@@ -6,13 +6,42 @@ C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
 TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are read of each text, spaces between
+WHOLE_TEXTS = "whole_texts_N"  # likewise all its words, where some text of the corpus has more than are read
+ALL_WORDS = 2**31 - 1  # how many are read by who reads all
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTexts:
+    """Texts as two arrays, which Ray's object store hands out without copying; a text is made when it is asked for."""
+
+    letters: np.ndarray  # uint8, UTF-8
+    ends_N: np.ndarray  # int64
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> PackedTexts:
+        packed = [text.encode("utf-8", "surrogatepass") for text in texts]
+        ends_N = np.cumsum([len(each) for each in packed], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(packed), dtype=np.uint8), ends_N)
+
+    def __len__(self) -> int:
+        return len(self.ends_N)
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for end in self.ends_N.tolist():
+            yield self.letters[start:end].tobytes().decode("utf-8", "surrogatepass")
+            start = end
+
+    def __getitem__(self, places: slice) -> PackedTexts:
+        return PackedTexts.of([*self][places])
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +51,7 @@ class Split:
     tokens_NT: np.ndarray  # int32, ids in the vocabulary, right padded with PADDING
     lengths_N: np.ndarray  # int32, words before the padding, at least 1
     labels_N: np.ndarray  # int64, index into the classes
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name, what the corpus has besides
+    arrays: Mapping[str, Any] = field(default_factory=dict)  # by name, what the corpus has besides; texts are packed
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -31,8 +60,7 @@ class Split:
         """The split as one encodes it who reads only so many words of a text. The tokens are a view."""
         arrays = dict(self.arrays)
         if TEXTS in arrays:
-            cut = [" ".join(text.split(" ", num)[:num]) for text in arrays[TEXTS]]
-            arrays[TEXTS] = np.array(cut, dtype=object)
+            arrays[TEXTS] = PackedTexts.of(" ".join(text.split(" ", num)[:num]) for text in arrays[TEXTS])
         return replace(
             self, tokens_NT=self.tokens_NT[:, :num], lengths_N=np.minimum(self.lengths_N, np.int32(num)), arrays=arrays
         )

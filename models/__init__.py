@@ -7,6 +7,8 @@ from typing import Any
 from data.base.errors import UserError, did_you_mean
 from models.attention import Attention
 from models.baselines.majority import Majority
+from models.baselines.nbsvm import NBSVM, NBSVMWhole
+from models.baselines.tfidf import Tfidf, TfidfWhole
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
@@ -37,6 +39,10 @@ __all__ = [
 #: What anyone would use instead of a network, by name: every search has some of them for comparison.
 BASELINES: dict[str, type[TextEstimator]] = {
     "majority": Majority,
+    "tfidf": Tfidf,
+    "nbsvm": NBSVM,
+    "tfidf_whole": TfidfWhole,
+    "nbsvm_whole": NBSVMWhole,
 }
 ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "rnn": RNN,

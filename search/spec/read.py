@@ -15,7 +15,8 @@ from pydantic import ValidationError
 import data
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example
-from data.encoded import EncodedCorpus
+from data.encoded import WHOLE_TEXTS, EncodedCorpus
+from models import BASELINES
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train.config import learner
@@ -254,6 +255,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         limit=spec.limit,
         split_seed=spec.split_seed,
         texts=to_train and any(learner(name).reads_texts for name in spec.studied),
+        whole=any(BASELINES[name].on_whole or BASELINES[name].whole for name in spec.baselines),
         progress=progress,
     )
 
@@ -261,6 +263,14 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
     """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
     return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed)
+
+
+def with_whole_texts(spec: Spec, corpus: EncodedCorpus) -> Spec:
+    """The spec with its baselines once more on whole texts where the corpus, loaded to train, has any that is cut."""
+    cuts = WHOLE_TEXTS in corpus.train.arrays
+    more = [whole for name in spec.baselines if (whole := BASELINES[name].on_whole) and whole not in spec.baselines]
+    baselines = [name for name in (*spec.baselines, *more) if cuts or not BASELINES[name].whole]
+    return spec.model_copy(update={"baselines": baselines})
 
 
 def dump(spec: Spec) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from data.base.errors import UserError, choose, did_you_mean
+from data.encoded import ALL_WORDS
 from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS
 from models.parts.hyperparameters import OrNone
 from search.base import record
@@ -36,7 +37,7 @@ def parse_seconds(value: object) -> object:
 
 
 #: Those of every search of classifiers.
-USUAL_BASELINES = ("majority",)
+USUAL_BASELINES = ("majority", "tfidf", "nbsvm")
 
 
 class Strict(BaseModel):
@@ -384,6 +385,8 @@ class Spec(Strict):
 
     def words_of(self, architecture: str) -> int:
         """How many words of a text it reads."""
+        if ARCHITECTURES[architecture].whole:
+            return ALL_WORDS
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 
     def short(self) -> dict[str, Any]:

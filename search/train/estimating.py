@@ -14,7 +14,7 @@ from torch import Tensor
 
 import models
 from data.base.errors import UserError
-from data.encoded import TEXTS, EncodedCorpus, Split
+from data.encoded import TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from search.base import record
 from search.train.tasks import TASKS
@@ -28,6 +28,9 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
 
     The state holds the files of the estimator as its weights, or, as `refused`, why it has none.
     """
+    # What takes seconds to import is no cost of the first trial.
+    import sklearn.linear_model  # noqa: F401
+    import torchmetrics  # noqa: F401
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     started = time.perf_counter()
@@ -35,17 +38,17 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
     own = {name: config[name] for name in models.architecture(config[record.ARCHITECTURE]).hyperparameters}
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
-    task = TASKS[estimator.task]
+    task, read = TASKS[estimator.task], WHOLE_TEXTS if estimator.whole else TEXTS
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
         # Copies of labels, for the object store's arrays are read-only.
-        estimator.fit([*corpus.train.arrays[TEXTS]], corpus.train.labels_N.copy())
+        estimator.fit([*corpus.train.arrays[read]], corpus.train.labels_N.copy())
         try:
             for split in record.SPLITS:
                 examples: Split = getattr(corpus, split)
                 labels_N = torch.from_numpy(examples.labels_N.copy())
-                logits_N = logits(estimator, [*examples.arrays[TEXTS]], len(corpus.classes))
+                logits_N = logits(estimator, [*examples.arrays[read]], len(corpus.classes))
                 metrics |= measure(task, logits_N, (labels_N,), split)
                 outputs_N = task.outputs(logits_N)
         except DivergenceError as reason:
