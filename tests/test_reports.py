@@ -1,6 +1,8 @@
 """Reports within an epoch, and trials that end when patience does."""
 
+import contextlib
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +147,7 @@ def test_a_checkpoint_within_an_epoch_is_written_only_where_much_would_be_lost()
 
 def spec_of(**changes: Any) -> dict[str, Any]:
     small = {"name": "parts", "architectures": ["mlp"], "epochs": 2, "reports_per_epoch": 4, "pruner": "none"}
-    return small | {"trials": 3, "sampler": "random"} | changes
+    return small | {"trials": 3, "sampler": "random", "baselines": []} | changes
 
 
 def said(step: int, score: float, best_step: int | None = None, **more: Any) -> Result:
@@ -172,6 +174,18 @@ def test_a_doomed_trial_ends_after_a_quarter_of_an_epoch(tmp_path: Path) -> None
     assert [(trial.epochs, trial.best_epoch, trial.step) for trial in again] == [(2.0, 2.0, 8), (0.25, 0.25, 1)]
 
 
+@pytest.mark.parametrize(("per_epoch", "passes"), [(1, False), (4, True)])
+def test_the_better_half_passes_after_a_part_of_an_epoch_and_a_third_after_a_whole_one(
+    per_epoch: int, passes: bool, tmp_path: Path
+) -> None:
+    studies = Studies(
+        "s", specs.validate(spec_of(pruner="asha", trials=4, reports_per_epoch=per_epoch)), tmp_path, "new"
+    )
+    for score in (0.9, 0.6, 0.7):
+        studies.report(ask(studies), said(1, score), HERE)
+    assert studies.report(ask(studies), said(1, 0.8), HERE) == passes
+
+
 def test_reports_that_are_sent_again_count_once_and_are_not_pruned(tmp_path: Path) -> None:
     """A worker that goes on from the last checkpoint repeats what came after it."""
     studies = Studies("s", specs.validate(spec_of(pruner="median", trials=4)), tmp_path, "new")
@@ -188,15 +202,16 @@ def test_reports_that_are_sent_again_count_once_and_are_not_pruned(tmp_path: Pat
     assert slow.outcome is Outcome.PRUNED
 
 
-@pytest.fixture
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A search in MLflow: a trial that made all reports, one that patience ended, one that was pruned."""
-    monkeypatch.chdir(tmp_path)
+    tmp_path = tmp_path_factory.mktemp("recorded")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = new_search(specs.validate(spec_of(patience=3, keep_checkpoints="best")), tmp_path)
     studies = Studies(folder.name, read_spec(folder), folder, "new")
     studies.provenance = {"data_digest": "d" * 64}
-    tracker = Tracker(uri, studies)
+    with contextlib.chdir(tmp_path):  # where artifacts go
+        tracker = Tracker(uri, studies)
     studies.listeners = [tracker]
     whole, impatient, pruned = ask(studies), ask(studies), ask(studies)
     for step in range(1, 9):
@@ -209,8 +224,13 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str
     return folder, uri
 
 
-def test_patience_makes_a_trial_complete_and_says_so(recorded: tuple[Path, str]) -> None:
-    folder, uri = recorded
+def copy_of(uri: str, folder: Path) -> str:
+    """A database that may be written to."""
+    return f"sqlite:///{shutil.copy(uri.removeprefix('sqlite:///'), folder)}"
+
+
+def test_patience_makes_a_trial_complete_and_says_so(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    folder, uri = recorded[0], copy_of(recorded[1], tmp_path)
     whole, impatient, pruned = Studies(folder.name, read_spec(folder), folder).trials()
     assert (impatient.outcome, impatient.ended_by) == (Outcome.COMPLETE, "patience")
     assert (impatient.epochs, impatient.best_epoch) == (1.25, 0.5)
@@ -240,8 +260,8 @@ def dataclass_without_results(trial: Trial) -> Trial:
     return trial
 
 
-def test_a_run_that_lacks_reports_is_given_them_once(recorded: tuple[Path, str]) -> None:
-    folder, uri = recorded
+def test_a_run_that_lacks_reports_is_given_them_once(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    folder, uri = recorded[0], copy_of(recorded[1], tmp_path)
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
     (trial, *_) = studies.trials()
     mlflow.MlflowClient(uri).log_metric(trial.run_id or "", record.EPOCHS_RUN, 1.25, step=9)  # as if it had five

@@ -34,7 +34,9 @@ def make_sampler(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.Ba
 def make_pruner(spec: Spec) -> optuna.pruners.BasePruner:
     match spec.pruner:
         case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+            # A part of an epoch tells less of how a trial will end than a whole one: each rung lets more of them pass.
+            factor = 3 if spec.reports_per_epoch == 1 else 2
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=factor)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.length.num_reports)
         case "median":
