@@ -57,7 +57,8 @@ def leaderboard(
         only_confirmed = not by_architecture and any("rank" in t.frame and t.frame["rank"].any() for t in confirmed)
     top = top if top is not None else 10 if form == "table" else 0
     best = boards.architecture_table(found, trials, rank_by)
-    ranking = boards.ranking_table(found, trials, rank_by, top)
+    for_programs = form in (*tables.FOR_PROGRAMS, "frame")
+    ranking = boards.ranking_table(found, trials, rank_by, top, every=for_programs or not top)
     if only_confirmed:
         shown = confirmed
     elif by_architecture:
@@ -68,6 +69,6 @@ def leaderboard(
         shown = [*confirmed, *winners, *ensembles.ensemble_tables(uri, found, rank_by), ranking]
     else:
         shown = [ranking]
-    if architecture or form in tables.FOR_PROGRAMS or form == "frame":
+    if architecture or for_programs:
         return shown
     return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]

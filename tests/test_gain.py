@@ -195,6 +195,15 @@ def test_baselines_are_ranked_with_the_others_and_marked() -> None:
         assert "baseline" in tables.TEXTS[form](table)
 
 
+def test_a_grid_of_a_baseline_does_not_hide_what_was_searched() -> None:
+    table = leaderboard.ranking_table(SEARCH, TRIALS, top=3, every=False)
+    assert table.frame[["rank", "trial"]].to_numpy().tolist() == [[1, "gru-0"], [2, "nbsvm-1"], [3, "gru-1"]]
+    assert table.title.endswith(": the first 3 of 5 trials by val_accuracy, of each baseline only the best")
+    assert leaderboard.ranking_table(SEARCH, TRIALS, every=False).frame["trial"].iloc[-1] == "tfidf-0"
+    alone = leaderboard.ranking_table(SEARCH, TRIALS[TRIALS["architecture"] == "gru"], top=1, every=False)
+    assert alone.title.endswith(": the first 1 of 2 trials by val_accuracy")
+
+
 def test_a_search_without_baselines_has_no_such_column_for_readers() -> None:
     for table in every_table(tidy(ROWS[:2])):
         assert not any("kind" in name for name in table.columns)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.base.baselines import KIND, baselines, kinds, searched, shown
+from analysis.base.baselines import KIND, SEARCHED, baselines, kinds, searched, shown
 from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
@@ -145,10 +145,14 @@ def _counter(outcome: Outcome) -> Any:
 # --- As tables
 
 
-def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, top: int = 0) -> Table:
-    """The first `top` of the leaderboard, or (0) all of it."""
+def ranking_table(
+    search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, top: int = 0, *, every: bool = True
+) -> Table:
+    """The first `top` of the leaderboard, or (0) all of it. every: else of each baseline only the best: a dozen points
+    of their grids, all alike, would stand in the way of what was searched."""
     board = leaderboard(trials, rank_by)
-    rows = board.head(top) if top else board
+    rows = board if every else board[(board[KIND] == SEARCHED) | ~board["architecture"].duplicated()]
+    rows, left_out = rows.head(top) if top else rows, len(board) - len(rows)
     return Table(
         rows,
         groups=[
@@ -156,7 +160,7 @@ def ranking_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, 
             ["outcome", *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key=["trial", *shown(board)],
-        title=_title(search, board, len(rows), rank_by),
+        title=_title(search, board, len(rows), rank_by) + ", of each baseline only the best" * (left_out > 0),
         notes=notes(search, trials, rank_by),
     )
 
