@@ -18,12 +18,6 @@ from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
 from analysis.verdicts.gain import Gain, Standing
 
-
-@pytest.fixture(autouse=True)
-def _names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "BASELINES", dict.fromkeys(["majority", "tfidf", "nbsvm", "nbsvm_whole"]))
-
-
 ROWS = [
     trial("gru-0", 0.80, test_accuracy=0.90, seconds=170.0, hidden_size=8),
     trial("gru-1", 0.70, test_accuracy=0.99, seconds=99.0, hidden_size=16),

@@ -15,7 +15,7 @@ def is_baseline(architecture: str | None) -> bool:
 
 def reads_whole_texts(architecture: str) -> bool:
     """Whether a baseline reads all words of a text where the networks of its search read the first ones."""
-    return architecture.endswith("_whole")
+    return BASELINES[architecture].whole
 
 
 def kinds(architectures: Iterable[str | None]) -> list[str]:
