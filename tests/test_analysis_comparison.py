@@ -230,8 +230,9 @@ def test_what_differs_between_the_specs_is_said() -> None:
     assert list(comparison.notes_on_data(both)) == [
         "The specs differ in architectures (rnn, gru, mlp, attention, cnn / rnn), epochs (6 / 10)."
     ]
-    other = [search(FIRST, corpus="imdb"), search(SECOND, corpus="csv:a,b.csv")]
-    assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
+    for one, another in (({"corpus": "imdb"}, {"corpus": "csv:a,b.csv"}), ({}, {"split_seed": 1})):
+        other = [search(FIRST, **one), search(SECOND, **another)]
+        assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
     assert list(comparison.notes_on_data(both[:1])) == []
     unknown = dataclasses.replace(both[1], load_spec=lambda: read.load("epochz: 1", "spec.json"))
     (note,) = comparison.notes_on_data([both[0], unknown])

@@ -174,6 +174,10 @@ def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     for line in selected.lines():
         assert line in done.stdout
     assert "models:/smoke@ensemble" in done.stdout
+    again = export.export("latest", smoke_search.folder.parent, smoke_search.uri, ensemble=3)
+    newest = mlflow.MlflowClient(smoke_search.uri).get_model_version("smoke", again.version)
+    (row,) = runs.read_ensembles(smoke_search.uri, smoke_search.id).to_dict("records")
+    assert row["run_id"] == newest.run_id
     code = (
         "import json, sys, mlflow, pandas\n"
         "place = mlflow.artifacts.download_artifacts(sys.argv[1])\n"
