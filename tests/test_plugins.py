@@ -267,6 +267,18 @@ def test_a_module_with_word_scores_or_without_our_word_vectors() -> None:
         model.classify(vectors(texts()[0]), texts()[1])
 
 
+def test_a_module_may_start_from_the_training_texts() -> None:
+    start = "    def start_from(self, tokens_NT, lengths_N, labels_N):\n"
+    starting = f"{NET}{start}        self.layer.bias.data.fill_(labels_N.sum())\n"
+    for source, expected in ((starting, 3.0), (NET, None)):
+        models.register("Net", made(source))
+        model: Any = models.build("Net", models.WordVectors(torch.zeros(9, 5)), 3)
+        before = model.network.layer.bias.clone()
+        model.start_from(*texts(), torch.tensor([1, 2]))
+        after = model.network.layer.bias
+        assert torch.equal(after, before if expected is None else torch.full_like(after, expected))
+
+
 def test_a_hyperparameter_may_be_none() -> None:
     optional = NET.replace('"size": (2, 64)', '"size": OrNone((2, 64))').replace("size=8", "size=None", 1)
     optional = optional.replace("super()", "size = size or 8\n        super()")

@@ -1,5 +1,6 @@
 """One trial as a worker runs it, over every architecture and every kind of embeddings, on a corpus of one's own."""
 
+import copy
 import csv
 import dataclasses
 import io
@@ -89,6 +90,25 @@ def test_a_trial_reads_its_own_words(csv_file: Path, monkeypatch: pytest.MonkeyP
     for architecture, own in of_each.items():
         assert metrics(architecture, of_each) == metrics(architecture, own)
     assert metrics("gru", 5) != metrics("gru", 6)
+
+
+def test_a_trial_starts_from_its_training_texts_and_a_resumed_one_from_its_weights(csv_file: Path) -> None:
+    spec, corpus = spec_and_corpus(csv_file, "frozen")
+    setting = make_setting(spec, csv_file.parent)
+
+    def results(state: dict[str, Any] | None = None, **changes: Any) -> tuple[list[dict[str, float]], dict[str, Any]]:
+        """Of three reports, and the state after the first."""
+        given = config_of(spec, "ngram", buckets=100, learning_rate=1e-5, batch_size=16, **changes)
+        trial = itertools.islice(run_trial(given, corpus, setting, state), 3)
+        first = next(trial)
+        after = copy.deepcopy(first.state)
+        return [each.metrics | {record.EPOCH_SECONDS: 0} for each in (first, *trial)], after
+
+    whole, after = results()
+    assert whole[0]["train_accuracy"] > results(start="random")[0][0]["train_accuracy"] + 0.1
+    before = copy.deepcopy(after["model"])
+    assert results(after)[0][:2] == whole[1:]
+    assert all(torch.equal(each, before[name]) for name, each in after["model"].items())
 
 
 def test_the_seed_decides_the_weights(csv_file: Path) -> None:

@@ -58,6 +58,11 @@ class External(Architecture):
             raise UserError(f"{self.module.__name__}: forward should return a tensor (B, C), here {wanted}; got {got}")
         return cast(Tensor, logits_BC)
 
+    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+        """As `Architecture.start_from`, where the network has it."""
+        if hasattr(self.network, "start_from"):
+            self.network.start_from(tokens_NT, lengths_N, *targets)
+
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.
 
