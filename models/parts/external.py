@@ -8,7 +8,7 @@ Shapes: B batch, T words, E embedding, C classes.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -60,8 +60,9 @@ class External(Architecture):
 
     def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
         """As `Architecture.start_from`, where the network has it."""
-        if hasattr(self.network, "start_from"):
-            self.network.start_from(tokens_NT, lengths_N, *targets)
+        start: Callable[..., None] | None = getattr(self.network, "start_from", None)
+        if start is not None:
+            start(tokens_NT, lengths_N, *targets)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.
