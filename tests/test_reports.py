@@ -32,7 +32,7 @@ from search.prove.audit import audit
 from search.run import plan
 from search.run.folders import new_search
 from search.spec import read as specs
-from search.spec.read import read_spec
+from search.spec.read import load_corpus, read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.tracking import Tracker
@@ -52,7 +52,7 @@ def _one_thread() -> None:
 
 @pytest.mark.parametrize("per_epoch", [2, 3, 7])
 def test_how_often_it_reports_changes_nothing_that_is_learned(per_epoch: int) -> None:
-    changes = {"epochs": 2, "schedule": "linear", "word_dropout": 0.2}
+    changes = {"epochs": 2, "schedule": "linear", "word_dropout": 0.2, "averaging": 0.9}
     once, often = run(**changes), run(reports_per_epoch=per_epoch, **changes)
     assert [result.step for result in often] == list(range(1, 2 * per_epoch + 1))
     ends = often[per_epoch - 1 :: per_epoch]
@@ -99,8 +99,10 @@ def test_a_trial_that_is_killed_within_an_epoch_goes_on_to_the_same_numbers(stop
 
 
 def test_an_epoch_has_no_more_reports_than_batches() -> None:
-    with pytest.raises(UserError, match=r"reports_per_epoch: at most 7, .* batches of 16; got 8"):
-        run(reports_per_epoch=8)
+    small = {"corpus": "rotten-tomatoes", "vectors": "glove.6B.50d", "limit": 200, "space": {"batch_size": [8, 16]}}
+    assert len(load_corpus(specs.validate(spec_of(reports_per_epoch=10, **small)), to_train=True).train) == 160
+    with pytest.raises(UserError, match="an epoch of 160 texts has 10 batches of 16, and no more reports; got 11"):
+        load_corpus(specs.validate(spec_of(reports_per_epoch=11, **small)), to_train=True)
 
 
 @pytest.mark.parametrize("per_epoch", [1, 3])

@@ -244,9 +244,10 @@ def freeze(spec: Spec) -> Spec:
 def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -> EncodedCorpus:
     """The corpus of a spec, encoded; raises UserError where a user can set something right.
 
-    to_train: with its texts, where one of the architectures or baselines learns from these.
+    to_train: with its texts, where one of the architectures or baselines learns from these, and texts enough for as
+    many reports as the spec asks for.
     """
-    return data.load(
+    corpus = data.load(
         spec.corpus,
         vectors=spec.vectors,
         embeddings=spec.embeddings,
@@ -258,6 +259,13 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         whole=any(BASELINES[name].on_whole or BASELINES[name].whole for name in spec.baselines),
         progress=progress,
     )
+    batches = -(-len(corpus.train) // spec.largest_batch)
+    if to_train and spec.reports_per_epoch > batches:
+        raise UserError(
+            f"reports_per_epoch: an epoch of {len(corpus.train):,} texts has {batches:,} batches of "
+            f"{spec.largest_batch}, and no more reports; got {spec.reports_per_epoch}"
+        )
+    return corpus
 
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:

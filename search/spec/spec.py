@@ -399,6 +399,13 @@ class Spec(Strict):
         return Length(self.epochs, self.reports_per_epoch, self.patience)
 
     @property
+    def largest_batch(self) -> int:
+        """The most texts that any trial's iteration trains on."""
+        sizes = [point.get("batch_size", 1) for named in self.points.values() for point in named.values()]
+        spaces = [space["batch_size"] for space in self.spaces.values() if "batch_size" in space]
+        return max([*sizes, *(size for values in spaces for size in values.ends())], default=1)
+
+    @property
     def num_kept(self) -> float:
         """How many trials of each architecture keep their checkpoints when they have finished."""
         keep = self.keep_checkpoints

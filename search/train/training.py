@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from data.base.errors import UserError
 from models import Architecture
 from search.base import record
 from search.train.config import TrainingConfig
@@ -106,7 +105,7 @@ def train(
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
     nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
-    Raises UserError for more reports an epoch than it has iterations.
+    An epoch must have as many iterations as reports.
     """
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
@@ -127,11 +126,7 @@ def train(
             return
 
     per_epoch = math.ceil(len(splits.train) / config.batch_size)
-    if length.reports_per_epoch > per_epoch:
-        raise UserError(
-            f"reports_per_epoch: at most {per_epoch}, which an epoch has of batches of {config.batch_size}; "
-            f"got {length.reports_per_epoch}"
-        )
+    assert length.reports_per_epoch <= per_epoch, "a part of an epoch without a batch"
     for step in range(done + 1, length.num_reports + 1):
         started = time.perf_counter()
         if step == done + 1 or (step - 1) % length.reports_per_epoch == 0:
