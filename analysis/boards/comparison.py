@@ -207,6 +207,7 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
     """The best of each architecture in each search."""
     table = compare(searches, trials, rank_by)
     metrics = list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
+    also = " and baseline" if shown(table) else ""
     return Table(
         table,
         groups=[
@@ -215,7 +216,7 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
         ],
         key=["architecture", *shown(table), "search"],
         title=f"{', '.join(search.id for search in searches)}: "
-        + (f"the best of each architecture by {rank_by}" if len(trials) else "no trials yet."),
+        + (f"the best of each architecture{also} by {rank_by}" if len(trials) else "no trials yet."),
         notes=[*_empty(searches, trials), *notes_on_data(searches), *notes_on_ranking(searches, rank_by)],
     )
 

@@ -85,7 +85,9 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
             ["trial", rank_by, *_TO_BEST],
         ],
         key=["architecture", *shown(table)],
-        title=f"{search.id}: what each architecture was given" if len(trials) else f"{search.id} has no trials yet.",
+        title=f"{search.id}: what each architecture{' and baseline' * bool(shown(table))} was given"
+        if len(trials)
+        else f"{search.id} has no trials yet.",
         notes=[*_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
     )
 

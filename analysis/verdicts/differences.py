@@ -142,7 +142,7 @@ def difference_tables(
         ],
         key=["first", "second"],
         title=f"{search.id}: every pair on the same {_num_texts(predictions)} test texts",
-        notes=[*_single(best), _RULE],
+        notes=[*_baselines(best), *_single(best), _RULE],
     )
     if long:
         return [pairs]
@@ -212,6 +212,11 @@ _RULE = (
     f"{1 - stats.CONFIDENCE:.2f}, Holm-corrected for all pairs. Cohen's g: 0.05 is small, 0.15 medium, 0.25 large; "
     "Hedges' g, over seeds: 0.2, 0.5, 0.8. A tie is not shown to be equal."
 )
+
+
+def _baselines(best: Iterable[str]) -> Iterable[str]:
+    if names := [name for name in best if is_baseline(name)]:
+        yield f"Baselines, which were not searched: {', '.join(names)}."
 
 
 def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
