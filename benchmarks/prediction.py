@@ -26,9 +26,9 @@ import pandas as pd
 
 import data
 from benchmarks import measure
-from models import ARCHITECTURES
 from search.base import console, record
 from search.serve import export
+from search.spec.read import read_spec
 
 NUM_REQUESTS = 500
 
@@ -45,7 +45,8 @@ def main() -> None:
         command = [*measure.our_search("default", trials=1, epochs=1, **size), "--tracking-uri", uri]
         measure.require_success(measure.run(command, folder), folder)
         search = next((folder / "searches").iterdir()).name
-        exported = {name: export.export(search, folder / "searches", uri, name) for name in ARCHITECTURES}
+        architectures = read_spec(folder / "searches" / search).architectures
+        exported = {name: export.export(search, folder / "searches", uri, name) for name in architectures}
         with record.mlflow_at(uri):
             models = {name: mlflow.pyfunc.load_model(each.uri) for name, each in exported.items()}
         seconds = predict_in_turns(models, texts, chosen.rounds)
