@@ -50,8 +50,8 @@ class Ngram(Architecture):
         num_classes: int,
         *,
         n: int = 2,
-        buckets: int = 2**20,
-        hidden_size: int = 16,
+        buckets: int = 2**18,
+        hidden_size: int = 8,
         dropout: float = 0.5,
         start: str = NAIVE_BAYES,
     ) -> None:
