@@ -156,7 +156,6 @@ class Architecture(nn.Module):
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
     recurrent: ClassVar[bool] = False
-    whole: ClassVar[bool] = False  # see `TextEstimator`
     hyperparameters: ClassVar[dict[str, Domain]]
 
     def __init__(self, embedding: WordVectors) -> None:

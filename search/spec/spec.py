@@ -385,7 +385,7 @@ class Spec(Strict):
 
     def words_of(self, architecture: str) -> int:
         """How many words of a text it reads."""
-        if ARCHITECTURES[architecture].whole:
+        if architecture in BASELINES and BASELINES[architecture].whole:
             return ALL_WORDS
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 
