@@ -25,6 +25,7 @@ from search.train.config import TRAINING, TrainingConfig
 from search.train.length import Length
 from search.train.tasks import TASKS
 from search.train.training import Examples, Result, Splits, measure, train
+from tests.conftest import ROOT
 
 CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
 SETTINGS: dict[str, Any] = {"length": Length(3), "metric": "val_accuracy", "curve_interval": 2, "seed": 5}
@@ -125,6 +126,16 @@ def test_every_hyperparameter_of_training_has_a_domain_a_default_in_it_and_a_doc
     TRAINING[each.name].check(each.name, each.default)
     with pytest.raises(UserError, match=each.name):
         TrainingConfig(**{each.name: "nothing of the kind"})
+
+
+def test_the_page_on_training_lists_every_hyperparameter() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8").splitlines()
+    listed = [line for line in page if line.startswith("| `")]
+    declared = [(each, "none" if each.default is None else each.default) for each in dataclasses.fields(TrainingConfig)]
+    assert listed == [
+        f"| `{each.name}` | {each.metadata['domain']} | {default} | {each.metadata['doc']} |"
+        for each, default in declared
+    ]
 
 
 def test_the_number_of_epochs_decides_when_training_ends_and_what_a_schedule_falls_over() -> None:
