@@ -173,8 +173,6 @@ EVERYTHING: dict[str, Any] = {
     "max_grad_norm": 0.1,
     "word_dropout": 0.2,
     "schedule": "linear",
-    "warmup": 0.2,
-    "weight_decay": 0.1,
     "label_smoothing": 0.1,
     "averaging": 0.9,
 }
@@ -208,22 +206,6 @@ def test_texts_of_nothing_but_padding_leave_the_vectors_alone() -> None:
     optimizer.gradients()
     optimizer.step(RATE)
     assert torch.equal(model.embedding.vectors_VE, before_VE)
-
-
-@pytest.mark.parametrize("words", [(2, 30), (2, 8)])
-def test_weight_decay_is_that_of_adamw_and_of_rows_in_the_steps_that_read_them(words: tuple[int, int]) -> None:
-    dense, lazy, theirs = make_model(), make_model(), make_model()
-    start_VE = lazy.embedding.vectors_VE.detach().clone()
-    descend(dense, TrainingConfig(weight_decay=0.3), words)
-    descend(lazy, TrainingConfig(weight_decay=0.3, adam="lazy"), words)
-    descend_as_torch_does(theirs, torch.optim.AdamW(theirs.parameters(), lr=RATE, weight_decay=0.3, fused=True), words)
-    for one, other in zip(dense.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(one, other)
-    read, never_read = slice(*words), slice(words[1], 30)
-    vectors_VE, wanted_VE = lazy.embedding.vectors_VE, theirs.embedding.vectors_VE
-    torch.testing.assert_close(vectors_VE[read], wanted_VE[read], rtol=2e-5, atol=1e-6)
-    assert torch.equal(vectors_VE[never_read], start_VE[never_read])
-    assert words[1] == 30 or not torch.equal(wanted_VE[never_read], start_VE[never_read])
 
 
 def test_the_average_is_the_mean_at_first_and_then_moves_exponentially() -> None:
@@ -289,13 +271,6 @@ def test_how_often_it_is_evaluated_does_not_change_the_average(adam: str) -> Non
     state = copy.deepcopy(next(results(config, length=length)).state)
     rest = list(results(config, state, length=length))
     assert numbers(rest) == numbers(often[1:])
-
-
-def test_warmup_rises_from_zero_and_multiplies_the_schedule() -> None:
-    config = TrainingConfig(learning_rate=1.0, warmup=0.25)
-    assert [config.rate(each / 8) for each in range(8)] == [0.0, 0.5, *[1.0] * 6]
-    falling = TrainingConfig(learning_rate=1.0, warmup=0.25, schedule="linear")
-    assert [falling.rate(each / 8) for each in range(3)] == pytest.approx([0.0, 0.5 * 7 / 8, 6 / 8])
 
 
 def test_smoothed_labels_are_only_those_of_training() -> None:

@@ -618,8 +618,8 @@ void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* place
 // a step is made of (see models/native/rows.py).
 void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64_t* rows_R, const float* gradients_RE,
                const float* numbers, int64_t R, int64_t E, int threads) {
-  const float step_size = numbers[0], keep = numbers[1], mean_share = numbers[2], square_keep = numbers[3],
-              square_share = numbers[4], correction = numbers[5], epsilon = numbers[6];
+  const float step_size = numbers[0], mean_share = numbers[1], square_keep = numbers[2], square_share = numbers[3],
+              correction = numbers[4], epsilon = numbers[5];
 #pragma omp parallel for num_threads(threads) if (threads > 1)
   for (int64_t r = 0; r < R; r++) {
     float *__restrict values = values_VE + rows_R[r] * E, *__restrict means = means_VE + rows_R[r] * E,
@@ -629,7 +629,7 @@ void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64
       const float gradient = gradients[e];
       means[e] += (gradient - means[e]) * mean_share;
       squares[e] = squares[e] * square_keep + square_share * gradient * gradient;
-      values[e] = values[e] * keep - step_size * means[e] / (std::sqrt(squares[e]) / correction + epsilon);
+      values[e] -= step_size * means[e] / (std::sqrt(squares[e]) / correction + epsilon);
     }
   }
 }

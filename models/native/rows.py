@@ -60,25 +60,23 @@ def adam(
     rate: float,
     betas: tuple[float, float],
     epsilon: float,
-    weight_decay: float,
 ) -> None:
     """A step of Adam (Kingma and Ba 2015) on these rows of a matrix and of its moments, in place; the others stay as
-    they are. With weight decay it is AdamW's (Loshchilov and Hutter 2019).
+    they are.
 
     step: its number, from 1, whether or not a row was in those before it.
     """
     beta1, beta2 = betas
-    step_size, keep = rate / (1 - beta1**step), 1 - rate * weight_decay
-    correction = math.sqrt(1 - beta2**step)
+    step_size, correction = rate / (1 - beta1**step), math.sqrt(1 - beta2**step)
     if kernels.usable(values_VE):
-        numbers = [step_size, keep, 1 - beta1, beta2, 1 - beta2, correction, epsilon]
+        numbers = [step_size, 1 - beta1, beta2, 1 - beta2, correction, epsilon]
         kernels.adam_rows(values_VE, means_VE, squares_VE, rows_R, gradients_RE, numbers)
         return
     values_RE, means_RE, squares_RE = (whole_VE[rows_R] for whole_VE in (values_VE, means_VE, squares_VE))
     means_RE.lerp_(gradients_RE, 1 - beta1)
     squares_RE.mul_(beta2).addcmul_(gradients_RE, gradients_RE, value=1 - beta2)
     scale_RE = squares_RE.sqrt().div_(correction).add_(epsilon)
-    values_RE.mul_(keep).addcdiv_(means_RE, scale_RE, value=-step_size)
+    values_RE.addcdiv_(means_RE, scale_RE, value=-step_size)
     for whole_VE, some_RE in ((values_VE, values_RE), (means_VE, means_RE), (squares_VE, squares_RE)):
         whole_VE.index_copy_(0, rows_R, some_RE)
 

@@ -36,15 +36,6 @@ class TrainingConfig:
     schedule: str = _hyperparameter(
         Choice(tuple(SCHEDULES)), "constant", "of the learning rate; linear: it falls to zero over all iterations"
     )
-    warmup: float = _hyperparameter(
-        Real(0.0, 1.0), 0.0, "share of all iterations over which the learning rate rises from zero to what it would be"
-    )
-    weight_decay: float = _hyperparameter(
-        Real(0.0, 100.0),
-        0.0,
-        "this share of a weight, times the learning rate, is taken off it in each iteration that updates it (AdamW: "
-        "Loshchilov and Hutter 2019)",
-    )
     label_smoothing: float = _hyperparameter(
         Real(0.0, 0.9),
         0.0,
@@ -73,8 +64,7 @@ class TrainingConfig:
 
     def rate(self, progress: float) -> float:
         """The learning rate when this share of all iterations is over."""
-        rise = progress / self.warmup if progress < self.warmup else 1.0
-        return self.learning_rate * SCHEDULES[self.schedule](progress) * rise
+        return self.learning_rate * SCHEDULES[self.schedule](progress)
 
 
 TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}

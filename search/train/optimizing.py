@@ -22,7 +22,7 @@ class Optimizer:
 
     A parameter with a sparse gradient, as of word vectors that are looked up with `sparse=True`, is updated lazily:
     rows that have no gradient keep their values and their moments, where dense Adam would decay these and go on moving
-    the rows; nor does weight decay touch them. A row that has a gradient in every step gets the numbers of dense Adam.
+    the rows. A row that has a gradient in every step gets the numbers of dense Adam.
     Clipping and averages mean the same for both.
 
     An iteration is `clear`, the backward pass, `gradients`, whatever is to be done to them in place, and `step`.
@@ -30,13 +30,7 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._named = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self._adam = torch.optim.Adam(
-            self._named.values(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            decoupled_weight_decay=config.weight_decay > 0,
-            fused=True,
-        )
+        self._adam = torch.optim.Adam(self._named.values(), lr=config.learning_rate, fused=True)
         self._average = None if config.averaging is None else Average(self._named, config.averaging)
         self._sparse: dict[str, tuple[Tensor, Tensor]] = {}
         for module in model.modules():
@@ -90,7 +84,6 @@ class Optimizer:
             rate=setting["lr"],
             betas=setting["betas"],
             epsilon=setting["eps"],
-            weight_decay=setting["weight_decay"],
         )
 
     @contextmanager
