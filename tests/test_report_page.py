@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
-from analysis.base import runs
+from analysis.base import baselines, runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.boards.confirmation import confirmation_table
@@ -348,6 +348,27 @@ def test_the_words_of_a_search_that_runs_over_midnight() -> None:
         "Each is one trial with one seed: small differences can be luck.",
         "1 trial: 1 pruned. Trained for 3 s in all, from 2026-01-01 10:00 to 2026-01-02 01:00 UTC.",
     ]
+
+
+def test_baselines_are_marked_rows_and_the_page_begins_with_what_is_best_of_all() -> None:
+    common = {"outcome": "complete", "seconds": 1.5}
+    trials = runs.tidy(
+        common | {"trial": name, "architecture": name[:-2], "run_id": name, "val_accuracy": score}
+        for name, score in (("gru-0", 0.6), ("nbsvm-0", 0.7), ("nbsvm-1", 0.8))
+    )
+    found = Found(baselines.searched(trials), baselines=baselines.baselines(trials))
+    html = report.render("sqlite:///mlflow.db", search(), found, {}, [], first="Best of all is <nbsvm-1>.")
+    words = re.sub(r"\s+", " ", re.sub("<.*?>", " ", html[html.index("<body>") :]))
+    assert words.index("Best of all is &lt;nbsvm-1&gt;.") < words.index(
+        "gru is the only architecture with a ranked trial"
+    )
+    assert "1 trial: 1 complete. Trained for 2 s in all" in words
+    assert "Besides, 2 trials of baselines: 3 s in all." in words
+    assert " 3 trials by val_accuracy, of each baseline only the best " in words
+    assert "first 2 of" not in words
+    assert " nbsvm-1 baseline nbsvm-1 0.8000 " in words
+    assert " gru-0 searched gru-0 0.6000 " in words
+    assert "nbsvm-0 baseline" not in words
 
 
 def test_the_words_of_a_task_without_accuracy() -> None:

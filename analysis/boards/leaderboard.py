@@ -152,7 +152,8 @@ def ranking_table(
     of their grids, all alike, would stand in the way of what was searched."""
     board = leaderboard(trials, rank_by)
     rows = board if every else board[(board[KIND] == SEARCHED) | ~board["architecture"].duplicated()]
-    rows, left_out = rows.head(top) if top else rows, len(board) - len(rows)
+    left_out = len(board) - len(rows)
+    rows, num_shown = (rows.head(top), top) if 0 < top < len(rows) else (rows, len(board))
     return Table(
         rows,
         groups=[
@@ -160,7 +161,7 @@ def ranking_table(
             ["outcome", *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key=["trial", *shown(board)],
-        title=_title(search, board, len(rows), rank_by) + ", of each baseline only the best" * (left_out > 0),
+        title=_title(search, board, num_shown, rank_by) + ", of each baseline only the best" * (left_out > 0),
         notes=notes(search, trials, rank_by),
     )
 

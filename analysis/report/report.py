@@ -175,7 +175,7 @@ def render(
         summary=[*filter(None, [first]), *summary(search, found, links, confirmed)],
         links=links,
         settings=[shown(settings(search)), shown(searched(search))],
-        leaderboard=shown(ranking_table(search, trials, rank_by)),
+        leaderboard=shown(ranking_table(search, trials, rank_by, every=False)),
         confirmed=[*map(shown, confirmed)],
         exported=[*map(shown, exported)],
         winners=shown(architecture_table(search, trials, rank_by)),
