@@ -58,7 +58,9 @@ def leaderboard(
     top = top if top is not None else 10 if form == "table" else 0
     best = boards.architecture_table(found, trials, rank_by)
     for_programs = form in (*tables.FOR_PROGRAMS, "frame")
-    ranking = boards.ranking_table(found, trials, rank_by, top, every=for_programs or not top)
+    ranking = boards.ranking_table(
+        found, trials, rank_by, top, every=for_programs or not top or architecture is not None
+    )
     if only_confirmed:
         shown = confirmed
     elif by_architecture:

@@ -313,7 +313,7 @@ def test_the_spec_of_a_search_is_read_from_json_and_of_an_old_one_from_yaml(
         return runs.find_search(recorded.uri, id)
 
     old = find(OLD)
-    assert old.load_spec() == Spec(name="demo", space={"dropout": {"low": 0.0, "high": 0.2}})
+    assert old.load_spec() == Spec(name="demo", baselines=[], space={"dropout": {"low": 0.0, "high": 0.2}})
     assert old.spaces
     assert old.spaces["rnn"]["dropout"] == Range(0.0, 0.2)
     assert find(NEW).spec is find(OTHER).spaces is None
