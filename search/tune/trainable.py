@@ -16,7 +16,7 @@ from search.base.names import config_name
 from search.train import checkpoints
 from search.train.config import length_of
 from search.train.length import Length
-from search.train.running import Setting, predictions_csv, run_trial
+from search.train.running import Setting, predictions_csv, run_trial, take_in
 from search.train.tasks import TASKS
 from search.train.training import Result
 
@@ -31,6 +31,7 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
     if saved is not None:
         # The driver may have died, or lost this worker, before it heard of the report; it counts each once.
         _report(Result.from_dict(saved["result"]))
+    take_in(config, setting)  # what is asked next has to know the architecture
     length = length_of(config[record.ARCHITECTURE], setting.length)
     saved_seconds = saved["result"]["seconds"] if saved else 0.0
     for result in run_trial(config, corpus, setting, saved and saved["state"]):
