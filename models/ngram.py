@@ -1,9 +1,10 @@
 """The bag of words and n-grams: no order but that of neighbours, and no hidden layer.
 
 Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams of all orders of a text (its words
-first), R rows of the table, H hidden, C classes, D dimensions that start at log ratios.
+first), R rows of the table, K buckets, H hidden, C classes, D dimensions that start at log ratios.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,8 @@ from models.parts.hyperparameters import Choice, Domain, Integer, Real
 from models.parts.layers import Architecture, WordVectors, linear
 
 NAIVE_BAYES = "naive_bayes"
+DROP = "drop"
+SLOTS = 8  # of a bucket, a bit each: what tells n-grams apart that share its row
 SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
 MULTIPLIER = -0x61C8864680B583EB  # odd, its bits without a pattern: 2^64 divided by the golden ratio (Knuth 1998, 6.4)
 SCALE = 10.0  # of the output layer at the start from naive Bayes
@@ -27,13 +30,16 @@ class Ngram(Architecture):
 
     A word has a row of its own in the table of vectors; n-grams of two and three words share `buckets` rows by a hash
     of their words. All rows are learned here: the corpus's word vectors are not read. An n-gram with a word that
-    training has dropped (id 0) does not count; of a text without any, the mean is zero.
+    training has dropped (id 0) does not count; of a text without any, the mean is zero. Nor do, with singletons drop,
+    n-grams that only one training text has, and those that none has: nothing can be learned of them, and they would
+    share rows with others. Which these are is known by a bit for each of SLOTS times as many hashes as buckets.
 
     - n: the longest n-grams, in words, 1 to 3
     - buckets: rows that n-grams of two and more words share, 1 to 2**24
     - hidden_size: dimensions of a row, 1 to 2048
     - dropout: share of a text's words and n-grams left out of the mean in training, 0 to 0.9
     - start: how training starts, random or naive_bayes (see `start_from`)
+    - singletons: what is made of n-grams of two and more words that are in one training text only, drop or keep
     """
 
     hyperparameters: ClassVar[dict[str, Domain]] = {
@@ -42,6 +48,7 @@ class Ngram(Architecture):
         "hidden_size": Integer(1, 2048),
         "dropout": Real(0.0, 0.9),
         "start": Choice(("random", NAIVE_BAYES)),
+        "singletons": Choice((DROP, "keep")),
     }
 
     def __init__(
@@ -50,14 +57,18 @@ class Ngram(Architecture):
         num_classes: int,
         *,
         n: int = 2,
-        buckets: int = 2**18,
-        hidden_size: int = 8,
+        buckets: int = 2**20,
+        hidden_size: int = 2,
         dropout: float = 0.5,
         start: str = NAIVE_BAYES,
+        singletons: str = DROP,
     ) -> None:
         num_words = len(embedding.vectors_VE)
         super().__init__(WordVectors(torch.zeros(num_words, 0)))  # knows how many words there are, and no vectors
         self.n, self.num_words, self.buckets, self.dropout, self.start = n, num_words, buckets, dropout, start
+        self.singletons = singletons
+        self.known_K: Tensor
+        self.register_buffer("known_K", torch.full((buckets,), 2**SLOTS - 1, dtype=torch.uint8))
         self.bag = Bag(num_words + buckets, hidden_size)
         self.output = linear(hidden_size, num_classes)
 
@@ -70,21 +81,29 @@ class Ngram(Architecture):
 
     def rows(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The rows of the words, of the pairs that end in the second word and later ones, and of the triples, (B, S);
-        0 where there is none.
+        0 where there is none."""
+        words_BT = _words(tokens_BT, lengths_B)
+        slots_BS = self._slots(tokens_BT, lengths_B)
+        buckets_BS = slots_BS // SLOTS
+        known_BS = (slots_BS >= 0) & ((self.known_K[buckets_BS] >> slots_BS % SLOTS) & 1).bool()
+        return torch.cat([words_BT, (buckets_BS + self.num_words) * known_BS], 1)
+
+    def _slots(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        """The slots of the pairs and triples, from 0 to SLOTS * buckets - 1; -1 where a word is missing.
 
         A hash of the words' ids in wrapping 64-bit arithmetic, of which the upper half, being the better mixed, is
-        scaled to the number of buckets (Lemire 2019).
+        scaled to the number of slots (Lemire 2019).
         """
-        words_BT = tokens_BT.long() * real_words(lengths_B, tokens_BT.shape[1])
-        rows, hash_BT, whole_BT = [words_BT], words_BT, words_BT != 0
+        words_BT = _words(tokens_BT, lengths_B)
+        slots, hash_BT, whole_BT = [words_BT[:, :0]], words_BT, words_BT != 0
         for order in range(2, min(self.n, words_BT.shape[1]) + 1):
             last_BT = words_BT[:, order - 1 :]
             hash_BT = (hash_BT[:, :-1] + 1) * MULTIPLIER + last_BT
             mixed_BT = (hash_BT ^ (hash_BT >> 29)) * MULTIPLIER
             whole_BT = whole_BT[:, :-1] & (last_BT != 0)
-            bucket_BT = ((mixed_BT >> 32) & 0xFFFFFFFF) * self.buckets >> 32
-            rows.append((bucket_BT + self.num_words) * whole_BT)
-        return torch.cat(rows, 1)
+            slot_BT = ((mixed_BT >> 32) & 0xFFFFFFFF) * (SLOTS * self.buckets) >> 32
+            slots.append(slot_BT.where(whole_BT, -1))
+        return torch.cat(slots, 1)
 
     def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
@@ -103,7 +122,9 @@ class Ngram(Architecture):
 
     @torch.no_grad()
     def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
-        """With start naive_bayes, begin as a naive Bayes classifier of these texts (Wang and Manning 2012).
+        """Learn which n-grams are in more than one text, unless singletons are kept.
+
+        With start naive_bayes, begin as a naive Bayes classifier of these texts (Wang and Manning 2012).
 
         It adds up log P(row | class) of a text's rows, less their mean over the classes, which changes nothing. These
         (R, C), of rank C - 1, are the product of min(hidden_size, C - 1) dimensions and as many weights of the output
@@ -113,11 +134,17 @@ class Ngram(Architecture):
         P is by the number of a class's texts in which a row is, not by how often. The network takes a mean where naive
         Bayes takes a sum, so the weights start at SCALE, which is between these.
         """
+        if self.singletons == DROP:
+            num_texts = _count(self._slots, SLOTS * self.buckets, tokens_NT, lengths_N, torch.zeros_like(lengths_N), 1)
+            often_KL = (num_texts > 1).view(-1, SLOTS)
+            self.known_K.copy_((often_KL << torch.arange(SLOTS, device=often_KL.device)).sum(1))
         if self.start != NAIVE_BAYES:
             return
         (labels_N,) = targets
         num_classes = self.output.out_features
-        log_CR = (self._count(tokens_NT, lengths_N, labels_N) + SMOOTHING).log_()
+        counts_CR = _count(self.rows, len(self.bag.rows_RH), tokens_NT, lengths_N, labels_N, num_classes)
+        counts_CR[:, 0] = 0
+        log_CR = (counts_CR + SMOOTHING).log_()
         log_CR -= log_CR.logsumexp(1, keepdim=True)
         log_CR -= log_CR.mean(0)
         log_CR[:, 0] = 0
@@ -130,17 +157,29 @@ class Ngram(Architecture):
         prior_C = (torch.bincount(labels_N, minlength=num_classes) + SMOOTHING).log()
         self.output.bias.copy_(prior_C - prior_C.mean())
 
-    def _count(self, tokens_NT: Tensor, lengths_N: Tensor, labels_N: Tensor) -> Tensor:
-        """In how many texts of each class each row is, (C, R)."""
-        num_rows, num_classes = len(self.bag.rows_RH), self.output.out_features
-        counts = self.bag.rows_RH.new_zeros(num_classes * num_rows)
-        texts = zip(*(each.split(TEXTS_AT_ONCE) for each in (tokens_NT, lengths_N, labels_N)), strict=True)
-        for tokens_BT, lengths_B, labels_B in texts:
-            rows_BS = self.rows(tokens_BT[:, : int(lengths_B.max())], lengths_B)
-            rows_BS = rows_BS.sort(1).values
-            first_BS = rows_BS.diff(dim=1, prepend=rows_BS.new_zeros(len(rows_BS), 1)) != 0
-            counts += torch.bincount((labels_B.unsqueeze(1) * num_rows + rows_BS)[first_BS], minlength=len(counts))
-        return counts.view(num_classes, num_rows)
+
+def _words(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    return tokens_BT.long() * real_words(lengths_B, tokens_BT.shape[1])
+
+
+def _count(
+    keys: Callable[[Tensor, Tensor], Tensor],
+    num_keys: int,
+    tokens_NT: Tensor,
+    lengths_N: Tensor,
+    labels_N: Tensor,
+    num_classes: int,
+) -> Tensor:
+    """In how many texts of each class each key is, (num_classes, num_keys); negative ones are none."""
+    counts = torch.zeros(num_classes * num_keys, device=tokens_NT.device)
+    for tokens_BT, lengths_B, labels_B in zip(
+        *(each.split(TEXTS_AT_ONCE) for each in (tokens_NT, lengths_N, labels_N)), strict=True
+    ):
+        keys_BS = keys(tokens_BT[:, : int(lengths_B.max())], lengths_B).sort(1).values
+        first_BS = keys_BS.diff(dim=1, prepend=keys_BS.new_full((len(keys_BS), 1), -1)) > 0
+        places = (labels_B.unsqueeze(1) * num_keys + keys_BS)[first_BS]
+        counts.index_add_(0, places, counts.new_ones(len(places)))
+    return counts.view(num_classes, num_keys)
 
 
 class Bag(nn.Module):

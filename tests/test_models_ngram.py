@@ -65,10 +65,25 @@ def test_an_n_gram_adds_to_each_of_its_words_alike() -> None:
     torch.testing.assert_close(model(TOKENS_BT, LENGTHS_B)[3], model.output.bias)  # of no words at all
 
 
+@pytest.mark.parametrize("start", ["random", "naive_bayes"])
+def test_n_grams_that_one_training_text_has_do_not_count(start: str) -> None:
+    """However often it has them: of 5 6 5 6 and 5 6 7 only the pair 5 6 is in two texts, and no triple."""
+    texts_BT, lengths_B = torch.tensor([[5, 6, 5, 6], [5, 6, 7, 0]]), torch.tensor([4, 3])
+    for singletons, expected in (("drop", [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0]]), ("keep", [[1] * 5, [1, 1, 0, 1, 0]])):
+        model = build(2, n=3, start=start, singletons=singletons)
+        model.start_from(texts_BT, lengths_B, torch.tensor([0, 1]))
+        rows_BS = model.rows(texts_BT, lengths_B)
+        assert torch.equal(rows_BS[:, :4], texts_BT)
+        assert (rows_BS[:, 4:] != 0).int().tolist() == expected
+    other = build(2, n=3, start=start)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.rows(texts_BT, lengths_B), rows_BS)
+
+
 @pytest.mark.parametrize("embedding", [contract.vectors(), models.WordVectors.learned(20, 7)])
 def test_word_vectors_are_neither_kept_nor_trained(embedding: models.WordVectors) -> None:
     model = models.build("ngram", embedding, 2, hidden_size=3, buckets=50)
-    assert model.state_dict().keys() == {"bag.rows_RH", "output.weight", "output.bias"}
+    assert model.state_dict().keys() == {"known_K", "bag.rows_RH", "output.weight", "output.bias"}
     assert models.num_parameters(model) == (20 + 50) * 3 + 3 * 2 + 2
     assert not model.embedding.vectors_VE.numel()
 
@@ -94,7 +109,7 @@ def test_training_starts_as_naive_bayes(num_classes: int, hidden_size: int) -> N
     tokens_NT = torch.randint(1, contract.NUM_WORDS, (num_texts, num_words), generator=generator)
     labels_N = torch.arange(num_texts) % num_classes
     lengths_N = torch.full((num_texts,), num_words)
-    model = build(num_classes, n=2, buckets=10**6, hidden_size=hidden_size).eval()
+    model = build(num_classes, n=2, buckets=10**6, hidden_size=hidden_size, singletons="keep").eval()
     model.start_from(tokens_NT, lengths_N, labels_N)
     logits_NC = (model(tokens_NT, lengths_N) - model.output.bias) * (2 * num_words - 1) / SCALE
     num_rows = contract.NUM_WORDS + 10**6
@@ -116,7 +131,7 @@ def test_fewer_dimensions_come_as_near_to_naive_bayes_as_they_can() -> None:
 
 
 def test_start_random_takes_nothing_from_the_texts() -> None:
-    model = build(start="random")
+    model = build(start="random", singletons="keep")
     before = {name: each.clone() for name, each in model.state_dict().items()}
     model.start_from(*contract.texts(), torch.arange(8) % 3)
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
