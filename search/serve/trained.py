@@ -37,7 +37,8 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     if saved is None:
         raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
-    if saved["result"]["best_epoch"] / per_epoch < trial.best_epoch:
+    kept_last, kept_best = saved["result"]["epoch"] / per_epoch, saved["result"]["best_epoch"] / per_epoch
+    if kept_last < trial.epochs and kept_best < trial.best_epoch:
         raise UserError(within_an_epoch)
     if refused := saved["state"].get("refused"):
         raise UserError(f"{trial.name} of {trial.search}: {refused}")
