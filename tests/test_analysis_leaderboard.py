@@ -1,5 +1,6 @@
 """Rankings computed by hand."""
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from analysis.base.runs import Search, tidy
 from analysis.boards import leaderboard as boards
 from search.base import record
 from search.base.record import Outcome
+from search.spec.spec import Spec
 from search.train.metrics import METRICS
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
@@ -169,6 +171,15 @@ def test_the_notes_say_the_rule_the_metric_and_the_reasons() -> None:
     other = "\n".join(boards.notes(SEARCH, TRIALS, "val_loss"))
     assert "Ranked by val_loss, lower is better" in other
     assert "best epoch of each trial was chosen by val_accuracy" in other
+
+
+def test_the_notes_say_who_reads_how_many_words() -> None:
+    words = {"rnn": 200, "gru": 200, "ngram": 1000}
+    spec = Spec(architectures=list(words), max_words=words, baselines=["tfidf", "tfidf_whole"])
+    notes = boards.notes(dataclasses.replace(SEARCH, load_spec=lambda: spec), TRIALS, "val_accuracy")
+    assert "Words read of each text: 200 by rnn, gru; 1,000 by ngram, tfidf; all by tfidf_whole." in notes
+    equal = dataclasses.replace(SEARCH, load_spec=lambda: Spec(architectures=["rnn"], max_words=200))
+    assert not any(note.startswith("Words read") for note in boards.notes(equal, TRIALS, "val_accuracy"))
 
 
 def test_many_trials_of_one_reason_are_one_short_note() -> None:

@@ -197,6 +197,7 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
     return [
         *_same_for_all(_for_hyperparameters(trials)),
         *_of_baselines(trials, rank_by),
+        *_words_read(search),
         *_not_ranked(trials, rank_by),
         *notes_on_ranking([search], rank_by),
     ]
@@ -242,6 +243,22 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
         parts.append(f"{row['trial']} ({point})" if point else row["trial"])
     if parts:
         yield f"Baselines are for comparison, not searched; the best of each: {', '.join(parts)}."
+
+
+def _words_read(search: Search) -> Iterable[str]:
+    """By whom, where not all read as many."""
+    spec = search.spec
+    if spec is None or not isinstance(spec.max_words, dict):
+        return
+    readers: dict[int, list[str]] = {}
+    for name in [*spec.architectures, *spec.baselines]:
+        readers.setdefault(spec.words_of(name), []).append(name)
+    if len(readers) > 1:
+        told = "; ".join(
+            f"{f'{words:,}' if words <= spec.most_words else 'all'} by {', '.join(names)}"
+            for words, names in sorted(readers.items())
+        )
+        yield f"Words read of each text: {told}."
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
