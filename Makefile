@@ -49,7 +49,7 @@ check: setup
 cluster-test: setup
 	@$(BIN)/python tests/run_slow.py -m cluster -s
 
-BENCHMARKS := time_loops trained_vectors prediction fixed_work where_time_goes growth time_to_target
+BENCHMARKS := time_loops trained_vectors prediction fixed_work where_time_goes growth time_to_target trained_vectors worth
 
 bench: setup
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement benchmarks/requirements.txt

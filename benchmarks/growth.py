@@ -69,7 +69,7 @@ def measured(case: Case, smoke: bool) -> Iterator[dict[str, Any]]:
             data.load("imdb", max_words=settings.get("max_words", 100), limit=settings["limit"], progress=False)
         for name in names:
             with measure.scratch() as folder:
-                command = measure.our_search("default", **settings)
+                command = measure.our_search(Path(__file__).parent / "race.yaml", **settings)
                 usage = measure.run(command, folder, environment=environment, cores=case.cores, memory=True)
                 measure.require_success(usage, folder)
                 trials = measure.our_trials(folder)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.time_to_target [--seeds 5] [--limit 600] [--target 0.79] [--only ours ...] [--out FILE.json]
 
-Candidates: `ours`, the default search of rnn, gru, mlp and attention; `random`, the same space and system with points
-drawn at random, none of them stopped early; `random after defaults`, the same but for each architecture's default
-configuration, which our searches try first; `recipe`, Ray Tune with OptunaSearch and ASHA as their documentation shows
-it (benchmarks/rivals/recipe.py); `syne-tune`, Syne Tune's ASHA. All have the same space, corpus, epochs and batch size,
-and two trials at once.
+Candidates: `ours`, a search of rnn, gru, mlp and attention (benchmarks/race.yaml); `random`, the same space and system
+with points drawn at random, none of them stopped early; `random after defaults`, the same but for each architecture's
+default configuration, which our searches try first; `recipe`, Ray Tune with OptunaSearch and ASHA as their
+documentation shows it (benchmarks/rivals/recipe.py); `syne-tune`, Syne Tune's ASHA. All have the same space, corpus,
+epochs and batch size, and two trials at once.
 
 Time counts from the start of the command, in a folder of its own and without a cache: only the packages, and our
 compiled kernels, are there. A run is ended when its tracking database (ours) or its driver (the others) has the
@@ -26,6 +26,7 @@ from benchmarks import measure
 from benchmarks.fixed_work import ARCHITECTURES, SMOKE_TEXTS, start_rival, write_texts
 from benchmarks.rivals import work
 
+RACE = Path(__file__).parent / "race.yaml"
 NUM_RANDOM = 100  # points of each architecture: more than fit any limit
 NEVER = float("inf")
 
@@ -41,11 +42,11 @@ class Race:
 
 
 def ours(folder: Path, race: Race, seed: int, **changes: Any) -> float:
-    """Our default search, as far as its architectures are also the others'; `changes` of its spec."""
+    """Our search, as far as its architectures are also the others'; `changes` of its spec."""
     import yaml
 
     environment = measure.fresh_cache(folder)
-    spec = default_spec() | {"seed": seed, "limit": race.num_texts} | changes
+    spec = raced_spec() | {"seed": seed, "limit": race.num_texts} | changes
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
     started = time.time()
     usage = measure.run(
@@ -59,11 +60,11 @@ def ours(folder: Path, race: Race, seed: int, **changes: Any) -> float:
     return reached_in_mlflow(folder, race.target) - started
 
 
-def default_spec() -> dict[str, Any]:
+def raced_spec() -> dict[str, Any]:
     from search.spec import read as specs
     from search.train import config
 
-    spec = specs.read("default").model_dump(mode="json")
+    spec = specs.read(str(RACE)).model_dump(mode="json")
     known = {name for architecture in ARCHITECTURES for name in config.domains(architecture)}
     own = {name: values for name, values in spec["space"].items() if name in known}
     return spec | {"architectures": list(ARCHITECTURES), "space": own}
@@ -77,7 +78,7 @@ def random(folder: Path, race: Race, seed: int) -> float:
     from search.spec import space
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spec = default_spec()
+    spec = raced_spec()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     points = {
         architecture: {
@@ -130,7 +131,7 @@ def reached_by_rival(folder: Path, target: float) -> float:
 
 
 def require_no_failure(usage: measure.Usage, folder: Path) -> None:
-    if usage.status is not None:  # it was not stopped from here: our default search may come to its end
+    if usage.status is not None:  # it was not stopped from here: our search may come to its end
         measure.require_success(usage, folder)
 
 
@@ -172,8 +173,9 @@ def markdown(times: dict[str, list[float]], race: Race) -> str:
     ]
     return "\n".join(
         [
-            f"`python -m benchmarks.time_to_target` on {measure.processor()}: seconds until a validation accuracy of",
-            f"{race.target}, at most {race.limit:.0f}. A run that did not reach it counts as longer than all others.",
+            f"`python -m benchmarks.time_to_target` on {measure.processor()}, with 100 words of each text:",
+            f"seconds until a validation accuracy of {race.target}, at most {race.limit:.0f}. A run that did not reach",
+            "it counts as longer than all others.",
             "",
             measure.table(["", "reached it", "median", "over ours", "seed by seed"], rows),
         ]

@@ -1,4 +1,4 @@
-"""The default search's space, all architectures in one, as Optuna's documentation defines one by running it."""
+"""The space of benchmarks/race.yaml, all architectures in one, as Optuna's documentation defines one by running it."""
 
 from typing import Any
 
