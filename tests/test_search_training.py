@@ -375,3 +375,13 @@ def test_metrics_are_those_of_scikit_learn(num_classes: int) -> None:
     assert measured["val_roc_auc"] == pytest.approx(auc, abs=1e-5)
     loss = sklearn.metrics.log_loss(labels_N, shares_NC)
     assert measured["val_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_what_a_model_takes_from_the_texts_counts_in_the_time_of_the_first_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make_model("mlp")
+    monkeypatch.setattr(type(model), "start_from", lambda *given: time.sleep(0.5))
+    first, *rest = run(model)
+    assert first.seconds == first.metrics["epoch_seconds"] >= 0.5
+    assert max(result.metrics["epoch_seconds"] for result in rest) < 0.5

@@ -81,8 +81,6 @@ def _train_network(
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     texts = splits(corpus, device, TASKS[model.task])
-    if state is None:
-        model.start_from(texts.train.tokens_NT, texts.train.lengths_N, *texts.train.targets)
     for result in train(
         model,
         texts,

@@ -105,8 +105,12 @@ def train(
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
     nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
-    An epoch must have as many iterations as reports.
+    An epoch must have as many iterations as reports. What the model takes from the texts before the first iteration
+    (see `Architecture.start_from`) counts in the time of the first report.
     """
+    started = time.perf_counter()
+    if state is None:
+        model.start_from(splits.train.tokens_NT, splits.train.lengths_N, *splits.train.targets)
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -128,7 +132,6 @@ def train(
     per_epoch = math.ceil(len(splits.train) / config.batch_size)
     assert length.reports_per_epoch <= per_epoch, "a part of an epoch without a batch"
     for step in range(done + 1, length.num_reports + 1):
-        started = time.perf_counter()
         if step == done + 1 or (step - 1) % length.reports_per_epoch == 0:
             before_epoch = shuffler.get_state()
             order_N = torch.randperm(len(splits.train), generator=shuffler).to(splits.train.lengths_N.device)
@@ -185,6 +188,7 @@ def train(
         )
         if diverged or length.over(step, best_step):
             return
+        started = time.perf_counter()
 
 
 class _EpochLog:
