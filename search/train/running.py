@@ -15,6 +15,7 @@ import models
 from data.base.plugins import Plugin
 from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
+from models.baselines.counting import counted
 from search.base import record
 from search.train import metrics
 from search.train.checkpoints import Folder
@@ -77,6 +78,7 @@ def take_in(config: dict[str, Any], setting: Setting) -> None:
 def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
+    counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
