@@ -70,6 +70,14 @@ def test_a_network_that_only_whole_texts_beat() -> None:
     assert (beaten.against.baseline, beaten.same_words) == ("nbsvm_whole-2", None)
 
 
+def test_words_that_are_not_the_same_are_not_called_so() -> None:
+    """`max_words` by architecture: a baseline reads as many as the architecture that reads most."""
+    told = {100: "On the same words", 20: "With 20 words of a text for gru-0 and 100 for nbsvm-1,"}
+    for own, words in told.items():
+        found = verdict([*ROWS, WHOLE], words_of={"gru": own, "nbsvm": 100}.__getitem__)
+        assert f"one seed). {words} gru-0 gains 10.0 points (" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("difference", "low", "high", "told"),
     [

@@ -6,7 +6,7 @@ compared: to look for another one that beats the baseline on test would be to ch
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -58,8 +58,9 @@ class Gain:
 
     best: its name, '' where nothing has run to its end. score: its mean of `rank_by` over its `seeds`.
     fresh: whether networks are taken from a confirmation. noun: what the one that is compared is called. against: None
-    without a network or without a baseline. same_words: against the best baseline that reads no more of a text than
-    networks do, where the best of all reads more and the network is not shown to be better.
+    without a network or without a baseline. same_words: against the best baseline that is cut as networks are, where
+    the best of all reads whole texts and the network is not shown to be better. words: of a text that these two read,
+    where that is not the same number.
     """
 
     best: str = ""
@@ -71,6 +72,7 @@ class Gain:
     noun: str = "network"
     against: Standing | None = None
     same_words: Standing | None = None
+    words: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return self.sentence
@@ -88,7 +90,15 @@ class Gain:
         surprising = self.against.is_better == self.is_baseline  # validation said otherwise
         so = ", but" if surprising else ";" if self.is_baseline else ":"
         sentence = f"{first}{so} {self._stands(self.against)}, {self._cost(self.against)}."
-        return f"{sentence} On the same words {self._stands(self.same_words)}." if self.same_words else sentence
+        if self.same_words is None:
+            return sentence
+        return f"{sentence} {self._on_words(self.same_words)} {self._stands(self.same_words)}."
+
+    def _on_words(self, to: Standing) -> str:
+        if self.words is None:
+            return "On the same words"
+        own, others = self.words
+        return f"With {own:,} words of a text for {to.network} and {others:,} for {to.baseline},"
 
     def _stands(self, to: Standing) -> str:
         if math.isnan(to.difference):
@@ -133,7 +143,7 @@ class Chosen(NamedTuple):
 
     network: str | None
     baseline: str | None
-    same_words: str | None  # the best baseline that reads no more than networks do, where the best of all reads more
+    same_words: str | None  # the best baseline that is cut as networks are, where the best of all reads whole texts
 
 
 def choose(best: Iterable[str]) -> Chosen:
@@ -147,11 +157,17 @@ def choose(best: Iterable[str]) -> Chosen:
 
 
 def gain(
-    best: Mapping[str, pd.DataFrame], predictions: Predictions, rank_by: str = RANK_BY, *, fresh: bool = False
+    best: Mapping[str, pd.DataFrame],
+    predictions: Predictions,
+    rank_by: str = RANK_BY,
+    *,
+    fresh: bool = False,
+    words_of: Callable[[str], int] | None = None,
 ) -> Gain:
     """best: the trials of each architecture's and baseline's best configuration, the best one first (see
     `best_configurations`). predictions: by run id (see `runs.read_predictions`), None or missing where they are not
-    kept. fresh: whether the networks' trials are of a confirmation."""
+    kept. fresh: whether the networks' trials are of a confirmation. words_of: how many words of a text an architecture
+    or baseline reads; without it all that do not read whole texts are taken to read the same."""
     network, baseline, same_words = choose(best)
     first = next(iter(best), None)
     if first is None:
@@ -163,7 +179,9 @@ def gain(
     against = _standing(best[network], best[baseline], predictions)
     if same_words is None or against.is_better:
         return replace(found, against=against)
-    return replace(found, against=against, same_words=_standing(best[network], best[same_words], predictions))
+    found = replace(found, against=against, same_words=_standing(best[network], best[same_words], predictions))
+    words = None if words_of is None else (words_of(network), words_of(same_words))
+    return found if words is None or len(set(words)) == 1 else replace(found, words=words)
 
 
 def _noun(network: str | None) -> str:
@@ -201,5 +219,8 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
     if fresh:
         pool = pd.concat([baselines(recorded.trials), recorded.repeated], ignore_index=True)
     best = best_configurations(pool, rank_by)
-    run_ids = [run_id for name in choose(best) if name for run_id in best[name]["run_id"]]
-    return gain(best, {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}, rank_by, fresh=fresh)
+    chosen = choose(best)
+    run_ids = [run_id for name in chosen if name for run_id in best[name]["run_id"]]
+    predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}
+    spec = recorded.origin.spec if chosen.same_words else None  # to read it takes a moment
+    return gain(best, predictions, rank_by, fresh=fresh, words_of=spec.words_of if spec else None)
