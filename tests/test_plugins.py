@@ -468,6 +468,21 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
         specs.require_unchanged(other, specs.compared(spec))
 
 
+def test_the_words_of_a_network_that_is_confirmed_no_further_still_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, source in (("my_data", DATA), ("my_metrics", COST), ("my_net", NET)):
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+    spec = specs.validate(SPEC | {"max_words": {"mlp": 10, "Net": 30}})
+    only_mlp = specs.validate(spec.model_dump() | {"architectures": ["mlp"], "space": {}})
+    kept = specs.dump(only_mlp)
+    del models.ARCHITECTURES["Net"]  # another process
+    assert specs.load(kept, "spec.yaml") == only_mlp
+    assert only_mlp.most_words == spec.most_words == 30
+    assert "Net" not in specs.validate(SPEC | {"architectures": ["mlp"], "space": {}}).code.architectures
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

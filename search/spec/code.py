@@ -74,11 +74,14 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     changed: dict[str, Any] = {}
     code: dict[str, dict[str, Plugin]] = {}
+    # The words of an architecture that is searched no longer, as in the confirmation of others, stay and count.
+    words = content.get("max_words")
+    also = {"architectures": words if isinstance(words, dict) else ()}
     for key, known in Code.model_validate(content.get("code") or {}):
         if key in content:
             many = isinstance(content[key], list | tuple)
             written = list(content[key]) if many else [content[key]]
-            code[key] = {name: plugin for name, plugin in known.items() if name in written}
+            code[key] = {name: plugin for name, plugin in known.items() if name in (*written, *also.get(key, ()))}
             names = [_name(key, each, code[key]) for each in written]
             changed[key] = names if many else names[0]
     return {**content, **changed, "code": Code(**code)}
