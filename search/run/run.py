@@ -129,7 +129,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
     corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
-    if (told := specs.with_whole_texts(spec, corpus)) != spec:
+    # What has trials keeps its spec: where the data is another one by now, that is found below.
+    asked = not new and Studies(search, spec, folder).trials()
+    if not asked and (told := specs.with_whole_texts(spec, corpus)) != spec:
         spec = told
         write_spec(spec, folder)
     console.print(corpus.summary, highlight=False)
