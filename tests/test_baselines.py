@@ -94,7 +94,7 @@ def test_any_number_of_classes_is_learned_and_comes_back_from_plain_files(name: 
 @pytest.mark.parametrize("ngrams", [1, 2])
 def test_counts_are_those_of_scikit_learn(corpus: EncodedCorpus, ngrams: int) -> None:
     texts, _ = texts_of(corpus)
-    grams, counts_NF = counted(tuple(texts), ngrams)
+    grams, counts_NF, _ = counted(tuple(texts), ngrams)
     theirs = CountVectorizer(ngram_range=(1, ngrams), tokenizer=str.split, lowercase=False, token_pattern=None)
     wanted_NF = theirs.fit_transform(texts)
     named = [" ".join(grams.words[place] for place in gram if place >= 0) for gram in grams.grams_F2]
@@ -179,6 +179,20 @@ def test_it_learns_from_the_words_that_it_is_said_to_read(corpus: EncodedCorpus)
             texts_of(corpus, "test", words)[0]
         )
         assert found.best["test_accuracy"] == pytest.approx((said_NC.argmax(1) == corpus.test.labels_N).mean())
+
+
+def test_its_seconds_are_those_that_it_takes_alone(corpus: EncodedCorpus) -> None:
+    """What is counted is shared by a grid: all but the first find it done."""
+    config = {record.ARCHITECTURE: "nbsvm_whole", record.SEED: 3, "ngrams": 2, "C": 1.0, "interpolation": 0.5}
+    texts, labels_N = texts_of(corpus, "train", WHOLE_TEXTS)
+    counted.cache_clear()
+    assert fitted("nbsvm_whole", texts, labels_N).spared_seconds == 0
+    seconds = counted(tuple(texts), 2)[2]
+    assert 0.5 * seconds < fitted("nbsvm_whole", texts, labels_N).spared_seconds <= seconds
+    for _ in range(2):
+        found = estimating.fit(config, corpus, threads=1)
+        own = [counted(tuple(texts_of(corpus, split, WHOLE_TEXTS)[0]), 2)[2] for split in record.SPLITS]
+        assert found.seconds > sum(own)
 
 
 # --- In a spec
