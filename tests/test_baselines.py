@@ -211,6 +211,10 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
     ("content", "line"),
     [
         ({"baselines": ["nbsvn"]}, "baselines: unknown baseline 'nbsvn' (did you mean 'nbsvm'?)"),
+        (
+            {"baselines": "tfidf"},
+            "baselines: should be none or a list, such as [majority, tfidf, nbsvm]; got 'tfidf'",
+        ),
         ({"baselines": ["tfidf", "tfidf"]}, "baselines: each baseline once"),
         ({"architectures": ["gru", "nbsvm"]}, "nbsvm is a baseline, which is not searched; write baselines: [nbsvm]"),
         ({"space": {"C": {"nbsvm": [1, 2]}}}, "space.C: unknown key 'nbsvm'"),

@@ -228,7 +228,11 @@ class Spec(Strict):
         if written is None:
             tasks = {ARCHITECTURES[name].task for name in info.data.get("architectures", [])}
             return list(USUAL_BASELINES) if tasks == {CLASSIFICATION} else []
-        return [] if written == "none" else written
+        if written == "none":
+            return []
+        if not isinstance(written, list | tuple):
+            raise UserError(f"should be none or a list, such as [{', '.join(USUAL_BASELINES)}]; got {written!r}")
+        return written
 
     @field_validator("baselines")
     @classmethod
