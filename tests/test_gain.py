@@ -193,6 +193,8 @@ def test_baselines_are_ranked_with_the_others_and_marked() -> None:
         "Baselines are for comparison, not searched; the best of each: nbsvm-1 (ngrams 2, C 1), tfidf-0 (ngrams 2, C "
         "0.5)." in table.notes
     )
+    alone = leaderboard.notes(SEARCH, tidy([*ROWS[:2], trial("majority-0", 0.5)]), "val_accuracy")
+    assert "The baseline is for comparison, not searched; its best: majority-0." in alone
     for form in tables.TEXTS:
         assert "baseline" in tables.TEXTS[form](table)
 

@@ -242,7 +242,8 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
         point = ", ".join(f"{name} {cell(name, row[name])}" for name in hyperparameters(own) if present(row[name]))
         parts.append(f"{row['trial']} ({point})" if point else row["trial"])
     if parts:
-        yield f"Baselines are for comparison, not searched; the best of each: {', '.join(parts)}."
+        these, of = ("Baselines are", "the best of each") if len(parts) > 1 else ("The baseline is", "its best")
+        yield f"{these} for comparison, not searched; {of}: {', '.join(parts)}."
 
 
 def _words_read(search: Search) -> Iterable[str]:

@@ -193,7 +193,10 @@ def _noun(network: str | None) -> str:
 def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predictions) -> Standing:
     both = [network, baseline]
     mine, theirs = (each[ACCURACY].mean() for each in both)
-    seconds, seeds = (network["seconds"].mean(), baseline["seconds"].mean()), (len(network), len(baseline))
+    seconds, seeds = (
+        (float(network["seconds"].mean()), float(baseline["seconds"].mean())),
+        (len(network), len(baseline)),
+    )
     found = Standing(name_of(network), name_of(baseline), mine - theirs, seconds=seconds, seeds=seeds)
     if math.isnan(found.difference):
         return replace(found, why="no test accuracy is on record")
