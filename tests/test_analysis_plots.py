@@ -179,6 +179,17 @@ def test_the_same_figure_is_the_same_file() -> None:
     assert first == second
 
 
+def test_what_stands_at_the_axes_of_best_so_far_is_inside_the_figure() -> None:
+    found = bare(trial("gru-0", 0.75), trial("mlp-0", 0.7))
+    plot = PLOTS["best_so_far"]
+    figure = plot.draw(plot.data(found), style.looks(["gru", "mlp"]))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        inside = axes.yaxis.label.get_window_extent()
+        assert figure.bbox.y0 <= inside.y0
+        assert inside.y1 <= figure.bbox.y1
+
+
 def test_looks_differ_in_colour_and_without_it() -> None:
     looks = style.looks(["b", "a", "c", "b"])
     assert list(looks) == ["a", "b", "c"]

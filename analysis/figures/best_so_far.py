@@ -53,7 +53,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
             axes.plot(steps[spent].iloc[-1], steps["best"].iloc[-1], "|", c=look.colour, ms=9, mew=1.5)
         for score in baseline["best"]:
             axes.axhline(score, **BASELINE_LINE)
-    panels[0, 0].set(xlabel="trials ended", ylabel=f"best {label(frame['metric'].iloc[0])}")
+    name = label(frame["metric"].iloc[0]).replace(" (", "\n(", 1)  # its unit on a line of its own, or it is cut off
+    panels[0, 0].set(xlabel="trials ended", ylabel=f"best {name}")
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, 1].set_xlabel("training time of all trials of the architecture (s)")
     legend(figure, [*architecture_keys(frame["architecture"], looks, lines=True), *baseline_keys(baseline["trial"])])
