@@ -36,6 +36,7 @@ class StudyScheduler(_Face, FIFOScheduler):
             return super().choose_trial_to_run(tune_controller)
         # A trial that waits for a core, or for a node that may never come, has nothing to report at which to end it.
         for trial in [each for each in tune_controller.get_live_trials() if each.status == each.PENDING]:
+            trial.init_local_path()  # Tune asks for it in the end, and gives it to those only that have started
             tune_controller.stop_trial(trial)
         return None
 
