@@ -19,8 +19,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow.exceptions import MlflowException
 
+import models
 from analysis.explain import choice
 from analysis.explain.predict import read_csv, table
 from search.prove import audit
@@ -131,6 +133,15 @@ def test_a_classifier_is_read_back_equal(checkpoint: TextModel, tmp_path: Path, 
     changed = np.abs(made.outputs(TEXTS).numpy() - checkpoint.outputs(TEXTS).numpy()).max()
     assert (changed > 1e-6) == (embeddings == "trained")
     assert not read.model.training
+
+
+def test_a_classifier_without_word_vectors_is_read_back_equal(tmp_path: Path) -> None:
+    """A network that reads no vectors, in a search that learns them: neither its weights nor a file has any."""
+    network = models.build("ngram", models.WordVectors.learned(6, 50), 2, buckets=10)
+    parts = (("negative", "positive"), ("<pad>", "<unk>", "this", "movie", "is", "bad"), 10)
+    made = TextModel.build("ngram", {"buckets": 10}, *parts, network.state_dict(), None)
+    made.save(tmp_path / "model")
+    assert torch.equal(TextModel.load(tmp_path / "model").outputs(TEXTS), made.outputs(TEXTS))
 
 
 def test_what_cannot_be_predicted_is_refused(model_folder: Path) -> None:

@@ -74,6 +74,8 @@ class TextModel:
             models.register(architecture, code.load(), code.reference)
         kind = TEXT_MODELS[models.architecture(architecture).learner]
         num_outputs = num_outputs or len(classes)
+        if vectors_VE is None:  # they are in the weights, or it has none
+            vectors_VE = np.zeros((len(vocabulary), 0), dtype=np.float32)
         return kind(
             architecture=architecture,
             hyperparameters=dict(hyperparameters),
@@ -91,12 +93,11 @@ class TextModel:
         hyperparameters: Mapping[str, Any],
         num_outputs: int,
         weights: Mapping[str, Tensor],
-        vectors_VE: np.ndarray | None,
+        vectors_VE: np.ndarray,
     ) -> Any:
         if VECTORS in weights:
             embedding = WordVectors.learned(*weights[VECTORS].shape)
         else:
-            assert vectors_VE is not None, "the word vectors were neither trained nor given"
             embedding = WordVectors(torch.from_numpy(vectors_VE))
         model = models.build(architecture, embedding, num_outputs, **hyperparameters)
         model.load_state_dict(weights)
@@ -174,7 +175,7 @@ class EstimatorModel(TextModel):
         hyperparameters: Mapping[str, Any],
         num_outputs: int,
         weights: Mapping[str, Tensor],
-        vectors_VE: np.ndarray | None,
+        vectors_VE: np.ndarray,
     ) -> Any:
         estimator = models.build_estimator(architecture, **hyperparameters)
         estimator.restore({name: each.numpy().tobytes() for name, each in weights.items()})
