@@ -39,7 +39,7 @@ class Step:
 class Selection:
     """Which ensemble was chosen, and of which.
 
-    metric: what they were ranked by. steps: the ensembles of 1, 2, ... models. best: that of them which was chosen.
+    metric: that of the search. steps: the ensembles of 1, 2, ... models. best: that of them which was chosen.
     metrics: its, on validation and on test, which chose nothing. predictions: what it says of the test texts, as CSV.
     left_out: a line for each model that could not be read.
     """
@@ -63,7 +63,7 @@ class Selection:
             mark = "  (chosen)" if step is self.best else ""
             yield f"{number:>6}  {score:>{len(self.metric)}}  {loss:>8}  {called(step.members[-1], search)}{mark}"
         if len(self.best.members) == 1:
-            yield "No average of these is better than the first model alone."
+            yield "No average of these has a lower loss than the first model alone."
         tested = [f"{name} {value:.4f}" for name, value in self.metrics.items() if name.startswith("test_")]
         yield f"The chosen one on test, which chose nothing: {', '.join(tested)}"
 
@@ -82,9 +82,10 @@ def pool(ranked: Iterable[Trial], size: int, says: Callable[[Trial], Tensor | No
 def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     """The ensemble of at most so many models of the search in this folder that is best on validation.
 
-    Of the `pool` the best single model comes first; then, one by one, that with which the average is best (Caruana et
-    al. 2004, without repetition). Of the ensembles of 1 to `size` models so made the best is taken. Best is by the
-    search's metric, and of equal ones by the loss. All is measured with the models as they answer, from texts.
+    Of the `pool` the best single model by the search's metric comes first; then, one by one, that with which the loss
+    of the average is lowest (Caruana et al. 2004, without repetition). Of the ensembles of 1 to `size` models so made
+    the one with the lowest loss is taken: where accuracy cannot tell averages apart, and a model that says the same of
+    all texts changes none, the loss can. All is measured with the models as they answer, from texts.
 
     Raises UserError when there are not two models to average.
     """
@@ -115,8 +116,11 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
 
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
 
-    def key(metrics: Mapping[str, float]) -> tuple[float, float]:
+    def first(metrics: Mapping[str, float]) -> tuple[float, float]:
         return sign * metrics[spec.metric], -metrics["val_loss"]
+
+    def later(metrics: Mapping[str, float]) -> float:
+        return -metrics["val_loss"]
 
     chosen: list[int] = []
     steps: list[Step] = []
@@ -126,9 +130,10 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
             for place in range(len(found))
             if place not in chosen
         }
-        chosen.append(max(tried, key=lambda place: key(tried[place])))
+        better = later if chosen else first
+        chosen.append(max(tried, key=lambda place: better(tried[place])))
         steps.append(Step(tuple(found[place][0] for place in chosen), tried[chosen[-1]]))
-    best = max(steps, key=lambda step: key(step.metrics))
+    best = max(steps, key=lambda step: later(step.metrics))
     names = [called(trial, folder.name) for trial in steps[-1].members]
     tried_by_name = [{"members": names[: len(step.members)], **step.metrics} for step in steps]
     # Read again: all that were tried may be too much for the memory.
