@@ -111,7 +111,7 @@ class Search:
 
     @console.quiet()
     def trials(self) -> "pd.DataFrame":
-        """A row a trial, in the order of their starts: hyperparameters, metrics of the best validation epoch, outcome.
+        """A row a trial, in the order of their starts: hyperparameters, metrics of the best report, outcome.
 
         Shares are in [0, 1], times in seconds; what does not apply or was not measured is missing. Raises UserError
         when MLflow cannot be read or does not hold the search.

@@ -1,6 +1,10 @@
 """What every command shares."""
 
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT
 
 from data.base.errors import choose, nearest
 from search.base import record
@@ -40,3 +44,14 @@ def test_the_tracking_uri_is_absolute_and_the_given_one_wins(monkeypatch: pytest
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:1")
     assert record.tracking_uri() == "http://host:1"
     assert record.tracking_uri("sqlite:////x.db") == "sqlite:////x.db"
+
+
+def test_a_reader_who_has_seen_enough_is_no_bug() -> None:
+    code = "from search.base import console\nconsole.command(lambda: print('x' * 100_000, flush=True))()"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr
+    assert process.stderr.read() == b""
+    process.stderr.close()

@@ -180,7 +180,7 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
     """The trials of searches (ids, as `find_search` gives them) in the order they were started; see `tidy`.
 
-    Metrics are those of the best validation epoch.
+    Metrics are those of the best report on validation.
     """
     return tidy(_row(run) for search_id in search_ids for run in _trial_runs(uri, search_id, page_size))
 

@@ -112,6 +112,9 @@ def command(command: Callable[P, R]) -> Callable[P, R]:
         collect_rarely()
         try:
             return command(*args, **kwargs)
+        except BrokenPipeError:  # whoever reads what is printed has seen enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own end would fail again
+            raise SystemExit(1) from None
         except Exception as error:
             if isinstance(error, UserError):
                 message, status = str(error), 2

@@ -136,7 +136,7 @@ COLUMNS = (
 )
 
 SCORE_RULE = (
-    "A trial's score is its best validation epoch; its test numbers are those of that epoch's weights. "
+    "A trial's score is its best report on validation; its test numbers are those of that report's weights. "
     "Nothing is chosen on the test set."
 )
 
