@@ -193,12 +193,12 @@ def test_makespan_and_prediction_by_hand() -> None:
         ["architectures=[mlp, gru]", "trials=3", "pruner=none", "epochs=4", "keep_checkpoints=best",
          "nodes=[{cpu: 2, price: 3}, {cpu: 0, price: 0.6}]"],
     )  # fmt: skip
-    cost = {"mlp": plan.Cost(10, 14, 1e6, 20), "gru": plan.Cost(20, 24, 2e6, 20)}
+    cost = {"mlp": plan.Cost(10, 14, 4e6, 1e6, 20), "gru": plan.Cost(20, 24, 8e6, 2e6, 20)}
     found = plan.predict(spec, {"mlp": 3, "gru": 3}, cost, 2, start_seconds=8)
     # An mlp takes 3 * 10 + 14 = 44 s, a gru 84 s; the two workers are done after 84 + 84 + 44 and 84 + 44 + 44.
     assert found.trial_seconds == found.pruned_trial_seconds == 3 * 44 + 3 * 84
     assert found.wall_seconds == found.pruned_wall_seconds == 84 + 84 + 44 + 8
-    assert found.disk_bytes == 2 * 1e6 + 2 * 2e6
+    assert found.disk_bytes == 1e6 + 2e6
     assert found.num_rows == 6 * 4 * 20
     assert found.price == pytest.approx(3.6 * found.wall_seconds / 3600)
     line, tags = plan.compare(found, 2 * found.trial_seconds, found.wall_seconds)

@@ -322,6 +322,6 @@ def test_a_plan_prunes_at_reports() -> None:
     spec = specs.validate(spec_of(pruner="asha"))
     assert {step for ran in plan.reports_of(spec, 20) for step in ran} <= set(range(1, 9))
     assert min(step for ran in plan.reports_of(spec, 20) for step in ran) == 1
-    cost = {"mlp": plan.Cost(10, 14, 1e6, 20)}
+    cost = {"mlp": plan.Cost(10, 14, 4e6, 1e6, 20)}
     unpruned = plan.predict(spec.model_copy(update={"pruner": "none"}), {"mlp": 2}, cost, 1, 0.0)
     assert unpruned.trial_seconds == 2 * (7 * 10 + 14)

@@ -17,11 +17,15 @@ import models
 from data.encoded import EncodedCorpus
 from models import num_parameters
 from search.base import record
+from search.base.names import config_name
 from search.run.setting import make_setting
 from search.spec import read, spec
+from search.train import checkpoints
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial
 from search.train.tasks import TASKS
+from search.train.training import Result
+from search.tune.trainable import run_on
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
 
@@ -109,6 +113,48 @@ def test_a_trial_starts_from_its_training_texts_and_a_resumed_one_from_its_weigh
     before = copy.deepcopy(after["model"])
     assert results(after)[0][:2] == whole[1:]
     assert all(torch.equal(each, before[name]) for name, each in after["model"].items())
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_of_a_finished_trial_only_its_best_weights_are_kept(
+    patience: int | None, csv_file: Path, tmp_path: Path
+) -> None:
+    spec, corpus = spec_and_corpus(csv_file, "learned")
+    setting = make_setting(spec.model_copy(update={"patience": patience, "epochs": 12 if patience else 3}), tmp_path)
+    setting.checkpoints.mkdir()
+    config = config_of(spec, "mlp", learning_rate=0.05, batch_size=16)
+    folder = setting.checkpoints / config_name(config)
+    sizes, results = [], []
+    for result, problem in run_on(config, corpus, setting):
+        assert problem is None
+        results.append(result)
+        sizes.append([path.stat().st_size for path in sorted(folder.glob("epoch-*.pt"))])
+    last = results[-1]
+    assert patience is None or last.step < 12
+    assert [len(each) for each in sizes] == [1, *[2] * (last.step - 2), 1]
+    assert sizes[-1][0] < sizes[0][0] / 2.5
+    saved = checkpoints.load_last(folder)
+    assert saved
+    assert Result.from_dict(saved["result"]) == last
+    best = next(itertools.islice(run_trial(config, corpus, setting), last.best_step - 1, None))
+    assert all(best.state["model"][name].equal(each) for name, each in saved["state"]["best_weights"].items())
+
+    # The driver may be lost before it hears of the last report.
+    files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert [result for result, _ in run_on(config, corpus, setting)] == [last]
+    assert files == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_finished_trial_s_checkpoint_of_earlier_versions_is_reported_again(csv_file: Path, tmp_path: Path) -> None:
+    spec, corpus = spec_and_corpus(csv_file, "learned")
+    setting = make_setting(spec.model_copy(update={"epochs": 2}), tmp_path)
+    setting.checkpoints.mkdir()
+    config = config_of(spec, "mlp", batch_size=16)
+    *_, last = run_trial(config, corpus, setting)
+    checkpoints.save(
+        setting.checkpoints / config_name(config), last.step, {"result": last.to_dict(), "state": last.state}
+    )
+    assert [result for result, _ in run_on(config, corpus, setting)] == [last]
 
 
 def test_the_seed_decides_the_weights(csv_file: Path) -> None:

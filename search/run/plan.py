@@ -51,7 +51,8 @@ class Cost:
 
     report_seconds: float  # of the training since the last one, and its evaluation
     last_report_seconds: float  # evaluates on the test set, too
-    checkpoint_bytes: float
+    checkpoint_bytes: float  # of a trial that may go on
+    last_checkpoint_bytes: float
     num_points: float  # MLflow's, a report
 
 
@@ -95,13 +96,19 @@ def calibrate(
     results = list(run_trial(config, small, setting))
     last = results[-1]
     second_epoch = results[length.reports_per_epoch :][: length.reports_per_epoch] or results
-    buffer = io.BytesIO()
-    torch.save({"result": last.to_dict(), "state": last.state}, buffer)
+    while_on, at_end = (_size(last.to_checkpoint(last=each)) for each in (False, True))
     num_iterations = -(-len(corpus.train) // batch_size)
     num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
     num_points = num_curve + len(last.metrics) + len(last.best) + 3
     plain_seconds = fmean(result.metrics[record.EPOCH_SECONDS] for result in second_epoch) / share
-    return Cost(plain_seconds, last.metrics[record.EPOCH_SECONDS] / share, buffer.tell(), num_points), ready
+    last_seconds = last.metrics[record.EPOCH_SECONDS] / share
+    return Cost(plain_seconds, last_seconds, while_on, at_end, num_points), ready
+
+
+def _size(checkpoint: dict[str, Any]) -> int:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.tell()
 
 
 def _first(split: Split, share: float) -> Split:
@@ -143,7 +150,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
     remote = ray.remote(num_cpus=spec.resources.cpu, num_gpus=spec.resources.gpu, max_retries=0)(calibrate)
     chosen = list(points(spec, solve))
     measured = ray.get([remote.remote(config, shared, setting, spec.curve_interval) for _, _, config in chosen])
-    totals = {architecture: [0.0] * 4 for architecture in spec.studied}
+    totals = {architecture: [0.0] * len(dataclasses.fields(Cost)) for architecture in spec.studied}
     for (architecture, weight, _), (cost, _) in zip(chosen, measured, strict=True):
         parts = dataclasses.astuple(cost)
         totals[architecture] = [sum_ + weight * part for sum_, part in zip(totals[architecture], parts, strict=True)]
@@ -171,7 +178,6 @@ def predict(
     ran = {name: sum(map(sum, reports[name])) / NUM_SIMULATED for name in reports}
     wall = sum(makespan(each, concurrency) for each in pruned) / NUM_SIMULATED + start_seconds
     hourly = sum(kind.count * kind.price for kind in spec.nodes)
-    kept = {name: min(num, spec.num_kept) for name, num in num_wanted.items()}
     return Prediction(
         trial_seconds=sum(all_seconds),
         wall_seconds=makespan(all_seconds, concurrency) + start_seconds,
@@ -180,12 +186,19 @@ def predict(
         num_trials=num_trials,
         concurrency=concurrency,
         start_seconds=start_seconds,
-        disk_bytes=sum(
-            kept[name] * min(whole[name], checkpoints.NUM_KEPT) * cost[name].checkpoint_bytes for name in num_wanted
-        ),
+        disk_bytes=sum(_disk_bytes(spec, cost[name], reports[name], whole[name]) for name in num_wanted),
         num_rows=round(sum(ran[name] * cost[name].num_points for name in num_wanted)),
         price=hourly * wall / 3600 if hourly else None,
     )
+
+
+def _disk_bytes(spec: Spec, cost: Cost, reports: Sequence[Sequence[int]], of: int) -> float:
+    """Of the checkpoints that stay of an architecture, on average over the simulated searches. Those of pruned trials
+    stay only where all do."""
+    ended = [min(sum(each == of for each in ran), spec.num_kept) for ran in reports]
+    files = [sum(min(each, checkpoints.NUM_KEPT) for each in ran if each < of) for ran in reports]
+    pruned = fmean(files) if spec.num_kept == float("inf") else 0.0
+    return fmean(ended) * cost.last_checkpoint_bytes + pruned * cost.checkpoint_bytes
 
 
 def _seconds(cost: Cost, num_reports: int, of: int) -> float:

@@ -26,7 +26,8 @@ from data.base.files import write_whole
 #: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
 FOLDER = "checkpoints"
 
-#: The last one, and the one before it in case the last is damaged. The best report's weights are inside each.
+#: While a trial goes on: the last one, and the one before it in case the last is damaged. The best report's weights are
+#: inside each. Of a trial that has ended, only the last one.
 NUM_KEPT = 2
 
 
@@ -141,8 +142,8 @@ def prepare(search: Path, storage_path: str | None) -> Folder:
     return folder
 
 
-def save(folder: Folder, step: int, content: dict[str, Any]) -> Folder:
-    """Write the checkpoint of a report, then remove those that are no longer needed.
+def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM_KEPT) -> Folder:
+    """Write the checkpoint of a report, then, when it is there as a whole, remove those before the last `num_kept`.
 
     Its file is named by the number of the report, which is the epoch's where an epoch has one.
     """
@@ -153,7 +154,7 @@ def save(folder: Folder, step: int, content: dict[str, Any]) -> Folder:
     saved = _files(folder)
     earlier = [each for each in saved if each.name <= path.name]
     later = [each for each in saved if each.name > path.name]  # these are damaged
-    _unlink(earlier[:-NUM_KEPT] + later)
+    _unlink(earlier[:-num_kept] + later)
     return path
 
 

@@ -75,12 +75,20 @@ class Result:
         """All but what is large, in plain containers."""
         return {KEPT_AS.get(f.name, f.name): getattr(self, f.name) for f in fields(self) if f.name not in LARGE}
 
+    def to_checkpoint(self, *, last: bool) -> dict[str, Any]:
+        """What a checkpoint of this report holds. After the trial's last one nothing goes on: it is reported again, and
+        its best weights are read."""
+        state = {key: part for key, part in self.state.items() if not (last and key in GOES_ON)}
+        return {"result": self.to_dict(), "state": state}
+
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Result":
         own = {f.name: content[KEPT_AS.get(f.name, f.name)] for f in fields(cls) if f.name not in LARGE}
         return cls(**own | {"curve": [tuple(point) for point in own["curve"]]})
 
 
+#: The parts of a state without which nothing is trained further.
+GOES_ON = ("model", "optimizer", "shuffler", "rng", "cuda_rng")
 LARGE = ("picture", "test_outputs_N", "state")  # of a Result
 #: What a Result's fields are called in studies and checkpoints, which are older than reports within an epoch.
 KEPT_AS = {"step": "epoch", "best_step": "best_epoch"}
@@ -118,16 +126,16 @@ def train(
     sign = 1 if split_metric(metric)[1].maximize else -1
     done, seconds, best_step, best, best_weights = 0, 0.0, 0, {}, {}
     if state is not None:
+        done, seconds, best_step, best, best_weights = (
+            state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
+        )
+        if length.over(done, best_step):
+            return  # and the state may lack the rest (see `Result.to_checkpoint`)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         shuffler.set_state(state["shuffler"])
         torch.set_rng_state(state["rng"])
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-        done, seconds, best_step, best, best_weights = (
-            state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
-        )
-        if length.over(done, best_step):
-            return
 
     per_epoch = math.ceil(len(splits.train) / config.batch_size)
     assert length.reports_per_epoch <= per_epoch, "a part of an epoch without a batch"

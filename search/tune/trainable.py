@@ -5,6 +5,7 @@ sets all of its own.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from ray import tune
@@ -24,13 +25,21 @@ WORTH_SAVING = 10.0  # seconds of training, which another worker would have to r
 
 
 def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
-    """Train one trial, from its last checkpoint if it has one; report, and write a checkpoint where that pays."""
+    """Train one trial, from its last checkpoint if it has one, and report."""
+    for result, problem in run_on(config, corpus, setting):
+        # An early stop arrives as SystemExit out of this call: nothing here may catch it.
+        tune.report({"step": result.step, "result": result, "problem": problem})
+
+
+def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> Iterator[tuple[Result, str | None]]:
+    """What a trial has to report from its last checkpoint on, that one's result first, and why its checkpoints cannot
+    be written, if so. Writes one where that pays; the last one takes the place of all others."""
     folder = setting.checkpoints / config_name(config)
     checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:
         # The driver may have died, or lost this worker, before it heard of the report; it counts each once.
-        _report(Result.from_dict(saved["result"]))
+        yield Result.from_dict(saved["result"]), None
     take_in(config, setting)  # what is asked next has to know the architecture
     length = length_of(config[record.ARCHITECTURE], setting.length)
     saved_seconds = saved["result"]["seconds"] if saved else 0.0
@@ -45,12 +54,14 @@ def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -
                     text = predictions_csv(task.predictions(result.test_outputs_N, corpus))
                     checkpoints.save_text(folder, record.PREDICTIONS, text)
                 if pays(length, result, result.seconds - saved_seconds):
-                    checkpoints.save(folder, result.step, {"result": result.to_dict(), "state": result.state})
+                    last = length.over(result.step, result.best_step)
+                    num_kept = 1 if last else checkpoints.NUM_KEPT
+                    checkpoints.save(folder, result.step, result.to_checkpoint(last=last), num_kept)
                     saved_seconds = result.seconds
             except OSError as error:  # a full disk costs the checkpoint, not the training
                 reason = error.strerror or str(error)[:200]  # an object store's errors have no number
                 problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
-        _report(dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem)
+        yield dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem
 
 
 def pays(length: Length, result: Result, seconds: float) -> bool:
@@ -60,8 +71,3 @@ def pays(length: Length, result: Result, seconds: float) -> bool:
     """
     whole = result.step % length.reports_per_epoch == 0
     return whole or length.over(result.step, result.best_step) or seconds >= WORTH_SAVING
-
-
-def _report(result: Result, problem: str | None = None) -> None:
-    # An early stop arrives as SystemExit out of this call: nothing here may catch it.
-    tune.report({"step": result.step, "result": result, "problem": problem})
