@@ -31,9 +31,11 @@ __all__ = [
     "build",
     "build_estimator",
     "check",
+    "is_baseline",
     "num_parameters",
     "of_task",
     "register",
+    "reset",
 ]
 
 #: What anyone would use instead of a network, by name: every search has some of them for comparison.
@@ -54,18 +56,30 @@ ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "text_to_image": TextToImage,
     **BASELINES,
 }
+_SHIPPED = dict(ARCHITECTURES)
 OURS = tuple(name for name in ARCHITECTURES if name not in BASELINES)  # that a search may compare
 
 
-def register(name: str, made: Any, where: str = "") -> None:
+def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> None:
     """Take in an architecture from outside (see `models.parts.external`); a later one of its name takes its place.
 
-    where: what a message calls it. Raises UserError if it is no architecture or its name is one of ours.
+    where: what a message calls it. kept: whether it comes from what was kept, maybe before its name was one of ours: it
+    stands for that until `reset`. Raises UserError if it is no architecture, or its name is one of ours and it is new.
     """
     where = where or name
-    if name in (*OURS, *BASELINES):
+    if name in _SHIPPED and not kept:
         raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
     ARCHITECTURES[name] = as_architecture(made, where)
+
+
+def reset() -> None:
+    """Let the names of ours mean ours again."""
+    ARCHITECTURES.update(_SHIPPED)
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a baseline goes by this name, not somebody's own architecture from before there was that baseline."""
+    return name in BASELINES and ARCHITECTURES[name] is BASELINES[name]
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:

@@ -23,12 +23,14 @@ from data.base.texts import Texts
 from data.corpora import functions
 from data.corpora.functions import FunctionCorpus
 from models import contract
+from search.base import record
 from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
+from search.run.setting import make_setting
 from search.serve import export, trained
 from search.spec import read as specs
-from search.train import metrics
+from search.train import metrics, running
 from tests.conftest import command
 
 NET = """from torch import nn
@@ -466,6 +468,44 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
     other = spec.model_copy(update={"code": spec.code.model_copy(update={"architectures": {"Net": changed}})})
     with pytest.raises(UserError, match="the spec is not the one that this search was started with\ncode was"):
         specs.require_unchanged(other, specs.compared(spec))
+
+
+@pytest.mark.parametrize("name", ["tfidf", "ngram"])
+def test_a_kept_spec_may_have_its_own_of_a_name_that_was_not_ours_then(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = NET.replace("class Net(", f"class {name}(")
+    (tmp_path / "my_net.py").write_text(source, encoding="utf-8")
+    new = {"architectures": ["mlp", f"my_net.py:{name}"]}
+    with pytest.raises(UserError, match=f"'{name}' is one of ours: give yours another name"):
+        specs.validate(new)
+    kept = {
+        "architectures": ["mlp", name],
+        "space": {"size": {name: [4, 8]}, "learning_rate": [0.01]},
+        "code": {"architectures": {name: {"reference": f"{tmp_path / 'my_net.py'}:{name}", "source": source}}},
+    }
+    old = specs.load(yaml.safe_dump(kept), "spec.yaml")
+    assert (old.architectures, old.baselines) == (["mlp", name], [])
+    assert "size" in old.spaces[name]
+    assert not models.is_baseline(name)
+    assert specs.load(specs.dump(old), "spec.yaml") == old
+
+    # In a worker, whatever its process did before.
+    for setting, own in ((make_setting(old, tmp_path), True), (make_setting(specs.validate({}), tmp_path), False)):
+        running.take_in({record.ARCHITECTURE: name}, setting)
+        assert ("size" in models.architecture(name).hyperparameters) == own
+    specs.load(yaml.safe_dump(kept), "spec.yaml")  # after which the next spec has ours again
+    assert "tfidf" in specs.validate({"architectures": ["mlp"], "baselines": ["tfidf"]}).baselines
+    assert models.is_baseline("tfidf")
+
+
+def test_a_spec_has_not_both_a_baseline_and_its_own_of_that_name() -> None:
+    source = NET.replace("class Net(", "class tfidf(")
+    code = {"architectures": {"tfidf": {"reference": "my_net.py:tfidf", "source": source}}}
+    both = {"architectures": ["tfidf"], "baselines": ["majority", "tfidf"], "code": code}
+    with pytest.raises(UserError, match="baselines: tfidf is an architecture of this spec's own"):
+        specs.load(yaml.safe_dump(both), "spec.yaml")
 
 
 def test_the_words_of_a_network_that_is_confirmed_no_further_still_count(

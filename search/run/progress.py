@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from models import BASELINES
+from models import is_baseline
 from search.base.record import Outcome
 from search.study.trial import Trial
 from search.train.config import length_of
@@ -163,7 +163,7 @@ class Progress:
             counts = self._outcomes[name]
             running = sum(trial.architecture == name for trial, _ in list(self._running.values()))
             table.add_row(
-                f"{name} (baseline)" if name in BASELINES else name,
+                f"{name} (baseline)" if is_baseline(name) else name,
                 f"{self._num_done(name)}/{wanted}",
                 str(running or ""),
                 *(str(counts[each] or "") for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)),

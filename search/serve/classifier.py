@@ -71,7 +71,7 @@ class TextModel:
         num_outputs: see `Task.num_outputs`; models exported before version 0.2 are classifiers and do not tell it.
         """
         if code is not None:
-            models.register(architecture, code.load(), code.reference)
+            models.register(architecture, code.load(), code.reference, kept=True)
         kind = TEXT_MODELS[models.architecture(architecture).learner]
         num_outputs = num_outputs or len(classes)
         if vectors_VE is None:  # they are in the weights, or it has none

@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from data.base.errors import UserError
-from models import BASELINES
+from models import is_baseline
 from search.base import record
 from search.run.folders import find_search, find_searches
 from search.serve.classifier import TextModel
@@ -67,10 +67,10 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None, e
     folder = find_search(search, root)
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)
-    spec = read_spec(folder)
+    trials = list(trials_of(folder, root))
+    spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
     if architecture and architecture not in spec.studied:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
-    trials = list(trials_of(folder, root))
     if ensemble is not None:
         selection = select(trials, folder, ensemble)
         run_id = _record(selection, folder.name, uri)
@@ -93,8 +93,8 @@ def choose(
     baseline if its score is the better one. origin: as `ranking.best` takes it; raises what that raises."""
     if architecture:
         return best([trial for trial in trials if trial.architecture == architecture], metric, origin), None
-    chosen = best([trial for trial in trials if trial.architecture not in BASELINES], metric, origin)
-    first = min([chosen, *(trial for trial in trials if trial.architecture in BASELINES)], key=order(metric))
+    chosen = best([trial for trial in trials if not is_baseline(trial.architecture)], metric, origin)
+    first = min([chosen, *(trial for trial in trials if is_baseline(trial.architecture))], key=order(metric))
     return chosen, None if first is chosen else first
 
 

@@ -5,6 +5,7 @@ the same things from it, wherever the files are by then.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -19,8 +20,8 @@ from search.train import metrics
 from search.train.config import learner
 
 
-def _take_in_architecture(plugin: Plugin) -> None:
-    models.register(plugin.name, plugin.load(), plugin.reference)
+def _take_in_architecture(plugin: Plugin, *, kept: bool = False) -> None:
+    models.register(plugin.name, plugin.load(), plugin.reference, kept=kept)
     taken = {*metrics.measures(), *(each.name for each in learner(plugin.name).training)}.union(*record.COLUMNS)
     for name in models.architecture(plugin.name).hyperparameters:
         if name in taken:
@@ -29,6 +30,8 @@ def _take_in_architecture(plugin: Plugin) -> None:
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
 REGISTER = {"architectures": _take_in_architecture, "corpus": data.register, "metrics": metrics.register}
+#: The same of sources that a spec has kept, where that differs: its names may be older than ours.
+KEPT = {"architectures": partial(_take_in_architecture, kept=True)}
 
 
 class Code(BaseModel):
@@ -44,7 +47,7 @@ class Code(BaseModel):
     def _register(self) -> "Code":
         for key, sources in self:
             for plugin in sources.values():
-                REGISTER[key](plugin)
+                KEPT.get(key, REGISTER[key])(plugin)
         return self
 
     @property
@@ -84,6 +87,7 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
             code[key] = {name: plugin for name, plugin in known.items() if name in (*written, *also.get(key, ()))}
             names = [_name(key, each, code[key]) for each in written]
             changed[key] = names if many else names[0]
+    models.reset()  # another spec may have had an architecture of its own by such a name
     return {**content, **changed, "code": Code(**code)}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError, did_you_mean
-from models import ARCHITECTURES, BASELINES
+from models import ARCHITECTURES, is_baseline
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.train.config import domains
@@ -125,7 +125,7 @@ def parse(where: str, written: Any) -> Values | dict[str, Values]:
     """A hyperparameter's values as they are written, for all architectures or by architecture. Raises UserError."""
     if not isinstance(written, dict) or not written or set(written) & set(_RANGE_KEYS):
         return _parse_values(where, written)
-    known = [name for name in ARCHITECTURES if name not in BASELINES]  # these have grids of their own
+    known = [name for name in ARCHITECTURES if not is_baseline(name)]  # these have grids of their own
     for name in written:
         if name not in known:
             raise UserError(f"{where}: unknown key {name!r}{did_you_mean(name, [*_RANGE_KEYS, *known])}")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from data.base.errors import UserError, choose, did_you_mean
 from data.encoded import ALL_WORDS
-from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS
+from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, is_baseline
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
@@ -215,7 +215,7 @@ class Spec(Strict):
     def _architectures_exist(cls, names: list[str], info: ValidationInfo) -> list[str]:
         known = [*OURS, *info.data.get("code", Code()).architectures]
         for name in names:
-            if name in BASELINES:
+            if is_baseline(name):
                 raise UserError(f"{name} is a baseline, which is not searched; write baselines: [{name}]")
             choose("architecture", name, known)
         if len(set(names)) < len(names):
@@ -239,6 +239,8 @@ class Spec(Strict):
     def _baselines_exist(cls, names: list[str]) -> list[str]:
         for name in names:
             choose("baseline", name, BASELINES)
+            if not is_baseline(name):
+                raise UserError(f"{name} is an architecture of this spec's own, from before there was that baseline")
         if len(set(names)) < len(names):
             raise UserError(f"each baseline once; got {names}")
         return names
@@ -292,7 +294,7 @@ class Spec(Strict):
                 if name not in (own := domains(architecture)):
                     raise UserError(f"space.{name}: {architecture} has no {name!r}{did_you_mean(name, sorted(own))}")
             if name not in known and not isinstance(values, dict):
-                if having := [each for each in ARCHITECTURES if each not in BASELINES and name in domains(each)]:
+                if having := [each for each in ARCHITECTURES if not is_baseline(each) and name in domains(each)]:
                     raise UserError(
                         f"space: {name!r} is of {', '.join(having)}, none of which is searched; leave it out, or write "
                         f"{name}: {{{having[0]}: ...}}"
@@ -389,7 +391,7 @@ class Spec(Strict):
 
     def words_of(self, architecture: str) -> int:
         """How many words of a text it reads."""
-        if architecture in BASELINES and BASELINES[architecture].whole:
+        if is_baseline(architecture) and BASELINES[architecture].whole:
             return ALL_WORDS
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 

@@ -68,9 +68,10 @@ def run_trial(
 
 def take_in(config: dict[str, Any], setting: Setting) -> None:
     """Execute the code from outside that a trial needs: its own architecture's and the metrics', no other's."""
+    models.reset()  # the process may have run trials of another search
     name = config[record.ARCHITECTURE]
     if plugin := setting.architectures.get(name):
-        models.register(name, plugin.load(), plugin.reference)
+        models.register(name, plugin.load(), plugin.reference, kept=True)
     for plugin in setting.metrics.values():
         metrics.register(plugin)
 
