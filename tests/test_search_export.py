@@ -135,6 +135,13 @@ def test_a_classifier_is_read_back_equal(checkpoint: TextModel, tmp_path: Path, 
     assert not read.model.training
 
 
+def test_texts_of_any_length_are_answered_in_their_order(checkpoint: TextModel) -> None:
+    texts = ["bad " * 20, "good", "the movie was good " * 5, "bad", "", "the worst movie"]
+    alone_NC = torch.cat([checkpoint.outputs([text]) for text in texts])
+    torch.testing.assert_close(checkpoint.outputs(texts), alone_NC)
+    assert len({tuple(each) for each in alone_NC.tolist()}) > 3
+
+
 def test_a_classifier_without_word_vectors_is_read_back_equal(tmp_path: Path) -> None:
     """A network that reads no vectors, in a search that learns them: neither its weights nor a file has any."""
     network = models.build("ngram", models.WordVectors.learned(6, 50), 2, buckets=10)

@@ -119,8 +119,11 @@ class TextModel:
     @torch.no_grad()
     def outputs(self, texts: Sequence[str]) -> Tensor:
         """What the model says of N texts, at least one, as its task has it: probabilities (N, C), ink (N, Y, X)."""
-        batches = (self.encode(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH))
-        return torch.cat([self.task.outputs(self.model(tokens_BT, lengths_B)) for tokens_BT, lengths_B, _ in batches])
+        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that batches are padded little
+        ordered = [texts[place] for place in by_length]
+        batches = (self.encode(ordered[start : start + BATCH]) for start in range(0, len(texts), BATCH))
+        outputs = [self.task.outputs(self.model(tokens_BT, lengths_B)) for tokens_BT, lengths_B, _ in batches]
+        return torch.cat(outputs)[torch.tensor(by_length).argsort()]
 
     def answer(self, texts: Sequence[str]) -> Columns:
         """The same in words, as columns of a table: `predicted`, and what else the task answers."""
