@@ -45,7 +45,9 @@ def classifier(architecture: str, classes: tuple[str, ...] = ("negative", "posit
     cls = ARCHITECTURES[architecture]
     hyperparameters = {name: cls.__init__.__kwdefaults__[name] for name in cls.hyperparameters} | more
     weights = cls(WordVectors(torch.from_numpy(vectors())), len(classes), **hyperparameters).state_dict()
-    weights = {name: weight + 0.3 * torch.randn_like(weight) for name, weight in weights.items()}  # biases, too
+    for weight in weights.values():
+        if weight.is_floating_point():
+            weight += 0.3 * torch.randn_like(weight)  # biases, too
     return TextModel.build(architecture, hyperparameters, classes, VOCABULARY, 10, weights, vectors())
 
 
