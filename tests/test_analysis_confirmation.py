@@ -283,12 +283,14 @@ class Recorder:
         self.experiment = self.client.create_experiment("demo", (folder / "artifacts").as_uri())
         self.time = 1_767_261_600_000
 
-    def search(self, id: str, **tags: str) -> None:
-        self.id = id
+    def search(self, id: str, baseline: str | None = None, **tags: str) -> None:
+        self.id, self.baseline = id, baseline
         self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id, record.METRIC: "val_accuracy"} | tags)
 
     def trial(self, name: str, score: float, answers: str | None, **params: Any) -> str:
         tags = {record.KIND: record.KIND_TRIAL, record.SEARCH: self.id, record.TRIAL: name}
+        if name.rpartition("-")[0] == self.baseline:
+            tags[record.BASELINE] = record.IS_BASELINE
         run_id = self._run(tags | {record.OUTCOME: "complete", record.NUMBER: name.rpartition("-")[2]})
         metrics = {record.best("val_accuracy"): score, "test_accuracy": score - 0.05}
         self.client.log_batch(
@@ -307,7 +309,7 @@ class Recorder:
 
 
 OLD, MOVED, ODD = "old-20260102-100000", "moved-20260103-100000", "odd-20251201-100000"
-BASED = "based-20251201-110000"
+BASED, OWN = "based-20251201-110000", "own-20251201-090000"
 PARTLY, ORPHAN = "partly-20251202-100000", "orphan-confirm-20251203-100000"
 
 
@@ -318,7 +320,10 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     recorder.search(ODD)
     for text in ("label,probability\nNA,0.5\n", "label,predicted\nNA,null\n"):
         recorder.client.log_text(recorder.trial("gru-0", 0.5, None), text, record.PREDICTIONS)
-    recorder.search(BASED, data_digest="d1")
+    recorder.search(OWN, data_digest="d1")
+    for name, score in (("tfidf-0", 0.95), ("gru-0", 0.90)):
+        recorder.trial(name, score, wrong(*range(5)), architecture=name[:-2], seed=7)
+    recorder.search(BASED, baseline="majority", data_digest="d1")
     for name, score, places in (("majority-0", 0.95, 5), ("gru-0", 0.90, 10), ("gru-1", 0.5, 0)):
         recorder.trial(name, score, wrong(*range(places)), architecture=name[:-2], seed=7)
     recorder.search(PARTLY, data_digest="d1")
@@ -476,6 +481,17 @@ def test_what_is_best_without_a_name_is_of_what_was_searched(uri: str) -> None:
     assert choice.find(uri, BASED).name == "gru-0"
     assert choice.find(uri, f"{BASED}:majority").name == "majority-0"
     assert [trial.name for trial in choice.best_of_each(uri, runs.find_search(uri, BASED))] == ["gru-0"]
+
+
+def test_somebodys_own_is_no_baseline_though_there_is_one_of_its_name_now(uri: str) -> None:
+    assert choice.find(uri, OWN).name == "tfidf-0"
+    assert [trial.architecture for trial in choice.best_of_each(uri, runs.find_search(uri, OWN))] == ["tfidf", "gru"]
+    assert runs.read_trials(uri, OWN, BASED)["kind"].tolist() == ["searched"] * 2 + ["baseline"] + ["searched"] * 2
+    for command in ("leaderboard", "differences", "ledger"):
+        done = call(command, OWN, uri=uri)
+        assert done.exit_code == 0, done.stderr
+        assert "tfidf" in done.stdout
+        assert "baseline" not in done.stdout
 
 
 def test_an_export_says_that_a_baseline_is_better(uri: str) -> None:

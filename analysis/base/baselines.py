@@ -1,7 +1,5 @@
 """Which trials of a search are those of its baselines, which nobody searches for: what anyone would use instead."""
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from models import BASELINES
@@ -9,8 +7,9 @@ from models import BASELINES
 KIND, SEARCHED, BASELINE = "kind", "searched", "baseline"
 
 
-def is_baseline(architecture: str | None) -> bool:
-    return architecture in BASELINES
+def is_baseline(trials: pd.DataFrame) -> bool:
+    """Whether these trials of one architecture are a baseline's."""
+    return bool(_mask(trials).any())
 
 
 def reads_whole_texts(architecture: str) -> bool:
@@ -18,9 +17,14 @@ def reads_whole_texts(architecture: str) -> bool:
     return BASELINES[architecture].whole
 
 
-def kinds(architectures: Iterable[str | None]) -> list[str]:
-    """What each of these is: SEARCHED or BASELINE."""
-    return [BASELINE if is_baseline(each) else SEARCHED for each in architectures]
+def kind(trials: pd.DataFrame) -> str:
+    """What these trials of one architecture are: SEARCHED or BASELINE."""
+    return BASELINE if is_baseline(trials) else SEARCHED
+
+
+def kind_by_name(architecture: str | None) -> str:
+    """The same where nothing but the name is known."""
+    return BASELINE if architecture in BASELINES else SEARCHED
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:
@@ -35,8 +39,8 @@ def baselines(trials: pd.DataFrame) -> pd.DataFrame:
 
 def shown(trials: pd.DataFrame) -> list[str]:
     """The column `kind` of a table for readers: where there are no baselines, it tells nothing."""
-    return [KIND] if _mask(trials).any() else []
+    return [KIND] if KIND in trials and is_baseline(trials) else []
 
 
 def _mask(trials: pd.DataFrame) -> pd.Series:
-    return trials["architecture"].isin(list(BASELINES))
+    return trials[KIND] == BASELINE

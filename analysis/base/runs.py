@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis.base.baselines import BASELINE, KIND, SEARCHED, kind_by_name
 from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
 from search.base import names, record
@@ -31,6 +32,7 @@ AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
 _BEFORE, _RESULTS, _REST = record.COLUMNS
+_BEFORE = {**_BEFORE, KIND: "str"}
 
 
 def _after() -> dict[str, str]:
@@ -193,9 +195,13 @@ def read_ensembles(uri: str, search_id: str) -> pd.DataFrame:
     return tidy(_row(run) for run in newest.values())
 
 
-def read_records(uri: str, searches: Iterable[Search]) -> list[Trial]:
-    """The trials of searches as records, in the order they were started, without those that are only half written."""
+def read_records(uri: str, searches: Iterable[Search], *, baselines: bool = True) -> list[Trial]:
+    """The trials of searches as records, in the order they were started, without those that are only half written.
+
+    baselines: whether theirs are among them.
+    """
     runs = ((search, run) for search in searches for run in _trial_runs(uri, search.id))
+    runs = ((search, run) for search, run in runs if baselines or not _is_baseline(run))
     return [trial for search, run in runs if (trial := _record(search, run))]
 
 
@@ -240,9 +246,10 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     Its columns have a fixed order and dtype, and are missing values where a row has none. All other keys are
     hyperparameters: integers (Int64), numbers (float64) or, with None or text among them, objects; NaN where the
-    architecture has no such hyperparameter, None where that is its value.
+    architecture has no such hyperparameter, None where that is its value. A row that does not say what kind of trial it
+    is goes by the name of its architecture.
     """
-    frame = pd.DataFrame([dict(row) for row in rows], dtype=object)
+    frame = pd.DataFrame([{KIND: kind_by_name(row.get("architecture")), **row} for row in rows], dtype=object)
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
     columns |= {name: _natural(frame[name]) for name in hyperparameters(frame)}
     columns |= {name: _typed(frame, name, dtype) for name, dtype in _after().items()}
@@ -311,6 +318,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "seed": params.get(record.SEED),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,
+        KIND: BASELINE if _is_baseline(run) else SEARCHED,
         "seconds": metrics.get(record.TRIAL_SECONDS),
         "error": tags.get(record.ERROR),
         "node": tags.get(record.NODE),
@@ -322,6 +330,11 @@ def _row(run: "Run") -> dict[str, Any]:
         fixed[name] = metrics.get(name)
     best = _best(run)
     return _hyperparameters(run) | fixed | {name: best.get(name) for name in measures()}
+
+
+def _is_baseline(run: "Run") -> bool:
+    """By its tag: what goes by a baseline's name may be older than that, and somebody's own."""
+    return bool(run.data.tags.get(record.BASELINE) == record.IS_BASELINE)
 
 
 def _record(search: Search, run: "Run") -> Trial | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.base.baselines import KIND, SEARCHED, baselines, kinds, searched, shown
+from analysis.base.baselines import KIND, SEARCHED, baselines, searched, shown
 from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
@@ -75,7 +75,6 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     board = trials.loc[[row.Index for row in rows]]
     ranks = [place if ranking.is_ranked(row) else None for place, row in enumerate(rows, 1)]
     board.insert(0, "rank", pd.Series(ranks, board.index, dtype="Int64"))
-    board[KIND] = pd.Series(kinds(board["architecture"]), board.index, dtype="str")
     return board[
         [
             "rank",
@@ -105,7 +104,7 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
     counts = pd.DataFrame({"trials": groups.size()} | {each.value: groups.agg(_counter(each)) for each in Outcome})
     order = [*best.index, *counts.index.difference(best.index)]
     table = best.reindex(order).join(counts).rename_axis("architecture").reset_index()
-    table[KIND] = pd.Series(kinds(table["architecture"]), table.index, dtype="str")
+    table[KIND] = table["architecture"].map(trials.groupby("architecture")[KIND].first()).astype("str")
     return table[
         [
             "architecture",

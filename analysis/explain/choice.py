@@ -1,10 +1,8 @@
 """Which trial a user means, and the best of a search: as trials whose models can be read."""
 
 import re
-from collections.abc import Iterable
 
 from analysis.base import runs
-from analysis.base.baselines import is_baseline
 from analysis.base.runs import Search
 from data.base.errors import UserError, did_you_mean
 from search.study.ranking import best, candidates
@@ -24,9 +22,9 @@ def find(uri: str, name: str) -> Trial:
             raise UserError(f"{name} is the beginning of {len(found)} runs: give more of it")
     search_name, colon, wanted = name.partition(":")
     search = runs.find_search(uri, search_name)
-    trials = read(uri, search)
     if not colon:
-        return best(_searched(trials), metric(search), search.id)
+        return best(read(uri, search, baselines=False), metric(search), search.id)
+    trials = read(uri, search)
     of_architecture = [trial for trial in trials if trial.architecture == wanted]
     if of_architecture:
         return best(of_architecture, metric(search), search.id)
@@ -40,7 +38,7 @@ def find(uri: str, name: str) -> Trial:
 def best_of_each(uri: str, search: Search) -> list[Trial]:
     """The best trial of each architecture that was searched, those in front that would be chosen first."""
     found: dict[str, Trial] = {}
-    for trial in candidates(_searched(read(uri, search)), metric(search), search.id):
+    for trial in candidates(read(uri, search, baselines=False), metric(search), search.id):
         found.setdefault(trial.architecture, trial)
     return list(found.values())
 
@@ -50,13 +48,10 @@ def metric(search: Search) -> str:
     return search.metric or runs.RANK_BY
 
 
-def read(uri: str, search: Search) -> list[Trial]:
-    """The trials of a search and of those that confirm it."""
-    return runs.read_records(uri, [each for each in runs.searches(uri) if search.id in (each.id, each.confirms)])
-
-
-def _searched(trials: Iterable[Trial]) -> list[Trial]:
-    return [trial for trial in trials if not is_baseline(trial.architecture)]
+def read(uri: str, search: Search, *, baselines: bool = True) -> list[Trial]:
+    """The trials of a search, with or without those of its baselines, and of those that confirm it."""
+    these = [each for each in runs.searches(uri) if search.id in (each.id, each.confirms)]
+    return runs.read_records(uri, these, baselines=baselines)
 
 
 def _by_run(uri: str, start: str) -> list[Trial]:

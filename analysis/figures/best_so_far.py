@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.base.baselines import KIND, baselines, kinds, searched
+from analysis.base.baselines import KIND, baselines, searched
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend
@@ -38,7 +38,7 @@ def data(found: Found) -> pd.DataFrame:
     scores = baseline[rank_by]
     parts.append(baseline.assign(trials=1, metric=rank_by, score=scores, best=scores))
     frame = pd.concat(parts)
-    return frame.assign(**{KIND: kinds(frame["architecture"])})[columns]
+    return frame[columns]
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.baselines import KIND, is_baseline, kinds, shown
+from analysis.base.baselines import BASELINE, KIND, is_baseline, kind, shown
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.confirmation import read
@@ -131,8 +131,9 @@ def difference_tables(
     """
     table = differences(best, predictions, rng, rank_by)
     sides = ("first", "second")
-    table = table.assign(**{f"{side}_{KIND}": kinds(table[side]) for side in sides})
-    marked = [f"{side}_{KIND}" for side in sides] if any(map(is_baseline, best)) else []
+    kinds = {name: kind(own) for name, own in best.items()}
+    table = table.assign(**{f"{side}_{KIND}": [kinds[name] for name in table[side]] for side in sides})
+    marked = [f"{side}_{KIND}" for side in sides] if BASELINE in kinds.values() else []
     pairs = Table(
         table,
         groups=[
@@ -146,7 +147,7 @@ def difference_tables(
     )
     if long:
         return [pairs]
-    matrix = _matrix(table, list(best))
+    matrix = _matrix(table, kinds)
     models = _models(best, rank_by)
     whole = Table(
         matrix,
@@ -170,8 +171,9 @@ def _num_texts(predictions: Mapping[str, pd.DataFrame]) -> str:
     return f"{len(next(iter(predictions.values()), [])):,}"
 
 
-def _matrix(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """A row and a column for each architecture and baseline."""
+def _matrix(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """A row and a column for each architecture and baseline. kinds: what each is."""
+    names = list(kinds)
     cells: dict[tuple[str, str], str] = {}
     for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
         index=False
@@ -180,7 +182,7 @@ def _matrix(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         cells[first, second] = f"{difference:+.4f}" if shown else stats.TIE
         cells[second, first] = f"{-difference:+.4f}" if shown else stats.TIE
     columns = {other: [cells.get((name, other), "") for name in names] for other in names}
-    marked = {KIND: kinds(names)} if any(map(is_baseline, names)) else {}
+    marked = {KIND: list(kinds.values())} if BASELINE in kinds.values() else {}
     return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **marked, **columns})
 
 
@@ -191,7 +193,7 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
         rows.append(
             {
                 "architecture": name,
-                KIND: kinds([name])[0],
+                KIND: kind(own),
                 "configuration": name_of(own),
                 "seeds": len(own),
                 f"{rank_by}_mean": own[rank_by].mean(),
@@ -214,13 +216,13 @@ _RULE = (
 )
 
 
-def _baselines(best: Iterable[str]) -> Iterable[str]:
-    if names := [name for name in best if is_baseline(name)]:
+def _baselines(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    if names := [name for name, own in best.items() if is_baseline(own)]:
         yield f"Baselines, which were not searched: {', '.join(names)}."
 
 
 def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    single = [name for name, own in best.items() if len(own) == 1 and not is_baseline(name)]
+    single = [name for name, own in best.items() if len(own) == 1 and not is_baseline(own)]
     if single:
         yield (
             f"Of {', '.join(single)} there is a single seed: that says which of these models is better, and little of "
@@ -235,7 +237,7 @@ def _notes(
     if fresh:
         by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
         yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
-        if rest := [name for name in best if name not in fresh and not is_baseline(name)]:
+        if rest := [name for name, own in best.items() if name not in fresh and not is_baseline(own)]:
             yield f"Not confirmed, and so the best of the search itself, which is in part luck: {', '.join(rest)}."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."

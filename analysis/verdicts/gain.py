@@ -6,7 +6,7 @@ compared: to look for another one that beats the baseline on test would be to ch
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -146,11 +146,10 @@ class Chosen(NamedTuple):
     same_words: str | None  # the best baseline that is cut as networks are, where the best of all reads whole texts
 
 
-def choose(best: Iterable[str]) -> Chosen:
-    """best: architectures and baselines with a result, the best first."""
-    best = list(best)
-    others = [name for name in best if is_baseline(name)]
-    network = next((name for name in best if not is_baseline(name)), None)
+def choose(best: Mapping[str, pd.DataFrame]) -> Chosen:
+    """best: the trials of architectures and baselines with a result, the best first."""
+    others = [name for name, own in best.items() if is_baseline(own)]
+    network = next((name for name in best if name not in others), None)
     same = next((name for name in others if not reads_whole_texts(name)), None)
     baseline = next(iter(others), None)
     return Chosen(network, baseline, None if same == baseline else same)
@@ -172,7 +171,7 @@ def gain(
     first = next(iter(best), None)
     if first is None:
         return Gain(rank_by=rank_by)
-    found = Gain(name_of(best[first]), is_baseline(first), best[first][rank_by].mean(), len(best[first]), rank_by)
+    found = Gain(name_of(best[first]), is_baseline(best[first]), best[first][rank_by].mean(), len(best[first]), rank_by)
     found = replace(found, fresh=fresh, noun=_noun(network))
     if network is None or baseline is None:
         return found
