@@ -471,10 +471,10 @@ def test_the_first_sentence_of_a_leaderboard(uri: str) -> None:
     assert call("leaderboard", BASED, "--format", "markdown", uri=uri).stdout.startswith(
         "Best of all by val accuracy is maj"
     )
-    assert call("leaderboard", BASED, "--format", "csv", uri=uri).stdout.startswith("rank,architecture,kind,trial,")
+    assert call("leaderboard", BASED, "--format", "csv", uri=uri).stdout.startswith("rank,architecture,role,trial,")
     found = bakeoff.open(BASED, tracking_uri=uri)
     assert found.gain().sentence in " ".join(shown.split())
-    assert found.leaderboard()[["trial", "kind"]].iloc[0].tolist() == ["majority-0", "baseline"]
+    assert found.leaderboard()[["trial", "role"]].iloc[0].tolist() == ["majority-0", "baseline"]
 
 
 def test_what_is_best_without_a_name_is_of_what_was_searched(uri: str) -> None:
@@ -486,7 +486,7 @@ def test_what_is_best_without_a_name_is_of_what_was_searched(uri: str) -> None:
 def test_somebodys_own_is_no_baseline_though_there_is_one_of_its_name_now(uri: str) -> None:
     assert choice.find(uri, OWN).name == "tfidf-0"
     assert [trial.architecture for trial in choice.best_of_each(uri, runs.find_search(uri, OWN))] == ["tfidf", "gru"]
-    assert runs.read_trials(uri, OWN, BASED)["kind"].tolist() == ["searched"] * 2 + ["baseline"] + ["searched"] * 2
+    assert runs.read_trials(uri, OWN, BASED)["role"].tolist() == ["searched"] * 2 + ["baseline"] + ["searched"] * 2
     for command in ("leaderboard", "differences", "ledger"):
         done = call(command, OWN, uri=uri)
         assert done.exit_code == 0, done.stderr

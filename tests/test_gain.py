@@ -177,7 +177,7 @@ TRIALS = tidy(ROWS)
 
 def test_baselines_are_ranked_with_the_others_and_marked() -> None:
     board = leaderboard.leaderboard(TRIALS)
-    assert board[["rank", "trial", "kind"]].to_numpy().tolist() == [
+    assert board[["rank", "trial", "role"]].to_numpy().tolist() == [
         [1, "gru-0", "searched"],
         [2, "nbsvm-1", "baseline"],
         [3, "gru-1", "searched"],
@@ -185,7 +185,7 @@ def test_baselines_are_ranked_with_the_others_and_marked() -> None:
         [5, "tfidf-0", "baseline"],
     ]
     table = leaderboard.ranking_table(SEARCH, TRIALS)
-    assert "kind" in table.columns
+    assert "role" in table.columns
     assert "hidden_size" in table.columns
     assert {"ngrams", "C"}.isdisjoint(table.columns)
     assert {"ngrams", "C"} <= set(table.frame.columns)
@@ -210,7 +210,7 @@ def test_a_grid_of_a_baseline_does_not_hide_what_was_searched() -> None:
 
 def test_a_search_without_baselines_has_no_such_column_for_readers() -> None:
     for table in every_table(tidy(ROWS[:2])):
-        assert not any("kind" in name for name in table.columns)
+        assert not any("role" in name for name in table.columns)
         assert not any("baseline" in note for note in table.notes)
 
 
@@ -225,9 +225,9 @@ def every_table(trials: pd.DataFrame) -> list[Table]:
 
 def test_each_table_of_architectures_marks_baselines() -> None:
     for table in every_table(TRIALS)[1:]:
-        kinds = dict(zip(table.frame["architecture"], table.frame["kind"], strict=True))
+        kinds = dict(zip(table.frame["architecture"], table.frame["role"], strict=True))
         assert kinds == {"gru": "searched", "nbsvm": "baseline", "tfidf": "baseline"}
-        assert "kind" in table.columns
+        assert "role" in table.columns
 
 
 def test_what_is_told_of_what_was_searched_leaves_baselines_out() -> None:
@@ -253,7 +253,7 @@ def test_figures_show_the_best_baseline_as_a_line_or_nothing() -> None:
         if name in ("best_so_far", "score_against_cost", "spread_over_seeds"):
             assert set(baselines.baselines(frame)["trial"]) == {"nbsvm-1"}
             assert baselines.searched(frame)["trial"].tolist()
-            assert set(baselines.baselines(frame)["kind"]) == {"baseline"}
+            assert set(baselines.baselines(frame)["role"]) == {"baseline"}
             assert plot.render(found)["png"]
         elif "architecture" in frame:
             assert set(frame["architecture"]) <= {"gru"}
@@ -269,8 +269,8 @@ def test_differences_take_baselines_in_and_mark_them() -> None:
         ["gru", "searched", "", "+0.1000"],
         ["nbsvm", "baseline", "-0.1000", ""],
     ]
-    assert pairs.frame[["first", "second", "first_kind", "second_kind"]].to_numpy().tolist() == [
+    assert pairs.frame[["first", "second", "first_role", "second_role"]].to_numpy().tolist() == [
         ["gru", "nbsvm", "searched", "baseline"]
     ]
-    assert {"first_kind", "second_kind"} <= set(pairs.columns)
-    assert models.frame["kind"].tolist() == ["searched", "baseline"]
+    assert {"first_role", "second_role"} <= set(pairs.columns)
+    assert models.frame["role"].tolist() == ["searched", "baseline"]

@@ -4,7 +4,7 @@ import pandas as pd
 
 from models import BASELINES
 
-KIND, SEARCHED, BASELINE = "kind", "searched", "baseline"
+KIND, SEARCHED, BASELINE = "role", "searched", "baseline"
 
 
 def is_baseline(trials: pd.DataFrame) -> bool:

@@ -32,7 +32,6 @@ AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
 _BEFORE, _RESULTS, _REST = record.COLUMNS
-_BEFORE = {**_BEFORE, KIND: "str"}
 
 
 def _after() -> dict[str, str]:

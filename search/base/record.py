@@ -124,6 +124,7 @@ COLUMNS = (
         "seed": "Int64",
         "outcome": "str",
         "run_id": "str",
+        "role": "str",  # searched, or a baseline
     },
     {"epochs_run": EPOCHS, "best_epoch": EPOCHS, "num_parameters": "Int64", "seconds": "float64"},
     {
