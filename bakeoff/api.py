@@ -141,7 +141,7 @@ class Search:
         same. Raises UserError for a metric or architecture that there is not, or if True and nothing was confirmed.
 
         >>> search.leaderboard(by_architecture=True).shape[0]
-        2
+        4
         """
         from bakeoff import boards
 

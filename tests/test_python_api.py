@@ -263,7 +263,7 @@ def test_installed_it_runs_in_any_folder(tmp_path: Path) -> None:
             timeout=280,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "the best of each architecture by val_accuracy" in done.stdout
+        assert "the best of each architecture and baseline by val_accuracy" in done.stdout
         assert "Traceback" not in done.stdout + done.stderr
         (search,) = (folder / "searches").iterdir()
         assert (search / "report" / "index.html").is_file()
