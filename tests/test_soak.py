@@ -135,7 +135,9 @@ def test_retries_used_up_fail_one_trial_and_the_others_go_on(tmp_path: Path) -> 
 
 
 def test_two_quick_ctrl_c_stop_at_once_and_the_search_resumes(tmp_path: Path) -> None:
-    process = start(tmp_path, "--set", "limit=8000", "--set", "epochs=3", "--set", "architectures=[gru]")
+    process = start(
+        tmp_path, "--set", "limit=8000", "--set", "epochs=3", "--set", "architectures=[gru]", "--set", "baselines=none"
+    )
     wait_for_epochs(tmp_path, 1, process)
     children = descendants(process)
     process.send_signal(signal.SIGINT)
@@ -233,7 +235,11 @@ def test_two_searches_at_once_share_a_database_and_an_optuna_storage(tmp_path: P
     for folder in folders:
         folder.mkdir()
     processes = [
-        start(folder, "--set", storage, "--set", f"seed={i}", "--tracking-uri", uri_of(tmp_path))
+        start(
+            folder,
+            *("--set", storage, "--set", f"seed={i}", "--set", "baselines=none"),
+            *("--tracking-uri", uri_of(tmp_path)),
+        )
         for i, folder in enumerate(folders)
     ]
     for process in processes:

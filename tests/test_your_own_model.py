@@ -37,6 +37,6 @@ def test_the_page_from_an_empty_file_to_a_ranked_row(tmp_path: Path) -> None:
         said.append(done.stdout)
     checked, ran, explained, exported = said
     assert {line[:4] for line in checked.splitlines()} == {"ok  "}
-    assert re.search(r"^\d  Transformer-0 ", ran, re.MULTILINE)  # a ranked row
+    assert re.search(r"^ *\d+  Transformer-0 ", ran, re.MULTILINE)  # a ranked row
     assert "integrated gradients" in explained
     assert "is version 1 of the registered model mine" in exported
