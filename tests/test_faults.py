@@ -126,6 +126,7 @@ def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: 
             assert trial.results[: len(before[trial.name])] == before[trial.name]
 
 
+@pytest.mark.slow
 def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, "--set", "trials=4", "--set", "concurrency=8")
     wait_for_epochs(tmp_path, 3, process)

@@ -689,6 +689,7 @@ def test_a_search_is_audited_replayed_and_confirmed_without_the_file(finished: P
     assert confirmed.code.architectures == {"Net": plugins.Plugin(f"{finished / 'my_net.py'}:Net", NET)}
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_without_the_file_but_not_with_another(finished: Path) -> None:
     (finished / "my_net.py").write_text(NET + "# changed\n", encoding="utf-8")
     for arguments in (["resume", "--trials", "2"], ["confirm"]):
