@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from data.base.errors import UserError, did_you_mean
 from data.base.plugins import Plugin
+from data.base.reading import USUAL, Reading
 from data.base.texts import Corpus, Example
 from data.corpora.captions import Captions
 from data.corpora.files import CsvFile
@@ -24,6 +25,7 @@ from data.corpora.reviews import MovieReviews, StanfordReviews
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
 
 if TYPE_CHECKING:
+    from data.base.splitting import Division
     from data.encoded import EncodedCorpus
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ def load(
     max_words: int = 100,
     limit: int | None = None,
     split_seed: int = 0,
+    reading: Reading = USUAL,
     texts: bool = False,
     whole: bool = False,
     cache: Path | None = None,
@@ -91,6 +94,7 @@ def load(
     - max_words: later words of a text are never read, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
     - split_seed: from 0, the usual split; each gives another one, but official splits stay.
+    - reading: how texts, and which, are read.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
@@ -115,28 +119,57 @@ def load(
         max_words=max_words,
         limit=limit,
         split_seed=split_seed,
+        reading=reading,
         cache=cache,
         progress=progress,
     )
     if not texts:
         return encoded
     return encode.with_texts(
-        encoded, found, max_words=max_words, whole=whole, limit=limit, split_seed=split_seed, cache=cache
+        encoded,
+        found,
+        max_words=max_words,
+        whole=whole,
+        limit=limit,
+        split_seed=split_seed,
+        reading=reading,
+        cache=cache,
     )
 
 
 def read_examples(
-    corpus: str, split: Split, *, limit: int | None = None, split_seed: int = 0, progress: bool = True
+    corpus: str,
+    split: Split,
+    *,
+    limit: int | None = None,
+    split_seed: int = 0,
+    reading: Reading = USUAL,
+    progress: bool = True,
 ) -> list[Example]:
     """The texts of a split ('train', 'val' or 'test') as they were written, each with the index of its class.
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
     """
-    from data.base import splitting
-    from data.base.files import default_cache
+    return read(corpus, limit=limit, split_seed=split_seed, reading=reading, progress=progress).splits[split]
 
-    texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress)
-    return splitting.split_examples(texts, name=corpus, limit=limit, seed=split_seed)[0][split]
+
+def read(
+    corpus: str,
+    *,
+    limit: int | None = None,
+    split_seed: int = 0,
+    reading: Reading = USUAL,
+    progress: bool = True,
+) -> Division:
+    """All texts as they were written, by split, the classes, and what was understood of them.
+
+    The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
+    """
+    from data.base.files import default_cache
+    from data.base.splitting import split_examples
+
+    texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress, reading=reading)
+    return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading)
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

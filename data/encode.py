@@ -20,6 +20,7 @@ import numpy as np
 
 from data.base.errors import UserError
 from data.base.files import default_cache
+from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
@@ -44,6 +45,7 @@ def load(
     max_words: int = 100,
     limit: int | None = None,
     split_seed: int = 0,
+    reading: Reading = USUAL,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
@@ -57,7 +59,15 @@ def load(
     if not isinstance(split_seed, int) or isinstance(split_seed, bool) or split_seed < 0:
         raise UserError(f"split_seed={split_seed!r} has to be a whole number from 0")
     embeddings = f"learned {embedding_size}" if vectors is None else vectors.fingerprint()
-    key = [FORMAT, corpus.fingerprint(), embeddings, max_words, limit, *([split_seed] if split_seed else [])]
+    key = [
+        FORMAT,
+        corpus.fingerprint(),
+        embeddings,
+        max_words,
+        limit,
+        *([split_seed] if split_seed else []),
+        *reading.key,
+    ]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     cache = cache or default_cache()
@@ -66,7 +76,7 @@ def load(
     if encoded is None:
         downloads = cache / "downloads"
         encoded = encode(
-            corpus.read(downloads, progress=progress),
+            corpus.read(downloads, progress=progress, reading=reading),
             name=name,
             digest=digest,
             read_vectors=None if vectors is None else partial(vectors.read, downloads=downloads, progress=progress),
@@ -74,6 +84,7 @@ def load(
             max_words=max_words,
             limit=limit,
             split_seed=split_seed,
+            reading=reading,
         )
         write_cache(path, encoded)
     return encoded
@@ -89,12 +100,14 @@ def encode(
     max_words: int,
     limit: int | None,
     split_seed: int,
+    reading: Reading,
 ) -> EncodedCorpus:
     """Splits, tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
     """
-    splits, num_duplicates = split_examples(texts, name=name, limit=limit, seed=split_seed)
+    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
+    splits, texts = division.splits, division.texts
 
     from data import text  # not before the examples are known to be good: it imports torch
 
@@ -130,7 +143,7 @@ def encode(
         vectors_VE,
         embedding_size,
         **encoded,
-        num_duplicates=num_duplicates,
+        num_duplicates=division.understood.num_duplicates,
     )
 
 
@@ -142,6 +155,7 @@ def with_texts(
     whole: bool,
     limit: int | None,
     split_seed: int,
+    reading: Reading,
     cache: Path | None,
 ) -> EncodedCorpus:
     """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
@@ -151,8 +165,8 @@ def with_texts(
     """
     from data import text
 
-    texts = corpus.read((cache or default_cache()) / "downloads", progress=False)
-    splits, _ = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed)
+    texts = corpus.read((cache or default_cache()) / "downloads", progress=False, reading=reading)
+    splits = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading).splits
     num_read = ALL_WORDS if whole else max_words
     words = {name: [text.tokenize(each, num_read) for each, _ in splits[name]] for name in SPLITS}
     cuts = max(map(len, chain.from_iterable(words.values()))) > max_words

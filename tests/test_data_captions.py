@@ -109,7 +109,8 @@ def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
 
 
 def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpus, texts: CaptionTexts) -> None:
-    splits, num_duplicates = splitting.split_examples(texts, name="captions", limit=None)
+    division = splitting.split_examples(texts, name="captions", limit=None)
+    splits, num_duplicates = division.splits, division.understood.num_duplicates
     assert num_duplicates == encoded.num_duplicates == 0
     for name in SPLITS:
         part: Split = getattr(encoded, name)

@@ -38,7 +38,7 @@ def some_texts(numbers: tuple[int, ...] = (200, 100, 50)) -> list[tuple[str, int
 
 
 def split(examples: list[tuple[str, int]], limit: int | None = None) -> dict[str, list[tuple[str, int]]]:
-    return splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit)[0]
+    return splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit).splits
 
 
 def write_csv(path: Path, rows: list[tuple[str, object]]) -> str:
@@ -113,7 +113,9 @@ def test_a_limited_corpus_holds_out_what_the_full_one_holds_out() -> None:
 
 def test_another_seed_is_another_division_but_of_official_splits() -> None:
     texts = Texts(("a", "b", "c"), some_texts())
-    usual, other, third = (splitting.split_examples(texts, name="own", limit=None, seed=seed)[0] for seed in (0, 1, 2))
+    usual, other, third = (
+        splitting.split_examples(texts, name="own", limit=None, seed=seed).splits for seed in (0, 1, 2)
+    )
     assert usual == split(some_texts())
     for one, another in ((usual, other), (usual, third), (other, third)):
         assert all(len(one[name]) == len(another[name]) for name in SPLITS)
@@ -121,7 +123,8 @@ def test_another_seed_is_another_division_but_of_official_splits() -> None:
         assert len(shared) < 0.4 * len(one["test"])  # a tenth, by chance
     some = [*other["train"], *other["val"]], other["test"]
     usual, again = (
-        splitting.split_examples(Texts(("a", "b", "c"), *some), name="own", limit=150, seed=seed)[0] for seed in (0, 1)
+        splitting.split_examples(Texts(("a", "b", "c"), *some), name="own", limit=150, seed=seed).splits
+        for seed in (0, 1)
     )
     assert usual["test"] == again["test"]
     assert usual["val"] != again["val"]
@@ -148,7 +151,8 @@ def test_a_text_with_two_labels_has_the_first_of_them_in_any_order() -> None:
 def test_texts_of_an_official_test_split_are_never_trained_on() -> None:
     examples = some_texts((40, 40))
     held_back = [*some_texts((5, 5)), ("only here", 0)]
-    splits, num_duplicates = splitting.split_examples(Texts(("a", "b"), examples, held_back), name="own", limit=None)
+    division = splitting.split_examples(Texts(("a", "b"), examples, held_back), name="own", limit=None)
+    splits, num_duplicates = division.splits, division.understood.num_duplicates
     assert set(splits["test"]) == set(held_back)
     assert not set(splits["test"]) & {*splits["train"], *splits["val"]}
     assert num_duplicates == 10
@@ -205,7 +209,7 @@ def test_the_beginning_gives_the_tokens_of_the_whole(review: str, max_words: int
 def test_encoding_is_torchtexts_tokens_in_the_vocabularys_order(tmp_path: Path) -> None:
     """Round trip on real reviews: ids -> words are torchtext's tokens, or unknown where they have no vector."""
     texts = MovieReviews("imdb").read(tmp_path, progress=False)
-    splits, _ = splitting.split_examples(texts, name="imdb", limit=300)
+    splits = splitting.split_examples(texts, name="imdb", limit=300).splits
     encoded = data.load("imdb", limit=300, max_words=80)
     tokenizer = get_tokenizer("basic_english")
     known = set(encoded.vocabulary)

@@ -90,7 +90,7 @@ def test_a_class_too_small_for_the_splits_is_told(tmp_path: Path) -> None:
         return [f"text {label} {i},{label}" for i in range(number)]
 
     enough = read_csv(tmp_path, "\n".join(["text,label", *rows("a", 15), *rows("b", LEAST_OF_A_CLASS)]))
-    splits, _ = encode.split_examples(enough, name="own", limit=None)
+    splits = encode.split_examples(enough, name="own", limit=None).splits
     assert {name: len(split) for name, split in splits.items()} == {"train": 22, "val": 4, "test": 4}
     few = read_csv(tmp_path, "\n".join(["text,label", *rows("a", 15), *rows("b", LEAST_OF_A_CLASS - 1)]))
     with pytest.raises(
@@ -99,7 +99,7 @@ def test_a_class_too_small_for_the_splits_is_told(tmp_path: Path) -> None:
         encode.split_examples(few, name="own", limit=None)
     with pytest.raises(ValueError, match=r"limit=10 leaves . examples .* limit=30 is enough"):
         encode.split_examples(enough, name="own", limit=10)
-    splits, _ = encode.split_examples(enough, name="own", limit=30)
+    splits = encode.split_examples(enough, name="own", limit=30).splits
     assert sum(map(len, splits.values())) == 30
 
 

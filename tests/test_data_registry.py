@@ -187,7 +187,8 @@ def test_every_corpus_is_encoded_to_the_contract(name: str, learned: bool, tmp_p
 def test_every_corpus_has_splits_that_share_no_text(name: str, tmp_path: Path, server: Server) -> None:
     corpus = data.CORPORA[name](**arguments(name, tmp_path, server))
     texts = corpus.read(tmp_path, progress=False)
-    splits, num_duplicates = splitting.split_examples(texts, name=name, limit=None)
+    division = splitting.split_examples(texts, name=name, limit=None)
+    splits, num_duplicates = division.splits, division.understood.num_duplicates
     seen = [text for split in SPLITS for text, _ in splits[split]]
     assert len(seen) == len(set(seen))
     assert len(seen) + num_duplicates == len(texts.examples) + len(texts.test_examples or [])
@@ -228,7 +229,8 @@ def test_the_official_test_split_is_kept_and_nothing_is_unpacked(tmp_path: Path,
     assert len(texts.examples) == 60
     assert len(texts.test_examples or []) == 61
     assert [path.name for path in tmp_path.rglob("*")] == ["downloads", "aclImdb_v1.tar.gz"]
-    splits, num_duplicates = splitting.split_examples(texts, name="imdb-full", limit=None)
+    division = splitting.split_examples(texts, name="imdb-full", limit=None)
+    splits, num_duplicates = division.splits, division.understood.num_duplicates
     assert sorted(splits["test"]) == sorted(texts.test_examples or [])
     assert {split: len(splits[split]) for split in SPLITS} == {"train": 53, "val": 6, "test": 61}
     assert num_duplicates == 1

@@ -576,11 +576,13 @@ def test_a_function_is_a_corpus_with_splits_of_its_own() -> None:
     assert corpus.fingerprint() != corpus_of(f"return {texts}".replace("{{}}", "other")).fingerprint()
     splits = ", ".join(f"'{split}': ({texts.replace('{{}}', split)})" for split in ("train", "val", "test"))
     official = corpus_of(f"return {{{splits}}}").read(Path(), progress=False)
-    divided, num_duplicates = split_examples(official, name="mine", limit=None)
+    division = split_examples(official, name="mine", limit=None)
+    divided, num_duplicates = division.splits, division.understood.num_duplicates
     assert {split: len(divided[split]) for split in divided} == {"train": 40, "val": 40, "test": 40}
     assert all(split in text for split, examples in divided.items() for text, _ in examples)
     leaky = Texts(("a", "b"), official.examples, official.examples[:8], official.examples[:12])
-    divided, num_duplicates = split_examples(leaky, name="mine", limit=None)
+    division = split_examples(leaky, name="mine", limit=None)
+    divided, num_duplicates = division.splits, division.understood.num_duplicates
     assert ({split: len(divided[split]) for split in divided}, num_duplicates) == (
         {"train": 28, "val": 4, "test": 8},
         20,

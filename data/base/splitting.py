@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from data.base.errors import UserError
+from data.base.reading import USUAL, Reading, Understood
 from data.base.texts import SPLITS, Example, Texts
 
 HELD_OUT = 10  # one in ten for validation, and one in ten for test
@@ -15,10 +18,17 @@ HELD_OUT = 10  # one in ten for validation, and one in ten for test
 LEAST = 2  # examples of a class in a split
 
 
-def split_examples(
-    texts: Texts, *, name: str, limit: int | None, seed: int = 0
-) -> tuple[dict[str, list[Example]], int]:
-    """The examples of 'train', 'val' and 'test', in the order of their texts' hashes; the number of duplicates.
+@dataclass(frozen=True)
+class Division:
+    """What is made of a corpus's texts: those that are used, by split, and their classes."""
+
+    texts: Texts
+    splits: dict[str, list[Example]]  # 'train', 'val' and 'test'
+    understood: Understood
+
+
+def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0, reading: Reading = USUAL) -> Division:
+    """The examples of 'train', 'val' and 'test', in the order of their texts' hashes.
 
     Within each class the first tenth by hash is the test split and the next the validation split, so that the
     order of the file does not matter and each split has the classes' shares. An official test or validation split
@@ -75,7 +85,7 @@ def split_examples(
         ]
         # by the hash read backwards: forwards, the first of one class could all come before those of another
         splits[split] = sorted(chosen, key=lambda example: rank[example[0]][::-1])
-    return splits, num_duplicates
+    return Division(texts, splits, dataclasses.replace(texts.understood, num_duplicates=num_duplicates))
 
 
 def _unique(examples: Sequence[Example]) -> dict[str, int]:

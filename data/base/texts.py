@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from data.base.reading import USUAL, Reading, Understood
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +25,7 @@ class Texts:
     examples: list[Example]
     test_examples: list[Example] | None = None
     val_examples: list[Example] | None = None
+    understood: Understood = field(default_factory=Understood)
 
     def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """What texts of this split ask for besides a class: arrays of as many rows, by the names that the corpus's
@@ -39,5 +42,8 @@ class Corpus(Protocol):
     def fingerprint(self) -> str:
         """Says which texts `read` gives without reading them all again; part of the cache's key."""
 
-    def read(self, downloads: Path, *, progress: bool) -> Texts:
-        """All texts. `downloads` is the folder for files from the network. UserError for a bad file."""
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
+        """All texts. `downloads` is the folder for files from the network; `reading` says how a user's file is read.
+
+        Raises UserError for a bad file.
+        """

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from data.base.reading import USUAL, Reading
 from data.base.sources import installed_file, sha256
 from data.base.texts import Texts
 
@@ -63,7 +64,7 @@ class Captions:
         digits = sha256(installed_file("sklearn", "datasets", "data", "digits.csv.gz"))
         return f"captions {GRAMMAR} {self.num} {self.seed} {digits}"
 
-    def read(self, downloads: Path, *, progress: bool) -> CaptionTexts:
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> CaptionTexts:
         rng = random.Random(self.seed)
         scenes: dict[str, Scene] = {}
         while len(scenes) < self.num:
@@ -158,7 +159,7 @@ def handwritten(split: str) -> tuple[np.ndarray, np.ndarray]:
     bundled = load_digits()
     images = [image.tobytes().hex() for image in bundled.images.astype(np.uint8)]  # 0 to 16
     texts = Texts(DIGITS, list(zip(images, bundled.target.tolist(), strict=True)))
-    examples = split_examples(texts, name="digits", limit=None)[0][split]
+    examples = split_examples(texts, name="digits", limit=None).splits[split]
     images_D64 = np.frombuffer(bytes.fromhex("".join(image for image, _ in examples)), dtype=np.uint8)
     images_DYX = images_D64.reshape(-1, SIZE, SIZE) / np.float32(16)
     return images_DYX, np.array([digit for _, digit in examples], dtype=np.int64)

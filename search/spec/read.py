@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 import data
+from data.base import reading
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
@@ -29,7 +30,7 @@ SPEC_FILE = "spec.yaml"  # in a search's folder
 
 
 #: What a kept spec means that was written before there was such a key.
-BEFORE: dict[str, Any] = {"baselines": []}
+BEFORE: dict[str, Any] = {"baselines": [], **reading.BEFORE}
 
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
 EXTENDABLE = (
@@ -255,6 +256,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         max_words=spec.most_words,
         limit=spec.limit,
         split_seed=spec.split_seed,
+        reading=spec.reading,
         texts=to_train and any(learner(name).reads_texts for name in spec.studied),
         whole=any(BASELINES[name].on_whole or BASELINES[name].whole for name in spec.baselines),
         progress=progress,
@@ -270,7 +272,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
     """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
-    return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed)
+    return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
 
 
 def with_whole_texts(spec: Spec, corpus: EncodedCorpus) -> Spec:

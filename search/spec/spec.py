@@ -15,6 +15,7 @@ from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, is_baseline
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
+from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
@@ -60,7 +61,7 @@ class NodeType(Strict):
     price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
 
 
-class Spec(Strict):
+class Spec(ReadingKeys):
     """Everything that defines a search. Two runs of one spec propose the same first trials."""
 
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")

@@ -1,0 +1,64 @@
+"""How a user's texts are read: every option with its default; and what was understood of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+#: What a spec means that was written before there were these options: the values that are not the defaults of today.
+BEFORE: dict[str, Any] = {"split_column": "none", "contradictions": "first", "duplicates": "exact"}
+
+Column = str | int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a corpus is read. Each field is a key of a spec, which describes it (search/spec/reading.py)."""
+
+    text_column: Column = None
+    label_column: Column = None
+    split_column: Column = None
+    header: bool = True
+    encoding: str | None = None
+    separator: str | None = None
+    test: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    min_examples: Literal["drop", "merge"] | None = None
+    contradictions: Literal["drop", "majority", "first"] = "drop"
+    duplicates: Literal["folded", "exact"] = "folded"
+
+    @property
+    def key(self) -> list[str]:
+        """What of it makes the texts others than they were before there were options: its part of a cache's key."""
+        before = {**vars(Reading()), **BEFORE}
+        changed = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed = {name: value for name, value in changed.items() if value != before[name]}
+        return [json.dumps(changed, sort_keys=True)] if changed else []
+
+
+USUAL = Reading()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understood:
+    """What was understood of a corpus. Of one that is not a file the first fields are empty."""
+
+    format: str = ""  # csv, jsonl, json, parquet, dataset
+    compression: str = ""  # gz, xz, bz2, zip
+    encoding: str = ""
+    separator: str = ""
+    header: bool = True
+    columns: tuple[str, ...] = ()  # all of the file, as its header names them
+    text_column: str = ""
+    label_column: str = ""
+    split_column: str = ""
+    num_rows: int = 0  # that have a text
+    num_control_characters: int = 0  # that became spaces
+    num_duplicates: int = 0  # rows left out because their text was there, as it is or nearly, with that label
+    num_near_duplicates: int = 0  # of these, those whose texts differ in case, spaces or punctuation at their end
+    num_contradictions: int = 0  # different texts that have more than one label
+    num_contradictory: int = 0  # rows of such texts
+    dropped: Mapping[str, int] = field(default_factory=dict)  # class -> texts, of those that have too few
+    merged: Mapping[str, int] = field(default_factory=dict)  # likewise, of those that became one class

@@ -1,0 +1,46 @@
+"""The keys of a spec that say how its texts are read."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from data.base.reading import Column, Reading
+
+
+def _as_written(labels: Any) -> Any:
+    """YAML takes {1.0: 1} for numbers, and labels are texts."""
+    return {str(old): str(new) for old, new in labels.items()} if isinstance(labels, dict) else labels
+
+
+class ReadingKeys(BaseModel):
+    """Every field of `data.base.reading.Reading`, flat."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    text_column: Column = Field(None, description="the column of the texts, by name or number from 1")
+    label_column: Column = Field(None, description="the column of the labels, by name or number from 1")
+    split_column: Column = Field(
+        None, description="a column of train, val and test; without it one named split is used; none: not even that"
+    )
+    header: bool = Field(True, description="whether the first line names the columns; if not, they have numbers")
+    encoding: str | None = Field(None, description="of a file that is neither UTF-8 nor marked as UTF-16: latin-1 ...")
+    separator: str | None = Field(None, min_length=1, max_length=1, description="of cells; without it, it is found")
+    test: str | None = Field(None, description="another corpus, csv:PATH, whose texts are the test split")
+    labels: Annotated[dict[str, str], BeforeValidator(_as_written)] = Field(
+        {}, description='labels that mean another one: {"1.0": "1"}'
+    )
+    min_examples: Literal["drop", "merge"] | None = Field(
+        None, description="classes of too few texts: drop them, or merge them into one; without it they are an error"
+    )
+    contradictions: Literal["drop", "majority", "first"] = Field(
+        Reading.contradictions,
+        description="texts of several labels: drop them, or keep each with the label that most have; first: of classes",
+    )
+    duplicates: Literal["folded", "exact"] = Field(
+        Reading.duplicates,
+        description="of equal texts one is kept; folded: of those too that differ in case, spaces or end punctuation",
+    )
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(**{name: getattr(self, name) for name in ReadingKeys.model_fields})
