@@ -23,6 +23,7 @@ from analysis.base import runs as analysis_runs
 from models import CLASSIFICATION
 from search.__main__ import app as searching
 from search.base import record
+from search.spec import kept
 from search.spec.read import read_spec
 from search.train import checkpoints
 from search.train.config import TrainingConfig
@@ -79,7 +80,7 @@ def test_every_trial_is_in_all_three_records_and_they_agree(
 ) -> None:
     assert len(optuna_trials) == smoke_search.num_trials
     assert set(optuna_trials) == set(trial_runs)
-    assert {path.name for path in (smoke_search.folder / "checkpoints").iterdir()} == set(optuna_trials)
+    assert {path.name for path in (smoke_search.folder / "checkpoints").iterdir()} == {*optuna_trials, kept.FOLDER}
     for name, trial in optuna_trials.items():
         run = trial_runs[name]
         tags, params, metrics = run.data.tags, run.data.params, run.data.metrics

@@ -18,7 +18,7 @@ from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextModel
 from search.serve.trained import load
-from search.spec.read import read_examples, read_spec
+from search.spec import kept
 from search.study.trial import Trial
 
 #: Words of English that negate, as the tokenizer leaves them: "don't" is read as don ' t.
@@ -75,8 +75,8 @@ def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
 
 def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
     """Let the models read the test set of their search."""
-    spec, some = read_spec(trials[0].folder), max(models.values(), key=lambda model: model.max_words)
-    examples = read_examples(spec, "test")
+    some = max(models.values(), key=lambda model: model.max_words)
+    examples = kept.examples(trials[0].folder, "test")
     texts = [text for text, _ in examples]
     tokens_NT, lengths_N, words = some.encode(texts)
     frame = pd.DataFrame(

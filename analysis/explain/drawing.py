@@ -24,7 +24,7 @@ from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
 from search.serve.trained import load
-from search.spec.read import read_examples, read_spec
+from search.spec import kept
 from search.study.trial import Trial
 
 NUM_CAPTIONS = 3  # of the test split, where no text is given
@@ -56,8 +56,7 @@ def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str]
         raise UserError(f"--label: {trial.name} draws images, which have none")
     drawer = load(trial)
     if not texts:
-        spec = read_spec(trial.folder)
-        texts = [text for text, _ in read_examples(spec, "test")[:NUM_CAPTIONS]]
+        texts = [text for text, _ in kept.examples(trial.folder, "test")[:NUM_CAPTIONS]]
     if not drawer.hyperparameters["heads"]:
         raise UserError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
     return [explain(drawer, text) for text in texts]

@@ -21,7 +21,8 @@ from models import Architecture, WordVectors
 from models.ngram import Bag
 from models.parts.geometry import reached, receptive_field
 from search.serve.trained import task_of
-from search.spec.read import load_corpus, read_spec
+from search.spec import kept
+from search.spec.read import read_spec
 from search.train.tasks import TASKS
 
 EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so
@@ -64,7 +65,7 @@ def find(uri: str, name: str) -> Subject:
         raise UserError(f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}, and {error}") from None
     spec = read_spec(trial.folder)
     _require_network(trial.architecture)
-    corpus: EncodedCorpus = load_corpus(spec)
+    corpus: EncodedCorpus = kept.corpus(trial.folder)
     own = models.architecture(trial.architecture).hyperparameters
     return Subject(
         f"{trial.name} of {trial.search}",

@@ -31,7 +31,7 @@ from data.base.errors import UserError
 from models import Architecture
 from search.serve.classifier import TextModel
 from search.serve.trained import load
-from search.spec.read import load_corpus, read_spec
+from search.spec import kept
 from search.study import ranking
 from search.study.trial import Trial
 
@@ -156,7 +156,7 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
 
 def _texts(folder: Path, max_words: int) -> Tensor:
     """(N, T), T the median length of a test text, cut to so many words, of the search in this folder."""
-    test = load_corpus(read_spec(folder)).first_words(max_words).test
+    test = kept.corpus(folder).first_words(max_words).test
     num_words = int(np.median(test.lengths_N))
     chosen_N = np.flatnonzero(test.lengths_N >= num_words)[:NUM_TEXTS]
     last = [test.tokens_NT[n, test.lengths_N[n] - num_words : test.lengths_N[n]] for n in chosen_N]

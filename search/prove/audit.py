@@ -9,6 +9,7 @@ from pathlib import Path
 
 from search.base.record import Outcome
 from search.run.state import outcome_of, reconcile
+from search.spec import kept
 from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
@@ -36,8 +37,8 @@ def audit(folder: Path, uri: str) -> list[str]:
             continue  # its driver died while it was being made; a resume goes on with it
         lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
-    kept = checkpoints.root(folder)
-    strays = {path.name for path in kept.iterdir()} - set(trials) if kept.is_dir() else set()
+    place = checkpoints.root(folder)
+    strays = {path.name for path in place.iterdir()} - {*trials, kept.FOLDER} if place.is_dir() else set()
     return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
 
 

@@ -31,6 +31,7 @@ from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.setting import make_setting
 from search.run.state import outcome_of, reconcile
+from search.spec import kept
 from search.spec import read as specs
 from search.spec.code import require_unchanged
 from search.spec.read import SPEC_FILE, load_corpus, read_spec
@@ -156,6 +157,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         try:
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance)
+            kept.keep(folder, spec, corpus)
             with _progress(studies, console, room) as progress:
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))

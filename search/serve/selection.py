@@ -16,7 +16,8 @@ from data.base.errors import UserError
 from search.base.record import Outcome
 from search.serve.ensemble import Ensemble, mean
 from search.serve.trained import load
-from search.spec.read import load_corpus, read_examples, read_spec
+from search.spec import kept
+from search.spec.read import read_spec
 from search.study.ranking import candidates
 from search.study.trial import Trial
 from search.train.estimating import LEAST
@@ -93,7 +94,7 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     task = TASKS[models.architecture(spec.architectures[0]).task]
     if not task.has_classes:
         raise UserError(f"an ensemble averages probabilities of classes, and {task.name} has none")
-    corpus, texts = load_corpus(spec), [text for text, _ in read_examples(spec, "val")]
+    corpus, texts = kept.corpus(folder), [text for text, _ in kept.examples(folder, "val")]
     left_out: list[str] = []
 
     def says(trial: Trial) -> Tensor | None:
@@ -139,7 +140,7 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     # Read again: all that were tried may be too much for the memory.
     members = {called(trial, folder.name): load(trial, corpus) for trial in best.members}
     ensemble = Ensemble(members, {"search": folder.name, "ranked by": spec.metric, "tried": tried_by_name})
-    outputs_NC = ensemble.outputs([text for text, _ in read_examples(spec, "test")])
+    outputs_NC = ensemble.outputs([text for text, _ in kept.examples(folder, "test")])
     metrics = {**best.metrics, **measured(outputs_NC, "test")}
     predictions = predictions_csv(task.predictions(outputs_NC, corpus))
     return Selection(spec.metric, steps, best, ensemble, metrics, predictions, left_out)

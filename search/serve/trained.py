@@ -8,7 +8,8 @@ from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from search.base import record
 from search.serve.classifier import TextModel
-from search.spec.read import load_corpus, read_spec
+from search.spec import kept
+from search.spec.read import read_spec
 from search.study.trial import Trial
 from search.train import checkpoints
 from search.train.config import length_of
@@ -29,20 +30,22 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     one, or its corpus has changed and with it what words mean to the model.
     """
     spec = read_spec(trial.folder)
-    kept = checkpoints.folder_of(trial.folder, trial.name)
-    saved = checkpoints.load_last(kept)
+    place = checkpoints.folder_of(trial.folder, trial.name)
+    saved = checkpoints.load_last(place)
     within_an_epoch = f"{trial.name} was stopped within an epoch, and nothing is kept of its best report's weights"
     if saved is None and 0 < trial.epochs < 1:
         raise UserError(within_an_epoch)
     if saved is None:
-        raise UserError(f"{trial.name} has no checkpoint in {kept}; the search keeps those of: {spec.keep_checkpoints}")
+        raise UserError(
+            f"{trial.name} has no checkpoint in {place}; the search keeps those of: {spec.keep_checkpoints}"
+        )
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
     kept_last, kept_best = saved["result"]["epoch"] / per_epoch, saved["result"]["best_epoch"] / per_epoch
     if kept_last < trial.epochs and kept_best < trial.best_epoch:
         raise UserError(within_an_epoch)
     if refused := saved["state"].get("refused"):
         raise UserError(f"{trial.name} of {trial.search}: {refused}")
-    corpus = corpus or load_corpus(spec)
+    corpus = corpus or kept.corpus(trial.folder)
     learned = trial.provenance.get(record.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:
         raise UserError(

@@ -1,0 +1,113 @@
+"""What a search keeps of its corpus, so that its models outlive the file: all but the training texts.
+
+It lies among the search's checkpoints, once for all trials: classes, vocabulary, word vectors and the encoded held-out
+texts as the cache of encoded corpora has them, and these texts as they were written, each split a Parquet file. How
+texts are read is in the spec. An older search has none of it; its corpus is read again.
+"""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from data.base.errors import UserError
+from data.base.texts import Example
+from data.cache import from_bytes, to_bytes
+from data.encoded import EncodedCorpus, Split
+from search.spec.read import load_corpus, read_examples, read_spec
+from search.spec.spec import Spec
+from search.train import checkpoints
+from search.train.checkpoints import Folder
+
+FOLDER = "corpus"  # among the checkpoints, where no trial has this name
+ENCODED = "encoded.npz"  # written last: where it is, all is
+TEXTS = "{}.parquet"  # of a split: the columns text and label, the index of its class
+HELD_OUT: tuple[Literal["val", "test"], ...] = ("val", "test")
+
+DIGEST = b"digest"  # of the corpus, in the metadata of a Parquet file
+
+
+def keep(folder: Path, spec: Spec, corpus: EncodedCorpus) -> None:
+    """Keep the corpus that the search in this folder learns from, unless it is kept. Raises UserError when its texts
+    cannot be read, or there is no room."""
+    place = checkpoints.root(folder) / FOLDER
+    try:
+        _keep(place, spec, corpus)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from error
+
+
+def _keep(place: Folder, spec: Spec, corpus: EncodedCorpus) -> None:
+    known = checkpoints.load_file(place, ENCODED)
+    if known is not None and (kept := from_bytes(known, name=corpus.name)) and kept.digest == corpus.digest:
+        return
+    for split in HELD_OUT:
+        checkpoints.save_file(place, TEXTS.format(split), _to_parquet(read_examples(spec, split), corpus.digest))
+    kept = dataclasses.replace(corpus, train=_none_of(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
+    checkpoints.save_file(place, ENCODED, to_bytes(kept, compressed=True))
+
+
+def corpus(folder: Path) -> EncodedCorpus:
+    """The corpus of the search in this folder as it was trained on, no text in its training split.
+
+    Of an older search it is the whole corpus, as it is now. Raises UserError when that, or what was kept, cannot be
+    read.
+    """
+    spec, place = read_spec(folder), checkpoints.root(folder) / FOLDER
+    content = checkpoints.load_file(place, ENCODED)
+    if content is None:
+        return load_corpus(spec)
+    found = from_bytes(content, name=spec.corpus)
+    if found is None:
+        raise UserError(f"{place / ENCODED} is damaged, and with it what the models of {folder.name} know of words")
+    return found
+
+
+def examples(folder: Path, split: Literal["val", "test"]) -> list[Example]:
+    """The held-out texts of the search in this folder as they were written, each with the index of its class.
+
+    Raises as `corpus` does.
+    """
+    place = checkpoints.root(folder) / FOLDER
+    content = checkpoints.load_file(place, TEXTS.format(split))
+    return read_examples(read_spec(folder), split) if content is None else _from_parquet(content, place)
+
+
+def _plain(split: Split) -> Split:
+    """The split without the texts that are packed for who learns from these."""
+    return dataclasses.replace(split, arrays={k: v for k, v in split.arrays.items() if isinstance(v, np.ndarray)})
+
+
+def _none_of(split: Split) -> Split:
+    """The split without its examples; what shape they have can still be seen."""
+    arrays = {name: array[:0] for name, array in _plain(split).arrays.items()}
+    return Split(split.tokens_NT[:0], split.lengths_N[:0], split.labels_N[:0], arrays)
+
+
+def _to_parquet(found: Sequence[Example], digest: str) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    # Half of a surrogate pair, which JSON can hold, is no UTF-8 and must not stop a search.
+    texts = pa.array([text.encode("utf-8", "surrogatepass") for text, _ in found], pa.binary()).view(pa.string())
+    table = pa.table({"text": texts, "label": pa.array([label for _, label in found], pa.int64())})
+    out = io.BytesIO()
+    parquet.write_table(
+        table.replace_schema_metadata({DIGEST: digest}), out, compression="zstd", write_page_checksum=True
+    )
+    return out.getvalue()
+
+
+def _from_parquet(content: bytes, place: Folder) -> list[Example]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table: Any = parquet.read_table(io.BytesIO(content), page_checksum_verification=True)
+        texts = [text.decode("utf-8", "surrogatepass") for text in table["text"].cast(pa.binary()).to_pylist()]
+        return list(zip(texts, table["label"].to_pylist(), strict=True))
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"the texts in {place} are damaged: {' '.join(str(error).split())}") from error
