@@ -1,6 +1,7 @@
 """What a search keeps of its corpus is what it was, and its models work without the file that it came from."""
 
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from search.spec import kept, read
 from search.spec.read import SPEC_FILE, load_corpus, read_examples
 from search.spec.spec import Spec
 from search.study.ranking import order
+from search.study.trial import Trial
 from search.train import checkpoints
 from tests.conftest import FinishedSearch, command
 
@@ -117,9 +119,14 @@ def gone(smoke_search: FinishedSearch, tmp_path: Path, monkeypatch: pytest.Monke
     return folder
 
 
+def trials_in(folder: Path, search: FinishedSearch) -> list[Trial]:
+    """The trials of a search as if they were of its copy in this folder."""
+    return [dataclasses.replace(trial, folder=folder) for trial in trials_of(search.folder, search.folder.parent)]
+
+
 def test_models_are_read_compared_and_explained_without_the_file(gone: Path, smoke_search: FinishedSearch) -> None:
     texts = ["a good film", "the worst of all"]
-    trials = sorted(trials_of(gone, gone.parent), key=order("val_accuracy"))
+    trials = sorted(trials_in(gone, smoke_search), key=order("val_accuracy"))
     best = {trial.architecture: trial for trial in reversed(trials)}
     before = trained.load(choice.find(smoke_search.uri, "latest"))
     now = trained.load(best[before.architecture])
@@ -136,7 +143,7 @@ def test_models_are_read_compared_and_explained_without_the_file(gone: Path, smo
 
 def test_an_older_search_reads_its_corpus_again(gone: Path, smoke_search: FinishedSearch) -> None:
     shutil.rmtree(gone / "checkpoints" / kept.FOLDER)
-    (trial, *_) = trials_of(gone, gone.parent)
+    (trial, *_) = trials_in(gone, smoke_search)
     with pytest.raises(ValueError, match=r"no file /gone/reviews.csv"):
         trained.load(trial)
 

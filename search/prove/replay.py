@@ -7,7 +7,7 @@ from data.base.errors import UserError
 from search.base import record
 from search.run.folders import find_searches
 from search.run.setting import make_setting
-from search.spec.read import load_corpus, read_spec
+from search.spec.read import load_again, read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.provenance import provenance
@@ -46,7 +46,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     spec = read_spec(folder)
     if not trial.results:
         raise UserError(f"{trial.name} has no report to repeat: it is {trial.outcome}")
-    corpus = load_corpus(spec, to_train=True)
+    corpus = load_again(spec, "replay")
     now = provenance(corpus)
     if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
         raise UserError(

@@ -34,7 +34,7 @@ from search.run.state import outcome_of, reconcile
 from search.spec import kept
 from search.spec import read as specs
 from search.spec.code import require_unchanged
-from search.spec.read import SPEC_FILE, load_corpus, read_spec
+from search.spec.read import SPEC_FILE, load_again, load_corpus, read_spec
 from search.spec.spec import Spec
 from search.study.storage import JOURNAL
 from search.study.studies import Studies
@@ -129,7 +129,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     spec, search = read_spec(folder), folder.name
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
-    corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
+    if new and not spec.confirms:
+        corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
+    else:
+        corpus = load_again(spec, "confirm" if new else "resume", progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()
     if not asked and (told := specs.with_whole_texts(spec, corpus)) != spec:

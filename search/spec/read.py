@@ -270,6 +270,14 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
     return corpus
 
 
+def load_again(spec: Spec, purpose: str, progress: bool = False) -> EncodedCorpus:
+    """The corpus to train on once more; the purpose says which command cannot do without its texts if they are gone."""
+    try:
+        return load_corpus(spec, progress, to_train=True)
+    except UserError as error:
+        raise UserError(f"{purpose} needs the texts that the search was started with: {error}") from error
+
+
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
     """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
     return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
