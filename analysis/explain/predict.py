@@ -28,7 +28,8 @@ def find(uri: str, model: str) -> str:
 
 def load(uri: str, model: str) -> Any:
     """The MLflow model at a place that `find` gives. Raises UserError when there is none, or it cannot be read."""
-    # All packages of now: the model's own come first on the path, and some of each would not go together.
+    # All packages of now: those of a model from before exported code had a package of its own come first on the path,
+    # and some of each would not go together.
     import search.classifier  # noqa: F401
 
     try:

@@ -24,10 +24,14 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
+from data.base.imports import inside
 from data.base.sources import existing_file
 
 STANDS_ALONE = "a file stands alone: it can import installed packages only; put both into one file"
 NOTEBOOK = "<notebook>"  # stands for the file of what was defined in a cell
+PACKAGE = __name__.removesuffix("data.base.plugins").rstrip(".")  # that this code is in: of an exported model, or none
+
+_executed: dict[str, ModuleType] = {}  # by name; each exported model in a process has its own
 
 
 def is_reference(text: object) -> bool:
@@ -81,8 +85,9 @@ class Plugin:
 
     def _execute(self) -> ModuleType:
         name = f"bakeoff_plugin_{Path(self.file).stem}_{self.digest[:16]}"
-        if name in sys.modules:
-            return sys.modules[name]
+        if name in _executed:
+            sys.modules[name] = _executed[name]  # where skops looks for its classes; other models may have taken it
+            return _executed[name]
         module = ModuleType(name)
         module.__file__ = self.file
         if not self.file.endswith(".py"):
@@ -91,13 +96,14 @@ class Plugin:
         linecache.cache[self.file] = (len(self.source), None, lines, self.file)  # for tracebacks where no file is
         sys.modules[name] = module  # dataclasses look themselves up there
         try:
-            tree = ast.parse(self.source, self.file)
+            tree = ast.parse(inside(self.source, PACKAGE), self.file)
             if self.file.endswith(".py"):
                 _require_no_neighbour(tree, Path(self.file))
             exec(compile(tree, self.file, "exec", dont_inherit=True), vars(module))
         except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise error if isinstance(error, UserError) else UserError(self.explain(error)) from error
+        _executed[name] = module
         return module
 
     def explain(self, error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The best model of a search as an MLflow model that needs nothing but itself, in the model registry."""
 
+import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from data.base.errors import UserError
+from data.base.imports import inside
 from models import is_baseline
 from search.base import record
 from search.run.folders import find_search, find_searches
@@ -27,7 +29,8 @@ from search.track import registry as tracking
 
 ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
-PACKAGES, FILES = ("data", "models", "search/train/tasks"), ("search/serve/classifier.py", "search/serve/ensemble.py")
+PACKAGES = ("data", "models", "search/train/tasks")
+FILES = tuple(f"search/serve/{name}.py" for name in ("classifier", "ensemble", "served"))
 REQUIREMENTS = ("mlflow", "torch", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
@@ -133,27 +136,50 @@ def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def write(model: TextModel | Ensemble, folder: Path) -> None:
-    """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled."""
+    """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled.
+
+    The code is in one package, named by the digest of all that is written, so that it stands beside an application's
+    own `data` and `models` and beside other exported models.
+    """
     with TemporaryDirectory() as scratch:
-        for package in PACKAGES:
-            shutil.copytree(ROOT / package, Path(scratch, package), ignore=shutil.ignore_patterns("__pycache__"))
-        for file in FILES:
-            Path(scratch, file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, Path(scratch, file))
-        for path in (*PACKAGES, *FILES):
-            for folder_of_code in (*Path(path).parents,)[:-1]:  # else any other package of that name comes first
-                Path(scratch, folder_of_code, "__init__.py").touch()
         model.save(Path(scratch, "model"))
+        package = f"bakeoff_model_{_digest(Path(scratch, 'model'))[:12]}"
+        for path in _code():
+            copy = Path(scratch, package, path.relative_to(ROOT))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            for inner in path.relative_to(ROOT).parents:
+                Path(scratch, package, inner, "__init__.py").touch()
+            if path.suffix == ".py":
+                copy.write_text(inside(path.read_text(encoding="utf-8"), package), encoding="utf-8")
+            else:
+                shutil.copy(path, copy)
         needed = (*REQUIREMENTS, *model.task.requirements, *model.requirements)
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(ROOT / "search" / "serve" / "served.py"),
-            artifacts={"model": str(Path(scratch, "model"))},
-            code_paths=[str(path) for path in sorted(Path(scratch).iterdir()) if path.name != "model"],
+            loader_module=f"{package}.search.serve.served",
+            data_path=str(Path(scratch, "model")),
+            code_paths=[str(Path(scratch, package))],
             signature=infer_signature(EXAMPLE, pd.DataFrame(model.answer(EXAMPLE["text"].tolist()))),
             input_example=EXAMPLE,
             pip_requirements=[f"{name}=={_version(name)}" for name in dict.fromkeys(needed)],
         )
+
+
+def _code() -> list[Path]:
+    """The files that a model's code consists of."""
+    within = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    return sorted([*(path for path in within if "__pycache__" not in path.parts), *(ROOT / file for file in FILES)])
+
+
+def _digest(model: Path) -> str:
+    """The SHA-256 of a model's files and of its code, in hex."""
+    digest = hashlib.sha256()
+    files = [(path, model) for path in sorted(model.rglob("*")) if path.is_file()]
+    for path, root in [*((path, ROOT) for path in _code()), *files]:
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""The code of an exported model: what MLflow runs to load it and to answer requests (`search.export` writes it).
+"""What MLflow runs to load an exported model and to answer requests; like `classifier` it goes into exported models.
 
 A request is a table with the column `text`; the answer has the columns of the model's task (`Task.answer`): `predicted`
 and, of a classifier, `probability of <class>` for each class; of a model that draws, `image`.
@@ -9,20 +9,24 @@ from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.pyfunc.model import PythonModel
 
-from search.serve.ensemble import load
+from search.serve.classifier import TextModel
+from search.serve.ensemble import Ensemble, load
 
 MAX_TEXTS, MAX_CHARACTERS = 10_000, 100_000  # of a request, and of each of its texts
 
 
-class Served(PythonModel):
-    def load_context(self, context: Any) -> None:
-        self.model = load(Path(context.artifacts["model"]))
+def _load_pyfunc(folder: str) -> "Served":
+    """The model in a folder; MLflow calls it by this name."""
+    return Served(load(Path(folder)))
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+
+class Served:
+    def __init__(self, model: TextModel | Ensemble) -> None:
+        self.model = model
+
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
         """Raises MlflowException, which a server answers with status 400, for what cannot be predicted."""
         texts = list(model_input["text"])
         _check(texts)
@@ -40,6 +44,3 @@ def _check(texts: list[Any]) -> None:
             problem = f"text {number} has {len(text):,} characters, and {MAX_CHARACTERS:,} are allowed"
     if problem:
         raise MlflowException(problem, error_code=INVALID_PARAMETER_VALUE)
-
-
-set_model(Served())
