@@ -64,7 +64,7 @@ def test_a_loss_is_better_when_lower() -> None:
     assert "val_loss" in boards.leaderboard(TRIALS, "val_loss").columns
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [metric.name for metric in METRICS.values() if not metric.no_rank])
 def test_every_metric_of_validation_ranks_in_its_direction(name: str) -> None:
     rows = tidy([trial("rnn-0", **{f"val_{name}": 0.2}), trial("rnn-1", **{f"val_{name}": 0.1})])
     best = boards.leaderboard(rows, f"val_{name}")["trial"][0]
@@ -73,10 +73,18 @@ def test_every_metric_of_validation_ranks_in_its_direction(name: str) -> None:
 
 def test_what_is_not_measured_of_a_task_is_neither_ranked_by_nor_shown() -> None:
     measured = tidy([trial("mlp-0", 0.8, val_loss=0.5, val_f1=0.8, val_roc_auc=0.9)])
-    assert boards.tested(measured) == ["test_accuracy", "test_f1", "test_roc_auc"]
+    assert boards.tested(measured, "val_accuracy") == ["test_accuracy", "test_f1", "test_roc_auc"]
     with pytest.raises(ValueError, match=r"not measure it; choose from val_loss, val_accuracy, val_f1, val_roc_auc$"):
         boards.leaderboard(measured, "val_pixel_error")
-    assert boards.tested(tidy([trial("mlp-0", None, "running")])) == ["test_accuracy", "test_f1"]
+    assert boards.tested(tidy([trial("mlp-0", None, "running")]), "val_accuracy") == ["test_accuracy", "test_f1"]
+
+
+def test_a_metric_has_a_column_where_it_is_usual_or_ranks_and_the_csv_has_all() -> None:
+    measured = {f"{split}_{name}": 0.5 for split in ("val", "test") for name in ("accuracy", "f1", "macro_f1", "mcc")}
+    rows = tidy([trial("mlp-0", **measured)])
+    assert boards.tested(rows, "val_accuracy") == ["test_accuracy", "test_f1"]
+    assert boards.tested(rows, "val_macro_f1") == ["test_accuracy", "test_f1", "test_macro_f1"]
+    assert {"test_macro_f1", "test_mcc"} <= set(boards.leaderboard(rows, "val_accuracy").columns)
 
 
 def test_ties_go_to_fewer_parameters_then_by_architecture_and_number() -> None:

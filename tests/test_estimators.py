@@ -36,6 +36,7 @@ from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import estimating
+from search.train.metrics import measured_in
 from search.train.training import Result
 from tests.conftest import ROOT, command
 
@@ -271,7 +272,7 @@ def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR
 
 def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(corpus: EncodedCorpus) -> None:
     result = fit(corpus)
-    names = ("loss", "accuracy", "f1", "roc_auc")
+    names = [metric.name for metric in measured_in("classification")]
     measures = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
     assert set(result.best) == measures
     assert {name for name in result.metrics if name in measures} == {name for name in measures if name[:4] != "test"}

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from analysis.base import runs, table
 from analysis.boards import comparison, leaderboard
 from analysis.figures.style import label
+from data.base.errors import UserError
 from data.corpora.captions import EMPTY
+from search.spec import read as specs
 from search.spec.spec import Spec
-from search.train.metrics import METRICS, Metric, measured_in, measures, split_metric
-from search.train.tasks import TASKS
+from search.train.metrics import METRICS, Metric, check_rank, measured_in, measures, split_metric
+from search.train.tasks import TASKS, observed
 from search.train.tasks.base import Observation
 
 
@@ -65,11 +68,32 @@ def _loss(seen: Observation) -> float:
     return float(-(targets_N * np.log(outputs_N) + (1 - targets_N) * np.log(1 - outputs_N)).mean())
 
 
+def _one_hot(seen: Observation) -> np.ndarray:
+    return np.eye(seen.num_classes)[seen.labels_N.numpy()]
+
+
+def _average_precision(seen: Observation) -> float:
+    if seen.num_classes == 2:
+        return float(sklearn.metrics.average_precision_score(seen.labels_N, seen.outputs_N[:, 1]))
+    return float(sklearn.metrics.average_precision_score(_one_hot(seen), seen.outputs_N.numpy(), average="macro"))
+
+
+def _f1_of(average: str) -> Callable[[Observation], float]:
+    return lambda seen: float(sklearn.metrics.f1_score(seen.labels_N, seen.predicted_N, average=average))
+
+
 REFERENCES: dict[str, Callable[[Observation], float]] = {
     "loss": _loss,
     "accuracy": lambda seen: float(sklearn.metrics.accuracy_score(seen.labels_N, seen.predicted_N)),
     "f1": _f1,
     "roc_auc": _auc,
+    "balanced_accuracy": lambda seen: float(sklearn.metrics.balanced_accuracy_score(seen.labels_N, seen.predicted_N)),
+    "macro_f1": _f1_of("macro"),
+    "weighted_f1": _f1_of("weighted"),
+    "mcc": lambda seen: float(sklearn.metrics.matthews_corrcoef(seen.labels_N, seen.predicted_N)),
+    "average_precision": _average_precision,
+    "log_loss": _loss,
+    "ece": lambda seen: float(multiclass_calibration_error(seen.outputs_N, seen.labels_N, seen.num_classes, n_bins=15)),
     "pixel_error": lambda seen: float(np.sqrt(((seen.outputs_N - seen.targets_N).numpy() ** 2).mean())),
 }
 
@@ -80,6 +104,126 @@ def test_every_metric_is_that_of_a_reference(name: str, what: str) -> None:
     task, seen = SEEN[what]
     if METRICS[name] in measured_in(task):
         assert METRICS[name].compute(seen) == pytest.approx(REFERENCES[name](seen), abs=1e-5)
+
+
+def seen(labels: list[int], probabilities: list[list[float]]) -> Observation:
+    labels_N, logits_NC = torch.tensor(labels), torch.tensor(probabilities).log()
+    task = TASKS["classification"]
+    return task.observe(logits_NC, (labels_N,), float(task.loss(logits_NC, (labels_N,))))
+
+
+def shares(*positive: float) -> list[list[float]]:
+    return [[1 - each, each] for each in positive]
+
+
+#: Two classes: 1 of 2 positive texts is found, and 1 of 3 negative ones is taken for one. The positive ones rank 1st
+#: and 4th of 5.
+TWO = seen([1, 1, 0, 0, 0], shares(0.9, 0.3, 0.62, 0.41, 0.2))
+#: Three classes; the confusions are 0 -> 0, 0, 1; 1 -> 1; 2 -> 0, 2.
+THREE = seen(
+    [0, 0, 0, 1, 2, 2],
+    [
+        [0.6, 0.3, 0.1],
+        [0.5, 0.2, 0.3],
+        [0.3, 0.6, 0.1],
+        [0.1, 0.7, 0.2],
+        [0.5, 0.1, 0.4],
+        [0.1, 0.1, 0.8],
+    ],
+)
+#: Nothing is of the third class, but one text is said to be.
+ABSENT = seen([0, 0, 1, 1], [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.2, 0.5]])
+ALONE = seen([0, 0], shares(0.2, 0.7))  # all texts are of one class of two
+
+
+@pytest.mark.parametrize(
+    ("these", "expected"),
+    [
+        (
+            TWO,
+            {
+                "accuracy": 3 / 5,
+                "balanced_accuracy": (1 / 2 + 2 / 3) / 2,
+                "f1": 1 / 2,
+                "macro_f1": (1 / 2 + 2 / 3) / 2,
+                "weighted_f1": (2 * 1 / 2 + 3 * 2 / 3) / 5,
+                "mcc": (1 * 2 - 1 * 1) / (2 * 2 * 3 * 3) ** 0.5,
+                "roc_auc": 4 / 6,
+                "average_precision": (1 / 1 + 2 / 4) / 2,
+                "log_loss": -np.log([0.9, 0.3, 0.38, 0.59, 0.8]).mean(),
+                "ece": (0.1 + 0.7 + 0.62 + 0.41 + 0.2) / 5,  # no two texts are in one bin
+            },
+        ),
+        (
+            THREE,
+            {
+                "accuracy": 4 / 6,
+                "balanced_accuracy": (2 / 3 + 1 + 1 / 2) / 3,
+                "f1": (2 / 3 + 2 / 3 + 2 / 3) / 3,
+                "macro_f1": 2 / 3,
+                "weighted_f1": 2 / 3,
+                "mcc": (4 * 6 - (3 * 3 + 1 * 2 + 2 * 1)) / ((36 - 14) * (36 - 14)) ** 0.5,
+                "roc_auc": (7.5 / 9 + 5 / 5 + 8 / 8) / 3,
+                "average_precision": ((1 + 2 / 3 + 3 / 4) / 3 + 1 + 1) / 3,
+            },
+        ),
+        (
+            ABSENT,
+            {
+                "accuracy": 3 / 4,
+                "balanced_accuracy": (1 + 1 / 2) / 2,
+                "macro_f1": (1 + 2 / 3 + 0) / 3,  # what is said to be of the third class is wrong
+                "weighted_f1": (2 * 1 + 2 * 2 / 3) / 4,
+                "roc_auc": (1 + 3 / 4 - 1 / 8) / 2,
+                "average_precision": (1 + (1 / 1 + 2 / 4) / 2) / 2,
+            },
+        ),
+        (
+            ALONE,
+            {
+                "accuracy": 1 / 2,
+                "balanced_accuracy": 1 / 2,
+                "f1": 0,
+                "macro_f1": (2 / 3 + 0) / 2,
+                "weighted_f1": 2 / 3,
+                "mcc": 0,
+                "roc_auc": 0.5,
+                "average_precision": 0,
+            },
+        ),
+    ],
+    ids=["two", "three", "a class without texts", "one class"],
+)
+def test_metrics_by_hand(these: Observation, expected: dict[str, float]) -> None:
+    found = {metric.name: metric.compute(these) for metric in measured_in("classification")}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert np.isfinite(list(found.values())).all()
+
+
+def test_equal_probabilities_count_half() -> None:
+    same = seen([0, 1, 2, 2], [[0.4, 0.3, 0.3]] * 4)
+    assert METRICS["roc_auc"].compute(same) == pytest.approx(0.5)
+    assert METRICS["average_precision"].compute(same) == pytest.approx((1 / 4 + 1 / 4 + 2 / 4) / 3)
+
+
+def test_many_classes_are_ranked_in_the_last_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observed, "MOST_SORTED", 5 * 50)
+    whole, last = classified(5), classified(5)
+    last = dataclasses.replace(last, labels_N=last.labels_N[-50:], outputs_N=last.outputs_N[-50:])
+    for name in ("roc_auc", "average_precision"):
+        assert METRICS[name].compute(whole) == METRICS[name].compute(last)
+
+
+def test_the_calibration_error_ranks_nothing() -> None:
+    assert check_rank("val_macro_f1") == "val_macro_f1"
+    with pytest.raises(
+        UserError, match=r"not ranked by val_ece: ECE says whether .* choose from val_loss, val_accuracy"
+    ):
+        check_rank("val_ece")
+    with pytest.raises(UserError, match="not ranked by val_ece"):
+        leaderboard.check_metric("val_ece")
+    with pytest.raises(UserError, match="not ranked by val_ece"):
+        specs.validate({"metric": "val_ece", "architectures": ["mlp"]})
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -135,7 +279,7 @@ def test_one_entry_is_all_that_a_metric_needs(cost: Metric) -> None:
     )
     assert runs.hyperparameters(trials) == []
     assert leaderboard.leaderboard(trials, "val_cost")["trial"].tolist() == ["mlp-1", "mlp-0"]
-    assert leaderboard.tested(trials) == ["test_cost"]
+    assert leaderboard.tested(trials, "val_cost") == ["test_cost"]
     assert comparison.read_values("test_cost") == ["test_cost"]
     assert (table.heading("test_cost"), table.cell("test_cost", 0.25)) == ("test Cost", "0.2500")
     assert label("val_cost") == "validation Cost"

@@ -312,13 +312,13 @@ def test_a_crash_before_the_provenance_was_noted_loses_nothing(tmp_path: Path) -
 
 
 def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_path: Path) -> None:
-    for metric in (each.name for each in measured_in("classification")):
+    for metric in (each.name for each in measured_in("classification") if not each.no_rank):
         folder = tmp_path / metric
         folder.mkdir()
         studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder, "go on")
         trial = studies.ask()
         assert trial
-        good = {"val_accuracy": 0.7, "val_loss": 0.3, "val_f1": 0.7, "val_roc_auc": 0.7}
+        good = {f"val_{metric}": 0.7}
         assert studies.report(trial, Result(1, {}, [], 1, good, None, 1.0), HERE)
         assert not studies.report(trial, Result(2, {}, [], 1, good, "loss became nan", 2.0), HERE)
         (in_optuna,) = frozen(studies, "rnn")

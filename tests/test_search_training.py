@@ -23,6 +23,7 @@ from models.parts.hyperparameters import OrNone
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
 from search.train.length import Length
+from search.train.metrics import measured_in
 from search.train.tasks import TASKS
 from search.train.training import Examples, Result, Splits, measure, train
 from tests.conftest import ROOT
@@ -84,9 +85,8 @@ def test_every_architecture_trains(architecture: str) -> None:
     results = run(model, epochs=8)
     assert [result.step for result in results] == list(range(1, 9))
     assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
-    assert {f"{s}_{m}" for s in ("train", "val", "test") for m in ("loss", "accuracy", "f1", "roc_auc")} == set(
-        results[-1].best
-    )
+    names = [metric.name for metric in measured_in("classification")]
+    assert {f"{split}_{name}" for split in ("train", "val", "test") for name in names} == set(results[-1].best)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:

@@ -107,7 +107,7 @@ def pivot_tables(
     if trials.empty:  # nothing is known of its hyperparameters
         return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
     num_baselines, trials = len(baselines(trials)), searched(trials)
-    values = values or tested(trials)
+    values = values or tested(trials, RANK_BY)
     by = _keys(trials, rows, columns)
     counted = trials[trials["outcome"].isin(outcomes)]
     cells = pivot(counted, rows, columns, values)
@@ -206,7 +206,7 @@ def compare(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RAN
 def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
     """The best of each architecture in each search."""
     table = compare(searches, trials, rank_by)
-    metrics = list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
+    metrics = list(dict.fromkeys([rank_by, RANK_BY, *tested(trials, rank_by)]))
     also = " and baseline" if shown(table) else ""
     return Table(
         table,

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.base import runs, stats
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.leaderboard import RANK_BY, check_metric, tested
+from analysis.boards.leaderboard import RANK_BY, all_tested, check_metric, tested
 from search.base import record
 from search.study import ranking
 from search.train.metrics import split_metric
@@ -43,7 +43,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
     `trials` were started. A configuration without any that counts comes last and has no rank.
     """
     maximize = check_metric(rank_by).maximize
-    on_test = tested(repeated)
+    on_test = all_tested(repeated)
     measures = [rank_by, *on_test]
     origins = {row["trial"]: row for _, row in trials.iterrows()}
     unknown = pd.Series(np.nan, trials.columns, dtype=object)
@@ -138,7 +138,7 @@ def confirmation_table(
         groups=[
             ["rank", "architecture", "trial"],
             [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", "seeds", "lost"],
-            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in tested(repeated)),
+            *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in tested(repeated, rank_by)),
         ],
         key=["architecture", "trial"],
         title=f"{search.id}: the best configurations on fresh seeds, by mean {rank_by}",

@@ -12,7 +12,7 @@ def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Ta
     frame = runs.read_ensembles(uri, search.confirms or search.id)
     if frame.empty:
         return []
-    measures = list(dict.fromkeys([rank_by, RANK_BY, *tested(frame)]))
+    measures = list(dict.fromkeys([rank_by, RANK_BY, *tested(frame, rank_by)]))
     return [
         Table(
             frame,

@@ -15,22 +15,28 @@ from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
 from search.study import ranking
-from search.train.metrics import METRICS, Metric, measures, split_metric
+from search.train.metrics import METRICS, Metric, check_rank, measures, split_metric
 
 
 def check_metric(rank_by: str) -> Metric:
     """The metric to rank by; UserError unless it is one of validation."""
-    valid = measures("val")
     split, _, name = rank_by.partition("_")
-    if rank_by not in valid and split in record.SPLITS and name in METRICS:
+    if rank_by not in measures("val") and split in record.SPLITS and name in METRICS:
         raise UserError(
             f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
         )
-    return split_metric(choose("metric", rank_by, valid))[1]
+    return split_metric(check_rank(rank_by))[1]
 
 
-def tested(trials: pd.DataFrame) -> list[str]:
-    """What is shown of the test set: 'test_accuracy' and so on, all but the loss that these trials measure.
+def tested(trials: pd.DataFrame, rank_by: str) -> list[str]:
+    """What is shown of the test set: of what these trials measure that which has a column in every table, and what they
+    are ranked by; but for the loss."""
+    ranking = split_metric(rank_by)[1]
+    return [name for name in all_tested(trials) if (metric := split_metric(name)[1]).column or metric == ranking]
+
+
+def all_tested(trials: pd.DataFrame) -> list[str]:
+    """'test_accuracy' and so on, all but the loss that these trials measure.
 
     Of trials that have measured nothing yet, what every task has.
     """
@@ -69,7 +75,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     if measured and rank_by not in [f"val_{name}" for name in measured]:
         raise UserError(
             f"cannot rank by {rank_by}: these trials do not measure it; "
-            f"choose from {', '.join(f'val_{name}' for name in measured)}"
+            f"choose from {', '.join(f'val_{name}' for name in measured if not METRICS[name].no_rank)}"
         )
     rows = sorted(scored(trials, rank_by), key=ranking.order(rank_by))
     board = trials.loc[[row.Index for row in rows]]
@@ -81,7 +87,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
             "architecture",
             KIND,
             "trial",
-            *_metrics(trials, rank_by),
+            *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -110,7 +116,7 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
             "architecture",
             KIND,
             "trial",
-            *_metrics(trials, rank_by),
+            *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -134,7 +140,7 @@ def constant(trials: pd.DataFrame) -> dict[str, Any]:
 
 
 def _metrics(trials: pd.DataFrame, rank_by: str) -> list[str]:
-    return list(dict.fromkeys([rank_by, RANK_BY, *tested(trials)]))
+    return list(dict.fromkeys([rank_by, RANK_BY, *tested(trials, rank_by)]))
 
 
 def _counter(outcome: Outcome) -> Any:

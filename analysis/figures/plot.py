@@ -13,6 +13,7 @@ from analysis.base.pictures import encode
 from analysis.base.runs import tidy
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
+from search.train.metrics import split_metric
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class Found:
 
     @property
     def on_test(self) -> str:
-        """What is told first of the test set: 'test_accuracy', in a task that measures it."""
-        return next(iter(tested(self.trials)), "test_loss")
+        """What is told first of the test set: what trials are ranked by, if it is no column of every table, else
+        'test_accuracy', in a task that measures it."""
+        ranking, known = split_metric(self.rank_by)[1], tested(self.trials, self.rank_by)
+        own = f"test_{ranking.name}"
+        return own if own in known and not ranking.column else next(iter(known), "test_loss")
 
 
 def no_series(rank_by: str, recorded: Iterable[str]) -> list[str]:

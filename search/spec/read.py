@@ -184,7 +184,8 @@ def _check_task(spec: Spec) -> None:
             f"corpus: {task} needs one with {' and '.join(TASKS[task].arrays)}, such as {' or '.join(known)}; "
             f"got {spec.corpus!r}"
         )
-    measured = [f"val_{metric.name}" for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
+    of_task = [metric for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
+    measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
         if f"val_{name}" not in measured:
             raise UserError(f"metrics: {name} is computed from probabilities of classes, and {task} has none")

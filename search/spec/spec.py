@@ -19,7 +19,7 @@ from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
-from search.train.metrics import measures
+from search.train.metrics import check_rank
 
 KEEPS = ("all", "best", "top:3")
 
@@ -192,7 +192,7 @@ class Spec(ReadingKeys):
     @field_validator("metric")
     @classmethod
     def _metric_is_on_validation(cls, metric: str) -> str:
-        return choose("metric", metric, measures("val"))
+        return check_rank(metric)
 
     @field_validator("keep_checkpoints")
     @classmethod

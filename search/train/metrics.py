@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data.base.errors import UserError
+from data.base.errors import UserError, choose
 from data.base.plugins import Plugin
 from search.base.record import SPLITS
 
@@ -29,6 +29,8 @@ class Metric:
     title, short: how it is headed in a table, and in a terminal; without them by its name.
     percent: it is a share, from 0 to 1.
     tasks: those that measure it, by name; None for all.
+    column: it has a column in every table; else only where trials are ranked by it. Runs and CSV files have them all.
+    no_rank: why trials are not ranked by it, if so.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Metric:
     short: str = ""
     percent: bool = False
     tasks: tuple[str, ...] | None = None
+    column: bool = True
+    no_rank: str = ""
 
 
 def _accuracy(seen: "Observation") -> float:
@@ -61,15 +65,36 @@ def _f1(seen: "Observation") -> float:
 
 def _roc_auc(seen: "Observation") -> float:
     """Of two classes that of the second, positive one; of more the macro average, one against the rest."""
-    from torchmetrics.functional.classification import binary_auroc, multiclass_auroc
+    from torchmetrics.functional.classification import binary_auroc
 
-    if seen.num_classes == 2:
+    if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
         return float(binary_auroc(seen.outputs_N[:, 1], seen.labels_N, validate_args=False))
-    return float(multiclass_auroc(seen.outputs_N, seen.labels_N, seen.num_classes, validate_args=False))
+    return seen.ranked.roc_auc
+
+
+def _average_precision(seen: "Observation") -> float:
+    """Of two classes that of the second, positive one; of more the macro average, one against the rest."""
+    from torchmetrics.functional.classification import binary_average_precision
+
+    if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
+        return float(binary_average_precision(seen.outputs_N[:, 1], seen.labels_N, validate_args=False))
+    return seen.ranked.average_precision
+
+
+def _ece(seen: "Observation") -> float:
+    from search.train.tasks.observed import calibration_error
+
+    return calibration_error(seen.outputs_N, seen.labels_N, seen.predicted_N)
 
 
 def _pixel_error(seen: "Observation") -> float:
     return float((seen.outputs_N - seen.targets_N).square().mean().sqrt())
+
+
+def _more(name: str, compute: Callable[["Observation"], float], **own: Any) -> Metric:
+    """One of classes, in runs and CSV files, for who ranks by it."""
+    common = {"maximize": True, "worst": 0.0, "percent": True, "tasks": ("classification",), "column": False}
+    return Metric(name, compute=compute, **{**common, **own})
 
 
 METRICS: dict[str, Metric] = {
@@ -103,6 +128,24 @@ METRICS: dict[str, Metric] = {
             compute=_pixel_error,
             label="pixel error (RMS of ink)",
             tasks=("text_to_image",),
+        ),
+        # Averages over classes leave out those that a split has no texts of; of F1, only if no text is said to be.
+        _more("balanced_accuracy", lambda seen: seen.counts.balanced_accuracy, label="balanced accuracy (mean recall)"),
+        _more("macro_f1", lambda seen: seen.counts.macro_f1, title="macro F1"),
+        _more("weighted_f1", lambda seen: seen.counts.weighted_f1, title="weighted F1"),
+        _more("mcc", lambda seen: seen.counts.mcc, title="MCC", worst=-1.0, percent=False),
+        _more("average_precision", _average_precision),
+        # Whatever is minimised, weighted or smoothed: what is measured as the loss is the log loss as well.
+        _more("log_loss", lambda seen: seen.loss, label="log loss (nats)", maximize=False, worst=1e6, percent=False),
+        _more(
+            "ece",
+            _ece,
+            label="expected calibration error",
+            title="ECE",
+            maximize=False,
+            worst=1.0,
+            no_rank="ECE says whether probabilities are honest, not whether texts are told apart: a model that says "
+            "the same of all texts has the best",
         ),
     )
 }
@@ -169,3 +212,12 @@ def split_metric(name: str) -> tuple[str, Metric]:
 def measures(*splits: str) -> list[str]:
     """What is recorded of these splits, by default of all: 'train_loss', 'train_accuracy', ..."""
     return [f"{split}_{name}" for split in splits or SPLITS for name in METRICS]
+
+
+def check_rank(name: str) -> str:
+    """A metric of validation that trials can be ranked by. Raises UserError for any other name."""
+    split, metric = split_metric(choose("metric", name, measures("val")))
+    if metric.no_rank:
+        known = [each for each in measures(split) if not split_metric(each)[1].no_rank]
+        raise UserError(f"trials are not ranked by {name}: {metric.no_rank}; choose from {', '.join(known)}")
+    return name

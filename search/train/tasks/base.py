@@ -9,12 +9,14 @@ Shapes: N examples of a split or a batch, C classes, Y rows, X columns.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from data.encoded import EncodedCorpus, Split
+from search.train.tasks.observed import Counts, Ranked, rank
 
 Targets = tuple[Tensor, ...]  # what is wanted of each example, as the task has it
 Columns = dict[str, list[str] | list[float]]  # by name, an entry for each example
@@ -34,6 +36,14 @@ class Observation:
     num_classes: int
     outputs_N: Tensor  # as the task has them: probabilities (N, C), ink (N, Y, X)
     targets_N: Tensor  # what is wanted of these: labels; ink
+
+    @cached_property
+    def counts(self) -> Counts:
+        return Counts.of(self.labels_N, self.predicted_N, self.num_classes)
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        return rank(self.labels_N.cpu().numpy(), self.outputs_N.cpu().numpy())
 
 
 class Task(ABC):
