@@ -1,0 +1,67 @@
+"""Words that alone give the label: most texts of a class have them and next to none of another, in training and held out.
+
+Shapes: N texts, W words of all of them, V different words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data.inspecting.findings import Finding, shortened
+from data.inspecting.words import Words
+
+OF_ITS_CLASS = 0.6  # share of a class's texts that have the word, at least
+OF_OTHERS = 0.005  # share of all other texts that have it, at most
+FEWEST = 20  # training texts of a class: among fewer many words are of one class by chance
+
+
+def leaks(train: Words, train_labels: np.ndarray, held: Words, held_labels: np.ndarray) -> dict[int, list[str]]:
+    """Class -> the words that alone give it, the most frequent first. The two are parts of the same `Words`."""
+    held_counts = _document_counts(held, held_labels)
+    found: dict[int, list[str]] = {}
+    for label, (own_V, gives_V) in _document_counts(train, train_labels).items():
+        if label in held_counts and np.count_nonzero(train_labels == label) >= FEWEST:
+            both = np.flatnonzero(gives_V & held_counts[label][1])
+            if len(both):
+                found[label] = [train.words[place] for place in both[np.argsort(-own_V[both], kind="stable")]]
+    return found
+
+
+def _document_counts(words: Words, labels_N: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Class -> how many of its texts have each word, and whether the word gives the class here."""
+    size = len(words.words)
+    pairs = np.sort(words.texts_W * size + words.ids_W)  # of a text and a word in it
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique would take five times as long
+    labels_P, ids_P = labels_N[pairs // size], pairs % size
+    order = np.argsort(labels_P, kind="stable")
+    labels_P, ids_P = labels_P[order], ids_P[order]
+    total_V = np.bincount(ids_P, minlength=size)
+    counted = {}
+    for label in np.unique(labels_N).tolist():
+        first, last = np.searchsorted(labels_P, [label, label + 1])
+        own_V = np.bincount(ids_P[first:last], minlength=size)
+        num_own = np.count_nonzero(labels_N == label)
+        others = len(labels_N) - num_own
+        counted[label] = own_V, (own_V >= OF_ITS_CLASS * num_own) & (total_V - own_V <= OF_OTHERS * others)
+    return counted
+
+
+def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndarray) -> Iterator[Finding]:
+    """What leaks mean. counts: how many texts each class has."""
+    if not found:
+        return
+    said = [
+        f"{shortened(words[0], 30)} ({shortened(classes[label], 30)})"
+        + (f" and {len(words) - 1} more" if len(words) > 1 else "")
+        for label, words in list(found.items())[:3]
+    ]
+    yield Finding(
+        "leaks",
+        "serious",
+        f"A word alone gives the label: {', '.join(said)}; at least {OF_ITS_CLASS:.0%} of that class's texts have it and "
+        f"at most {OF_OTHERS:.1%} of the others, in training and held out",
+        int(sum(counts[label] for label in found)),
+        "if new texts will not have it (a tag, a template, a source), take it out of the texts: the scores are too good",
+    )
