@@ -30,6 +30,7 @@ def _require_own_packages() -> None:
 _require_own_packages()
 
 from bakeoff.api import Search, open, run  # noqa: E402  (after the check that explains why it may fail)
+from bakeoff.looking import data  # noqa: E402
 from data.base.errors import UserError  # noqa: E402
 
-__all__ = ["Search", "UserError", "open", "run"]
+__all__ = ["Search", "UserError", "data", "open", "run"]

@@ -9,7 +9,7 @@ Imports nothing heavy: validating a spec and answering `--help` stay fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -27,6 +27,7 @@ from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
 if TYPE_CHECKING:
     from data.base.splitting import Division
     from data.encoded import EncodedCorpus
+    from data.inspecting.findings import Inspection
 
 T = TypeVar("T")
 Split = Literal["train", "val", "test"]
@@ -170,6 +171,64 @@ def read(
 
     texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress, reading=reading)
     return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading)
+
+
+def inspect(
+    corpus: str,
+    *,
+    vectors: str = "glove.6B.50d",
+    embeddings: Literal["frozen", "finetuned", "learned"] = "frozen",
+    embedding_size: int = 50,
+    max_words: Collection[int] = (100,),
+    limit: int | None = None,
+    split_seed: int = 0,
+    reading: Reading = USUAL,
+    encoded: EncodedCorpus | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Inspection:
+    """What was understood of the corpus and what is odd about it, with what to do: see `data.inspection`.
+
+    - max_words: how many words of a text are read, by the different architectures; the most make the vocabulary.
+    - encoded: what `load` gives for these arguments, where it is at hand.
+
+    The other arguments are those of `load`. 25,000 reviews take some three seconds; a second time reads the cache.
+
+    Raises UserError when the corpus cannot be read. Where only a search of it is not possible, that is the first of the
+    findings.
+    """
+    from data import inspection
+    from data.base.files import default_cache
+
+    blocked = ""
+    try:
+        encoded = encoded or load(
+            corpus,
+            vectors=vectors,
+            embeddings=embeddings,
+            embedding_size=embedding_size,
+            max_words=max(max_words),
+            limit=limit,
+            split_seed=split_seed,
+            reading=reading,
+            cache=cache,
+            progress=progress,
+        )
+    except UserError as error:
+        blocked = str(error)
+    cache = cache or default_cache()
+    found = _find(corpus, CORPORA, "corpus")
+    return inspection.of_corpus(
+        lambda: found.read(cache / "downloads", progress=progress, reading=reading),
+        encoded,
+        name=corpus,
+        max_words=max_words,
+        limit=limit,
+        split_seed=split_seed,
+        reading=reading,
+        blocked=blocked,
+        cache=cache,
+    )
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

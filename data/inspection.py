@@ -5,15 +5,27 @@ The time grows with the number of texts; of a large corpus a sample is looked at
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from data.base.texts import SPLITS, Example
-from data.inspecting import labels, leaks, twins, words
+from data.base.errors import UserError
+from data.base.files import write_whole
+from data.base.reading import USUAL, Reading, Understood
+from data.base.splitting import Division, split_examples
+from data.base.texts import SPLITS, Example, Texts
+from data.encoded import ALL_WORDS, EncodedCorpus
+from data.inspecting import file, labels, leaks, twins, words
 from data.inspecting.findings import ClassCount, Finding, Inspection, by_severity
 from data.inspecting.words import Words
 
+NOTHING = Understood()  # of what is no file
+FORMAT = 1  # of what is kept: raise it when anything is found out in another way
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most whose words are looked at
 
 
@@ -25,20 +37,21 @@ def inspect(
     tokenize: Callable[[str], Sequence[str]],
     vocabulary: Collection[str] | None,
     max_words: Collection[int],
-    num_duplicates: int = 0,
-    understood: Mapping[str, str] | None = None,
-    findings: Sequence[Finding] = (),
+    reading: Reading = USUAL,
+    understood: Understood = NOTHING,
+    blocked: str = "",
 ) -> Inspection:
-    """Of examples by split, in an order of chance; 'train' alone holds them where they cannot be divided.
+    """Of examples by split, in an order of chance.
 
     tokenize: gives all words of a text. vocabulary: the words that a network knows; None where that is not known.
-    max_words: how many words of a text are read, by the different architectures. understood, findings: what is known
-    from reading the corpus.
+    max_words: how many words of a text are read, by the different architectures. understood: of the corpus, when it was
+    read. blocked: why no search can be run, where it cannot.
     """
     counted = count_classes(splits, classes)
+    found = [Finding("no search", "blocking", blocked, 0, "")] if blocked else []
+    found += [*file.of_reading(understood, reading.contradictions), *labels.odd_labels(counted)]
     looked_at = {split: list(splits.get(split, ()))[: LOOKED_AT[split]] for split in SPLITS}
     examples = [example for split in SPLITS for example in looked_at[split]]
-    found = [*findings, *labels.odd_labels(counted)]
     every = Words.of((text for text, _ in examples), tokenize)
     lengths = words.lengths(every, max_words)
     unknown = words.unknown(every, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
@@ -48,7 +61,7 @@ def inspect(
     if unknown:
         found += words.unfamiliar(unknown, "")
     num_train, held_out = len(looked_at["train"]), looked_at["val"] + looked_at["test"]
-    if lengths and held_out:
+    if lengths and held_out and num_train:
         train, held = every.part(0, num_train), every.part(num_train, len(examples))
         found += twins.finding(twins.near_duplicates(train, held), looked_at["train"], held_out)
         labels_N = np.array([label for _, label in examples], dtype=np.int64)
@@ -56,15 +69,66 @@ def inspect(
         found += leaks.finding(given, classes, np.bincount(labels_N, minlength=len(classes)))
     return Inspection(
         name=name,
-        understood=dict(understood or {}),
+        understood=file.facts(understood),
         num_texts=sum(map(len, splits.values())),
         num_looked_at=len(examples),
-        num_duplicates=num_duplicates,
+        num_duplicates=understood.num_duplicates,
         classes=counted,
         lengths=lengths,
         unknown=unknown,
         findings=by_severity(found),
     )
+
+
+def of_corpus(
+    read: Callable[[], Texts],
+    encoded: EncodedCorpus | None,
+    *,
+    name: str,
+    max_words: Collection[int],
+    limit: int | None,
+    split_seed: int,
+    reading: Reading,
+    blocked: str,
+    cache: Path,
+) -> Inspection:
+    """Of the texts that a corpus reads, as a search divides them. What was found out once about a corpus is kept.
+
+    encoded: the corpus as a search takes it. None where it cannot, for the reason `blocked`; then it is looked at as it
+    is. The others are those of `data.inspect`. Raises UserError when it cannot be read.
+    """
+    path = None
+    if encoded is not None:
+        key = json.dumps([FORMAT, encoded.digest, sorted(set(max_words))])
+        path = cache / "inspected" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: looked at again
+            return dataclasses.replace(Inspection.from_json(path.read_text(encoding="utf-8")), name=name)
+    texts = read()
+    try:
+        division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
+    except UserError:
+        given = {"train": texts.examples, "val": texts.val_examples, "test": texts.test_examples}
+        division = Division(texts, {split: examples for split, examples in given.items() if examples}, texts.understood)
+
+    from data import text  # imports torch
+
+    inspection = inspect(
+        division.splits,
+        division.texts.classes,
+        name=name,
+        tokenize=lambda each: text.tokenize(each, ALL_WORDS),
+        vocabulary=encoded.vocabulary if encoded else None,
+        max_words=max_words,
+        reading=reading,
+        understood=division.understood,
+        blocked=blocked,
+    )
+    if path is not None:
+        with contextlib.suppress(OSError):  # it costs seconds the next time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with write_whole(path) as out:
+                out.write(inspection.to_json().encode("utf-8", "surrogatepass"))
+    return inspection
 
 
 def count_classes(splits: Mapping[str, Sequence[Example]], classes: Sequence[str]) -> tuple[ClassCount, ...]:

@@ -1,6 +1,6 @@
 """The commands of a search: `python -m search --help`."""
 
-from bakeoff.searching import app
+from bakeoff.inspecting import app
 
 if __name__ == "__main__":
     app()

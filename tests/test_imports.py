@@ -33,7 +33,7 @@ FLOORS = {
     "search": ["base", "train", "spec", "study", "track", "tune", "cluster", "run", "serve", "prove"],
     "analysis": ["base", "boards", "verdicts", "figures", "explain", "course_report", "report"],
     "models": ["native", "parts", "baselines"],
-    "data": ["base", "corpora"],
+    "data": ["base", "corpora", "inspecting"],
 }
 HEAVY = {"ray", "optuna", "mlflow"}
 

@@ -128,6 +128,6 @@ def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """A text, or its beginning, on one line, quoted, without characters that a terminal would obey."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * most]).split())
-    return f"'{line}'" if len(line) <= most and len(text) <= 4 * most else f"'{line[: most - 3].rstrip()}...'"
+    """A text, or its beginning, quoted on one line, without characters that a terminal would obey."""
+    line = " ".join(text[: 4 * most].split())
+    return repr(line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3].rstrip()}...")

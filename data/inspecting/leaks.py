@@ -1,4 +1,4 @@
-"""Words that alone give the label: most texts of a class have them and next to none of another, in training and held out.
+"""Words that alone give the label: most texts of a class have them, and next to none of any other.
 
 Shapes: N texts, W words of all of them, V different words.
 """
@@ -32,7 +32,7 @@ def leaks(train: Words, train_labels: np.ndarray, held: Words, held_labels: np.n
 def _document_counts(words: Words, labels_N: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Class -> how many of its texts have each word, and whether the word gives the class here."""
     size = len(words.words)
-    pairs = np.sort(words.texts_W * size + words.ids_W)  # of a text and a word in it
+    pairs = np.sort(words.places_of_texts() * size + words.ids_W)  # of a text and a word in it
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique would take five times as long
     labels_P, ids_P = labels_N[pairs // size], pairs % size
     order = np.argsort(labels_P, kind="stable")
@@ -60,8 +60,8 @@ def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndar
     yield Finding(
         "leaks",
         "serious",
-        f"A word alone gives the label: {', '.join(said)}; at least {OF_ITS_CLASS:.0%} of that class's texts have it and "
-        f"at most {OF_OTHERS:.1%} of the others, in training and held out",
+        f"A word alone gives the label: {', '.join(said)}; at least {OF_ITS_CLASS:.0%} of that class's texts have it "
+        f"and at most {OF_OTHERS:.1%} of the others, in training and held out",
         int(sum(counts[label] for label in found)),
-        "if new texts will not have it (a tag, a template, a source), take it out of the texts: the scores are too good",
+        "if new texts will not have it (a tag, a template), take it out of the texts: else the scores are too good",
     )

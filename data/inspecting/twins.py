@@ -1,4 +1,4 @@
-"""Texts that are nearly the same in training and in what is held out, by MinHash: the time grows with the texts' number.
+"""Texts that are nearly the same in training and in what is held out, by MinHash: in time linear in their number.
 
 A text is the set of its sequences of three words; two are near duplicates when they share `ALIKE` of what they have
 together (Broder 1997, "On the resemblance and containment of documents"). Candidates are those whose smallest hashes
@@ -65,7 +65,8 @@ def _mixed(hashes: np.ndarray) -> np.ndarray:
     hashes = hashes + np.uint64(0x9E3779B97F4A7C15)
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
+    mixed: np.ndarray = hashes ^ (hashes >> np.uint64(31))
+    return mixed
 
 
 def _smallest(hashes_S: np.ndarray, starts_N: np.ndarray) -> Iterator[np.ndarray]:

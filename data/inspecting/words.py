@@ -1,4 +1,4 @@
-"""The words of texts as one array of ids, and what their number and spelling tell: lengths, what is cut, what is unknown.
+"""The words of texts as one array of ids, and what their number and spelling tell: lengths, what is cut or unknown.
 
 Shapes: N texts, W words of all of them one after the other, V different words.
 """
@@ -46,9 +46,8 @@ class Words:
         ids_W = self.ids_W[start : start + int(lengths_N.sum())]
         return Words(self.words, ids_W, np.cumsum(lengths_N) - lengths_N, lengths_N)
 
-    @property
-    def texts_W(self) -> np.ndarray:
-        """The text that each word is of."""
+    def places_of_texts(self) -> np.ndarray:
+        """W: the text that each word is of."""
         return np.repeat(np.arange(len(self.lengths_N)), self.lengths_N)
 
 

@@ -17,6 +17,7 @@ from data.base import reading
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
+from data.inspecting.findings import Inspection
 from models import BASELINES
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
@@ -82,14 +83,18 @@ def read(
     """
     path = Path(source)
     if not path.is_file():
-        shipped = sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
-        if source not in shipped:
-            raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, shipped)}")
+        if source not in (known := shipped()):
+            raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, known)}")
         path = SHIPPED / f"{source}.yaml"
     content = {**parse(path.read_bytes(), str(path)), **(keys or {})}
     for override in overrides:
         _apply(content, override)
     return validate(content, where=str(path), files=files)
+
+
+def shipped() -> list[str]:
+    """The names of the specs that come with us."""
+    return sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
 
 
 def read_spec(folder: Path) -> Spec:
@@ -277,6 +282,25 @@ def load_again(spec: Spec, purpose: str, progress: bool = False) -> EncodedCorpu
         return load_corpus(spec, progress, to_train=True)
     except UserError as error:
         raise UserError(f"{purpose} needs the texts that the search was started with: {error}") from error
+
+
+def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = False) -> Inspection:
+    """What was understood of the spec's corpus, and what is odd about it. corpus: as `load_corpus` gives it.
+
+    Raises UserError when it cannot be read.
+    """
+    return data.inspect(
+        spec.corpus,
+        vectors=spec.vectors,
+        embeddings=spec.embeddings,
+        embedding_size=spec.embedding_size,
+        max_words=sorted({spec.most_words, *(spec.words_of(name) for name in spec.architectures)}),
+        limit=spec.limit,
+        split_seed=spec.split_seed,
+        reading=spec.reading,
+        encoded=corpus,
+        progress=progress,
+    )
 
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:

@@ -1,0 +1,26 @@
+"""The command that looks at texts before anything is trained: `bakeoff data`, or `python -m search data`."""
+
+from typing import Annotated
+
+import typer
+
+from bakeoff.options import Set
+from bakeoff.searching import app
+from search.base import console
+
+
+@app.command()
+@console.command
+def data(
+    texts: Annotated[
+        str, typer.Argument(metavar="FILE", help="a file of texts and labels, the name of a corpus, or a spec")
+    ],
+    set_: Set = None,
+) -> None:
+    """What is understood of texts before anything is trained: format, classes, lengths, and what to mend in them."""
+    from bakeoff import looking
+    from search.base import inspected
+    from search.spec import read as specs
+
+    for line in inspected.lines(specs.inspect(looking.spec_for(texts, set_), progress=True)):
+        print(line)

@@ -1,0 +1,83 @@
+"""Texts before anything is trained, from Python: `bakeoff.data`."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.base.errors import UserError, did_you_mean
+from search.base import console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from data.inspecting.findings import Inspection
+    from search.spec.spec import Spec
+
+OF_FILES, OF_CORPORA = "csv", "default"  # the shipped specs that a file, or a corpus by its name, is searched with
+
+
+@dataclass(frozen=True, repr=False)
+class Look:
+    """What was understood of texts, and what was found in them. It prints as `bakeoff data` does."""
+
+    inspection: "Inspection"
+
+    def __repr__(self) -> str:
+        from search.base import inspected
+
+        return "\n".join(inspected.lines(self.inspection))
+
+    @property
+    def findings(self) -> "pd.DataFrame":
+        """A row each, the worst first: kind, severity, what, how many texts or classes, what to do, an example."""
+        import pandas as pd
+
+        from data.inspecting.findings import Finding
+
+        columns = [field.name for field in dataclasses.fields(Finding)]
+        return pd.DataFrame([dataclasses.asdict(each) for each in self.inspection.findings], columns=columns)
+
+    @property
+    def classes(self) -> "pd.DataFrame":
+        """A row a class: its name, and how many texts it has in each split and in all."""
+        import pandas as pd
+
+        return pd.DataFrame([{"name": each.name, **each.splits, "all": each.total} for each in self.inspection.classes])
+
+
+@console.quiet()
+def data(texts: str | Path, *, progress: bool = True, **overrides: Any) -> Look:
+    """What is understood of texts before anything is trained on them: format, classes, lengths, and what to mend.
+
+    texts: a file, the name of a corpus, or a spec. overrides: keys of the spec, as of `run`.
+
+    Raises UserError when they cannot be read.
+
+    >>> bakeoff.data("rotten-tomatoes", progress=False).findings["severity"].tolist()
+    ['minor']
+    """
+    from search.spec import read as specs
+
+    return Look(specs.inspect(spec_for(str(texts), keys=overrides), progress=progress))
+
+
+def spec_for(texts: str, overrides: list[str] | None = None, keys: dict[str, Any] | None = None) -> "Spec":
+    """The spec that these texts are searched with: a spec itself, one for files, or one for corpora.
+
+    Raises UserError for what is none of these.
+    """
+    from data import CORPORA
+    from data.base.plugins import is_reference
+    from search.spec import read as specs
+
+    if texts.endswith((".yaml", ".yml")) or texts in (shipped := specs.shipped()):
+        return specs.read(texts, overrides or (), keys=keys)
+    prefix, colon, _ = texts.partition(":")
+    if texts in CORPORA or is_reference(texts) or f"{prefix}:PATH" in CORPORA:
+        corpus, spec = texts, OF_FILES if colon else OF_CORPORA
+    elif Path(texts).exists():
+        corpus, spec = f"csv:{texts}", OF_FILES
+    else:
+        raise UserError(f"no file, corpus or spec {texts!r}{did_you_mean(texts, [*CORPORA, *shipped])}")
+    return specs.read(spec, overrides or (), keys={"corpus": corpus, **(keys or {})})

@@ -1,0 +1,89 @@
+"""What was found out about the texts, for people: all of it, or the two or three lines that a search begins with."""
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len, set_cell_size
+
+from data.inspecting.findings import Finding, Inspection, shortened
+
+FILE = "data.txt"  # as people read it, with the run of a search
+RECORD = "data.json"  # as programs do
+MOST_CLASSES = 20  # in a table
+MOST_SERIOUS = 3  # in the short form
+SPLITS = ("train", "val", "test")
+FINE = "Nothing to worry about."
+
+
+def lines(inspection: Inspection) -> Iterator[str]:
+    """All of it."""
+    splits = [split for split in SPLITS if inspection.count(split)]
+    sizes = ", ".join(f"{inspection.count(split):,} {split}" for split in splits)
+    yield f"{inspection.name}: {inspection.num_texts:,} texts of {len(inspection.classes)} classes ({sizes})"
+    facts = dict(inspection.understood)
+    facts["duplicates"] = f"{inspection.num_duplicates:,} removed"
+    facts |= of_words(inspection)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        yield f"{name:<{width}}  {value}"
+    yield ""
+    yield from _table(inspection, splits)
+    yield ""
+    if inspection.num_looked_at < inspection.num_texts:
+        yield f"Words were looked at in {inspection.num_looked_at:,} of the texts, drawn by chance."
+    for finding in inspection.findings:
+        yield f"{finding.severity:<8}  {said(finding)}"
+        if finding.remedy:
+            yield f"{'':<8}  -> {finding.remedy}"
+    if not inspection.findings:
+        yield FINE
+
+
+def short(inspection: Inspection, command: str) -> Iterator[str]:
+    """What a search shows when it begins: what is serious, and where the rest is. command: shows all."""
+    serious = [finding for finding in inspection.findings if finding.severity != "minor"]
+    for finding in serious[:MOST_SERIOUS]:
+        yield f"{finding.what}." + (f" To do: {finding.remedy}." if finding.remedy else "")
+    if left := len(inspection.findings) - len(serious[:MOST_SERIOUS]):
+        more = "more " if serious else ""
+        yield f"{left} {more}{'thing' if left == 1 else 'things'} to know about the texts: {command}"
+
+
+def said(finding: Finding) -> str:
+    """What was found, with the example: a line without its end."""
+    return finding.what + (f" ({finding.example})" if finding.example else "")
+
+
+def of_words(inspection: Inspection) -> dict[str, str]:
+    """How long the texts are, how much of them is read and known, each in a line."""
+    found = {}
+    largest = inspection.majority
+    found["majority"] = f"{inspection.majority_share:.1%} of the texts are {shortened(largest.name, 40)}"
+    if lengths := inspection.lengths:
+        found["length"] = (
+            f"median {lengths.median:,} words, 95% of the texts at most {lengths.most:,}, longest {lengths.longest:,}"
+        )
+        for cut in lengths.cuts:
+            is_cut = f"{cut.texts:.1%} of the texts and {cut.words:.1%} of the words are cut"
+            found[f"max_words {cut.max_words}"] = is_cut if cut.texts else "no text is cut"
+    if unknown := inspection.unknown:
+        most = ", ".join(f"{word!r} {count:,}" for word, count in unknown.words[:8])
+        found["unknown"] = f"{unknown.share:.1%} of the words read" + (f", most often {most}" if most else "")
+    return found
+
+
+def _table(inspection: Inspection, splits: list[str]) -> Iterator[str]:
+    """The classes, the largest first where they are too many to show."""
+    classes = list(inspection.classes)
+    if len(classes) > MOST_CLASSES:
+        classes = sorted(classes, key=lambda each: -each.total)[:MOST_CLASSES]
+    names = [shortened(each.name, 40) for each in classes]
+    width = max(map(cell_len, ["class", *names]))
+    total = max(1, sum(each.total for each in inspection.classes))
+    yield "  ".join([set_cell_size("class", width), *(f"{split:>9}" for split in splits), f"{'all':>9}", " share"])
+    for name, each in zip(names, classes, strict=True):
+        counts = [*(each.splits.get(split, 0) for split in splits), each.total]
+        yield "  ".join(
+            [set_cell_size(name, width), *(f"{count:>9,}" for count in counts), f"{each.total / total:>6.1%}"]
+        )
+    if left := len(inspection.classes) - len(classes):
+        yield f"and {left:,} smaller classes"
