@@ -68,7 +68,7 @@ def lengths(words: Words, max_words: Collection[int]) -> Lengths | None:
     counts = np.diff(np.searchsorted(lengths_N, bounds, side="right"), prepend=0)
     return Lengths(
         median=int(np.median(lengths_N)),
-        most=int(np.quantile(lengths_N, ENOUGH, method="higher")),
+        most=int(np.quantile(lengths_N, ENOUGH, method="inverted_cdf")),
         longest=int(lengths_N[-1]),
         enough=enough,
         cuts=tuple(cuts),
@@ -90,17 +90,17 @@ def unknown(words: Words, vocabulary: Collection[str], max_words: int) -> Unknow
 
 
 def unread(found: Lengths, num_texts: int) -> Iterator[Finding]:
-    """What is cut, at each `max_words` that cuts much."""
-    worst = [cut for cut in found.cuts if cut.words >= CUT_MINOR]
+    """What is cut, at each `max_words` that cuts much of more than a few huge texts."""
+    worst = [cut for cut in found.cuts if cut.words >= CUT_MINOR and cut.texts >= 1 - ENOUGH]
     if worst:
         texts = " and ".join(f"max_words {cut.max_words} cuts {cut.texts:.0%} of the texts" for cut in worst)
         unread = " and ".join(f"{cut.words:.0%}" for cut in worst)
         yield Finding(
             "cut",
-            "serious" if found.cuts[-1].words >= CUT_SERIOUS else "minor",
+            "serious" if max(cut.words for cut in worst) >= CUT_SERIOUS else "minor",
             f"{texts}: {unread} of all words are not read",
             round(max(cut.texts for cut in worst) * num_texts),
-            f"max_words: {found.enough} reads 95% of all words, in more time",
+            f"set max_words: {found.enough}, which reads {ENOUGH:.0%} of all words and takes longer",
             f"the longest text has {found.longest:,} words",
         )
 

@@ -1,6 +1,7 @@
 """Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
 
 import contextlib
+import shlex
 import signal
 import subprocess
 import threading
@@ -20,7 +21,7 @@ from rich.console import Console
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from models.native import kernels
-from search.base import files, record
+from search.base import files, inspected, record
 from search.base.console import python
 from search.base.names import config_name
 from search.base.record import Outcome
@@ -138,11 +139,15 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     if not asked and (told := specs.with_whole_texts(spec, corpus)) != spec:
         spec = told
         write_spec(spec, folder)
-    console.print(corpus.summary, highlight=False)
+    console.print(corpus.summary, highlight=False, markup=False)
 
     def warn(line: str) -> None:
-        console.print(line, style="yellow", highlight=False)
+        console.print(line, style="yellow", highlight=False, markup=False)
 
+    inspection = None if asked else specs.inspect(spec, corpus)
+    if inspection:
+        for line in inspected.short(inspection, f"{python()} -m search data {shlex.quote(str(folder / SPEC_FILE))}"):
+            warn(line)
     started = time.monotonic()
     signals = _Signals(console)
     # Taken again once Ray is up, which takes SIGTERM for itself.
@@ -159,7 +164,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         outcome = Outcome.INTERRUPTED
         try:
             reconcile(studies, tracker)
-            tracker.describe(corpus, studies.provenance)
+            tracker.describe(corpus, studies.provenance, inspection)
             kept.keep(folder, spec, corpus)
             with _progress(studies, console, room) as progress:
                 try:

@@ -16,8 +16,9 @@ from mlflow.entities import Metric, Param, RunTag
 
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
+from data.inspecting.findings import Inspection
 from models import architecture
-from search.base import record
+from search.base import inspected, record
 from search.base.record import Outcome
 from search.spec.read import SPEC_FILE, dump
 from search.study.studies import Studies
@@ -129,6 +130,7 @@ class Tracker:
         self._studies, self._search, self._spec, self._warn = studies, studies.search, studies.spec, warn
         self.provenance: dict[str, str] = {}  # tags of the search's own run
         self._counts: list[Metric] = []  # of its data, where they could not be written
+        self._files: dict[str, str] = {}  # what is found out about its texts, likewise
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
@@ -187,21 +189,33 @@ class Tracker:
         self._client.log_text(run_id, spec.model_dump_json(), record.SPEC)
         self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in spec.short().items()])
 
-    def describe(self, corpus: EncodedCorpus, tags: dict[str, str]) -> None:
-        """Record on the search's run, which is running now, what its trials learn from, and their provenance."""
+    def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
+        """Record on the search's run, which is running now, what its trials learn from, and their provenance.
+
+        inspection: what is found out about its texts, where that is not on record yet.
+        """
         counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in record.SPLITS} | {
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
         self.provenance = tags
         self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
+        if inspection:
+            lines = "".join(f"{line}\n" for line in inspected.lines(inspection))
+            self._files = {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
         started = time.monotonic()
         try:
             self._client.update_run(self.run_id, status="RUNNING")
             self._log(self.run_id, self._counts, tags=tags | {record.OUTCOME: Outcome.RUNNING.value})
             self._counts = []
-        except mlflow.MlflowException as error:
+            self._log_files()
+        except (mlflow.MlflowException, OSError) as error:  # OSError: its artifacts' disk or server
             self._failed(error, time.monotonic() - started)
+
+    def _log_files(self) -> None:
+        for name in list(self._files):
+            self._client.log_text(self.run_id, self._files[name], name)
+            del self._files[name]
 
     def changed(self, trial: Trial, result: Result | None) -> None:
         """A trial started, reported or ended."""
@@ -362,8 +376,9 @@ class Tracker:
         complete = self.deliver(every=True)
         try:
             self._log(self.run_id, self._counts, tags=self.provenance | {record.OUTCOME: outcome.value})
+            self._log_files()
             self._client.set_terminated(self.run_id, status=STATUS[outcome])
-        except mlflow.MlflowException:
+        except (mlflow.MlflowException, OSError):
             return False
         return complete
 
