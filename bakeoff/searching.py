@@ -134,7 +134,7 @@ def plan(
 
     validated = specs.read(spec, set_ or [])
     corpus = specs.load_corpus(validated, to_train=True)
-    validated = specs.with_whole_texts(validated, corpus)
+    validated = specs.with_other_words(validated, corpus)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
         solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))

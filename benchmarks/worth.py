@@ -18,7 +18,7 @@ import yaml
 
 import data
 from benchmarks import measure
-from models import BASELINES
+from models import is_baseline
 from search.base import console, record
 from search.serve import export
 
@@ -68,7 +68,7 @@ def measure_models(words: int, texts: list[str], smoke: bool) -> pd.DataFrame:
             rows.append(
                 {
                     "model": row.architecture,
-                    "is_baseline": row.architecture in BASELINES,
+                    "is_baseline": is_baseline(row.architecture),
                     "val_accuracy": row.val_accuracy,
                     "test_accuracy": row.test_accuracy,
                     "seconds": row.seconds,

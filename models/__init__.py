@@ -1,14 +1,15 @@
 """The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
 in by `register`."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
 from models.attention import Attention
 from models.baselines.majority import Majority
-from models.baselines.nbsvm import NBSVM, NBSVMWhole
-from models.baselines.tfidf import Tfidf, TfidfWhole
+from models.baselines.nbsvm import NBSVM
+from models.baselines.tfidf import Tfidf
 from models.cnn import CNN
 from models.gru import GRU
 from models.mlp import MLP
@@ -23,29 +24,34 @@ __all__ = [
     "ARCHITECTURES",
     "BASELINES",
     "CLASSIFICATION",
+    "WHOLE",
     "Architecture",
     "TextEstimator",
     "TextSetting",
     "WordVectors",
     "architecture",
+    "baseline",
     "build",
     "build_estimator",
     "check",
+    "find",
     "is_baseline",
     "num_parameters",
     "of_task",
     "register",
     "reset",
+    "words_named",
 ]
 
-#: What anyone would use instead of a network, by name: every search has some of them for comparison.
+#: What anyone would use instead of a network, by name: every search has some of them for comparison. A name may end in
+#: how many words of a text are read (see `words_named`).
 BASELINES: dict[str, type[TextEstimator]] = {
     "majority": Majority,
     "tfidf": Tfidf,
     "nbsvm": NBSVM,
-    "tfidf_whole": TfidfWhole,
-    "nbsvm_whole": NBSVMWhole,
 }
+WHOLE = "whole"
+_ON_WORDS = re.compile(rf"(.+)_({WHOLE}|[1-9]\d*)")
 ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     "rnn": RNN,
     "gru": GRU,
@@ -67,19 +73,35 @@ def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> No
     stands for that until `reset`. Raises UserError if it is no architecture, or its name is one of ours and it is new.
     """
     where = where or name
-    if name in _SHIPPED and not kept:
+    if (name in _SHIPPED or baseline(name)) and not kept:
         raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
     ARCHITECTURES[name] = as_architecture(made, where)
 
 
 def reset() -> None:
     """Let the names of ours mean ours again."""
+    for name in [name for name in ARCHITECTURES if baseline(name)]:
+        del ARCHITECTURES[name]
     ARCHITECTURES.update(_SHIPPED)
+
+
+def baseline(name: str) -> type[TextEstimator] | None:
+    """The class of the baseline of that name, which may end in the words that it reads: nbsvm_200, nbsvm_whole."""
+    if match := _ON_WORDS.fullmatch(name):
+        found = BASELINES.get(match[1])
+        return found if found and found.depends_on_words else None
+    return BASELINES.get(name)
 
 
 def is_baseline(name: str) -> bool:
     """Whether a baseline goes by this name, not somebody's own architecture from before there was that baseline."""
-    return name in BASELINES and ARCHITECTURES[name] is BASELINES[name]
+    return (found := baseline(name)) is not None and find(name) is found
+
+
+def words_named(name: str) -> str:
+    """How many words of a text a baseline reads by its name: '200' by nbsvm_200, WHOLE by nbsvm_whole; '' where the
+    name does not say, and it reads as many as any architecture of its search."""
+    return match[2] if is_baseline(name) and (match := _ON_WORDS.fullmatch(name)) else ""
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:
@@ -87,12 +109,17 @@ def of_task(task: str) -> dict[str, type[Architecture]]:
     return {name: each for name, each in ARCHITECTURES.items() if each.task == task and issubclass(each, Architecture)}
 
 
+def find(name: str) -> type[Architecture] | type[TextEstimator] | None:
+    """The class of that name, an architecture's or a baseline's, or None."""
+    return ARCHITECTURES.get(name) or baseline(name)
+
+
 def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
-    """The class of that name. Raises UserError if there is none."""
-    if name not in ARCHITECTURES:
+    """The same. Raises UserError if there is none."""
+    if (found := find(name)) is None:
         hint = did_you_mean(name, ARCHITECTURES)
         raise UserError(f"unknown architecture {name!r}{hint}")
-    return ARCHITECTURES[name]
+    return found
 
 
 def check(name: str, hyperparameters: dict[str, Any]) -> None:

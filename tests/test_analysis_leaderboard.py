@@ -190,6 +190,19 @@ def test_the_notes_say_who_reads_how_many_words() -> None:
     assert not any(note.startswith("Words read") for note in boards.notes(equal, TRIALS, "val_accuracy"))
 
 
+def test_the_notes_say_who_beats_the_baseline_that_reads_as_much() -> None:
+    spec = Spec(architectures=["rnn", "gru", "ngram"], max_words={"rnn": 20, "gru": 20, "ngram": 100})
+    scores = {"rnn-0": 0.6, "gru-0": 0.8, "ngram-0": 0.85, "tfidf_20-0": 0.65, "nbsvm_20-0": 0.7, "nbsvm-0": 0.9}
+    rows = tidy([trial(name, score) for name, score in {**scores, "nbsvm_whole-0": 0.95}.items()])
+    notes = boards.notes(dataclasses.replace(SEARCH, load_spec=lambda: spec), rows, "val_accuracy")
+    assert (
+        "On the same words of each text, by val_accuracy: with 20, ahead of nbsvm_20 (0.7000): gru, behind it: rnn; "
+        "with 100, ahead of nbsvm (0.9000): none, behind it: ngram."
+    ) in notes
+    alone = boards.notes(dataclasses.replace(SEARCH, load_spec=lambda: spec), rows.head(3), "val_accuracy")
+    assert not any(note.startswith("On the same words") for note in alone)
+
+
 def test_many_trials_of_one_reason_are_one_short_note() -> None:
     rows = tidy(trial(f"rnn-{i}", outcome="diverged", error="loss is nan") for i in range(8))
     notes = boards.notes(SEARCH, rows, "val_accuracy")

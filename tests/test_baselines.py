@@ -23,12 +23,14 @@ from search.base import record
 from search.base.record import Outcome
 from search.prove import audit, replay
 from search.run import confirm
+from search.run.setting import make_setting
 from search.run.state import outcome_of
 from search.serve import export, trained
 from search.spec import read as specs
-from search.spec.read import read_spec, with_whole_texts
+from search.spec.read import read_spec, with_other_words
 from search.study.studies import Studies
 from search.train import estimating
+from search.train.running import run_trial
 from tests.conftest import command
 from tests.test_search_studies import HERE, epoch_result
 
@@ -164,20 +166,47 @@ def test_whole_texts_are_there_only_where_some_are_cut(corpus: EncodedCorpus) ->
     assert WHOLE_TEXTS not in uncut.train.arrays
     spec = specs.validate({"architectures": ["mlp"]})
     assert spec.baselines == ["majority", "tfidf", "nbsvm"]
-    told = with_whole_texts(spec, corpus)
+    told = with_other_words(spec, corpus)
     assert told.baselines == ["majority", "tfidf", "nbsvm", "tfidf_whole", "nbsvm_whole"]
-    assert with_whole_texts(told, corpus) == told
-    assert with_whole_texts(told, uncut).baselines == spec.baselines
+    assert with_other_words(told, corpus) == told
+    assert with_other_words(told, uncut).baselines == spec.baselines
     assert (told.words_of("nbsvm_whole"), told.words_of("nbsvm")) == (ALL_WORDS, 100)
 
 
+def test_each_number_of_words_that_is_read_has_its_baselines(corpus: EncodedCorpus) -> None:
+    words = {"mlp": 10, "gru": 10, "cnn": 20, "ngram": 30, "rnn": 5}
+    asked = {"architectures": ["mlp", "gru", "cnn", "ngram"], "max_words": words, "baselines": ["majority", "nbsvm"]}
+    told = with_other_words(specs.validate(asked), corpus)
+    assert told.baselines == ["majority", "nbsvm", "nbsvm_10", "nbsvm_20", "nbsvm_whole"]
+    assert [told.words_of(name) for name in told.baselines] == [30, 30, 10, 20, ALL_WORDS]
+    assert make_setting(told, Path()).words == {"nbsvm_10": 10, "nbsvm_20": 20, "mlp": 10, "gru": 10, "cnn": 20}
+    assert with_other_words(told, corpus) == told == specs.load(specs.dump(told), "spec.yaml")
+    # Where no text is longer, there is nothing to tell apart.
+    short = with_other_words(specs.validate(asked), corpus.first_words(10))
+    assert short.baselines == ["majority", "nbsvm", "nbsvm_whole"]
+
+
+def test_a_name_says_the_words() -> None:
+    assert models.architecture("nbsvm_200") is models.architecture("nbsvm_whole") is models.BASELINES["nbsvm"]
+    assert [models.words_named(name) for name in ("nbsvm", "nbsvm_200", "tfidf_whole")] == ["", "200", "whole"]
+    for name in ("nbsvm_0", "nbsvm_02", "nbsvm_", "majority_200", "gru_200", "nbsvm_200_whole"):
+        assert (models.find(name), models.is_baseline(name), models.words_named(name)) == (None, False, "")
+    with pytest.raises(UserError, match="'nbsvm_200' is one of ours"):
+        models.register("nbsvm_200", models.BASELINES["tfidf"])
+
+
 def test_it_learns_from_the_words_that_it_is_said_to_read(corpus: EncodedCorpus) -> None:
-    for name, words in (("nbsvm", TEXTS), ("nbsvm_whole", WHOLE_TEXTS)):
+    spec = specs.validate(
+        {"architectures": ["mlp"], "max_words": 30, "baselines": ["nbsvm_10", "nbsvm", "nbsvm_whole"]}
+    )
+    for name, words in (("nbsvm_10", TEXTS), ("nbsvm", TEXTS), ("nbsvm_whole", WHOLE_TEXTS)):
         config = {record.ARCHITECTURE: name, record.SEED: 3, "ngrams": 1, "C": 1.0, "interpolation": 0.5}
-        found = estimating.fit(config, corpus, threads=1)
-        said_NC = fitted(name, *texts_of(corpus, "train", words), ngrams=1, C=1.0).predict_proba(
-            texts_of(corpus, "test", words)[0]
+        (found,) = run_trial(config, corpus, make_setting(spec, Path()))
+        train, test = (
+            [" ".join(text.split()[: spec.words_of(name)]) for text in texts_of(corpus, split, words)[0]]
+            for split in ("train", "test")
         )
+        said_NC = fitted(name, train, corpus.train.labels_N, ngrams=1, C=1.0).predict_proba(test)
         assert found.best["test_accuracy"] == pytest.approx((said_NC.argmax(1) == corpus.test.labels_N).mean())
 
 
@@ -215,6 +244,12 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
             {"baselines": "tfidf"},
             "baselines: should be none or a list, such as [majority, tfidf, nbsvm]; got 'tfidf'",
         ),
+        ({"baselines": ["nbsvm_wole"]}, "baselines: unknown baseline 'nbsvm_wole' (did you mean 'nbsvm'?)"),
+        (
+            {"baselines": ["nbsvm_200"]},
+            "baselines: nbsvm_200 reads more than max_words 100; nearest: nbsvm",
+        ),
+        ({"architectures": ["gru", "nbsvm_9"]}, "nbsvm_9 is a baseline, which is not searched; write baselines: [nbs"),
         ({"baselines": ["tfidf", "tfidf"]}, "baselines: each baseline once"),
         ({"architectures": ["gru", "nbsvm"]}, "nbsvm is a baseline, which is not searched; write baselines: [nbsvm]"),
         ({"space": {"C": {"nbsvm": [1, 2]}}}, "space.C: unknown key 'nbsvm'"),
@@ -271,8 +306,8 @@ SPEC = """
 name: with-baselines
 corpus: imdb
 limit: 300
-max_words: 20
-architectures: [mlp]
+max_words: {mlp: 10, cnn: 20}
+architectures: [mlp, cnn]
 space: {hidden_size: 8}
 epochs: 1
 trials: 1
@@ -287,8 +322,9 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
     (folder,) = (tmp_path / "searches").iterdir()
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     studies = Studies(folder.name, read_spec(folder), folder)
-    assert studies.spec.baselines == NAMES
-    assert len(studies.trials()) == 1 + 4 * 6 + 1
+    names = studies.spec.baselines
+    assert names == ["majority", "tfidf", "nbsvm", "tfidf_10", "nbsvm_10", "tfidf_whole", "nbsvm_whole"]
+    assert len(studies.trials()) == 1 + 6 * 6 + 2
     assert outcome_of(studies) is Outcome.COMPLETE
     assert audit.audit(folder, uri) == []
 
@@ -298,9 +334,16 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
     for trial in studies.trials():
         assert trial.run_id
         run = client.get_run(trial.run_id)
-        assert run.data.tags.get(record.BASELINE) == (record.IS_BASELINE if trial.architecture in NAMES else None)
+        assert run.data.tags.get(record.BASELINE) == (record.IS_BASELINE if trial.architecture in names else None)
         assert run.data.metrics["num_parameters"] > 0
         assert record.PREDICTIONS in {each.path for each in client.list_artifacts(trial.run_id)}
+
+    best = studies.ranked("nbsvm_10")[0]
+    assert trained.load(best).max_words == 10
+    exported = export.export(folder.name, folder.parent, uri, "nbsvm_10")
+    answered = command("analysis", "predict", exported.uri, "a great film", "the worst", cwd=tmp_path)
+    assert answered.returncode == 0, answered.stderr
+    assert "with 10, ahead of" in command("analysis", "leaderboard", cwd=tmp_path).stdout
 
     best = studies.ranked("nbsvm_whole")[0]
     assert list(replay.replay(f"{folder.name}:{best.name}", folder.parent, uri))[-1] == f"{best.name}: equal"
@@ -308,11 +351,9 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
     assert model.max_words == ALL_WORDS
     exported = export.export(folder.name, folder.parent, uri, "nbsvm_whole")
     assert exported.trial.name == best.name
-    answered = command("analysis", "predict", exported.uri, "a great film", "the worst", cwd=tmp_path)
-    assert answered.returncode == 0, answered.stderr
     with pytest.raises(UserError, match="nbsvm gives the same numbers with every seed"):
         confirm.confirmation(folder, 1, 2, ["nbsvm"])
     assert confirm.confirmation(folder, 1, 2, []).baselines == []
     resumed = command("search", "resume", "--trials", "2", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert len(Studies(folder.name, read_spec(folder), folder).trials()) == 1 + 4 * 6 + 2
+    assert len(Studies(folder.name, read_spec(folder), folder).trials()) == 1 + 6 * 6 + 4

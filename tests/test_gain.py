@@ -17,6 +17,7 @@ from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
 from analysis.verdicts.gain import Gain, Standing
+from search.spec.spec import Spec
 
 ROWS = [
     trial("gru-0", 0.80, test_accuracy=0.90, seconds=170.0, hidden_size=8),
@@ -71,11 +72,23 @@ def test_a_network_that_only_whole_texts_beat() -> None:
 
 
 def test_words_that_are_not_the_same_are_not_called_so() -> None:
-    """`max_words` by architecture: a baseline reads as many as the architecture that reads most."""
+    """`max_words` by architecture, in a search without baselines on the words of those that read fewer."""
     told = {100: "On the same words", 20: "With 20 words of a text for gru-0 and 100 for nbsvm-1,"}
     for own, words in told.items():
-        found = verdict([*ROWS, WHOLE], words_of={"gru": own, "nbsvm": 100}.__getitem__)
+        spec = Spec(architectures=["gru", "ngram"], max_words={"gru": own, "ngram": 100})
+        found = verdict([*ROWS, WHOLE], words_of=spec.words_of)
         assert f"one seed). {words} gru-0 gains 10.0 points (" in found.sentence
+
+
+def test_it_is_also_held_against_the_best_that_reads_as_much() -> None:
+    spec = Spec(architectures=["gru", "ngram"], max_words={"gru": 20, "ngram": 100})
+    same = trial("nbsvm_20-1", 0.72, test_accuracy=0.70, seconds=2.0, ngrams=2, C=1.0)
+    worse = trial("tfidf_20-0", 0.71, test_accuracy=0.80, seconds=2.0, ngrams=2, C=1.0)
+    found = verdict([*ROWS, WHOLE, worse, same], words_of=spec.words_of)
+    assert "no network beats nbsvm_whole-2" in found.sentence
+    assert "On the same words gru-0 gains 20.0 points (" in found.sentence
+    assert found.same_words is not None
+    assert found.same_words.baseline == "nbsvm_20-1"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from models import BASELINES
+import models
 
 KIND, SEARCHED, BASELINE = "role", "searched", "baseline"
 
@@ -12,11 +12,6 @@ def is_baseline(trials: pd.DataFrame) -> bool:
     return bool(_mask(trials).any())
 
 
-def reads_whole_texts(architecture: str) -> bool:
-    """Whether a baseline reads all words of a text where the networks of its search read the first ones."""
-    return BASELINES[architecture].whole
-
-
 def kind(trials: pd.DataFrame) -> str:
     """What these trials of one architecture are: SEARCHED or BASELINE."""
     return BASELINE if is_baseline(trials) else SEARCHED
@@ -24,7 +19,7 @@ def kind(trials: pd.DataFrame) -> str:
 
 def kind_by_name(architecture: str | None) -> str:
     """The same where nothing but the name is known."""
-    return BASELINE if architecture in BASELINES else SEARCHED
+    return BASELINE if models.baseline(architecture or "") else SEARCHED
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:

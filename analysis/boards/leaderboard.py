@@ -203,6 +203,7 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
         *_same_for_all(_for_hyperparameters(trials)),
         *_of_baselines(trials, rank_by),
         *_words_read(search),
+        *_on_the_same_words(search, trials, rank_by),
         *_not_ranked(trials, rank_by),
         *notes_on_ranking([search], rank_by),
     ]
@@ -265,6 +266,25 @@ def _words_read(search: Search) -> Iterable[str]:
             for words, names in sorted(readers.items())
         )
         yield f"Words read of each text: {told}."
+
+
+def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
+    """Which architectures are ahead of the best baseline that reads as many words as they do."""
+    spec, best = search.spec, by_architecture(trials, rank_by).dropna(subset="trial")
+    if spec is None or best.empty:
+        return
+    parts = []
+    for words, own in best.groupby(best["architecture"].map(spec.words_of)):
+        names, others = list(own["architecture"]), baselines(own)
+        if others.empty or len(others) == len(own):
+            continue
+        first = others.iloc[0]
+        ahead = names[: names.index(first["architecture"])]
+        behind = [name for name in searched(own)["architecture"] if name not in ahead]
+        told = f"with {words:,}, ahead of {first['architecture']} ({cell(rank_by, first[rank_by])}): "
+        parts.append(told + (", ".join(ahead) or "none") + (f", behind it: {', '.join(behind)}" if behind else ""))
+    if parts:
+        yield f"On the same words of each text, by {rank_by}: {'; '.join(parts)}."
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:

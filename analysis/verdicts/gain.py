@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.baselines import baselines, is_baseline, reads_whole_texts
+from analysis.base.baselines import baselines, is_baseline
 from analysis.base.table import cell, heading
 from analysis.boards.confirmation import Recorded
 from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
-from models import ARCHITECTURES, Architecture
+from models import ARCHITECTURES, WHOLE, Architecture, words_named
 
 ACCURACY = "test_accuracy"
 _NOT_KEPT = "no interval, since what they predicted is not kept"
@@ -58,9 +58,9 @@ class Gain:
 
     best: its name, '' where nothing has run to its end. score: its mean of `rank_by` over its `seeds`.
     fresh: whether networks are taken from a confirmation. noun: what the one that is compared is called. against: None
-    without a network or without a baseline. same_words: against the best baseline that is cut as networks are, where
-    the best of all reads whole texts and the network is not shown to be better. words: of a text that these two read,
-    where that is not the same number.
+    without a network or without a baseline. same_words: against the best baseline that reads as many words as the
+    network, where the best of all reads others and the network is not shown to be better. words: of a text that these
+    two read, where that is not the same number.
     """
 
     best: str = ""
@@ -143,16 +143,20 @@ class Chosen(NamedTuple):
 
     network: str | None
     baseline: str | None
-    same_words: str | None  # the best baseline that is cut as networks are, where the best of all reads whole texts
+    same_words: str | None  # the best baseline on as many words as the network, where the best of all reads others
 
 
-def choose(best: Mapping[str, pd.DataFrame]) -> Chosen:
-    """best: the trials of architectures and baselines with a result, the best first."""
+def choose(best: Mapping[str, pd.DataFrame], words_of: Callable[[str], int] | None = None) -> Chosen:
+    """best: the trials of architectures and baselines with a result, the best first. words_of: see `gain`.
+
+    Where no baseline reads as many words as the network, the best that does not read whole texts comes nearest.
+    """
     others = [name for name, own in best.items() if is_baseline(own)]
     network = next((name for name in best if name not in others), None)
-    same = next((name for name in others if not reads_whole_texts(name)), None)
-    baseline = next(iter(others), None)
-    return Chosen(network, baseline, None if same == baseline else same)
+    cut = [name for name in others if words_named(name) != WHOLE]
+    same = [name for name in others if words_of and network and words_of(name) == words_of(network)]
+    nearest, baseline = next(iter(same or cut), None), next(iter(others), None)
+    return Chosen(network, baseline, None if nearest == baseline else nearest)
 
 
 def gain(
@@ -167,7 +171,7 @@ def gain(
     `best_configurations`). predictions: by run id (see `runs.read_predictions`), None or missing where they are not
     kept. fresh: whether the networks' trials are of a confirmation. words_of: how many words of a text an architecture
     or baseline reads; without it all that do not read whole texts are taken to read the same."""
-    network, baseline, same_words = choose(best)
+    network, baseline, same_words = choose(best, words_of)
     first = next(iter(best), None)
     if first is None:
         return Gain(rank_by=rank_by)
@@ -221,8 +225,9 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
     if fresh:
         pool = pd.concat([baselines(recorded.trials), recorded.repeated], ignore_index=True)
     best = best_configurations(pool, rank_by)
-    chosen = choose(best)
+    spec = recorded.origin.spec if any(map(is_baseline, best.values())) else None  # to read it takes a moment
+    words_of = spec.words_of if spec else None
+    chosen = choose(best, words_of)
     run_ids = [run_id for name in chosen if name for run_id in best[name]["run_id"]]
     predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}
-    spec = recorded.origin.spec if chosen.same_words else None  # to read it takes a moment
-    return gain(best, predictions, rank_by, fresh=fresh, words_of=spec.words_of if spec else None)
+    return gain(best, predictions, rank_by, fresh=fresh, words_of=words_of)

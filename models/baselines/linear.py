@@ -31,6 +31,7 @@ class Linear(TextEstimator):
     ngrams: 1, words; 2, pairs of neighbours too. C: the inverse of the L2 penalty, as scikit-learn has it.
     """
 
+    depends_on_words: ClassVar[bool] = True
     hyperparameters: ClassVar[Mapping[str, Domain]] = {"ngrams": Integer(1, 2), "C": Real(1e-4, 1e4)}
 
     grams: Grams

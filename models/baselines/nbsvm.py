@@ -21,7 +21,6 @@ class NBSVM(Linear):
     """
 
     hyperparameters: ClassVar[Mapping[str, Domain]] = {**Linear.hyperparameters, "interpolation": Real(0.0, 1.0)}
-    on_whole: ClassVar[str | None] = "nbsvm_whole"
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ngrams": (1, 2), "C": (0.05, 0.2, 1.0)}
 
     def __init__(self, ngrams: int = 2, C: float = 0.2, interpolation: float = 0.5) -> None:
@@ -39,12 +38,6 @@ class NBSVM(Linear):
         coef_F, intercept = logistic_regression(weighted_NF, positive_N, self.C)
         share = self.interpolation
         return ratios_F * (share * coef_F + (1 - share) * np.abs(coef_F).mean()), share * intercept
-
-
-class NBSVMWhole(NBSVM):
-    """The same on whole texts."""
-
-    whole, on_whole = True, None
 
 
 def log_ratios(features_NF: Any, positive_N: np.ndarray) -> np.ndarray:

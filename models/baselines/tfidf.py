@@ -12,7 +12,6 @@ class Tfidf(Linear):
     """N-grams weighed by 1 + log of their count in the text and by how rare they are (Salton and Buckley 1988), each
     text's weights scaled to L2 norm 1; as scikit-learn's TfidfVectorizer with `sublinear_tf`."""
 
-    on_whole: ClassVar[str | None] = "tfidf_whole"
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ngrams": (1, 2), "C": (1.0, 4.0, 16.0)}
 
     def __init__(self, ngrams: int = 2, C: float = 4.0) -> None:
@@ -26,9 +25,3 @@ class Tfidf(Linear):
         norms_N = np.sqrt((counts_NF * counts_NF).sum(axis=1))
         counts_NF.data /= np.repeat(norms_N, np.diff(counts_NF.indptr))
         return counts_NF
-
-
-class TfidfWhole(Tfidf):
-    """The same on whole texts."""
-
-    whole, on_whole = True, None

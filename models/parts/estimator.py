@@ -38,8 +38,7 @@ class TextEstimator:
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "estimator"
     recurrent: ClassVar[bool] = False
-    whole: ClassVar[bool] = False  # whether it reads all words of a text, where others read the first ones
-    on_whole: ClassVar[str | None] = None  # of a baseline: the name of the one that does, and is else the same
+    depends_on_words: ClassVar[bool] = False  # of a baseline: on how many of a text it reads
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # of a baseline: the values that every search tries
 

@@ -136,7 +136,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         corpus = load_again(spec, "confirm" if new else "resume", progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()
-    if not asked and (told := specs.with_whole_texts(spec, corpus)) != spec:
+    if not asked and (told := specs.with_other_words(spec, corpus)) != spec:
         spec = told
         write_spec(spec, folder)
     console.print(corpus.summary, highlight=False, markup=False)

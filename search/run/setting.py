@@ -19,5 +19,5 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         checkpoints=checkpoints.root(folder),
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,
-        words=spec.max_words if isinstance(spec.max_words, dict) else {},
+        words={name: words for name in spec.studied if (words := spec.words_of(name)) < spec.most_words},
     )

@@ -18,7 +18,7 @@ from search.train.tasks import TASKS
 
 def task_of(trial: Trial) -> str:
     """What its architecture is trained for. Raises UserError when it comes with a search that is not at hand."""
-    if trial.architecture not in models.ARCHITECTURES:
+    if models.find(trial.architecture) is None:
         read_spec(trial.folder)  # which takes it in
     return models.architecture(trial.architecture).task
 

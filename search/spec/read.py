@@ -18,7 +18,7 @@ from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
-from models import BASELINES
+from models import WHOLE, architecture, baseline, words_named
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train.config import learner
@@ -180,8 +180,8 @@ def _check_task(spec: Spec) -> None:
         raise UserError(f"architectures: should be for one task; got {listed}")
     (task,) = names
     for name in spec.baselines:
-        if ARCHITECTURES[name].task != task:
-            raise UserError(f"baselines: {name} is for {ARCHITECTURES[name].task}, not {task}; write baselines: none")
+        if (its := architecture(name).task) != task:
+            raise UserError(f"baselines: {name} is for {its}, not {task}; write baselines: none")
     arrays = set(TASKS[task].arrays)
     if not arrays <= set(data.arrays_of(spec.corpus)):
         known = [name for name in data.CORPORA if arrays <= set(data.arrays_of(name))]
@@ -264,7 +264,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         split_seed=spec.split_seed,
         reading=spec.reading,
         texts=to_train and any(learner(name).reads_texts for name in spec.studied),
-        whole=any(BASELINES[name].on_whole or BASELINES[name].whole for name in spec.baselines),
+        whole=any(_depends_on_words(name) for name in spec.baselines),
         progress=progress,
     )
     batches = -(-len(corpus.train) // spec.largest_batch)
@@ -308,12 +308,21 @@ def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Ex
     return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
 
 
-def with_whole_texts(spec: Spec, corpus: EncodedCorpus) -> Spec:
-    """The spec with its baselines once more on whole texts where the corpus, loaded to train, has any that is cut."""
-    cuts = WHOLE_TEXTS in corpus.train.arrays
-    more = [whole for name in spec.baselines if (whole := BASELINES[name].on_whole) and whole not in spec.baselines]
-    baselines = [name for name in (*spec.baselines, *more) if cuts or not BASELINES[name].whole]
-    return spec.model_copy(update={"baselines": baselines})
+def with_other_words(spec: Spec, corpus: EncodedCorpus) -> Spec:
+    """The spec with its baselines once more on as many words as each of its architectures reads, and on whole texts,
+    where that makes a difference to the corpus, loaded to train."""
+    cuts, longest = WHOLE_TEXTS in corpus.train.arrays, corpus.train.tokens_NT.shape[1]
+    counts = sorted({spec.words_of(name) for name in spec.architectures})
+    words = [*(str(num) for num in counts if num < min(spec.most_words, longest)), *[WHOLE] * cuts]
+    plain = [name for name in spec.baselines if _depends_on_words(name) and not words_named(name)]
+    more = [f"{name}_{each}" for each in words for name in plain]
+    names = [name for name in dict.fromkeys((*spec.baselines, *more)) if cuts or words_named(name) != WHOLE]
+    return spec.model_copy(update={"baselines": names})
+
+
+def _depends_on_words(name: str) -> bool:
+    """Whether this is a baseline to which it matters how many words of a text it reads."""
+    return (found := baseline(name)) is not None and found.depends_on_words
 
 
 def dump(spec: Spec) -> str:

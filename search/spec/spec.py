@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from data.base.errors import UserError, choose, did_you_mean
 from data.encoded import ALL_WORDS
-from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, is_baseline
+from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, WHOLE, baseline, is_baseline, words_named
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
@@ -93,7 +93,8 @@ class Spec(ReadingKeys):
         None,
         validate_default=True,
         description="what the architectures have to beat, each with a small grid of its own: majority, tfidf, nbsvm; "
-        "or none; without it all three where texts are classified",
+        "or none; without it all three where texts are classified; each once more on every number of words that an "
+        "architecture reads (nbsvm_200) and on whole texts (nbsvm_whole)",
     )
     space: dict[str, Any] = Field(
         {},
@@ -239,7 +240,8 @@ class Spec(ReadingKeys):
     @classmethod
     def _baselines_exist(cls, names: list[str]) -> list[str]:
         for name in names:
-            choose("baseline", name, BASELINES)
+            if baseline(name) is None:
+                choose("baseline", name, BASELINES)
             if not is_baseline(name):
                 raise UserError(f"{name} is an architecture of this spec's own, from before there was that baseline")
         if len(set(names)) < len(names):
@@ -259,6 +261,10 @@ class Spec(ReadingKeys):
             for name in self.architectures:
                 if name not in self.max_words:
                     raise UserError(f"max_words: {name} is searched and has none; add {name}: {self.most_words}")
+        for name in self.baselines:
+            if self.most_words < self.words_of(name) < ALL_WORDS:
+                plain = name.rpartition("_")[0]
+                raise UserError(f"baselines: {name} reads more than max_words {self.most_words}; nearest: {plain}")
         return self
 
     @model_validator(mode="after")
@@ -361,12 +367,12 @@ class Spec(ReadingKeys):
 
     def of(self, name: str) -> "Spec":
         """The spec of one study: of an architecture this one; a baseline is tried at each point of its grid, once."""
-        if name not in self.baselines:
+        if name not in self.baselines or not (found := baseline(name)):
             return self
         own = {
             "architectures": [name],
             "baselines": [],
-            "space": {key: list(values) for key, values in BASELINES[name].grid.items()},
+            "space": {key: list(values) for key, values in found.grid.items()},
             "configurations": None,
             "match_parameters": None,
             "trials": None,
@@ -392,8 +398,8 @@ class Spec(ReadingKeys):
 
     def words_of(self, architecture: str) -> int:
         """How many words of a text it reads."""
-        if is_baseline(architecture) and BASELINES[architecture].whole:
-            return ALL_WORDS
+        if named := words_named(architecture):
+            return ALL_WORDS if named == WHOLE else int(named)
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 
     def short(self) -> dict[str, Any]:

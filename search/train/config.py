@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
-from models import ARCHITECTURES
+import models
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 from search.train.length import Length
 
@@ -90,7 +90,7 @@ LEARNERS = {
 
 
 def learner(architecture: str) -> Learner:
-    return LEARNERS[ARCHITECTURES[architecture].learner]
+    return LEARNERS[models.architecture(architecture).learner]
 
 
 def length_of(architecture: str, asked: Length) -> Length:
@@ -101,11 +101,12 @@ def length_of(architecture: str, asked: Length) -> Length:
 def domains(architecture: str) -> dict[str, Domain]:
     """Every hyperparameter of an architecture, its own and those of its training, with the values allowed."""
     training = {each.name: each.metadata["domain"] for each in learner(architecture).training}
-    return {**ARCHITECTURES[architecture].hyperparameters, **training}
+    return {**models.architecture(architecture).hyperparameters, **training}
 
 
 def defaults(architecture: str) -> dict[str, Any]:
     """The value that each of them takes by default."""
-    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters
-    own = {name: parameters[name].default for name in ARCHITECTURES[architecture].hyperparameters}
+    made = models.architecture(architecture)
+    parameters = inspect.signature(made).parameters
+    own = {name: parameters[name].default for name in made.hyperparameters}
     return own | {each.name: each.default for each in learner(architecture).training}

@@ -39,7 +39,8 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
     own = {name: config[name] for name in models.architecture(config[record.ARCHITECTURE]).hyperparameters}
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
-    task, read = TASKS[estimator.task], WHOLE_TEXTS if estimator.whole else TEXTS
+    reads_all = models.words_named(config[record.ARCHITECTURE]) == models.WHOLE
+    task, read = TASKS[estimator.task], WHOLE_TEXTS if reads_all else TEXTS
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
