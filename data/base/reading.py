@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 #: What a spec means that was written before there were these options: the values that are not the defaults of today.
-BEFORE: dict[str, Any] = {"split_column": "none", "contradictions": "first", "duplicates": "exact"}
+BEFORE: dict[str, Any] = {
+    "split_column": "none",
+    "contradictions": "first",
+    "duplicates": "exact",
+    "positive_class": "natural order",
+}
 
 Column = str | int | None
 
@@ -28,6 +33,7 @@ class Reading:
     min_examples: Literal["drop", "merge"] | None = None
     contradictions: Literal["drop", "majority", "first"] = "drop"
     duplicates: Literal["folded", "exact"] = "folded"
+    positive_class: str | None = None  # see data/base/positive.py
 
     @property
     def key(self) -> list[str]:
@@ -60,5 +66,7 @@ class Understood:
     num_near_duplicates: int = 0  # of these, those whose texts differ in case, spaces or punctuation at their end
     num_contradictions: int = 0  # different texts that have more than one label
     num_contradictory: int = 0  # rows of such texts
+    positive_class: str = ""  # of two classes
+    positive_class_because: str = ""
     dropped: Mapping[str, int] = field(default_factory=dict)  # class -> texts, of those that have too few
     merged: Mapping[str, int] = field(default_factory=dict)  # likewise, of those that became one class

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from data.base.errors import UserError
+from data.base.positive import with_positive_class
 from data.base.reading import USUAL, Reading, Understood
 from data.base.texts import SPLITS, Example, Texts
 
@@ -40,6 +41,7 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
 
     Raises UserError if a class has fewer than two examples in a split.
     """
+    texts = with_positive_class(texts, reading.positive_class, name)
     given = (texts.test_examples, texts.val_examples, texts.examples)
     test, val, rest = (_unique(examples or []) for examples in given)
     val = {text: label for text, label in val.items() if text not in test}

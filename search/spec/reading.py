@@ -4,12 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from data.base.errors import UserError
 from data.base.reading import Column, Reading
 
 
 def _as_written(labels: Any) -> Any:
     """YAML takes {1.0: 1} for numbers, and labels are texts."""
     return {str(old): str(new) for old, new in labels.items()} if isinstance(labels, dict) else labels
+
+
+def as_class(written: Any) -> Any:
+    """YAML takes 1 for a number, and a class is a text. Raises UserError for what was yes, no, true or false."""
+    if isinstance(written, bool):
+        raise UserError(f'YAML takes it for {written}; write the class in quotes, such as "yes"')
+    return str(written) if isinstance(written, int | float) else written
 
 
 class ReadingKeys(BaseModel):
@@ -39,6 +47,12 @@ class ReadingKeys(BaseModel):
     duplicates: Literal["folded", "exact"] = Field(
         Reading.duplicates,
         description="of equal texts one is kept; folded: of those too that differ in case, spaces or end punctuation",
+    )
+    positive_class: Annotated[str | None, BeforeValidator(as_class)] = Field(
+        None,
+        description="of two classes, the one that F1, precision and recall are of; without it that with such a name "
+        "(positive, spam, yes, 1, ...), else one of less than 40 % of the texts, else the second in natural order, "
+        "which is taken at once with: natural order",
     )
 
     @property
