@@ -182,12 +182,13 @@ class Search:
 
     @console.quiet()
     def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
-        """What the best model says: a row a text with what is `predicted` and, of classes, the probability of each.
+        """What the best model says: a row a text with what is `predicted`, of classes the probability of each, and the
+        share of the text's words that it does not know (`unknown_share`).
 
         Raises UserError when its checkpoint was not kept.
 
         >>> search.predict(["a wonderful film"], "mlp").shape
-        (1, 4)
+        (1, 5)
         """
         import pandas as pd
 
@@ -251,19 +252,23 @@ class Search:
         return report.make(self.tracking_uri, self.recorded(), Path(out or self.folder / "report"), rank_by)
 
     @console.quiet()
-    def export(self, architecture: str | None = None, *, ensemble: int | None = None) -> "Exported":
+    def export(
+        self, architecture: str | None = None, *, ensemble: int | None = None, name: str | None = None
+    ) -> "Exported":
         """Put the best model into MLflow's registry: of all architectures, or of one or of a baseline. `mlflow.pyfunc`
         loads its `uri`.
 
-        ensemble: instead, as one model, the average of at most so many, chosen on validation.
+        ensemble: instead, as one model, the average of at most so many, chosen on validation. name: of the registered
+        model; by default that of the search and its corpus. Its alias `best` moves only to a better model of the same
+        data by the same metric; what it `stays` for is told.
         Raises UserError when there is no such model.
 
         >>> search.export("mlp").uri
-        'models:/smoke@mlp'
+        'models:/smoke-imdb@mlp'
         """
         from search.serve import export
 
-        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture, ensemble)
+        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture, ensemble, name)
 
     @console.quiet()
     def recorded(self) -> "Recorded":

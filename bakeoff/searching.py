@@ -231,18 +231,24 @@ def export(
             show_default=False,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="of the registered model (default: that of the search and its corpus)", show_default=False),
+    ] = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
     found = _find(search, None, tracking_uri, searches)
-    exported = found.export(architecture, ensemble=ensemble)
+    exported = found.export(architecture, ensemble=ensemble, name=name)
     trial, shown = exported.trial, shlex.quote(record.without_password(found.tracking_uri))
     what = f"{trial.name} of {trial.folder.name}"
     if exported.selection:
         print("\n".join(exported.selection.lines()), end="\n\n")
         what = f"The ensemble of {' + '.join(exported.selection.ensemble.members)}"
     print(f"{what} is version {exported.version} of the registered model {exported.name}")
+    if exported.stays:
+        print(f"Latest, not best: {exported.stays}")
     if better := exported.better:
         print(f"Better on validation is a baseline, {better.name}; for that one: --architecture {better.architecture}")
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")

@@ -133,12 +133,12 @@ def test_it_is_registered_as_one_model_with_a_run_of_its_own_that_is_no_trial(
 ) -> None:
     before = runs.read_trials(smoke_search.uri, smoke_search.id)
     exported = export.export("latest", smoke_search.folder.parent, smoke_search.uri, ensemble=3)
-    assert exported.uri == "models:/smoke@ensemble"
+    assert exported.uri == "models:/smoke-imdb@ensemble"
     assert runs.read_trials(smoke_search.uri, smoke_search.id).equals(before)
     assert audit.audit(smoke_search.folder, smoke_search.uri) == []
 
     client = mlflow.MlflowClient(smoke_search.uri)
-    version = client.get_model_version_by_alias("smoke", "ensemble")
+    version = client.get_model_version_by_alias("smoke-imdb", "ensemble")
     members = ", ".join(each.name for each in selected.best.members)
     assert version.tags == {"search": smoke_search.id, "members": members}
     run = client.get_run(version.run_id)
@@ -173,23 +173,23 @@ def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     assert done.returncode == 0, done.stderr
     for line in selected.lines():
         assert line in done.stdout
-    assert "models:/smoke@ensemble" in done.stdout
+    assert "models:/smoke-imdb@ensemble" in done.stdout
     again = export.export("latest", smoke_search.folder.parent, smoke_search.uri, ensemble=3)
-    newest = mlflow.MlflowClient(smoke_search.uri).get_model_version("smoke", again.version)
+    newest = mlflow.MlflowClient(smoke_search.uri).get_model_version("smoke-imdb", again.version)
     (row,) = runs.read_ensembles(smoke_search.uri, smoke_search.id).to_dict("records")
     assert row["run_id"] == newest.run_id
     code = (
         "import json, sys, mlflow, pandas\n"
         "place = mlflow.artifacts.download_artifacts(sys.argv[1])\n"
         "answer = mlflow.pyfunc.load_model(place).predict(pandas.DataFrame({'text': json.loads(sys.argv[2])}))\n"
-        "from search.serve import ensemble\n"
+        "(ensemble,) = [module for name, module in sys.modules.items() if name.endswith('.serve.ensemble')]\n"
         "assert ensemble.__file__.startswith(place)\n"
         "print(place)\n"
         "print(answer.to_json(orient='records', double_precision=15))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"MLFLOW_TRACKING_URI": smoke_search.uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    arguments = [sys.executable, "-c", code, "models:/smoke@ensemble", json.dumps(TEXTS)]
+    arguments = [sys.executable, "-c", code, "models:/smoke-imdb@ensemble", json.dumps(TEXTS)]
     loaded = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert loaded.returncode == 0, loaded.stderr
     place, answer = loaded.stdout.splitlines()[-2:]

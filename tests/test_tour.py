@@ -39,7 +39,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert re.search(r"mlp +2/2", progress)  # one display, written over, in its last state
     assert re.search(r"gru +2/2", progress)
     shown = [output.data for output in outputs if output.output_type == "execute_result"]
-    assert "'models:/smoke@best'" in [data["text/plain"] for data in shown]
+    assert "'models:/smoke-imdb@best'" in [data["text/plain"] for data in shown]
     pictures = [data["image/png"] for data in shown if "image/png" in data]
     assert len(pictures) == 2
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)

@@ -24,6 +24,7 @@ from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
 
 BATCH = 256  # texts read at once
+UNKNOWN_SHARE = "unknown_share"  # a column of each answer
 
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
 
@@ -126,8 +127,16 @@ class TextModel:
         return torch.cat(outputs)[torch.tensor(by_length).argsort()]
 
     def answer(self, texts: Sequence[str]) -> Columns:
-        """The same in words, as columns of a table: `predicted`, and what else the task answers."""
-        return self.task.answer(self.outputs(texts), self.classes)
+        """The same in words, as columns of a table: `predicted`, what else the task answers, and UNKNOWN_SHARE."""
+        return {**self.task.answer(self.outputs(texts), self.classes), UNKNOWN_SHARE: self.unknown_shares(texts)}
+
+    def unknown_shares(self, texts: Sequence[str]) -> list[float]:
+        """Of each text the share, in [0, 1], of the words that are read and are not in the vocabulary; 1 of no word."""
+        shares = []
+        for text in texts:
+            _, _, (words,) = self.encode([text])
+            shares.append(sum(word not in self._ids for word in words) / len(words))
+        return shares
 
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.serve.classifier import TextModel
+from search.serve.classifier import UNKNOWN_SHARE, TextModel
 from search.train.tasks import Task
 from search.train.tasks.base import Columns
 
@@ -56,8 +56,9 @@ class Ensemble:
         return mean([member.outputs(texts) for member in self.members.values()])
 
     def answer(self, texts: Sequence[str]) -> Columns:
-        """The same in words (see `TextModel.answer`)."""
-        return self.task.answer(self.outputs(texts), self.classes)
+        """The same in words (see `TextModel.answer`); the vocabulary is that of all members."""
+        shares = self._first.unknown_shares(texts)
+        return {**self.task.answer(self.outputs(texts), self.classes), UNKNOWN_SHARE: shares}
 
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""

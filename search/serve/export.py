@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from search.serve.ensemble import Ensemble
 from search.serve.selection import Selection, select
 from search.serve.trained import load
 from search.spec.read import read_spec
+from search.spec.spec import Spec
 from search.study.ranking import best, order
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track import registry as tracking
+from search.track.registry import Standing
 
 ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
@@ -40,7 +43,8 @@ BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and
 @dataclass(frozen=True)
 class Exported:
     """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
-    selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation."""
+    selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation.
+    stays: why the alias stays at another version, in a sentence, or ''."""
 
     name: str
     version: str
@@ -49,20 +53,34 @@ class Exported:
     num_bytes: int
     selection: Selection | None = None
     better: Trial | None = None
+    stays: str = ""
 
     @property
     def uri(self) -> str:
-        return f"models:/{self.name}@{self.alias}"
+        return f"models:/{self.name}/{self.version}" if self.stays else f"models:/{self.name}@{self.alias}"
 
 
-def export(search: str, root: Path, uri: str, architecture: str | None = None, ensemble: int | None = None) -> Exported:
+def export(
+    search: str,
+    root: Path,
+    uri: str,
+    architecture: str | None = None,
+    ensemble: int | None = None,
+    name: str | None = None,
+) -> Exported:
     """Register the best model that was searched, or the best of one architecture or baseline; or, as one model, an
     ensemble of at most so many (see `selection.select`), which gets a run of its own.
 
-    It becomes the newest version of the registered model of the search's name, with the alias `best`, `ensemble` or the
-    architecture's name. A confirmation stands for the search that it confirms. Raises UserError when there is no such
-    search or model, or MLflow cannot be used.
+    It becomes the newest version (MLflow calls that one `latest`) of the registered model of this name, by default that
+    of the search and its corpus (see `registered_name`). It gets the alias `ensemble` or that of the architecture, or,
+    as the best of all, `best`: unless a version has that already and this one isn't better on the same data by the same
+    metric. A confirmation stands for the search that it confirms. Raises UserError when there is no such search or
+    model, or MLflow cannot be used.
     """
+    if name is not None and not re.fullmatch(r"[^/:]*[^/:.\s][^/:]*", name):
+        raise UserError(
+            f"--name: the name of a registered model has letters, and neither '/' nor ':'; got {name!r:.80}"
+        )
     if architecture and ensemble is not None:
         raise UserError(f"an ensemble is of all architectures: leave out {architecture!r}, or the ensemble")
     if ensemble is not None and ensemble < 2:
@@ -74,19 +92,36 @@ def export(search: str, root: Path, uri: str, architecture: str | None = None, e
     spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
     if architecture and architecture not in spec.studied:
         raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
+    name = name or registered_name(spec)
     if ensemble is not None:
         selection = select(trials, folder, ensemble)
         run_id = _record(selection, folder.name, uri)
         members = ", ".join(selection.ensemble.members)
         tags = {record.SEARCH: folder.name, record.MEMBERS: members}
-        version, num_bytes = _register(uri, spec.name, ENSEMBLE, selection.ensemble, run_id, tags)
-        return Exported(spec.name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
+        version, _, num_bytes = _register(uri, name, ENSEMBLE, selection.ensemble, run_id, tags)
+        return Exported(name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
     chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
-    version, num_bytes = _register(uri, spec.name, alias, load(chosen), chosen.run_id, tags)
-    return Exported(spec.name, version, alias, chosen, num_bytes, better=better)
+    standing = None if architecture else _standing(chosen)
+    version, stays, num_bytes = _register(uri, name, alias, load(chosen), chosen.run_id, tags, standing)
+    return Exported(name, version, alias, chosen, num_bytes, better=better, stays=stays)
+
+
+def registered_name(spec: Spec) -> str:
+    """What a model of a search is called that its user gives no name: 'default-imdb', 'default-reviews' of reviews.csv.
+
+    So a model of other texts does not become a version of it.
+    """
+    prefix, _, path = spec.corpus.partition(":")
+    corpus = re.sub(r"(?<=.)\..*", "", Path(path).name) if path and prefix not in spec.code.corpus else prefix
+    return re.sub(r"[^\w.-]+", "-", f"{spec.name}-{corpus}").strip("-")
+
+
+def _standing(trial: Trial) -> Standing | None:
+    digest, score = trial.provenance.get(record.DATA_DIGEST), trial.score
+    return None if digest is None or score is None else Standing(digest, trial.metric, score)
 
 
 def choose(
@@ -113,14 +148,20 @@ def _record(selection: Selection, search: str, uri: str) -> str:
 
 
 def _register(
-    uri: str, name: str, alias: str, model: TextModel | Ensemble, run_id: str, tags: dict[str, str]
-) -> tuple[str, int]:
-    """Write a model and register it as one of this run: its version, and how many bytes it takes."""
+    uri: str,
+    name: str,
+    alias: str,
+    model: TextModel | Ensemble,
+    run_id: str,
+    tags: dict[str, str],
+    standing: Standing | None = None,
+) -> tuple[str, str, int]:
+    """Write a model and register it as one of this run (see `registry.register`); and how many bytes it takes."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch, "model")
         write(model, folder)
-        version = tracking.register(uri, name, alias, folder, run_id, tags)
-        return version, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        version, stays = tracking.register(uri, name, alias, folder, run_id, tags, standing)
+        return version, stays, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def trials_of(folder: Path, root: Path) -> Iterator[Trial]:

@@ -1,7 +1,8 @@
 """What MLflow runs to load an exported model and to answer requests; like `classifier` it goes into exported models.
 
 A request is a table with the column `text`; the answer has the columns of the model's task (`Task.answer`): `predicted`
-and, of a classifier, `probability of <class>` for each class; of a model that draws, `image`.
+and, of a classifier, `probability of <class>` for each class; of a model that draws, `image`. `unknown_share` says how
+much of the text's words the model does not know, from 0 to 1. Of a long text it reads the beginning, as in training.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble, load
 
-MAX_TEXTS, MAX_CHARACTERS = 10_000, 100_000  # of a request, and of each of its texts
+MAX_TEXTS = 10_000  # of a request
 
 
 def _load_pyfunc(folder: str) -> "Served":
@@ -40,7 +41,5 @@ def _check(texts: list[Any]) -> None:
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             problem = f"text {number} is not text but {text!r}"
-        elif len(text) > MAX_CHARACTERS:
-            problem = f"text {number} has {len(text):,} characters, and {MAX_CHARACTERS:,} are allowed"
     if problem:
         raise MlflowException(problem, error_code=INVALID_PARAMETER_VALUE)

@@ -2,14 +2,18 @@
 
 import contextlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
 
 from search.base import record
 from search.track.client import open_client, unusable
+from search.train.metrics import split_metric
 
+SCORE = "score"  # tag of a registered version: of the search's metric on validation
 REPORT = "report"  # the folder of a search's artifacts with its report page
 
 
@@ -64,9 +68,39 @@ def log_ensemble(
     return str(run.info.run_id)
 
 
-def register(uri: str, name: str, alias: str, model: Path, run_id: str, tags: dict[str, str]) -> str:
-    """Log the MLflow model in a folder, as one of this run, and register it; its version, which now has the alias.
+@dataclass(frozen=True)
+class Standing:
+    """What says whether one model is better than another: a metric of validation, on what data, and its value there."""
 
+    data_digest: str
+    metric: str
+    score: float
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {record.DATA_DIGEST: self.data_digest, record.METRIC: self.metric, SCORE: repr(self.score)}
+
+    def not_better(self, version: ModelVersion) -> str:
+        """Why it cannot be said to be better than a registered version, in a clause; '' where it is."""
+        tags = version.tags
+        if not {record.DATA_DIGEST, record.METRIC, SCORE} <= set(tags):
+            return "does not say what it was measured on"
+        if tags[record.DATA_DIGEST] != self.data_digest:
+            return f"was trained on other data ({tags[record.DATA_DIGEST][:12]}, this one on {self.data_digest[:12]})"
+        if tags[record.METRIC] != self.metric:
+            return f"was chosen by {tags[record.METRIC]}, this one by {self.metric}"
+        sign, score = 1 if split_metric(self.metric)[1].maximize else -1, float(tags[SCORE])
+        better = sign * self.score > sign * score
+        return "" if better else f"has {self.metric} {score:.4f}, this one {self.score:.4f}, which is not better"
+
+
+def register(
+    uri: str, name: str, alias: str, model: Path, run_id: str, tags: dict[str, str], standing: Standing | None = None
+) -> tuple[str, str]:
+    """Log the MLflow model in a folder, as one of this run, and register it: its version, which now has the alias.
+
+    standing: the alias moves to it only if that is better than that of the version which has the alias, or both come
+    from the same run. Else the second that is returned says why not, in a sentence; it is '' where the alias moved.
     The run itself stays as it ended. Raises UserError when MLflow cannot be used.
     """
     try:
@@ -78,11 +112,16 @@ def register(uri: str, name: str, alias: str, model: Path, run_id: str, tags: di
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         with contextlib.suppress(mlflow.MlflowException):  # it is there already
             client.create_registered_model(name)
+        tags = tags | (standing.tags if standing else {})
         with record.mlflow_at(uri):
             version = client.create_model_version(
                 name, f"models:/{logged.model_id}", run_id, tags, model_id=logged.model_id
             ).version
-        client.set_registered_model_alias(name, alias, version)
+        holder = client.get_registered_model(name).aliases.get(alias) if standing else None
+        held = client.get_model_version(name, holder) if holder else None
+        reason = standing.not_better(held) if standing and held and held.run_id != run_id else ""
+        if not reason:
+            client.set_registered_model_alias(name, alias, version)
     except Exception as error:
         raise unusable(uri, error) from error
-    return str(version)
+    return str(version), f"{alias} stays at version {holder}, which {reason}" if reason else ""
