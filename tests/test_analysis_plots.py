@@ -1,6 +1,7 @@
 """What the figures draw, computed by hand; and that each of them draws, or is left out, whatever is on record."""
 
 import csv
+import dataclasses
 import io
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import importance
+from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
 from search.base.record import Outcome
 from search.spec.space import Choice, Range, Space
 
@@ -101,7 +103,16 @@ def rich() -> Found:
             rows.append(trial(f"{architecture}-{number}", 0.7 + number / 1000, test_accuracy=0.7, **same))
     trials = runs.tidy(rows)
     mattered = importance.what_mattered(trials, SPACES, np.random.default_rng(0))
-    return Found(trials, only_series_of(trials), SPACES, mattered, memory=memory_curves())
+    drawn = {"memory": memory_curves(), "inspection": inspected(Lengths(4, 7, 9, 8, CUTS, HISTOGRAM))}
+    return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
+
+
+CUTS, HISTOGRAM = (Cut(3, 0.75, 0.4), Cut(100, 0.0, 0.0)), ((1, 0), (2, 2), (4, 4), (8, 1), (16, 1))
+
+
+def inspected(lengths: Lengths | None) -> Inspection:
+    """Of eight texts."""
+    return Inspection("mine", {}, 8, 8, 0, (ClassCount("a", 4, {}), ClassCount("b", 4, {})), lengths, None, ())
 
 
 def memory_curves() -> pd.DataFrame:
@@ -139,6 +150,7 @@ NOTHING = {
     "half-written": bare({"trial": "gru-0", "architecture": "gru", "run_id": "x"}),
     "all failed": bare(trial("gru-0", None, "failed"), trial("mlp-0", None, "failed")),
     "all diverged": bare(*(trial(f"gru-{number}", math.nan, "diverged") for number in range(3))),
+    "texts without words": dataclasses.replace(bare(), inspection=inspected(None)),
     "running": bare(trial("gru-0", 0.5, "running", end=None)),
 }
 
@@ -413,3 +425,12 @@ def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
 
 def test_numbers_at_the_ends_of_lines_are_apart() -> None:
     assert pruning._apart([0.1, 0.11, 0.5], 0.05) == pytest.approx([0.1, 0.15, 0.5])
+
+
+# --- Lengths of the texts
+
+
+def test_text_lengths_are_those_on_record_with_what_is_cut(rich: Found) -> None:
+    rows = PLOTS["text_lengths"].data(rich).to_numpy().tolist()
+    assert rows[:5] == [["length", *each] for each in HISTOGRAM]
+    assert rows[5:] == [["max_words", 3, 6], ["max_words", 100, 0]]

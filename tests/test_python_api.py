@@ -70,7 +70,7 @@ def test_importing_it_is_fast_and_changes_nothing(tmp_path: Path) -> None:
     seconds, heavy, names = done.stdout.splitlines()
     assert float(seconds) < 0.3
     assert heavy == "[]"
-    assert names == "['Search', 'UserError', 'open', 'run']"
+    assert names == "['Search', 'UserError', 'data', 'open', 'run']"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,7 +202,8 @@ def test_the_examples_in_the_docstrings(tmp_path: Path) -> None:
         import doctest, bakeoff
         names, finder = {"bakeoff": bakeoff}, doctest.DocTestFinder(recurse=False)
         examples = finder.find(bakeoff, "bakeoff", module=False, globs=names)
-        public = [bakeoff.run, bakeoff.open, *(getattr(bakeoff.Search, name) for name in vars(bakeoff.Search))]
+        public = [bakeoff.run, bakeoff.open, bakeoff.data]
+        public += [*(getattr(bakeoff.Search, name) for name in vars(bakeoff.Search))]
         for each in public:
             if callable(each) and not each.__name__.startswith("_") and each.__name__ != "recorded":
                 found = finder.find(each, each.__name__, module=False, globs=names)

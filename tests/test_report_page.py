@@ -23,6 +23,7 @@ from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.report import report, settings, summary, view
 from analysis.verdicts import importance
+from data.inspecting.findings import ClassCount, Finding, Inspection
 from search.base import record
 from search.spec import read as specs
 
@@ -86,7 +87,7 @@ def visit(browser: Browser, folder: Path) -> Iterator[Visit]:
 def test_the_page_has_its_parts_in_their_order(visit: Visit, smoke_search: FinishedSearch) -> None:
     assert visit.page.title() == smoke_search.id
     assert visit.page.locator("h2").evaluate_all("heads => heads.map(head => head.id)") == [
-        *("searched", "leaderboard", "winners", "comparisons", "figures", "ledger", "failures", "repeat")
+        *("searched", "texts", "leaderboard", "winners", "comparisons", "figures", "ledger", "failures", "repeat")
     ]
     for link in visit.page.locator("nav a").all():
         assert visit.page.locator(str(link.get_attribute("href"))).count() == 1
@@ -188,6 +189,20 @@ def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: Fi
     assert matrix.locator("th").all_inner_texts() == ["architecture", *rows]
 
 
+def test_it_says_what_was_found_in_the_texts(visit: Visit) -> None:
+    texts = visit.page.locator("section", has=visit.page.locator("#texts"))
+    assert "serious max_words 30 cuts" in texts.locator("li").first.inner_text()
+    assert texts.locator("td", has_text="negative").count() == 1
+    assert texts.locator("figure#text_lengths img").count() == 1
+
+
+def test_a_search_without_a_word_on_its_texts_has_no_section_of_them(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(page(search(), []), encoding="utf-8")
+    visit = Visit.to(browser, tmp_path / "index.html")
+    assert visit.page.locator("#texts, nav a[href='#texts']").count() == 0
+    visit.page.close()
+
+
 def test_it_says_how_to_repeat_it(visit: Visit, smoke_search: FinishedSearch, folder: Path) -> None:
     repeat = visit.page.locator("section", has=visit.page.locator("#repeat"))
     assert "python -m search run spec.yaml" in repeat.inner_text()
@@ -228,7 +243,7 @@ def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite://
     trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
     rng = np.random.default_rng(0)
     mattered = importance.importance_tables(found_search, trials, found_search.spaces, rng)
-    found = Found(trials, space=found_search.spaces, mattered=mattered[0].frame)
+    found = Found(trials, space=found_search.spaces, mattered=mattered[0].frame, inspection=more.get("inspection"))
     return report.render(uri, found_search, found, {}, mattered, more.get("confirmed", ()))
 
 
@@ -248,7 +263,10 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         spec={"corpus": HOSTILE}, tags={record.GIT_COMMIT: HOSTILE, "version.x": HOSTILE, HOSTILE: HOSTILE}
     )
     confirmed = [Table(pd.DataFrame({"a": [HOSTILE]}), groups=[["a"]], key="a", title=HOSTILE, notes=[HOSTILE])]
-    html = page(hostile, rows, confirmed=confirmed)
+    finding = Finding(HOSTILE, "serious", HOSTILE, 1, HOSTILE + "\n", HOSTILE)
+    classes = (ClassCount(HOSTILE, 1, {"train": 1}), ClassCount("b", 2, {"train": 2}))
+    inspection = Inspection(HOSTILE, {HOSTILE: HOSTILE}, 3, 3, 0, classes, None, None, (finding,))
+    html = page(hostile, rows, confirmed=confirmed, inspection=inspection)
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     visit = Visit.to(browser, tmp_path / "index.html")
     assert visit.page.title() == hostile.id
@@ -257,6 +275,9 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     assert visit.page.locator("script").count() == 1
     assert visit.page.locator("#trials tbody tr").first.locator("td").nth(1).inner_text() == f"{HOSTILE}-0"
     assert visit.page.locator("section", has=visit.page.locator("#confirmed")).locator("td").inner_text() == HOSTILE
+    texts = visit.page.locator("section", has=visit.page.locator("#texts"))
+    assert texts.locator("li").inner_text() == f"serious {HOSTILE} ({HOSTILE}). To do: {HOSTILE} ."
+    assert texts.locator("table").last.locator("tr").nth(1).inner_text().split("\t") == [HOSTILE, "1", "1", "33.3%"]
     visit.page.close()
 
 

@@ -13,13 +13,15 @@ from analysis.base.pictures import encode
 from analysis.base.runs import tidy
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
+from data.inspecting.findings import Inspection
 from search.train.metrics import split_metric
 
 
 @dataclass(frozen=True)
 class Found:
     """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
-    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; baselines: trials of its baselines."""
+    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; baselines: trials of its baselines;
+    inspection: of its texts."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -28,6 +30,7 @@ class Found:
     rank_by: str = RANK_BY
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
     baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
+    inspection: Inspection | None = None
 
     @property
     def everything(self) -> pd.DataFrame:
@@ -67,6 +70,7 @@ class Plot:
     data: the frame of what is drawn, empty where that is nothing. draw: the figure of that frame. series: the names of
     the series that it needs, given what trials are ranked by and the names of all that are recorded. of_winners: it
     shows only the best trial of each architecture, needs only their series, and stands beside them on the page.
+    of_texts: it shows the texts, and stands with what was found out about these.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Plot:
     draw: Callable[[pd.DataFrame, Looks], Figure]
     series: Callable[[str, Iterable[str]], list[str]] = no_series
     of_winners: bool = False
+    of_texts: bool = False
 
     def render(self, found: Found) -> dict[str, bytes]:
         """The figure as svg, png, and its data as csv; empty where there is nothing to show."""

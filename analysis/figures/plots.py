@@ -12,6 +12,7 @@ from analysis.figures import (
     score_against_cost,
     score_by_hyperparameter,
     spread_over_seeds,
+    text_lengths,
 )
 
 PLOTS = {
@@ -28,5 +29,6 @@ PLOTS = {
         pruning,
         spread_over_seeds,
         memory,
+        text_lengths,
     )
 }

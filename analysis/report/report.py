@@ -19,7 +19,7 @@ from analysis.base.baselines import baselines
 from analysis.base.baselines import searched as only_searched
 from analysis.base.pictures import FORMATS, save
 from analysis.base.runs import Search
-from analysis.base.table import Table
+from analysis.base.table import Table, clean
 from analysis.base.tables import make_folder, write
 from analysis.boards import confirmation
 from analysis.boards.comparison import pivot_tables
@@ -29,6 +29,7 @@ from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
+from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
@@ -75,7 +76,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     mattered = importance_tables(search, trials, search.spaces, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
-    found = replace(found, baselines=baselines(everything))
+    found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search.run_id))
     return replace(found, series=_series(uri, search, found)), mattered
 
 
@@ -170,11 +171,15 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["one_line"] = clean
     return environment.get_template("report.html").render(
         search=search,
         summary=[*filter(None, [first]), *summary(search, found, links, confirmed)],
         links=links,
         settings=[shown(settings(search)), shown(searched(search))],
+        inspection=found.inspection,
+        texts=[*map(shown, texts.tables(found.inspection))] if found.inspection else [],
+        texts_plots=[plot for plot in PLOTS.values() if plot.of_texts],
         leaderboard=shown(ranking_table(search, trials, rank_by, every=False)),
         confirmed=[*map(shown, confirmed)],
         exported=[*map(shown, exported)],
@@ -183,7 +188,7 @@ def render(
         winners_plots=[plot for plot in PLOTS.values() if plot.of_winners],
         comparisons=[*map(shown, [*different, *comparisons(search, found)])],
         mattered=[*map(shown, mattered)],
-        plots=[plot for plot in PLOTS.values() if not plot.of_winners],
+        plots=[plot for plot in PLOTS.values() if not (plot.of_winners or plot.of_texts)],
         ledger=shown(ledger_table(search, trials, rank_by)),
         failures=shown(failures(trials)),
         num_trials=len(trials),

@@ -16,20 +16,15 @@ FINE = "Nothing to worry about."
 
 def lines(inspection: Inspection) -> Iterator[str]:
     """All of it."""
-    splits = [split for split in SPLITS if inspection.count(split)]
-    sizes = ", ".join(f"{inspection.count(split):,} {split}" for split in splits)
+    sizes = ", ".join(f"{inspection.count(split):,} {split}" for split in splits(inspection))
     yield f"{inspection.name}: {inspection.num_texts:,} texts of {len(inspection.classes)} classes ({sizes})"
-    facts = dict(inspection.understood)
-    facts["duplicates"] = f"{inspection.num_duplicates:,} removed"
-    facts |= of_words(inspection)
-    width = max(map(len, facts))
-    for name, value in facts.items():
+    told = facts(inspection)
+    width = max(map(len, told))
+    for name, value in told.items():
         yield f"{name:<{width}}  {value}"
     yield ""
-    yield from _table(inspection, splits)
+    yield from _table(inspection)
     yield ""
-    if inspection.num_looked_at < inspection.num_texts:
-        yield f"Words were looked at in {inspection.num_looked_at:,} of the texts, drawn by chance."
     for finding in inspection.findings:
         yield f"{finding.severity:<8}  {said(finding)}"
         if finding.remedy:
@@ -53,9 +48,14 @@ def said(finding: Finding) -> str:
     return finding.what + (f" ({finding.example})" if finding.example else "")
 
 
-def of_words(inspection: Inspection) -> dict[str, str]:
-    """How long the texts are, how much of them is read and known, each in a line."""
-    found = {}
+def splits(inspection: Inspection) -> list[str]:
+    """Those that have texts, in order."""
+    return [split for split in SPLITS if inspection.count(split)]
+
+
+def facts(inspection: Inspection) -> dict[str, str]:
+    """How the texts were read, how long they are, how much of them is read and known: each in a line."""
+    found = {**inspection.understood, "duplicates": f"{inspection.num_duplicates:,} removed"}
     largest = inspection.majority
     found["majority"] = f"{inspection.majority_share:.1%} of the texts are {shortened(largest.name, 40)}"
     if lengths := inspection.lengths:
@@ -68,10 +68,12 @@ def of_words(inspection: Inspection) -> dict[str, str]:
     if unknown := inspection.unknown:
         most = ", ".join(f"{word!r} {count:,}" for word, count in unknown.words[:8])
         found["unknown"] = f"{unknown.share:.1%} of the words read" + (f", most often {most}" if most else "")
+    if inspection.num_looked_at < inspection.num_texts:
+        found["looked at"] = f"the words of {inspection.num_looked_at:,} of the texts, drawn by chance"
     return found
 
 
-def _table(inspection: Inspection, splits: list[str]) -> Iterator[str]:
+def _table(inspection: Inspection) -> Iterator[str]:
     """The classes, the largest first where they are too many to show."""
     classes = list(inspection.classes)
     if len(classes) > MOST_CLASSES:
@@ -79,9 +81,10 @@ def _table(inspection: Inspection, splits: list[str]) -> Iterator[str]:
     names = [shortened(each.name, 40) for each in classes]
     width = max(map(cell_len, ["class", *names]))
     total = max(1, sum(each.total for each in inspection.classes))
-    yield "  ".join([set_cell_size("class", width), *(f"{split:>9}" for split in splits), f"{'all':>9}", " share"])
+    parts = splits(inspection)
+    yield "  ".join([set_cell_size("class", width), *(f"{split:>9}" for split in parts), f"{'all':>9}", " share"])
     for name, each in zip(names, classes, strict=True):
-        counts = [*(each.splits.get(split, 0) for split in splits), each.total]
+        counts = [*(each.splits.get(split, 0) for split in parts), each.total]
         yield "  ".join(
             [set_cell_size(name, width), *(f"{count:>9,}" for count in counts), f"{each.total / total:>6.1%}"]
         )

@@ -1,0 +1,53 @@
+"""How many words the texts have, and where they are cut."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, grid, legend, looks_of
+
+LENGTH, CUT = "length", "max_words"
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Of a length: the texts that have at most so many words, and more than the row before says; of a max_words: the
+    texts that have more."""
+    lengths = found.inspection.lengths if found.inspection else None
+    rows = [(LENGTH, words, texts) for words, texts in lengths.histogram] if lengths else []
+    num_texts = sum(texts for _, _, texts in rows)
+    rows += [(CUT, cut.max_words, round(cut.texts * num_texts)) for cut in lengths.cuts] if lengths else []
+    return pd.DataFrame(rows, columns=["kind", "words", "texts"])
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    figure, panels = grid(1, 1)
+    (axes,) = panels.flat
+    bars = frame[frame["kind"] == LENGTH]
+    bars = bars.iloc[int(np.flatnonzero(bars["texts"])[0]) :]
+    right = np.log2(bars["words"])
+    cuts = [*frame[frame["kind"] == CUT]["words"]]
+    each = looks_of(["texts", *map(str, cuts)])
+    axes.bar(right - 0.5, bars["texts"], width=0.92, color=each["texts"].colour)
+    for cut in cuts:
+        axes.axvline(np.log2(cut), c=each[str(cut)].colour, ls=each[str(cut)].line)
+    ticks = np.arange(int(right.min()) - 1, int(right.max()) + 1)
+    axes.set_xticks(ticks, labels=[f"{2.0**tick:,.0f}" if tick >= 0 else "0" for tick in ticks])
+    axes.set_xlabel("words of a text, on a log axis")
+    axes.set_ylabel("texts")
+    keys = [Line2D([], [], c=each[str(cut)].colour, ls=each[str(cut)].line, label=f"max_words {cut:,}") for cut in cuts]
+    legend(figure, keys)
+    return figure
+
+
+PLOT = Plot(
+    "text_lengths",
+    title="Lengths of the texts",
+    caption="How many texts have so many words. What is right of a line is cut there: its later words are not read by "
+    "the architectures with that max_words.",
+    nothing="it is not on record how long the texts are",
+    data=data,
+    draw=draw,
+    of_texts=True,
+)
