@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from data.base.errors import UserError, did_you_mean
+from data.base.label_sets import LABEL_SETS
 from data.base.plugins import Plugin
 from data.base.reading import USUAL, Reading
 from data.base.texts import Corpus, Example
@@ -63,10 +64,16 @@ def check_names(corpus: str, vectors: str | None) -> None:
         _find(vectors, VECTORS, "vectors")
 
 
-def arrays_of(corpus: str) -> tuple[str, ...]:
-    """What the texts of the corpus of that name ask for besides a class (see `data.encoded.Split`). Reads nothing."""
+def arrays_of(corpus: str, reading: Reading = USUAL) -> tuple[str, ...]:
+    """What the texts of the corpus of that name ask for besides a class (see `data.encoded.Split`). Reads nothing.
+
+    Raises UserError where texts of several classes cannot be.
+    """
     loader, _ = _entry(corpus, CORPORA, "corpus")
-    return getattr(getattr(loader, "func", loader), "arrays", ())
+    own: tuple[str, ...] = getattr(getattr(loader, "func", loader), "arrays", ())
+    if reading.multi_label and own:
+        raise UserError(f"multi_label: texts of {corpus} have no labels with several classes; leave it out")
+    return (LABEL_SETS,) if reading.multi_label else own
 
 
 def load(

@@ -56,6 +56,7 @@ def _read(file: BinaryIO, name: str) -> EncodedCorpus:
             embedding_size=rest["embedding_size"],
             **splits,
             num_duplicates=rest["num_duplicates"],
+            label_separator=rest.get("label_separator"),
         )
 
 
@@ -89,6 +90,7 @@ def _write(file: BinaryIO, encoded: EncodedCorpus, *, compressed: bool) -> None:
         "has_vectors": encoded.vectors_VE is not None,
         "embedding_size": encoded.embedding_size,
         "num_duplicates": encoded.num_duplicates,
+        "label_separator": encoded.label_separator,
     }
     arrays = {"rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8)}
     for split in SPLITS:

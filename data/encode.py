@@ -133,17 +133,18 @@ def encode(
     for split in SPLITS:
         tokens_NT, lengths_N = encode_words(words[split], ids, num_columns=max(1, num_columns))
         labels_N = np.array([label for _, label in splits[split]], dtype=np.int64)
-        arrays = texts.arrays(split, [text for text, _ in splits[split]])
+        arrays = texts.arrays(split, splits[split])
         encoded[split] = Split(tokens_NT, lengths_N, labels_N, arrays)
     return EncodedCorpus(
         name,
         digest,
-        texts.classes,
+        texts.learned_classes,
         vocabulary,
         vectors_VE,
         embedding_size,
         **encoded,
         num_duplicates=division.understood.num_duplicates,
+        label_separator=texts.label_separator,
     )
 
 

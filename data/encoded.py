@@ -50,7 +50,7 @@ class Split:
 
     tokens_NT: np.ndarray  # int32, ids in the vocabulary, right padded with PADDING
     lengths_N: np.ndarray  # int32, words before the padding, at least 1
-    labels_N: np.ndarray  # int64, index into the classes
+    labels_N: np.ndarray  # int64, index into the classes; of texts of several, the place of their set
     arrays: Mapping[str, Any] = field(default_factory=dict)  # by name, what the corpus has besides; texts are packed
 
     def __len__(self) -> int:
@@ -80,6 +80,7 @@ class EncodedCorpus:
     val: Split
     test: Split
     num_duplicates: int  # examples removed because their text came twice
+    label_separator: str | None = None  # what stands between the classes of a text, where it can have several
 
     def first_words(self, num: int) -> EncodedCorpus:
         """The corpus as one sees it who reads only so many words of a text; the vocabulary stays what it is."""

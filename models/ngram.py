@@ -131,6 +131,9 @@ class Ngram(Architecture):
         layer: of two classes a single dimension, half the log ratio; where hidden_size is smaller than C - 1, the
         nearest that so many dimensions can come. The other dimensions start as with random, with weights of zero.
 
+        Where a text can have several classes, each is told from the texts without it: the rank is C, a dimension gives
+        the log ratio.
+
         P is by the number of a class's texts in which a row is, not by how often. The network takes a mean where naive
         Bayes takes a sum, so the weights start at SCALE, which is between these.
         """
@@ -142,20 +145,35 @@ class Ngram(Architecture):
             return
         (labels_N,) = targets
         num_classes = self.output.out_features
-        counts_CR = _count(self.rows, len(self.bag.rows_RH), tokens_NT, lengths_N, labels_N, num_classes)
-        counts_CR[:, 0] = 0
-        log_CR = (counts_CR + SMOOTHING).log_()
-        log_CR -= log_CR.logsumexp(1, keepdim=True)
-        log_CR -= log_CR.mean(0)
+        several = labels_N.ndim == 2
+        texts_L, labels_L = labels_N.nonzero().t() if several else (slice(None), labels_N)
+        num_rows = len(self.bag.rows_RH)
+        counts_CR = _count(self.rows, num_rows, tokens_NT[texts_L], lengths_N[texts_L], labels_L, num_classes)
+        num_texts_C = torch.bincount(labels_L, minlength=num_classes)
+        log_CR = _log_shares(counts_CR)
+        prior_C = (num_texts_C + SMOOTHING).log()
+        if several:
+            counts_1R = _count(self.rows, num_rows, tokens_NT, lengths_N, torch.zeros_like(lengths_N), 1)
+            log_CR -= _log_shares(counts_1R - counts_CR)
+            prior_C -= (len(labels_N) - num_texts_C + SMOOTHING).log()
+        else:
+            log_CR -= log_CR.mean(0)
+            prior_C -= prior_C.mean()
         log_CR[:, 0] = 0
-        num_started = min(num_classes - 1, self.output.in_features)
+        num_started = min(num_classes - (not several), self.output.in_features)
         directions_CD = torch.linalg.eigh(log_CR @ log_CR.t())[1].flip(1)[:, :num_started]
         directions_CD *= directions_CD.gather(0, directions_CD.abs().argmax(0, keepdim=True)).sign()
         self.bag.rows_RH[:, :num_started] = log_CR.t() @ directions_CD
         self.output.weight.zero_()
         self.output.weight[:, :num_started] = SCALE * directions_CD
-        prior_C = (torch.bincount(labels_N, minlength=num_classes) + SMOOTHING).log()
-        self.output.bias.copy_(prior_C - prior_C.mean())
+        self.output.bias.copy_(prior_C)
+
+
+def _log_shares(counts_CR: Tensor) -> Tensor:
+    """Log P(row | class), from how many of a class's texts each row is in. Row 0 is none."""
+    counts_CR[:, 0] = 0
+    log_CR = (counts_CR + SMOOTHING).log_()
+    return log_CR.sub_(log_CR.logsumexp(1, keepdim=True))
 
 
 def _words(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:

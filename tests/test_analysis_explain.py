@@ -27,6 +27,7 @@ from search.serve.classifier import TextModel
 from search.spec.read import load_corpus, read_spec
 from search.study import ranking
 from search.study.trial import Trial
+from search.train.tasks import TASKS
 from tests.conftest import FinishedSearch, command
 
 VOCABULARY = ("<pad>", "<unk>", "this", "movie", "is", "great", "bad", "said", "no", "one")
@@ -131,6 +132,7 @@ def handmade(label: str | None = "negative") -> explaining.Explanation:
         logits_C=np.array([2.0, -0.25]),
         probabilities_C=np.array([0.9, 0.1]),
         attention_TJ=None,
+        task=TASKS["classification"],
     )
 
 
@@ -309,6 +311,6 @@ def test_mistakes_are_told(smoke_search: FinishedSearch) -> None:
     with pytest.raises(ValueError, match="no search '0123456789abcdef'"):
         choice.find(smoke_search.uri, "0123456789abcdef")
     with pytest.raises(ValueError, match=r"unknown class 'positiv' \(did you mean 'positive'\?\)"):
-        words.check_labels(["positiv"], 1, ("negative", "positive"))
+        words.check_labels(["positiv"], 1, ("negative", "positive"), TASKS["classification"])
     with pytest.raises(ValueError, match="got 2 for 1"):
-        words.check_labels(["positive", "negative"], 1, ("negative", "positive"))
+        words.check_labels(["positive", "negative"], 1, ("negative", "positive"), TASKS["classification"])

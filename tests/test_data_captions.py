@@ -96,7 +96,7 @@ def test_quadrants_go_where_they_belong() -> None:
 def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
     caption = "a seven at the top left and a three at the bottom right"
     texts = CaptionTexts(("2 digits",), [(caption, 0)], scenes={caption: (7, EMPTY, EMPTY, 3)})
-    images_NYX, digits_NQ = texts.arrays(split, [caption]).values()
+    images_NYX, digits_NQ = texts.arrays(split, texts.examples).values()
     assert digits_NQ.tolist() == [[7, 10, 10, 3]]
     assert (images_NYX.shape, images_NYX.dtype) == ((1, 16, 16), np.float32)
     written_DYX, labels_D = handwritten(split)
@@ -105,7 +105,7 @@ def test_an_image_is_composed_of_the_splits_digits(split: str) -> None:
         assert labels_D[drawn] == digit
     assert not images_NYX[0, :8, 8:].any()
     assert not images_NYX[0, 8:, :8].any()
-    assert (texts.arrays(split, [caption])["images_NYX"] == images_NYX).all()
+    assert (texts.arrays(split, texts.examples)["images_NYX"] == images_NYX).all()
 
 
 def test_the_encoded_corpus_has_the_images_of_its_captions(encoded: EncodedCorpus, texts: CaptionTexts) -> None:

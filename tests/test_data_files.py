@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data.base import splitting as encode
+from data.base.ordering import natural_order
 from data.base.texts import Texts
-from data.corpora.files import CsvFile, natural_order
+from data.corpora.files import CsvFile
 from data.vectors import TextFile
 
 LEAST_OF_A_CLASS = 15  # texts, so that each split has two

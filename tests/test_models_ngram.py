@@ -120,6 +120,21 @@ def test_training_starts_as_naive_bayes(num_classes: int, hidden_size: int) -> N
         torch.testing.assert_close(logits_NC[text], expected_C - expected_C.mean(), rtol=1e-3, atol=1e-3)
 
 
+def test_where_a_text_can_have_several_classes_each_starts_as_naive_bayes_against_the_rest() -> None:
+    """The same as of two classes, asked of each."""
+    num_texts, num_words = 40, 9
+    generator = torch.Generator().manual_seed(3)
+    tokens_NT = torch.randint(1, contract.NUM_WORDS, (num_texts, num_words), generator=generator)
+    lengths_N = torch.full((num_texts,), num_words)
+    labels_NC = (torch.rand(num_texts, 3, generator=generator) < 0.4).to(torch.uint8)
+    several, one = (build(num, n=2, buckets=10**6, hidden_size=3, singletons="keep").eval() for num in (3, 2))
+    several.start_from(tokens_NT, lengths_N, labels_NC)
+    for label in range(3):
+        one.start_from(tokens_NT, lengths_N, labels_NC[:, label].long())
+        expected_N = one(tokens_NT, lengths_N).diff(dim=1)[:, 0]
+        torch.testing.assert_close(several(tokens_NT, lengths_N)[:, label], expected_N, rtol=1e-3, atol=1e-3)
+
+
 def test_fewer_dimensions_come_as_near_to_naive_bayes_as_they_can() -> None:
     tokens_NT, lengths_N = torch.randint(1, 20, (60, 9)), torch.full((60,), 9)
     logits = {}

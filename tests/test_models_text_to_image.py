@@ -154,7 +154,7 @@ def test_it_learns_to_draw_what_it_is_asked_for(heads: int) -> None:
     """24 captions by heart, as read by what knows only real digits."""
     texts = captions.Captions(num=24).read(Path(), progress=False)
     sentences = [caption for caption, _ in texts.examples]
-    images_NYX, digits_NQ = texts.arrays("train", sentences).values()
+    images_NYX, digits_NQ = texts.arrays("train", texts.examples).values()
     vocabulary = {word: number for number, word in enumerate(sorted({*" ".join(sentences).split()}), start=1)}
     tokens = [torch.tensor([vocabulary[word] for word in sentence.split()]) for sentence in sentences]
     lengths_N = torch.tensor([len(each) for each in tokens])

@@ -34,6 +34,14 @@ def classified(num_classes: int) -> Observation:
     return task.observe(logits_NC, (labels_N,), float(task.loss(logits_NC, (labels_N,))))
 
 
+def with_several() -> Observation:
+    generator = torch.Generator().manual_seed(1)
+    logits_NC = torch.randn(200, 4, generator=generator)
+    labels_NC = (torch.rand(200, 4, generator=generator) < torch.tensor([0.6, 0.4, 0.2, 0.05])).to(torch.uint8)
+    task = TASKS["multi_label"]
+    return task.observe(logits_NC, (labels_NC,), float(task.loss(logits_NC, (labels_NC,))))
+
+
 def drawn() -> Observation:
     generator = torch.Generator().manual_seed(0)
     logits_NYX = 3 * torch.randn(20, 16, 16, generator=generator)
@@ -45,12 +53,13 @@ def drawn() -> Observation:
 SEEN = {
     "two classes": ("classification", classified(2)),
     "five classes": ("classification", classified(5)),
+    "several classes a text": ("multi_label", with_several()),
     "images": ("text_to_image", drawn()),
 }
 
 
 def _f1(seen: Observation) -> float:
-    average = "binary" if seen.num_classes == 2 else "macro"
+    average = "binary" if seen.num_classes == 2 and seen.labels_N.ndim == 1 else "macro"
     return float(sklearn.metrics.f1_score(seen.labels_N, seen.predicted_N, average=average))
 
 
@@ -63,7 +72,7 @@ def _auc(seen: Observation) -> float:
 
 def _loss(seen: Observation) -> float:
     outputs_N, targets_N = seen.outputs_N.double().numpy(), seen.targets_N.double().numpy()
-    if outputs_N.ndim == 2:
+    if targets_N.ndim == 1:
         return float(-np.log(outputs_N[np.arange(len(outputs_N)), targets_N.astype(int)]).mean())
     return float(-(targets_N * np.log(outputs_N) + (1 - targets_N) * np.log(1 - outputs_N)).mean())
 
@@ -86,6 +95,7 @@ REFERENCES: dict[str, Callable[[Observation], float]] = {
     "loss": _loss,
     "accuracy": lambda seen: float(sklearn.metrics.accuracy_score(seen.labels_N, seen.predicted_N)),
     "f1": _f1,
+    "micro_f1": lambda seen: float(sklearn.metrics.f1_score(seen.labels_N, seen.predicted_N, average="micro")),
     "roc_auc": _auc,
     "balanced_accuracy": lambda seen: float(sklearn.metrics.balanced_accuracy_score(seen.labels_N, seen.predicted_N)),
     "macro_f1": _f1_of("macro"),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import data
 import models
 from analysis.explain.explainers import EXPLAINERS
+from data.base.reading import Reading
 from data.corpora.captions import EMPTY, handwritten, join_quadrants
 from data.encoded import EncodedCorpus, Split
 from models.parts.hyperparameters import Domain, Real
@@ -30,7 +31,7 @@ from search.train import checkpoints, length, training
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
-from search.train.tasks import TASKS
+from search.train.tasks import TASKS, task_of
 from search.train.tasks.base import Columns, Observation, Targets, Task
 from search.train.tasks.text_to_image import TextToImage
 from search.train.training import train
@@ -79,17 +80,24 @@ def test_every_task_knows_itself(name: str) -> None:
     """Its architectures name it, a corpus has what it asks for, and its answers are a table."""
     task = TASKS[name]
     assert task.name == name
-    assert models.of_task(name)
-    corpora = [each for each in data.CORPORA if set(task.arrays) <= set(data.arrays_of(each))]
-    assert "captions" in corpora
-    encoded = data.load("captions", embeddings="learned", limit=100, progress=False)
+    assert models.of_task(task.kind)
+    corpus, reading = ("imdb", Reading(multi_label=task.separator)) if task.separator else ("captions", Reading())
+    assert set(task.arrays) <= set(data.arrays_of(corpus, reading))
+    encoded = data.load(corpus, embeddings="learned", limit=100, reading=reading, progress=False)
+    if task.arrays:  # else another may ask for more of this corpus
+        assert task_of(task.kind, encoded).name == name
     targets_N = tuple(map(torch.from_numpy, task.targets(encoded.test)))
-    model = models.build(next(iter(models.of_task(name))), models.WordVectors.learned(9, 4), task.num_outputs(encoded))
+    model = models.build(
+        next(iter(models.of_task(task.kind))), models.WordVectors.learned(9, 4), task.num_outputs(encoded)
+    )
     tokens_NT = torch.randint(9, (len(encoded.test), 5))
     logits_N = model(tokens_NT, torch.full((len(tokens_NT),), 5)).detach()
     assert torch.isfinite(task.loss(logits_N, targets_N))
     assert 0 <= task.accuracy(logits_N, targets_N) <= 1
     assert (task.picture(logits_N, targets_N) is not None) == task.has_pictures
+    if task.has_classes:
+        again_N = task.outputs(task.logits(task.outputs(logits_N)))
+        torch.testing.assert_close(again_N, task.outputs(logits_N), rtol=1e-4, atol=1e-5)
     header, *rows = task.predictions(task.outputs(logits_N), encoded)
     assert header[:2] == ["label", "predicted"]
     assert len(rows) == len(encoded.test)

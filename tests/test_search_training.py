@@ -45,7 +45,8 @@ def make_examples(num: int, seed: int) -> Examples:
     return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), (labels_N,))
 
 
-SPLITS = TRAIN, VAL, TEST = Splits(make_examples(100, 1), make_examples(40, 2), make_examples(40, 3))
+TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)
+SPLITS = Splits(TRAIN, VAL, TEST, TASKS[models.CLASSIFICATION])
 
 
 def make_model(

@@ -35,7 +35,7 @@ class Explainer(Protocol):
         """Draw them into a PNG, their data as csv beside it. Raises UserError when it cannot be written."""
 
 
-EXPLAINERS: Mapping[str, Explainer] = {"classification": words, "text_to_image": drawing}
+EXPLAINERS: Mapping[str, Explainer] = {"classification": words, "multi_label": words, "text_to_image": drawing}
 
 
 def of(trial: Trial) -> Explainer:

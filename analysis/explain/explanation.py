@@ -20,6 +20,7 @@ from torch import Tensor
 from data.encoded import UNKNOWN
 from models import Architecture
 from search.serve.classifier import TextModel
+from search.train.tasks import Task
 
 #: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
 #: this share of it, or of 1. Smooth activations need the fewest steps; relu has kinks and may need the most.
@@ -43,6 +44,7 @@ class Explanation:
     logits_C: np.ndarray
     probabilities_C: np.ndarray
     attention_TJ: np.ndarray | None  # how much each word looked at its neighbours, J = 2K + 1, itself in the middle
+    task: Task
 
     @property
     def averages(self) -> np.ndarray:
@@ -55,20 +57,26 @@ class Explanation:
 
     @property
     def predicted(self) -> str:
-        return self.classes[int(self.probabilities_C.argmax())]
+        """The class, or all classes of a text that can have several; of these '' if it has none."""
+        (predicted,) = self.task.says(torch.from_numpy(self.probabilities_C).unsqueeze(0), self.classes)["predicted"]
+        return str(predicted)
 
     @property
     def is_right(self) -> bool | None:
-        return None if self.label is None else self.label == self.predicted
+        return None if self.label is None else self.task.parts(self.label) == self.task.parts(self.predicted)
 
     @property
     def favoured(self) -> str:
-        """The class that `margins` speak for: of two the second, of more the one predicted."""
-        return self.classes[1] if len(self.classes) == 2 else self.predicted
+        """The class that `margins` speak for: of two the second, of more the most probable one."""
+        both = len(self.classes) == 2 and self.task.exclusive
+        return self.classes[1 if both else int(self.probabilities_C.argmax())]
 
     def margins(self, scores_NC: np.ndarray) -> np.ndarray:
-        """How much each of these scores speaks for the favoured class, more than for the others on average."""
+        """How much each of these scores speaks for the favoured class, more than for the others on average; the score
+        itself where a text can have several classes."""
         favoured = self.classes.index(self.favoured)
+        if not self.task.exclusive:
+            return scores_NC[:, favoured]
         others_N = np.delete(scores_NC, favoured, axis=1).mean(1)
         margins_N: np.ndarray = scores_NC[:, favoured] - others_N
         return margins_N
@@ -76,10 +84,13 @@ class Explanation:
     @property
     def verdict(self) -> str:
         """'predicted negative (97.3 %), which is right'."""
-        verdict = f"predicted {self.predicted} ({self.probabilities_C.max():.1%})"
+        named = zip(self.classes, self.probabilities_C, strict=True)
+        said = self.task.parts(self.predicted)
+        shares = ", ".join(f"{name} ({share:.1%})" for name, share in named if name in said)
+        verdict = f"predicted {shares or 'none of the classes'}"
         if self.label is None:
             return verdict
-        return f"{verdict}, which is right" if self.is_right else f"{verdict}, but it is {self.label}: wrong"
+        return f"{verdict}, which is right" if self.is_right else f"{verdict}, but it is {self.label or 'none'}: wrong"
 
     def neighbours(self, word: int) -> list[tuple[str, float]]:
         """The words that a word looked at, itself included, and how much; most first."""
@@ -115,8 +126,9 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
         scores_TC=scores_TC.numpy(),
         baseline_C=baseline_C.numpy(),
         logits_C=logits_C.numpy(),
-        probabilities_C=logits_C.softmax(0).numpy(),
+        probabilities_C=classifier.task.outputs(logits_C.unsqueeze(0))[0].numpy(),
         attention_TJ=None if attention_TJ is None else attention_TJ.numpy(),
+        task=classifier.task,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.explain.explanation import Explanation
 from search.serve.classifier import TextModel
-from search.train.estimating import logits
+from search.train.estimating import probabilities
 
 MOST_WORDS = 1000  # that are left out, the first of a text; those after them have no score
 
@@ -20,8 +20,10 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
     _, _, (words,) = classifier.encode([text])
     num = min(len(words), MOST_WORDS)
     variants = [words, [], *(words[:place] + words[place + 1 :] for place in range(num))]
-    logits_NC = logits(classifier.model, [" ".join(each) for each in variants], len(classifier.classes)).numpy()
-    logits_NC -= logits_NC.mean(1, keepdims=True)  # only their differences count
+    outputs_NC = probabilities(classifier.model, [" ".join(each) for each in variants], len(classifier.classes))
+    logits_NC = classifier.task.logits(outputs_NC).numpy()
+    if classifier.task.exclusive:  # only their differences count
+        logits_NC -= logits_NC.mean(1, keepdims=True)
     logits_C, baseline_C, *without_TC = logits_NC
     scores_TC = np.zeros((len(words), len(logits_C)), np.float32)
     scores_TC[:num] = (logits_C - without_TC) * len(words)
@@ -36,6 +38,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
         scores_TC=scores_TC,
         baseline_C=baseline_C,
         logits_C=logits_C,
-        probabilities_C=np.exp(logits_C) / np.exp(logits_C).sum(),
+        probabilities_C=outputs_NC[0].numpy(),
         attention_TJ=None,
+        task=classifier.task,
     )

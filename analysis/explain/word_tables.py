@@ -88,7 +88,8 @@ def coloured(explanation: Explanation) -> Text:
     for word, margin, unknown in zip(explanation.words, margins_T, explanation.unknown_T, strict=True):
         background, ink = colours(margin / scale)
         text.append(f" {clean(word)} ", f"{'italic ' * bool(unknown)}{ink} on {background}")
-    other = explanation.classes[0] if len(explanation.classes) == 2 else f"not {explanation.favoured}"
+    both = len(explanation.classes) == 2 and explanation.task.exclusive
+    other = explanation.classes[0] if both else f"not {explanation.favoured}"
     return text.append(f"  purple: {explanation.favoured}, orange: {other}")
 
 

@@ -20,6 +20,7 @@ from data.base.errors import UserError, did_you_mean
 from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.study.trial import Trial
+from search.train.tasks import Task
 
 #: How each word's score is found, by how the architecture learns.
 METHODS = {"network": explanation.explain, "estimator": leave_out.explain}
@@ -32,7 +33,7 @@ def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str]
     do not fit, or a checkpoint that is gone."""
     classifier = load(trial)
     texts, labels = (texts, labels or []) if texts else read_examples(classifier.classes)
-    check_labels(labels, len(texts), classifier.classes)
+    check_labels(labels, len(texts), classifier.classes, classifier.task)
     return [explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
 
 
@@ -48,13 +49,13 @@ def read_examples(classes: Sequence[str]) -> tuple[list[str], list[str]]:
     return frame["text"].tolist(), labels if set(labels) <= set(classes) else []
 
 
-def check_labels(labels: Sequence[str], num_texts: int, classes: Sequence[str]) -> None:
+def check_labels(labels: Sequence[str], num_texts: int, classes: Sequence[str], task: Task) -> None:
     """Raises UserError unless there is none, or a known one for each text."""
     if labels and len(labels) != num_texts:
         raise UserError(f"--label is given once for each sentence; got {len(labels)} for {num_texts}")
     for label in labels:
-        if label not in classes:
-            raise UserError(f"--label: unknown class {label!r}{did_you_mean(label, classes)}")
+        for name in sorted(task.parts(label) - {*classes}):
+            raise UserError(f"--label: unknown class {name!r}{did_you_mean(name, classes)}")
 
 
 def emit(explanations: Sequence[Explanation], name: str, form: str, out: Path | None) -> None:

@@ -30,6 +30,7 @@ class Reading:
     separator: str | None = None
     test: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    multi_label: str | None = None
     min_examples: Literal["drop", "merge"] | None = None
     contradictions: Literal["drop", "majority", "first"] = "drop"
     duplicates: Literal["folded", "exact"] = "folded"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,8 +27,27 @@ class Texts:
     val_examples: list[Example] | None = None
     understood: Understood = field(default_factory=Understood)
 
-    def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """What texts of this split ask for besides a class: arrays of as many rows, by the names that the corpus's
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the classes of a text, where it can have several (see `LabelSets`)."""
+        return None
+
+    @property
+    def learned_classes(self) -> tuple[str, ...]:
+        """What is told apart in the end: the classes, but for texts of several."""
+        return self.classes
+
+    def places(self, label: int) -> tuple[int, ...]:
+        """Of the examples with this label, the places of their classes among the `learned_classes`."""
+        return (label,)
+
+    def groups(self, counts: Mapping[int, int]) -> Sequence[int]:
+        """By label, the label of the group in which its examples are divided: of each group every split has the same
+        share. counts: of examples by label."""
+        return range(len(self.classes))
+
+    def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        """What examples of this split ask for besides a class: arrays of as many rows, by the names that the corpus's
         `arrays` declares."""
         return {}
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from data.base.reading import USUAL, Reading
 from data.base.sources import installed_file, sha256
-from data.base.texts import Texts
+from data.base.texts import Example, Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ class CaptionTexts(Texts):
 
     scenes: Mapping[str, Scene] = field(default_factory=dict)  # by caption
 
-    def arrays(self, split: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """What captions of this split ask for: images_NYX (float32, ink from 0 to 1) and digits_NQ (int64, or EMPTY).
 
         Which handwritten seven stands for a seven is decided by the caption.
@@ -90,9 +90,9 @@ class CaptionTexts(Texts):
 
         written_DYX, labels_D = handwritten(split)
         by_digit = [np.flatnonzero(labels_D == digit) for digit in range(len(DIGITS))]
-        digits_NQ = np.array([self.scenes[caption] for caption in texts], dtype=np.int64)
-        quadrants_NQYX = np.zeros((len(texts), len(QUADRANTS), SIZE, SIZE), dtype=np.float32)
-        for caption, digits_Q, quadrants_QYX in zip(texts, digits_NQ, quadrants_NQYX, strict=True):
+        digits_NQ = np.array([self.scenes[caption] for caption, _ in examples], dtype=np.int64)
+        quadrants_NQYX = np.zeros((len(examples), len(QUADRANTS), SIZE, SIZE), dtype=np.float32)
+        for (caption, _), digits_Q, quadrants_QYX in zip(examples, digits_NQ, quadrants_NQYX, strict=True):
             rng = random.Random(caption)
             for quadrant, digit in enumerate(digits_Q):
                 if digit != EMPTY:

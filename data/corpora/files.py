@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data.base.errors import UserError, did_you_mean
+from data.base.ordering import natural_order
 from data.base.reading import USUAL, Reading, Understood
 from data.base.sources import existing_file, sha256
 from data.base.texts import Texts
@@ -112,15 +110,3 @@ def read_rows(path: Path, reading: Reading = USUAL) -> Rows:
     """A file whose texts need no labels, to predict. Its columns are found as those of a corpus; UserError likewise."""
     rows = [cells for _, cells in read_columns(path, ("text",))]
     return Rows(("text",), rows, 0, None, Understood())
-
-
-def natural_order(label: str) -> tuple[Any, ...]:
-    """Sort key: numbers first, by value; then words, numbers inside them by value ('v9' before 'v10')."""
-    try:
-        number = float(label)
-    except ValueError:
-        number = math.nan
-    if math.isfinite(number):
-        return 0, number, label
-    pieces = re.split(r"(\d{1,18})", label.casefold())  # words and numbers by turns, a word (or '') first
-    return 1, [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], label

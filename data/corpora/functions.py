@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
+from data.base.ordering import natural_order
 from data.base.plugins import Plugin
 from data.base.reading import USUAL, Reading
 from data.base.texts import SPLITS, Example, Texts
-from data.corpora.files import natural_order
 
 
 @dataclass(frozen=True)

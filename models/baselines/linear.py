@@ -1,13 +1,13 @@
 """Linear models of weighted n-grams, kept as plain arrays.
 
-Shapes: N texts, F n-grams, C classes, R classes that have coefficients: the second of two, all of more.
+Shapes: N texts, F n-grams, C classes, R classes that have coefficients: of two that exclude each other the second.
 """
 
 import io
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +38,7 @@ class Linear(TextEstimator):
     weights_F: np.ndarray  # of the n-grams, float32
     coef_RF: np.ndarray
     intercept_R: np.ndarray
+    several: bool  # whether a text can have several classes: each has coefficients, and probabilities do not sum to 1
 
     def __init__(self, ngrams: int = 2, C: float = 1.0) -> None:
         self.ngrams, self.C = ngrams, C
@@ -61,9 +62,8 @@ class Linear(TextEstimator):
         self.grams = grams.only(kept)
         self.weights_F = self.weights(num_texts_F[kept], len(texts)).astype(np.float32)
         features_NF = self.weigh(counts_NF[:, kept], self.weights_F).astype(np.float64)
-        num_classes = labels_N.max() + 1
-        rows = [1] if num_classes == 2 else range(num_classes)
-        solved = [self.solve(features_NF, labels_N == label) for label in rows]
+        self.several = labels_N.ndim == 2
+        solved = [self.solve(features_NF, positive_N) for positive_N in _against_the_rest(labels_N)]
         self.coef_RF = np.array([coef_F for coef_F, _ in solved], dtype=np.float32)
         self.intercept_R = np.array([intercept for _, intercept in solved], dtype=np.float32)
         return self
@@ -75,6 +75,8 @@ class Linear(TextEstimator):
         features_NF = self.weigh(counts_NF[:, known], self.weights_F[places_F[known]])
         logits_NR = features_NF @ self.coef_RF[:, places_F[known]].T + self.intercept_R
         shares_NR = 1 / (1 + np.exp(-np.clip(logits_NR.astype(np.float64), -LARGEST, LARGEST)))
+        if self.several:
+            return np.asarray(shares_NR)
         if shares_NR.shape[1] == 1:
             return np.hstack([1 - shares_NR, shares_NR])
         return np.asarray(shares_NR / shares_NR.sum(axis=1, keepdims=True))
@@ -91,13 +93,23 @@ class Linear(TextEstimator):
     def files(self) -> dict[str, bytes]:
         arrays = {name: getattr(self, name) for name in ("weights_F", "coef_RF", "intercept_R")}
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, grams_F2=self.grams.grams_F2, **arrays)
+        np.savez(buffer, allow_pickle=False, grams_F2=self.grams.grams_F2, several=self.several, **arrays)
         return {ARRAYS: buffer.getvalue(), WORDS: json.dumps(self.grams.words).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
         arrays = dict(np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False))
         self.grams = Grams(json.loads(files[WORDS]), arrays.pop("grams_F2"))
+        self.several = bool(arrays.pop("several", False))  # what was kept before it could be does not tell
         vars(self).update(arrays)
+
+
+def _against_the_rest(labels_N: np.ndarray) -> Iterator[np.ndarray]:
+    """The texts of each class that gets coefficients."""
+    if labels_N.ndim == 2:
+        yield from labels_N.T == 1
+    else:
+        num_classes = labels_N.max() + 1
+        yield from (labels_N == label for label in ([1] if num_classes == 2 else range(num_classes)))
 
 
 def logistic_regression(features_NF: Any, positive_N: np.ndarray, C: float) -> tuple[np.ndarray, float]:

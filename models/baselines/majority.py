@@ -17,7 +17,7 @@ class Majority(TextEstimator):
     """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class."""
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
-        self.shares_C = np.bincount(labels_N) / len(labels_N)
+        self.shares_C = labels_N.mean(0) if labels_N.ndim == 2 else np.bincount(labels_N) / len(labels_N)
         return self
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:

@@ -46,11 +46,12 @@ class TextEstimator:
     spared_seconds: float = 0.0
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
-        """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1."""
+        """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1; of texts that can
+        have several classes, ones and zeros (N, C)."""
         raise NotImplementedError
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities (N, C)."""
+        """Probabilities (N, C); where a text can have several classes, of each by itself."""
         raise NotImplementedError
 
     def num_parameters(self) -> int | None:

@@ -173,7 +173,8 @@ class Architecture(nn.Module):
     def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
         """Take from the training split what a network can know before it trains: as drawn, nothing.
 
-        targets: what the task wants of each text; of a classifier its label.
+        targets: what the task wants of each text; of a classifier its label or, where a text can have several classes,
+        ones and zeros (N, C).
         """
 
 

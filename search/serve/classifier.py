@@ -50,6 +50,7 @@ class TextModel:
     vocabulary: tuple[str, ...]
     max_words: int
     num_outputs: int
+    task: Task
     model: Any
     code: Plugin | None = None  # the architecture's, if it is not ours
 
@@ -65,11 +66,15 @@ class TextModel:
         vectors_VE: np.ndarray | None,
         code: Plugin | None = None,
         num_outputs: int | None = None,
+        task: str | None = None,
+        separator: str | None = None,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
 
         num_outputs: see `Task.num_outputs`; models exported before version 0.2 are classifiers and do not tell it.
+        task: by name; older models do not tell it, and were trained for that of their architecture's kind.
+        separator: see `Task`.
         """
         if code is not None:
             models.register(architecture, code.load(), code.reference, kept=True)
@@ -84,6 +89,7 @@ class TextModel:
             vocabulary=tuple(vocabulary),
             max_words=max_words,
             num_outputs=num_outputs,
+            task=TASKS[task or models.architecture(architecture).task].joined_by(separator),
             model=kind._rebuild(architecture, hyperparameters, num_outputs, weights, vectors_VE),
             code=code,
         )
@@ -103,10 +109,6 @@ class TextModel:
         model = models.build(architecture, embedding, num_outputs, **hyperparameters)
         model.load_state_dict(weights)
         return model.requires_grad_(False).eval()
-
-    @property
-    def task(self) -> Task:
-        return TASKS[models.architecture(self.architecture).task]
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -142,7 +144,9 @@ class TextModel:
         """Write it into a new folder."""
         folder.mkdir()
         names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs")
-        short = {name: getattr(self, name) for name in names}
+        short = {name: getattr(self, name) for name in names} | {"task": self.task.name}
+        if self.task.separator is not None:
+            short["separator"] = self.task.separator
         if self.code is not None:
             short["reference"] = f"{Path(self.code.file).name}:{self.code.name}"
             (folder / CODE).write_text(self.code.source, encoding="utf-8")

@@ -20,10 +20,9 @@ from search.spec import kept
 from search.spec.read import read_spec
 from search.study.ranking import candidates
 from search.study.trial import Trial
-from search.train.estimating import LEAST
 from search.train.metrics import split_metric
 from search.train.running import predictions_csv
-from search.train.tasks import TASKS
+from search.train.tasks import task_of
 from search.train.training import measure
 
 
@@ -91,10 +90,11 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     Raises UserError when there are not two models to average.
     """
     spec = read_spec(folder)
-    task = TASKS[models.architecture(spec.architectures[0]).task]
+    corpus = kept.corpus(folder)
+    task = task_of(models.architecture(spec.architectures[0]).task, corpus)
     if not task.has_classes:
         raise UserError(f"an ensemble averages probabilities of classes, and {task.name} has none")
-    corpus, texts = kept.corpus(folder), [text for text, _ in kept.examples(folder, "val")]
+    texts = [text for text, _ in kept.examples(folder, "val")]
     left_out: list[str] = []
 
     def says(trial: Trial) -> Tensor | None:
@@ -112,8 +112,8 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
         raise UserError(f"an ensemble needs two trained models; {folder.name} has {len(found)} to choose from{problem}")
 
     def measured(outputs_NC: Tensor, split: Literal["val", "test"]) -> dict[str, float]:
-        labels_N = torch.from_numpy(getattr(corpus, split).labels_N)
-        return measure(task, outputs_NC.clamp(min=LEAST).log(), (labels_N,), split)
+        targets = tuple(map(torch.from_numpy, task.targets(getattr(corpus, split))))
+        return measure(task, task.logits(outputs_NC), targets, split)
 
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
 

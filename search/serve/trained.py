@@ -3,6 +3,7 @@
 Imports neither Ray nor Optuna nor MLflow: the analysis reads models with it.
 """
 
+import data
 import models
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
@@ -11,16 +12,15 @@ from search.serve.classifier import TextModel
 from search.spec import kept
 from search.spec.read import read_spec
 from search.study.trial import Trial
-from search.train import checkpoints
+from search.train import checkpoints, tasks
 from search.train.config import length_of
-from search.train.tasks import TASKS
+from search.train.tasks import task_with
 
 
 def task_of(trial: Trial) -> str:
-    """What its architecture is trained for. Raises UserError when it comes with a search that is not at hand."""
-    if models.find(trial.architecture) is None:
-        read_spec(trial.folder)  # which takes it in
-    return models.architecture(trial.architecture).task
+    """What it was trained for, by name. Raises UserError when its search is not at hand."""
+    spec = read_spec(trial.folder)  # which takes in an architecture that is not ours
+    return task_with(models.architecture(trial.architecture).task, data.arrays_of(spec.corpus, spec.reading)).name
 
 
 def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
@@ -52,6 +52,7 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
             f"{spec.corpus} is not what {trial.name} learned from: its digest is {corpus.digest[:12]}, was "
             f"{learned[:12]}"
         )
+    task = tasks.task_of(models.architecture(trial.architecture).task, corpus)
     return TextModel.build(
         trial.architecture,
         {name: trial.hyperparameters[name] for name in models.architecture(trial.architecture).hyperparameters},
@@ -61,5 +62,7 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
         saved["state"]["best_weights"],
         corpus.vectors_VE,
         spec.code.architectures.get(trial.architecture),
-        TASKS[task_of(trial)].num_outputs(corpus),
+        task.num_outputs(corpus),
+        task.name,
+        task.separator,
     )

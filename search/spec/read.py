@@ -168,9 +168,9 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
 
 
 def _check_task(spec: Spec) -> None:
-    """Raises UserError unless the architectures have one task, and the corpus and the metric belong to it."""
+    """Raises UserError unless the architectures are of one kind, and corpus and metric belong to their task."""
     from models import ARCHITECTURES
-    from search.train.tasks import TASKS
+    from search.train.tasks import task_with
 
     names: dict[str, list[str]] = {}
     for name in spec.architectures:
@@ -178,22 +178,23 @@ def _check_task(spec: Spec) -> None:
     if len(names) > 1:
         listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
         raise UserError(f"architectures: should be for one task; got {listed}")
-    (task,) = names
+    (kind,) = names
     for name in spec.baselines:
-        if (its := architecture(name).task) != task:
-            raise UserError(f"baselines: {name} is for {its}, not {task}; write baselines: none")
-    arrays = set(TASKS[task].arrays)
-    if not arrays <= set(data.arrays_of(spec.corpus)):
-        known = [name for name in data.CORPORA if arrays <= set(data.arrays_of(name))]
+        if (its := architecture(name).task) != kind:
+            raise UserError(f"baselines: {name} is for {its}, not {kind}; write baselines: none")
+    found = data.arrays_of(spec.corpus, spec.reading)
+    needed = task_with(kind, found).arrays
+    task = task_with(kind, found).name
+    if not {*needed} <= {*found}:
+        known = [name for name in data.CORPORA if {*needed} <= {*data.arrays_of(name)}]
         raise UserError(
-            f"corpus: {task} needs one with {' and '.join(TASKS[task].arrays)}, such as {' or '.join(known)}; "
-            f"got {spec.corpus!r}"
+            f"corpus: {task} needs one with {' and '.join(needed)}, such as {' or '.join(known)}; got {spec.corpus!r}"
         )
     of_task = [metric for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
     measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
         if f"val_{name}" not in measured:
-            raise UserError(f"metrics: {name} is computed from probabilities of classes, and {task} has none")
+            raise UserError(f"metrics: {name} is computed from probabilities of one class a text; the task is {task}")
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 

@@ -17,10 +17,8 @@ from data.base.errors import UserError
 from data.encoded import TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from search.base import record
-from search.train.tasks import TASKS
+from search.train.tasks import task_of
 from search.train.training import DivergenceError, Result, measure
-
-LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
 
 
 def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Result:
@@ -40,18 +38,18 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     own = {name: config[name] for name in models.architecture(config[record.ARCHITECTURE]).hyperparameters}
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
     reads_all = models.words_named(config[record.ARCHITECTURE]) == models.WHOLE
-    task, read = TASKS[estimator.task], WHOLE_TEXTS if reads_all else TEXTS
+    task, read = task_of(estimator.task, corpus), WHOLE_TEXTS if reads_all else TEXTS
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
         # Copies of labels, for the object store's arrays are read-only.
-        estimator.fit([*corpus.train.arrays[read]], corpus.train.labels_N.copy())
+        estimator.fit([*corpus.train.arrays[read]], *(each_N.copy() for each_N in task.targets(corpus.train)))
         try:
             for split in record.SPLITS:
                 examples: Split = getattr(corpus, split)
-                labels_N = torch.from_numpy(examples.labels_N.copy())
-                logits_N = logits(estimator, [*examples.arrays[read]], len(corpus.classes))
-                metrics |= measure(task, logits_N, (labels_N,), split)
+                targets = tuple(torch.from_numpy(each_N.copy()) for each_N in task.targets(examples))
+                logits_N = task.logits(probabilities(estimator, [*examples.arrays[read]], len(corpus.classes)))
+                metrics |= measure(task, logits_N, targets, split)
                 outputs_N = task.outputs(logits_N)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"
@@ -83,15 +81,12 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     )
 
 
-def logits(estimator: TextEstimator, texts: Sequence[str], num_classes: int) -> Tensor:
-    """Logarithms (N, C) of the probabilities, float32, from which the task's own metrics are computed.
-
-    Raises ValueError if they are not of this shape.
-    """
+def probabilities(estimator: TextEstimator, texts: Sequence[str], num_classes: int) -> Tensor:
+    """What it says of the texts (N, C), float32. Raises ValueError if that is not of this shape."""
     probabilities_NC = np.asarray(estimator.predict_proba(texts), dtype=np.float32)
     if probabilities_NC.shape != (len(texts), num_classes):
         raise ValueError(
             f"predict_proba of {type(estimator).__name__} should give {(len(texts), num_classes)} probabilities; "
             f"got {probabilities_NC.shape}"
         )
-    return torch.from_numpy(probabilities_NC).clamp(min=LEAST).log()
+    return torch.from_numpy(probabilities_NC)

@@ -47,20 +47,32 @@ class Metric:
 
 
 def _accuracy(seen: "Observation") -> float:
-    return float((seen.predicted_N == seen.labels_N).float().mean())
+    """Of texts of several classes, the share of those whose classes are all right."""
+    right_N = seen.predicted_N == seen.labels_N
+    return float((right_N.all(1) if right_N.ndim == 2 else right_N).float().mean())
 
 
 # torchmetrics takes a second to import: only what trains needs it, and not before the first epoch is over.
 
 
 def _f1(seen: "Observation") -> float:
-    """Of two classes that of the second, positive one; of more the macro average."""
-    from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score
+    """Of two classes that of the second, positive one; of more, or where a text can have several, the macro average."""
+    from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score, multilabel_f1_score
 
     both = seen.predicted_N, seen.labels_N
+    if seen.labels_N.ndim == 2:
+        return float(multilabel_f1_score(*both, seen.num_classes, average="macro", validate_args=False))
     if seen.num_classes == 2:
         return float(binary_f1_score(*both, validate_args=False))
     return float(multiclass_f1_score(*both, seen.num_classes, average="macro", validate_args=False))
+
+
+def _micro_f1(seen: "Observation") -> float:
+    """Of all answers, a text and a class, together."""
+    from torchmetrics.functional.classification import multilabel_f1_score
+
+    both = seen.predicted_N, seen.labels_N
+    return float(multilabel_f1_score(*both, seen.num_classes, average="micro", validate_args=False))
 
 
 def _roc_auc(seen: "Observation") -> float:
@@ -111,6 +123,15 @@ METRICS: dict[str, Metric] = {
             percent=True,
         ),
         Metric("f1", maximize=True, worst=0.0, compute=_f1, title="F1", percent=True),
+        Metric(
+            "micro_f1",
+            maximize=True,
+            worst=0.0,
+            compute=_micro_f1,
+            title="micro F1",
+            percent=True,
+            tasks=("multi_label",),
+        ),
         Metric(
             "roc_auc",
             maximize=True,

@@ -22,7 +22,7 @@ from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
 from search.train.estimating import fit
 from search.train.length import Length
-from search.train.tasks import TASKS, Task
+from search.train.tasks import Task, task_of
 from search.train.training import Examples, Result, Splits, train
 
 
@@ -51,7 +51,7 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
         embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
     architecture = models.architecture(config[record.ARCHITECTURE])
     own = {name: config[name] for name in architecture.hyperparameters}
-    num_outputs = TASKS[architecture.task].num_outputs(corpus)
+    num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
     return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
 
 
@@ -83,7 +83,7 @@ def _train_network(
     device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
-    texts = splits(corpus, device, TASKS[model.task])
+    texts = splits(corpus, device, task_of(model.task, corpus))
     for result in train(
         model,
         texts,
@@ -115,7 +115,8 @@ def predictions_csv(rows: Iterable[list[str]]) -> str:
 
 
 def splits(corpus: EncodedCorpus, device: torch.device, task: Task) -> Splits:
-    return Splits(*(_examples(split, device, task) for split in (corpus.train, corpus.val, corpus.test)))
+    learned, val, test = (_examples(split, device, task) for split in (corpus.train, corpus.val, corpus.test))
+    return Splits(learned, val, test, task)
 
 
 def _examples(split: Split, device: torch.device, task: Task) -> Examples:

@@ -19,7 +19,7 @@ from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.metrics import measured_in, split_metric
 from search.train.optimizing import Optimizer, clip
-from search.train.tasks import TASKS, Targets, Task
+from search.train.tasks import Targets, Task
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
 
@@ -37,9 +37,12 @@ class Examples:
 
 
 class Splits(NamedTuple):
+    """task: what is learned, whose targets they have."""
+
     train: Examples
     val: Examples
     test: Examples
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def train(
     seed: int,
     state: dict[str, Any] | None = None,
 ) -> Iterator[Result]:
-    """Train with Adam on the loss of the model's task, yield at each report; the best one has the best `metric`.
+    """Train with Adam on the loss of the splits' task, yield at each report; the best one has the best `metric`.
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
     nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
@@ -122,7 +125,7 @@ def train(
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    task = TASKS[model.task]
+    task = splits.task
     sign = 1 if split_metric(metric)[1].maximize else -1
     done, seconds, best_step, best, best_weights = 0, 0.0, 0, {}, {}
     if state is not None:

@@ -18,7 +18,7 @@ from search.train import checkpoints
 from search.train.config import length_of
 from search.train.length import Length
 from search.train.running import Setting, predictions_csv, run_trial, take_in
-from search.train.tasks import TASKS
+from search.train.tasks import task_of
 from search.train.training import Result
 
 WORTH_SAVING = 10.0  # seconds of training, which another worker would have to repeat
@@ -50,7 +50,7 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> I
                 if result.picture is not None:
                     checkpoints.save_file(folder, record.picture(result.step), result.picture)
                 if result.test_outputs_N is not None:
-                    task = TASKS[models.architecture(config[record.ARCHITECTURE]).task]
+                    task = task_of(models.architecture(config[record.ARCHITECTURE]).task, corpus)
                     text = predictions_csv(task.predictions(result.test_outputs_N, corpus))
                     checkpoints.save_text(folder, record.PREDICTIONS, text)
                 if pays(length, result, result.seconds - saved_seconds):

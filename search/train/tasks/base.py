@@ -1,7 +1,8 @@
 """What a model is trained for: the loss, what is measured besides, and what a trained one answers.
 
-The training loop, the record and what serves models know nothing else of a task; an architecture names its own
-(`Architecture.task`). These files go into exported models, so they import nothing else of `search`.
+The training loop, the record and what serves models know nothing else of a task. Which one it is depends on the kind
+of the architecture (`Architecture.task`) and on what the corpus has of each text (see `tasks.task_of`). These files go
+into exported models, so they import nothing else of `search`.
 
 Shapes: N examples of a split or a batch, C classes, Y rows, X columns.
 """
@@ -18,6 +19,8 @@ from torch import Tensor
 from data.encoded import EncodedCorpus, Split
 from search.train.tasks.observed import Counts, Ranked, rank
 
+LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
+
 Targets = tuple[Tensor, ...]  # what is wanted of each example, as the task has it
 Columns = dict[str, list[str] | list[float]]  # by name, an entry for each example
 
@@ -27,7 +30,8 @@ class Observation:
     """What a model makes of some examples beside what is wanted, worked out once for all metrics of an evaluation.
 
     A task may say several things of an example, such as the digit of each quadrant of an image: labels_N and
-    predicted_N have all of them.
+    predicted_N have all of them. What is right only as a whole, such as a set of classes, is a row: both are (N, C),
+    ones and zeros.
     """
 
     loss: float
@@ -50,13 +54,15 @@ class Task(ABC):
     """`logits_N` are what a model makes of N examples, `targets` what is wanted of them, `outputs_N` what it says in a
     unit that can be read.
 
-    name: of the task, as in `Architecture.task`.
+    name: of the task.
     arrays: what a corpus must have of each example besides its label (`data.encoded.Split.arrays`).
     requirements: packages that an exported model needs besides those of every model.
     usual_outputs: `num_outputs` where there is no corpus.
     scored: what one of the logits is about.
     has_classes: whether the outputs are probabilities of the corpus's classes.
+    exclusive: whether a text is of one class only.
     has_pictures: whether `picture` makes any.
+    separator: what stands between the classes of a text, where it can have several.
     """
 
     name: ClassVar[str]
@@ -65,7 +71,18 @@ class Task(ABC):
     usual_outputs: ClassVar[int]
     scored: ClassVar[str] = "text"
     has_classes: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = True
     has_pictures: ClassVar[bool] = False
+    separator: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Of architecture, as in `Architecture.task`, that learns it."""
+        return self.name
+
+    def joined_by(self, separator: str | None) -> "Task":
+        """The task with this `separator`, where it has one."""
+        return self
 
     @abstractmethod
     def num_outputs(self, corpus: EncodedCorpus) -> int:
@@ -87,6 +104,10 @@ class Task(ABC):
     def outputs(self, logits_N: Tensor) -> Tensor:
         """What the model says, in a unit that can be read."""
 
+    def logits(self, outputs_N: Tensor) -> Tensor:
+        """Logits that have these outputs, where the task `has_classes`."""
+        raise NotImplementedError
+
     @abstractmethod
     def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
         """What all metrics of the task are computed from. The loss is known to be finite."""
@@ -98,6 +119,10 @@ class Task(ABC):
     @abstractmethod
     def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
         """What the model says, in words as `predicted`, and whatever else is worth a record. Classes: the corpus's."""
+
+    def parts(self, words: str) -> frozenset[str]:
+        """What is wanted or said, in words, as the classes that it names, if it names any."""
+        return frozenset([words])
 
     def answer(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
         """What an exported model answers: all that it says, and what is too large for a record."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from data.encoded import EncodedCorpus, Split
-from search.train.tasks.base import Columns, Observation, Targets, Task
+from search.train.tasks.base import LEAST, Columns, Observation, Targets, Task
 
 
 class Classification(Task):
@@ -36,6 +36,9 @@ class Classification(Task):
 
     def outputs(self, logits_N: Tensor) -> Tensor:
         return logits_N.softmax(1)
+
+    def logits(self, outputs_N: Tensor) -> Tensor:
+        return outputs_N.clamp(min=LEAST).log()
 
     def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
         (labels_N,) = targets

@@ -1,0 +1,98 @@
+"""Texts of several classes: a label names all of them, with a separator between.
+
+Until such texts are encoded, a set of classes is as good as a class; then each becomes a row of ones and zeros.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data.base.ordering import natural_order
+from data.base.texts import Example, Texts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LABEL_SETS = "labels_NC"  # among a split's arrays: uint8, whether the text is of the class
+ENOUGH = 20  # texts of a set to be divided by themselves, so that each split has two
+
+
+def split_label(label: str, separator: str) -> frozenset[str]:
+    """'good; urgent' -> good, urgent. Spaces around a class do not count, and nothing between separators is none."""
+    return frozenset(filter(None, (each.strip() for each in label.split(separator))))
+
+
+@dataclass(frozen=True)
+class LabelSets(Texts):
+    """Texts each of which is of any number of classes: `classes` are the sets of these that there are.
+
+    single: the classes, in order. members: by the place of a set, the places of its classes. separator: see `of`.
+    """
+
+    single: tuple[str, ...] = ()
+    members: tuple[tuple[int, ...], ...] = ()
+    separator: str = ";"
+
+    @property
+    def label_separator(self) -> str:
+        return self.separator
+
+    @property
+    def learned_classes(self) -> tuple[str, ...]:
+        return self.single
+
+    @classmethod
+    def of(cls, texts: Texts, separator: str) -> LabelSets:
+        """The same texts, whose labels are sets of classes with the separator between, in any order."""
+        sets = [split_label(name, separator) for name in texts.classes]
+        single = sorted(frozenset().union(*sets), key=natural_order)
+        places = {name: place for place, name in enumerate(single)}
+        of_label = [tuple(sorted(places[name] for name in each)) for each in sets]
+        members = sorted({*of_label})
+        new = [members.index(each) for each in of_label]
+
+        def renamed(examples: list[Example] | None) -> list[Example] | None:
+            return None if examples is None else [(text, new[label]) for text, label in examples]
+
+        return cls(
+            classes=tuple(separator.join(single[place] for place in each) for each in members),
+            examples=renamed(texts.examples) or [],
+            test_examples=renamed(texts.test_examples),
+            val_examples=renamed(texts.val_examples),
+            single=tuple(single),
+            members=tuple(members),
+            separator=separator,
+            understood=texts.understood,
+        )
+
+    def places(self, label: int) -> tuple[int, ...]:
+        return self.members[label]
+
+    def groups(self, counts: Mapping[int, int]) -> Sequence[int]:
+        """A set of few texts is divided with the others that are rare for the same class, their rarest; and all that
+        are few even so together."""
+        texts_of = Counter[int]()
+        for label, num in counts.items():
+            texts_of.update(dict.fromkeys(self.members[label], num))
+        group_of = list(range(len(self.classes)))
+        for together in (False, True):
+            sizes = Counter[int]()
+            for label, group in enumerate(group_of):
+                sizes[group] += counts.get(label, 0)
+            first: dict[int, int] = {}
+            for label, members in enumerate(self.members):
+                if sizes[group_of[label]] < ENOUGH:
+                    rarest = -1 if together else min(members, key=texts_of.__getitem__, default=-1)
+                    group_of[label] = first.setdefault(rarest, label)
+        return group_of
+
+    def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        import numpy as np
+
+        labels_NC = np.zeros((len(examples), len(self.single)), dtype=np.uint8)
+        for labels_C, (_, label) in zip(labels_NC, examples, strict=True):
+            labels_C[list(self.members[label])] = 1
+        return {LABEL_SETS: labels_NC}
