@@ -1,5 +1,6 @@
 """What a cluster needs, as far as one process shows it; `tests/test_cluster_nodes.py` has the real nodes."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from search.cluster import capacity as cluster
 from search.cluster import submit
 from search.run import plan
 from search.run.run import solve
+from search.run.setting import make_setting
+from search.run.simulation import Ran, makespan, simulate
 from search.spec import read as specs
 from search.spec.read import load_corpus
 from search.spec.spec import Resources
@@ -185,9 +188,9 @@ def corpus() -> EncodedCorpus:
 
 
 def test_makespan_and_prediction_by_hand() -> None:
-    assert plan.makespan([4, 3, 2, 1], 2) == 5
-    assert plan.makespan([4, 3, 2, 1], 1) == 10
-    assert plan.makespan([4, 3, 2, 1], 9) == 4
+    assert makespan([4, 3, 2, 1], 2) == 5
+    assert makespan([4, 3, 2, 1], 1) == 10
+    assert makespan([4, 3, 2, 1], 9) == 4
     spec = specs.read(
         "smoke",
         ["architectures=[mlp, gru]", "trials=3", "pruner=none", "epochs=4", "keep_checkpoints=best",
@@ -205,14 +208,42 @@ def test_makespan_and_prediction_by_hand() -> None:
     assert "(+0%)" in line
     assert "(+100%)" in line
     assert tags["planned.wall_seconds"] == tags["took.wall_seconds"] == "220.0"
+    started = dataclasses.replace(cost["gru"], first_seconds=5)  # a pruned trial has spent them, too
+    later = plan.predict(spec, {"mlp": 3, "gru": 3}, cost | {"gru": started}, 2, start_seconds=8)
+    assert later.trial_seconds == later.pruned_trial_seconds == found.trial_seconds + 3 * 5
+
+
+def test_a_plan_knows_what_a_model_takes_from_the_texts_first() -> None:
+    spec = specs.read("smoke", ["architectures=[ngram, mlp]", "space={buckets: {ngram: 4096}}", "baselines=none"])
+    corpus = load_corpus(spec)
+    cost = {
+        name: plan.calibrate(config, corpus, make_setting(spec, Path()), spec.curve_interval)[0]
+        for name, _, config in plan.points(spec, lambda config: {})
+    }
+    assert cost["ngram"].first_seconds > 100 * cost["mlp"].first_seconds >= 0
 
 
 def test_a_pruner_prunes_in_the_simulation_as_in_a_search() -> None:
     spec = specs.read("smoke", ["epochs=9", "trials=20"])
-    epochs = plan.reports_of(spec, 20)
-    assert {len(ran) for ran in epochs} == {20}
-    assert {epoch for ran in epochs for epoch in ran} == {1, 3, 9}  # the rungs of successive halving by thirds
-    assert {epoch for ran in plan.reports_of(spec.model_copy(update={"pruner": "none"}), 20) for epoch in ran} == {9}
+    simulated = simulate(spec, 20)
+    assert {len(ran) for ran in simulated} == {20}
+    kinds = {each for ran in simulated for each in ran}
+    assert kinds == {Ran(1, False), Ran(3, False), Ran(9, True)}  # the rungs of successive halving by thirds
+    unpruned = simulate(spec.model_copy(update={"pruner": "none"}), 20)
+    assert {each for ran in unpruned for each in ran} == {Ran(9, True)}
+
+
+def test_patience_ends_trials_in_the_simulation_as_complete_ones() -> None:
+    spec = specs.read("smoke", ["architectures=[mlp]", "epochs=9", "trials=50", "pruner=none", "patience=2"])
+    ran = [each for ran in simulate(spec, 50) for each in ran]
+    assert {each.reports for each in ran} == set(range(3, 10))  # the best may be the first, and is not the last of 9
+    assert all(each.complete for each in ran)
+    mean = sum(each.reports for each in ran) / len(ran)
+    assert mean == pytest.approx(sum(min(9, best + 2) for best in range(1, 10)) / 9, abs=0.3)
+    cost = {"mlp": plan.Cost(10, 14, 4e6, 1e6, 20)}
+    found = plan.predict(spec, {"mlp": 50}, cost, 1, 0.0)
+    assert found.trial_seconds == found.pruned_trial_seconds == pytest.approx(50 * (mean * 10 + 4))
+    assert found.disk_bytes == 50 * 1e6  # they go no further
 
 
 @pytest.mark.parametrize("overrides", [[], ["sampler=grid", "space={hidden_size: [8, 16], num_layers: {mlp: 2}}"]])

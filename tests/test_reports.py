@@ -31,6 +31,7 @@ from search.base.record import Outcome
 from search.prove.audit import audit
 from search.run import plan
 from search.run.folders import new_search
+from search.run.simulation import simulate
 from search.spec import read as specs
 from search.spec.read import load_corpus, read_spec
 from search.study.studies import Studies
@@ -320,8 +321,9 @@ def test_curves_of_any_number_of_reports_are_laid_over_each_other() -> None:
 
 def test_a_plan_prunes_at_reports() -> None:
     spec = specs.validate(spec_of(pruner="asha"))
-    assert {step for ran in plan.reports_of(spec, 20) for step in ran} <= set(range(1, 9))
-    assert min(step for ran in plan.reports_of(spec, 20) for step in ran) == 1
+    steps = {each.reports for ran in simulate(spec, 20) for each in ran}
+    assert steps <= set(range(1, 9))
+    assert min(steps) == 1
     cost = {"mlp": plan.Cost(10, 14, 4e6, 1e6, 20)}
     unpruned = plan.predict(spec.model_copy(update={"pruner": "none"}), {"mlp": 2}, cost, 1, 0.0)
     assert unpruned.trial_seconds == 2 * (7 * 10 + 14)

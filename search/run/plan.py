@@ -5,40 +5,38 @@ The steps run in Ray's workers, as many at once as trials will, on the machines 
 
 import dataclasses
 import hashlib
-import heapq
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import optuna
 import ray
 import torch
 
 from data.base.files import default_cache, write_whole
-from data.encoded import EncodedCorpus, Split
+from data.encoded import ALL_WORDS, EncodedCorpus, Split
 from search.base import record
 from search.cluster import capacity as cluster
 from search.run.progress import duration
 from search.run.setting import make_setting
+from search.run.simulation import NUM_SIMULATED, Ran, makespan, simulate
 from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
-from search.study.samplers import make_pruner
 from search.study.studies import Studies
 from search.train import checkpoints
 from search.train.config import TrainingConfig, learner, length_of
 from search.train.length import Length
-from search.train.running import Setting, run_trial, take_in
+from search.train.running import Setting, build_model, device_of, run_trial, splits, take_in
+from search.train.tasks import TASKS
 
 NUM_STEPS = 20  # of training, at least, in an epoch of a calibration; it has three, of which the first warms up
 #: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
 WEIGHTS = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
-NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see how much a pruner prunes
 
 
 #: From a config to the hyperparameters that follow from it.
@@ -54,13 +52,14 @@ class Cost:
     checkpoint_bytes: float  # of a trial that may go on
     last_checkpoint_bytes: float
     num_points: float  # MLflow's, a report
+    first_seconds: float = 0.0  # of what a model takes from the texts before its training
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What a search will take. Seconds of trials are those of all together; wall seconds as the clock shows them.
 
-    pruned_*: with the spec's pruner, if its trials' order by score is a random one.
+    pruned_*: with the spec's pruner. See `simulation.simulate` for what is taken for granted of the trials' scores.
     """
 
     trial_seconds: float
@@ -84,6 +83,7 @@ def calibrate(
     """
     ready = time.time()
     take_in(config, setting)
+    corpus = corpus.first_words(setting.words.get(config[record.ARCHITECTURE], ALL_WORDS))
     batch_size = TrainingConfig.of(config).batch_size
     length = length_of(config[record.ARCHITECTURE], setting.length)
     num_steps = max(NUM_STEPS, length.reports_per_epoch)
@@ -102,7 +102,24 @@ def calibrate(
     num_points = num_curve + len(last.metrics) + len(last.best) + 3
     plain_seconds = fmean(result.metrics[record.EPOCH_SECONDS] for result in second_epoch) / share
     last_seconds = last.metrics[record.EPOCH_SECONDS] / share
-    return Cost(plain_seconds, last_seconds, while_on, at_end, num_points), ready
+    first_seconds = 0.0 if in_one_go else _first_seconds(config, corpus, setting, len(small.train))
+    return Cost(plain_seconds, last_seconds, while_on, at_end, num_points, first_seconds), ready
+
+
+def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, num_texts: int) -> float:
+    """What the untrained model takes from all texts of the training split (see `Architecture.start_from`), from what it
+    takes from so many and from four times as many: a part that is in proportion to them, and one that is not."""
+    device = device_of(setting)
+    model = build_model(config, corpus, setting.embeddings).to(device)
+    texts = splits(corpus, device, TASKS[model.task]).train
+    taken: dict[int, float] = {}
+    for num in (num_texts, num_texts, min(4 * num_texts, len(corpus.train))):  # the first time warms up
+        started = time.perf_counter()
+        model.start_from(texts.tokens_NT[:num], texts.lengths_N[:num], *(each_N[:num] for each_N in texts.targets))
+        taken[num] = time.perf_counter() - started
+    few, more = min(taken), max(taken)
+    each = (taken[more] - taken[few]) / (more - few) if more > few else 0.0
+    return taken[more] + max(0.0, each) * (len(corpus.train) - more)
 
 
 def _size(checkpoint: dict[str, Any]) -> int:
@@ -162,77 +179,57 @@ def predict(
     spec: Spec, num_wanted: Mapping[str, int], cost: Mapping[str, Cost], concurrency: int, start_seconds: float
 ) -> Prediction:
     """The prediction for so many trials of each architecture."""
-    simulated = {num: reports_of(spec, num) for num in set(num_wanted.values())}
-    whole = {name: length_of(name, spec.length).num_reports for name in num_wanted}
-    reports = {
-        name: [[min(each, whole[name]) for each in ran] for ran in simulated[num]] for name, num in num_wanted.items()
-    }
-    all_seconds = [
-        _seconds(cost[name], whole[name], whole[name]) for name, num in num_wanted.items() for _ in range(num)
-    ]
-    pruned = [
-        [_seconds(cost[name], each, whole[name]) for name in reports for each in reports[name][i]]
-        for i in range(NUM_SIMULATED)
-    ]
+    unpruned = _seconds_of_trials(cost, _simulated(spec.model_copy(update={"pruner": "none"}), num_wanted))
+    simulated = _simulated(spec, num_wanted)
+    pruned = _seconds_of_trials(cost, simulated)
     num_trials = sum(num_wanted.values())
-    ran = {name: sum(map(sum, reports[name])) / NUM_SIMULATED for name in reports}
-    wall = sum(makespan(each, concurrency) for each in pruned) / NUM_SIMULATED + start_seconds
+    num_reports = {name: fmean(sum(each.reports for each in ran) for ran in simulated[name]) for name in num_wanted}
+    wall = fmean(makespan(each, concurrency) for each in pruned) + start_seconds
     hourly = sum(kind.count * kind.price for kind in spec.nodes)
     return Prediction(
-        trial_seconds=sum(all_seconds),
-        wall_seconds=makespan(all_seconds, concurrency) + start_seconds,
-        pruned_trial_seconds=sum(map(sum, pruned)) / NUM_SIMULATED,
+        trial_seconds=fmean(map(sum, unpruned)),
+        wall_seconds=fmean(makespan(each, concurrency) for each in unpruned) + start_seconds,
+        pruned_trial_seconds=fmean(map(sum, pruned)),
         pruned_wall_seconds=wall,
         num_trials=num_trials,
         concurrency=concurrency,
         start_seconds=start_seconds,
-        disk_bytes=sum(_disk_bytes(spec, cost[name], reports[name], whole[name]) for name in num_wanted),
-        num_rows=round(sum(ran[name] * cost[name].num_points for name in num_wanted)),
+        disk_bytes=sum(_disk_bytes(spec, cost[name], simulated[name]) for name in num_wanted),
+        num_rows=round(sum(num_reports[name] * cost[name].num_points for name in num_wanted)),
         price=hourly * wall / 3600 if hourly else None,
     )
 
 
-def _disk_bytes(spec: Spec, cost: Cost, reports: Sequence[Sequence[int]], of: int) -> float:
+def _simulated(spec: Spec, num_wanted: Mapping[str, int]) -> dict[str, list[list[Ran]]]:
+    """The trials of each architecture in the simulated searches."""
+    simulated = {num: simulate(spec, num) for num in set(num_wanted.values())}
+    lengths = {name: length_of(name, spec.length) for name in num_wanted}
+    return {
+        name: [[each.at_most(lengths[name]) for each in ran] for ran in simulated[num]]
+        for name, num in num_wanted.items()
+    }
+
+
+def _seconds_of_trials(cost: Mapping[str, Cost], simulated: Mapping[str, list[list[Ran]]]) -> list[list[float]]:
+    """Of all trials in each of the simulated searches."""
+    return [
+        [_seconds(cost[name], each) for name, of_each in simulated.items() for each in of_each[i]]
+        for i in range(NUM_SIMULATED)
+    ]
+
+
+def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
     """Of the checkpoints that stay of an architecture, on average over the simulated searches. Those of pruned trials
     stay only where all do."""
-    ended = [min(sum(each == of for each in ran), spec.num_kept) for ran in reports]
-    files = [sum(min(each, checkpoints.NUM_KEPT) for each in ran if each < of) for ran in reports]
+    ended = [min(sum(each.complete for each in ran), spec.num_kept) for ran in simulated]
+    files = [sum(min(each.reports, checkpoints.NUM_KEPT) for each in ran if not each.complete) for ran in simulated]
     pruned = fmean(files) if spec.num_kept == float("inf") else 0.0
     return fmean(ended) * cost.last_checkpoint_bytes + pruned * cost.checkpoint_bytes
 
 
-def _seconds(cost: Cost, num_reports: int, of: int) -> float:
-    if num_reports < of:
-        return num_reports * cost.report_seconds
-    return (of - 1) * cost.report_seconds + cost.last_report_seconds
-
-
-def reports_of(spec: Spec, num_trials: int) -> list[list[int]]:
-    """How many reports each trial of one architecture makes, in some simulated searches with the spec's pruner."""
-    rng = torch.Generator().manual_seed(spec.seed)
-    simulated = []
-    for _ in range(NUM_SIMULATED):
-        study = optuna.create_study(direction="maximize", pruner=make_pruner(spec))
-        ran: list[int] = []
-        for _ in range(min(num_trials, MAX_SIMULATED)):
-            trial = study.ask()
-            value, step = float(torch.rand((), generator=rng)), 1
-            trial.report(value, step=step)
-            while step < spec.length.num_reports and not trial.should_prune():
-                step += 1
-                trial.report(value, step=step)
-            study.tell(trial, value)
-            ran.append(step)
-        simulated.append((ran * -(-num_trials // len(ran)))[:num_trials])
-    return simulated
-
-
-def makespan(seconds: Sequence[float], concurrency: int) -> float:
-    """When the last of some jobs is done, if each of so many workers takes the longest one that is left."""
-    workers = [0.0] * concurrency
-    for each in sorted(seconds, reverse=True):
-        heapq.heapreplace(workers, workers[0] + each)
-    return max(workers)
+def _seconds(cost: Cost, ran: Ran) -> float:
+    last = cost.last_report_seconds if ran.complete else cost.report_seconds
+    return cost.first_seconds + (ran.reports - 1) * cost.report_seconds + last
 
 
 def plan(
@@ -270,7 +267,7 @@ def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Itera
     """The prediction for people."""
     for name, each in cost.items():
         length = length_of(name, spec.length)
-        seconds = _seconds(each, length.num_reports, length.num_reports)
+        seconds = _seconds(each, Ran(length.num_reports, True))
         yield f"{name:<12} {seconds:8.1f} s a trial of {length.epochs} epoch{'s' * (length.epochs > 1)}"
     yield ""
     yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"

@@ -55,6 +55,11 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
     return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
 
 
+def device_of(setting: Setting) -> torch.device:
+    """Where this process trains networks."""
+    return torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
+
+
 def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
 ) -> Iterator[Result]:
@@ -80,7 +85,7 @@ def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
     counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
-    device = torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
+    device = device_of(setting)
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
     texts = splits(corpus, device, task_of(model.task, corpus))
