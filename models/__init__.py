@@ -1,8 +1,9 @@
 """The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
 in by `register`."""
 
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
@@ -16,6 +17,7 @@ from models.mlp import MLP
 from models.ngram import Ngram
 from models.parts.estimator import TextEstimator, create
 from models.parts.external import TextSetting, as_architecture
+from models.parts.hyperparameters import Domain, Input
 from models.parts.layers import CLASSIFICATION, Architecture, WordVectors, num_parameters
 from models.rnn import RNN
 from models.text_to_image import TextToImage
@@ -33,8 +35,12 @@ __all__ = [
     "baseline",
     "build",
     "build_estimator",
+    "built_with",
     "check",
+    "defaults",
+    "domains",
     "find",
+    "inputs",
     "is_baseline",
     "num_parameters",
     "of_task",
@@ -122,14 +128,41 @@ def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
     return found
 
 
+def inputs(kind: type[Architecture] | type[TextEstimator]) -> dict[str, Input]:
+    """What an architecture is told of what it reads. A hyperparameter of its own by such a name is its own matter."""
+    return {key: each for key, each in kind.inputs.items() if key not in kind.hyperparameters}
+
+
+def domains(name: str) -> dict[str, Domain]:
+    """The hyperparameters that the architecture of that name is built with, and the values allowed: its own, and those
+    of what it reads."""
+    return {
+        **architecture(name).hyperparameters,
+        **{key: each.domain for key, each in inputs(architecture(name)).items()},
+    }
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The value that each of them takes by default."""
+    parameters = inspect.signature(architecture(name)).parameters
+    own = {key: parameters[key].default for key in architecture(name).hyperparameters}
+    return own | {key: each.default for key, each in inputs(architecture(name)).items()}
+
+
+def built_with(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a trial's flat config that its model is built with. Old ones lack what is told of what it reads."""
+    before = {key: each.default for key, each in inputs(architecture(name)).items()}
+    return {key: config[key] if key in config else before[key] for key in domains(name)}
+
+
 def check(name: str, hyperparameters: dict[str, Any]) -> None:
     """Raises UserError, in one line, if there is no such architecture or it does not take these values."""
-    domains = architecture(name).hyperparameters
+    known = domains(name)
     for key, value in hyperparameters.items():
-        if key not in domains:
-            hint = did_you_mean(key, domains)
+        if key not in known:
+            hint = did_you_mean(key, known)
             raise UserError(f"unknown hyperparameter {key!r} of {name}{hint}")
-        domains[key].check(f"{name}: {key}", value)
+        known[key].check(f"{name}: {key}", value)
 
 
 def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> Architecture:
@@ -141,7 +174,8 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
     """
     check(name, hyperparameters)
     constructor: Callable[..., Any] = architecture(name)
-    network: Architecture = constructor(embedding, num_outputs, **hyperparameters)
+    read = {key: hyperparameters.pop(key) for key in inputs(architecture(name)) if key in hyperparameters}
+    network: Architecture = constructor(embedding.reading(**read), num_outputs, **hyperparameters)
     return network
 
 

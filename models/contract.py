@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import models
 from data.base.errors import UserError
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone
 from models.parts.layers import Architecture, WordVectors
@@ -32,20 +33,31 @@ class Subject:
         self.architecture, self.hyperparameters = architecture, hyperparameters
 
     def build(self, seed: int = 0, embedding: WordVectors | None = None, **hyperparameters: Any) -> Architecture:
-        """A new network, its weights drawn with this seed."""
+        """A new network, its weights drawn with this seed, also those that start at zero where pairs are read."""
         torch.manual_seed(seed)
         build: Callable[..., Architecture] = self.architecture
-        return build(embedding or vectors(), NUM_OUTPUTS, **self.hyperparameters | hyperparameters)
+        own = self.hyperparameters | hyperparameters
+        told = {key: own.pop(key) for key in models.inputs(self.architecture) if key in own}
+        embedding = (embedding or vectors()).reading(**told)
+        if embedding.pairs is not None:
+            nn.init.normal_(embedding.pairs.rows_RD.data[1:])
+        return build(embedding, NUM_OUTPUTS, **own)
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """Of its own hyperparameters, and of what it reads."""
+        read = {key: each.domain for key, each in models.inputs(self.architecture).items()}
+        return {**self.architecture.hyperparameters, **read}
 
     def variants(self) -> Iterator[dict[str, Any]]:
         """No change, and some values of each hyperparameter."""
         yield {}
-        for key, domain in self.architecture.hyperparameters.items():
+        for key, domain in self.domains.items():
             yield from ({key: value} for value in some_values(domain))
 
     def pairs(self) -> Iterator[tuple[str, Any, Any]]:
         """Each hyperparameter with every two values of it that follow each other."""
-        for key, domain in self.architecture.hyperparameters.items():
+        for key, domain in self.domains.items():
             yield from ((key, *pair) for pair in itertools.pairwise(some_values(domain)))
 
 

@@ -4,7 +4,7 @@ Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams o
 first), R rows of the table, K buckets, H hidden, C classes, D dimensions that start at log ratios.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.native.bag import mean_of_rows
+from models.native.hashing import hashes, words
 from models.native.padding import real_words
-from models.parts.hyperparameters import Choice, Domain, Integer, Real
+from models.parts.hyperparameters import Choice, Domain, Input, Integer, Real
 from models.parts.layers import Architecture, WordVectors, linear
 
 NAIVE_BAYES = "naive_bayes"
 DROP = "drop"
 SLOTS = 8  # of a bucket, a bit each: what tells n-grams apart that share its row
 SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
-MULTIPLIER = -0x61C8864680B583EB  # odd, its bits without a pattern: 2^64 divided by the golden ratio (Knuth 1998, 6.4)
 SCALE = 10.0  # of the output layer at the start from naive Bayes
 TEXTS_AT_ONCE = 256  # whose n-grams are counted
 
@@ -42,6 +42,7 @@ class Ngram(Architecture):
     - singletons: what is made of n-grams of two and more words that are in one training text only, drop or keep
     """
 
+    inputs: ClassVar[Mapping[str, Input]] = {}  # reads n-grams of its own, and no word vectors
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "n": Integer(1, 3),
         "buckets": Integer(1, 2**24),
@@ -82,28 +83,16 @@ class Ngram(Architecture):
     def rows(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The rows of the words, of the pairs that end in the second word and later ones, and of the triples, (B, S);
         0 where there is none."""
-        words_BT = _words(tokens_BT, lengths_B)
+        words_BT = words(tokens_BT, lengths_B)
         slots_BS = self._slots(tokens_BT, lengths_B)
         buckets_BS = slots_BS // SLOTS
         known_BS = (slots_BS >= 0) & ((self.known_K[buckets_BS] >> slots_BS % SLOTS) & 1).bool()
         return torch.cat([words_BT, (buckets_BS + self.num_words) * known_BS], 1)
 
     def _slots(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The slots of the pairs and triples, from 0 to SLOTS * buckets - 1; -1 where a word is missing.
-
-        A hash of the words' ids in wrapping 64-bit arithmetic, of which the upper half, being the better mixed, is
-        scaled to the number of slots (Lemire 2019).
-        """
-        words_BT = _words(tokens_BT, lengths_B)
-        slots, hash_BT, whole_BT = [words_BT[:, :0]], words_BT, words_BT != 0
-        for order in range(2, min(self.n, words_BT.shape[1]) + 1):
-            last_BT = words_BT[:, order - 1 :]
-            hash_BT = (hash_BT[:, :-1] + 1) * MULTIPLIER + last_BT
-            mixed_BT = (hash_BT ^ (hash_BT >> 29)) * MULTIPLIER
-            whole_BT = whole_BT[:, :-1] & (last_BT != 0)
-            slot_BT = ((mixed_BT >> 32) & 0xFFFFFFFF) * (SLOTS * self.buckets) >> 32
-            slots.append(slot_BT.where(whole_BT, -1))
-        return torch.cat(slots, 1)
+        """The slots of the pairs and triples, from 0 to SLOTS * buckets - 1; -1 where a word is missing."""
+        words_BT = words(tokens_BT, lengths_B)
+        return torch.cat([words_BT[:, :0], *hashes(words_BT, self.n, SLOTS * self.buckets)], 1)
 
     def word_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
@@ -174,10 +163,6 @@ def _log_shares(counts_CR: Tensor) -> Tensor:
     counts_CR[:, 0] = 0
     log_CR = (counts_CR + SMOOTHING).log_()
     return log_CR.sub_(log_CR.logsumexp(1, keepdim=True))
-
-
-def _words(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-    return tokens_BT.long() * real_words(lengths_B, tokens_BT.shape[1])
 
 
 def _count(

@@ -20,6 +20,7 @@ import models
 from data.base.errors import UserError
 from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
+from models.parts.layers import INPUTS
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
 from search.train.length import Length
@@ -134,8 +135,11 @@ def test_the_page_on_training_lists_every_hyperparameter() -> None:
     listed = [line for line in page if line.startswith("| `")]
     declared = [(each, "none" if each.default is None else each.default) for each in dataclasses.fields(TrainingConfig)]
     assert listed == [
-        f"| `{each.name}` | {each.metadata['domain']} | {default} | {each.metadata['doc']} |"
-        for each, default in declared
+        *(
+            f"| `{each.name}` | {each.metadata['domain']} | {default} | {each.metadata['doc']} |"
+            for each, default in declared
+        ),
+        *(f"| `{name}` | {each.domain} | {each.default} | {each.doc} |" for name, each in INPUTS.items()),
     ]
 
 

@@ -5,6 +5,8 @@ An architecture that scores words by itself (`word_scores`: the mean over a text
 Any other is explained by integrated gradients on the word vectors, from zero vectors to those of the text
 (Sundararajan, Taly and Yan 2017): their sum is what the logits differ by, here given times the number of words, so that
 the average and the baseline (the logits of zero vectors) add up to the logits in both cases.
+What pairs of words add to the score at a word (`ngrams: 2`) goes in equal parts to this word and the one before it: of
+word scores what they are more than without pairs, of integrated gradients the part of the pairs' vectors.
 
 Shapes: T words of the text, E embedding, C classes, K window on either side.
 """
@@ -110,12 +112,17 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
         logits_C = model(tokens_1T, lengths_1)[0]
         attention_TJ = _own(model, "attention_weights", tokens_1T, lengths_1)
         scores_TC = _own(model, "word_scores", tokens_1T, lengths_1)
+        if scores_TC is not None and model.embedding.pairs is not None:
+            without_TC = _without_pairs(model, tokens_1T, lengths_1)
+            scores_TC = without_TC + _to_words(scores_TC - without_TC)
     if scores_TC is not None:
         method = "the model's own word scores"
         baseline_C = torch.zeros_like(logits_C)
     else:
         method = "integrated gradients"
-        scores_TC, baseline_C = integrated_gradients(model, model.embedding(tokens_1T), lengths_1)
+        words_1TE = model.embedding.words(tokens_1T)
+        pairs_1TE = None if model.embedding.pairs is None else model.embedding.pairs(tokens_1T)
+        scores_TC, baseline_C = integrated_gradients(model, words_1TE, lengths_1, pairs_1TE)
     return Explanation(
         text=text,
         label=label,
@@ -138,20 +145,47 @@ def _own(model: Architecture, method: str, tokens_1T: Tensor, lengths_1: Tensor)
     return found(tokens_1T, lengths_1)[0] if found else None
 
 
-def integrated_gradients(model: Architecture, words_1TE: Tensor, lengths_1: Tensor) -> tuple[Tensor, Tensor]:
+def _without_pairs(model: Architecture, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor:
+    """The word scores (T, C) of the one text where pairs have no vectors."""
+    hook = model.embedding.register_forward_hook(lambda embedding, given, _: embedding.words(*given))
+    try:
+        scores_TC = _own(model, "word_scores", tokens_1T, lengths_1)
+    finally:
+        hook.remove()
+    assert scores_TC is not None
+    return scores_TC
+
+
+def _to_words(scores_TC: Tensor) -> Tensor:
+    """Those of pairs, each at its second word, in equal parts at both of its words."""
+    halves_TC = scores_TC / 2
+    halves_TC[0] = scores_TC[0]  # it has no word before it
+    halves_TC[:-1] += scores_TC[1:] / 2
+    return halves_TC
+
+
+def integrated_gradients(
+    model: Architecture, words_1TE: Tensor, lengths_1: Tensor, pairs_1TE: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The scores (T, C) of the words of one text, whose mean is what its logits differ by from those of zero vectors,
-    the baseline (C)."""
-    zeros_1TE = torch.zeros_like(words_1TE)
+    the baseline (C). pairs_1TE: what is added to the words' vectors for the words before them."""
+    read = (words_1TE,) if pairs_1TE is None else (words_1TE, pairs_1TE)
+    zeros = tuple(map(torch.zeros_like, read))
+
+    def classify(*given: Tensor) -> Tensor:
+        *read, lengths_B = given
+        return model.classify(sum(read[1:], start=read[0]), lengths_B)
+
     with torch.no_grad():
-        baseline_C = model.classify(zeros_1TE, lengths_1)[0]
-        difference_C = model.classify(words_1TE, lengths_1)[0] - baseline_C
-    method = IntegratedGradients(model.classify)
+        baseline_C = classify(*zeros, lengths_1)[0]
+        difference_C = classify(*read, lengths_1)[0] - baseline_C
+    method = IntegratedGradients(classify)
     num_steps = FEWEST_STEPS
     while True:
         attributions = [
             method.attribute(
-                words_1TE.requires_grad_(),
-                zeros_1TE,
+                tuple(each.requires_grad_() for each in read),
+                zeros,
                 target=target,
                 additional_forward_args=(lengths_1,),
                 n_steps=num_steps,
@@ -159,7 +193,11 @@ def integrated_gradients(model: Architecture, words_1TE: Tensor, lengths_1: Tens
             )
             for target in range(len(difference_C))
         ]
-        parts_TC = torch.stack([each[0].sum(1) for each in attributions], 1).detach().float()
+        of_words_TC, *of_pairs_TC = (
+            torch.stack([each[0].sum(1) for each in of_targets], 1).detach().float()
+            for of_targets in zip(*attributions, strict=True)
+        )
+        parts_TC = sum(map(_to_words, of_pairs_TC), start=of_words_TC)
         missed = (parts_TC.sum(0) - difference_C).abs().max()
         if missed < TOLERANCE * difference_C.abs().max().clamp(min=1) or num_steps >= MOST_STEPS:
             return parts_TC * len(parts_TC), baseline_C

@@ -19,7 +19,8 @@ from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
 from models.ngram import Bag
-from models.parts.geometry import reached, receptive_field
+from models.parts.geometry import Window, reached, receptive_field
+from models.parts.pairs import PairVectors
 from search.serve.trained import task_of
 from search.spec import kept
 from search.spec.read import read_spec
@@ -66,11 +67,10 @@ def find(uri: str, name: str) -> Subject:
     spec = read_spec(trial.folder)
     _require_network(trial.architecture)
     corpus: EncodedCorpus = kept.corpus(trial.folder)
-    own = models.architecture(trial.architecture).hyperparameters
     return Subject(
         f"{trial.name} of {trial.search}",
         trial.architecture,
-        {name: trial.hyperparameters[name] for name in own},
+        models.built_with(trial.architecture, trial.hyperparameters),
         TASKS[task_of(trial)].num_outputs(corpus),
         corpus.embedding_size,
         spec.words_of(trial.architecture),
@@ -118,7 +118,7 @@ def layers(subject: Subject) -> pd.DataFrame:
         num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
         if isinstance(module, WordVectors):
             num_weights = subject.num_trained_words * subject.embedding_size
-        if isinstance(module, WordVectors | nn.Embedding | Bag):  # looked up
+        if isinstance(module, WordVectors | PairVectors | nn.Embedding | Bag):  # looked up
             per_position = 0
         if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
             name, shape, per_position = "queries", tuple(weights[0].shape), 0
@@ -179,7 +179,10 @@ def reach(subject: Subject) -> int:
             as_it_is = one_score(tokens_1T, lengths_1)
             return sum(bool(one_score(each_T.unsqueeze(0), lengths_1) != as_it_is) for each_T in changed_TT)
     name = "model.embedding.vectors_VE"
-    return int(reached(lambda x: functional_call(one_score, {name: x}, subject.text), draws).any(1).sum())
+    reached_T = reached(lambda x: functional_call(one_score, {name: x}, subject.text), draws).any(1)[1:]
+    if one_score.model.embedding.pairs is not None:  # a word is read with the one before it
+        reached_T[:-1] |= reached_T[1:].clone()
+    return int(reached_T.sum())
 
 
 def table(subject: Subject, *, long: bool = False) -> Table:
@@ -197,6 +200,7 @@ def table(subject: Subject, *, long: bool = False) -> Table:
         f"{'gradient is not zero' if model.embedding.size else 'value is another with another word'}.",
     ]
     if windows := getattr(model, "windows", None):
+        windows = [Window(2), *windows] if model.embedding.pairs is not None else windows
         notes.append(f"By formula, its receptive field is {receptive_field(windows)} words.")
     settings = [f"{name} {value}" for name, value in subject.hyperparameters.items()]
     if settings:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from data.base.errors import UserError
-from models.parts.hyperparameters import Domain
+from models.parts.hyperparameters import Domain, Input
 from models.parts.layers import CLASSIFICATION
 
 #: The files of a fitted estimator: all but its vocabularies, and these.
@@ -40,6 +40,7 @@ class TextEstimator:
     recurrent: ClassVar[bool] = False
     depends_on_words: ClassVar[bool] = False  # of a baseline: on how many of a text it reads
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
+    inputs: ClassVar[Mapping[str, Input]] = {}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # of a baseline: the values that every search tries
 
     #: What it would have taken longer without the work that an earlier one in this process has left to it.

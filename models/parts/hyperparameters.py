@@ -78,6 +78,15 @@ class OrNone:
             self.domain.check(name, value)
 
 
+@dataclass(frozen=True)
+class Input:
+    """A hyperparameter of what a network reads, which is no argument of its constructor."""
+
+    domain: Domain
+    default: Any
+    doc: str
+
+
 def _is_number(value: Any) -> bool:
     if isinstance(value, int):  # of any size
         return not isinstance(value, bool)

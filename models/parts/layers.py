@@ -4,7 +4,7 @@ Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidde
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -16,7 +16,8 @@ from models.native import kernels
 from models.native.dense import dense
 from models.native.padding import real_words
 from models.native.rows import look_up
-from models.parts.hyperparameters import Choice, Domain
+from models.parts.hyperparameters import Choice, Domain, Input, Integer
+from models.parts.pairs import PairVectors
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -109,19 +110,23 @@ class WordVectors(nn.Module):
     from a copy of them; `WordVectors.learned(V, E)` starts from normal noise. Raises ValueError if row 0 is not zero.
 
     sparse: whether the gradient of trained ones is a sparse tensor, of the rows that were looked up.
+    pairs: what is added to the vectors of words for the words before them (see `reading`), if anything.
     """
 
     sparse: bool = False
 
-    def __init__(self, vectors_VE: Tensor, *, trainable: bool = False) -> None:
+    def __init__(self, vectors_VE: Tensor, *, trainable: bool = False, pairs: PairVectors | None = None) -> None:
         super().__init__()
         if vectors_VE.ndim != 2 or vectors_VE[0].any():
             raise ValueError(f"word vectors must be a matrix with zeros in row 0, got {tuple(vectors_VE.shape)}")
         self.vectors_VE: Tensor
         if trainable:
             self.vectors_VE = nn.Parameter(vectors_VE.clone())
+        elif isinstance(vectors_VE, nn.Parameter):  # those of others
+            self.vectors_VE = vectors_VE
         else:
             self.register_buffer("vectors_VE", vectors_VE, persistent=False)
+        self.pairs = pairs
 
     @classmethod
     def learned(cls, num_words: int, size: int) -> "WordVectors":
@@ -130,15 +135,34 @@ class WordVectors(nn.Module):
         vectors_VE[0] = 0
         return cls(vectors_VE, trainable=True)
 
+    def reading(self, *, ngrams: int = 1) -> "WordVectors":
+        """The same vectors, not a copy of them, as a network wants them (see INPUTS)."""
+        return self if ngrams == 1 else WordVectors(self.vectors_VE, pairs=PairVectors(self.size))
+
     @property
     def size(self) -> int:
         """E."""
         return self.vectors_VE.shape[1]
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
+        words_BTE = self.words(tokens_BT)
+        return words_BTE if self.pairs is None else words_BTE + self.pairs(tokens_BT)
+
+    def words(self, tokens_BT: Tensor) -> Tensor:
+        """The vectors of the words alone."""
         if self.sparse:
             return look_up(self.vectors_VE, tokens_BT)
         return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
+
+
+#: What a network that reads word vectors is told of them, besides the hyperparameters of its own.
+INPUTS: Mapping[str, Input] = {
+    "ngrams": Input(
+        Integer(1, 2),
+        1,
+        "2: to a word's vector is added one of the pair that it makes with the word before it, which is learned",
+    )
+}
 
 
 class Architecture(nn.Module):
@@ -146,7 +170,7 @@ class Architecture(nn.Module):
 
     A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
     constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
-    `forward` instead.
+    `forward` instead. Those of its `inputs` are no arguments: the embedding is made by them (see `models.build`).
 
     What it can say of itself besides, and the analysis asks for: `word_scores` (B, T, C), `position_scores` (B, P, C)
     where fewer positions than words are left, and `attention_weights`, all of tokens_BT and lengths_B; `windows`, what
@@ -157,6 +181,7 @@ class Architecture(nn.Module):
     learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
     recurrent: ClassVar[bool] = False
     hyperparameters: ClassVar[dict[str, Domain]]
+    inputs: ClassVar[Mapping[str, Input]] = INPUTS
 
     def __init__(self, embedding: WordVectors) -> None:
         super().__init__()

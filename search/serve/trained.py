@@ -55,7 +55,7 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     task = tasks.task_of(models.architecture(trial.architecture).task, corpus)
     return TextModel.build(
         trial.architecture,
-        {name: trial.hyperparameters[name] for name in models.architecture(trial.architecture).hyperparameters},
+        models.built_with(trial.architecture, trial.hyperparameters),
         corpus.classes,
         corpus.vocabulary,
         spec.words_of(trial.architecture),

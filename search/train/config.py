@@ -1,6 +1,5 @@
 """The hyperparameters of training, each declared once; and with them those of an architecture."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
@@ -99,14 +98,12 @@ def length_of(architecture: str, asked: Length) -> Length:
 
 
 def domains(architecture: str) -> dict[str, Domain]:
-    """Every hyperparameter of an architecture, its own and those of its training, with the values allowed."""
+    """Every hyperparameter of an architecture, its own, those of what it reads and of its training, with the values
+    allowed."""
     training = {each.name: each.metadata["domain"] for each in learner(architecture).training}
-    return {**models.architecture(architecture).hyperparameters, **training}
+    return {**models.domains(architecture), **training}
 
 
 def defaults(architecture: str) -> dict[str, Any]:
     """The value that each of them takes by default."""
-    made = models.architecture(architecture)
-    parameters = inspect.signature(made).parameters
-    own = {name: parameters[name].default for name in made.hyperparameters}
-    return own | {each.name: each.default for each in learner(architecture).training}
+    return models.defaults(architecture) | {each.name: each.default for each in learner(architecture).training}

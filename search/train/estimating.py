@@ -35,7 +35,7 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     started = time.perf_counter()
     random.seed(config[record.SEED])
     np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
-    own = {name: config[name] for name in models.architecture(config[record.ARCHITECTURE]).hyperparameters}
+    own = models.built_with(config[record.ARCHITECTURE], config)
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
     reads_all = models.words_named(config[record.ARCHITECTURE]) == models.WHOLE
     task, read = task_of(estimator.task, corpus), WHOLE_TEXTS if reads_all else TEXTS

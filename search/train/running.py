@@ -50,7 +50,7 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
     else:
         embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
     architecture = models.architecture(config[record.ARCHITECTURE])
-    own = {name: config[name] for name in architecture.hyperparameters}
+    own = models.built_with(config[record.ARCHITECTURE], config)
     num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
     return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
 
