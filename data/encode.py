@@ -25,6 +25,7 @@ from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
 from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split
+from data.text import AS_WRITTEN, SPECIALS, Tokenizer, build_vocabulary
 from data.vectors import Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
@@ -66,7 +67,7 @@ def load(
         max_words,
         limit,
         *([split_seed] if split_seed else []),
-        *reading.key,
+        *dataclasses.replace(reading, tokenizer=Tokenizer.of(reading).cuts).key,
     ]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
@@ -106,26 +107,26 @@ def encode(
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
     """
-    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
+    cut, division = (
+        Tokenizer.of(reading),
+        split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading),
+    )
     splits, texts = division.splits, division.texts
-
-    from data import text  # not before the examples are known to be good: it imports torch
-
-    words = {split: [text.tokenize(each, max_words) for each, _ in splits[split]] for split in SPLITS}
+    words = {split: [cut(text, max_words) for text, _ in splits[split]] for split in SPLITS}
     counts = Counter(chain.from_iterable(words["train"]))
-    for special in text.SPECIALS:  # a review that spells out '<pad>' does not mean padding
+    for special in SPECIALS:  # a review that spells out '<pad>' does not mean padding
         del counts[special]
     if read_vectors is None:
-        vocabulary, vectors_VE = text.build_vocabulary(counts, min_count=LEARNED_MIN_COUNT), None
+        vocabulary, vectors_VE = build_vocabulary(counts, min_count=LEARNED_MIN_COUNT), None
         ids = word_ids(vocabulary)
     else:
         found, vectors_FE = read_vectors(counts.keys())
-        vocabulary, embedding_size = text.build_vocabulary(counts, known=found), vectors_FE.shape[1]
+        vocabulary, embedding_size = build_vocabulary(counts, known=found), vectors_FE.shape[1]
         ids = word_ids(vocabulary)
         vectors_VE = np.zeros((len(vocabulary), embedding_size), dtype=np.float32)
         vectors_VE[[ids[word] for word in found]] = vectors_FE
     if not ids:
-        reason = "is seen twice" if read_vectors is None else "has a vector"
+        reason = "is seen twice" if read_vectors is None else "has a vector; use embeddings: learned"
         raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
 
     num_columns = max(len(each) for each in chain.from_iterable(words.values()))
@@ -164,12 +165,13 @@ def with_texts(
     whole: and with their WHOLE_TEXTS, where there is any that is cut. They are read again each time: 25,000 reviews
     take a second, whole ones three.
     """
-    from data import text
-
-    texts = corpus.read((cache or default_cache()) / "downloads", progress=False, reading=reading)
+    cut, texts = (
+        Tokenizer.of(reading),
+        corpus.read((cache or default_cache()) / "downloads", progress=False, reading=reading),
+    )
     splits = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading).splits
     num_read = ALL_WORDS if whole else max_words
-    words = {name: [text.tokenize(each, num_read) for each, _ in splits[name]] for name in SPLITS}
+    words = {name: [cut(text, num_read) for text, _ in splits[name]] for name in SPLITS}
     cuts = max(map(len, chain.from_iterable(words.values()))) > max_words
     changed: dict[str, Any] = {}
     for name in SPLITS:
@@ -181,11 +183,9 @@ def with_texts(
     return dataclasses.replace(encoded, **changed)
 
 
-def read_words(texts: Sequence[str], *, max_words: int) -> list[str]:
-    """The words that are read of each text, known or not, with a space between. Imports torch."""
-    from data import text
-
-    return [" ".join(text.tokenize(each, max_words)) for each in texts]
+def read_words(texts: Sequence[str], *, max_words: int, cut: Tokenizer = AS_WRITTEN) -> list[str]:
+    """The words that are read of each text, known or not, with a space between. May import torch."""
+    return [" ".join(cut(text, max_words)) for text in texts]
 
 
 def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:
@@ -194,14 +194,13 @@ def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:
 
 
 def encode_texts(
-    texts: Sequence[str], ids: Mapping[str, int], *, max_words: int
+    texts: Sequence[str], ids: Mapping[str, int], *, max_words: int, cut: Tokenizer = AS_WRITTEN
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
     """New texts for a trained model whose `word_ids` are given: tokens_NT (int32, T of the longest text), lengths_N
-    (int32), and the words that the ids stand for. A text without any word is one unknown word, '<unk>'. Imports torch.
+    (int32), and the words that the ids stand for. A text without any word is one unknown word, '<unk>'. May import
+    torch.
     """
-    from data import text
-
-    words = [text.tokenize(each, max_words) or [text.SPECIALS[UNKNOWN]] for each in texts]
+    words = [cut(text, max_words) or [SPECIALS[UNKNOWN]] for text in texts]
     tokens_NT, lengths_N = encode_words(words, ids, num_columns=max(map(len, words), default=1))
     return tokens_NT, lengths_N, words
 

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from data.base.plugins import Plugin
+
 #: What a spec means that was written before there were these options: the values that are not the defaults of today.
 BEFORE: dict[str, Any] = {
     "split_column": "none",
     "contradictions": "first",
     "duplicates": "exact",
     "positive_class": "natural order",
+    "clean": False,
 }
 
 Column = str | int | None
@@ -35,6 +38,8 @@ class Reading:
     contradictions: Literal["drop", "majority", "first"] = "drop"
     duplicates: Literal["folded", "exact"] = "folded"
     positive_class: str | None = None  # see data/base/positive.py
+    clean: bool = True
+    tokenizer: str | Plugin = "basic_english"
 
     @property
     def key(self) -> list[str]:
@@ -42,7 +47,7 @@ class Reading:
         before = {**vars(Reading()), **BEFORE}
         changed = {each.name: getattr(self, each.name) for each in fields(self)}
         changed = {name: value for name, value in changed.items() if value != before[name]}
-        return [json.dumps(changed, sort_keys=True)] if changed else []
+        return [json.dumps(changed, sort_keys=True, default=lambda plugin: plugin.digest)] if changed else []
 
 
 USUAL = Reading()

@@ -19,6 +19,7 @@ from torch import Tensor
 import models
 from data.base.plugins import Plugin
 from data.encode import encode_texts, read_words, word_ids
+from data.text import AS_WRITTEN, Tokenizer
 from models import WordVectors
 from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
@@ -29,10 +30,10 @@ UNKNOWN_SHARE = "unknown_share"  # a column of each answer
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
 
 # What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
-# dict; the word vectors, where they were not trained; and the source of the architecture, where it is not ours. Of an
-# estimator its own files instead of weights.
+# dict; the word vectors, where they were not trained; and the sources of the architecture and of the tokenizer, where
+# they are not ours. Of an estimator its own files instead of weights.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
-CODE, ESTIMATOR = "architecture.py", "estimator"
+CODE, TOKENIZER_CODE, ESTIMATOR = "architecture.py", "tokenizer.py", "estimator"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,6 +54,7 @@ class TextModel:
     task: Task
     model: Any
     code: Plugin | None = None  # the architecture's, if it is not ours
+    tokenizer: Tokenizer = AS_WRITTEN
 
     @classmethod
     def build(
@@ -68,6 +70,7 @@ class TextModel:
         num_outputs: int | None = None,
         task: str | None = None,
         separator: str | None = None,
+        tokenizer: Tokenizer = AS_WRITTEN,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
@@ -92,6 +95,7 @@ class TextModel:
             task=TASKS[task or models.architecture(architecture).task].joined_by(separator),
             model=kind._rebuild(architecture, hyperparameters, num_outputs, weights, vectors_VE),
             code=code,
+            tokenizer=tokenizer,
         )
 
     @staticmethod
@@ -116,7 +120,7 @@ class TextModel:
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
         """tokens_BT, lengths_B, and the words that were read of each text."""
-        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words)
+        tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words, cut=self.tokenizer)
         return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
 
     @torch.no_grad()
@@ -150,6 +154,11 @@ class TextModel:
         if self.code is not None:
             short["reference"] = f"{Path(self.code.file).name}:{self.code.name}"
             (folder / CODE).write_text(self.code.source, encoding="utf-8")
+        cuts = self.tokenizer.cuts
+        if isinstance(cuts, Plugin):
+            (folder / TOKENIZER_CODE).write_text(cuts.source, encoding="utf-8")
+            cuts = f"{Path(cuts.file).name}:{cuts.name}"
+        short |= {"clean": self.tokenizer.clean, "tokenizer": cuts}
         (folder / MODEL).write_text(json.dumps(short, indent=2, ensure_ascii=False), encoding="utf-8")
         (folder / VOCABULARY).write_text("".join(f"{word}\n" for word in self.vocabulary), encoding="utf-8")
         self._write_weights(folder)
@@ -162,10 +171,13 @@ class TextModel:
 
     @classmethod
     def load(cls, folder: Path) -> "TextModel":
-        """Read what `save` wrote; nothing in it is executed but the source of an architecture that is not ours."""
+        """Read what `save` wrote; nothing in it is executed but the sources of what is not ours."""
         short = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         vectors, estimator = folder / FROZEN_VECTORS, folder / ESTIMATOR
         reference = short.pop("reference", None)
+        cleans, cuts = short.pop("clean", AS_WRITTEN.clean), short.pop("tokenizer", AS_WRITTEN.cuts)
+        if (code := folder / TOKENIZER_CODE).exists():
+            cuts = Plugin(cuts, code.read_text(encoding="utf-8"))
         if estimator.is_dir():
             files = {path.name: bytearray(path.read_bytes()) for path in estimator.iterdir()}
             weights = {name: torch.frombuffer(file, dtype=torch.uint8) for name, file in files.items()}
@@ -177,6 +189,7 @@ class TextModel:
             weights=weights,
             vectors_VE=np.load(vectors, allow_pickle=False) if vectors.exists() else None,
             code=Plugin(reference, (folder / CODE).read_text(encoding="utf-8")) if reference else None,
+            tokenizer=Tokenizer(cleans, cuts),
         )
 
 
@@ -198,7 +211,7 @@ class EstimatorModel(TextModel):
         return estimator
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
-        probabilities_NC = self.model.predict_proba(read_words(texts, max_words=self.max_words))
+        probabilities_NC = self.model.predict_proba(read_words(texts, max_words=self.max_words, cut=self.tokenizer))
         return torch.from_numpy(np.asarray(probabilities_NC, dtype=np.float32))
 
     def _write_weights(self, folder: Path) -> None:

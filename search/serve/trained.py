@@ -7,6 +7,7 @@ import data
 import models
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
+from data.text import Tokenizer
 from search.base import record
 from search.serve.classifier import TextModel
 from search.spec import kept
@@ -65,4 +66,5 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
         task.num_outputs(corpus),
         task.name,
         task.separator,
+        Tokenizer.of(spec.reading),
     )

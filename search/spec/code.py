@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 import data
 import models
+from data import text
 from data.base import plugins
 from data.base.errors import UserError
 from data.base.plugins import Plugin
@@ -29,7 +30,14 @@ def _take_in_architecture(plugin: Plugin, *, kept: bool = False) -> None:
 
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
-REGISTER = {"architectures": _take_in_architecture, "corpus": data.register, "metrics": metrics.register}
+REGISTER = {
+    "architectures": _take_in_architecture,
+    "corpus": data.register,
+    "tokenizer": text.require_function,
+    "metrics": metrics.register,
+}
+#: Those of which there is one, which goes by its whole reference: others go by their names.
+BY_REFERENCE = ("corpus", "tokenizer")
 #: The same of sources that a spec has kept, where that differs: its names may be older than ours.
 KEPT = {"architectures": partial(_take_in_architecture, kept=True)}
 
@@ -41,6 +49,7 @@ class Code(BaseModel):
 
     architectures: dict[str, Plugin] = {}
     corpus: dict[str, Plugin] = {}  # at most one
+    tokenizer: dict[str, Plugin] = {}  # at most one
     metrics: dict[str, Plugin] = {}
 
     @model_validator(mode="after")
@@ -72,8 +81,8 @@ def find(architecture: str) -> Any:
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a spec with names in place of references, classes and functions, and their sources under `code`.
 
-    A corpus goes by its whole reference, all others by their names. Raises UserError for what cannot be found or
-    executed, and for two things of one name.
+    A corpus and a tokenizer go by their whole references, all others by their names. Raises UserError for what cannot
+    be found or executed, and for two things of one name.
     """
     changed: dict[str, Any] = {}
     code: dict[str, dict[str, Plugin]] = {}
@@ -93,8 +102,7 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
     """What a spec calls something; what is not ours is entered in `sources`."""
-    is_corpus = key == "corpus"
-    is_reference = isinstance(each, str) and (plugins.is_reference(each) if is_corpus else ":" in each)
+    is_reference = isinstance(each, str) and (plugins.is_reference(each) if key == "corpus" else ":" in each)
     if (isinstance(each, str) and each in sources) or not (is_reference or callable(each)):
         return each
     try:
@@ -102,7 +110,7 @@ def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
         REGISTER[key](plugin)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
-    name = plugin.reference if is_corpus else plugin.name
+    name = plugin.reference if key in BY_REFERENCE else plugin.name
     if sources.setdefault(name, plugin) != plugin:
         raise UserError(f"{key}: two are named {name!r}: {plugin.file} and {sources[name].file}")
     return name

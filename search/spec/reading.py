@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from data.base.errors import UserError
+from data.base.errors import UserError, choose
 from data.base.reading import Column, Reading
+from data.text import TOKENIZERS
 
 
 def _as_written(labels: Any) -> Any:
@@ -57,6 +58,21 @@ class ReadingKeys(BaseModel):
         "(positive, spam, yes, 1, ...), else one of less than 40 % of the texts, else the second in natural order, "
         "which is taken at once with: natural order",
     )
+
+    clean: bool = Field(
+        Reading.clean,
+        description="whether tags, entities, typographic punctuation and invisible characters become plain text first",
+    )
+    tokenizer: str = Field(
+        "basic_english",
+        description="cuts texts into words: basic_english; characters, of languages without spaces between words; or "
+        "yours: path/my_words.py:cut",
+    )
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer_is_known(cls, name: str) -> str:
+        return name if ":" in name else choose("tokenizer", name, TOKENIZERS)
 
     @property
     def reading(self) -> Reading:

@@ -4,12 +4,14 @@ Every mistake is one line that names the rule, the value and the nearest valid c
 """
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from data.base.errors import UserError, choose, did_you_mean
+from data.base.reading import Reading
 from data.encoded import ALL_WORDS
 from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, WHOLE, baseline, is_baseline, words_named
 from models.parts.hyperparameters import OrNone
@@ -390,6 +392,11 @@ class Spec(ReadingKeys):
     def _otherwise(self, architecture: str) -> dict[str, Any]:
         """What the hyperparameters are by default, those of training that are keys of the spec as it says."""
         return defaults(architecture) | {name: getattr(self, name) for name in TRAINING if name in Spec.model_fields}
+
+    @property
+    def reading(self) -> Reading:
+        """How its texts are read, with the source of a tokenizer that is not ours."""
+        return replace(super().reading, tokenizer=self.code.tokenizer.get(self.tokenizer, self.tokenizer))
 
     @property
     def most_words(self) -> int:
