@@ -23,6 +23,7 @@ from data.encoded import ALL_WORDS, EncodedCorpus
 from data.inspecting import file, labels, leaks, twins, words
 from data.inspecting.findings import ClassCount, Finding, Inspection, by_severity
 from data.inspecting.words import Words
+from data.text import Tokenizer
 
 NOTHING = Understood()  # of what is no file
 FORMAT = 1  # of what is kept: raise it when anything is found out in another way
@@ -110,13 +111,12 @@ def of_corpus(
         given = {"train": texts.examples, "val": texts.val_examples, "test": texts.test_examples}
         division = Division(texts, {split: examples for split, examples in given.items() if examples}, texts.understood)
 
-    from data import text  # imports torch
-
+    cut = Tokenizer.of(reading)
     inspection = inspect(
         division.splits,
         division.texts.classes,
         name=name,
-        tokenize=lambda each: text.tokenize(each, ALL_WORDS),
+        tokenize=lambda text: cut(text, ALL_WORDS),
         vocabulary=encoded.vocabulary if encoded else None,
         max_words=max_words,
         reading=reading,
