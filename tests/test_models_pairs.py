@@ -25,6 +25,7 @@ from search.train import checkpoints
 from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.optimizing import Optimizer
+from search.train.tasks import TASKS
 from search.train.training import Examples, Result, Splits, train
 
 TOKENS_BT = torch.tensor([[5, 6, 7, 5, 6], [6, 0, 7, 5, 0]])
@@ -123,7 +124,7 @@ def order(num: int, seed: int) -> Examples:
     return Examples(tokens_NT, torch.full((num,), 8, dtype=torch.int32), (labels_N,))
 
 
-SPLITS = Splits(order(200, 1), order(60, 2), order(60, 3))
+SPLITS = Splits(order(200, 1), order(60, 2), order(60, 3), TASKS[models.CLASSIFICATION])
 
 
 def run(ngrams: int, state: dict[str, Any] | None = None, **changes: Any) -> list[Result]:
