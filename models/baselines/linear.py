@@ -51,11 +51,13 @@ class Linear(TextEstimator):
         """Of each n-gram, from the number of training texts that it comes in, and their number."""
         return np.ones(len(num_texts_F))
 
-    def solve(self, features_NF: Any, positive_N: np.ndarray) -> tuple[np.ndarray, float]:
+    def solve(
+        self, features_NF: Any, positive_N: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> tuple[np.ndarray, float]:
         """Coefficients (F,) and the intercept of one class against the rest."""
-        return logistic_regression(features_NF, positive_N, self.C)
+        return logistic_regression(features_NF, positive_N, self.C, sample_weight)
 
-    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
         grams, counts_NF = self._count(texts)
         num_texts_F = np.bincount(counts_NF.indices, minlength=len(grams))
         kept = np.flatnonzero(num_texts_F >= min(LEAST_TEXTS, num_texts_F.max()))
@@ -63,7 +65,7 @@ class Linear(TextEstimator):
         self.weights_F = self.weights(num_texts_F[kept], len(texts)).astype(np.float32)
         features_NF = self.weigh(counts_NF[:, kept], self.weights_F).astype(np.float64)
         self.several = labels_N.ndim == 2
-        solved = [self.solve(features_NF, positive_N) for positive_N in _against_the_rest(labels_N)]
+        solved = [self.solve(features_NF, positive_N, sample_weight) for positive_N in _against_the_rest(labels_N)]
         self.coef_RF = np.array([coef_F for coef_F, _ in solved], dtype=np.float32)
         self.intercept_R = np.array([intercept for _, intercept in solved], dtype=np.float32)
         return self
@@ -112,7 +114,9 @@ def _against_the_rest(labels_N: np.ndarray) -> Iterator[np.ndarray]:
         yield from (labels_N == label for label in ([1] if num_classes == 2 else range(num_classes)))
 
 
-def logistic_regression(features_NF: Any, positive_N: np.ndarray, C: float) -> tuple[np.ndarray, float]:
+def logistic_regression(
+    features_NF: Any, positive_N: np.ndarray, C: float, sample_weight: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """Coefficients (F,) and the intercept, the same in every process."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -120,5 +124,5 @@ def logistic_regression(features_NF: Any, positive_N: np.ndarray, C: float) -> t
     solver = LogisticRegression(C=C, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # as good as it is by then
-        solver.fit(features_NF, positive_N)
+        solver.fit(features_NF, positive_N, sample_weight)
     return solver.coef_[0], float(solver.intercept_[0])

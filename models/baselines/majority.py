@@ -14,9 +14,10 @@ SHARES = "shares.json"
 
 
 class Majority(TextEstimator):
-    """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class."""
+    """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class. What
+    texts count in training changes nothing of that."""
 
-    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
         self.shares_C = labels_N.mean(0) if labels_N.ndim == 2 else np.bincount(labels_N) / len(labels_N)
         return self
 

@@ -31,11 +31,14 @@ class NBSVM(Linear):
         counts_NF.data = np.ones_like(counts_NF.data)
         return counts_NF
 
-    def solve(self, features_NF: Any, positive_N: np.ndarray) -> tuple[np.ndarray, float]:
+    def solve(
+        self, features_NF: Any, positive_N: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> tuple[np.ndarray, float]:
+        """The ratios are shares of each side's own texts, so that only the regression weighs the classes."""
         ratios_F = log_ratios(features_NF, positive_N)
         weighted_NF = features_NF.copy()
         weighted_NF.data = ratios_F[features_NF.indices]
-        coef_F, intercept = logistic_regression(weighted_NF, positive_N, self.C)
+        coef_F, intercept = logistic_regression(weighted_NF, positive_N, self.C, sample_weight)
         share = self.interpolation
         return ratios_F * (share * coef_F + (1 - share) * np.abs(coef_F).mean()), share * intercept
 

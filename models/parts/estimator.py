@@ -19,6 +19,7 @@ from models.parts.layers import CLASSIFICATION
 FITTED, VOCABULARIES = "fitted.skops", "vocabularies.json"
 VOCABULARY = "vocabulary_"  # as scikit-learn calls a vectorizer's
 COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
+SAMPLE_WEIGHT = "sample_weight"  # the argument of a `fit` that can weigh texts, as scikit-learn calls it
 RANDOM_STATE = "random_state"  # the argument of a constructor that is given the trial's seed
 #: Types of scikit-learn that hold numbers only, which skops leaves to its callers to trust.
 TRUSTED = (
@@ -46,9 +47,12 @@ class TextEstimator:
     #: What it would have taken longer without the work that an earlier one in this process has left to it.
     spared_seconds: float = 0.0
 
-    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
         """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1; of texts that can
-        have several classes, ones and zeros (N, C)."""
+        have several classes, ones and zeros (N, C).
+
+        sample_weight: how much each text counts, if not the same. One of outside may do without it.
+        """
         raise NotImplementedError
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
@@ -104,6 +108,20 @@ class TextEstimator:
         return [each for each in types if each in TRUSTED or each.rpartition(".")[0] == own]
 
 
+def fit_weighted(made: Any, texts: Sequence[str], labels_N: np.ndarray, weights_N: np.ndarray | None) -> object:
+    """Fit anything that fits. weights_N: how much each text counts, None for the same.
+
+    A pipeline gives them to its last step. Raises UserError for what cannot weigh texts.
+    """
+    if weights_N is None:
+        return made.fit(texts, labels_N)
+    steps = getattr(made, "steps", None)
+    last, prefix = (steps[-1][1], f"{steps[-1][0]}__") if steps else (made, "")
+    if SAMPLE_WEIGHT not in inspect.signature(last.fit).parameters:
+        raise UserError(f"class_weights: {type(last).__name__} cannot weigh texts, its fit takes no {SAMPLE_WEIGHT}")
+    return made.fit(texts, labels_N, **{f"{prefix}{SAMPLE_WEIGHT}": weights_N})
+
+
 def create(made: Callable[..., Any], seed: int, hyperparameters: Mapping[str, Any]) -> TextEstimator:
     """A new estimator of a class, given the seed if it takes one."""
     takes_seed = RANDOM_STATE in inspect.signature(made).parameters
@@ -139,8 +157,8 @@ class _Made(TextEstimator):
     def __init__(self, **hyperparameters: Any) -> None:
         self.made = self.make(**hyperparameters)
 
-    def fit(self, texts: Sequence[str], labels_N: np.ndarray) -> object:
-        return self.made.fit(texts, labels_N)
+    def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
+        return fit_weighted(self.made, texts, labels_N, sample_weight)
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         return np.asarray(self.made.predict_proba(texts))

@@ -19,5 +19,6 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         checkpoints=checkpoints.root(folder),
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,
+        class_weights=spec.class_weights,
         words={name: words for name in spec.studied if (words := spec.words_of(name)) < spec.most_words},
     )

@@ -21,6 +21,7 @@ from data.inspecting.findings import Inspection
 from models import WHOLE, architecture, baseline, words_named
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
+from search.train import weighting
 from search.train.config import learner
 from search.train.metrics import OURS, measured_in
 
@@ -170,7 +171,7 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
 def _check_task(spec: Spec) -> None:
     """Raises UserError unless the architectures are of one kind, and corpus and metric belong to their task."""
     from models import ARCHITECTURES
-    from search.train.tasks import task_with
+    from search.train.tasks import TASKS, task_with
 
     names: dict[str, list[str]] = {}
     for name in spec.architectures:
@@ -190,6 +191,8 @@ def _check_task(spec: Spec) -> None:
         raise UserError(
             f"corpus: {task} needs one with {' and '.join(needed)}, such as {' or '.join(known)}; got {spec.corpus!r}"
         )
+    if spec.class_weights != "none" and not (TASKS[task].has_classes and TASKS[task].exclusive):
+        raise UserError(f"class_weights: is for texts of one class each, and {task} has none such; leave it out")
     of_task = [metric for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
     measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
@@ -268,6 +271,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         whole=any(_depends_on_words(name) for name in spec.baselines),
         progress=progress,
     )
+    weighting.check(spec.class_weights, corpus.classes)
     batches = -(-len(corpus.train) // spec.largest_batch)
     if to_train and spec.reports_per_epoch > batches:
         raise UserError(

@@ -19,6 +19,7 @@ from search.base import record
 from search.spec.code import Code
 from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
+from search.spec.weights import Weights
 from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
 from search.train.metrics import check_rank
@@ -116,6 +117,11 @@ class Spec(ReadingKeys):
     )
     patience: int | None = Field(
         None, ge=1, description="reports without a better score after which a trial ends, as complete as any"
+    )
+    class_weights: Weights = Field(
+        "none",
+        description="how much a text of each class counts in what is learned: none (all the same), balanced (all "
+        "classes together the same) or {class: weight}, 1 for others; the losses that are reported are not weighted",
     )
     batch_size: int = Field(TrainingConfig.batch_size, description="where the space says nothing else")
     max_grad_norm: float | None = Field(

@@ -16,16 +16,19 @@ import models
 from data.base.errors import UserError
 from data.encoded import TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
 from models import TextEstimator
+from models.parts.estimator import fit_weighted
 from search.base import record
 from search.train.tasks import task_of
 from search.train.training import DivergenceError, Result, measure
+from search.train.weighting import ClassWeights, class_weights
 
 
-def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Result:
+def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int, weights: ClassWeights = "none") -> Result:
     """Fit the trial's estimator and measure it.
 
     Its seconds are those that it takes alone, whatever it found done. The state holds the files of the estimator as its
     weights, or, as `refused`, why it has none.
+    Raises UserError where classes are weighed and its `fit` cannot.
     """
     # What takes seconds to import is no cost of the first trial.
     import sklearn.linear_model  # noqa: F401
@@ -43,7 +46,10 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int) -> Resul
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
         # Copies of labels, for the object store's arrays are read-only.
-        estimator.fit([*corpus.train.arrays[read]], *(each_N.copy() for each_N in task.targets(corpus.train)))
+        (labels_N,) = (each_N.copy() for each_N in task.targets(corpus.train))
+        weights_C = class_weights(weights, corpus.classes, labels_N)
+        weights_N = None if weights_C is None else weights_C[labels_N]
+        fit_weighted(estimator, [*corpus.train.arrays[read]], labels_N, weights_N)
         try:
             for split in record.SPLITS:
                 examples: Split = getattr(corpus, split)

@@ -24,6 +24,7 @@ from search.train.estimating import fit
 from search.train.length import Length
 from search.train.tasks import Task, task_of
 from search.train.training import Examples, Result, Splits, train
+from search.train.weighting import ClassWeights, class_weights
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Setting:
     checkpoints: Folder  # every worker reaches it
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
     metrics: Mapping[str, Plugin]  # likewise
+    class_weights: ClassWeights
     words: Mapping[str, int]  # of a text that each architecture reads, where that is not all that is encoded
 
 
@@ -88,6 +90,7 @@ def _train_network(
     device = device_of(setting)
     model = build_model(config, corpus, setting.embeddings).to(device)
     size = {record.NUM_PARAMETERS: float(num_parameters(model))}
+    weights_C = class_weights(setting.class_weights, corpus.classes, corpus.train.labels_N)
     texts = splits(corpus, device, task_of(model.task, corpus))
     for result in train(
         model,
@@ -98,6 +101,7 @@ def _train_network(
         curve_interval=setting.curve_interval,
         seed=config[record.SEED],
         state=state,
+        weights_C=None if weights_C is None else torch.from_numpy(weights_C).to(device),
     ):
         yield dataclasses.replace(result, metrics=result.metrics | size)
 
@@ -106,7 +110,7 @@ def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
     if state is None:  # else its only epoch is over
-        yield fit(config, corpus, setting.threads)
+        yield fit(config, corpus, setting.threads, setting.class_weights)
 
 
 LEARN = {"network": _train_network, "estimator": _fit_estimator}

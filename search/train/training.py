@@ -111,13 +111,15 @@ def train(
     curve_interval: int,
     seed: int,
     state: dict[str, Any] | None = None,
+    weights_C: Tensor | None = None,
 ) -> Iterator[Result]:
     """Train with Adam on the loss of the splits' task, yield at each report; the best one has the best `metric`.
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
     nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
     An epoch must have as many iterations as reports. What the model takes from the texts before the first iteration
-    (see `Architecture.start_from`) counts in the time of the first report.
+    (see `Architecture.start_from`) counts in the time of the first report. weights_C: how much a text of each class
+    counts in the loss that is minimised, and so in that of the curve; what is measured is not weighted.
     """
     started = time.perf_counter()
     if state is None:
@@ -154,7 +156,7 @@ def train(
         metrics: dict[str, float] = {}
         diverged, picture, test_outputs_N = None, None, None
         try:
-            _train_epoch(model, optimizer, splits.train, part_N, config, rates, log)
+            _train_epoch(model, optimizer, splits.train, part_N, config, rates, log, weights_C)
             metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
             with optimizer.averaged():
                 logits_N = _predict(model, splits.val)
@@ -262,6 +264,7 @@ def _train_epoch(
     config: TrainingConfig,
     rates: Mapping[int, float],
     log: _EpochLog,
+    weights_C: Tensor | None,
 ) -> None:
     """Train on these examples in this order. rates: the learning rate of each iteration; they count over epochs."""
     model.train()
@@ -272,7 +275,7 @@ def _train_epoch(
         if config.word_dropout:
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
         logits_B = model(tokens_BT, lengths_B)
-        loss = log.task.loss(logits_B, targets_B, config.label_smoothing)
+        loss = log.task.loss(logits_B, targets_B, config.label_smoothing, weights_C)
         optimizer.clear()
         loss.backward()
         gradients = optimizer.gradients()

@@ -93,8 +93,11 @@ class Task(ABC):
         """What is wanted, as arrays of N."""
 
     @abstractmethod
-    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
-        """What is minimised, a scalar. smoothing: the share of what is wanted that is spread over all that could be."""
+    def loss(
+        self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
+    ) -> Tensor:
+        """What is minimised, a scalar. smoothing: the share of what is wanted that is spread over all that could be.
+        weights_C: how much an example of each class counts, in a task that has classes."""
 
     @abstractmethod
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:

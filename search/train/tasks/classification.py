@@ -26,9 +26,11 @@ class Classification(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return (split.labels_N,)
 
-    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
+    ) -> Tensor:
         (labels_N,) = targets
-        return cross_entropy(logits_N, labels_N, label_smoothing=smoothing)
+        return cross_entropy(logits_N, labels_N, weights_C, label_smoothing=smoothing)
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
         (labels_N,) = targets

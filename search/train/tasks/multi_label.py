@@ -45,7 +45,9 @@ class MultiLabel(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return (split.arrays[LABEL_SETS],)
 
-    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy of each class against its absence, the mean over texts and classes."""
         wanted_NC = targets[0].to(logits_N.dtype)
         if smoothing:

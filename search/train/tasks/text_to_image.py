@@ -44,7 +44,9 @@ class TextToImage(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return tuple(split.arrays[name] for name in self.arrays)
 
-    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy of the ink, the mean over pixels; a pixel could have ink or none."""
         images_NYX, _ = targets
         if smoothing:
