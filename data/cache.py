@@ -19,15 +19,20 @@ from data.encoded import EncodedCorpus, Split
 logger = logging.getLogger(__name__)
 
 
+class OlderLayoutError(Exception):
+    """The file has the texts as padded matrices."""
+
+
 def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
-    """None if there is no such file or it is damaged (reading verifies the checksum of each array in it)."""
+    """None if there is no such file, an older version's or one that is damaged (reading verifies the checksum of each
+    array in it)."""
     try:
         # opened here, because numpy leaves a file open that turns out to be damaged
         with path.open("rb") as file:
             found = _read(file, name)
         if found.digest != digest:
             raise UserError(f"it holds {found.digest}")
-    except FileNotFoundError:
+    except (FileNotFoundError, OlderLayoutError):
         return None
     except Exception as error:  # a damaged file can raise nearly anything, and the answer is the same to all
         logger.warning("damaged cache file %s (%s): encoding again", path, error)
@@ -45,6 +50,8 @@ def from_bytes(content: bytes, *, name: str) -> EncodedCorpus | None:
 
 def _read(file: BinaryIO, name: str) -> EncodedCorpus:
     with np.load(file, allow_pickle=False) as arrays:
+        if "train_tokens_NT" in arrays:
+            raise OlderLayoutError
         rest = json.loads(arrays["rest"].tobytes())
         splits = {split: _split(arrays, f"{split}_") for split in SPLITS}
         return EncodedCorpus(
@@ -62,7 +69,7 @@ def _read(file: BinaryIO, name: str) -> EncodedCorpus:
 
 def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Split:
     own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-    return Split(own.pop("tokens_NT"), own.pop("lengths_N"), own.pop("labels_N"), own)
+    return Split(own.pop("tokens_W"), own.pop("starts_N"), own.pop("lengths_N"), own.pop("labels_N"), own)
 
 
 def write_cache(path: Path, encoded: EncodedCorpus) -> None:

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
-from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split
+from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split, pad
 from data.text import AS_WRITTEN, SPECIALS, Tokenizer, build_vocabulary
 from data.vectors import Vectors
 
@@ -129,13 +129,12 @@ def encode(
         reason = "is seen twice" if read_vectors is None else "has a vector; use embeddings: learned"
         raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
 
-    num_columns = max(len(each) for each in chain.from_iterable(words.values()))
     encoded = {}
     for split in SPLITS:
-        tokens_NT, lengths_N = encode_words(words[split], ids, num_columns=max(1, num_columns))
+        tokens_W, starts_N, lengths_N = encode_words(words[split], ids)
         labels_N = np.array([label for _, label in splits[split]], dtype=np.int64)
         arrays = texts.arrays(split, splits[split])
-        encoded[split] = Split(tokens_NT, lengths_N, labels_N, arrays)
+        encoded[split] = Split(tokens_W, starts_N, lengths_N, labels_N, arrays)
     return EncodedCorpus(
         name,
         digest,
@@ -201,17 +200,14 @@ def encode_texts(
     torch.
     """
     words = [cut(text, max_words) or [SPECIALS[UNKNOWN]] for text in texts]
-    tokens_NT, lengths_N = encode_words(words, ids, num_columns=max(map(len, words), default=1))
-    return tokens_NT, lengths_N, words
+    tokens_W, starts_N, lengths_N = encode_words(words, ids)
+    return pad(tokens_W, starts_N, lengths_N), lengths_N, words
 
 
-def encode_words(
-    words: Sequence[Sequence[str]], ids: Mapping[str, int], *, num_columns: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """tokens_NT (T = num_columns) and lengths_N. A text of no words becomes a single UNKNOWN."""
+def encode_words(words: Sequence[Sequence[str]], ids: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """tokens_W, starts_N and lengths_N, as a Split has them. A text of no words becomes a single UNKNOWN."""
     words = [each or ("",) for each in words]
     lengths_N = np.array([len(each) for each in words], dtype=np.int32)
-    flat = np.array([ids.get(word, UNKNOWN) for word in chain.from_iterable(words)], dtype=np.int32)
-    tokens_NT = np.full((len(words), num_columns), PADDING, dtype=np.int32)
-    tokens_NT[np.arange(num_columns) < lengths_N[:, None]] = flat
-    return tokens_NT, lengths_N
+    known = (ids.get(word, UNKNOWN) for word in chain.from_iterable(words))
+    tokens_W = np.array([*known, *repeat(PADDING, lengths_N.max(initial=1))], dtype=np.int32)
+    return tokens_W, np.cumsum(lengths_N, dtype=np.int64) - lengths_N, lengths_N

@@ -46,24 +46,40 @@ class PackedTexts:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The examples of a split, in the order of a hash of their texts."""
+    """The examples of a split, in the order of a hash of their texts.
 
-    tokens_NT: np.ndarray  # int32, ids in the vocabulary, right padded with PADDING
-    lengths_N: np.ndarray  # int32, words before the padding, at least 1
+    The tokens of text n are tokens_W[starts_N[n] : starts_N[n] + lengths_N[n]]: as a padded matrix they would take
+    many times the memory as soon as a few texts are long.
+    """
+
+    tokens_W: np.ndarray  # int32, ids in the vocabulary, of one text after the other, then PADDING, as long as any text
+    starts_N: np.ndarray  # int64, places in tokens_W
+    lengths_N: np.ndarray  # int32, words that are read, at least 1
     labels_N: np.ndarray  # int64, index into the classes; of texts of several, the place of their set
     arrays: Mapping[str, Any] = field(default_factory=dict)  # by name, what the corpus has besides; texts are packed
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    @property
+    def tokens_NT(self) -> np.ndarray:  # noqa: N802 (T is a dimension)
+        """The tokens that are read as a matrix, a copy, right padded with PADDING."""
+        return pad(self.tokens_W, self.starts_N, self.lengths_N)
+
     def first_words(self, num: int) -> Split:
-        """The split as one encodes it who reads only so many words of a text. The tokens are a view."""
+        """The split as one encodes it who reads only so many words of a text. The tokens are the same array."""
         arrays = dict(self.arrays)
         if TEXTS in arrays:
             arrays[TEXTS] = PackedTexts.of(" ".join(text.split(" ", num)[:num]) for text in arrays[TEXTS])
-        return replace(
-            self, tokens_NT=self.tokens_NT[:, :num], lengths_N=np.minimum(self.lengths_N, np.int32(num)), arrays=arrays
-        )
+        return replace(self, lengths_N=np.minimum(self.lengths_N, np.int32(num)), arrays=arrays)
+
+
+def pad(tokens_W: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:
+    """tokens_NT, T of the longest text, of tokens that stand one text after the other (see `Split`)."""
+    longest = lengths_N.max(initial=1)
+    tokens_NT: np.ndarray = np.lib.stride_tricks.sliding_window_view(tokens_W, longest)[starts_N]
+    tokens_NT[np.arange(longest) >= lengths_N[:, None]] = PADDING
+    return tokens_NT
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +100,7 @@ class EncodedCorpus:
 
     def first_words(self, num: int) -> EncodedCorpus:
         """The corpus as one sees it who reads only so many words of a text; the vocabulary stays what it is."""
-        if num >= self.train.tokens_NT.shape[1]:
+        if num >= max(int(split.lengths_N.max(initial=0)) for split in (self.train, self.val, self.test)):
             return self
         splits = {name: getattr(self, name).first_words(num) for name in ("train", "val", "test")}
         return replace(self, **splits)
@@ -93,8 +109,8 @@ class EncodedCorpus:
     def unknown_share(self) -> float:
         """The share of words, over all splits, that are not in the vocabulary."""
         splits = (self.train, self.val, self.test)
-        num_unknown = sum(np.count_nonzero(split.tokens_NT == UNKNOWN) for split in splits)
-        return num_unknown / sum(int(split.lengths_N.sum()) for split in splits)
+        num_unknown = sum(np.count_nonzero(split.tokens_W == UNKNOWN) for split in splits)
+        return num_unknown / sum(np.count_nonzero(split.tokens_W) for split in splits)
 
     @property
     def summary(self) -> str:

@@ -170,7 +170,7 @@ def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: An
     found = []
     for value in (one, other):
         model = subject.build(**{key: value})
-        model.start_from(*texts(), torch.arange(len(texts()[1])) % NUM_OUTPUTS)
+        model.start_from([(*texts(), torch.arange(len(texts()[1])) % NUM_OUTPUTS)])
         found.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
     if found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1]):
         raise BrokenRuleError(

@@ -4,7 +4,7 @@ Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams o
 first), R rows of the table, K buckets, H hidden, C classes, D dimensions that start at log ratios.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -17,12 +17,13 @@ from models.native.padding import real_words
 from models.parts.hyperparameters import Choice, Domain, Input, Integer, Real
 from models.parts.layers import Architecture, WordVectors, linear
 
+Texts = Iterable[tuple[Tensor, ...]]  # as `Architecture.start_from` takes them
+
 NAIVE_BAYES = "naive_bayes"
 DROP = "drop"
 SLOTS = 8  # of a bucket, a bit each: what tells n-grams apart that share its row
 SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
 SCALE = 10.0  # of the output layer at the start from naive Bayes
-TEXTS_AT_ONCE = 256  # whose n-grams are counted
 
 
 class Ngram(Architecture):
@@ -110,7 +111,7 @@ class Ngram(Architecture):
         return scores_BTC * real_words(lengths_B, num_words).unsqueeze(2)
 
     @torch.no_grad()
-    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+    def start_from(self, texts: Texts) -> None:
         """Learn which n-grams are in more than one text, unless singletons are kept.
 
         With start naive_bayes, begin as a naive Bayes classifier of these texts (Wang and Manning 2012).
@@ -127,24 +128,23 @@ class Ngram(Architecture):
         Bayes takes a sum, so the weights start at SCALE, which is between these.
         """
         if self.singletons == DROP:
-            num_texts = _count(self._slots, SLOTS * self.buckets, tokens_NT, lengths_N, torch.zeros_like(lengths_N), 1)
+            num_texts = _count(self._slots, SLOTS * self.buckets, _of_one_class(texts), 1, self.known_K.device)
             often_KL = (num_texts > 1).view(-1, SLOTS)
             self.known_K.copy_((often_KL << torch.arange(SLOTS, device=often_KL.device)).sum(1))
         if self.start != NAIVE_BAYES:
             return
-        (labels_N,) = targets
         num_classes = self.output.out_features
-        several = labels_N.ndim == 2
-        texts_L, labels_L = labels_N.nonzero().t() if several else (slice(None), labels_N)
+        targets_N = torch.cat([targets_B for _, _, targets_B in texts])
+        several = targets_N.ndim == 2
         num_rows = len(self.bag.rows_RH)
-        counts_CR = _count(self.rows, num_rows, tokens_NT[texts_L], lengths_N[texts_L], labels_L, num_classes)
-        num_texts_C = torch.bincount(labels_L, minlength=num_classes)
+        counts_CR = _count(self.rows, num_rows, _by_class(texts), num_classes, self.known_K.device)
+        num_texts_C = targets_N.sum(0).long() if several else torch.bincount(targets_N, minlength=num_classes)
         log_CR = _log_shares(counts_CR)
         prior_C = (num_texts_C + SMOOTHING).log()
         if several:
-            counts_1R = _count(self.rows, num_rows, tokens_NT, lengths_N, torch.zeros_like(lengths_N), 1)
+            counts_1R = _count(self.rows, num_rows, _of_one_class(texts), 1, self.known_K.device)
             log_CR -= _log_shares(counts_1R - counts_CR)
-            prior_C -= (len(labels_N) - num_texts_C + SMOOTHING).log()
+            prior_C -= (len(targets_N) - num_texts_C + SMOOTHING).log()
         else:
             log_CR -= log_CR.mean(0)
             prior_C -= prior_C.mean()
@@ -165,20 +165,28 @@ def _log_shares(counts_CR: Tensor) -> Tensor:
     return log_CR.sub_(log_CR.logsumexp(1, keepdim=True))
 
 
+def _by_class(texts: Texts) -> Texts:
+    """The texts with a class each; one that has several comes once for each."""
+    for tokens_BT, lengths_B, targets_B in texts:
+        texts_L, labels_L = targets_B.nonzero().t() if targets_B.ndim == 2 else (slice(None), targets_B)
+        yield tokens_BT[texts_L], lengths_B[texts_L], labels_L
+
+
+def _of_one_class(texts: Texts) -> Texts:
+    return ((tokens_BT, lengths_B, torch.zeros_like(lengths_B)) for tokens_BT, lengths_B, *_ in texts)
+
+
 def _count(
     keys: Callable[[Tensor, Tensor], Tensor],
     num_keys: int,
-    tokens_NT: Tensor,
-    lengths_N: Tensor,
-    labels_N: Tensor,
+    texts: Texts,
     num_classes: int,
+    device: torch.device,
 ) -> Tensor:
     """In how many texts of each class each key is, (num_classes, num_keys); negative ones are none."""
-    counts = torch.zeros(num_classes * num_keys, device=tokens_NT.device)
-    for tokens_BT, lengths_B, labels_B in zip(
-        *(each.split(TEXTS_AT_ONCE) for each in (tokens_NT, lengths_N, labels_N)), strict=True
-    ):
-        keys_BS = keys(tokens_BT[:, : int(lengths_B.max())], lengths_B).sort(1).values
+    counts = torch.zeros(num_classes * num_keys, device=device)
+    for tokens_BT, lengths_B, labels_B in texts:
+        keys_BS = keys(tokens_BT, lengths_B).sort(1).values
         first_BS = keys_BS.diff(dim=1, prepend=keys_BS.new_full((len(keys_BS), 1), -1)) > 0
         places = (labels_B.unsqueeze(1) * num_keys + keys_BS)[first_BS]
         counts.index_add_(0, places, counts.new_ones(len(places)))

@@ -322,7 +322,7 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(
         (other,) = set((own_cache / "encoded").iterdir()) - {path}
         path.write_bytes(other.read_bytes())
     elif damage == "bits":
-        at = content.index(np.ascontiguousarray(first.val.tokens_NT).tobytes())
+        at = content.index(first.val.tokens_W.tobytes())
         path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
     else:
         path.write_bytes({"cut": content[:-100], "empty": b"", "text": b"no archive"}[damage])

@@ -162,14 +162,16 @@ def test_every_corpus_is_encoded_to_the_contract(name: str, learned: bool, tmp_p
     assert 0 < len(encoded.train) + len(encoded.val) + len(encoded.test) <= 200
     for split in (encoded.train, encoded.val, encoded.test):
         tokens_NT, lengths_N, labels_N = split.tokens_NT, split.lengths_N, split.labels_N
-        assert (tokens_NT.dtype, lengths_N.dtype, labels_N.dtype) == (np.int32, np.int32, np.int64)
+        assert (split.tokens_W.dtype, tokens_NT.dtype, lengths_N.dtype) == (np.int32, np.int32, np.int32)
+        assert (split.starts_N.dtype, labels_N.dtype) == (np.int64, np.int64)
         assert all(
             type(array) is np.ndarray and array.flags.c_contiguous
-            for array in (tokens_NT, lengths_N, labels_N, *split.arrays.values())
+            for array in (split.tokens_W, split.starts_N, lengths_N, labels_N, *split.arrays.values())
         )
-        assert tokens_NT.shape == (len(split), encoded.train.tokens_NT.shape[1])
+        assert len(split.starts_N) == len(split)
+        assert len(split.tokens_W) == lengths_N.sum() + lengths_N.max()  # no padding between texts
         assert lengths_N.min() >= 1
-        assert lengths_N.max() <= tokens_NT.shape[1] <= 12
+        assert lengths_N.max() == tokens_NT.shape[1] <= 12
         is_word_NT = np.arange(tokens_NT.shape[1]) < lengths_N[:, None]
         assert ((tokens_NT != PADDING) == is_word_NT).all()
         assert tokens_NT.max() < num_words

@@ -260,7 +260,7 @@ def test_the_first_words_are_those_of_who_reads_no_more(corpus: EncodedCorpus) -
         assert all(
             a == b or b == "<unk>" for texts in zip(said, of_few_said, strict=True) for a, b in zip(*texts, strict=True)
         )
-    assert np.shares_memory(cut.train.tokens_NT, corpus.train.tokens_NT)
+    assert cut.train.tokens_W is corpus.train.tokens_W
     assert corpus.first_words(12) is corpus
 
 

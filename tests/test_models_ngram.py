@@ -71,7 +71,7 @@ def test_n_grams_that_one_training_text_has_do_not_count(start: str) -> None:
     texts_BT, lengths_B = torch.tensor([[5, 6, 5, 6], [5, 6, 7, 0]]), torch.tensor([4, 3])
     for singletons, expected in (("drop", [[1, 0, 1, 0, 0], [1, 0, 0, 0, 0]]), ("keep", [[1] * 5, [1, 1, 0, 1, 0]])):
         model = build(2, n=3, start=start, singletons=singletons)
-        model.start_from(texts_BT, lengths_B, torch.tensor([0, 1]))
+        model.start_from([(texts_BT, lengths_B, torch.tensor([0, 1]))])
         rows_BS = model.rows(texts_BT, lengths_B)
         assert torch.equal(rows_BS[:, :4], texts_BT)
         assert (rows_BS[:, 4:] != 0).int().tolist() == expected
@@ -110,7 +110,7 @@ def test_training_starts_as_naive_bayes(num_classes: int, hidden_size: int) -> N
     labels_N = torch.arange(num_texts) % num_classes
     lengths_N = torch.full((num_texts,), num_words)
     model = build(num_classes, n=2, buckets=10**6, hidden_size=hidden_size, singletons="keep").eval()
-    model.start_from(tokens_NT, lengths_N, labels_N)
+    model.start_from([(tokens_NT[i::3], lengths_N[i::3], labels_N[i::3]) for i in range(3)])
     logits_NC = (model(tokens_NT, lengths_N) - model.output.bias) * (2 * num_words - 1) / SCALE
     num_rows = contract.NUM_WORDS + 10**6
     for text in range(5):
@@ -128,9 +128,9 @@ def test_where_a_text_can_have_several_classes_each_starts_as_naive_bayes_agains
     lengths_N = torch.full((num_texts,), num_words)
     labels_NC = (torch.rand(num_texts, 3, generator=generator) < 0.4).to(torch.uint8)
     several, one = (build(num, n=2, buckets=10**6, hidden_size=3, singletons="keep").eval() for num in (3, 2))
-    several.start_from(tokens_NT, lengths_N, labels_NC)
+    several.start_from([(tokens_NT, lengths_N, labels_NC)])
     for label in range(3):
-        one.start_from(tokens_NT, lengths_N, labels_NC[:, label].long())
+        one.start_from([(tokens_NT, lengths_N, labels_NC[:, label].long())])
         expected_N = one(tokens_NT, lengths_N).diff(dim=1)[:, 0]
         torch.testing.assert_close(several(tokens_NT, lengths_N)[:, label], expected_N, rtol=1e-3, atol=1e-3)
 
@@ -140,7 +140,7 @@ def test_fewer_dimensions_come_as_near_to_naive_bayes_as_they_can() -> None:
     logits = {}
     for hidden_size in (1, 3, 5):
         model = build(6, hidden_size=hidden_size).eval()
-        model.start_from(tokens_NT, lengths_N, tokens_NT[:, 0] % 6)
+        model.start_from([(tokens_NT, lengths_N, tokens_NT[:, 0] % 6)])
         logits[hidden_size] = model(tokens_NT, lengths_N)
     assert (logits[1] - logits[5]).norm() > (logits[3] - logits[5]).norm() > 0.01 * logits[5].norm()
 
@@ -148,7 +148,7 @@ def test_fewer_dimensions_come_as_near_to_naive_bayes_as_they_can() -> None:
 def test_start_random_takes_nothing_from_the_texts() -> None:
     model = build(start="random", singletons="keep")
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    model.start_from(*contract.texts(), torch.arange(8) % 3)
+    model.start_from([(*contract.texts(), torch.arange(8) % 3)])
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 

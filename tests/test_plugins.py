@@ -270,13 +270,13 @@ def test_a_module_with_word_scores_or_without_our_word_vectors() -> None:
 
 
 def test_a_module_may_start_from_the_training_texts() -> None:
-    start = "    def start_from(self, tokens_NT, lengths_N, labels_N):\n"
-    starting = f"{NET}{start}        self.layer.bias.data.fill_(labels_N.sum())\n"
+    start = "    def start_from(self, batches):\n"
+    starting = f"{NET}{start}        self.layer.bias.data.fill_(sum(labels_B.sum() for _, _, labels_B in batches))\n"
     for source, expected in ((starting, 3.0), (NET, None)):
         models.register("Net", made(source))
         model: Any = models.build("Net", models.WordVectors(torch.zeros(9, 5)), 3)
         before = model.network.layer.bias.clone()
-        model.start_from(*texts(), torch.tensor([1, 2]))
+        model.start_from([(*texts(), torch.tensor([1, 2]))])
         after = model.network.layer.bias
         assert torch.equal(after, before if expected is None else torch.full_like(after, expected))
 

@@ -257,7 +257,7 @@ def test_what_is_measured_and_kept_is_the_average() -> None:
     model = make_model()
     model.load_state_dict(last.state["best_weights"])
     model.eval()
-    predicted_N = model(SPLITS.val.tokens_NT, SPLITS.val.lengths_N).argmax(1)
+    predicted_N = model(*SPLITS.val.batch(slice(None))).argmax(1)
     accuracy = (predicted_N == SPLITS.val.targets[0]).float().mean()
     assert last.best["val_accuracy"] == pytest.approx(float(accuracy))
 

@@ -169,10 +169,10 @@ def test_the_seed_decides_the_weights(csv_file: Path) -> None:
 def test_training_does_not_change_the_corpus_that_trials_share(csv_file: Path) -> None:
     spec, corpus = spec_and_corpus(csv_file, "finetuned")
     assert corpus.vectors_VE is not None
-    before = corpus.vectors_VE.copy(), corpus.train.tokens_NT.copy()
+    before = corpus.vectors_VE.copy(), corpus.train.tokens_W.copy()
     list(itertools.islice(run_trial(config_of(spec, "mlp"), corpus, make_setting(spec, csv_file.parent)), 2))
     assert np.array_equal(corpus.vectors_VE, before[0])
-    assert np.array_equal(corpus.train.tokens_NT, before[1])
+    assert np.array_equal(corpus.train.tokens_W, before[1])
 
 
 @pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))

@@ -43,11 +43,26 @@ def make_examples(num: int, seed: int) -> Examples:
     generator = torch.Generator().manual_seed(seed)
     tokens_NT = torch.randint(2, 30, (num, 10), generator=generator, dtype=torch.int32)
     labels_N = (tokens_NT[:, :5] < 16).float().mean(1).gt(0.5).long()
-    return Examples(tokens_NT, torch.full((num,), 10, dtype=torch.int32), (labels_N,))
+    lengths_N = torch.full((num,), 10, dtype=torch.int32)
+    tokens_W = torch.nn.functional.pad(tokens_NT.flatten(), (0, 10))
+    return Examples(tokens_W, torch.arange(0, 10 * num, 10), lengths_N, (labels_N,))
 
 
 TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)
 SPLITS = Splits(TRAIN, VAL, TEST, TASKS[models.CLASSIFICATION])
+
+
+def test_a_batch_is_padded_to_its_longest_text() -> None:
+    """Of the texts 2 3 4, 5 and 6 7; a corpus may be read less far than it is encoded."""
+    tokens_W = torch.tensor([2, 3, 4, 5, 6, 7, 0, 0, 0])
+    examples = Examples(tokens_W, torch.tensor([0, 3, 4]), torch.tensor([3, 1, 2]), (torch.tensor([0, 1, 0]),))
+    assert [each.tolist() for each in examples.batch(torch.tensor([2, 1]))] == [[[6, 7], [5, 0]], [2, 1]]
+    assert [[each.tolist() for each in batch] for batch in examples.batches(2)] == [
+        [[[2, 3, 4], [5, 0, 0]], [3, 1], [0, 1]],
+        [[[6, 7]], [2], [0]],
+    ]
+    few = dataclasses.replace(examples, lengths_N=torch.tensor([2, 1, 2]))
+    assert few.batch(slice(None))[0].tolist() == [[2, 3], [5, 0], [6, 7]]
 
 
 def make_model(
@@ -196,7 +211,7 @@ def test_best_is_the_first_best_validation_epoch_and_test_is_measured_with_its_w
     model.load_state_dict(last.state["best_weights"])
     model.eval()
     with torch.no_grad():
-        predicted = model(TEST.tokens_NT, TEST.lengths_N).argmax(1)
+        predicted = model(*TEST.batch(slice(None))).argmax(1)
     assert last.best["test_accuracy"] == pytest.approx((predicted == TEST.targets[0]).float().mean().item())
 
 
@@ -218,7 +233,7 @@ def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
     model = make_model(architecture, dropout=0.0)
     # One batch an epoch, and a learning rate that changes next to nothing: the norms are those of this one gradient.
     (result,) = run(model, epochs=1, batch_size=100, learning_rate=1e-8, max_grad_norm=max_grad_norm)
-    loss = torch.nn.functional.cross_entropy(model(TRAIN.tokens_NT, TRAIN.lengths_N), *TRAIN.targets)
+    loss = torch.nn.functional.cross_entropy(model(*TRAIN.batch(slice(None))), *TRAIN.targets)
     model.zero_grad()
     loss.backward()
     wanted: dict[str, float] = {}

@@ -8,7 +8,7 @@ Shapes: B batch, T words, E embedding, C classes.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -58,11 +58,11 @@ class External(Architecture):
             raise UserError(f"{self.module.__name__}: forward should return a tensor (B, C), here {wanted}; got {got}")
         return cast(Tensor, logits_BC)
 
-    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+    def start_from(self, texts: Iterable[tuple[Tensor, ...]]) -> None:
         """As `Architecture.start_from`, where the network has it."""
         start: Callable[..., None] | None = getattr(self.network, "start_from", None)
         if start is not None:
-            start(tokens_NT, lengths_N, *targets)
+            start(texts)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
         """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.

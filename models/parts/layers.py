@@ -4,7 +4,7 @@ Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidde
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -195,11 +195,11 @@ class Architecture(nn.Module):
         """Logits (B, C) of texts given as word vectors; what lies beyond a text's length has no effect."""
         raise NotImplementedError
 
-    def start_from(self, tokens_NT: Tensor, lengths_N: Tensor, *targets: Tensor) -> None:
+    def start_from(self, texts: Iterable[tuple[Tensor, ...]]) -> None:
         """Take from the training split what a network can know before it trains: as drawn, nothing.
 
-        targets: what the task wants of each text; of a classifier its label or, where a text can have several classes,
-        ones and zeros (N, C).
+        texts: in batches of tokens_BT, lengths_B and what the task wants of each, for a classifier its label or, where
+        a text can have several classes, ones and zeros (B, C). They can be gone over more than once.
         """
 
 

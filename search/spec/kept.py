@@ -84,7 +84,7 @@ def _plain(split: Split) -> Split:
 def _none_of(split: Split) -> Split:
     """The split without its examples; what shape they have can still be seen."""
     arrays = {name: array[:0] for name, array in _plain(split).arrays.items()}
-    return Split(split.tokens_NT[:0], split.lengths_N[:0], split.labels_N[:0], arrays)
+    return Split(split.tokens_W[-1:], split.starts_N[:0], split.lengths_N[:0], split.labels_N[:0], arrays)
 
 
 def _to_parquet(found: Sequence[Example], digest: str) -> bytes:

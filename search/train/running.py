@@ -129,10 +129,10 @@ def splits(corpus: EncodedCorpus, device: torch.device, task: Task) -> Splits:
 
 
 def _examples(split: Split, device: torch.device, task: Task) -> Examples:
-    tokens_NT, lengths_N, *targets = (
-        _tensor(array).to(device) for array in (split.tokens_NT, split.lengths_N, *task.targets(split))
+    tokens_W, starts_N, lengths_N, *targets = (
+        _tensor(array).to(device) for array in (split.tokens_W, split.starts_N, split.lengths_N, *task.targets(split))
     )
-    return Examples(tokens_NT, lengths_N, tuple(targets))
+    return Examples(tokens_W, starts_N, lengths_N, tuple(targets))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -26,14 +26,34 @@ EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes f
 
 @dataclass(frozen=True)
 class Examples:
-    """A split on the device that trains: tokens_NT (integers), lengths_N, and what the task wants of each text."""
+    """A split on the device that trains, as `data.encoded.Split` has it, and what the task wants of each text."""
 
-    tokens_NT: Tensor
+    tokens_W: Tensor
+    starts_N: Tensor
     lengths_N: Tensor
     targets: Targets
 
     def __len__(self) -> int:
         return len(self.lengths_N)
+
+    def batch(self, texts_B: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """tokens_BT, T of the longest of these texts and padded with 0, and lengths_B."""
+        lengths_B = self.lengths_N[texts_B]
+        longest = int(lengths_B.max())
+        # A window over the words that follow any place is no copy, and to take whole rows of these is fastest.
+        words_WT = self.tokens_W.as_strided((len(self.tokens_W) - longest + 1, longest), (1, 1))
+        tokens_BT = words_WT.index_select(0, self.starts_N[texts_B])
+        padding_BT = torch.arange(longest, device=lengths_B.device) >= lengths_B.unsqueeze(1)
+        return tokens_BT.masked_fill_(padding_BT, 0), lengths_B
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """All texts in their order: tokens_BT, lengths_B and what is wanted of them."""
+        for start in range(0, len(self), size):
+            texts_B = slice(start, start + size)
+            yield *self.batch(texts_B), *(each_N[texts_B] for each_N in self.targets)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return self.batches(EVALUATION_BATCH)
 
 
 class Splits(NamedTuple):
@@ -123,7 +143,7 @@ def train(
     """
     started = time.perf_counter()
     if state is None:
-        model.start_from(splits.train.tokens_NT, splits.train.lengths_N, *splits.train.targets)
+        model.start_from(splits.train)
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -271,7 +291,7 @@ def _train_epoch(
     targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
     batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)
     for (iteration, rate), batch_B, targets_B in batches:
-        tokens_BT, lengths_B = _cut(examples.tokens_NT[batch_B], examples.lengths_N[batch_B])
+        tokens_BT, lengths_B = examples.batch(batch_B)
         if config.word_dropout:
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
         logits_B = model(tokens_BT, lengths_B)
@@ -294,17 +314,11 @@ def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {layer: nn.utils.get_total_norm(own) for layer, own in of_layers.items()}
 
 
-def _cut(tokens_BT: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """A batch without the columns that are padding in all of its texts."""
-    return tokens_BT[:, : int(lengths_B.max())], lengths_B
-
-
 def _predict(model: nn.Module, examples: Examples) -> Tensor:
     """The logits of the model as it stands, without dropout."""
     model.eval()
-    batches = zip(examples.tokens_NT.split(EVALUATION_BATCH), examples.lengths_N.split(EVALUATION_BATCH), strict=True)
     with torch.inference_mode():
-        return torch.cat([model(*_cut(tokens_BT, lengths_B)) for tokens_BT, lengths_B in batches])
+        return torch.cat([model(tokens_BT, lengths_B) for tokens_BT, lengths_B, *_ in examples])
 
 
 def measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
