@@ -66,6 +66,16 @@ class Split:
         """The tokens that are read as a matrix, a copy, right padded with PADDING."""
         return pad(self.tokens_W, self.starts_N, self.lengths_N)
 
+    def first_texts(self, num: int) -> Split:
+        """The split as if it had only so many texts. The tokens are the same array."""
+        return replace(
+            self,
+            starts_N=self.starts_N[:num],
+            lengths_N=self.lengths_N[:num],
+            labels_N=self.labels_N[:num],
+            arrays={name: array[:num] for name, array in self.arrays.items()},
+        )
+
     def first_words(self, num: int) -> Split:
         """The split as one encodes it who reads only so many words of a text. The tokens are the same array."""
         arrays = dict(self.arrays)

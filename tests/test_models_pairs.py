@@ -27,6 +27,7 @@ from search.train.length import Length
 from search.train.optimizing import Optimizer
 from search.train.tasks import TASKS
 from search.train.training import Examples, Result, Splits, train
+from tests.test_search_training import of_matrix
 
 TOKENS_BT = torch.tensor([[5, 6, 7, 5, 6], [6, 0, 7, 5, 0]])
 READERS = [name for name in models.OURS if models.inputs(models.architecture(name))]
@@ -121,7 +122,7 @@ def order(num: int, seed: int) -> Examples:
     for place, (first, second) in enumerate(((5, 6), (6, 5))):
         rows_M = (labels_N == place).nonzero().flatten()
         tokens_NT[rows_M, places_N[rows_M]], tokens_NT[rows_M, places_N[rows_M] + 1] = first, second
-    return Examples(tokens_NT, torch.full((num,), 8, dtype=torch.int32), (labels_N,))
+    return of_matrix(tokens_NT, labels_N)
 
 
 SPLITS = Splits(order(200, 1), order(60, 2), order(60, 3), TASKS[models.CLASSIFICATION])

@@ -38,14 +38,20 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def of_matrix(tokens_NT: torch.Tensor, labels_N: torch.Tensor) -> Examples:
+    """Texts of equal length."""
+    num, length = tokens_NT.shape
+    tokens_W = torch.nn.functional.pad(tokens_NT.flatten(), (0, length))
+    lengths_N = torch.full((num,), length, dtype=torch.int32)
+    return Examples(tokens_W, length * torch.arange(num), lengths_N, (labels_N,))
+
+
 def make_examples(num: int, seed: int) -> Examples:
     """Texts of ten words out of thirty; the label is whether word 2 comes before word 3 comes."""
     generator = torch.Generator().manual_seed(seed)
     tokens_NT = torch.randint(2, 30, (num, 10), generator=generator, dtype=torch.int32)
     labels_N = (tokens_NT[:, :5] < 16).float().mean(1).gt(0.5).long()
-    lengths_N = torch.full((num,), 10, dtype=torch.int32)
-    tokens_W = torch.nn.functional.pad(tokens_NT.flatten(), (0, 10))
-    return Examples(tokens_W, torch.arange(0, 10 * num, 10), lengths_N, (labels_N,))
+    return of_matrix(tokens_NT, labels_N)
 
 
 TRAIN, VAL, TEST = make_examples(100, 1), make_examples(40, 2), make_examples(40, 3)

@@ -111,11 +111,12 @@ def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setti
     takes from so many and from four times as many: a part that is in proportion to them, and one that is not."""
     device = device_of(setting)
     model = build_model(config, corpus, setting.embeddings).to(device)
-    texts = splits(corpus, device, TASKS[model.task]).train
+    task = TASKS[model.task]
     taken: dict[int, float] = {}
     for num in (num_texts, num_texts, min(4 * num_texts, len(corpus.train))):  # the first time warms up
+        texts = splits(dataclasses.replace(corpus, train=corpus.train.first_texts(num)), device, task).train
         started = time.perf_counter()
-        model.start_from(texts.tokens_NT[:num], texts.lengths_N[:num], *(each_N[:num] for each_N in texts.targets))
+        model.start_from(texts)
         taken[num] = time.perf_counter() - started
     few, more = min(taken), max(taken)
     each = (taken[more] - taken[few]) / (more - few) if more > few else 0.0
@@ -129,9 +130,7 @@ def _size(checkpoint: dict[str, Any]) -> int:
 
 
 def _first(split: Split, share: float) -> Split:
-    num = max(2, round(share * len(split)))
-    own = {name: array[:num] for name, array in vars(split).items() if name != "arrays"}
-    return dataclasses.replace(split, **own, arrays={name: array[:num] for name, array in split.arrays.items()})
+    return split.first_texts(max(2, round(share * len(split))))
 
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
