@@ -1,5 +1,7 @@
 """The command that looks at texts before anything is trained: `bakeoff data`, or `python -m search data`."""
 
+import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -22,5 +24,7 @@ def data(
     from search.base import inspected
     from search.spec import read as specs
 
-    for line in inspected.lines(specs.inspect(looking.spec_for(texts, set_), progress=True)):
+    inspection = specs.inspect(looking.spec_for(texts, set_), progress=True)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in inspected.lines(inspection, width):
         print(line)

@@ -68,6 +68,9 @@ def inspect(
         labels_N = np.array([label for _, label in examples], dtype=np.int64)
         given = leaks.leaks(train, labels_N[:num_train], held, labels_N[num_train:])
         found += leaks.finding(given, classes, np.bincount(labels_N, minlength=len(classes)))
+        if not given:
+            named = leaks.share_that_names(every, labels_N, [tokenize(each) for each in classes])
+            found += leaks.names_finding(*named, len(examples))
     return Inspection(
         name=name,
         understood=file.facts(understood),

@@ -245,6 +245,17 @@ def test_a_word_of_half_a_class_or_of_both_classes_is_no_leak() -> None:
     assert look(leaking(1, others=50)).findings == ()
 
 
+def test_texts_that_name_their_class_are_seen_among_few_texts_of_many_classes_too() -> None:
+    draw = random.Random(0)
+    names = [f"topic {one} {other}" for one in WORDS[:8] for other in WORDS[8:16]]
+    rows = [(f"{text(draw, 'good')} {name if draw.random() < 0.8 else ''}", name) for name in names for _ in range(10)]
+    draw.shuffle(rows)
+    finding = next(each for each in look(rows).findings if each.kind == "names in texts")
+    assert (finding.severity, finding.how_many) == ("serious", pytest.approx(512, abs=30))
+    shuffled = [(text, label) for (text, _), (_, label) in zip(rows, [*rows[1:], rows[0]], strict=True)]
+    assert "names in texts" not in kinds(look(shuffled))
+
+
 # --- What was understood of a file
 
 
@@ -269,6 +280,9 @@ def test_the_worst_comes_first_and_all_of_it_is_kept_as_json() -> None:
     assert len(set(places)) > 1
     assert Inspection.from_json(found.to_json()) == found
     assert all("\n" not in line and len(line) < 600 for line in inspected.lines(found))
+    narrow = list(inspected.lines(found, width=60))
+    assert all(len(line) <= 60 for line in narrow)
+    assert "".join("".join(narrow).split()) == "".join("".join(inspected.lines(found)).split())
 
 
 def test_the_short_form_says_what_is_serious_and_where_the_rest_is() -> None:

@@ -95,9 +95,9 @@ def _unbalanced(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
         yield Finding(
             "imbalanced",
             "serious" if share >= LARGE else "minor",
-            f"{share:.1%} of the texts are {shortened(largest.name, 30)}: who always says so has that accuracy",
+            f"{share:.1%} of the texts are {shortened(largest.name, 30)}: always to say so is that accurate",
             largest.total,
-            "rank by what counts each class alike, as metric: val_macro_f1, and try class_weights: balanced",
+            "rank by what counts each class alike, metric: val_macro_f1; and try class_weights: balanced",
         )
     bound = min(RARE, 0.2 / len(classes))
     rare = [each for each in classes if each.total < bound * total or each.splits.get("test", FEW) < FEW]

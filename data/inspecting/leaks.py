@@ -14,6 +14,7 @@ from data.inspecting.words import Words
 
 OF_ITS_CLASS = 0.6  # share of a class's texts that have the word, at least
 OF_OTHERS = 0.005  # share of all other texts that have it, at most
+NAMED_BY_OTHERS = 0.1  # share of the texts with the name of another class, at most, where nearly all name their own
 FEWEST = 20  # training texts of a class: among fewer many words are of one class by chance
 
 
@@ -46,6 +47,44 @@ def _document_counts(words: Words, labels_N: np.ndarray) -> dict[int, tuple[np.n
         others = len(labels_N) - num_own
         counted[label] = own_V, (own_V >= OF_ITS_CLASS * num_own) & (total_V - own_V <= OF_OTHERS * others)
     return counted
+
+
+def share_that_names(
+    words: Words, labels_N: np.ndarray, names: Sequence[Sequence[str]], most: int = 5_000
+) -> tuple[float, float]:
+    """The share of texts that have the name of their class in them, and of those that have that of another class.
+
+    names: of each class, in words. most: texts that are looked at.
+    """
+    some, labels_N = words.part(0, most), labels_N[:most]
+    places = {word: place for place, word in enumerate(words.words)}
+    texts_W = some.places_of_texts()
+    own_N, other_N = (np.zeros(len(labels_N), dtype=bool) for _ in range(2))
+    for label, name in enumerate(names):
+        ids = [places.get(word, -1) for word in name]
+        num = len(texts_W) - len(ids) + 1
+        if not ids or -1 in ids or num < 1:
+            continue
+        at_W = texts_W[:num] == texts_W[len(ids) - 1 :]  # not over the end of a text
+        for step, each in enumerate(ids):
+            at_W &= some.ids_W[step : step + num] == each
+        has_N = np.zeros(len(labels_N), dtype=bool)
+        has_N[texts_W[:num][at_W]] = True
+        own_N |= has_N & (labels_N == label)
+        other_N |= has_N & (labels_N != label)
+    return float(own_N.mean()), float(other_N.mean())
+
+
+def names_finding(own: float, other: float, num_texts: int) -> Iterator[Finding]:
+    """What it means that texts have the names of their classes in them."""
+    if own >= OF_ITS_CLASS and other <= NAMED_BY_OTHERS:
+        yield Finding(
+            "names in texts",
+            "serious",
+            f"{own:.0%} of the texts have the name of their class in them, {other:.0%} that of another",
+            round(own * num_texts),
+            "if new texts will not have it, take it out of the texts: else the scores are too good",
+        )
 
 
 def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndarray) -> Iterator[Finding]:

@@ -107,6 +107,6 @@ def finding(
         f"{len(pairs):,} of {len(held_out):,} texts to validate and test on ({share:.1%}){labels} are nearly in "
         f"training: they share at least {ALIKE:.0%} of their sequences of {SEQUENCE} words",
         len(pairs),
-        "keep one of each in the file: who remembers the one scores on the other",
+        "keep one of each in the file: a model that remembers the one scores on the other",
         f"{shortened(held_out[mine][0], 40)} and {shortened(train[theirs][0], 40)}",
     )

@@ -1,5 +1,6 @@
 """What was found out about the texts, for people: all of it, or the two or three lines that a search begins with."""
 
+import textwrap
 from collections.abc import Iterator
 
 from rich.cells import cell_len, set_cell_size
@@ -14,23 +15,34 @@ SPLITS = ("train", "val", "test")
 FINE = "Nothing to worry about."
 
 
-def lines(inspection: Inspection) -> Iterator[str]:
-    """All of it."""
+def lines(inspection: Inspection, width: int | None = None) -> Iterator[str]:
+    """All of it. width: of a terminal, in which long lines go on below."""
+    for line, indented in _lines(inspection):
+        if width and line and cell_len(line) > width > 2 * indented:
+            more = " " * indented
+            yield from textwrap.wrap(line, width, subsequent_indent=more, break_on_hyphens=False, drop_whitespace=True)
+        else:
+            yield line
+
+
+def _lines(inspection: Inspection) -> Iterator[tuple[str, int]]:
+    """Each line, and where what goes on below it begins."""
     sizes = ", ".join(f"{inspection.count(split):,} {split}" for split in splits(inspection))
-    yield f"{inspection.name}: {inspection.num_texts:,} texts of {len(inspection.classes)} classes ({sizes})"
+    yield f"{inspection.name}: {inspection.num_texts:,} texts of {len(inspection.classes)} classes ({sizes})", 0
     told = facts(inspection)
-    width = max(map(len, told))
+    column = max(map(len, told)) + 2
     for name, value in told.items():
-        yield f"{name:<{width}}  {value}"
-    yield ""
-    yield from _table(inspection)
-    yield ""
+        yield f"{name:<{column}}{value}", column
+    yield "", 0
+    for line in _table(inspection):
+        yield line, 0
+    yield "", 0
     for finding in inspection.findings:
-        yield f"{finding.severity:<8}  {said(finding)}"
+        yield f"{finding.severity:<8}  {said(finding)}", 10
         if finding.remedy:
-            yield f"{'':<8}  -> {finding.remedy}"
+            yield f"{'':<8}  -> {finding.remedy}", 13
     if not inspection.findings:
-        yield FINE
+        yield FINE, 0
 
 
 def short(inspection: Inspection, command: str) -> Iterator[str]:
