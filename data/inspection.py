@@ -10,9 +10,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from data.base.errors import UserError
 from data.base.files import write_whole
@@ -32,7 +34,7 @@ LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most wh
 
 def inspect(
     splits: Mapping[str, Sequence[Example]],
-    classes: Sequence[str],
+    texts: Texts,
     *,
     name: str,
     tokenize: Callable[[str], Sequence[str]],
@@ -42,15 +44,19 @@ def inspect(
     understood: Understood = NOTHING,
     blocked: str = "",
 ) -> Inspection:
-    """Of examples by split, in an order of chance.
+    """Of examples by split, in an order of chance; texts: says what their labels are, and what was understood.
 
     tokenize: gives all words of a text. vocabulary: the words that a network knows; None where that is not known.
     max_words: how many words of a text are read, by the different architectures. understood: of the corpus, when it was
-    read. blocked: why no search can be run, where it cannot.
+    divided. blocked: why no search can be run, where it cannot.
     """
-    counted = count_classes(splits, classes)
+    classes, num_texts = texts.learned_classes, sum(map(len, splits.values()))
+    counted = count_classes(splits, texts)
     found = [Finding("no search", "blocking", blocked, 0, "")] if blocked else []
-    found += [*file.of_reading(understood, reading.contradictions), *labels.odd_labels(counted)]
+    found += [
+        *file.of_reading(understood, reading.contradictions),
+        *labels.odd_labels(counted, num_texts, texts.label_separator),
+    ]
     looked_at = {split: list(splits.get(split, ()))[: LOOKED_AT[split]] for split in SPLITS}
     examples = [example for split in SPLITS for example in looked_at[split]]
     every = Words.of((text for text, _ in examples), tokenize)
@@ -58,23 +64,23 @@ def inspect(
     unknown = words.unknown(every, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
     found += words.wordless(every)
     if lengths:
-        found += words.unread(lengths, sum(map(len, splits.values())))
+        found += words.unread(lengths, num_texts)
     if unknown:
         found += words.unfamiliar(unknown, "")
     num_train, held_out = len(looked_at["train"]), looked_at["val"] + looked_at["test"]
     if lengths and held_out and num_train:
         train, held = every.part(0, num_train), every.part(num_train, len(examples))
         found += twins.finding(twins.near_duplicates(train, held), looked_at["train"], held_out)
-        labels_N = np.array([label for _, label in examples], dtype=np.int64)
-        given = leaks.leaks(train, labels_N[:num_train], held, labels_N[num_train:])
-        found += leaks.finding(given, classes, np.bincount(labels_N, minlength=len(classes)))
+        of_NC = classes_of(examples, texts)
+        given = leaks.leaks(train, of_NC[:num_train], held, of_NC[num_train:])
+        found += leaks.finding(given, classes, of_NC.sum(axis=0))
         if not given:
-            named = leaks.share_that_names(every, labels_N, [tokenize(each) for each in classes])
+            named = leaks.share_that_names(every, of_NC, [tokenize(each) for each in classes])
             found += leaks.names_finding(*named, len(examples))
     return Inspection(
         name=name,
         understood=file.facts(understood),
-        num_texts=sum(map(len, splits.values())),
+        num_texts=num_texts,
         num_looked_at=len(examples),
         num_duplicates=understood.num_duplicates,
         classes=counted,
@@ -117,7 +123,7 @@ def of_corpus(
     cut = Tokenizer.of(reading)
     inspection = inspect(
         division.splits,
-        division.texts.classes,
+        division.texts,
         name=name,
         tokenize=lambda text: cut(text, ALL_WORDS),
         vocabulary=encoded.vocabulary if encoded else None,
@@ -134,12 +140,18 @@ def of_corpus(
     return inspection
 
 
-def count_classes(splits: Mapping[str, Sequence[Example]], classes: Sequence[str]) -> tuple[ClassCount, ...]:
-    counts = {
-        split: np.bincount(np.array([label for _, label in examples], dtype=np.int64), minlength=len(classes)).tolist()
-        for split, examples in splits.items()
-    }
+def classes_of(examples: Sequence[Example], texts: Texts) -> csr_array:
+    """NC: 1 where a text is of a class, else 0."""
+    places = [texts.places(label) for _, label in examples]
+    starts_N = np.cumsum([0, *map(len, places)])
+    columns = np.fromiter(chain.from_iterable(places), dtype=np.int64, count=int(starts_N[-1]))
+    shape = len(examples), len(texts.learned_classes)
+    return csr_array((np.ones(len(columns), dtype=np.int64), columns, starts_N), shape=shape)
+
+
+def count_classes(splits: Mapping[str, Sequence[Example]], texts: Texts) -> tuple[ClassCount, ...]:
+    counts = {split: classes_of(examples, texts).sum(axis=0).tolist() for split, examples in splits.items()}
     return tuple(
         ClassCount(name, sum(of[place] for of in counts.values()), {split: of[place] for split, of in counts.items()})
-        for place, name in enumerate(classes)
+        for place, name in enumerate(texts.learned_classes)
     )

@@ -15,7 +15,9 @@ import bakeoff
 import data
 from bakeoff.__main__ import app
 from data.base.errors import UserError
+from data.base.label_sets import LabelSets
 from data.base.reading import Understood
+from data.base.texts import Texts
 from data.inspecting.findings import SEVERITIES, Finding, Inspection
 from data.inspecting.labels import folded
 from data.inspecting.words import Words, lengths
@@ -51,7 +53,7 @@ def look(
     }
     vocabulary = {word for text, _ in examples for word in text.split() if known(word)}
     options = {"vocabulary": vocabulary, "max_words": [max_words], "tokenize": str.split, "name": "mine"}
-    return inspect(splits, classes, **{**options, **more})  # type: ignore[arg-type]
+    return inspect(splits, Texts(tuple(classes), examples), **{**options, **more})  # type: ignore[arg-type]
 
 
 def kinds(inspection: Inspection) -> list[str]:
@@ -254,6 +256,21 @@ def test_texts_that_name_their_class_are_seen_among_few_texts_of_many_classes_to
     assert (finding.severity, finding.how_many) == ("serious", pytest.approx(512, abs=30))
     shuffled = [(text, label) for (text, _), (_, label) in zip(rows, [*rows[1:], rows[0]], strict=True)]
     assert "names in texts" not in kinds(look(shuffled))
+
+
+def test_texts_of_several_classes_count_for_each_of_them() -> None:
+    rows = [
+        (f"{text} rated-5" if label == "good" else text, f"{label};urgent" if place % 3 else label)
+        for place, (text, label) in enumerate(clean_rows(600))
+    ]
+    names = sorted({label for _, label in rows})
+    sets = LabelSets.of(Texts(tuple(names), [(text, names.index(label)) for text, label in rows]), ";")
+    splits = {name: sets.examples[start::10] for start, name in ((8, "val"), (9, "test"))}
+    splits["train"] = [each for place, each in enumerate(sets.examples) if place % 10 < 8]
+    found = inspect(splits, sets, name="mine", tokenize=str.split, vocabulary=None, max_words=[100])
+    assert [(each.name, each.total) for each in found.classes] == [("bad", 300), ("good", 300), ("urgent", 400)]
+    assert found.majority_share == pytest.approx(2 / 3)
+    assert (the(found).kind, the(found).how_many) == ("leaks", 300)
 
 
 # --- What was understood of a file

@@ -27,7 +27,7 @@ def tables(inspection: Inspection) -> Iterable[Table]:
     yield pairs(inspected.facts(inspection), "texts")
     ordered = sorted(inspection.classes, key=lambda each: -each.total)[:MOST_CLASSES]
     shown = [each for each in inspection.classes if each in ordered]
-    total = max(1, sum(each.total for each in inspection.classes))
+    total = max(1, inspection.num_texts)
     splits = inspected.splits(inspection)
     frame = pd.DataFrame(
         [

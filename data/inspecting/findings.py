@@ -92,8 +92,8 @@ class Inspection:
 
     @property
     def majority_share(self) -> float:
-        """The accuracy, over all texts, of who always names the largest class."""
-        return self.majority.total / max(1, sum(each.total for each in self.classes))
+        """The share of the texts that are of the largest class."""
+        return self.majority.total / max(1, self.num_texts)
 
     def count(self, split: str) -> int:
         return sum(each.splits.get(split, 0) for each in self.classes)

@@ -17,9 +17,9 @@ RARE = 0.01  # share of a class, and at most a fifth of an even share where ther
 FEW = 5  # test texts of a class on which its score is luck
 
 
-def odd_labels(classes: Sequence[ClassCount]) -> Iterator[Finding]:
-    """All findings about classes, of their names and counts alone."""
-    total = sum(each.total for each in classes)
+def odd_labels(classes: Sequence[ClassCount], total: int, separator: str | None = None) -> Iterator[Finding]:
+    """All findings about classes, of their names and counts alone. total: of the texts. separator: of the classes of a
+    text, where it can have several."""
     if 2 * len(classes) > max(total, 20):
         yield Finding(
             "labels like ids",
@@ -31,8 +31,10 @@ def odd_labels(classes: Sequence[ClassCount]) -> Iterator[Finding]:
         )
         return
     yield from _written_in_two_ways(classes)
-    yield from _several_in_one(classes)
-    yield from _unbalanced(classes, total)
+    if separator is None:
+        yield from _several_in_one(classes)
+        yield from _unbalanced(classes, total)
+    yield from _rare(classes, total)
 
 
 def _written_in_two_ways(classes: Sequence[ClassCount]) -> Iterator[Finding]:
@@ -99,6 +101,9 @@ def _unbalanced(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
             largest.total,
             "rank by what counts each class alike, metric: val_macro_f1; and try class_weights: balanced",
         )
+
+
+def _rare(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
     bound = min(RARE, 0.2 / len(classes))
     rare = [each for each in classes if each.total < bound * total or each.splits.get("test", FEW) < FEW]
     if rare:

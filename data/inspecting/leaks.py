@@ -1,6 +1,7 @@
 """Words that alone give the label: most texts of a class have them, and next to none of any other.
 
-Shapes: N texts, W words of all of them, V different words.
+Shapes: N texts, W words of all of them, V different words, C classes, G pairs of a class and a
+word.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from data.inspecting.findings import Finding, shortened
 from data.inspecting.words import Words
@@ -18,48 +20,54 @@ NAMED_BY_OTHERS = 0.1  # share of the texts with the name of another class, at m
 FEWEST = 20  # training texts of a class: among fewer many words are of one class by chance
 
 
-def leaks(train: Words, train_labels: np.ndarray, held: Words, held_labels: np.ndarray) -> dict[int, list[str]]:
-    """Class -> the words that alone give it, the most frequent first. The two are parts of the same `Words`."""
-    held_counts = _document_counts(held, held_labels)
+def leaks(train: Words, train_NC: csr_array, held: Words, held_NC: csr_array) -> dict[int, list[str]]:
+    """Class -> the words that alone give it, the most frequent first. The two are parts of the same `Words`.
+
+    train_NC, held_NC: 1 where a text is of a class, else 0.
+    """
+    own_CV = coo_array(train_NC.T @ _documents(train))
+    labels_G, ids_G = own_CV.coords
+    gives_G = _give(own_CV.data, labels_G, ids_G, train, train_NC) & (train_NC.sum(axis=0)[labels_G] >= FEWEST)
+    labels_G, ids_G, own_G = labels_G[gives_G], ids_G[gives_G], own_CV.data[gives_G]
+    own_held_G = csr_array(held_NC.T @ _documents(held))[labels_G, ids_G]
+    gives_G = _give(own_held_G, labels_G, ids_G, held, held_NC)
     found: dict[int, list[str]] = {}
-    for label, (own_V, gives_V) in _document_counts(train, train_labels).items():
-        if label in held_counts and np.count_nonzero(train_labels == label) >= FEWEST:
-            both = np.flatnonzero(gives_V & held_counts[label][1])
-            if len(both):
-                found[label] = [train.words[place] for place in both[np.argsort(-own_V[both], kind="stable")]]
+    for place in np.lexsort((ids_G, -own_G, labels_G)):
+        if gives_G[place]:
+            found.setdefault(int(labels_G[place]), []).append(train.words[ids_G[place]])
     return found
 
 
-def _document_counts(words: Words, labels_N: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Class -> how many of its texts have each word, and whether the word gives the class here."""
-    size = len(words.words)
-    pairs = np.sort(words.places_of_texts() * size + words.ids_W)  # of a text and a word in it
-    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # np.unique would take five times as long
-    labels_P, ids_P = labels_N[pairs // size], pairs % size
-    order = np.argsort(labels_P, kind="stable")
-    labels_P, ids_P = labels_P[order], ids_P[order]
-    total_V = np.bincount(ids_P, minlength=size)
-    counted = {}
-    for label in np.unique(labels_N).tolist():
-        first, last = np.searchsorted(labels_P, [label, label + 1])
-        own_V = np.bincount(ids_P[first:last], minlength=size)
-        num_own = np.count_nonzero(labels_N == label)
-        others = len(labels_N) - num_own
-        counted[label] = own_V, (own_V >= OF_ITS_CLASS * num_own) & (total_V - own_V <= OF_OTHERS * others)
-    return counted
+def _documents(words: Words) -> csr_array:
+    """NV: 1 where a text has a word."""
+    ends_N = np.append(words.starts_N, len(words.ids_W))
+    ones_W = np.ones(len(words.ids_W), dtype=np.int64)
+    documents_NV = csr_array((ones_W, words.ids_W, ends_N), shape=(len(words.lengths_N), len(words.words)))
+    documents_NV.sum_duplicates()
+    documents_NV.data[:] = 1
+    return documents_NV
+
+
+def _give(own: np.ndarray, labels: np.ndarray, ids: np.ndarray, words: Words, of_NC: csr_array) -> np.ndarray:
+    """Whether each word gives its class here: most of its texts have it, and next to none of the others."""
+    num_own = of_NC.sum(axis=0)[labels]
+    others = _documents(words).sum(axis=0)[ids] - own
+    most, few = own >= OF_ITS_CLASS * num_own, others <= OF_OTHERS * (of_NC.shape[0] - num_own)
+    gives: np.ndarray = (num_own > 0) & (num_own < of_NC.shape[0]) & most & few
+    return gives
 
 
 def share_that_names(
-    words: Words, labels_N: np.ndarray, names: Sequence[Sequence[str]], most: int = 5_000
+    words: Words, of_NC: csr_array, names: Sequence[Sequence[str]], most: int = 5_000
 ) -> tuple[float, float]:
     """The share of texts that have the name of their class in them, and of those that have that of another class.
 
     names: of each class, in words. most: texts that are looked at.
     """
-    some, labels_N = words.part(0, most), labels_N[:most]
+    some, of_CN = words.part(0, most), csr_array(of_NC[:most].T)
     places = {word: place for place, word in enumerate(words.words)}
     texts_W = some.places_of_texts()
-    own_N, other_N = (np.zeros(len(labels_N), dtype=bool) for _ in range(2))
+    own_N, other_N = (np.zeros(of_CN.shape[1], dtype=bool) for _ in range(2))
     for label, name in enumerate(names):
         ids = [places.get(word, -1) for word in name]
         num = len(texts_W) - len(ids) + 1
@@ -68,10 +76,11 @@ def share_that_names(
         at_W = texts_W[:num] == texts_W[len(ids) - 1 :]  # not over the end of a text
         for step, each in enumerate(ids):
             at_W &= some.ids_W[step : step + num] == each
-        has_N = np.zeros(len(labels_N), dtype=bool)
+        has_N, is_N = np.zeros_like(own_N), np.zeros_like(own_N)
         has_N[texts_W[:num][at_W]] = True
-        own_N |= has_N & (labels_N == label)
-        other_N |= has_N & (labels_N != label)
+        is_N[of_CN.indices[of_CN.indptr[label] : of_CN.indptr[label + 1]]] = True
+        own_N |= has_N & is_N
+        other_N |= has_N & ~is_N
     return float(own_N.mean()), float(other_N.mean())
 
 

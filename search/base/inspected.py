@@ -92,7 +92,7 @@ def _table(inspection: Inspection) -> Iterator[str]:
         classes = sorted(classes, key=lambda each: -each.total)[:MOST_CLASSES]
     names = [shortened(each.name, 40) for each in classes]
     width = max(map(cell_len, ["class", *names]))
-    total = max(1, sum(each.total for each in inspection.classes))
+    total = max(1, inspection.num_texts)
     parts = splits(inspection)
     yield "  ".join([set_cell_size("class", width), *(f"{split:>9}" for split in parts), f"{'all':>9}", " share"])
     for name, each in zip(names, classes, strict=True):
