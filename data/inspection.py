@@ -22,7 +22,7 @@ from data.base.reading import USUAL, Reading, Understood
 from data.base.splitting import Division, split_examples
 from data.base.texts import SPLITS, Example, Texts
 from data.encoded import ALL_WORDS, EncodedCorpus
-from data.inspecting import file, labels, leaks, twins, words
+from data.inspecting import file, labels, leaks, script, twins, words
 from data.inspecting.findings import ClassCount, Finding, Inspection, by_severity
 from data.inspecting.words import Words
 from data.text import Tokenizer
@@ -39,6 +39,7 @@ def inspect(
     name: str,
     tokenize: Callable[[str], Sequence[str]],
     vocabulary: Collection[str] | None,
+    learned: bool = False,
     max_words: Collection[int],
     reading: Reading = USUAL,
     understood: Understood = NOTHING,
@@ -47,8 +48,9 @@ def inspect(
     """Of examples by split, in an order of chance; texts: says what their labels are, and what was understood.
 
     tokenize: gives all words of a text. vocabulary: the words that a network knows; None where that is not known.
-    max_words: how many words of a text are read, by the different architectures. understood: of the corpus, when it was
-    divided. blocked: why no search can be run, where it cannot.
+    learned: whether it learns their vectors from these texts. max_words: how many words of a text are read, by the
+    different architectures. understood: of the corpus, when it was divided. blocked: why no search can be run, where
+    it cannot.
     """
     classes, num_texts = texts.learned_classes, sum(map(len, splits.values()))
     counted = count_classes(splits, texts)
@@ -62,11 +64,12 @@ def inspect(
     every = Words.of((text for text, _ in examples), tokenize)
     lengths = words.lengths(every, max_words)
     unknown = words.unknown(every, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
-    found += words.wordless(every)
+    scripts = script.letters([text for text, _ in examples])
+    found += [*script.without_spaces([text for text, _ in examples], reading), *words.wordless(every)]
     if lengths:
         found += words.unread(lengths, num_texts)
     if unknown:
-        found += words.unfamiliar(unknown, "")
+        found += words.unfamiliar(unknown, script.what_helps(reading, learned))
     num_train, held_out = len(looked_at["train"]), looked_at["val"] + looked_at["test"]
     if lengths and held_out and num_train:
         train, held = every.part(0, num_train), every.part(num_train, len(examples))
@@ -79,7 +82,7 @@ def inspect(
             found += leaks.names_finding(*named, len(examples))
     return Inspection(
         name=name,
-        understood=file.facts(understood),
+        understood=file.facts(understood) | ({"script": script.in_words(scripts)} if scripts else {}),
         num_texts=num_texts,
         num_looked_at=len(examples),
         num_duplicates=understood.num_duplicates,
@@ -127,6 +130,7 @@ def of_corpus(
         name=name,
         tokenize=lambda text: cut(text, ALL_WORDS),
         vocabulary=encoded.vocabulary if encoded else None,
+        learned=encoded is not None and encoded.vectors_VE is None,
         max_words=max_words,
         reading=reading,
         understood=division.understood,

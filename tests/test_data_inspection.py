@@ -16,7 +16,7 @@ import data
 from bakeoff.__main__ import app
 from data.base.errors import UserError
 from data.base.label_sets import LabelSets
-from data.base.reading import Understood
+from data.base.reading import Reading, Understood
 from data.base.texts import Texts
 from data.inspecting.findings import SEVERITIES, Finding, Inspection
 from data.inspecting.labels import folded
@@ -182,6 +182,27 @@ def test_unknown_words_are_counted_and_named() -> None:
     counts = [count for _, count in found.unknown.words]
     assert counts == sorted(counts, reverse=True)
     assert repr(found.unknown.words[0][0]) in finding.example
+
+
+def test_a_script_without_spaces_is_seen_where_it_is_read_by_words() -> None:
+    rows = [(text.replace("word", "很好吃").replace(" ", ""), label) for text, label in clean_rows()]
+    found = look(rows)
+    assert (the(found).kind, the(found).severity) == ("no spaces", "serious")
+    assert "tokenizer: characters" in the(found).remedy
+    assert found.understood["script"].startswith("Han ")
+    assert look(rows, tokenize=list, reading=Reading(tokenizer="characters"), max_words=1000).unknown
+    assert "no spaces" not in kinds(look(rows, reading=Reading(tokenizer="characters")))
+    assert look(clean_rows()).understood["script"] == "Latin"
+
+
+def test_what_helps_against_unknown_words_depends_on_how_texts_are_read() -> None:
+    def remedy(**more: object) -> str:
+        return the(look(clean_rows(), known=lambda word: "1" not in word, **more)).remedy
+
+    assert "embeddings: learned" in remedy()
+    assert "clean: true" not in remedy()
+    assert "clean: true" in remedy(reading=Reading(clean=False))
+    assert "more texts" in remedy(learned=True)
 
 
 def test_texts_without_words_are_counted() -> None:
