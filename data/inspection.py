@@ -65,7 +65,7 @@ def inspect(
     lengths = words.lengths(every, max_words)
     unknown = words.unknown(every, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
     scripts = script.letters([text for text, _ in examples])
-    found += [*script.without_spaces([text for text, _ in examples], reading), *words.wordless(every)]
+    found += [*script.without_spaces(scripts, num_texts, reading), *words.wordless(every)]
     if lengths:
         found += words.unread(lengths, num_texts)
     if unknown:

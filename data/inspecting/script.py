@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,13 +10,25 @@ from itertools import islice
 
 from data.base.reading import Reading
 from data.inspecting.findings import Finding
-from data.text import UNSPACED
 
 LOOKED_AT, CHARACTERS = 2_000, 300  # texts, and characters of each
 MANY = 0.3  # share of letters without spaces between words
 SHOWN = 0.01  # share of the letters of a script that is named
 
-_UNSPACED = re.compile(f"[{UNSPACED}]")
+#: Written without spaces between words.
+UNSPACED = (
+    "Han",
+    "Hiragana",
+    "Katakana",
+    "Halfwidth",
+    "Bopomofo",
+    "Thai",
+    "Lao",
+    "Khmer",
+    "Myanmar",
+    "Tibetan",
+    "Javanese",
+)
 
 
 def letters(texts: Sequence[str]) -> Counter[str]:
@@ -41,17 +52,16 @@ def in_words(found: Counter[str]) -> str:
     return shares[0][0] if len(shares) == 1 else ", ".join(f"{name} {share:.0%}" for name, share in shares)
 
 
-def without_spaces(texts: Sequence[str], reading: Reading) -> Iterator[Finding]:
+def without_spaces(scripts: Counter[str], num_texts: int, reading: Reading) -> Iterator[Finding]:
     """Whether whole sentences are read as words."""
-    some = "".join(text[:CHARACTERS] for text in islice(texts, LOOKED_AT))
-    share = len(_UNSPACED.findall(some)) / max(1, sum(map(str.isalpha, some)))
+    share = sum(scripts[name] for name in UNSPACED) / max(1, scripts.total())
     if share >= MANY and reading.tokenizer == Reading.tokenizer:
         yield Finding(
             "no spaces",
             "serious",
             f"{share:.0%} of the letters are of a script that is written without spaces between words: sentences are "
             "read as if they were words",
-            len(texts),
+            num_texts,
             "set tokenizer: characters, with embeddings: learned",
         )
 
