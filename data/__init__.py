@@ -20,7 +20,7 @@ from data.base.plugins import Plugin
 from data.base.reading import USUAL, Reading
 from data.base.texts import Corpus, Example
 from data.corpora.captions import Captions
-from data.corpora.files import CsvFile
+from data.corpora.files import File
 from data.corpora.functions import FunctionCorpus
 from data.corpora.reviews import MovieReviews, StanfordReviews
 from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
@@ -39,7 +39,7 @@ CORPORA: dict[str, Callable[..., Corpus]] = {
     "rotten-tomatoes": partial(MovieReviews, source="rotten_tomatoes"),
     "imdb-full": StanfordReviews,
     "captions": Captions,
-    "csv:PATH": CsvFile,
+    "csv:PATH": File,
 }
 VECTORS: dict[str, Callable[..., Vectors]] = {
     "glove.6B.50d": GloveWheel,

@@ -121,7 +121,7 @@ def of_corpus(
         division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
     except UserError:
         given = {"train": texts.examples, "val": texts.val_examples, "test": texts.test_examples}
-        division = Division(texts, {split: examples for split, examples in given.items() if examples}, texts.understood)
+        division = Division(texts, {split: examples for split, examples in given.items() if examples})
 
     cut = Tokenizer.of(reading)
     inspection = inspect(

@@ -21,7 +21,7 @@ from torchtext.data.utils import get_tokenizer
 import data
 from data import encode, text
 from data.base import files, splitting
-from data.base.reading import Reading
+from data.base.reading import USUAL, Reading
 from data.base.texts import SPLITS, Texts
 from data.corpora.reviews import MovieReviews
 from data.encoded import PADDING, UNKNOWN, EncodedCorpus, Split
@@ -38,8 +38,10 @@ def some_texts(numbers: tuple[int, ...] = (200, 100, 50)) -> list[tuple[str, int
     return [(f"text {i} of class {label}", label) for label, number in enumerate(numbers) for i in range(number)]
 
 
-def split(examples: list[tuple[str, int]], limit: int | None = None) -> dict[str, list[tuple[str, int]]]:
-    return splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit).splits
+def split(
+    examples: list[tuple[str, int]], limit: int | None = None, reading: Reading = USUAL
+) -> dict[str, list[tuple[str, int]]]:
+    return splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=limit, reading=reading).splits
 
 
 def write_csv(path: Path, rows: list[tuple[str, object]]) -> str:
@@ -142,11 +144,24 @@ def test_duplicates_are_removed_and_counted(tmp_path: Path) -> None:
         assert np.array_equal(getattr(plain, name).labels_N, getattr(doubled, name).labels_N)
 
 
-def test_a_text_with_two_labels_has_the_first_of_them_in_any_order() -> None:
-    examples = [*some_texts(), ("twice", 2), ("twice", 1)]
-    expected = split(examples)
-    assert split(examples[::-1]) == expected
-    assert [label for chosen in expected.values() for text, label in chosen if text == "twice"] == [1]
+@pytest.mark.parametrize(
+    ("contradictions", "labels"), [("drop", []), ("majority", [2]), ("first", [1])], ids=lambda each: str(each)
+)
+def test_what_a_text_with_two_labels_becomes_in_any_order(contradictions: Any, labels: list[int]) -> None:
+    examples = [*some_texts(), ("twice", 2), ("twice", 1), ("Twice!", 2), ("tied", 0), ("tied", 1)]
+    reading = Reading(contradictions=contradictions)
+    expected = split(examples, reading=reading)
+    assert split(examples[::-1], reading=reading) == expected
+    kept = {text: label for chosen in expected.values() for text, label in chosen}
+    assert [kept[text] for text in ("twice", "Twice!") if text in kept] == labels
+    assert kept.get("tied") == (0 if contradictions == "first" else None)
+    division = splitting.split_examples(Texts(("a", "b", "c"), examples), name="own", limit=None, reading=reading)
+    counts = vars(division.understood)
+    assert [counts[f"num_{name}"] for name in ("duplicates", "near_duplicates", "contradictory")] == {
+        "drop": [0, 0, 5],
+        "majority": [1, 1, 3],
+        "first": [3, 1, 0],
+    }[contradictions]
 
 
 def test_texts_of_an_official_test_split_are_never_trained_on() -> None:
@@ -157,7 +172,7 @@ def test_texts_of_an_official_test_split_are_never_trained_on() -> None:
     assert set(splits["test"]) == set(held_back)
     assert not set(splits["test"]) & {*splits["train"], *splits["val"]}
     assert num_duplicates == 10
-    with pytest.raises(ValueError, match="class 'b' has 1 examples in the test split"):
+    with pytest.raises(ValueError, match="too few examples of class 'b' \\(40, of which 1 in test"):
         splitting.split_examples(Texts(("a", "b"), examples, [*some_texts((5, 1))]), name="own", limit=None)
 
 

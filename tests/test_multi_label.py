@@ -113,7 +113,7 @@ def test_each_split_has_the_shares_of_every_class_and_of_frequent_sets() -> None
 
 def test_a_class_that_a_split_lacks_is_named() -> None:
     texts = Texts(("a", "a;b", "c"), [(f"text {n}", 1 if n < 5 else 2 * (n % 2)) for n in range(100)])
-    with pytest.raises(UserError, match=r"class 'b' has . examples in the (test|val) split, and 2 are needed"):
+    with pytest.raises(UserError, match=r"too few examples of class 'b' .5, of which . in (test|val)"):
         split_examples(texts, name="own", limit=None, reading=READING)
 
 

@@ -11,6 +11,8 @@ from data.base.plugins import Plugin
 
 #: What a spec means that was written before there were these options: the values that are not the defaults of today.
 BEFORE: dict[str, Any] = {
+    "text_column": "text",
+    "label_column": "label",
     "split_column": "none",
     "contradictions": "first",
     "duplicates": "exact",
@@ -46,6 +48,8 @@ class Reading:
         """What of it makes the texts others than they were before there were options: its part of a cache's key."""
         before = {**vars(Reading()), **BEFORE}
         changed = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("text_column", "label_column"):  # where the one that was read before is there, it is found
+            changed[name] = changed[name] or before[name]
         changed = {name: value for name, value in changed.items() if value != before[name]}
         return [json.dumps(changed, sort_keys=True, default=lambda plugin: plugin.digest)] if changed else []
 

@@ -26,6 +26,12 @@ def existing_file(path: str | Path) -> Path:
     return path
 
 
+def existing(path: str | Path) -> Path:
+    """The path of a file or a folder, likewise."""
+    folder = Path(os.path.expanduser(path))
+    return folder if os.path.isdir(folder) else existing_file(path)
+
+
 def installed_file(package: str, *parts: str) -> Path:
     """A data file inside an installed package. Raises UserError if the package is not installed."""
     from importlib.resources import files

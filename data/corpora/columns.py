@@ -1,0 +1,119 @@
+"""Which columns of a table have the texts, the labels and the splits: those that are given, or have a usual name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from data.base.errors import UserError, did_you_mean
+from data.base.reading import Column, Reading
+
+if TYPE_CHECKING:
+    from data.corpora.table import Table
+
+#: In any case. The second of each are looked for where none of the first is there.
+TEXT_NAMES = (
+    ("text", "sentence", "review", "content"),
+    ("texts", "message", "comment", "tweet", "document", "body", "utterance", "query", "question", "headline", "title"),
+)
+LABEL_NAMES = (
+    ("label", "sentiment", "category", "class"),
+    ("labels", "target", "intent", "topic", "tag", "rating", "stars", "polarity"),
+)
+SPLIT_NAME = "split"
+USUAL_NAMES = {name for names in (*TEXT_NAMES, *LABEL_NAMES) for name in names} | {SPLIT_NAME}
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Of the columns in a table. split_is_given: not found by its name."""
+
+    text: int
+    label: int | None
+    split: int | None
+    split_is_given: bool
+
+
+def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
+    """The places of the columns. Raises UserError, with their names, where none or several could be meant.
+
+    labelled: whether there has to be a label.
+    """
+    if not reading.header and (reading.text_column is None or (labelled and reading.label_column is None)):
+        raise UserError(
+            f"{table.path} is read with header: false: write the numbers of its columns, from 1 to "
+            f"{len(table.columns)}, as text_column and label_column"
+        )
+    if not labelled and len(table.columns) == 1:
+        return Places(0, None, None, False)
+    text = _find(table, "text", reading.text_column, TEXT_NAMES)
+    label = _find(table, "label", reading.label_column, LABEL_NAMES, needed=labelled)
+    if text == label:
+        raise UserError(f"{table.path}: text_column and label_column are both {table.columns[text or 0]!r:.40}")
+    split = None
+    if reading.split_column != "none":
+        split = _find(table, "split", reading.split_column, ((SPLIT_NAME,),), needed=False)
+    assert text is not None
+    return Places(text, label, split if split not in (text, label) else None, reading.split_column is not None)
+
+
+def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]], *, needed: bool = True) -> int | None:
+    columns = table.columns
+    if given is not None:
+        return _given(table, role, given, needed=needed or role == "split")
+    lower = [name.lower() for name in columns]
+    for names in usual:
+        found = [place for place, name in enumerate(lower) if name in names]
+        if len(found) == 1:
+            return found[0]
+        if found and needed:
+            listed = _listed([columns[place] for place in found])
+            if len({columns[place] for place in found}) == 1:
+                raise UserError(f"{table.path} has twice the column {listed.partition(',')[0]}; rename one of them")
+            raise UserError(f"{table.path} has several columns that may be the {role}: write {role}_column: {listed}")
+    if not needed:
+        return None
+    if not columns:
+        raise UserError(f"{table.path} is empty: it has no column {role!r}")
+    if table.headless:
+        raise UserError(
+            f"{table.path}: the first line looks like data ({table.headless[:40]!r}), not like names of columns; if it "
+            f"is, write header: false, and text_column and label_column with numbers from 1 to {len(columns)}"
+        )
+    raise UserError(
+        f"{table.path} has no column {role!r}{did_you_mean(role, columns, else_all=False)}; if it has another name, "
+        f"write {role}_column: {_listed(columns)}"
+    )
+
+
+def _given(table: Table, role: str, given: str | int, *, needed: bool) -> int | None:
+    """The place of a column by its name, or by its number where no name is like that."""
+    columns, name = table.columns, str(given)
+    if columns.count(name) == 1:
+        return columns.index(name)
+    if columns.count(name) > 1:
+        raise UserError(f"{table.path} has twice the column {name!r}; give its number instead, from 1")
+    if isinstance(given, int) and 1 <= given <= len(columns):
+        return given - 1
+    if not needed:
+        return None
+    if isinstance(given, int):
+        raise UserError(f"{table.path} has columns 1 to {len(columns)}; {role}_column is {given}")
+    raise UserError(
+        f"{table.path} has no column {name[:40]!r}{did_you_mean(name, columns, else_all=False)}; "
+        f"{role}_column: {_listed(columns)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """'a', 'b', 'c' and 7 more: names for a message of one line."""
+    listed = [repr(name[:30]) for name in names]
+    more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+    return ", ".join(listed[:12]) + more or "nothing"

@@ -1,0 +1,118 @@
+"""JSON: an object a line, an array of objects, or an object of columns. Numbers stay as they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from data.base.errors import UserError
+from data.base.reading import Understood
+from data.corpora.opening import open_text
+from data.corpora.table import Row, Table, as_text
+
+FORMS = 'should hold an object a line, an array of objects ([{"text": ..., "label": ...}]) or an object of columns'
+NUM_SAMPLED = 100  # lines, from which the names are taken
+
+_decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+
+
+def kind_of(sample: str, path: Path) -> str:
+    """'jsonl', 'json' or '': by the first line, and where that says nothing by the file's name."""
+    start = sample.lstrip()
+    first, _, rest = start.partition("\n")
+    suffixes = {suffix.lower() for suffix in path.suffixes}
+    named = "jsonl" if suffixes & {".jsonl", ".ndjson"} else "json" if ".json" in suffixes else ""
+    if not start.startswith(("{", "[")):
+        return named
+    try:
+        parsed = _decoder.decode(first)
+    except (ValueError, RecursionError):  # cut off, or not JSON at all
+        return named or ("json" if start.startswith(('{"', '[{"')) else "")
+    if isinstance(parsed, dict):
+        is_one = not any(isinstance(each, list | dict) for each in parsed.values())
+        return "jsonl" if is_one or rest.strip() or named == "jsonl" else "json"
+    return "json" if named or (isinstance(parsed, list) and parsed and isinstance(parsed[0], dict)) else ""
+
+
+def open_table(path: Path, encoding: str, kind: str, understood: Understood) -> Table:
+    if kind == "jsonl":
+        names = {name: None for _, each in islice(_lines(path, encoding), NUM_SAMPLED) for name in each}
+        columns = tuple(names)
+
+        def rows(places: Sequence[int]) -> Iterator[Row]:
+            wanted = [columns[place] for place in places]
+            for line, each in _lines(path, encoding):
+                yield line, [as_text(each.get(name)) for name in wanted]
+
+        unit = "line"
+    else:
+        objects = _objects(path, encoding)
+        columns = tuple({name: None for each in objects for name in each})
+
+        def rows(places: Sequence[int]) -> Iterator[Row]:
+            wanted = [columns[place] for place in places]
+            for number, each in enumerate(objects, 1):
+                yield number, [as_text(each.get(name)) for name in wanted]
+
+        unit = "item"
+    return Table(path, columns, dataclasses.replace(understood, format=kind, columns=columns), rows, unit)
+
+
+def _lines(path: Path, encoding: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with open_text(path, encoding) as text:
+        for line, written in enumerate(text, 1):
+            if not written.strip():
+                continue
+            try:
+                parsed = _decoder.decode(written)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {line}: not JSON: {error.msg} at character {error.colno}") from None
+            except RecursionError:
+                raise UserError(f"{path}, line {line}: JSON that is nested too deeply") from None
+            if not isinstance(parsed, dict):
+                raise UserError(f'{path}, line {line}: should be an object, such as {{"text": ..., "label": ...}}')
+            yield line, parsed
+
+
+def _objects(path: Path, encoding: str) -> list[Mapping[str, Any]]:
+    """The rows of a document, as objects."""
+    with open_text(path, encoding) as text:
+        written = text.read()
+    try:
+        parsed = _decoder.decode(written)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at character {error.colno}") from None
+    except RecursionError:
+        raise UserError(f"{path}: JSON that is nested too deeply") from None
+    if isinstance(parsed, dict) and {"columns", "data"} <= parsed.keys() and isinstance(parsed["data"], list):
+        names = parsed["columns"]  # how pandas writes a table that is split
+        if isinstance(names, list) and all(isinstance(each, list) for each in parsed["data"]):
+            return [dict(zip(map(as_text, names), each, strict=False)) for each in parsed["data"]]
+    if isinstance(parsed, dict):
+        lists = [each for each in parsed.values() if isinstance(each, list)]
+        if len(lists) == 1 and all(isinstance(each, dict) for each in lists[0]):  # {"data": [...]}
+            return lists[0]
+        return _from_columns(path, parsed)
+    if not isinstance(parsed, list) or not all(isinstance(each, dict) for each in parsed):
+        raise UserError(f"{path} {FORMS}")
+    return parsed
+
+
+def _from_columns(path: Path, columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Rows of {"text": [...], "label": [...]}, or of what pandas writes: {"text": {"0": ...}, ...}."""
+    lists = {
+        name: list(each.values()) if isinstance(each, dict) else each
+        for name, each in columns.items()
+        if isinstance(each, list | dict)
+    }
+    if not lists:
+        raise UserError(f"{path} {FORMS}")
+    lengths = {name: len(each) for name, each in lists.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name[:30]!r} has {length:,}" for name, length in islice(lengths.items(), 5))
+        raise UserError(f"{path}: its columns should be equally long; {listed}")
+    return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]

@@ -1,0 +1,145 @@
+"""CSV and its relatives: cells with commas, tabs, semicolons or bars between them.
+
+Read by Python's own `csv`, not by pyarrow's reader, which is faster but glues '"a"b' together, refuses cells that are
+longer than its blocks, and does not tell the line of a row; 180 MB/s are not what a search waits for.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.base.errors import UserError
+from data.base.reading import Reading, Understood
+from data.corpora.columns import USUAL_NAMES
+from data.corpora.opening import SAMPLE, open_text
+from data.corpora.table import Row, Table
+
+SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
+
+NUM_SAMPLED = 50  # rows
+
+
+@dataclass(frozen=True)
+class Form:
+    separator: str
+    quoted: bool = True
+
+    def reader(self, lines: Iterable[str]) -> Any:
+        csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
+        if self.quoted:
+            return csv.reader(lines, delimiter=self.separator, strict=True)
+        return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE, strict=True)
+
+
+def open_table(path: Path, encoding: str, sample: str, reading: Reading, understood: Understood) -> Table:
+    """The table of a file that begins with `sample`."""
+    if reading.separator is not None:
+        form = Form(reading.separator)
+    else:
+        form = max((Form(each) for each in SEPARATORS), key=lambda form: _fitness(form, sample, reading))
+    if form.separator == "\t" and not _is_well_quoted(path, encoding, form):
+        form = Form("\t", quoted=False)
+    records = _sampled(form, sample)
+    first = [cell.strip() for cell in records[0]] if records else []
+    columns = tuple(first if reading.header else [str(number + 1) for number in range(len(first))])
+    understood = dataclasses.replace(
+        understood,
+        format="csv",
+        separator=SEPARATORS.get(form.separator, form.separator),
+        header=reading.header,
+        columns=columns,
+    )
+
+    def rows(places: Sequence[int]) -> Iterator[Row]:
+        with open_text(path, encoding) as text:
+            yield from _rows(path, form, text, len(columns), places, header=reading.header)
+
+    headless = _like_data(first, records[1:]) if reading.header else ""
+    return Table(path, columns, understood, rows, headless=headless)
+
+
+def _rows(
+    path: Path, form: Form, text: Iterable[str], width: int, places: Sequence[int], *, header: bool
+) -> Iterator[Row]:
+    reader, line, header_is_next = form.reader(text), 1, header
+    everything = list(places) == list(range(width))
+    try:
+        while True:
+            line = reader.line_num + 1
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if header_is_next:
+                header_is_next = not cells
+            elif not cells or (len(cells) == 1 < width and not cells[0].strip()):
+                yield line, []
+            elif len(cells) != width:
+                raise UserError(
+                    f"{path}, line {line}: {len(cells)} cells, but the {'header' if header else 'first line'} has "
+                    f"{width}; a text with {SEPARATORS.get(form.separator, form.separator)}s, quotes or line breaks "
+                    "has to be quoted"
+                )
+            else:
+                yield line, cells if everything else [cells[place] for place in places]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {line}: {error}") from None
+
+
+def _sampled(form: Form, sample: str) -> list[list[str]]:
+    """The first rows of a sample that are whole, as far as they can be read; the first may be cut off."""
+    lines = io.StringIO(sample, newline="").readlines()
+    if len(sample) >= SAMPLE and len(lines) > 1:
+        lines = lines[:-1]
+    rows: list[list[str]] = []
+    reader = form.reader(lines)
+    try:
+        for cells in reader:
+            rows += [cells] if cells else []
+            if len(rows) > NUM_SAMPLED:
+                break
+    except csv.Error:
+        if not rows:
+            return [lines[0].rstrip("\r\n").split(form.separator)] if lines else []
+    return rows
+
+
+def _fitness(form: Form, sample: str, reading: Reading) -> tuple[float, ...]:
+    """How well a separator explains a sample: names that it brings to light, then rows as wide as the first."""
+    records = _sampled(form, sample)
+    if not records:
+        return (0,)
+    first, width = {cell.strip().lower() for cell in records[0]}, len(records[0])
+    given = {str(each).lower() for each in (reading.text_column, reading.label_column, reading.split_column)}
+    known = len(first & (USUAL_NAMES | given))
+    share = sum(len(cells) == width for cells in records) / len(records)
+    return known if reading.header else 0, share if width > 1 else share / 2, width > 1
+
+
+def _is_well_quoted(path: Path, encoding: str, form: Form) -> bool:
+    """Whether the quotes of a whole file are those of quoted cells. In files with tabs they rarely are."""
+    with open_text(path, encoding) as text:
+        reader, width = form.reader(text), None
+        try:
+            for cells in reader:
+                width = width or len(cells)
+                if cells and len(cells) != width:
+                    return False
+        except csv.Error:
+            return False
+    return True
+
+
+def _like_data(first: list[str], rows: list[list[str]]) -> str:
+    """The first cell of a first line that is no name of a column: it is long, a number, or comes again below."""
+    for place, cell in enumerate(first):
+        below = {cells[place].strip() for cells in rows if len(cells) > place}
+        if len(cell.split()) > 4 or re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) or (cell and cell in below):
+            return cell
+    return ""

@@ -1,0 +1,29 @@
+"""Any file or folder that has a table: what kind it is, is told by its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.base.reading import Reading, Understood
+from data.corpora import arrow_tables, json_tables, separated
+from data.corpora.opening import SAMPLE, compression, encoding_of, open_bytes, open_text
+from data.corpora.table import Table
+
+
+def open_tables(path: Path, reading: Reading) -> list[Table]:
+    """The table of a file, or those of a folder's splits. Raises UserError for what is none."""
+    if path.is_dir():
+        return arrow_tables.open_folder(path)
+    with open_bytes(path) as file:
+        beginning = file.read(SAMPLE)
+    packed = compression(path)
+    if not packed and beginning.startswith((arrow_tables.PARQUET, arrow_tables.ARROW)):
+        return [arrow_tables.open_file(path)]
+    encoding = encoding_of(path, reading.encoding)
+    with open_text(path, encoding) as text:
+        sample = text.read(SAMPLE)
+    understood = Understood(compression=packed, encoding=reading.encoding or encoding)
+    kind = json_tables.kind_of(sample, path)
+    if kind:
+        return [json_tables.open_table(path, encoding, kind, understood)]
+    return [separated.open_table(path, encoding, sample, reading, understood)]
