@@ -123,6 +123,8 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
         words_1TE = model.embedding.words(tokens_1T)
         pairs_1TE = None if model.embedding.pairs is None else model.embedding.pairs(tokens_1T)
         scores_TC, baseline_C = integrated_gradients(model, words_1TE, lengths_1, pairs_1TE)
+    if model.embedding.pairs is not None:
+        method += "; what a pair adds, half to each of its words"
     return Explanation(
         text=text,
         label=label,
