@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -292,6 +293,16 @@ def test_texts_of_several_classes_count_for_each_of_them() -> None:
     assert [(each.name, each.total) for each in found.classes] == [("bad", 300), ("good", 300), ("urgent", 400)]
     assert found.majority_share == pytest.approx(2 / 3)
     assert (the(found).kind, the(found).how_many) == ("leaks", 300)
+
+
+def test_the_page_lists_every_finding() -> None:
+    """Those that are made anywhere in the sources."""
+    folder = Path(data.__file__).parent
+    sources = [path.read_text("utf-8") for path in (*folder.glob("inspecting/*.py"), folder / "inspection.py")]
+    made = {kind for source in sources for kind in re.findall(r'Finding\(\s*"([^"]+)"', source)}
+    page = (folder.parent / "docs" / "your-own-data.md").read_text("utf-8")
+    assert len(made) > 10
+    assert made <= set(re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE))
 
 
 # --- What was understood of a file
