@@ -25,6 +25,7 @@ from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
 from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split, pad
+from data.inspecting import script
 from data.text import AS_WRITTEN, SPECIALS, Tokenizer, build_vocabulary
 from data.vectors import Vectors
 
@@ -107,10 +108,8 @@ def encode(
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
     """
-    cut, division = (
-        Tokenizer.of(reading),
-        split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading),
-    )
+    cut = Tokenizer.of(reading)
+    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
     splits, texts = division.splits, division.texts
     words = {split: [cut(text, max_words) for text, _ in splits[split]] for split in SPLITS}
     counts = Counter(chain.from_iterable(words["train"]))
@@ -127,6 +126,8 @@ def encode(
         vectors_VE[[ids[word] for word in found]] = vectors_FE
     if not ids:
         reason = "is seen twice" if read_vectors is None else "has a vector; use embeddings: learned"
+        if script.share_without_spaces(script.letters([text for text, _ in splits["train"]]), reading):
+            reason += f"{' and' if read_vectors else '; use'} tokenizer: characters"
         raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
 
     encoded = {}

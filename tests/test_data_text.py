@@ -1,19 +1,36 @@
 """From a text to its words: cleaning, and the tokenizers, ours and somebody's own."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import time
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
+import models
+from analysis.explain import words as explaining
+from data.base import plugins
+from data.base.errors import UserError
 from data.base.reading import Reading
 from data.cleaning import clean
 from data.encoded import TEXTS
-from data.text import TOKENIZERS, Tokenizer, basic_english, characters
+from data.inspecting import script
+from data.text import AS_WRITTEN, TOKENIZERS, UNSPACED, Tokenizer, basic_english, characters
+from models import WordVectors
+from search.serve import export, trained
+from search.serve.classifier import MODEL, TOKENIZER_CODE, TextModel
+from search.spec import read as specs
+from tests.conftest import command
 
 PIECES = [
     *("film", " ", "x", "é", "e\u0301", "\u0301", "\u200b", "\u200c", "\u200d", "\u00ad", "\ufeff", "\ufe0f", "\u0085"),
@@ -220,3 +237,144 @@ def test_how_texts_are_read_is_part_of_what_an_encoded_corpus_is(tmp_path: Path)
     assert len({*digests}) == 4
     words.write_text("def cut(text):\n    return text.lower().split()\n")
     assert digest(**mine) not in digests
+
+
+def test_inspection_knows_the_scripts_that_are_cut_into_characters() -> None:
+    letters = [chr(code) for code in range(0x3FFFF) if chr(code).isalpha()]
+    cut = [each for each in letters if re.match(f"[{UNSPACED}]", each)]
+    named = [each for each in letters if script.letters([each]).keys() & {*script.UNSPACED}]
+    assert len({*cut} & {*named}) > 0.98 * len({*cut} | {*named})
+    assert {*"好のカไລខမབꦲ"} <= {*cut} & {*named}
+    assert not {*"aéяאبहक한"} & {*cut, *named}
+
+
+def test_a_corpus_without_a_known_word_is_told_what_helps(tmp_path: Path) -> None:
+    rows = "".join(f"{'好吃' * (n // 2 + 1)}{'呢' if n % 2 else '吗'},{n % 2}\n" for n in range(40))
+    (tmp_path / "zh.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    exact = {"duplicates": "exact"}
+    helps = {
+        "basic_english": "has a vector; use embeddings: learned and tokenizer: characters$",
+        "characters": "has a vector; use embeddings: learned$",
+    }
+    for name, message in helps.items():
+        with pytest.raises(UserError, match=message):
+            data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=Reading(tokenizer=name, **exact))
+    with pytest.raises(UserError, match=r"is seen twice; use tokenizer: characters$"):
+        data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=Reading(**exact), embeddings="learned")
+    learned = Reading(tokenizer="characters", **exact)
+    encoded = data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=learned, embeddings="learned")
+    assert {*encoded.vocabulary} == {"<pad>", "<unk>", *"好吃呢吗"}
+
+
+WORDS = "def cut(text):\n    return [text[i : i + 2] for i in range(0, len(text), 2)]\n"
+
+
+def model(tokenizer: Tokenizer) -> TextModel:
+    torch.manual_seed(0)
+    vocabulary = ["<pad>", "<unk>", "好吃", "好", "“好", "good"]
+    network = models.build("mlp", WordVectors.learned(len(vocabulary), 4), 2, hidden_size=8, num_layers=2)
+    weights = network.state_dict()
+    own = {"hidden_size": 8, "num_layers": 2}
+    return TextModel.build("mlp", own, ["a", "b"], vocabulary, 5, weights, None, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "words"),
+    [
+        (AS_WRITTEN, ["“good”—<i>好吃</i>"]),
+        (Tokenizer(True), ["good", "--", "好吃"]),
+        (Tokenizer(True, "characters"), ['"', "good", '"', "-", "-"]),
+        (Tokenizer(False, plugins.Plugin("/home/me/my_words.py:cut", WORDS)), ["“g", "oo", "d”", "—<", "i>"]),
+    ],
+)
+def test_a_model_keeps_how_it_reads(tokenizer: Tokenizer, words: list[str], tmp_path: Path) -> None:
+    own = model(tokenizer)
+    text = "“good”—<i>好吃</i>"
+    own.save(tmp_path / "model")
+    again = TextModel.load(tmp_path / "model")
+    assert again.encode([text])[2] == own.encode([text])[2] == [words]
+    assert again.answer([text, ""]) == own.answer([text, ""])
+    assert (tmp_path / "model" / TOKENIZER_CODE).exists() == isinstance(tokenizer.cuts, plugins.Plugin)
+
+
+def test_a_model_that_does_not_say_how_it_reads_is_of_before_there_was_a_choice(tmp_path: Path) -> None:
+    model(Tokenizer(True)).save(tmp_path / "model")
+    content = json.loads((tmp_path / "model" / MODEL).read_text())
+    del content["clean"], content["tokenizer"]
+    (tmp_path / "model" / MODEL).write_text(json.dumps(content))
+    assert TextModel.load(tmp_path / "model").tokenizer == AS_WRITTEN
+
+
+def test_a_kept_spec_reads_as_in_its_time_and_a_new_one_cleans() -> None:
+    assert specs.validate({}).reading.clean
+    kept = specs.load("name: old\n", "spec.yaml")
+    assert Tokenizer.of(kept.reading) == AS_WRITTEN
+    reports = [path for path in specs.SHIPPED.rglob("*.yaml") if path.parent.name == "report" or "image" in path.name]
+    assert len(reports) == 11
+    assert all(Tokenizer.of(specs.read(str(path)).reading) == AS_WRITTEN for path in reports)
+
+
+def test_a_spec_keeps_the_source_of_a_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_words.py"
+    file.write_text(WORDS)
+    spec = specs.validate({"tokenizer": "my_words.py:cut"})
+    own = plugins.Plugin(f"{file}:cut", WORDS)
+    assert (spec.tokenizer, spec.code.tokenizer) == (own.reference, {own.reference: own})
+    file.unlink()
+    again = specs.load(specs.dump(specs.freeze(spec)), "spec.yaml")
+    assert again == spec
+    assert Tokenizer.of(again.reading) == Tokenizer(True, own)
+    for wrong, message in (
+        ("charcters", r"tokenizer: unknown tokenizer 'charcters' \(did you mean 'characters'\?\)"),
+        ("my_words.py:cut", "tokenizer: no file "),
+        ("json.decoder:nothing", "tokenizer: json.decoder has no 'nothing'"),
+        ("json.decoder:NaN", "tokenizer: json.decoder:NaN should be a function from a text to a list of words"),
+    ):
+        with pytest.raises(UserError, match=message):
+            specs.validate({"tokenizer": wrong})
+
+
+@pytest.mark.slow
+def test_a_search_with_a_tokenizer_from_outside(tmp_path: Path) -> None:
+    """It is searched with networks and baselines, explained and exported after the file is gone."""
+    good, bad = ("好吃", "便宜", "干净"), ("难吃", "太贵", "很脏")
+    rows = [f"{'饭菜' * (n % 7)}{(good, bad)[n % 2][n // 2 % 3]}{'今天' * (n // 14)},{n % 2}\n" for n in range(120)]
+    (tmp_path / "zh.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
+    (tmp_path / "my_words.py").write_text(WORDS)
+    spec = {"name": "zh", "corpus": "csv:zh.csv", "tokenizer": "my_words.py:cut", "embeddings": "learned"}
+    spec |= {
+        "architectures": ["mlp"],
+        "baselines": ["tfidf"],
+        "epochs": 5,
+        "trials": 1,
+        "space": {"learning_rate": 0.02},
+    }
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    done = command("search", "run", "spec.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "my_words.py").unlink()
+    (tmp_path / "zh.csv").unlink()
+    (folder,) = (tmp_path / "searches").iterdir()
+    uri, text = f"sqlite:///{tmp_path / 'mlflow.db'}", "饭菜好吃今天"
+    code = (
+        "import json, mlflow, pandas, sys\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "print(json.dumps(model.predict(pandas.DataFrame({'text': sys.argv[2:]})).to_dict('list')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for architecture in ("mlp", "tfidf"):
+        exported = export.export(folder.name, folder.parent, uri, architecture)
+        own = trained.load(exported.trial)
+        assert explaining.explain(own, text).words == ["饭菜", "好吃", "今天"]
+        alone = subprocess.run(
+            [sys.executable, "-c", code, exported.uri, text, "难吃"],
+            cwd=tmp_path,
+            env=environment | {"MLFLOW_TRACKING_URI": uri},
+            capture_output=True,
+            text=True,
+        )
+        assert alone.returncode == 0, alone.stderr
+        answer = json.loads(alone.stdout.splitlines()[-1])
+        assert answer["predicted"] == ["0", "1"]
+        assert answer["unknown_share"] == [0, 0]

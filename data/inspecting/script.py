@@ -52,10 +52,16 @@ def in_words(found: Counter[str]) -> str:
     return shares[0][0] if len(shares) == 1 else ", ".join(f"{name} {share:.0%}" for name, share in shares)
 
 
+def share_without_spaces(scripts: Counter[str], reading: Reading) -> float | None:
+    """The share of the letters that are of such scripts, where they are so many that whole sentences are read as words;
+    else None."""
+    share = sum(scripts[name] for name in UNSPACED) / max(1, scripts.total())
+    return share if share >= MANY and reading.tokenizer == Reading.tokenizer else None
+
+
 def without_spaces(scripts: Counter[str], num_texts: int, reading: Reading) -> Iterator[Finding]:
     """Whether whole sentences are read as words."""
-    share = sum(scripts[name] for name in UNSPACED) / max(1, scripts.total())
-    if share >= MANY and reading.tokenizer == Reading.tokenizer:
+    if share := share_without_spaces(scripts, reading):
         yield Finding(
             "no spaces",
             "serious",
