@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from bakeoff.analysing import app
-from bakeoff.options import Format, Out, SearchName, TrackingUri
-from data.base import errors
-from data.base.errors import UserError
+from bakeoff.options import Architecture, Format, Out, SearchName, TrackingUri
+from data.base.errors import UserError, choose
 from search.base import console, record
 
 
@@ -66,7 +65,7 @@ def disagree(
 
     form = tables.choose_format(format_, out)
     parts = ("slices", "texts", "words")
-    shown = [errors.choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
+    shown = [choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
     from analysis.base import runs
     from analysis.explain import choice
     from analysis.explain import disagree as disagreeing
@@ -83,6 +82,45 @@ def disagree(
         emitted.append(disagreeing.text_table(reading, long=form in tables.FOR_PROGRAMS))
     if "words" in shown:
         emitted += disagreeing.word_tables(models, reading, top)
+    tables.emit(emitted, form, out)
+
+
+@app.command()
+@console.command
+def errors(
+    search: SearchName = "latest",
+    architecture: Architecture = None,
+    part: Annotated[
+        str | None, typer.Option(help="one part: classes, pairs, texts (csv and json: texts)", show_default=False)
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What the best models get wrong: precision and recall of each class, which are confused, with some of their texts.
+
+    csv and json hold all wrong answers with their texts, or (--part classes) all classes.
+    """
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    parts, long = ("classes", "pairs", "texts"), form in tables.FOR_PROGRAMS
+    shown = [choose("part", part, parts)] if part else ["texts"] if long else parts
+    from analysis.base import runs
+    from analysis.explain import choice
+    from analysis.explain import errors as wrongs
+    from analysis.verdicts import confusion
+
+    uri = record.tracking_uri(tracking_uri)
+    trials = choice.best_of_each(uri, runs.find_search(uri, search))
+    confusions = wrongs.confusions(uri, trials, architecture)
+    emitted = []
+    if "classes" in shown:
+        emitted += confusion.class_tables(confusions, long=long)
+    if {"pairs", "texts"} & {*shown}:
+        wrong = wrongs.wrong(confusions, wrongs.read_texts(trials[0], confusions))
+        emitted += wrongs.pair_tables(confusions, wrong) if "pairs" in shown else []
+        emitted += wrongs.text_tables(confusions, wrong, long=long) if "texts" in shown else []
     tables.emit(emitted, form, out)
 
 

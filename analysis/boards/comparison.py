@@ -11,7 +11,7 @@ from analysis.base import runs
 from analysis.base.baselines import baselines, searched, shown
 from analysis.base.runs import Search, hyperparameters, present
 from analysis.base.table import Table, cell, heading, in_words
-from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking, tested
+from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_classes, notes_on_ranking, tested
 from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
@@ -113,6 +113,7 @@ def pivot_tables(
     cells = pivot(counted, rows, columns, values)
     aside = [f"Left out too: {num_baselines} trials of baselines."] if num_baselines else []
     notes = [*_left_out(trials, counted, outcomes, by), *aside, *_differing(counted, by), *notes_on_data(searches)]
+    notes += notes_on_classes(searches)
     if any(value not in VALUES for value in values):
         notes.append(record.SCORE_RULE)
     if cells.empty:
@@ -217,7 +218,12 @@ def compare_table(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str
         key=["architecture", *shown(table), "search"],
         title=f"{', '.join(search.id for search in searches)}: "
         + (f"the best of each architecture{also} by {rank_by}" if len(trials) else "no trials yet."),
-        notes=[*_empty(searches, trials), *notes_on_data(searches), *notes_on_ranking(searches, rank_by)],
+        notes=[
+            *_empty(searches, trials),
+            *notes_on_data(searches),
+            *notes_on_classes(searches),
+            *notes_on_ranking(searches, rank_by),
+        ],
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.base import runs, stats
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.leaderboard import RANK_BY, all_tested, check_metric, tested
+from analysis.boards.leaderboard import RANK_BY, all_tested, check_metric, notes_on_classes, tested
 from search.base import record
 from search.study import ranking
 from search.train.metrics import split_metric
@@ -142,7 +142,7 @@ def confirmation_table(
         ],
         key=["architecture", "trial"],
         title=f"{search.id}: the best configurations on fresh seeds, by mean {rank_by}",
-        notes=[*_notes(search, confirming, table, others), record.SCORE_RULE],
+        notes=[*_notes(search, confirming, table, others), *notes_on_classes([search]), record.SCORE_RULE],
     )
 
 

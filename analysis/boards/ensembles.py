@@ -3,7 +3,7 @@
 from analysis.base import runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
-from analysis.boards.leaderboard import RANK_BY, tested
+from analysis.boards.leaderboard import RANK_BY, notes_on_classes, tested
 from search.base import record
 
 
@@ -19,6 +19,9 @@ def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Ta
             groups=[[record.MEMBERS, *measures, "num_parameters", "seconds", "run_id"]],
             key=record.MEMBERS,
             title=f"{search.id}: exported as one model that averages several",
-            notes=["Chosen on validation among several averages, which flatters the validation score a little."],
+            notes=[
+                "Chosen on validation among several averages, which flatters the validation score a little.",
+                *notes_on_classes([search]),
+            ],
         )
     ]

@@ -3,7 +3,7 @@
 Frames in, frames out (see `runs.tidy`); only the last part makes tables of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -205,8 +205,26 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
         *_words_read(search),
         *_on_the_same_words(search, trials, rank_by),
         *_not_ranked(trials, rank_by),
+        *notes_on_classes([search]),
         *notes_on_ranking([search], rank_by),
     ]
+
+
+def notes_on_classes(searches: Sequence[Search]) -> Iterable[str]:
+    """What the scores have to be compared with, and of which class they are: a line for each different corpus."""
+    lines: dict[str, list[str]] = {}
+    for search in searches:
+        if record.MAJORITY not in search.tags or record.MAJORITY_SHARE not in search.metrics:
+            continue  # of images, of several classes a text, or older
+        line = (
+            f"The majority: {search.metrics[record.MAJORITY_SHARE]:.1%} of the test texts are "
+            f"{search.tags[record.MAJORITY][:40]!r}, the accuracy of who says that of all."
+        )
+        if positive := search.tags.get(record.POSITIVE_CLASS):
+            line += f" F1, ROC AUC and average precision are those of {positive[:40]!r}, the positive class."
+        lines.setdefault(line, []).append(search.id)
+    for line, ids in lines.items():
+        yield line if len(lines) == 1 else f"{', '.join(ids)}: {line[0].lower()}{line[1:]}"
 
 
 def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:

@@ -13,6 +13,7 @@ from analysis.base.pictures import encode
 from analysis.base.runs import tidy
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
+from analysis.verdicts.confusion import Confusion
 from data.inspecting.findings import Inspection
 from search.train.metrics import split_metric
 
@@ -20,8 +21,8 @@ from search.train.metrics import split_metric
 @dataclass(frozen=True)
 class Found:
     """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
-    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; baselines: trials of its baselines;
-    inspection: of its texts."""
+    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
+    trials, by name; baselines: trials of its baselines; inspection: of its texts."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -29,6 +30,7 @@ class Found:
     mattered: pd.DataFrame = field(default_factory=pd.DataFrame)
     rank_by: str = RANK_BY
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
+    confusions: Mapping[str, Confusion] = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
     inspection: Inspection | None = None
 

@@ -2,6 +2,7 @@
 
 from analysis.figures import (
     best_so_far,
+    confusion,
     contour,
     gradient_norms,
     importance,
@@ -20,6 +21,7 @@ PLOTS = {
     for module in (
         learning_curves,
         gradient_norms,
+        confusion,
         best_so_far,
         score_by_hyperparameter,
         parallel_coordinates,

@@ -33,7 +33,7 @@ from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
-from analysis.verdicts import gain
+from analysis.verdicts import confusion, gain
 from analysis.verdicts.differences import read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -63,7 +63,7 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
     # Without baselines it says no more than the page's own words do.
-    first = verdict.sentence if verdict.against or verdict.is_baseline else ""
+    first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
     write(render(uri, search, found, images, mattered, confirmed, different, first, exported), page)
     return page
@@ -77,6 +77,10 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search.run_id))
+    best = pd.concat([found.winners, found.best_baseline[["trial", "run_id"]]])
+    kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
+    predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
+    found = replace(found, confusions=confusion.read(predictions))
     return replace(found, series=_series(uri, search, found)), mattered
 
 
@@ -135,6 +139,13 @@ def comparisons(search: Search, found: Found) -> list[Table]:
     return tables
 
 
+def _confused(found: Found) -> list[Table]:
+    """Which classes the best models confuse; none where it is not known."""
+    if not found.confusions:
+        return []
+    return [confusion.pair_table(found.confusions), *confusion.class_tables(found.confusions)]
+
+
 # --- The page
 
 
@@ -185,6 +196,7 @@ def render(
         exported=[*map(shown, exported)],
         winners=shown(architecture_table(search, trials, rank_by)),
         images=images,
+        confused=[*map(shown, _confused(found))],
         winners_plots=[plot for plot in PLOTS.values() if plot.of_winners],
         comparisons=[*map(shown, [*different, *comparisons(search, found)])],
         mattered=[*map(shown, mattered)],

@@ -18,6 +18,7 @@ from analysis.base.baselines import baselines, is_baseline
 from analysis.base.table import cell, heading
 from analysis.boards.confirmation import Recorded
 from analysis.boards.leaderboard import RANK_BY
+from analysis.verdicts.confusion import Confusion, one_class
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, words_named
@@ -60,7 +61,7 @@ class Gain:
     fresh: whether networks are taken from a confirmation. noun: what the one that is compared is called. against: None
     without a network or without a baseline. same_words: against the best baseline that reads as many words as the
     network, where the best of all reads others and the network is not shown to be better. words: of a text that these
-    two read, where that is not the same number.
+    two read, where that is not the same number. says: what the best says of every test text, if it is the same of all.
     """
 
     best: str = ""
@@ -73,6 +74,7 @@ class Gain:
     against: Standing | None = None
     same_words: Standing | None = None
     words: tuple[int, int] | None = None
+    says: str = ""
 
     def __str__(self) -> str:
         return self.sentence
@@ -82,6 +84,11 @@ class Gain:
         """All of it in words, in a sentence or two; '' where nothing has run to its end."""
         if not self.best:
             return ""
+        warning = f" It tells nothing apart: {self.best} {self.says}." if self.says else ""
+        return self._verdict + warning
+
+    @property
+    def _verdict(self) -> str:
         mean = f", mean of {self.seeds}{' fresh' * self.fresh} seeds," if self.seeds > 1 else ""
         first = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
         first += f" ({cell(self.rank_by, self.score)})"
@@ -176,7 +183,7 @@ def gain(
     if first is None:
         return Gain(rank_by=rank_by)
     found = Gain(name_of(best[first]), is_baseline(best[first]), best[first][rank_by].mean(), len(best[first]), rank_by)
-    found = replace(found, fresh=fresh, noun=_noun(network))
+    found = replace(found, fresh=fresh, noun=_noun(network), says=_says(best[first], predictions))
     if network is None or baseline is None:
         return found
     against = _standing(best[network], best[baseline], predictions)
@@ -185,6 +192,13 @@ def gain(
     found = replace(found, against=against, same_words=_standing(best[network], best[same_words], predictions))
     words = None if words_of is None else (words_of(network), words_of(same_words))
     return found if words is None or len(set(words)) == 1 else replace(found, words=words)
+
+
+def _says(own: pd.DataFrame, predictions: Predictions) -> str:
+    """What all trials of a configuration say of every test text; '' unless it is the same."""
+    found = [Confusion.of(predictions.get(run_id)) for run_id in own["run_id"]]
+    said = {one_class(each) if each else "" for each in found}
+    return said.pop() if len(said) == 1 else ""
 
 
 def _noun(network: str | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 
 from data.base.errors import UserError
@@ -198,6 +199,11 @@ class Tracker:
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
+        if corpus.label_separator is None:
+            shares_C = np.bincount(corpus.test.labels_N, minlength=len(corpus.classes)) / max(1, len(corpus.test))
+            counts[record.MAJORITY_SHARE] = float(shares_C.max())
+            tags = tags | {record.MAJORITY: corpus.classes[shares_C.argmax()]}
+            tags |= {record.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
         self.provenance = tags
         self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
         if inspection:
