@@ -133,7 +133,7 @@ class Search:
         confirmed: bool | None = None,
     ) -> "pd.DataFrame":
         """The trials as they rank, best first; those without a rank (diverged, failed, ...) last. After a confirmation
-        what was confirmed on fresh seeds, by its mean. The first row that is `searched` by its `kind`, no `baseline`,
+        what was confirmed on fresh seeds, by its mean. The first row that is `searched` by its `role`, no `baseline`,
         is the configuration of `best()`.
 
         rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:

@@ -233,6 +233,8 @@ def test_what_differs_between_the_specs_is_said() -> None:
     for one, another in (({"corpus": "imdb"}, {"corpus": "csv:a,b.csv"}), ({}, {"split_seed": 1})):
         other = [search(FIRST, **one), search(SECOND, **another)]
         assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
+    (bare,) = comparison.notes_on_data([search(FIRST), search(SECOND, baselines=[])])
+    assert bare == "The specs differ in baselines (majority, tfidf, nbsvm / none)."
     assert list(comparison.notes_on_data(both[:1])) == []
     unknown = dataclasses.replace(both[1], load_spec=lambda: read.load("epochz: 1", "spec.json"))
     (note,) = comparison.notes_on_data([both[0], unknown])

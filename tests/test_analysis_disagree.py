@@ -12,6 +12,7 @@ from analysis.explain import disagree
 from analysis.explain.disagree import Reading
 from analysis.explain.explanation import explain
 from data import encode
+from data.encoded import ALL_WORDS
 from search.spec import read
 from tests.conftest import FinishedSearch, command
 from tests.test_analysis_explain import classifier
@@ -62,6 +63,12 @@ def test_slices_hold_the_texts_of_their_kind(reading: Reading) -> None:
     assert frame.loc["all", ["gru", "mlp", "differ"]].tolist() == [1.0, 0.5, 0.5]
     assert frame.loc["3 to 4 words", ["gru", "mlp", "differ"]].tolist() == [1.0, 0.0, 1.0]
     assert frame.loc["no negation", ["gru", "mlp", "differ"]].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_lengths_are_those_of_the_texts_where_a_model_reads_all_words(reading: Reading) -> None:
+    frame = disagree.slices(dataclasses.replace(reading, max_words=ALL_WORDS))
+    assert frame["texts of"].tolist()[:4] == ["all", "1 to 2 words", "3 to 4 words", "7 to 8 words"]
+    assert frame["texts"].tolist()[:4] == [4, 1, 2, 1]
 
 
 def test_words_side_by_side_speak_for_the_label() -> None:

@@ -1,11 +1,13 @@
 """What anyone would use instead of a network: the models themselves, and their place in a search."""
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -23,6 +25,7 @@ from search.base import record
 from search.base.record import Outcome
 from search.prove import audit, replay
 from search.run import confirm
+from search.run.progress import Progress
 from search.run.setting import make_setting
 from search.run.state import outcome_of
 from search.serve import export, trained
@@ -30,6 +33,7 @@ from search.spec import read as specs
 from search.spec.read import read_spec, with_other_words
 from search.study.studies import Studies
 from search.train import estimating
+from search.train.length import Length
 from search.train.running import run_trial
 from tests.conftest import command
 from tests.test_search_studies import HERE, epoch_result
@@ -232,6 +236,7 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
     assert specs.read("text-to-image").baselines == []
     assert specs.validate({"baselines": "none"}).baselines == specs.validate({"baselines": []}).baselines == []
     assert specs.read("smoke", ["baselines=none"]).baselines == []
+    assert specs.read("smoke", ["baselines=[none]"]).baselines == []
     assert specs.load(specs.dump(specs.validate({})), "spec.yaml") == specs.validate({})
     assert specs.load("{architectures: [gru]}", "spec.yaml").baselines == []  # a search from before there were any
 
@@ -250,6 +255,7 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
             "baselines: nbsvm_200 reads more than max_words 100; nearest: nbsvm",
         ),
         ({"architectures": ["gru", "nbsvm_9"]}, "nbsvm_9 is a baseline, which is not searched; write baselines: [nbs"),
+        ({"baselines": ["none", "tfidf"]}, "baselines: none stands alone; got [none, tfidf]"),
         ({"baselines": ["tfidf", "tfidf"]}, "baselines: each baseline once"),
         ({"architectures": ["gru", "nbsvm"]}, "nbsvm is a baseline, which is not searched; write baselines: [nbsvm]"),
         ({"space": {"C": {"nbsvm": [1, 2]}}}, "space.C: unknown key 'nbsvm'"),
@@ -298,6 +304,17 @@ def test_each_has_a_grid_of_its_own_that_comes_first_and_is_neither_pruned_nor_c
         assert {trial.outcome for trial in its} == {Outcome.COMPLETE}
     assert studies.num_owed == 0
     assert Studies("s", spec, tmp_path).num_owed == 0
+
+
+def test_the_live_table_marks_those_of_its_search() -> None:
+    """Whatever goes by such a name in what this process has read since."""
+    for names, marked in ((["nbsvm", "nbsvm_200"], True), ([], False)):
+        console = Console(width=200, file=io.StringIO(), force_terminal=True)
+        num_wanted = {"nbsvm": 6, "nbsvm_200": 6, "mlp": 1}
+        with Progress(console, "val_accuracy", Length(1), num_wanted, lambda: 1, {}, {}, names):
+            pass
+        shown = console.file.getvalue()
+        assert [f"{name} (baseline)" in shown for name in num_wanted] == [marked, marked, False]
 
 
 # --- In a search

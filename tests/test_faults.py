@@ -136,6 +136,7 @@ def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path
     assert process.returncode == 1, output
     trials = trials_of(the_search(tmp_path))
     assert len(trials) == 8  # all were proposed
+    assert "Last result" not in output
     assert sum(bool(trial.results) for trial in trials) == num_running
     assert audit(the_search(tmp_path), uri_of(tmp_path)) == []
 

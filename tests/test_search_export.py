@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 
 import models
 from analysis.explain import choice
-from analysis.explain.predict import read_csv, table
+from analysis.explain.predict import find, read_csv, table
 from search.prove import audit
 from search.serve import export, trained
 from search.serve.classifier import TextModel
@@ -133,6 +133,10 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
     mlp = client.get_model_version_by_alias("smoke-imdb", "mlp")
     assert mlp.tags["trial"] == choice.find(smoke_search.uri, "latest:mlp").name
     assert audit.audit(smoke_search.folder, smoke_search.uri) == []
+    newest = f"models:/smoke-imdb/{mlp.version}"
+    assert {find(smoke_search.uri, f"latest:{each}") for each in ("mlp", mlp.tags["trial"])} == {newest}
+    with pytest.raises(ValueError, match=r"no model of rnn of smoke-\S+ is in the registry yet; .* --architecture rnn"):
+        find(smoke_search.uri, "smoke:rnn")
     with pytest.raises(ValueError, match=f"has no 'lstm'; it has {', '.join(smoke_search.spec.architectures)}"):
         export.export("smoke", smoke_search.cwd / "searches", smoke_search.uri, "lstm")
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 import data
 import models
@@ -25,6 +27,7 @@ from search.train.matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial
 from search.train.tasks import TASKS
 from search.train.training import Result
+from search.tune.callback import Silent
 from search.tune.trainable import run_on
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
@@ -206,3 +209,10 @@ def test_kept_predictions_say_label_prediction_and_probabilities_of_each_text(cs
     ]  # fmt: skip
     assert [row[0] for row in rows[1:]] == [corpus.classes[label] for label in corpus.test.labels_N]
     assert {tuple(row[1:]) for row in rows[1:]} == {('good, "really"', "0.250000", "0.500000", "0.250000")}
+
+
+def test_a_trial_that_has_not_started_ends_without_a_word_of_rays(capsys: pytest.CaptureFixture[str]) -> None:
+    trial = Trial("any", stub=True)
+    for callback, says in ((TrialProgressCallback(), True), (Silent(), False)):
+        callback.on_trial_complete(0, [trial], trial)
+        assert ("Last result" in capsys.readouterr().out) is says

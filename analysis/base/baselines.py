@@ -3,8 +3,9 @@
 import pandas as pd
 
 import models
+from search.base.record import ROLE
 
-KIND, SEARCHED, BASELINE = "role", "searched", "baseline"
+SEARCHED, BASELINE = "searched", "baseline"  # the values of `ROLE`
 
 
 def is_baseline(trials: pd.DataFrame) -> bool:
@@ -12,12 +13,12 @@ def is_baseline(trials: pd.DataFrame) -> bool:
     return bool(_mask(trials).any())
 
 
-def kind(trials: pd.DataFrame) -> str:
+def role(trials: pd.DataFrame) -> str:
     """What these trials of one architecture are: SEARCHED or BASELINE."""
     return BASELINE if is_baseline(trials) else SEARCHED
 
 
-def kind_by_name(architecture: str | None) -> str:
+def role_by_name(architecture: str | None) -> str:
     """The same where nothing but the name is known."""
     return BASELINE if models.baseline(architecture or "") else SEARCHED
 
@@ -33,9 +34,9 @@ def baselines(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(trials: pd.DataFrame) -> list[str]:
-    """The column `kind` of a table for readers: where there are no baselines, it tells nothing."""
-    return [KIND] if KIND in trials and is_baseline(trials) else []
+    """The column `role` of a table for readers: where there are no baselines, it tells nothing."""
+    return [ROLE] if ROLE in trials and is_baseline(trials) else []
 
 
 def _mask(trials: pd.DataFrame) -> pd.Series:
-    return trials[KIND] == BASELINE
+    return trials[ROLE] == BASELINE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.base.baselines import BASELINE, KIND, SEARCHED, kind_by_name
+from analysis.base.baselines import BASELINE, ROLE, SEARCHED, role_by_name
 from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
 from search.base import names, record
@@ -248,7 +248,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     architecture has no such hyperparameter, None where that is its value. A row that does not say what kind of trial it
     is goes by the name of its architecture.
     """
-    frame = pd.DataFrame([{KIND: kind_by_name(row.get("architecture")), **row} for row in rows], dtype=object)
+    frame = pd.DataFrame([{ROLE: role_by_name(row.get("architecture")), **row} for row in rows], dtype=object)
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
     columns |= {name: _natural(frame[name]) for name in hyperparameters(frame)}
     columns |= {name: _typed(frame, name, dtype) for name, dtype in _after().items()}
@@ -317,7 +317,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "seed": params.get(record.SEED),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,
-        KIND: BASELINE if _is_baseline(run) else SEARCHED,
+        ROLE: BASELINE if _is_baseline(run) else SEARCHED,
         "seconds": metrics.get(record.TRIAL_SECONDS),
         "error": tags.get(record.ERROR),
         "node": tags.get(record.NODE),

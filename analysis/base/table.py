@@ -84,8 +84,8 @@ def cell(name: str, value: Any) -> str:
 def in_words(value: Any) -> str:
     """A value of a spec as a reader sees it: 'rnn, gru', 'cpu: 1.0, gpu: 0.0'."""
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {in_words(each)}" for key, each in value.items())
-    return ", ".join(map(in_words, value)) if isinstance(value, list) else str(value)
+        return ", ".join(f"{key}: {in_words(each)}" for key, each in value.items()) or "none"
+    return (", ".join(map(in_words, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def clean(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.base.baselines import KIND, SEARCHED, baselines, searched, shown
+from analysis.base.baselines import ROLE, SEARCHED, baselines, searched, shown
 from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
@@ -65,7 +65,7 @@ def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     """All trials, best first, in the order of `search.study.ranking`; those that are not ranked have no rank.
 
-    Those of baselines have their places among the others, for what is best of all is what a user wants to know; `kind`
+    Those of baselines have their places among the others, for what is best of all is what a user wants to know; `role`
     tells them apart.
 
     UserError if their task does not measure it.
@@ -85,7 +85,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
         [
             "rank",
             "architecture",
-            KIND,
+            ROLE,
             "trial",
             *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
             "num_parameters",
@@ -110,11 +110,11 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
     counts = pd.DataFrame({"trials": groups.size()} | {each.value: groups.agg(_counter(each)) for each in Outcome})
     order = [*best.index, *counts.index.difference(best.index)]
     table = best.reindex(order).join(counts).rename_axis("architecture").reset_index()
-    table[KIND] = table["architecture"].map(trials.groupby("architecture")[KIND].first()).astype("str")
+    table[ROLE] = table["architecture"].map(trials.groupby("architecture")[ROLE].first()).astype("str")
     return table[
         [
             "architecture",
-            KIND,
+            ROLE,
             "trial",
             *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
             "num_parameters",
@@ -156,7 +156,7 @@ def ranking_table(
     """The first `top` of the leaderboard, or (0) all of it. every: else of each baseline only the best: a dozen points
     of their grids, all alike, would stand in the way of what was searched."""
     board = leaderboard(trials, rank_by)
-    rows = board if every else board[(board[KIND] == SEARCHED) | ~board["architecture"].duplicated()]
+    rows = board if every else board[(board[ROLE] == SEARCHED) | ~board["architecture"].duplicated()]
     left_out = len(board) - len(rows)
     rows, num_shown = (rows.head(top), top) if 0 < top < len(rows) else (rows, len(board))
     return Table(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.base.baselines import KIND, searched, shown
+from analysis.base.baselines import ROLE, searched, shown
 from analysis.base.runs import Search, epochs
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
@@ -27,7 +27,7 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     `<outcome>_share` is a share of its trials. `trials_to_best`, `epochs_to_best` and `seconds_to_best` are what all
     trials had spent that ended no later than the best one, itself included.
     """
-    best = by_architecture(trials, rank_by)[["architecture", KIND, "trial", rank_by, "run_id"]]
+    best = by_architecture(trials, rank_by)[["architecture", ROLE, "trial", rank_by, "run_id"]]
     rows = []
     for architecture, run_id in zip(best["architecture"], best["run_id"], strict=True):
         own = trials[trials["architecture"] == architecture].sort_values(["end", "number"], kind="stable")
@@ -41,7 +41,7 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     spent = pd.DataFrame(rows, columns=columns, index=best.index).astype(dict.fromkeys(columns, "float64") | whole)
     spent = spent.assign(**{name: epochs(spent[name]) for name in ("epochs", "epochs_to_best")})
     given = [name for name in columns if name not in _TO_BEST]
-    return pd.concat([best[["architecture", KIND]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
+    return pd.concat([best[["architecture", ROLE]], spent[given], best[["trial", rank_by]], spent[_TO_BEST]], axis=1)
 
 
 def _spent(trials: pd.DataFrame) -> pd.DataFrame:

@@ -94,11 +94,12 @@ def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
 
 def slices(reading: Reading) -> pd.DataFrame:
     """Accuracy of each model, and how often they differ, in all texts and in those of each kind."""
-    texts, max_words = reading.texts, reading.max_words
-    edges = [0, *(max_words * quarter // 4 for quarter in (1, 2, 3)), max_words - 1, max_words]
+    texts, longest = reading.texts, int(reading.texts[LENGTH].max())
+    is_cut = longest == reading.max_words
+    edges = [0, *(longest * quarter // 4 for quarter in (1, 2, 3)), *[longest - 1] * is_cut, longest]
     kinds: dict[str, pd.Series] = {"all": texts[LENGTH] > 0}
     for low, high in pairwise(edges):
-        name = f"{high} words and more" if low == max_words - 1 else f"{low + 1} to {high} words"
+        name = f"{high} words and more" if is_cut and high == longest else f"{low + 1} to {high} words"
         kinds[name] = texts[LENGTH].between(low + 1, high)
     kinds |= {
         "no negation": texts[NEGATED] == 0,

@@ -14,7 +14,7 @@ from rich.progress import track
 from analysis.base import runs
 from analysis.base.table import Table
 from data.base.errors import UserError, did_you_mean
-from search.base import record
+from search.base import names, record
 
 TEXT, LABEL, PREDICTED, PROBABILITY = "text", "label", "predicted", "probability of "
 BATCH = 1000  # texts
@@ -22,7 +22,7 @@ BATCH = 1000  # texts
 
 def find(uri: str, model: str) -> str:
     """Where MLflow finds the model: models:/NAME@ALIAS or any other of its URIs, a folder, or the one that was last
-    exported of a search. Raises UserError when there is none of the search."""
+    exported of a search, of SEARCH:ARCHITECTURE or SEARCH:TRIAL. Raises UserError when there is none."""
     return model if re.match(r"\w+:/", model) or Path(model).is_dir() else _exported(uri, model)
 
 
@@ -40,16 +40,26 @@ def load(uri: str, model: str) -> Any:
         raise UserError(f"cannot load {model}: {record.without_password(reason)}") from error
 
 
-def _exported(uri: str, search: str) -> str:
-    """The URI of the newest version that was exported of a search."""
+def _exported(uri: str, model: str) -> str:
+    """The URI of the newest version that was exported of a search, or of an architecture or a trial of it."""
+    search, colon, wanted = model.partition(":")
     found = runs.find_search(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
     search = found.confirms or found.id
-    versions = client.search_model_versions(f"tags.`{record.SEARCH}` = '{search}'")
+    versions = list(client.search_model_versions(f"tags.`{record.SEARCH}` = '{search}'"))
+    if colon:
+        versions = [version for version in versions if wanted in _goes_by(version.tags.get(record.TRIAL, ""))]
     if not versions:
-        raise UserError(f"no model of {search} is in the registry yet; python -m search export {search}")
+        of, option = (f"{wanted} of {search}", f" --architecture {wanted}") if colon else (search, "")
+        raise UserError(f"no model of {of} is in the registry yet; python -m search export {search}{option}")
     newest = max(versions, key=lambda version: version.creation_timestamp)
     return f"models:/{newest.name}/{newest.version}"
+
+
+def _goes_by(trial: str) -> tuple[str, ...]:
+    """What the model of a trial is asked for by: its name, and its architecture's."""
+    architecture = names.split_trial(trial)
+    return (trial, architecture[0]) if architecture else ()
 
 
 def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.base.baselines import KIND, baselines, searched
+from analysis.base.baselines import ROLE, baselines, searched
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend
@@ -31,7 +31,7 @@ def data(found: Found) -> pd.DataFrame:
             parts.append(
                 own.assign(trials=range(1, len(own) + 1), seconds=spent, metric=rank_by, score=scores, best=best)
             )
-    columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best", KIND]
+    columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best", ROLE]
     if not parts:
         return pd.DataFrame(columns=columns)
     baseline = found.best_baseline

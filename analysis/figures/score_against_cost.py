@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.base.baselines import KIND, baselines, searched
+from analysis.base.baselines import ROLE, baselines, searched
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import (
     BASELINE_LINE,
@@ -41,7 +41,7 @@ def data(found: Found) -> pd.DataFrame:
         best = found.best_baseline.dropna(subset=metric)
         parts.append(best.assign(cost=cost, amount=best[cost].astype("float64"), front=False))
     frame = pd.concat(parts)
-    columns = ["architecture", KIND, "trial", "run_id", "cost", "amount", metric, "front"]
+    columns = ["architecture", ROLE, "trial", "run_id", "cost", "amount", metric, "front"]
     return frame[columns]
 
 

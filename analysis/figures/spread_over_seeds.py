@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.base.baselines import KIND, baselines, searched
+from analysis.base.baselines import ROLE, baselines, searched
 from analysis.base.runs import hyperparameters
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Found, Plot
@@ -28,7 +28,7 @@ def data(found: Found) -> pd.DataFrame:
     repeated = complete[keys.duplicated(keep=False)]
     names = repeated["configuration"].fillna(repeated["trial"]).groupby(keys).first()
     long = (
-        ["configuration", "architecture", KIND, "trial", "run_id", "seed"],
+        ["configuration", "architecture", ROLE, "trial", "run_id", "seed"],
         list(dict.fromkeys([rank_by, found.on_test])),
         "metric",
     )

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlsplit
 
 import pandas as pd
 
-from analysis.base.baselines import KIND
+from analysis.base.baselines import ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, clean, heading
 
@@ -41,7 +41,7 @@ class Links:
 def view(table: Table, links: Links) -> dict[str, Any]:
     """A table as report.html takes it: heads, and rows of cells with their text, link, and what to sort by."""
     columns = sorted(
-        table.columns, key=lambda name: {"rank": 0, "architecture": 1, "trial": 2, KIND: 2, "run_id": 3}.get(name, 4)
+        table.columns, key=lambda name: {"rank": 0, "architecture": 1, "trial": 2, ROLE: 2, "run_id": 3}.get(name, 4)
     )
     numbers = {name: pd.api.types.is_numeric_dtype(table.frame[name]) for name in columns}
     rows = [

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.baselines import BASELINE, KIND, is_baseline, kind, shown
+from analysis.base.baselines import BASELINE, ROLE, is_baseline, role, shown
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.confirmation import read
@@ -131,9 +131,9 @@ def difference_tables(
     """
     table = differences(best, predictions, rng, rank_by)
     sides = ("first", "second")
-    kinds = {name: kind(own) for name, own in best.items()}
-    table = table.assign(**{f"{side}_{KIND}": [kinds[name] for name in table[side]] for side in sides})
-    marked = [f"{side}_{KIND}" for side in sides] if BASELINE in kinds.values() else []
+    roles = {name: role(own) for name, own in best.items()}
+    table = table.assign(**{f"{side}_{ROLE}": [roles[name] for name in table[side]] for side in sides})
+    marked = [f"{side}_{ROLE}" for side in sides] if BASELINE in roles.values() else []
     pairs = Table(
         table,
         groups=[
@@ -147,7 +147,7 @@ def difference_tables(
     )
     if long:
         return [pairs]
-    matrix = _matrix(table, kinds)
+    matrix = _matrix(table, roles)
     models = _models(best, rank_by)
     whole = Table(
         matrix,
@@ -159,7 +159,7 @@ def difference_tables(
     )
     chosen = Table(
         models,
-        groups=[[name for name in models.columns if name != KIND or marked]],
+        groups=[[name for name in models.columns if name != ROLE or marked]],
         key="architecture",
         title=f"The best configuration of each architecture by mean {rank_by}",
         notes=list(_notes(search, trials, best, others)),
@@ -171,9 +171,9 @@ def _num_texts(predictions: Mapping[str, pd.DataFrame]) -> str:
     return f"{len(next(iter(predictions.values()), [])):,}"
 
 
-def _matrix(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """A row and a column for each architecture and baseline. kinds: what each is."""
-    names = list(kinds)
+def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
+    """A row and a column for each architecture and baseline. roles: what each is."""
+    names = list(roles)
     cells: dict[tuple[str, str], str] = {}
     for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
         index=False
@@ -182,7 +182,7 @@ def _matrix(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         cells[first, second] = f"{difference:+.4f}" if shown else stats.TIE
         cells[second, first] = f"{-difference:+.4f}" if shown else stats.TIE
     columns = {other: [cells.get((name, other), "") for name in names] for other in names}
-    marked = {KIND: list(kinds.values())} if BASELINE in kinds.values() else {}
+    marked = {ROLE: list(roles.values())} if BASELINE in roles.values() else {}
     return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **marked, **columns})
 
 
@@ -193,7 +193,7 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
         rows.append(
             {
                 "architecture": name,
-                KIND: kind(own),
+                ROLE: role(own),
                 "configuration": name_of(own),
                 "seeds": len(own),
                 f"{rank_by}_mean": own[rank_by].mean(),
@@ -202,7 +202,7 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
                 "representative": own["trial"].iloc[representative(own, rank_by)],
             }
         )
-    columns = ["architecture", KIND, "configuration", "seeds"]
+    columns = ["architecture", ROLE, "configuration", "seeds"]
     columns += [f"{rank_by}_mean", "test_accuracy_mean", "test_accuracy_sd", "representative"]
     return pd.DataFrame(rows, columns=columns)
 

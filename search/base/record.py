@@ -114,6 +114,8 @@ def picture(step: int) -> str:
 
 EPOCHS = "epochs"  # the dtype of a column of these: Int64, or float64 where one has fractions
 
+ROLE = "role"  # a column of the analysis: what a trial is in its search, searched or a baseline
+
 #: Columns of the analysis's table of trials, with their dtypes: those before the hyperparameters, those between these
 #: and the metrics, and those after the metrics. No hyperparameter may have such a name.
 COLUMNS = (
@@ -127,7 +129,7 @@ COLUMNS = (
         "seed": "Int64",
         "outcome": "str",
         "run_id": "str",
-        "role": "str",  # searched, or a baseline
+        ROLE: "str",
     },
     {"epochs_run": EPOCHS, "best_epoch": EPOCHS, "num_parameters": "Int64", "seconds": "float64"},
     {

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +12,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from models import is_baseline
 from search.base.record import Outcome
 from search.study.trial import Trial
 from search.train.config import length_of
@@ -43,8 +42,9 @@ def console(shown: bool = True) -> Console:
 class Progress:
     """Listens to the studies and counts; a context manager that shows the table while it is open.
 
-    num_wanted: trials each architecture is to have. finished: outcome counts of each from before a resume, with
-    the best score. num_parallel: how many trials run at once, as it is now.
+    num_wanted: trials each architecture is to have. baselines: which of them are no architectures but baselines.
+    finished: outcome counts of each from before a resume, with the best score. num_parallel: how many trials run at
+    once, as it is now.
     """
 
     def __init__(
@@ -56,11 +56,12 @@ class Progress:
         num_parallel: Callable[[], int],
         finished: Mapping[str, Counter[Outcome]],
         best: Mapping[str, float],
+        baselines: Collection[str] = (),
     ) -> None:
         self._console, self._metric, self._length = console, metric, length
         self._num_wanted, self._num_parallel = num_wanted, num_parallel
         self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
-        self._best = dict(best)
+        self._best, self._baselines = dict(best), baselines
         self._maximize = split_metric(metric)[1].maximize
         self._running: dict[str, tuple[Trial, float]] = {}  # with the time of its start
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
@@ -163,7 +164,7 @@ class Progress:
             counts = self._outcomes[name]
             running = sum(trial.architecture == name for trial, _ in list(self._running.values()))
             table.add_row(
-                f"{name} (baseline)" if is_baseline(name) else name,
+                f"{name} (baseline)" if name in self._baselines else name,
                 f"{self._num_done(name)}/{wanted}",
                 str(running or ""),
                 *(str(counts[each] or "") for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)),

@@ -45,7 +45,7 @@ from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE
 from search.train.matching import solve_hidden_size
-from search.tune.callback import reason
+from search.tune.callback import Silent, reason
 from search.tune.cluster import ClusterCallback, ClusterSearcher
 from search.tune.scheduler import StudyScheduler
 from search.tune.trainable import trainable
@@ -239,7 +239,7 @@ def _tune(
             name=TUNE,
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=spec.retries),
-            callbacks=[ClusterCallback(studies, searcher)],
+            callbacks=[ClusterCallback(studies, searcher), Silent()],
             progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
             verbose=0,
         ),
@@ -259,6 +259,7 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
         room,
         {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
         {name: score for name, score in scores.items() if score is not None},
+        studies.spec.baselines,
     )
 
 

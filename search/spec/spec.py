@@ -238,7 +238,7 @@ class Spec(ReadingKeys):
         if written is None:
             tasks = {ARCHITECTURES[name].task for name in info.data.get("architectures", [])}
             return list(USUAL_BASELINES) if tasks == {CLASSIFICATION} else []
-        if written == "none":
+        if written in ("none", ["none"], ("none",)):
             return []
         if not isinstance(written, list | tuple):
             raise UserError(f"should be none or a list, such as [{', '.join(USUAL_BASELINES)}]; got {written!r}")
@@ -248,6 +248,8 @@ class Spec(ReadingKeys):
     @classmethod
     def _baselines_exist(cls, names: list[str]) -> list[str]:
         for name in names:
+            if name == "none":
+                raise UserError(f"none stands alone; got [{', '.join(names)}]")
             if baseline(name) is None:
                 choose("baseline", name, BASELINES)
             if not is_baseline(name):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from search.base.record import Outcome
 from search.study.studies import Studies
@@ -25,6 +26,13 @@ class StudyCallback(_Face, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
         self._studies.finish(self._studies.live(trial.config), Outcome.FAILED, reason(raised))
+
+
+class Silent(_Face, TrialProgressCallback):
+    """In place of Ray's own, which whatever the verbosity prints a line for a trial that ends before it has started."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 def reason(raised: str) -> str:
