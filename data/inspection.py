@@ -54,12 +54,12 @@ def inspect(
     """
     classes, num_texts = texts.learned_classes, sum(map(len, splits.values()))
     counted = count_classes(splits, texts)
-    found = [Finding("no search", "blocking", blocked, 0, "")] if blocked else []
+    found = [Finding("no search", "blocking", blocked.removeprefix(f"{name}: "), 0, "")] if blocked else []
     found += [
         *file.of_reading(understood, reading.contradictions),
         *labels.odd_labels(counted, num_texts, texts.label_separator),
     ]
-    looked_at = {split: list(splits.get(split, ()))[: LOOKED_AT[split]] for split in SPLITS}
+    looked_at = {split: list(splits.get(split, ())[: LOOKED_AT[split]]) for split in SPLITS}
     examples = [example for split in SPLITS for example in looked_at[split]]
     every = Words.of((text for text, _ in examples), tokenize)
     lengths = words.lengths(every, max_words)
@@ -85,7 +85,6 @@ def inspect(
         understood=file.facts(understood) | ({"script": script.in_words(scripts)} if scripts else {}),
         num_texts=num_texts,
         num_looked_at=len(examples),
-        num_duplicates=understood.num_duplicates,
         classes=counted,
         lengths=lengths,
         unknown=unknown,

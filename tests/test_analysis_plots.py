@@ -112,7 +112,7 @@ CUTS, HISTOGRAM = (Cut(3, 0.75, 0.4), Cut(100, 0.0, 0.0)), ((1, 0), (2, 2), (4, 
 
 def inspected(lengths: Lengths | None) -> Inspection:
     """Of eight texts."""
-    return Inspection("mine", {}, 8, 8, 0, (ClassCount("a", 4, {}), ClassCount("b", 4, {})), lengths, None, ())
+    return Inspection("mine", {}, 8, 8, (ClassCount("a", 4, {}), ClassCount("b", 4, {})), lengths, None, ())
 
 
 def memory_curves() -> pd.DataFrame:

@@ -320,6 +320,8 @@ def test_what_reading_changed_is_said() -> None:
     assert "column 'review'" in said
     assert "not used" in said
     assert "3 removed" in said
+    assert inspected.how_read(found) == "file: csv; texts: column 'review'; labels: column 'stars'"
+    assert inspected.how_read(look(clean_rows())) == ""
 
 
 def test_the_worst_comes_first_and_all_of_it_is_kept_as_json() -> None:

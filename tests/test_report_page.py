@@ -265,7 +265,7 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     confirmed = [Table(pd.DataFrame({"a": [HOSTILE]}), groups=[["a"]], key="a", title=HOSTILE, notes=[HOSTILE])]
     finding = Finding(HOSTILE, "serious", HOSTILE, 1, HOSTILE + "\n", HOSTILE)
     classes = (ClassCount(HOSTILE, 1, {"train": 1}), ClassCount("b", 2, {"train": 2}))
-    inspection = Inspection(HOSTILE, {HOSTILE: HOSTILE}, 3, 3, 0, classes, None, None, (finding,))
+    inspection = Inspection(HOSTILE, {HOSTILE: HOSTILE}, 3, 3, classes, None, None, (finding,))
     html = page(hostile, rows, confirmed=confirmed, inspection=inspection)
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     visit = Visit.to(browser, tmp_path / "index.html")

@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from data.base.reading import Understood
-from data.inspecting.findings import Finding, shortened
+from data.inspecting.findings import Finding, counted, shortened
 
 SERIOUS = 0.01  # share of the rows that contradict each other
 
 
 def facts(understood: Understood) -> dict[str, str]:
-    """How the file was read, each thing in a few words; nothing of what is no file."""
-    if not understood.format:
-        return {}
-    file = [understood.format, understood.compression, understood.encoding]
-    if understood.separator:
-        file.append(f"{understood.separator!r} between cells")
-    if not understood.header:
-        file.append("no header")
-    found = {"file": ", ".join(filter(None, file)), "texts": f"column {understood.text_column!r}"}
-    found["labels"] = f"column {understood.label_column!r}"
-    if understood.split_column:
-        found["splits"] = f"column {understood.split_column!r}"
-    used = {understood.text_column, understood.label_column, understood.split_column}
-    if left := [name for name in understood.columns if name not in used]:
-        found["not used"] = ", ".join(shortened(name, 30) for name in left[:10]) + (", ..." if len(left) > 10 else "")
-    found["rows"] = f"{understood.num_rows:,}"
+    """How the texts were read, each thing in a few words."""
+    found = {}
+    if understood.format:
+        file = [understood.format, understood.compression, understood.encoding]
+        if understood.separator:
+            file.append(f"{understood.separator} between cells")
+        if not understood.header:
+            file.append("no header")
+        found["file"] = ", ".join(filter(None, file))
+        found["texts"] = f"column {understood.text_column!r}"
+        found["labels"] = f"column {understood.label_column!r}"
+        if understood.split_column:
+            found["splits"] = f"column {understood.split_column!r}"
+        used = {understood.text_column, understood.label_column, understood.split_column}
+        if left := [name for name in understood.columns if name not in used]:
+            more = ", ..." if len(left) > 10 else ""
+            found["not used"] = ", ".join(shortened(name, 30) for name in left[:10]) + more
+        found["rows"] = f"{understood.num_rows:,}"
+    if understood.positive_class:
+        found["positive"] = f"{shortened(understood.positive_class, 40)}, {understood.positive_class_because}"
+    found["duplicates"] = f"{understood.num_duplicates:,} removed"
+    if understood.num_near_duplicates:
+        found["duplicates"] += f", {understood.num_near_duplicates:,} of them but for case, spaces or end punctuation"
     return found
 
 
@@ -37,7 +44,8 @@ def of_reading(understood: Understood, contradictions: str) -> Iterator[Finding]
         yield Finding(
             "contradictions",
             "serious" if rows >= SERIOUS * max(1, understood.num_rows) else "minor",
-            f"{understood.num_contradictions:,} texts, in {rows:,} rows, have more than one label; they are "
+            f"{counted(understood.num_contradictions, 'text')}, in {rows:,} rows, with more than one label, "
+            f"{'is' if understood.num_contradictions == 1 else 'are'} "
             f"{done.get(contradictions, 'kept with the first of their labels')}",
             understood.num_contradictions,
             "correct their labels; or choose what is done: contradictions: drop or majority",
@@ -45,8 +53,8 @@ def of_reading(understood: Understood, contradictions: str) -> Iterator[Finding]
     if number := understood.num_control_characters:
         yield Finding(
             "control characters",
-            "minor",
-            f"{number:,} control characters, such as NUL, became spaces",
+            "serious",
+            f"{counted(number, 'control character')}, such as NUL, became spaces",
             number,
             "look at how the file was written: it may be damaged, or in another encoding",
         )
@@ -59,7 +67,7 @@ def of_reading(understood: Understood, contradictions: str) -> Iterator[Finding]
             yield Finding(
                 "rare classes",
                 "minor",
-                f"{len(left):,} classes have too few texts, {sum(left.values()):,} in all, and are {what}",
+                f"{counted(len(left), 'class', 'classes')} of too few texts, {sum(left.values()):,} in all, are {what}",
                 sum(left.values()),
                 remedy,
                 listed + (", ..." if len(left) > 5 else ""),

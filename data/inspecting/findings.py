@@ -79,7 +79,6 @@ class Inspection:
     understood: dict[str, str]
     num_texts: int
     num_looked_at: int
-    num_duplicates: int
     classes: tuple[ClassCount, ...]
     lengths: Lengths | None
     unknown: Unknown | None
@@ -131,3 +130,8 @@ def shortened(text: str, most: int = 60) -> str:
     """A text, or its beginning, quoted on one line, without characters that a terminal would obey."""
     line = " ".join(text[: 4 * most].split())
     return repr(line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3].rstrip()}...")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """'1 text', '2,000 texts'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from data.inspecting.findings import ClassCount, Finding, shortened
+from data.inspecting.findings import ClassCount, Finding, counted, shortened
 
 SEPARATORS = (";", "|", ",", "/")  # of several labels in one cell
 LARGE = 0.9  # share of a class from which accuracy says little; half as serious from MANY
@@ -81,7 +81,7 @@ def _several_in_one(classes: Sequence[ClassCount]) -> Iterator[Finding]:
             yield Finding(
                 "several labels",
                 "serious",
-                f"{_counted(len(several), 'label')} of {sum(each.total for each in several):,} texts "
+                f"{counted(len(several), 'label')} of {sum(each.total for each in several):,} texts "
                 f"{'looks' if len(several) == 1 else 'look'} like several with {separator!r} between them, each set of "
                 "them a class of its own",
                 len(several),
@@ -111,18 +111,14 @@ def _rare(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
         yield Finding(
             "rare classes",
             "minor",
-            f"{_counted(len(rare), 'class', 'classes')} "
+            f"{counted(len(rare), 'class', 'classes')} "
             f"{'has' if len(rare) == 1 else 'have'} few texts: under {bound:.1%} of all or under {FEW} to test on, so "
             "that scores of them are luck",
             len(rare),
             "label more of them, or leave out or merge rare classes: min_examples or labels",
-            f"{shortened(least.name, 30)} has {_counted(least.total, 'text')}",
+            f"{shortened(least.name, 30)} has {counted(least.total, 'text')}",
         )
 
 
 def _yaml(label: str) -> str:
     return '"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

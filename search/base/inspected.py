@@ -45,14 +45,21 @@ def _lines(inspection: Inspection) -> Iterator[tuple[str, int]]:
         yield FINE, 0
 
 
+def how_read(inspection: Inspection) -> str:
+    """What a search says of a file that it has read, in a line; '' of what is none."""
+    told = inspection.understood
+    named = [f"{name}: {told[name]}" for name in ("file", "texts", "labels", "splits", "positive") if name in told]
+    return "; ".join(named) if "file" in told else ""
+
+
 def short(inspection: Inspection, command: str) -> Iterator[str]:
     """What a search shows when it begins: what is serious, and where the rest is. command: shows all."""
     serious = [finding for finding in inspection.findings if finding.severity != "minor"]
     for finding in serious[:MOST_SERIOUS]:
         yield f"{finding.what}." + (f" To do: {finding.remedy}." if finding.remedy else "")
     if left := len(inspection.findings) - len(serious[:MOST_SERIOUS]):
-        more = "more " if serious else ""
-        yield f"{left} {more}{'thing' if left == 1 else 'things'} to know about the texts: {command}"
+        kinds = ", ".join(dict.fromkeys(finding.kind for finding in inspection.findings[-left:]))
+        yield f"{'More' if serious else 'Something'} to know about the texts ({kinds}): {command}"
 
 
 def said(finding: Finding) -> str:
@@ -67,7 +74,7 @@ def splits(inspection: Inspection) -> list[str]:
 
 def facts(inspection: Inspection) -> dict[str, str]:
     """How the texts were read, how long they are, how much of them is read and known: each in a line."""
-    found = {**inspection.understood, "duplicates": f"{inspection.num_duplicates:,} removed"}
+    found = dict(inspection.understood)
     largest = inspection.majority
     found["majority"] = f"{inspection.majority_share:.1%} of the texts are {shortened(largest.name, 40)}"
     if lengths := inspection.lengths:

@@ -146,6 +146,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
 
     inspection = None if asked else specs.inspect(spec, corpus)
     if inspection:
+        if how_read := inspected.how_read(inspection):
+            console.print(how_read, highlight=False, markup=False)
         for line in inspected.short(inspection, f"{python()} -m search data {shlex.quote(str(folder / SPEC_FILE))}"):
             warn(line)
     started = time.monotonic()
