@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.options import Set
+from bakeoff.options import Label, Set, Text, columns
 from bakeoff.searching import app
 from search.base import console
 
@@ -18,13 +18,15 @@ def data(
         str, typer.Argument(metavar="FILE", help="a file of texts and labels, the name of a corpus, or a spec")
     ],
     set_: Set = None,
+    text: Text = None,
+    label: Label = None,
 ) -> None:
     """What is understood of texts before anything is trained: format, classes, lengths, and what to mend in them."""
     from bakeoff import looking
     from search.base import inspected
     from search.spec import read as specs
 
-    inspection = specs.inspect(looking.spec_for(texts, set_), progress=True)
+    inspection = specs.inspect(looking.spec_for(texts, set_, columns(text, label)), progress=True)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in inspected.lines(inspection, width):
         print(line)

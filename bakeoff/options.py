@@ -28,6 +28,19 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),
 ]
+Text = Annotated[
+    str | None, typer.Option("--text", help="the column of the texts, by name or number", show_default=False)
+]
+Label = Annotated[
+    str | None, typer.Option("--label", help="the column of the labels, by name or number", show_default=False)
+]
+
+
+def columns(text: str | None, label: str | None) -> dict[str, str | int]:
+    """The keys of a spec for these options."""
+    given = {"text_column": text, "label_column": label}
+    return {key: int(each) if each.isdecimal() else each for key, each in given.items() if each is not None}
+
 
 RankBy = Annotated[
     str | None, typer.Option(help="a metric of validation (default: that of the search)", show_default=False)

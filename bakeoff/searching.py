@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bakeoff import api, boards
-from bakeoff.options import Address, Report, Root, SearchName, Set, SpecName, TrackingUri
+from bakeoff.options import Address, Label, Report, Root, SearchName, Set, SpecName, Text, TrackingUri, columns
 from data.base.errors import UserError
 from search.base import console, record
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 def run(
     spec: SpecName = "default",
     set_: Set = None,
+    text: Text = None,
+    label: Label = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
@@ -34,7 +36,8 @@ def run(
     """Run a search, show its progress, end with the leaderboard and the report page."""
     from search.spec import read as specs
 
-    found = api.start(specs.read(spec, set_ or []), address, record.tracking_uri(tracking_uri), searches)
+    validated = specs.read(spec, set_ or [], keys=columns(text, label))
+    found = api.start(validated, address, record.tracking_uri(tracking_uri), searches)
     _conclude(found, searches, tracking_uri, report)
 
 

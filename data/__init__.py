@@ -9,17 +9,19 @@ Imports nothing heavy: validating a spec and answering `--help` stay fast.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from data.base.errors import UserError, did_you_mean
+from data.base.errors import UserError, did_you_mean, nearest
 from data.base.label_sets import LABEL_SETS
 from data.base.plugins import Plugin
 from data.base.reading import USUAL, Reading
 from data.base.texts import Corpus, Example
 from data.corpora.captions import Captions
+from data.corpora.combined import WithTest
 from data.corpora.files import File
 from data.corpora.functions import FunctionCorpus
 from data.corpora.reviews import MovieReviews, StanfordReviews
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Split = Literal["train", "val", "test"]
 
-# A key that ends in ':PATH' stands for every name of that form; its loader is called with the path.
+# A key that ends in ':PATH' stands for every name of that form; its loader is called with the path. A path without
+# such a prefix is one too.
 CORPORA: dict[str, Callable[..., Corpus]] = {
     "imdb": partial(MovieReviews, source="imdb"),
     "rotten-tomatoes": partial(MovieReviews, source="rotten_tomatoes"),
@@ -57,9 +60,10 @@ def register(plugin: Plugin) -> None:
     CORPORA[plugin.reference] = partial(FunctionCorpus, plugin)
 
 
-def check_names(corpus: str, vectors: str | None) -> None:
-    """Raises UserError if either name is unknown, or names a file that does not exist. Reads nothing."""
-    _find(corpus, CORPORA, "corpus")
+def check_names(corpus: str, vectors: str | None, test: str | None = None) -> None:
+    """Raises UserError if any name is unknown, or names a file that does not exist. Reads nothing."""
+    for name in (corpus, *([test] if test else [])):
+        _find(name, CORPORA, "corpus")
     if vectors is not None:
         _find(vectors, VECTORS, "vectors")
 
@@ -73,7 +77,19 @@ def arrays_of(corpus: str, reading: Reading = USUAL) -> tuple[str, ...]:
     own: tuple[str, ...] = getattr(getattr(loader, "func", loader), "arrays", ())
     if reading.multi_label and own:
         raise UserError(f"multi_label: texts of {corpus} have no labels with several classes; leave it out")
+    if reading.test and own:
+        raise UserError(f"test: texts of {corpus} ask for more than a class; leave it out")
     return (LABEL_SETS,) if reading.multi_label else own
+
+
+def absolute(corpus: str) -> str:
+    """The name of a corpus, which means the same in any working directory: of a file 'csv:/home/me/reviews.csv'."""
+    return _absolute(corpus, CORPORA, "corpus")
+
+
+def absolute_vectors(vectors: str) -> str:
+    """Likewise of vectors: 'file:/home/me/vectors.txt'."""
+    return _absolute(vectors, VECTORS, "vectors")
 
 
 def load(
@@ -118,7 +134,7 @@ def load(
             f"unknown embeddings {embeddings!r}{did_you_mean(embeddings, encode.EMBEDDINGS)}; "
             f"known: {', '.join(encode.EMBEDDINGS)}"
         )
-    found = _find(corpus, CORPORA, "corpus")
+    found = _corpus(corpus, reading)
     encoded = encode.load(
         found,
         name=corpus,
@@ -176,7 +192,7 @@ def read(
     from data.base.files import default_cache
     from data.base.splitting import split_examples
 
-    texts = _find(corpus, CORPORA, "corpus").read(default_cache() / "downloads", progress=progress, reading=reading)
+    texts = _corpus(corpus, reading).read(default_cache() / "downloads", progress=progress, reading=reading)
     return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading)
 
 
@@ -224,7 +240,7 @@ def inspect(
     except UserError as error:
         blocked = str(error)
     cache = cache or default_cache()
-    found = _find(corpus, CORPORA, "corpus")
+    found = _corpus(corpus, reading)
     return inspection.of_corpus(
         lambda: found.read(cache / "downloads", progress=progress, reading=reading),
         encoded,
@@ -238,17 +254,38 @@ def inspect(
     )
 
 
+def _corpus(name: str, reading: Reading) -> Corpus:
+    """The corpus of that name, with the test split that `reading` names."""
+    found = _find(name, CORPORA, "corpus")
+    return WithTest(found, _find(reading.test, CORPORA, "corpus")) if reading.test else found
+
+
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
-    """'imdb' -> loader(), 'csv:reviews.csv' -> loader('reviews.csv')."""
+    """'imdb' -> loader(), 'csv:reviews.csv' and 'reviews.csv' -> loader('reviews.csv')."""
     loader, arguments = _entry(name, registry, kind)
     return loader(*arguments)
 
 
 def _entry(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[Callable[..., T], tuple[str, ...]]:
-    prefix, colon, path = name.partition(":")
     if name in registry:
         return registry[name], ()
-    form = f"{prefix}:PATH" if colon else name
-    if form not in registry:
-        raise UserError(f"unknown {kind} {name!r}{did_you_mean(form, registry)}")
-    return registry[form], (path,) if colon else ()
+    form, path = _form(name, registry, kind)
+    return registry[form], (path,)
+
+
+def _form(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[str, str]:
+    """'csv:reviews.csv' -> 'csv:PATH', 'reviews.csv'; likewise of a path without a prefix, if there is such a file."""
+    prefix, colon, path = name.partition(":")
+    if colon and (form := f"{prefix}:PATH") in registry:
+        return form, path
+    is_path = os.path.dirname(name) or (os.path.splitext(name)[1] and not nearest(name, registry))
+    if is_path or os.path.exists(os.path.expanduser(name)):
+        return next(form for form in registry if form.endswith(":PATH")), name
+    raise UserError(f"unknown {kind} {name!r}{did_you_mean(f'{prefix}:PATH' if colon else name, registry)}")
+
+
+def _absolute(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> str:
+    if name in registry:
+        return name
+    form, path = _form(name, registry, kind)
+    return f"{form.removesuffix('PATH')}{Path(path).expanduser().absolute()}"

@@ -46,7 +46,7 @@ class Reading:
     @property
     def key(self) -> list[str]:
         """What of it makes the texts others than they were before there were options: its part of a cache's key."""
-        before = {**vars(Reading()), **BEFORE}
+        before = {**vars(Reading()), **BEFORE, "test": self.test}  # that has a fingerprint of its own
         changed = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in ("text_column", "label_column"):  # where the one that was read before is there, it is found
             changed[name] = changed[name] or before[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -31,7 +32,7 @@ def kind_of(sample: str, path: Path) -> str:
     try:
         parsed = _decoder.decode(first)
     except (ValueError, RecursionError):  # cut off, or not JSON at all
-        return named or ("json" if start.startswith(('{"', '[{"')) else "")
+        return named or ("json" if re.match(r'\{\s*"|\[\s*\{', start) else "")
     if isinstance(parsed, dict):
         is_one = not any(isinstance(each, list | dict) for each in parsed.values())
         return "jsonl" if is_one or rest.strip() or named == "jsonl" else "json"

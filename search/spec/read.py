@@ -134,10 +134,15 @@ def parse(text: str | bytes, where: str) -> dict[str, Any]:
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
-    """Set 'a.b=value' in nested mappings; the value is YAML."""
+    """Set 'a.b=value' in nested mappings; the value is YAML, but for keys of texts, such as paths, as it is."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"--set takes key=value; got {override!r}")
+    field = Spec.model_fields.get(key)
+    if field is not None and field.annotation in (str, str | None) and value not in ("", "null", "~"):
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        content[key] = parse_yaml(value) if quoted else value
+        return
     *parents, last = key.split(".")
     for parent in parents:
         if not isinstance(content.get(parent), dict):
@@ -161,7 +166,7 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
 
     try:
         if files:
-            data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors)
+            data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors, spec.test)
         _check_task(spec)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
@@ -235,18 +240,14 @@ def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
 
 def freeze(spec: Spec) -> Spec:
     """The spec with the paths in it absolute, so that it means the same wherever it is read."""
-
-    def absolute(name: str) -> str:
-        kind, colon, path = name.partition(":")
-        return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
-
     storage_path = spec.storage_path
     if storage_path is not None and "://" not in storage_path:
         storage_path = str(Path(storage_path).expanduser().absolute())
     return spec.model_copy(
         update={
-            "corpus": spec.corpus if spec.code.corpus else absolute(spec.corpus),
-            "vectors": absolute(spec.vectors),
+            "corpus": spec.corpus if spec.code.corpus else data.absolute(spec.corpus),
+            "vectors": data.absolute_vectors(spec.vectors),
+            "test": spec.test and data.absolute(spec.test),
             "storage_path": storage_path,
         }
     )

@@ -2,16 +2,31 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from data.base.errors import UserError, choose
 from data.base.reading import Column, Reading
+from data.corpora.opening import codecs_name
 from data.text import TOKENIZERS
 
 
 def _as_written(labels: Any) -> Any:
     """YAML takes {1.0: 1} for numbers, and labels are texts."""
     return {str(old): str(new) for old, new in labels.items()} if isinstance(labels, dict) else labels
+
+
+def _known(encoding: str | None) -> str | None:
+    """Raises UserError for an encoding that does not exist."""
+    return encoding and codecs_name(encoding) and encoding
+
+
+def _one_character(separator: str | None) -> str | None:
+    """Raises UserError for what cannot stand between cells."""
+    if separator in ("tab", "\\t"):
+        return "\t"
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n '):
+        raise UserError(f"should be one character, such as ; or tab; got {separator!r:.40}")
+    return separator
 
 
 def as_class(written: Any) -> Any:
@@ -32,8 +47,12 @@ class ReadingKeys(BaseModel):
         None, description="a column of train, val and test; without it one named split is used; none: not even that"
     )
     header: bool = Field(True, description="whether the first line names the columns; if not, they have numbers")
-    encoding: str | None = Field(None, description="of a file that is neither UTF-8 nor marked as UTF-16: latin-1 ...")
-    separator: str | None = Field(None, min_length=1, max_length=1, description="of cells; without it, it is found")
+    encoding: Annotated[str | None, AfterValidator(_known)] = Field(
+        None, description="of a file that is neither UTF-8 nor marked as UTF-16: latin-1 ..."
+    )
+    separator: Annotated[str | None, AfterValidator(_one_character)] = Field(
+        None, description="of cells, one character or tab; without it, it is found"
+    )
     test: str | None = Field(None, description="another corpus, csv:PATH, whose texts are the test split")
     labels: Annotated[dict[str, str], BeforeValidator(_as_written)] = Field(
         {}, description='labels that mean another one: {"1.0": "1"}'

@@ -70,7 +70,7 @@ class Spec(ReadingKeys):
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
 
     corpus: str = Field(
-        "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, csv:PATH or path/my_data.py:load"
+        "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, a file of yours or path/my_data.py:load"
     )
     vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
     embeddings: Literal["frozen", "finetuned", "learned"] = Field(

@@ -1,0 +1,47 @@
+"""A corpus whose test split is another corpus: a file of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from data.base.errors import UserError
+from data.base.ordering import natural_order
+from data.base.reading import USUAL, Reading
+from data.base.texts import Corpus, Example, Texts
+
+
+@dataclass(frozen=True)
+class WithTest:
+    """The texts of one corpus, and all of another as their test split. Its labels are the same by their names."""
+
+    corpus: Corpus
+    test: Corpus
+
+    def fingerprint(self) -> str:
+        return f"{self.corpus.fingerprint()} test {self.test.fingerprint()}"
+
+    def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
+        texts = self.corpus.read(downloads, progress=progress, reading=reading)
+        whole = dataclasses.replace(reading, split_column="none")
+        test = self.test.read(downloads, progress=progress, reading=whole)
+        if texts.test_examples is not None:
+            raise UserError("test: the corpus has a test split of its own; leave one of both out (split_column: none)")
+        names = {*texts.classes, *test.classes}
+        classes = texts.classes if len(names) == len(texts.classes) else tuple(sorted(names, key=natural_order))
+        places = {name: place for place, name in enumerate(classes)}
+
+        def placed(examples: list[Example], of: tuple[str, ...]) -> list[Example]:
+            return [(text, places[of[label]]) for text, label in examples]
+
+        return dataclasses.replace(
+            texts,
+            classes=classes,
+            examples=placed(texts.examples, texts.classes),
+            val_examples=None if texts.val_examples is None else placed(texts.val_examples, texts.classes),
+            test_examples=placed(
+                [*chain(test.examples, test.val_examples or [], test.test_examples or [])], test.classes
+            ),
+        )
