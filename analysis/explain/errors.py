@@ -83,7 +83,7 @@ def pair_tables(confusions: Mapping[str, Confusion], errors: pd.DataFrame) -> li
                 shown,
                 groups=[columns],
                 key=["label", "predicted"],
-                title=f"{model}: the classes that are most often confused, and up to {NUM_EXAMPLES} texts of each pair",
+                title=f"The classes that {model} confuses most often, and up to {NUM_EXAMPLES} texts of each pair",
                 notes=["share: of the class's test texts. confidence: the probability of what was predicted."],
             )
         )

@@ -115,15 +115,16 @@ def class_tables(confusions: Mapping[str, Confusion], *, long: bool = False) -> 
         frame = pd.concat([each.assign(model=name) for name, each in frames.items()] or [pd.DataFrame()])
         frame = frame.reindex(columns=["model", *columns]).reset_index(drop=True)
         return [Table(frame, groups=[list(frame.columns)], key=["model", "class"], title="Classes")]
-    return [_of_classes(name, each, columns) for name, each in frames.items()]
+    return [_of_classes(name, frames[name], columns, one_class(each)) for name, each in confusions.items()]
 
 
-def _of_classes(name: str, frame: pd.DataFrame, columns: list[str]) -> Table:
-    shown, title = frame, f"{name}: precision, recall and F1 of each class on test"
+def _of_classes(name: str, frame: pd.DataFrame, columns: list[str], warning: str) -> Table:
+    shown, title = frame, f"Each class on test, by {name}"
     if len(frame) > MOST_CLASSES:
         shown = frame.sort_values("f1", kind="stable", na_position="last").head(MOST_CLASSES).reset_index(drop=True)
-        title = f"{name}: the {MOST_CLASSES} of {len(frame):,} classes with the lowest F1 on test"
+        title = f"The {MOST_CLASSES} of {len(frame):,} classes with the lowest F1 on test, by {name}"
     notes = ["support: test texts of the class; predicted: those that are said to be."]
+    notes += [f"{name} tells nothing apart: it {warning}."] if warning else []
     return Table(shown, groups=[columns], key="class", title=title, notes=notes)
 
 

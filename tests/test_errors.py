@@ -1,0 +1,168 @@
+"""Which classes models confuse: by hand, in tables, in a figure, in the first sentence; and with the texts."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+
+from analysis.base.runs import Search, tidy
+from analysis.boards import leaderboard
+from analysis.explain import errors
+from analysis.figures.confusion import PLOT
+from analysis.figures.plot import Found
+from analysis.verdicts import confusion, gain
+from analysis.verdicts.confusion import Confusion
+from data.base.errors import UserError
+from tests.conftest import FinishedSearch, command
+
+
+def predictions(labels: list[str], said: list[str], sure: float = 0.8) -> pd.DataFrame:
+    classes = sorted({*labels, *said})
+    frame = pd.DataFrame({"label": labels, "predicted": said})
+    for name in classes:
+        rest = (1 - sure) / max(1, len(classes) - 1)
+        frame[f"probability of {name}"] = [sure if each == name else rest for each in said]
+    return frame
+
+
+def confused(labels: str, said: str) -> Confusion:
+    found = Confusion.of(predictions([*labels], [*said]))
+    assert found is not None
+    return found
+
+
+THREE = confused("aaaabbc", "aabcbba")
+
+
+def test_by_class_and_by_pair_by_hand() -> None:
+    assert THREE.classes == ("a", "b", "c")
+    assert THREE.matrix.tolist() == [[2, 1, 1], [0, 2, 0], [1, 0, 0]]
+    frame = THREE.by_class.set_index("class")
+    assert frame["precision"].tolist() == pytest.approx([2 / 3, 2 / 3, 0])
+    assert frame["recall"].tolist() == pytest.approx([2 / 4, 1, 0])
+    assert frame["f1"].tolist() == pytest.approx([4 / 7, 4 / 5, 0])
+    assert frame["support"].tolist() == [4, 2, 1]
+    theirs = sklearn.metrics.precision_recall_fscore_support([*"aaaabbc"], [*"aabcbba"])
+    assert frame[["precision", "recall", "f1", "support"]].to_numpy() == pytest.approx(np.array(theirs).T)
+    assert sorted(THREE.pairs.itertuples(index=False, name=None)) == [
+        ("a", "b", 1, 1 / 4),
+        ("a", "c", 1, 1 / 4),
+        ("c", "a", 1, 1),
+    ]
+    assert confused("aabbb", "babaa").pairs["texts"].tolist() == [2, 1]
+
+
+def test_what_is_not_one_class_a_text_is_none() -> None:
+    several = predictions(["a;b", "a"], ["a", "b"]).drop(columns="probability of a;b")
+    images = pd.DataFrame({"label": ["7 - - 3"], "predicted": ["7 - - -"]})
+    for nothing in (None, pd.DataFrame(), several, images):
+        assert Confusion.of(nothing) is None
+    assert confusion.read({"gru-0": None, "mlp-1": predictions(["a", "b"], ["a", "a"])}).keys() == {"mlp-1"}
+
+
+def test_a_model_that_says_one_class_is_called_that() -> None:
+    assert confusion.one_class(THREE) == ""
+    assert confusion.one_class(confused("nnnf", "nnnn")) == "says 'n' of every test text, as 75.0% of them are"
+    (table,) = confusion.class_tables({"gru-0": confused("nnnf", "nnnn")})
+    assert "gru-0 tells nothing apart: it says 'n' of every test text" in table.notes[-1]
+
+    trials = tidy(
+        [
+            {"trial": "gru-0", "architecture": "gru", "number": 0, "outcome": "complete", "run_id": "g", "search": "s"}
+            | {"val_accuracy": 0.75, "test_accuracy": 0.75}
+        ]
+    )
+    said = gain.gain({"gru": trials}, {"g": predictions([*"nnnf"], [*"nnnn"])}).sentence
+    assert said.endswith("It tells nothing apart: gru-0 says 'n' of every test text, as 75.0% of them are.")
+    assert "apart" not in gain.gain({"gru": trials}, {"g": predictions([*"nnnf"], [*"nnff"])}).sentence
+
+
+def test_the_figure_is_drawn_and_leaves_out_what_it_has_no_room_for() -> None:
+    trials = tidy([{"trial": "gru-0", "architecture": "gru", "outcome": "complete", "run_id": "g"}])
+    files = PLOT.render(Found(trials, confusions={"gru-0": THREE}))
+    rows = list(csv.DictReader(files["csv"].decode().splitlines()))
+    assert [(row["label"], row["predicted"], row["texts"]) for row in rows[:3]] == [
+        ("a", "a", "2"),
+        ("a", "b", "1"),
+        ("a", "c", "1"),
+    ]
+    assert files["png"].startswith(b"\x89PNG")
+    names = [f"class {number}" for number in range(21)]
+    many = Confusion.of(predictions(names, names[1:] + names[:1]))
+    assert many is not None
+    assert PLOT.render(Found(trials, confusions={"gru-0": many})) == {}
+    (table,) = confusion.class_tables({"gru-0": many})
+    assert len(table.frame) == confusion.MOST_CLASSES
+    assert len(confusion.pair_table({"gru-0": many}).frame) == confusion.NUM_PAIRS
+    assert len(confusion.class_tables({"gru-0": many}, long=True)[0].frame) == 21
+
+
+def test_the_texts_come_one_line_each_the_surest_first() -> None:
+    found = Confusion.of(
+        pd.DataFrame(
+            {
+                "label": ["a", "a", "b", "b"],
+                "predicted": ["b", "b", "b", "a"],
+                "probability of a": [0.4, 0.1, 0.2, 0.7],
+                "probability of b": [0.6, 0.9, 0.8, 0.3],
+            }
+        )
+    )
+    assert found is not None
+    texts = ["two\nlines", "long " * 40, "right", "last\x07"]
+    frame = errors.wrong({"gru-0": found}, texts)
+    assert frame["row"].tolist() == [1, 3, 0]
+    assert frame["confidence"].tolist() == [0.9, 0.7, 0.6]
+    (pairs,) = errors.pair_tables({"gru-0": found}, frame)
+    assert pairs.frame[["label", "predicted", "texts", "row"]].to_numpy().tolist() == [
+        ["a", "b", 2, 1],
+        ["a", "b", 2, 0],
+        ["b", "a", 1, 3],
+    ]
+    assert pairs.frame["beginning"][1] == "two lines"
+    assert len(pairs.frame["beginning"][0]) == errors.LETTERS + 1
+    (long,) = errors.text_tables({"gru-0": found}, frame, long=True)
+    assert long.frame["text"].tolist() == [texts[1], texts[3], texts[0]]
+
+
+def test_the_majority_stands_below_the_tables() -> None:
+    def search(name: str, **tags: str) -> Search:
+        start = pd.Timestamp("2026-01-01", tz="UTC").to_pydatetime()
+        return Search(name, "r", "0", start, "val_accuracy", "complete", tags, {"majority_share": 0.97})
+
+    spam = search("a-1", majority="ham", positive_class="spam")
+    (note,) = leaderboard.notes_on_classes([spam, spam])
+    assert note == (
+        "The majority: 97.0% of the test texts are 'ham', the accuracy of who says that of all. F1, ROC AUC and "
+        "average precision are those of 'spam', the positive class."
+    )
+    notes = list(leaderboard.notes_on_classes([spam, search("b-1", majority="x"), search("old-1")]))
+    assert [note.partition(":")[0] for note in notes] == ["a-1", "b-1"]
+
+
+def test_a_search_knows_its_majority_and_its_errors(smoke_search: FinishedSearch) -> None:
+    done = command("analysis", "errors", "smoke", "--out", "errors.csv", cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_csv(smoke_search.cwd / "errors.csv")
+    assert set(frame["predicted"]) <= {"negative", "positive"}
+    assert (frame["label"] != frame["predicted"]).all()
+    assert frame["model"].nunique() == len(smoke_search.spec.architectures)
+    shown = command("analysis", "errors", "smoke", "--architecture", "gru", cwd=smoke_search.cwd).stdout
+    assert "Each class on test, by gru-" in shown
+    assert "test texts are wrong; the 10 of which it was surest" in shown
+    board = command("analysis", "leaderboard", "smoke", cwd=smoke_search.cwd).stdout
+    assert "The majority: 5" in board
+    assert "'positive', the positive class" in " ".join(board.split())
+    page = Path(smoke_search.folder, "report", "index.html").read_text(encoding="utf-8")
+    assert 'id="confusion"' in page
+    assert "The classes that are most often confused on test" in page
+
+
+def test_what_has_no_predictions_is_a_line(smoke_search: FinishedSearch) -> None:
+    with pytest.raises(UserError, match="no trial of the search has a model yet"):
+        errors.confusions(smoke_search.uri, [])
+    done = command("analysis", "errors", "smoke", "--architecture", "grv", cwd=smoke_search.cwd)
+    assert (done.returncode, done.stderr.strip()) == (2, "error: unknown architecture 'grv' (did you mean 'gru'?)")
