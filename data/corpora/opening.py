@@ -43,6 +43,8 @@ SCRIPTS = {
 #: What share of the letters that is at least.
 COMMON_SHARE = {"shift_jis": 0.4, "euc-kr": 0.97}  # others 0.8: Japanese has Chinese letters too
 
+NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # which Python has for other things
+
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
@@ -128,7 +130,8 @@ def codecs_name(encoding: str) -> str:
     try:
         found = codecs.lookup(encoding)
         "".encode(found.name)  # raises for those that are not of texts
-        return found.name
+        if found.name not in NOT_OF_FILES:
+            return found.name
     except (LookupError, ValueError, UnicodeError, TypeError):
         pass
     raise UserError(
