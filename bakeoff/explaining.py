@@ -1,12 +1,14 @@
 """The commands that look into models and ask them: `bakeoff explain`, or `python -m analysis explain`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bakeoff import looking
 from bakeoff.analysing import app
-from bakeoff.options import Architecture, Format, Out, SearchName, TrackingUri
+from bakeoff.options import Architecture, Format, Out, SearchName, Set, TrackingUri
 from data.base.errors import UserError, choose
 from search.base import console, record
 
@@ -189,13 +191,26 @@ def memory(
 def predict(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
     texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,
-    csv: Annotated[Path | None, typer.Option(help="or a file with a column of texts", show_default=False)] = None,
-    column: Annotated[str, typer.Option(help="the name of that column")] = "text",
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="or a file that a search reads: csv, jsonl, parquet, ...", show_default=False),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="of the texts (default: as a search finds it)", show_default=False)
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="and of labels, to score by, if the file has any", show_default=False)
+    ] = None,
+    set_: Set = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Predict with an exported model (python -m search export): the class of each text, or what is drawn for it."""
+    """Predict with an exported model (python -m search export): the class of each text, or what is drawn for it.
+
+    Rows of a file stay in their order, with all of their columns. Labelled ones give the scores. --set takes the keys
+    of a spec that say how a file is read, such as encoding=latin-1.
+    """
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
@@ -203,10 +218,21 @@ def predict(
         raise UserError("give texts or --csv FILE, one of the two")
     import pandas as pd
 
+    from analysis.explain import labelled
     from analysis.explain import predict as predicting
 
-    rows = predicting.read_csv(csv, column) if csv else pd.DataFrame({column: texts})
+    if csv:
+        columns = {"text_column": column, "label_column": label}
+        rows = labelled.read(csv, looking.reading_of(csv, columns, set_))
+    else:
+        rows = labelled.Rows(pd.DataFrame({predicting.TEXT: texts}), predicting.TEXT)
     uri = record.tracking_uri(tracking_uri)
     found = predicting.find(uri, model)
-    predictions = predicting.predict(predicting.load(uri, found), rows[column].tolist())
-    tables.emit([predicting.table(found, rows, predictions, column, long=form in tables.FOR_PROGRAMS)], form, out)
+    loaded = predicting.load(uri, found)
+    answer = predicting.predict(loaded, rows.texts)
+    programs = form in tables.FOR_PROGRAMS
+    table = predicting.table(found, loaded, rows, answer, long=programs)
+    tables.emit([table], form, out)
+    if programs:  # which hold nothing but the rows
+        for note in table.notes:
+            print(note, file=sys.stderr if out is None else sys.stdout)

@@ -11,6 +11,7 @@ from search.base import console
 if TYPE_CHECKING:
     import pandas as pd
 
+    from data.base.reading import Reading
     from data.inspecting.findings import Inspection
     from search.spec.spec import Spec
 
@@ -81,3 +82,9 @@ def spec_for(texts: str, overrides: list[str] | None = None, keys: dict[str, Any
     else:
         raise UserError(f"no file, corpus or spec {texts!r}{did_you_mean(texts, [*CORPORA, *shipped])}")
     return specs.read(spec, overrides or (), keys={"corpus": corpus, **(keys or {})})
+
+
+def reading_of(file: Path, columns: dict[str, str | None], overrides: list[str] | None = None) -> "Reading":
+    """How a file is read whose columns, by name or number, may be given, with overrides as of a spec."""
+    keys = {key: int(name) if name.isdecimal() else name for key, name in columns.items() if name is not None}
+    return spec_for(f"csv:{file}", overrides, keys).reading

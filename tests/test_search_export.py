@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 
 import models
 from analysis.explain import choice
-from analysis.explain.predict import find, read_csv, table
+from analysis.explain.predict import find
 from search.prove import audit
 from search.serve import export, trained
 from search.serve.classifier import TextModel
@@ -259,10 +259,14 @@ def test_predict_command(
     expected_NC = checkpoint.outputs([row[1] for row in rows[1:]]).numpy()
     names = [f"probability of {name}" for name in checkpoint.classes]
     assert written[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
+    right = (np.array(checkpoint.classes)[expected_NC.argmax(1)] == labels).mean()
+    assert "1,500 labelled texts: loss " in done.stdout
+    assert f"accuracy {right:.4f}" in done.stdout
 
-    wrong = command(*arguments, cwd=smoke_search.cwd)
+    wrong = command(*arguments, "--column", "reviews", cwd=smoke_search.cwd)
     assert wrong.returncode == 2
-    assert wrong.stderr == f"error: {source} has no column 'text' (one of label, review)\n"
+    assert wrong.stderr.startswith(f"error: {source} has no column 'reviews'")
+    assert wrong.stderr.count("\n") == 1
 
 
 @contextmanager
@@ -335,22 +339,3 @@ def test_a_server_answers_as_the_checkpoint_and_refuses_in_a_sentence(
             assert status == 400, bad
             assert sentence in answer["message"]
         assert post({"inputs": {"text": ["still there"]}})[0] == 200
-
-
-@pytest.mark.parametrize("text", ["text\ngood, very good\n", "text,label\ngood,a,b,c\n"])
-def test_texts_with_commas_that_are_not_quoted_are_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "texts.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"more cells than the header|cannot read"):
-        read_csv(tmp_path / "texts.csv")
-
-
-def test_a_blank_line_is_an_empty_text_so_that_rows_stay_in_line(tmp_path: Path) -> None:
-    (tmp_path / "texts.csv").write_text("text\ngood\n\nbad\n", encoding="utf-8")
-    assert list(read_csv(tmp_path / "texts.csv")["text"]) == ["good", "", "bad"]
-
-
-def test_predicting_again_replaces_what_was_predicted() -> None:
-    rows = pd.DataFrame({"text": ["a"], "predicted": ["old"], "probability of x": ["0.1"]})
-    frame = table("t", rows, pd.DataFrame({"predicted": ["x"], "probability of x": [0.9]}), long=True).frame
-    assert list(frame.columns) == ["text", "predicted", "probability of x"]
-    assert list(frame.loc[0]) == ["a", "x", 0.9]

@@ -19,8 +19,10 @@ from analysis.base.table import Table, heading
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    rows: list[Iterable[Any]] = [frame.columns, *(row.values() for row in _records(frame))]
-    return "".join(_csv_line(row) for row in rows)
+    """A row without any value is a blank line."""
+    rows = [list(row.values()) for row in _records(frame)]
+    lines = ("\n" if all(value is None for value in row) else _csv_line(row) for row in rows)
+    return _csv_line(frame.columns) + "".join(lines)
 
 
 def to_json(frame: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Lets an exported model predict: single texts, or a column of a CSV file in batches."""
+"""Lets an exported model predict: single texts, or the rows of a file in batches."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,15 @@ from rich.progress import track
 
 from analysis.base import runs
 from analysis.base.table import Table
-from data.base.errors import UserError, did_you_mean
+from analysis.explain.labelled import PREDICTED, PROBABILITY, Rows, scores
+from data.base.errors import UserError
 from search.base import names, record
+from search.serve.classifier import UNKNOWN_SHARE
+from search.train.tasks import TASKS, Task
 
-TEXT, LABEL, PREDICTED, PROBABILITY = "text", "label", "predicted", "probability of "
+TEXT = "text"  # of a request
 BATCH = 1000  # texts
+MOSTLY = 0.5  # the share of unknown words over which a text is marked
 
 
 def find(uri: str, model: str) -> str:
@@ -62,21 +66,6 @@ def _goes_by(trial: str) -> tuple[str, ...]:
     return (trial, architecture[0]) if architecture else ()
 
 
-def read_csv(path: Path, column: str = TEXT) -> pd.DataFrame:
-    """The file, every cell as text. Raises UserError when it cannot be read or has no such column or no row."""
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", skip_blank_lines=False)
-    except (OSError, ValueError) as error:  # parser and decoding errors are ValueErrors
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first cells for names of rows
-        raise UserError(f"{path}: a row has more cells than the header has; quote texts that hold a comma")
-    if column not in frame:
-        raise UserError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
-    if frame.empty:
-        raise UserError(f"{path} has no row")
-    return frame
-
-
 def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
     """A row for each text: what is `predicted`, and what else the model answers, such as the `probability of` each
     class. Shows a progress bar in a terminal.
@@ -97,21 +86,37 @@ def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
     return pd.concat(batches, ignore_index=True)
 
 
-def table(name: str, rows: pd.DataFrame, predictions: pd.DataFrame, column: str = TEXT, *, long: bool = False) -> Table:
-    """The rows with what was predicted; where a column `label` has the model's classes, also how often that is right.
+def task_of(model: Any, answer: pd.DataFrame) -> tuple[Task | None, list[str]]:
+    """What the model is for and its classes; nothing of one that does not tell and has no probabilities either."""
+    try:
+        told = model.get_raw_model()
+    except NotImplementedError:  # exported before it could be asked
+        classes = [str(name).removeprefix(PROBABILITY) for name in answer if str(name).startswith(PROBABILITY)]
+        return (TASKS["classification"] if classes else None), classes
+    task = TASKS.get(told.task.name)
+    return task and task.joined_by(told.task.separator), list(told.classes)
+
+
+def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool = False) -> Table:
+    """The rows with what was answered, and how often that is right where they have labels.
 
     long: for programs; readers see how the texts begin, and no pictures.
     """
-    earlier = [name for name in rows if name in predictions]  # the file is itself what was predicted before
-    frame = pd.concat([rows.reset_index(drop=True).drop(columns=earlier), predictions], axis=1)
+    task, classes = task_of(model, answer)
+    answer_of_rows = answer.set_index(rows.frame.index[~rows.blank])
+    notes = scores(rows.labels[~rows.blank], answer_of_rows, task, classes)
+    both = rows.beside(answer)
+    frame = both.frame
     if not long:
-        frame["beginning"] = frame[column].str.slice(0, 60)
-    probabilities = [str(name) for name in predictions if str(name).startswith(PROBABILITY)]
-    classes = {name.removeprefix(PROBABILITY) for name in probabilities}
-    notes = []
-    shown = [PREDICTED, *probabilities, "beginning"]
-    if LABEL in rows and set(rows[LABEL]) <= classes:
-        right = (frame[LABEL] == frame[PREDICTED]).mean()
-        notes.append(f"{right:.1%} of {len(frame):,} texts are predicted as labelled.")
-        shown.insert(0, LABEL)
-    return Table(frame, groups=[shown], key=PREDICTED, title=name, notes=notes)
+        frame = frame.assign(beginning=frame[both.text].str.slice(0, 60))
+    shown = [PREDICTED, *(str(column) for column in answer if str(column).startswith(PROBABILITY))]
+    if both.label is not None and notes:
+        shown.insert(0, both.label)
+    if UNKNOWN_SHARE in answer:
+        shown.append(UNKNOWN_SHARE)
+        if strange := int((answer[UNKNOWN_SHARE] > MOSTLY).sum()):
+            notes.append(
+                f"{strange:,} texts consist mostly of words that the model does not know ({UNKNOWN_SHARE} over "
+                f"{MOSTLY:g}): what it says of them is little more than a guess."
+            )
+    return Table(frame, groups=[[*shown, "beginning"]], key=PREDICTED, title=name, notes=notes)

@@ -33,6 +33,10 @@ class Served:
         _check(texts)
         return pd.DataFrame(self.model.answer(texts))
 
+    def get_raw_model(self) -> TextModel | Ensemble:
+        """What MLflow gives to who wants to know its task and its classes."""
+        return self.model
+
 
 def _check(texts: list[Any]) -> None:
     problem = None

@@ -1,0 +1,121 @@
+"""A file of texts to predict: its rows as they are, and, where they have labels, how often the model is right.
+
+Shapes: N labelled texts, C classes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analysis.base.table import heading
+from data.base.errors import UserError
+from data.base.reading import Reading
+from data.corpora.files import read_rows
+from search.train.metrics import measured_in
+from search.train.tasks import Task
+from search.train.training import DivergenceError, measure
+
+PREDICTED, PROBABILITY = "predicted", "probability of "  # columns of an answer
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row for each of the file, in its order, with all of its columns; of a blank line a row without any value.
+
+    text, label: the names of these columns; a file need not have labels.
+    """
+
+    frame: pd.DataFrame
+    text: str
+    label: str | None = None
+
+    @property
+    def blank(self) -> pd.Series:
+        return self.frame.isna().all(axis=1)
+
+    @property
+    def texts(self) -> list[str]:
+        """Those to predict."""
+        return [*self.frame.loc[~self.blank, self.text].fillna("")]
+
+    @property
+    def labels(self) -> pd.Series:
+        """By row, without the spaces around them; '' where there is none."""
+        if self.label is None:
+            return pd.Series("", self.frame.index)
+        return self.frame[self.label].fillna("").astype(str).str.strip()
+
+    def beside(self, answer: pd.DataFrame) -> "Rows":
+        """The rows with what is answered for each text; a column of the file by such a name gets another one."""
+        names = {str(name): str(name) for name in self.frame}
+        for name in set(names) & set(answer):
+            names[name] = _unused(f"{name} in the file", {*names.values(), *answer})
+        columns = answer.set_index(self.frame.index[~self.blank]).reindex(self.frame.index)
+        joined = pd.concat([self.frame.rename(columns=names), columns], axis=1)
+        return replace(self, frame=joined, text=names[self.text], label=self.label and names[self.label])
+
+
+def read(path: Path, reading: Reading) -> Rows:
+    """The rows of a file (see `data.corpora.files.read_rows`). Raises UserError when it cannot be read, or has none."""
+    found = read_rows(path, reading)
+    names: list[str] = []
+    for name in found.columns:
+        names.append(_unused(name, names))
+    nothing = [np.nan] * len(names)
+    frame = pd.DataFrame([row or nothing for row in found.cells], columns=names, dtype=object)
+    if frame.isna().all(axis=None):
+        raise UserError(f"{path} has no row")
+    return Rows(frame, names[found.text], None if found.label is None else names[found.label])
+
+
+def _unused(name: str, names: Iterable[str]) -> str:
+    """The name, with a number behind it if it is taken."""
+    taken, number, found = set(names), 2, name
+    while found in taken:
+        found, number = f"{name} {number}", number + 1
+    return found
+
+
+def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: Sequence[str]) -> list[str]:
+    """How good the answers for texts with these labels are ('' is none), in sentences; none without any label.
+
+    A label that the model does not know has no score, and is counted.
+    """
+    labelled = labels != ""
+    if task is None or not task.has_classes or not labelled.any():
+        return []
+    wanted = labels[labelled].map(task.parts)
+    known = wanted.map(set(classes).issuperset)
+    unknown = sorted({name for parts in wanted[~known] for name in parts - set(classes)})
+    listed = ", ".join(f"{name!r:.40}" for name in unknown[:5]) + (", ..." if unknown[5:] else "")
+    notes = []
+    if known.any():
+        chosen = wanted[known]
+        sets = measured(chosen, answer.loc[chosen.index], task, classes)
+        notes.append(f"{len(chosen):,} labelled texts: {sets}.")
+    if not known.all():
+        notes.append(f"{(~known).sum():,} texts have a label that is no class of the model, and no score: {listed}.")
+    if not labelled.all():
+        notes.append(f"{(~labelled).sum():,} rows have no label.")
+    return notes
+
+
+def measured(wanted: pd.Series, answer: pd.DataFrame, task: Task, classes: Sequence[str]) -> str:
+    """'accuracy 0.9000, F1 0.8889, ...' of answers for texts whose classes are wanted."""
+    right = (answer[PREDICTED].map(task.parts) == wanted).mean()
+    names = [f"{PROBABILITY}{name}" for name in classes]
+    if not set(names) <= set(answer):  # it tells the first ones only
+        return f"accuracy {right:.4f}"
+    outputs_NC = torch.tensor(answer[names].to_numpy(dtype=np.float32))
+    chosen_NC = torch.tensor([[name in parts for name in classes] for parts in wanted])
+    targets = (chosen_NC.long().argmax(1),) if task.exclusive else (chosen_NC.to(torch.uint8),)
+    try:
+        found = measure(task, task.logits(outputs_NC), targets, "test")
+    except DivergenceError:  # some metrics need texts of more than one class
+        return f"accuracy {right:.4f}"
+    shown = {metric.name: found[f"test_{metric.name}"] for metric in measured_in(task.name) if metric.column}
+    return ", ".join(f"{heading(name)} {value:.4f}" for name, value in {**shown, "accuracy": right}.items())
