@@ -90,7 +90,9 @@ def task_of(model: Any, answer: pd.DataFrame) -> tuple[Task | None, list[str]]:
     """What the model is for and its classes; nothing of one that does not tell and has no probabilities either."""
     try:
         told = model.get_raw_model()
-    except NotImplementedError:  # exported before it could be asked
+    except NotImplementedError:
+        told = None
+    if not hasattr(told, "task"):  # exported before it could be asked
         classes = [str(name).removeprefix(PROBABILITY) for name in answer if str(name).startswith(PROBABILITY)]
         return (TASKS["classification"] if classes else None), classes
     task = TASKS.get(told.task.name)
