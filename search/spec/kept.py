@@ -17,7 +17,7 @@ from data.base.errors import UserError
 from data.base.texts import Example
 from data.cache import from_bytes, to_bytes
 from data.encoded import EncodedCorpus, Split
-from search.spec.read import load_corpus, read_examples, read_spec
+from search.spec.read import load_corpus, read_examples, read_spec, read_texts
 from search.spec.spec import Spec
 from search.train import checkpoints
 from search.train.checkpoints import Folder
@@ -44,8 +44,9 @@ def _keep(place: Folder, spec: Spec, corpus: EncodedCorpus) -> None:
     known = checkpoints.load_file(place, ENCODED)
     if known is not None and (kept := from_bytes(known, name=corpus.name)) and kept.digest == corpus.digest:
         return
+    texts = read_texts(spec).splits
     for split in HELD_OUT:
-        checkpoints.save_file(place, TEXTS.format(split), _to_parquet(read_examples(spec, split), corpus.digest))
+        checkpoints.save_file(place, TEXTS.format(split), _to_parquet(texts[split], corpus.digest))
     kept = dataclasses.replace(corpus, train=_none_of(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
     checkpoints.save_file(place, ENCODED, to_bytes(kept, compressed=True))
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 import data
 from data.base import reading
 from data.base.errors import UserError, did_you_mean
+from data.base.splitting import Division
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
@@ -311,7 +312,12 @@ def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = Fa
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
     """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
-    return data.read_examples(spec.corpus, split, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
+    return read_texts(spec).splits[split]
+
+
+def read_texts(spec: Spec) -> Division:
+    """All texts of the spec's corpus, by split, as they were written."""
+    return data.read(spec.corpus, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
 
 
 def with_other_words(spec: Spec, corpus: EncodedCorpus) -> Spec:
