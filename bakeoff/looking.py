@@ -87,4 +87,6 @@ def spec_for(texts: str, overrides: list[str] | None = None, keys: dict[str, Any
 def reading_of(file: Path, columns: dict[str, str | None], overrides: list[str] | None = None) -> "Reading":
     """How a file is read whose columns, by name or number, may be given, with overrides as of a spec."""
     keys = {key: int(name) if name.isdecimal() else name for key, name in columns.items() if name is not None}
-    return spec_for(f"csv:{file}", overrides, keys).reading
+    from search.spec import read as specs
+
+    return specs.read(OF_FILES, overrides or (), keys={"corpus": f"csv:{file}", **keys}, files=False).reading

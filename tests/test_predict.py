@@ -17,6 +17,7 @@ from analysis.base.formats import to_csv
 from analysis.base.table import Table
 from analysis.explain import labelled, predict
 from analysis.explain.labelled import Rows
+from bakeoff import looking
 from data.base.plugins import Plugin
 from data.base.reading import Reading
 from search.serve.classifier import TextModel
@@ -66,7 +67,7 @@ def test_every_row_stays_in_its_place_and_labelled_ones_are_scored(model: Any, t
     assert [line[: len(start)] for line, start in zip(lines[1:], starts(), strict=True)] == starts()
     assert table.notes[0].startswith("2 labelled texts: loss ")
     assert ", accuracy 1.0000, F1 1.0000, ROC AUC 1.0000" in table.notes[0]
-    assert table.notes[1:] == ["1 rows have no label."]
+    assert table.notes[1:] == ["Rows without a label: 1."]
 
 
 def starts() -> list[str]:
@@ -83,14 +84,14 @@ def test_columns_of_the_users_by_the_names_of_ours_are_kept(model: Any, tmp_path
     assert row["predicted"] == "bad"
     kept = {"predicted in the file 2": "x", "predicted in the file": "y", "unknown_share in the file": "z"}
     assert {name: row[name] for name in kept} == kept
-    assert table.notes == ["1 texts have a label that is no class of the model, and no score: 'x'."]
+    assert table.notes == ["Texts whose label is no class of the model, and has no score: 1 ('x')."]
 
 
 def test_texts_of_mostly_unknown_words_are_marked(model: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nqzxqz xqqzx card\nthe card works\n", encoding="utf-8")
     table = predicted(model, tmp_path / "a.csv")
     assert table.frame["unknown_share"].tolist() == pytest.approx([2 / 3, 0.0])
-    assert table.notes[0].startswith("1 texts consist mostly of words that the model does not know")
+    assert table.notes[0].startswith("Texts most of whose words the model does not know (unknown_share over 0.5): 1;")
     assert "unknown_share" in table.columns
 
 
@@ -117,7 +118,12 @@ def test_any_file_that_a_search_reads(model: Any, name: str, tmp_path: Path) -> 
     assert table.notes[0].startswith("2 labelled texts: ")
 
 
-def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_rows_or_the_column_that_is_asked_for_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(ROWS, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has no column 'labl' \(did you mean 'label'\?\)"):
+        labelled.read(tmp_path / "b.csv", Reading(label_column="labl"))
+    with pytest.raises(ValueError, match="no file"):
+        labelled.read(tmp_path / "c.csv", looking.reading_of(tmp_path / "c.csv", {"text_column": "1"}))
     (tmp_path / "a.csv").write_text("text,label\n\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has no row"):
         labelled.read(tmp_path / "a.csv", Reading())

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from analysis.base.table import heading
-from data.base.errors import UserError
+from data.base.errors import UserError, did_you_mean
 from data.base.reading import Reading
 from data.corpora.files import read_rows
 from search.train.metrics import measured_in
@@ -62,6 +62,8 @@ class Rows:
 def read(path: Path, reading: Reading) -> Rows:
     """The rows of a file (see `data.corpora.files.read_rows`). Raises UserError when it cannot be read, or has none."""
     found = read_rows(path, reading)
+    if found.label is None and (wanted := reading.label_column) is not None:
+        raise UserError(f"{path} has no column {wanted!r}{did_you_mean(wanted, found.columns)}")
     names: list[str] = []
     for name in found.columns:
         names.append(_unused(name, names))
@@ -96,11 +98,11 @@ def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: 
     if known.any():
         chosen = wanted[known]
         sets = measured(chosen, answer.loc[chosen.index], task, classes)
-        notes.append(f"{len(chosen):,} labelled texts: {sets}.")
+        notes.append(f"{len(chosen):,} labelled {'texts' if len(chosen) > 1 else 'text'}: {sets}.")
     if not known.all():
-        notes.append(f"{(~known).sum():,} texts have a label that is no class of the model, and no score: {listed}.")
+        notes.append(f"Texts whose label is no class of the model, and has no score: {(~known).sum():,} ({listed}).")
     if not labelled.all():
-        notes.append(f"{(~labelled).sum():,} rows have no label.")
+        notes.append(f"Rows without a label: {(~labelled).sum():,}.")
     return notes
 
 

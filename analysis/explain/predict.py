@@ -118,7 +118,7 @@ def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool
         shown.append(UNKNOWN_SHARE)
         if strange := int((answer[UNKNOWN_SHARE] > MOSTLY).sum()):
             notes.append(
-                f"{strange:,} texts consist mostly of words that the model does not know ({UNKNOWN_SHARE} over "
-                f"{MOSTLY:g}): what it says of them is little more than a guess."
+                f"Texts most of whose words the model does not know ({UNKNOWN_SHARE} over {MOSTLY:g}): {strange:,}; "
+                "what it says of them is little more than a guess."
             )
     return Table(frame, groups=[[*shown, "beginning"]], key=PREDICTED, title=name, notes=notes)
