@@ -241,12 +241,14 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
         ("search", "export", folder.name),
         ("search", "export", folder.name, "--ensemble", "2"),
         ("analysis", "differences", folder.name),
-        ("analysis", "disagree", folder.name),
         ("analysis", "explain", folder.name, "--text", SENTENCE, "--label", "weather; animals"),
     ):
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, (arguments, done.stdout + done.stderr)
     assert "which is right" in done.stdout
+    done = command("analysis", "disagree", folder.name, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "predicts several classes of a text, and one is compared" in done.stderr
     done = command("analysis", "predict", "models:/several@best", "--text", SENTENCE, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "animals;weather" in done.stdout

@@ -70,6 +70,10 @@ def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
     for name, model in found.items():
         if not model.task.has_classes:
             raise UserError(f"{name} predicts no classes, which are what is compared; it is for {model.task.name}")
+        if not model.task.exclusive:
+            raise UserError(
+                f"{name} predicts several classes of a text, and one is compared; see python -m analysis differences"
+            )
     return found
 
 
