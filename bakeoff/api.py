@@ -253,14 +253,20 @@ class Search:
 
     @console.quiet()
     def export(
-        self, architecture: str | None = None, *, ensemble: int | None = None, name: str | None = None
+        self,
+        architecture: str | None = None,
+        *,
+        ensemble: int | None = None,
+        name: str | None = None,
+        calibrated: bool = True,
     ) -> "Exported":
         """Put the best model into MLflow's registry: of all architectures, or of one or of a baseline. `mlflow.pyfunc`
         loads its `uri`.
 
         ensemble: instead, as one model, the average of at most so many, chosen on validation. name: of the registered
         model; by default that of the search and its corpus. Its alias `best` moves only to a better model of the same
-        data by the same metric; what it `stays` for is told.
+        data by the same metric; what it `stays` for is told. calibrated: whether its probabilities are those of its
+        temperature, which validation chose.
         Raises UserError when there is no such model.
 
         >>> search.export("mlp").uri
@@ -268,7 +274,8 @@ class Search:
         """
         from search.serve import export
 
-        return export.export(self.id, self.folder.parent, self.tracking_uri, architecture, ensemble, name)
+        root = self.folder.parent
+        return export.export(self.id, root, self.tracking_uri, architecture, ensemble, name, calibrated)
 
     @console.quiet()
     def recorded(self) -> "Recorded":

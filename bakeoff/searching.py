@@ -238,12 +238,16 @@ def export(
         str | None,
         typer.Option(help="of the registered model (default: that of the search and its corpus)", show_default=False),
     ] = None,
+    calibrated: Annotated[
+        bool,
+        typer.Option(help="whether its probabilities are calibrated: logits divided by a temperature from validation"),
+    ] = True,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
     found = _find(search, None, tracking_uri, searches)
-    exported = found.export(architecture, ensemble=ensemble, name=name)
+    exported = found.export(architecture, ensemble=ensemble, name=name, calibrated=calibrated)
     trial, shown = exported.trial, shlex.quote(record.without_password(found.tracking_uri))
     what = f"{trial.name} of {trial.folder.name}"
     if exported.selection:
@@ -254,6 +258,11 @@ def export(
         print(f"Latest, not best: {exported.stays}")
     if better := exported.better:
         print(f"Better on validation is a baseline, {better.name}; for that one: --architecture {better.architecture}")
+    if found_by := exported.calibration:
+        print(
+            f"Calibrated at temperature {found_by.temperature:.2f}: on test, confidence and accuracy are "
+            f"{found_by.after:.4f} apart (ECE), {found_by.before:.4f} without it"
+        )
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
     print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
     print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")

@@ -178,6 +178,20 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
 
 
+def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
+    """How often what the trial's model says with a confidence is right (see `record.RELIABILITY`); None when that is
+    not kept. Raises UserError when MLflow or the file cannot be read."""
+    text = read_artifact(uri, run_id, record.RELIABILITY)
+    if text is None:
+        return None
+    try:
+        return pd.read_csv(io.StringIO(text), dtype="float64")[
+            ["calibrated", "temperature", "confidence", "right", "answers"]
+        ]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{record.RELIABILITY} of the run {run_id} cannot be read: {error}") from error
+
+
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
     """The trials of searches (ids, as `find_search` gives them) in the order they were started; see `tidy`.
 

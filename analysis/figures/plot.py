@@ -22,7 +22,8 @@ from search.train.metrics import split_metric
 class Found:
     """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
-    trials, by name; baselines: trials of its baselines; inspection: of its texts."""
+    trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
+    `runs.read_reliability`'s of the best, with their `architecture`."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -33,6 +34,7 @@ class Found:
     confusions: Mapping[str, Confusion] = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
     inspection: Inspection | None = None
+    reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def everything(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from analysis.figures import (
     memory,
     parallel_coordinates,
     pruning,
+    reliability,
     score_against_cost,
     score_by_hyperparameter,
     spread_over_seeds,
@@ -31,6 +32,7 @@ PLOTS = {
         pruning,
         spread_over_seeds,
         memory,
+        reliability,
         text_lengths,
     )
 }

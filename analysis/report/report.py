@@ -77,11 +77,20 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search.run_id))
-    best = pd.concat([found.winners, found.best_baseline[["trial", "run_id"]]])
+    best = pd.concat([found.winners, found.best_baseline])
     kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
     predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
-    found = replace(found, confusions=confusion.read(predictions))
+    found = replace(found, confusions=confusion.read(predictions), reliability=_reliability(uri, best))
     return replace(found, series=_series(uri, search, found)), mattered
+
+
+def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:
+    """That of these trials, with their `architecture`."""
+    models = zip(best["architecture"], best["run_id"], strict=True)
+    known = [
+        bins.assign(architecture=name) for name, run in models if (bins := runs.read_reliability(uri, run)) is not None
+    ]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame()
 
 
 def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:

@@ -39,6 +39,8 @@ EPOCH_SECONDS = "epoch_seconds"  # since the last report
 # --- Single values of a trial's run. `best_*` are those of the trial's best validation report, and so is `test_*`.
 BEST_EPOCH = "best_epoch"  # in epochs, as the next one: a fraction within one
 EPOCHS_RUN = "epochs_run"
+TEMPERATURE = "temperature"  # that its logits are divided by to be calibrated, as `best_temperature`
+CALIBRATED_ECE = "test_calibrated_ece"  # the ECE that this leaves
 NUM_PARAMETERS = "num_parameters"  # trainable ones
 TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
 
@@ -103,6 +105,10 @@ SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for peo
 #: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:
 #: the digits of their quadrants, as asked for and as read ('7 - - 3').
 PREDICTIONS = "test_predictions.csv"
+#: Of a complete trial of a classifier: as trained, and `calibrated` (1) by its `temperature`, a row for each bin of
+#: confidence that has any test texts: their mean `confidence`, the share that is `right`, and how many `answers` they
+#: are.
+RELIABILITY = "test_reliability.csv"
 #: Of a trial that draws, an image for each report: what was drawn for some validation texts, above what was asked for.
 PICTURE = "drawn-above-wanted"
 

@@ -41,6 +41,7 @@ class TextModel:
     """A trained model and the words that it knows, on the CPU: a network, if no subclass says otherwise.
 
     classes: those of its corpus. requirements: packages that an exported one needs besides those of every model.
+    temperature: that its logits are divided by, which calibrates its probabilities.
     """
 
     requirements: ClassVar[tuple[str, ...]] = ()
@@ -55,6 +56,7 @@ class TextModel:
     model: Any
     code: Plugin | None = None  # the architecture's, if it is not ours
     tokenizer: Tokenizer = AS_WRITTEN
+    temperature: float = 1.0
 
     @classmethod
     def build(
@@ -71,6 +73,7 @@ class TextModel:
         task: str | None = None,
         separator: str | None = None,
         tokenizer: Tokenizer = AS_WRITTEN,
+        temperature: float = 1.0,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
@@ -96,6 +99,7 @@ class TextModel:
             model=kind._rebuild(architecture, hyperparameters, num_outputs, weights, vectors_VE),
             code=code,
             tokenizer=tokenizer,
+            temperature=temperature,
         )
 
     @staticmethod
@@ -129,7 +133,8 @@ class TextModel:
         by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that batches are padded little
         ordered = [texts[place] for place in by_length]
         batches = (self.encode(ordered[start : start + BATCH]) for start in range(0, len(texts), BATCH))
-        outputs = [self.task.outputs(self.model(tokens_BT, lengths_B)) for tokens_BT, lengths_B, _ in batches]
+        logits = [self.model(tokens_BT, lengths_B) for tokens_BT, lengths_B, _ in batches]
+        outputs = [self.task.outputs(logits_B / self.temperature) for logits_B in logits]
         return torch.cat(outputs)[torch.tensor(by_length).argsort()]
 
     def answer(self, texts: Sequence[str]) -> Columns:
@@ -147,7 +152,7 @@ class TextModel:
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
-        names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs")
+        names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs", "temperature")
         short = {name: getattr(self, name) for name in names} | {"task": self.task.name}
         if self.task.separator is not None:
             short["separator"] = self.task.separator
@@ -212,7 +217,8 @@ class EstimatorModel(TextModel):
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
         probabilities_NC = self.model.predict_proba(read_words(texts, max_words=self.max_words, cut=self.tokenizer))
-        return torch.from_numpy(np.asarray(probabilities_NC, dtype=np.float32))
+        outputs_NC = torch.from_numpy(np.asarray(probabilities_NC, dtype=np.float32))
+        return self.task.tempered(outputs_NC, self.temperature)
 
     def _write_weights(self, folder: Path) -> None:
         (folder / ESTIMATOR).mkdir()

@@ -28,11 +28,13 @@ ENSEMBLE = "ensemble.json"
 class Ensemble:
     """Classifiers of the same classes, each of which reads its own words of a text.
 
-    members: by what they are called. card: how they were chosen, as JSON has it.
+    members: by what they are called. card: how they were chosen, as JSON has it. temperature: that calibrates their
+    average.
     """
 
     members: Mapping[str, TextModel]
     card: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def _first(self) -> TextModel:
@@ -53,7 +55,8 @@ class Ensemble:
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
         """The probabilities (N, C) of N texts, at least one."""
-        return mean([member.outputs(texts) for member in self.members.values()])
+        average_NC = mean([member.outputs(texts) for member in self.members.values()])
+        return self.task.tempered(average_NC, self.temperature)
 
     def answer(self, texts: Sequence[str]) -> Columns:
         """The same in words (see `TextModel.answer`); the vocabulary is that of all members."""
@@ -63,7 +66,7 @@ class Ensemble:
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
-        content = {"members": list(self.members), **self.card}
+        content = {"members": list(self.members), "temperature": self.temperature, **self.card}
         (folder / ENSEMBLE).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         for place, member in enumerate(self.members.values(), 1):
             member.save(folder / str(place))
@@ -72,8 +75,9 @@ class Ensemble:
     def load(cls, folder: Path) -> "Ensemble":
         """Read what `save` wrote (see `TextModel.load`)."""
         card = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
-        names = card.pop("members")
-        return cls({name: TextModel.load(folder / str(place)) for place, name in enumerate(names, 1)}, card)
+        names, temperature = card.pop("members"), card.pop("temperature", 1.0)
+        members = {name: TextModel.load(folder / str(place)) for place, name in enumerate(names, 1)}
+        return cls(members, card, temperature)
 
 
 def mean(outputs: Sequence[Tensor]) -> Tensor:

@@ -1,13 +1,15 @@
 """The best model of a search as an MLflow model that needs nothing but itself, in the model registry."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import mlflow.pyfunc
 import pandas as pd
@@ -18,6 +20,7 @@ from data.base.imports import inside
 from models import is_baseline
 from search.base import record
 from search.run.folders import find_search, find_searches
+from search.serve.calibration import of_trial
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
 from search.serve.selection import Selection, select
@@ -40,11 +43,23 @@ EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very
 BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and of several that are averaged
 
 
+Model = TypeVar("Model", TextModel, Ensemble)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the logits are divided by, and the expected calibration error on test without that and with it."""
+
+    temperature: float
+    before: float
+    after: float
+
+
 @dataclass(frozen=True)
 class Exported:
     """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
     selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation.
-    stays: why the alias stays at another version, in a sentence, or ''."""
+    stays: why the alias stays at another version, in a sentence, or ''. calibration: None where there is none."""
 
     name: str
     version: str
@@ -54,6 +69,7 @@ class Exported:
     selection: Selection | None = None
     better: Trial | None = None
     stays: str = ""
+    calibration: Calibration | None = None
 
     @property
     def uri(self) -> str:
@@ -67,6 +83,7 @@ def export(
     architecture: str | None = None,
     ensemble: int | None = None,
     name: str | None = None,
+    calibrated: bool = True,
 ) -> Exported:
     """Register the best model that was searched, or the best of one architecture or baseline; or, as one model, an
     ensemble of at most so many (see `selection.select`), which gets a run of its own.
@@ -74,8 +91,8 @@ def export(
     It becomes the newest version (MLflow calls that one `latest`) of the registered model of this name, by default that
     of the search and its corpus (see `registered_name`). It gets the alias `ensemble` or that of the architecture, or,
     as the best of all, `best`: unless a version has that already and this one isn't better on the same data by the same
-    metric. A confirmation stands for the search that it confirms. Raises UserError when there is no such search or
-    model, or MLflow cannot be used.
+    metric. Its probabilities are calibrated on validation, unless that is not wanted. A confirmation stands for the
+    search that it confirms. Raises UserError when there is no such search or model, or MLflow cannot be used.
     """
     if name is not None and not re.fullmatch(r"[^/:]*[^/:.\s][^/:]*", name):
         raise UserError(
@@ -97,16 +114,28 @@ def export(
         selection = select(trials, folder, ensemble)
         run_id = _record(selection, folder.name, uri)
         members = ", ".join(selection.ensemble.members)
+        averaged, calibration = _calibrated(selection.ensemble, selection.metrics if calibrated else {})
         tags = {record.SEARCH: folder.name, record.MEMBERS: members}
-        version, _, num_bytes = _register(uri, name, ENSEMBLE, selection.ensemble, run_id, tags)
-        return Exported(name, version, ENSEMBLE, selection.best.members[0], num_bytes, selection)
+        version, _, num_bytes = _register(uri, name, ENSEMBLE, averaged, run_id, tags)
+        first = selection.best.members[0]
+        return Exported(name, version, ENSEMBLE, first, num_bytes, selection, calibration=calibration)
     chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
     standing = None if architecture else _standing(chosen)
-    version, stays, num_bytes = _register(uri, name, alias, load(chosen), chosen.run_id, tags, standing)
-    return Exported(name, version, alias, chosen, num_bytes, better=better, stays=stays)
+    model = load(chosen)
+    model, calibration = _calibrated(model, of_trial(chosen, model) if calibrated else {})
+    version, stays, num_bytes = _register(uri, name, alias, model, chosen.run_id, tags, standing)
+    return Exported(name, version, alias, chosen, num_bytes, better=better, stays=stays, calibration=calibration)
+
+
+def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Calibration | None]:
+    """The model with the temperature that is among its metrics, if one is."""
+    if record.TEMPERATURE not in metrics:
+        return model, None
+    found = Calibration(metrics[record.TEMPERATURE], metrics["test_ece"], metrics[record.CALIBRATED_ECE])
+    return dataclasses.replace(model, temperature=found.temperature), found
 
 
 def registered_name(spec: Spec) -> str:

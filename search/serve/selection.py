@@ -6,14 +6,13 @@ Shapes: N texts, C classes.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import torch
 from torch import Tensor
 
 import models
 from data.base.errors import UserError
 from search.base.record import Outcome
+from search.serve.calibration import calibration
 from search.serve.ensemble import Ensemble, mean
 from search.serve.trained import load
 from search.spec import kept
@@ -40,8 +39,8 @@ class Selection:
     """Which ensemble was chosen, and of which.
 
     metric: that of the search. steps: the ensembles of 1, 2, ... models. best: that of them which was chosen.
-    metrics: its, on validation and on test, which chose nothing. predictions: what it says of the test texts, as CSV.
-    left_out: a line for each model that could not be read.
+    metrics: its, on validation and on test, which chose nothing, and its calibration. predictions: what it says of the
+    test texts, as CSV. left_out: a line for each model that could not be read.
     """
 
     metric: str
@@ -111,9 +110,8 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
         problem = f"; {left_out[0]}" if left_out else ""
         raise UserError(f"an ensemble needs two trained models; {folder.name} has {len(found)} to choose from{problem}")
 
-    def measured(outputs_NC: Tensor, split: Literal["val", "test"]) -> dict[str, float]:
-        targets = tuple(map(torch.from_numpy, task.targets(getattr(corpus, split))))
-        return measure(task, task.logits(outputs_NC), targets, split)
+    def measured(outputs_NC: Tensor) -> dict[str, float]:
+        return measure(task, task.logits(outputs_NC), task.tensors(corpus.val), "val")
 
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
 
@@ -127,7 +125,7 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     steps: list[Step] = []
     for _ in range(min(size, len(found))):
         tried = {
-            place: measured(mean([found[each][1] for each in (*chosen, place)]), "val")
+            place: measured(mean([found[each][1] for each in (*chosen, place)]))
             for place in range(len(found))
             if place not in chosen
         }
@@ -141,7 +139,8 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     members = {called(trial, folder.name): load(trial, corpus) for trial in best.members}
     ensemble = Ensemble(members, {"search": folder.name, "ranked by": spec.metric, "tried": tried_by_name})
     outputs_NC = ensemble.outputs([text for text, _ in kept.examples(folder, "test")])
-    metrics = {**best.metrics, **measured(outputs_NC, "test")}
+    val_NC = mean([found[place][1] for place in chosen[: len(best.members)]])
+    metrics = {**best.metrics, **calibration(task, corpus, val_NC, outputs_NC)}
     predictions = predictions_csv(task.predictions(outputs_NC, corpus))
     return Selection(spec.metric, steps, best, ensemble, metrics, predictions, left_out)
 

@@ -302,9 +302,10 @@ class Tracker:
             self._log_pictures(run_id, trial, [result.step for result in new])  # before the reports count as written
         self._log(run_id, [point for result in new for point in _points(result, per_epoch)], params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
-            predictions = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), record.PREDICTIONS)
-            if predictions is not None:
-                self._client.log_text(run_id, predictions, record.PREDICTIONS)
+            for name in (record.PREDICTIONS, record.RELIABILITY):
+                text = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), name)
+                if text is not None:
+                    self._client.log_text(run_id, text, name)
         if status != known.status:
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)

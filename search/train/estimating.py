@@ -18,6 +18,7 @@ from data.encoded import TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from models.parts.estimator import fit_weighted
 from search.base import record
+from search.train.calibrating import calibrate
 from search.train.tasks import task_of
 from search.train.training import DivergenceError, Result, measure
 from search.train.weighting import ClassWeights, class_weights
@@ -51,12 +52,14 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int, weights:
         weights_N = None if weights_C is None else weights_C[labels_N]
         fit_weighted(estimator, [*corpus.train.arrays[read]], labels_N, weights_N)
         try:
+            said = {}
             for split in record.SPLITS:
                 examples: Split = getattr(corpus, split)
-                targets = tuple(torch.from_numpy(each_N.copy()) for each_N in task.targets(examples))
+                targets = task.tensors(examples)
                 logits_N = task.logits(probabilities(estimator, [*examples.arrays[read]], len(corpus.classes)))
                 metrics |= measure(task, logits_N, targets, split)
-                outputs_N = task.outputs(logits_N)
+                outputs_N, said[split] = task.outputs(logits_N), (logits_N, targets)
+            metrics |= calibrate(task, *said["val"], *said["test"])
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"
     seconds = time.perf_counter() - started + estimator.spared_seconds
@@ -68,7 +71,7 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int, weights:
     size = estimator.num_parameters()
     return Result(
         step=1,
-        metrics={name: value for name, value in metrics.items() if not name.startswith("test_")}
+        metrics={name: value for name, value in metrics.items() if name.startswith(("train_", "val_"))}
         | {record.EPOCH_SECONDS: seconds}
         | ({record.NUM_PARAMETERS: float(size)} if size else {}),
         curve=[] if diverged else [(1, metrics["train_loss"], metrics["train_accuracy"])],

@@ -152,7 +152,7 @@ METRICS: dict[str, Metric] = {
         ),
         # Averages over classes leave out those that a split has no texts of; of F1, only if no text is said to be.
         _more("balanced_accuracy", lambda seen: seen.counts.balanced_accuracy, label="balanced accuracy (mean recall)"),
-        _more("macro_f1", lambda seen: seen.counts.macro_f1, title="macro F1"),
+        _more("macro_f1", lambda seen: seen.counts.macro_f1, title="macro F1", tasks=("classification", "multi_label")),
         _more("weighted_f1", lambda seen: seen.counts.weighted_f1, title="weighted F1"),
         _more("mcc", lambda seen: seen.counts.mcc, title="MCC", worst=-1.0, percent=False),
         _more("average_precision", _average_precision),
@@ -163,6 +163,7 @@ METRICS: dict[str, Metric] = {
             _ece,
             label="expected calibration error",
             title="ECE",
+            tasks=("classification", "multi_label"),
             maximize=False,
             worst=1.0,
             no_rank="ECE says whether probabilities are honest, not whether texts are told apart: a model that says "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models import Architecture
 from search.base import record
+from search.train.calibrating import calibrate
 from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.metrics import measured_in, split_metric
@@ -74,7 +75,7 @@ class Result:
     curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or
         report.
     best_step, best: the best report so far by the metric that ranks, 0 without any; its train and validation metrics,
-        and with the last report the test metrics of its weights.
+        and with the last report the test metrics of its weights, and how these are calibrated.
     diverged: why the trial cannot go on, or None.
     seconds: spent in the trial so far.
     picture: of what is made of some validation texts, as PNG, if the task has one.
@@ -188,8 +189,9 @@ def train(
                 if length.over(step, best_step):
                     last_weights = copy.deepcopy(model.state_dict())
                     model.load_state_dict(best_weights)
-                    logits_N = _predict(model, splits.test)
+                    val_logits_N, logits_N = (_predict(model, split) for split in (splits.val, splits.test))
                     best = best | measure(task, logits_N, splits.test.targets, "test")
+                    best |= calibrate(task, val_logits_N, splits.val.targets, logits_N, splits.test.targets)
                     test_outputs_N = task.outputs(logits_N)
                     model.load_state_dict(last_weights)
         except DivergenceError as reason:

@@ -15,6 +15,7 @@ from data.encoded import EncodedCorpus
 from search.base import record
 from search.base.names import config_name
 from search.train import checkpoints
+from search.train.calibrating import reliability_rows
 from search.train.config import length_of
 from search.train.length import Length
 from search.train.running import Setting, predictions_csv, run_trial, take_in
@@ -53,6 +54,10 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> I
                     task = task_of(models.architecture(config[record.ARCHITECTURE]).task, corpus)
                     text = predictions_csv(task.predictions(result.test_outputs_N, corpus))
                     checkpoints.save_text(folder, record.PREDICTIONS, text)
+                    if temperature := result.best.get(record.TEMPERATURE):
+                        said_N, targets = result.test_outputs_N.cpu(), task.tensors(corpus.test)
+                        text = predictions_csv(reliability_rows(task, said_N, targets, temperature))
+                        checkpoints.save_text(folder, record.RELIABILITY, text)
                 if pays(length, result, result.seconds - saved_seconds):
                     last = length.over(result.step, result.best_step)
                     num_kept = 1 if last else checkpoints.NUM_KEPT

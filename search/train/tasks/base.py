@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from data.encoded import EncodedCorpus, Split
@@ -92,6 +93,10 @@ class Task(ABC):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         """What is wanted, as arrays of N."""
 
+    def tensors(self, split: Split) -> Targets:
+        """What is wanted, as tensors of their own: what the object store hands out is read-only."""
+        return tuple(torch.from_numpy(each_N.copy()) for each_N in self.targets(split))
+
     @abstractmethod
     def loss(
         self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
@@ -110,6 +115,10 @@ class Task(ABC):
     def logits(self, outputs_N: Tensor) -> Tensor:
         """Logits that have these outputs, where the task `has_classes`."""
         raise NotImplementedError
+
+    def tempered(self, outputs_N: Tensor, temperature: float) -> Tensor:
+        """The outputs with their logits divided by a temperature."""
+        return outputs_N if temperature == 1 else self.outputs(self.logits(outputs_N) / temperature)
 
     @abstractmethod
     def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:

@@ -29,6 +29,8 @@ class Counts:
 
     @classmethod
     def of(cls, labels_N: Tensor, predicted_N: Tensor, num_classes: int) -> "Counts":
+        if labels_N.ndim == 2:
+            return cls(*(part.sum(0).cpu().numpy() for part in (labels_N, predicted_N, labels_N * predicted_N)))
         each = (labels_N, predicted_N, labels_N[labels_N == predicted_N])
         return cls(*(part.bincount(minlength=num_classes).cpu().numpy() for part in each))
 
@@ -112,8 +114,30 @@ def rank(labels_N: np.ndarray, outputs_NC: np.ndarray) -> Ranked:
 
 def calibration_error(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> float:
     """By how much confidence, the probability of what is predicted, differs from accuracy: the mean over bins of equal
-    width, weighed by their texts (Naeini et al. 2015), from 0 to 1."""
-    confidence_N = outputs_NC.gather(1, predicted_N[:, None])[:, 0].double().clamp(0, 1)
+    width, weighed by their texts (Naeini et al. 2015), from 0 to 1.
+
+    Where a text can have several classes, what is said of each class counts as a text.
+    """
+    confidence_N, right_N, bins_N = _binned(outputs_NC, labels_N, predicted_N)
+    apart_N = confidence_N - right_N
+    return float(bins_N.bincount(apart_N, minlength=NUM_BINS).abs().sum() / len(bins_N))
+
+
+def reliability(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> list[tuple[float, float, int]]:
+    """Of each of these bins that has any texts: their mean confidence, the share that is right, their number."""
+    confidence_N, right_N, bins_N = _binned(outputs_NC, labels_N, predicted_N)
+    sums = (bins_N.bincount(each_N, minlength=NUM_BINS).tolist() for each_N in (confidence_N, right_N))
+    numbers = bins_N.bincount(minlength=NUM_BINS).tolist()
+    return [(said / num, right / num, num) for said, right, num in zip(*sums, numbers, strict=True) if num]
+
+
+def _binned(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidence, whether that is right, and the bin, of each answer."""
+    if labels_N.ndim == 2:
+        confidence_N = outputs_NC.where(predicted_N == 1, 1 - outputs_NC).flatten()
+        labels_N, predicted_N = labels_N.flatten(), predicted_N.flatten()
+    else:
+        confidence_N = outputs_NC.gather(1, predicted_N[:, None])[:, 0]
+    confidence_N = confidence_N.double().clamp(0, 1)
     bins_N = (confidence_N * NUM_BINS).long().clamp(max=NUM_BINS - 1)
-    apart_N = confidence_N - (labels_N == predicted_N).double()
-    return float(bins_N.bincount(apart_N, minlength=NUM_BINS).abs().sum() / len(labels_N))
+    return confidence_N, (labels_N == predicted_N).double(), bins_N

@@ -1,0 +1,61 @@
+"""Whether probabilities mean what they say: how often what is said with a confidence is right."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import GREY, Looks, grid, legend, looks_of
+
+LARGEST = 110.0  # the area of the mark that all answers would have, in square points
+SMALLEST = 6.0
+
+
+def data(found: Found) -> pd.DataFrame:
+    return found.reliability
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    names = [*frame["architecture"].unique()]
+    known = looks if set(names) <= set(looks) else looks_of(sorted({*looks, *names}))
+    num_columns = min(len(names), 4)
+    figure, panels = grid(-(-len(names) // num_columns), num_columns, height=2.4, sharex=True, sharey=True)
+    for axes, name in zip(panels.flat, names, strict=False):
+        axes.plot([0, 1], [0, 1], c=GREY, lw=0.8, ls="dashed")
+        own = frame[frame["architecture"] == name]
+        for calibrated, bins in own.groupby("calibrated"):
+            colour = known[name].colour if calibrated else GREY
+            axes.plot(bins["confidence"], bins["right"], c=colour, lw=1.2 if calibrated else 0.9)
+            areas = np.maximum(LARGEST * bins["answers"] / bins["answers"].sum(), SMALLEST)
+            filled = colour if calibrated else "white"
+            axes.scatter(bins["confidence"], bins["right"], s=areas, color=filled, edgecolors=colour, zorder=2.5)
+        axes.set_title(f"{name}, temperature {own['temperature'].iloc[-1]:.2f}")
+        axes.set_xlim(frame["confidence"].min() - 0.04, 1.02)
+        axes.set_ylim(min(frame["right"].min(), frame["confidence"].min()) - 0.04, 1.03)
+    for axes in panels.flat[len(names) :]:
+        axes.set_visible(False)
+    for row in panels:
+        row[0].set_ylabel("share that is right")
+    for axes in panels[-1]:
+        axes.set_xlabel("confidence")
+    keys = [
+        Line2D([], [], c=GREY, marker="o", mfc="white", lw=0.9, label="as trained"),
+        Line2D([], [], c=known[names[0]].colour, marker="o", label="calibrated"),
+        Line2D([], [], c=GREY, lw=0.8, ls="dashed", label="as right as it says"),
+    ]
+    legend(figure, keys)
+    return figure
+
+
+PLOT = Plot(
+    "reliability",
+    title="Confidence and accuracy",
+    caption="Of test texts whose prediction has a probability of about so much, the share that is right; of the best "
+    "trial of each architecture and the best baseline. Below the dashed line it is surer than it should be. Larger "
+    "marks stand for more texts. Calibration divides the logits by a temperature, chosen on validation, and changes no "
+    "prediction; an exported model has it.",
+    nothing="it is not on record how sure the models are",
+    data=data,
+    draw=draw,
+)

@@ -1,0 +1,39 @@
+"""How a trained model is calibrated: by its trial, or, where that is from before trials were, from the held-out texts.
+
+Shapes: N texts, C classes.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from data.encoded import EncodedCorpus
+from search.base import record
+from search.serve.classifier import TextModel
+from search.spec import kept
+from search.study.trial import Trial
+from search.train.calibrating import calibrate
+from search.train.tasks import Task
+from search.train.training import measure
+
+
+def of_trial(trial: Trial, model: TextModel) -> Mapping[str, float]:
+    """`record.TEMPERATURE`, and the ECE on test before and after, among other metrics; nothing without classes.
+
+    Raises UserError when the texts of an older search cannot be read.
+    """
+    if record.TEMPERATURE in trial.best or not model.task.has_classes:
+        return trial.best
+    val_NC, test_NC = (
+        model.outputs([text for text, _ in kept.examples(trial.folder, split)]) for split in kept.HELD_OUT
+    )
+    return calibration(model.task, kept.corpus(trial.folder), val_NC, test_NC)
+
+
+def calibration(task: Task, corpus: EncodedCorpus, val_NC: Tensor, test_NC: Tensor) -> dict[str, float]:
+    """Of what a model says of the held-out texts of a corpus: its metrics on test, and `calibrate`'s."""
+    val, test = (
+        (task.logits(outputs_NC), task.tensors(split))
+        for outputs_NC, split in ((val_NC, corpus.val), (test_NC, corpus.test))
+    )
+    return measure(task, *test, "test") | calibrate(task, *val, *test)
