@@ -274,7 +274,7 @@ def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(c
     result = fit(corpus)
     names = [metric.name for metric in measured_in("classification")]
     measures = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
-    assert set(result.best) == measures
+    assert set(result.best) == measures | {record.TEMPERATURE, record.CALIBRATED_ECE}
     assert {name for name in result.metrics if name in measures} == {name for name in measures if name[:4] != "test"}
     assert (result.step, result.best_step, result.diverged) == (1, 1, None)
     assert result.curve == [(1, result.best["train_loss"], result.best["train_accuracy"])]
@@ -422,7 +422,7 @@ def test_where_it_differs_from_a_network_is_told(finished: Path) -> None:
 
 def test_an_exported_model_is_plain_files_and_predicts_where_nothing_of_it_is_known(finished: Path) -> None:
     folder, uri = folder_of(finished), uri_of(finished)
-    exported = export.export(folder.name, folder.parent, uri, "TfidfLogistic")
+    exported = export.export(folder.name, folder.parent, uri, "TfidfLogistic", calibrated=False)
     (finished / "my_linear.py").rename(finished / "gone.txt")
     code = (
         "import mlflow, pandas, sys\n"

@@ -1,6 +1,7 @@
 """An exported model is the checkpoint's model, needs nothing of this project, and refuses what it cannot predict."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from mlflow.exceptions import MlflowException
 import models
 from analysis.explain import choice
 from analysis.explain.predict import find
+from search.base import record
 from search.prove import audit
 from search.serve import export, trained
 from search.serve.classifier import TextModel
@@ -49,7 +51,9 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 
 @pytest.fixture(scope="module")
 def checkpoint(smoke_search: FinishedSearch) -> TextModel:
-    return trained.load(choice.find(smoke_search.uri, "latest"))
+    """Calibrated, as it is exported."""
+    trial = choice.find(smoke_search.uri, "latest")
+    return dataclasses.replace(trained.load(trial), temperature=trial.best[record.TEMPERATURE])
 
 
 def test_the_best_is_registered_under_the_searchs_name(

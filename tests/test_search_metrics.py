@@ -91,6 +91,15 @@ def _f1_of(average: str) -> Callable[[Observation], float]:
     return lambda seen: float(sklearn.metrics.f1_score(seen.labels_N, seen.predicted_N, average=average))
 
 
+def _ece(seen: Observation) -> float:
+    """Of texts with several classes, of each class whether a text has it."""
+    outputs_NC, labels_N, num_classes = seen.outputs_N, seen.labels_N, seen.num_classes
+    if labels_N.ndim == 2:
+        said_N = outputs_NC.flatten()
+        outputs_NC, labels_N, num_classes = torch.stack([1 - said_N, said_N], 1), labels_N.flatten(), 2
+    return float(multiclass_calibration_error(outputs_NC, labels_N, num_classes, n_bins=15))
+
+
 REFERENCES: dict[str, Callable[[Observation], float]] = {
     "loss": _loss,
     "accuracy": lambda seen: float(sklearn.metrics.accuracy_score(seen.labels_N, seen.predicted_N)),
@@ -103,7 +112,7 @@ REFERENCES: dict[str, Callable[[Observation], float]] = {
     "mcc": lambda seen: float(sklearn.metrics.matthews_corrcoef(seen.labels_N, seen.predicted_N)),
     "average_precision": _average_precision,
     "log_loss": _loss,
-    "ece": lambda seen: float(multiclass_calibration_error(seen.outputs_N, seen.labels_N, seen.num_classes, n_bins=15)),
+    "ece": _ece,
     "pixel_error": lambda seen: float(np.sqrt(((seen.outputs_N - seen.targets_N).numpy() ** 2).mean())),
 }
 

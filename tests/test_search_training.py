@@ -21,6 +21,7 @@ from data.base.errors import UserError
 from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
 from models.parts.layers import INPUTS
+from search.base import record
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
 from search.train.length import Length
@@ -109,7 +110,8 @@ def test_every_architecture_trains(architecture: str) -> None:
     assert [result.step for result in results] == list(range(1, 9))
     assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
     names = [metric.name for metric in measured_in("classification")]
-    assert {f"{split}_{name}" for split in ("train", "val", "test") for name in names} == set(results[-1].best)
+    measured = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
+    assert measured | {record.TEMPERATURE, record.CALIBRATED_ECE} == set(results[-1].best)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
