@@ -434,3 +434,12 @@ def test_text_lengths_are_those_on_record_with_what_is_cut(rich: Found) -> None:
     rows = PLOTS["text_lengths"].data(rich).to_numpy().tolist()
     assert rows[:5] == [["length", *each] for each in HISTOGRAM]
     assert rows[5:] == [["max_words", 3, 6], ["max_words", 100, 0]]
+
+
+def test_a_max_words_that_cuts_no_text_has_no_line(rich: Found) -> None:
+    plot = PLOTS["text_lengths"]
+    frame = plot.data(rich)
+    (axes,) = plot.draw(frame, {}).axes
+    assert [line.get_xdata()[0] for line in axes.lines] == [pytest.approx(math.log2(3))]
+    (axes,) = plot.draw(frame[frame["kind"] == "length"], {}).axes
+    assert not axes.lines

@@ -364,6 +364,31 @@ def test_the_command_shows_a_file_that_cannot_be_searched(file: Path) -> None:
     assert "'fine'" in done.output
 
 
+@pytest.mark.parametrize(
+    ("change", "kind", "remedy"),
+    [
+        (lambda place, text, label: (text, str(float(label == "good")) if place % 3 else str(int(label == "good"))),
+         "labels alike", 'labels: {"0": "0.0", "1": "1.0"}'),
+        (lambda place, text, label: (text.replace(" ", "\0", 1), label), "control characters", "encoding"),
+        (lambda place, text, label: (text if place % 50 else "the same text", label), "contradictions", "majority"),
+        (lambda place, text, label: ("so " * 400 + text, label), "cut", "max_words: "),
+        (lambda place, text, label: (text.replace("word", "好吃").replace(" ", ""), label), "no spaces", "characters"),
+    ],
+)  # fmt: skip
+def test_what_files_of_people_are_told(
+    tmp_path: Path, change: Callable[[int, str, str], Row], kind: str, remedy: str
+) -> None:
+    rows = [change(place, text, label) for place, (text, label) in enumerate(clean_rows())]
+    path = tmp_path / "mine.csv"
+    with path.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([("text", "label"), *rows])
+    found = data.inspect(str(path), embeddings="learned", cache=tmp_path, progress=False)
+    finding = next(each for each in found.findings if each.kind == kind)
+    assert finding.severity == "serious"
+    assert remedy in finding.remedy
+    assert any(finding.what in line for line in inspected.short(found, "bakeoff data mine.csv"))
+
+
 def test_the_command_takes_a_corpus_by_name_and_keys_of_the_spec() -> None:
     done = CliRunner().invoke(app, ["data", "rotten-tomatoes", "--set", "limit=400", "--set", "max_words=5"])
     assert done.exit_code == 0, done.output

@@ -27,7 +27,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     bars = frame[frame["kind"] == LENGTH]
     bars = bars.iloc[int(np.flatnonzero(bars["texts"])[0]) :]
     right = np.log2(bars["words"])
-    cuts = [*frame[frame["kind"] == CUT]["words"]]
+    cuts = [*frame[(frame["kind"] == CUT) & (frame["texts"] > 0)]["words"]]
     each = looks_of(["texts", *map(str, cuts)])
     axes.bar(right - 0.5, bars["texts"], width=0.92, color=each["texts"].colour)
     for cut in cuts:
@@ -37,7 +37,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     axes.set_xlabel("words of a text, on a log axis")
     axes.set_ylabel("texts")
     keys = [Line2D([], [], c=each[str(cut)].colour, ls=each[str(cut)].line, label=f"max_words {cut:,}") for cut in cuts]
-    legend(figure, keys)
+    if keys:
+        legend(figure, keys)
     return figure
 
 
@@ -45,7 +46,7 @@ PLOT = Plot(
     "text_lengths",
     title="Lengths of the texts",
     caption="How many texts have so many words. What is right of a line is cut there: its later words are not read by "
-    "the architectures with that max_words.",
+    "the architectures with that max_words. One that cuts no text has no line.",
     nothing="it is not on record how long the texts are",
     data=data,
     draw=draw,
