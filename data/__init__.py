@@ -215,7 +215,7 @@ def inspect(
     - max_words: how many words of a text are read, by the different architectures; the most make the vocabulary.
     - encoded: what `load` gives for these arguments, where it is at hand.
 
-    The other arguments are those of `load`. 25,000 reviews take some three seconds; a second time reads the cache.
+    The other arguments are those of `load`. 25,000 reviews take some four seconds; a second time reads the cache.
 
     Raises UserError when the corpus cannot be read. Where only a search of it is not possible, that is the first of the
     findings.

@@ -97,7 +97,7 @@ def _unbalanced(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
         yield Finding(
             "imbalanced",
             "serious" if share >= LARGE else "minor",
-            f"{share:.1%} of the texts are {shortened(largest.name, 30)}: always to say so is that accurate",
+            f"{share:.1%} of the texts are {shortened(largest.name, 30)}, the accuracy of always saying so",
             largest.total,
             "rank by what counts each class alike, metric: val_macro_f1; and try class_weights: balanced",
         )
