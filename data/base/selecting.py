@@ -43,8 +43,8 @@ def use_each_once(texts: Texts, reading: Reading, name: str) -> Texts:
     test, val, rest = parts = [
         _unique(examples or [], reading) for examples in (texts.test_examples, texts.val_examples, texts.examples)
     ]
-    for part, above in ((val, (test,)), (rest, (test, val))):
-        for text in [each for each in part.labels if any(_key(each, reading) in higher.keys for higher in above)]:
+    for part, above in ((val, test.keys), (rest, test.keys | val.keys)):
+        for text in [each for each in part.labels if _key(each, reading) in above] if above else ():
             del part.labels[text]
             part.num_duplicates += 1
     if texts.examples and not rest.labels and rest.num_contradictory:
