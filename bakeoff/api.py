@@ -297,7 +297,8 @@ def run(
 ) -> Search:
     """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials report once more).
 
-    spec: the name of a shipped one, a YAML file, a dict or a Spec. overrides: keys of the spec, each in place of what
+    spec: the name of a shipped one, a YAML file, a dict or a Spec; or a file of texts and labels or the name of a
+    corpus, which a shipped one searches. overrides: keys of the spec, each in place of what
     it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. address: of a running Ray cluster,
     'auto' for the one on this machine; without one the Ray of this process is used, or one is started and ended.
     tracking_uri: of MLflow (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory). searches: the
@@ -351,12 +352,13 @@ def list_of(texts: str | Sequence[str]) -> list[str]:
 
 def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":
     """The spec in any of its forms, with keys overridden. Raises UserError."""
-    from search.spec import read
+    from search.spec.asked import spec_for
+    from search.spec.read import validate
     from search.spec.spec import Spec
 
     if isinstance(spec, str | Path):
-        return read.read(str(spec), keys=overrides)
-    return read.validate({**(spec.model_dump() if isinstance(spec, Spec) else spec), **overrides})
+        return spec_for(str(spec), keys=overrides)
+    return validate({**(spec.model_dump() if isinstance(spec, Spec) else spec), **overrides})
 
 
 def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress: bool = True) -> Search:

@@ -22,11 +22,11 @@ def data(
     label: Label = None,
 ) -> None:
     """What is understood of texts before anything is trained: format, classes, lengths, and what to mend in them."""
-    from bakeoff import looking
     from search.base import inspected
     from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    inspection = specs.inspect(looking.spec_for(texts, set_, columns(text, label)), progress=True)
+    inspection = specs.inspect(spec_for(texts, set_ or [], keys=columns(text, label)), progress=True)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in inspected.lines(inspection, width):
         print(line)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.base.errors import UserError, did_you_mean
 from search.base import console
 
 if TYPE_CHECKING:
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
 
     from data.base.reading import Reading
     from data.inspecting.findings import Inspection
-    from search.spec.spec import Spec
-
-OF_FILES, OF_CORPORA = "csv", "default"  # the shipped specs that a file, or a corpus by its name, is searched with
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,34 +55,14 @@ def data(texts: str | Path, *, progress: bool = True, **overrides: Any) -> Look:
     ['minor']
     """
     from search.spec import read as specs
+    from search.spec.asked import spec_for
 
     return Look(specs.inspect(spec_for(str(texts), keys=overrides), progress=progress))
 
 
-def spec_for(texts: str, overrides: list[str] | None = None, keys: dict[str, Any] | None = None) -> "Spec":
-    """The spec that these texts are searched with: a spec itself, one for files, or one for corpora.
-
-    Raises UserError for what is none of these.
-    """
-    from data import CORPORA
-    from data.base.plugins import is_reference
-    from search.spec import read as specs
-
-    if texts.endswith((".yaml", ".yml")) or texts in (shipped := specs.shipped()):
-        return specs.read(texts, overrides or (), keys=keys)
-    prefix, colon, _ = texts.partition(":")
-    if texts in CORPORA or is_reference(texts) or f"{prefix}:PATH" in CORPORA:
-        corpus, spec = texts, OF_FILES if colon else OF_CORPORA
-    elif Path(texts).exists():
-        corpus, spec = f"csv:{texts}", OF_FILES
-    else:
-        raise UserError(f"no file, corpus or spec {texts!r}{did_you_mean(texts, [*CORPORA, *shipped])}")
-    return specs.read(spec, overrides or (), keys={"corpus": corpus, **(keys or {})})
-
-
 def reading_of(file: Path, columns: dict[str, str | None], overrides: list[str] | None = None) -> "Reading":
     """How a file is read whose columns, by name or number, may be given, with overrides as of a spec."""
-    keys = {key: int(name) if name.isdecimal() else name for key, name in columns.items() if name is not None}
-    from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    return specs.read(OF_FILES, overrides or (), keys={"corpus": f"csv:{file}", **keys}, files=False).reading
+    keys = {key: int(name) if name.isdecimal() else name for key, name in columns.items() if name is not None}
+    return spec_for(f"csv:{file}", overrides or (), keys=keys, files=False).reading

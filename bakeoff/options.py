@@ -23,7 +23,10 @@ Report = Annotated[
     bool,
     typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),
 ]
-SpecName = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped spec")]
+SpecName = Annotated[
+    str,
+    typer.Argument(help="a YAML file, the name of a shipped spec, a file of texts and labels, or the name of a corpus"),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a key of the spec: epochs=3, space.dropout=0.1"),

@@ -34,9 +34,9 @@ def run(
     report: Report = True,
 ) -> None:
     """Run a search, show its progress, end with the leaderboard and the report page."""
-    from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    validated = specs.read(spec, set_ or [], keys=columns(text, label))
+    validated = spec_for(spec, set_ or [], keys=columns(text, label))
     found = api.start(validated, address, record.tracking_uri(tracking_uri), searches)
     _conclude(found, searches, tracking_uri, report)
 
@@ -88,9 +88,9 @@ def check(
 ) -> None:
     """Is the cluster fit for this spec? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
     from search.cluster import check, connection
-    from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    validated = specs.read(spec, set_ or [])
+    validated = spec_for(spec, set_ or [])
     failed = False
     with connection.connection(address):
         for line in check.check(validated, address, searches, record.tracking_uri(tracking_uri)):
@@ -134,8 +134,9 @@ def plan(
     from search.run import plan as plans
     from search.run import run
     from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    validated = specs.read(spec, set_ or [])
+    validated = spec_for(spec, set_ or [])
     corpus = specs.load_corpus(validated, to_train=True)
     validated = specs.with_other_words(validated, corpus)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
@@ -156,9 +157,9 @@ def submit(
 ) -> None:
     """Start a search on a cluster from this machine; texts and vectors that the spec names have to be there."""
     from search.cluster import submit as submits
-    from search.spec import read as specs
+    from search.spec.asked import spec_for
 
-    raise SystemExit(submits.submit(specs.read(spec, set_ or [], files=False), address, searches, wait))
+    raise SystemExit(submits.submit(spec_for(spec, set_ or [], files=False), address, searches, wait))
 
 
 @app.command("list")

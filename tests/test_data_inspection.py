@@ -399,7 +399,7 @@ def test_the_command_takes_a_corpus_by_name_and_keys_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no-such.csv"], "error: no file, corpus or spec 'no-such.csv'"),
+        (["no-such.csv"], "error: no spec, file or corpus 'no-such.csv'"),
         (["imbd"], "(did you mean 'imdb'?)"),
         (["imdb", "--set", "max_wordz=5"], "unknown key 'max_wordz' (did you mean 'max_words'?)"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.base.errors import UserError
-from search.spec import read, space, spec
+from search.spec import asked, read, space, spec
 from search.train import config
 
 IMAGES = {"architectures": ["text_to_image"], "corpus": "captions", "embeddings": "learned"}
@@ -289,3 +289,21 @@ def test_a_hyperparameter_of_architectures_that_are_not_searched_is_told_as_that
 
 def test_a_tuple_is_a_list() -> None:
     assert read.validate({"architectures": ("gru", "mlp")}).architectures == ["gru", "mlp"]
+
+
+def test_texts_are_asked_for_by_their_file_or_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is searched as it is, and the search has its name; a corpus by the default spec."""
+    monkeypatch.chdir(tmp_path)
+    Path("My reviews #2: a.csv.gz").write_text("text,label\n")
+    own = asked.spec_for("My reviews #2: a.csv.gz", ["epochs=2"], keys={"text_column": "text"})
+    assert (own.name, own.corpus, own.epochs, own.text_column) == (
+        "My-reviews-2-a",
+        "csv:My reviews #2: a.csv.gz",
+        2,
+        "text",
+    )
+    assert asked.spec_for("csv:My reviews #2: a.csv.gz", keys={"name": "other"}).name == "other"
+    assert asked.spec_for("rotten-tomatoes") == read.read("default", ["corpus=rotten-tomatoes"])
+    assert asked.spec_for("smoke") == read.read("smoke")
+    with pytest.raises(UserError, match=r"^no spec, file or corpus 'smoky' \(did you mean 'smoke'\?\)$"):
+        asked.spec_for("smoky")
