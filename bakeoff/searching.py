@@ -264,6 +264,8 @@ def export(
             f"Calibrated at temperature {found_by.temperature:.2f}: on test, confidence and accuracy are "
             f"{found_by.after:.4f} apart (ECE), {found_by.before:.4f} without it"
         )
+    if exported.threshold:
+        print(f"Threshold: {exported.threshold}")
     print(f"Size     {exported.num_bytes / 1e6:.1f} MB")
     print(f"Load     mlflow.pyfunc.load_model({exported.uri!r})")
     print(f"Predict  {console.python()} -m analysis predict {exported.uri} 'this movie is great'")

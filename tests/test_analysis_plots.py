@@ -17,6 +17,7 @@ from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import importance
+from analysis.verdicts.confusion import Confusion
 from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
 from search.base.record import Outcome
 from search.spec.space import Choice, Range, Space
@@ -104,7 +105,11 @@ def rich() -> Found:
     trials = runs.tidy(rows)
     mattered = importance.what_mattered(trials, SPACES, np.random.default_rng(0))
     drawn = {"memory": memory_curves(), "inspection": inspected(Lengths(4, 7, 9, 8, CUTS, HISTOGRAM))}
+    drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
+
+
+CONFUSED = Confusion(("a", "b"), np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.6, 0.7]))
 
 
 CUTS, HISTOGRAM = (Cut(3, 0.75, 0.4), Cut(100, 0.0, 0.0)), ((1, 0), (2, 2), (4, 4), (8, 1), (16, 1))

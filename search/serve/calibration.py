@@ -14,6 +14,7 @@ from search.spec import kept
 from search.study.trial import Trial
 from search.train.calibrating import calibrate
 from search.train.tasks import Task
+from search.train.thresholding import threshold
 from search.train.training import measure
 
 
@@ -27,13 +28,14 @@ def of_trial(trial: Trial, model: TextModel) -> Mapping[str, float]:
     val_NC, test_NC = (
         model.outputs([text for text, _ in kept.examples(trial.folder, split)]) for split in kept.HELD_OUT
     )
-    return calibration(model.task, kept.corpus(trial.folder), val_NC, test_NC)
+    return calibration(model.task, trial.metric, kept.corpus(trial.folder), val_NC, test_NC)
 
 
-def calibration(task: Task, corpus: EncodedCorpus, val_NC: Tensor, test_NC: Tensor) -> dict[str, float]:
-    """Of what a model says of the held-out texts of a corpus: its metrics on test, and `calibrate`'s."""
+def calibration(task: Task, metric: str, corpus: EncodedCorpus, val_NC: Tensor, test_NC: Tensor) -> dict[str, float]:
+    """Of what a model says of the held-out texts of a corpus: its metrics on test, `calibrate`'s and `threshold`'s."""
     val, test = (
         (task.logits(outputs_NC), task.tensors(split))
         for outputs_NC, split in ((val_NC, corpus.val), (test_NC, corpus.test))
     )
-    return measure(task, *test, "test") | calibrate(task, *val, *test)
+    found = measure(task, *test, "test") | calibrate(task, *val, *test)
+    return found | threshold(task, metric, *val, *test)

@@ -23,6 +23,7 @@ from data.text import AS_WRITTEN, Tokenizer
 from models import WordVectors
 from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
+from search.train.tasks.classification import decided
 
 BATCH = 256  # texts read at once
 UNKNOWN_SHARE = "unknown_share"  # a column of each answer
@@ -42,6 +43,7 @@ class TextModel:
 
     classes: those of its corpus. requirements: packages that an exported one needs besides those of every model.
     temperature: that its logits are divided by, which calibrates its probabilities.
+    threshold: the probability from which on the second of two classes is said; None: what is said is the likelier one.
     """
 
     requirements: ClassVar[tuple[str, ...]] = ()
@@ -57,6 +59,7 @@ class TextModel:
     code: Plugin | None = None  # the architecture's, if it is not ours
     tokenizer: Tokenizer = AS_WRITTEN
     temperature: float = 1.0
+    threshold: float | None = None
 
     @classmethod
     def build(
@@ -74,6 +77,7 @@ class TextModel:
         separator: str | None = None,
         tokenizer: Tokenizer = AS_WRITTEN,
         temperature: float = 1.0,
+        threshold: float | None = None,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
@@ -100,6 +104,7 @@ class TextModel:
             code=code,
             tokenizer=tokenizer,
             temperature=temperature,
+            threshold=threshold,
         )
 
     @staticmethod
@@ -139,7 +144,9 @@ class TextModel:
 
     def answer(self, texts: Sequence[str]) -> Columns:
         """The same in words, as columns of a table: `predicted`, what else the task answers, and UNKNOWN_SHARE."""
-        return {**self.task.answer(self.outputs(texts), self.classes), UNKNOWN_SHARE: self.unknown_shares(texts)}
+        outputs_N = self.outputs(texts)
+        answer = self.task.answer(outputs_N, self.classes) | decided(outputs_N, self.classes, self.threshold)
+        return {**answer, UNKNOWN_SHARE: self.unknown_shares(texts)}
 
     def unknown_shares(self, texts: Sequence[str]) -> list[float]:
         """Of each text the share, in [0, 1], of the words that are read and are not in the vocabulary; 1 of no word."""
@@ -152,7 +159,7 @@ class TextModel:
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
-        names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs", "temperature")
+        names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs", "temperature", "threshold")
         short = {name: getattr(self, name) for name in names} | {"task": self.task.name}
         if self.task.separator is not None:
             short["separator"] = self.task.separator

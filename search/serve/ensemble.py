@@ -18,6 +18,7 @@ from torch import Tensor
 from search.serve.classifier import UNKNOWN_SHARE, TextModel
 from search.train.tasks import Task
 from search.train.tasks.base import Columns
+from search.train.tasks.classification import decided
 
 # What is in a folder beside one for each member, which are named by their places from 1: what they are called, and how
 # they were chosen.
@@ -29,12 +30,13 @@ class Ensemble:
     """Classifiers of the same classes, each of which reads its own words of a text.
 
     members: by what they are called. card: how they were chosen, as JSON has it. temperature: that calibrates their
-    average.
+    average. threshold: as a `TextModel` has it, of the average.
     """
 
     members: Mapping[str, TextModel]
     card: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    threshold: float | None = None
 
     @property
     def _first(self) -> TextModel:
@@ -61,12 +63,19 @@ class Ensemble:
     def answer(self, texts: Sequence[str]) -> Columns:
         """The same in words (see `TextModel.answer`); the vocabulary is that of all members."""
         shares = self._first.unknown_shares(texts)
-        return {**self.task.answer(self.outputs(texts), self.classes), UNKNOWN_SHARE: shares}
+        outputs_NC = self.outputs(texts)
+        answer = self.task.answer(outputs_NC, self.classes) | decided(outputs_NC, self.classes, self.threshold)
+        return {**answer, UNKNOWN_SHARE: shares}
 
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
-        content = {"members": list(self.members), "temperature": self.temperature, **self.card}
+        content = {
+            "members": list(self.members),
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            **self.card,
+        }
         (folder / ENSEMBLE).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         for place, member in enumerate(self.members.values(), 1):
             member.save(folder / str(place))
@@ -76,8 +85,9 @@ class Ensemble:
         """Read what `save` wrote (see `TextModel.load`)."""
         card = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
         names, temperature = card.pop("members"), card.pop("temperature", 1.0)
+        threshold = card.pop("threshold", None)
         members = {name: TextModel.load(folder / str(place)) for place, name in enumerate(names, 1)}
-        return cls(members, card, temperature)
+        return cls(members, card, temperature, threshold)
 
 
 def mean(outputs: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import mlflow.pyfunc
 import pandas as pd
+import torch
 from mlflow.models import infer_signature
 
 from data.base.errors import UserError
@@ -32,6 +33,8 @@ from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track import registry as tracking
 from search.track.registry import Standing
+from search.train.metrics import split_metric
+from search.train.thresholding import HALF
 
 ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
@@ -56,10 +59,30 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """From which probability on the positive class is said; the metric that chose it on validation, and its values on
+    validation and on test, each with the threshold and at one half."""
+
+    probability: float
+    positive_class: str
+    metric: str
+    val: tuple[float, float]
+    test: tuple[float, float]
+
+    def __str__(self) -> str:
+        (val, val_half), (test, test_half) = self.val, self.test
+        return (
+            f"{self.positive_class[:40]!r} is said from a probability of {self.probability:.3f} on, which validation "
+            f"chose: {self.metric} {val:.4f}, {val_half:.4f} at one half; on test {test:.4f} and {test_half:.4f}"
+        )
+
+
+@dataclass(frozen=True)
 class Exported:
     """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
     selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation.
-    stays: why the alias stays at another version, in a sentence, or ''. calibration: None where there is none."""
+    stays: why the alias stays at another version, in a sentence, or ''. calibration, threshold: None where there
+    is none."""
 
     name: str
     version: str
@@ -70,6 +93,7 @@ class Exported:
     better: Trial | None = None
     stays: str = ""
     calibration: Calibration | None = None
+    threshold: Threshold | None = None
 
     @property
     def uri(self) -> str:
@@ -115,19 +139,34 @@ def export(
         run_id = _record(selection, folder.name, uri)
         members = ", ".join(selection.ensemble.members)
         averaged, calibration = _calibrated(selection.ensemble, selection.metrics if calibrated else {})
+        averaged, threshold = _with_threshold(averaged, selection.metrics, spec.metric)
         tags = {record.SEARCH: folder.name, record.MEMBERS: members}
         version, _, num_bytes = _register(uri, name, ENSEMBLE, averaged, run_id, tags)
         first = selection.best.members[0]
-        return Exported(name, version, ENSEMBLE, first, num_bytes, selection, calibration=calibration)
+        return Exported(
+            name, version, ENSEMBLE, first, num_bytes, selection, calibration=calibration, threshold=threshold
+        )
     chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
     standing = None if architecture else _standing(chosen)
     model = load(chosen)
-    model, calibration = _calibrated(model, of_trial(chosen, model) if calibrated else {})
+    metrics = {**chosen.best, **(of_trial(chosen, model) if calibrated else {})}
+    model, calibration = _calibrated(model, metrics if calibrated else {})
+    model, threshold = _with_threshold(model, metrics, chosen.metric)
     version, stays, num_bytes = _register(uri, name, alias, model, chosen.run_id, tags, standing)
-    return Exported(name, version, alias, chosen, num_bytes, better=better, stays=stays, calibration=calibration)
+    return Exported(
+        name,
+        version,
+        alias,
+        chosen,
+        num_bytes,
+        better=better,
+        stays=stays,
+        calibration=calibration,
+        threshold=threshold,
+    )
 
 
 def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Calibration | None]:
@@ -136,6 +175,18 @@ def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Cali
         return model, None
     found = Calibration(metrics[record.TEMPERATURE], metrics["test_ece"], metrics[record.CALIBRATED_ECE])
     return dataclasses.replace(model, temperature=found.temperature), found
+
+
+def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> tuple[Model, Threshold | None]:
+    """The model with the threshold that is among its metrics, if one is that is not one half. A temperature moves it as
+    it does probabilities."""
+    chosen = metrics.get(record.THRESHOLD, HALF)
+    if chosen == HALF:
+        return model, None
+    moved = float(model.task.tempered(torch.tensor([[1 - chosen, chosen]]), model.temperature)[0, 1])
+    name = split_metric(metric)[1].name
+    scores = [(metrics[f"{split}_{record.AT_THRESHOLD}"], metrics[f"{split}_{name}"]) for split in ("val", "test")]
+    return dataclasses.replace(model, threshold=moved), Threshold(moved, model.classes[1], name, *scores)
 
 
 def registered_name(spec: Spec) -> str:

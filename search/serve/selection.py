@@ -140,7 +140,7 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     ensemble = Ensemble(members, {"search": folder.name, "ranked by": spec.metric, "tried": tried_by_name})
     outputs_NC = ensemble.outputs([text for text, _ in kept.examples(folder, "test")])
     val_NC = mean([found[place][1] for place in chosen[: len(best.members)]])
-    metrics = {**best.metrics, **calibration(task, corpus, val_NC, outputs_NC)}
+    metrics = {**best.metrics, **calibration(task, spec.metric, corpus, val_NC, outputs_NC)}
     predictions = predictions_csv(task.predictions(outputs_NC, corpus))
     return Selection(spec.metric, steps, best, ensemble, metrics, predictions, left_out)
 

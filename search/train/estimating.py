@@ -20,12 +20,19 @@ from models.parts.estimator import fit_weighted
 from search.base import record
 from search.train.calibrating import calibrate
 from search.train.tasks import task_of
+from search.train.thresholding import threshold
 from search.train.training import DivergenceError, Result, measure
 from search.train.weighting import ClassWeights, class_weights
 
 
-def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int, weights: ClassWeights = "none") -> Result:
-    """Fit the trial's estimator and measure it.
+def fit(
+    config: Mapping[str, Any],
+    corpus: EncodedCorpus,
+    threads: int,
+    weights: ClassWeights = "none",
+    metric: str = "val_accuracy",
+) -> Result:
+    """Fit the trial's estimator and measure it. metric: that of the search.
 
     Its seconds are those that it takes alone, whatever it found done. The state holds the files of the estimator as its
     weights, or, as `refused`, why it has none.
@@ -59,7 +66,8 @@ def fit(config: Mapping[str, Any], corpus: EncodedCorpus, threads: int, weights:
                 logits_N = task.logits(probabilities(estimator, [*examples.arrays[read]], len(corpus.classes)))
                 metrics |= measure(task, logits_N, targets, split)
                 outputs_N, said[split] = task.outputs(logits_N), (logits_N, targets)
-            metrics |= calibrate(task, *said["val"], *said["test"])
+            held_out = *said["val"], *said["test"]
+            metrics |= calibrate(task, *held_out) | threshold(task, metric, *held_out)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"
     seconds = time.perf_counter() - started + estimator.spared_seconds

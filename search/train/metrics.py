@@ -31,6 +31,7 @@ class Metric:
     tasks: those that measure it, by name; None for all.
     column: it has a column in every table; else only where trials are ranked by it. Runs and CSV files have them all.
     no_rank: why trials are not ranked by it, if so.
+    of_answers: it is computed from the classes that are said, and so depends on from which probability on they are.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric:
     tasks: tuple[str, ...] | None = None
     column: bool = True
     no_rank: str = ""
+    of_answers: bool = False
 
 
 def _accuracy(seen: "Observation") -> float:
@@ -121,8 +123,9 @@ METRICS: dict[str, Metric] = {
             label="accuracy (share that is right)",
             short="acc",
             percent=True,
+            of_answers=True,
         ),
-        Metric("f1", maximize=True, worst=0.0, compute=_f1, title="F1", percent=True),
+        Metric("f1", maximize=True, worst=0.0, compute=_f1, title="F1", percent=True, of_answers=True),
         Metric(
             "micro_f1",
             maximize=True,
@@ -151,10 +154,21 @@ METRICS: dict[str, Metric] = {
             tasks=("text_to_image",),
         ),
         # Averages over classes leave out those that a split has no texts of; of F1, only if no text is said to be.
-        _more("balanced_accuracy", lambda seen: seen.counts.balanced_accuracy, label="balanced accuracy (mean recall)"),
-        _more("macro_f1", lambda seen: seen.counts.macro_f1, title="macro F1", tasks=("classification", "multi_label")),
-        _more("weighted_f1", lambda seen: seen.counts.weighted_f1, title="weighted F1"),
-        _more("mcc", lambda seen: seen.counts.mcc, title="MCC", worst=-1.0, percent=False),
+        _more(
+            "balanced_accuracy",
+            lambda seen: seen.counts.balanced_accuracy,
+            label="balanced accuracy (mean recall)",
+            of_answers=True,
+        ),
+        _more(
+            "macro_f1",
+            lambda seen: seen.counts.macro_f1,
+            title="macro F1",
+            tasks=("classification", "multi_label"),
+            of_answers=True,
+        ),
+        _more("weighted_f1", lambda seen: seen.counts.weighted_f1, title="weighted F1", of_answers=True),
+        _more("mcc", lambda seen: seen.counts.mcc, title="MCC", worst=-1.0, percent=False, of_answers=True),
         _more("average_precision", _average_precision),
         # Whatever is minimised, weighted or smoothed: what is measured as the loss is the log loss as well.
         _more("log_loss", lambda seen: seen.loss, label="log loss (nats)", maximize=False, worst=1e6, percent=False),

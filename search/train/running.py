@@ -110,7 +110,7 @@ def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
     if state is None:  # else its only epoch is over
-        yield fit(config, corpus, setting.threads, setting.class_weights)
+        yield fit(config, corpus, setting.threads, setting.class_weights, setting.metric)
 
 
 LEARN = {"network": _train_network, "estimator": _fit_estimator}

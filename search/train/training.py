@@ -21,6 +21,7 @@ from search.train.length import Length
 from search.train.metrics import measured_in, split_metric
 from search.train.optimizing import Optimizer, clip
 from search.train.tasks import Targets, Task
+from search.train.thresholding import threshold
 
 EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
 
@@ -75,7 +76,8 @@ class Result:
     curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or
         report.
     best_step, best: the best report so far by the metric that ranks, 0 without any; its train and validation metrics,
-        and with the last report the test metrics of its weights, and how these are calibrated.
+        and with the last report the test metrics of its weights, how these are calibrated and from
+        which probability on the positive one of two classes is said.
     diverged: why the trial cannot go on, or None.
     seconds: spent in the trial so far.
     picture: of what is made of some validation texts, as PNG, if the task has one.
@@ -191,7 +193,8 @@ def train(
                     model.load_state_dict(best_weights)
                     val_logits_N, logits_N = (_predict(model, split) for split in (splits.val, splits.test))
                     best = best | measure(task, logits_N, splits.test.targets, "test")
-                    best |= calibrate(task, val_logits_N, splits.val.targets, logits_N, splits.test.targets)
+                    said = val_logits_N, splits.val.targets, logits_N, splits.test.targets
+                    best |= calibrate(task, *said) | threshold(task, metric, *said)
                     test_outputs_N = task.outputs(logits_N)
                     model.load_state_dict(last_weights)
         except DivergenceError as reason:

@@ -13,6 +13,13 @@ from data.encoded import EncodedCorpus, Split
 from search.train.tasks.base import LEAST, Columns, Observation, Targets, Task
 
 
+def decided(outputs_NC: Tensor, classes: Sequence[str], threshold: float | None) -> Columns:
+    """`predicted` of two classes where the second is said from another probability on than one half; else nothing."""
+    if threshold is None:
+        return {}
+    return {"predicted": [classes[int(is_second)] for is_second in outputs_NC[:, 1] > threshold]}
+
+
 class Classification(Task):
     """Logits (N, C); targets: labels_N; outputs: probabilities (N, C)."""
 

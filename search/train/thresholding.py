@@ -1,0 +1,55 @@
+"""From which probability of the positive class on it is said, where there are two: chosen on validation.
+
+Numbers that rank are those of the class with the larger probability, at a threshold of one half; beside them stands
+what the threshold makes of them.
+
+Shapes: N examples.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from search.base import record
+from search.train.metrics import Metric, split_metric
+from search.train.tasks import Targets, Task
+from search.train.tasks.base import Observation
+
+HALF = 0.5
+MOST_TRIED = 100  # thresholds; each takes a fifth of a millisecond
+
+
+def threshold(
+    task: Task, metric: str, val_logits_N: Tensor, val_targets: Targets, test_logits_N: Tensor, test_targets: Targets
+) -> dict[str, float]:
+    """The threshold on the probabilities as trained, and the metric with it on validation and on test; nothing where
+    there are not two classes, one for each example, or the metric does not depend on it."""
+    found = split_metric(metric)[1]
+    if not (task.has_classes and task.exclusive and found.of_answers) or val_logits_N.shape[1] != 2:
+        return {}
+    val, test = task.observe(val_logits_N, val_targets, 0.0), task.observe(test_logits_N, test_targets, 0.0)
+    best = choose(found, val)
+    return {
+        record.THRESHOLD: best,
+        **{f"{split}_{record.AT_THRESHOLD}": _at(found, seen, best) for split, seen in (("val", val), ("test", test))},
+    }
+
+
+def choose(metric: Metric, seen: Observation) -> float:
+    """The threshold with the best metric, one half if none is better than that; of equally good ones the nearest to it.
+
+    Only between two neighbours of different classes can one be best; of very many, evenly spaced ones are tried.
+    """
+    scores_N, order_N = seen.outputs_N[:, 1].double().cpu().sort()
+    labels_N = seen.labels_N.cpu()[order_N]
+    turns = torch.nonzero((scores_N[1:] > scores_N[:-1]) & (labels_N[1:] != labels_N[:-1]))[:, 0]
+    if len(turns) > MOST_TRIED:
+        turns = turns[torch.linspace(0, len(turns) - 1, MOST_TRIED).round().long()]
+    between = ((scores_N[turns] + scores_N[turns + 1]) / 2).tolist()
+    sign = 1 if metric.maximize else -1
+    return max([HALF, *between], key=lambda each: (sign * _at(metric, seen, each), -abs(each - HALF)))
+
+
+def _at(metric: Metric, seen: Observation, threshold: float) -> float:
+    return metric.compute(replace(seen, predicted_N=(seen.outputs_N[:, 1] > threshold).long()))
