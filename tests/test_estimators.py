@@ -264,6 +264,9 @@ def test_the_first_words_are_those_of_who_reads_no_more(corpus: EncodedCorpus) -
     assert corpus.first_words(12) is corpus
 
 
+THRESHOLDS = (record.THRESHOLD, *(record.WITH_THRESHOLD.format(split) for split in ("val", "test")))
+
+
 def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR, seed: int = 3) -> Result:
     models.register(name, made(name, source))
     values = {"ngrams": 1, "C": 2.0} if name != "bayes" else {"alpha": 1.0}
@@ -274,7 +277,7 @@ def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(c
     result = fit(corpus)
     names = [metric.name for metric in measured_in("classification")]
     measures = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
-    assert set(result.best) == measures | {record.TEMPERATURE, record.CALIBRATED_ECE}
+    assert set(result.best) == measures | {record.TEMPERATURE, record.CALIBRATED_ECE, *THRESHOLDS}
     assert {name for name in result.metrics if name in measures} == {name for name in measures if name[:4] != "test"}
     assert (result.step, result.best_step, result.diverged) == (1, 1, None)
     assert result.curve == [(1, result.best["train_loss"], result.best["train_accuracy"])]

@@ -111,7 +111,8 @@ def test_every_architecture_trains(architecture: str) -> None:
     assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
     names = [metric.name for metric in measured_in("classification")]
     measured = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
-    assert measured | {record.TEMPERATURE, record.CALIBRATED_ECE} == set(results[-1].best)
+    decided = {record.THRESHOLD, *(record.WITH_THRESHOLD.format(split) for split in ("val", "test"))}
+    assert measured | decided | {record.TEMPERATURE, record.CALIBRATED_ECE} == set(results[-1].best)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:

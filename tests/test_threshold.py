@@ -68,7 +68,7 @@ def test_what_is_kept_are_both_numbers_and_test_chooses_nothing() -> None:
     val = logits(0.1, 0.2, 0.3, 0.4), (torch.tensor([0, 0, 1, 1]),)
     test = logits(0.2, 0.4, 0.26, 0.9), (torch.tensor([0, 0, 1, 1]),)
     kept = threshold(TASK, "val_accuracy", *val, *test)
-    assert kept == pytest.approx({"threshold": 0.25, "val_at_threshold": 1.0, "test_at_threshold": 3 / 4})
+    assert kept == pytest.approx({"threshold": 0.25, "threshold_val": 1.0, "threshold_test": 3 / 4})
     assert threshold(TASK, "val_accuracy", *val, test[0], (1 - test[1][0],))["threshold"] == kept["threshold"]
 
 
@@ -95,7 +95,7 @@ def text_model() -> TextModel:
 def test_an_exported_model_answers_by_it_before_and_after_it_is_written(tmp_path: Path) -> None:
     model, texts = text_model(), ["good", "bad", "so good", "so bad"]
     second, high = model.outputs(texts)[:, 1].sort().values[[-2, -1]].tolist()
-    scores = {f"{split}_{name}": 0.5 for split in ("val", "test") for name in ("at_threshold", "macro_f1")}
+    scores = dict.fromkeys(("threshold_val", "threshold_test", "val_macro_f1", "test_macro_f1"), 0.5)
     kept, told = _with_threshold(model, {"threshold": (second + high) / 2, **scores}, "val_macro_f1")
     assert told is not None
     assert "'fraud' is said from a probability of" in str(told)
@@ -113,7 +113,7 @@ def test_an_exported_model_answers_by_it_before_and_after_it_is_written(tmp_path
 def test_a_temperature_moves_it_and_changes_no_answer() -> None:
     model, texts = text_model(), ["good", "bad", "so good", "so bad"]
     middle = float(model.outputs(texts)[:, 1].median()) + 1e-4
-    metrics = {"threshold": middle} | dict.fromkeys(("val_at_threshold", "test_at_threshold", "val_f1", "test_f1"), 0.5)
+    metrics = {"threshold": middle} | dict.fromkeys(("threshold_val", "threshold_test", "val_f1", "test_f1"), 0.5)
     plain, _ = _with_threshold(model, metrics, "val_f1")
     tempered, _ = _with_threshold(dataclasses.replace(model, temperature=0.2), metrics, "val_f1")
     assert abs(tempered.threshold - 0.5) > abs(plain.threshold - 0.5)

@@ -42,7 +42,7 @@ EPOCHS_RUN = "epochs_run"
 TEMPERATURE = "temperature"  # that its logits are divided by to be calibrated, as `best_temperature`
 CALIBRATED_ECE = "test_calibrated_ece"  # the ECE that this leaves
 THRESHOLD = "threshold"  # on the probability of the positive one of two classes, chosen on validation
-AT_THRESHOLD = "at_threshold"  # `best_val_at_threshold`, and so on: the search's metric with it
+WITH_THRESHOLD = "threshold_{}"  # `best_threshold_val` and `best_threshold_test`: the search's metric with it
 NUM_PARAMETERS = "num_parameters"  # trainable ones
 TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
 

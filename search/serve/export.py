@@ -185,7 +185,7 @@ def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> 
         return model, None
     moved = float(model.task.tempered(torch.tensor([[1 - chosen, chosen]]), model.temperature)[0, 1])
     name = split_metric(metric)[1].name
-    scores = [(metrics[f"{split}_{record.AT_THRESHOLD}"], metrics[f"{split}_{name}"]) for split in ("val", "test")]
+    scores = [(metrics[record.WITH_THRESHOLD.format(split)], metrics[f"{split}_{name}"]) for split in ("val", "test")]
     return dataclasses.replace(model, threshold=moved), Threshold(moved, model.classes[1], name, *scores)
 
 

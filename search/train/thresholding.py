@@ -32,7 +32,10 @@ def threshold(
     best = choose(found, val)
     return {
         record.THRESHOLD: best,
-        **{f"{split}_{record.AT_THRESHOLD}": _at(found, seen, best) for split, seen in (("val", val), ("test", test))},
+        **{
+            record.WITH_THRESHOLD.format(split): _at(found, seen, best)
+            for split, seen in (("val", val), ("test", test))
+        },
     }
 
 
