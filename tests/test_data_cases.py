@@ -116,6 +116,10 @@ def test_quotes_between_tabs_are_of_the_text_unless_they_fit(tmp_path: Path) -> 
     plain = "".join(f"{label}\t{text}\n" for text, label in written)
     assert texts_of(read(tmp_path / "own.tsv", "label\ttext\n" + plain)) == sorted(written)
     assert texts_of(read(tmp_path / "own.tsv", table(written, delimiter="\t"))) == sorted(written)
+    # A comma in each line, and nothing that names a tab.
+    odd = [(f'"{text}" she said, yes', label) for text, label in BASE]
+    plain = "".join(f"{label}\t{text}\n" for text, label in odd)
+    assert texts_of(read(tmp_path / "SMS", plain, header=False, text_column=2, label_column=1)) == sorted(odd)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
