@@ -26,6 +26,7 @@ def explain(
     label: Annotated[
         list[str] | None, typer.Option(help="what a sentence is, once for each in their order", show_default=False)
     ] = None,
+    top: Annotated[int, typer.Option(min=2, help="how many classes, the most probable ones")] = 5,
     png: Annotated[
         Path | None, typer.Option(help="draw the scores into this PNG, its data as csv beside it", show_default=False)
     ] = None,
@@ -43,7 +44,7 @@ def explain(
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
     explainer = explainers.of(trial)
-    explanations = explainer.explain_all(trial, sentences, label)
+    explanations = explainer.explain_all(trial, sentences, label, top)
     explainer.emit(explanations, f"{trial.name} of {trial.search}", form, out)
     if png:
         explainer.save_picture(explanations, trial.name, png)
@@ -201,6 +202,7 @@ def predict(
     label: Annotated[
         str | None, typer.Option(help="and of labels, to score by, if the file has any", show_default=False)
     ] = None,
+    top: Annotated[int, typer.Option(min=1, help="of more classes show the most probable (csv and json: all)")] = 5,
     set_: Set = None,
     format_: Format = None,
     out: Out = None,
@@ -231,7 +233,7 @@ def predict(
     loaded = predicting.load(uri, found)
     answer = predicting.predict(loaded, rows.texts)
     programs = form in tables.FOR_PROGRAMS
-    table = predicting.table(found, loaded, rows, answer, long=programs)
+    table = predicting.table(found, loaded, rows, answer, long=programs, top=top)
     tables.emit([table], form, out)
     if programs:  # which hold nothing but the rows
         for note in table.notes:

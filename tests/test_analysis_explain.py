@@ -96,7 +96,7 @@ class Linear(Architecture):
 def test_integrated_gradients_of_a_linear_model_are_its_products() -> None:
     model = Linear(WordVectors(torch.from_numpy(vectors())))
     tokens_1T, lengths_1 = torch.tensor([[2, 5, 6]]), torch.tensor([3])
-    scores_TC, baseline_C = explaining.integrated_gradients(model, model.embedding(tokens_1T), lengths_1)
+    scores_TC, baseline_C = explaining.integrated_gradients(model, model.embedding(tokens_1T), lengths_1, [0, 1])
     products_TC = torch.from_numpy(vectors()[[2, 5, 6]]) @ model.output.weight.detach().T
     assert scores_TC.numpy() == pytest.approx(products_TC.numpy(), abs=1e-5)
     assert baseline_C.numpy() == pytest.approx(model.output.bias.detach().numpy(), abs=1e-6)

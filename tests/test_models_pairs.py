@@ -239,7 +239,7 @@ def test_a_pair_speaks_for_both_of_its_words_in_equal_parts() -> None:
     halves_TC = by_pairs_TC / 2
     expected_TC = by_words_TC + torch.stack([halves_TC[1], halves_TC[1] + halves_TC[2], halves_TC[2]])
     vectors = (each(tokens_1T).detach() for each in (embedding.words, embedding.pairs))
-    scores_TC, _ = explanation.integrated_gradients(model, next(vectors), lengths_1, next(vectors))
+    scores_TC, _ = explanation.integrated_gradients(model, next(vectors), lengths_1, range(2), next(vectors))
     torch.testing.assert_close(scores_TC, expected_TC, rtol=1e-4, atol=1e-5)
 
     scorer = trained("mlp", activation="none")

@@ -162,6 +162,10 @@ def _code(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sources for key, sources in kept.items() if sources} if isinstance(kept, dict) else {}
 
 
+#: Names of classes, as predictions of many classes have them.
+TOP_CLASSES = [f"top {rank}" for rank in range(1, 10)]
+
+
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
     """What the trial's model said of each test text (see `record.PREDICTIONS`); None when that is not kept.
 
@@ -172,7 +176,8 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         return None
     try:
         # A class may be called NA.
-        predictions = pd.read_csv(io.StringIO(text), dtype={"label": "str", "predicted": "str"}, keep_default_na=False)
+        texts = dict.fromkeys(("label", "predicted", *TOP_CLASSES), "str")
+        predictions = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
     except (ValueError, KeyError) as error:
         raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error

@@ -144,9 +144,9 @@ def side_by_side(models: Mapping[str, TextModel], text: str, label: str) -> tupl
     """
     explanations = {name: explain(model, text, label) for name, model in models.items()}
     some = max(explanations.values(), key=lambda each: len(each.words))
-    of_label = some.classes.index(label)
     columns = {}
     for name, each in explanations.items():
+        of_label = each.classes.index(label)  # each explains the classes that it takes for the most probable
         others_T = np.delete(each.scores_TC, of_label, axis=1).mean(1)
         columns[name] = pd.Series(each.scores_TC[:, of_label] - others_T)
     frame = pd.DataFrame({"position": range(1, len(some.words) + 1), "word": some.words} | columns)

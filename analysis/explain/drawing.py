@@ -47,10 +47,13 @@ class Drawing:
         return ", ".join(f"{what} at the {where}" for what, where in zip(self.shown, QUADRANTS, strict=True))
 
 
-def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None = None) -> list[Drawing]:
+def explain_all(
+    trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None = None, top: int = 0
+) -> list[Drawing]:
     """What the trial's model draws for these texts, without any for the first captions of its test split.
 
-    Raises UserError for labels, or where the model has no attention, or its checkpoint is gone.
+    There are no classes to choose the `top` of. Raises UserError for labels, or where the model has no attention, or
+    its checkpoint is gone.
     """
     if labels:
         raise UserError(f"--label: {trial.name} draws images, which have none")

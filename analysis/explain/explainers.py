@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.explain import drawing, words
+from analysis.explain.explanation import TOP
 from data.base.errors import UserError
 from search.serve.trained import task_of
 from search.study.trial import Trial
@@ -16,10 +17,13 @@ from search.study.trial import Trial
 class Explainer(Protocol):
     """What a module in EXPLAINERS has."""
 
-    def explain_all(self, trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> Any:
+    def explain_all(
+        self, trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None, top: int = TOP
+    ) -> Any:
         """Why the trial's model says what it says of these texts, by default of some that are worth it.
 
-        labels: what the texts are, where the task knows that. Raises UserError for what cannot be explained.
+        labels: what the texts are, where the task knows that. top: how many classes, the most probable ones, and those
+        that the text has or is said to have. Raises UserError for what cannot be explained.
         """
 
     def emit(self, explanations: Any, name: str, form: str, out: Path | None) -> None:

@@ -11,7 +11,7 @@ word scores what they are more than without pairs, of integrated gradients the p
 Shapes: T words of the text, E embedding, C classes, K window on either side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ from search.train.tasks import Task
 TOLERANCE = 1e-3
 FEWEST_STEPS, MOST_STEPS = 64, 256
 STEPS_AT_ONCE = 256
+TOP = 5  # classes that are explained, the most probable ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +105,8 @@ class Explanation:
         return [(self.words[place], weights[place]) for place in sorted(weights, key=weights.__getitem__, reverse=True)]
 
 
-def explain(classifier: TextModel, text: str, label: str | None = None) -> Explanation:
-    """What the model says of the text, and why."""
+def explain(classifier: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
+    """What the model says of the text, and why. top: how many classes are explained (see `shown_classes`)."""
     model = classifier.model
     tokens_1T, lengths_1, (words,) = classifier.encode([text])
     with torch.no_grad():
@@ -115,30 +116,40 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
         if scores_TC is not None and model.embedding.pairs is not None:
             without_TC = _without_pairs(model, tokens_1T, lengths_1)
             scores_TC = without_TC + _to_words(scores_TC - without_TC)
+    probabilities_C = classifier.task.outputs(logits_C.unsqueeze(0))[0]
+    shown = shown_classes(classifier, probabilities_C, label, top)
     if scores_TC is not None:
         method = "the model's own word scores"
-        baseline_C = torch.zeros_like(logits_C)
+        scores_TC, baseline_C = scores_TC[:, shown], torch.zeros(len(shown))
     else:
         method = "integrated gradients"
         words_1TE = model.embedding.words(tokens_1T)
         pairs_1TE = None if model.embedding.pairs is None else model.embedding.pairs(tokens_1T)
-        scores_TC, baseline_C = integrated_gradients(model, words_1TE, lengths_1, pairs_1TE)
+        scores_TC, baseline_C = integrated_gradients(model, words_1TE, lengths_1, shown, pairs_1TE)
     if model.embedding.pairs is not None:
         method += "; what a pair adds, half to each of its words"
     return Explanation(
         text=text,
         label=label,
-        classes=classifier.classes,
+        classes=tuple(classifier.classes[place] for place in shown),
         method=method,
         words=words,
         unknown_T=tokens_1T[0].numpy() == UNKNOWN,
         scores_TC=scores_TC.numpy(),
         baseline_C=baseline_C.numpy(),
-        logits_C=logits_C.numpy(),
-        probabilities_C=classifier.task.outputs(logits_C.unsqueeze(0))[0].numpy(),
+        logits_C=logits_C[shown].numpy(),
+        probabilities_C=probabilities_C[shown].numpy(),
         attention_TJ=None if attention_TJ is None else attention_TJ.numpy(),
         task=classifier.task,
     )
+
+
+def shown_classes(classifier: TextModel, probabilities_C: Tensor, label: str | None, top: int) -> list[int]:
+    """The places of the most probable classes, at least two, and of those that the text has or is said to have."""
+    most = probabilities_C.topk(min(max(top, 2), len(probabilities_C))).indices.tolist()
+    (said,) = classifier.task.says(probabilities_C.unsqueeze(0), classifier.classes)["predicted"]
+    named = classifier.task.parts(str(said)) | (classifier.task.parts(label) if label is not None else frozenset())
+    return sorted({*most, *(place for place, name in enumerate(classifier.classes) if name in named)})
 
 
 def _own(model: Architecture, method: str, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor | None:
@@ -167,10 +178,16 @@ def _to_words(scores_TC: Tensor) -> Tensor:
 
 
 def integrated_gradients(
-    model: Architecture, words_1TE: Tensor, lengths_1: Tensor, pairs_1TE: Tensor | None = None
+    model: Architecture,
+    words_1TE: Tensor,
+    lengths_1: Tensor,
+    shown: Sequence[int],
+    pairs_1TE: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The scores (T, C) of the words of one text, whose mean is what its logits differ by from those of zero vectors,
-    the baseline (C). pairs_1TE: what is added to the words' vectors for the words before them."""
+    """The scores (T, C) of the words of one text for the classes at these places, whose mean is what its logits differ
+    by from those of zero vectors, the baseline (C).
+
+    pairs_1TE: what is added to the words' vectors for the words before them."""
     read = (words_1TE,) if pairs_1TE is None else (words_1TE, pairs_1TE)
     zeros = tuple(map(torch.zeros_like, read))
 
@@ -179,8 +196,8 @@ def integrated_gradients(
         return model.classify(sum(read[1:], start=read[0]), lengths_B)
 
     with torch.no_grad():
-        baseline_C = classify(*zeros, lengths_1)[0]
-        difference_C = classify(*read, lengths_1)[0] - baseline_C
+        baseline_C = classify(*zeros, lengths_1)[0][shown]
+        difference_C = classify(*read, lengths_1)[0][shown] - baseline_C
     method = IntegratedGradients(classify)
     num_steps = FEWEST_STEPS
     while True:
@@ -193,7 +210,7 @@ def integrated_gradients(
                 n_steps=num_steps,
                 internal_batch_size=STEPS_AT_ONCE,
             )
-            for target in range(len(difference_C))
+            for target in shown
         ]
         of_words_TC, *of_pairs_TC = (
             torch.stack([each[0].sum(1) for each in of_targets], 1).detach().float()

@@ -8,14 +8,14 @@ Shapes: N variants of the text, T words of it, C classes.
 
 import numpy as np
 
-from analysis.explain.explanation import Explanation
+from analysis.explain.explanation import TOP, Explanation, shown_classes
 from search.serve.classifier import TextModel
 from search.train.estimating import probabilities
 
 MOST_WORDS = 1000  # that are left out, the first of a text; those after them have no score
 
 
-def explain(classifier: TextModel, text: str, label: str | None = None) -> Explanation:
+def explain(classifier: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
     """What an estimator says of the text, and why: all variants in one call."""
     _, _, (words,) = classifier.encode([text])
     num = min(len(words), MOST_WORDS)
@@ -24,21 +24,22 @@ def explain(classifier: TextModel, text: str, label: str | None = None) -> Expla
     logits_NC = classifier.task.logits(outputs_NC).numpy()
     if classifier.task.exclusive:  # only their differences count
         logits_NC -= logits_NC.mean(1, keepdims=True)
-    logits_C, baseline_C, *without_TC = logits_NC
+    shown = shown_classes(classifier, outputs_NC[0], label, top)
+    logits_C, baseline_C, *without_TC = logits_NC[:, shown]
     scores_TC = np.zeros((len(words), len(logits_C)), np.float32)
     scores_TC[:num] = (logits_C - without_TC) * len(words)
     cut = f" (the first {num:,})" if num < len(words) else ""
     return Explanation(
         text=text,
         label=label,
-        classes=classifier.classes,
+        classes=tuple(classifier.classes[place] for place in shown),
         method=f"what the logits lose when the word is left out{cut}",
         words=words,
         unknown_T=np.zeros(len(words), bool),
         scores_TC=scores_TC,
         baseline_C=baseline_C,
         logits_C=logits_C,
-        probabilities_C=outputs_NC[0].numpy(),
+        probabilities_C=outputs_NC[0][shown].numpy(),
         attention_TJ=None,
         task=classifier.task,
     )

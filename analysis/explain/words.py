@@ -13,7 +13,7 @@ from analysis.base import pictures, tables
 from analysis.base.table import Table
 from analysis.base.terminal import show
 from analysis.explain import explanation, leave_out
-from analysis.explain.explanation import Explanation
+from analysis.explain.explanation import TOP, Explanation
 from analysis.explain.word_picture import draw
 from analysis.explain.word_tables import coloured, sentence_table, word_frame
 from data.base.errors import UserError, did_you_mean
@@ -28,18 +28,20 @@ METHODS = {"network": explanation.explain, "estimator": leave_out.explain}
 EXAMPLES = Path(__file__).parent / "example_sentences.csv"
 
 
-def explain_all(trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None) -> list[Explanation]:
+def explain_all(
+    trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None, top: int = TOP
+) -> list[Explanation]:
     """What the trial's model says of these texts, by default of the shipped sentences. Raises UserError for labels that
     do not fit, or a checkpoint that is gone."""
     classifier = load(trial)
     texts, labels = (texts, labels or []) if texts else read_examples(classifier.classes)
     check_labels(labels, len(texts), classifier.classes, classifier.task)
-    return [explain(classifier, text, label) for text, label in zip_longest(texts, labels)]
+    return [explain(classifier, text, label, top) for text, label in zip_longest(texts, labels)]
 
 
-def explain(model: TextModel, text: str, label: str | None = None) -> Explanation:
+def explain(model: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
     """What the model says of the text, and why."""
-    return METHODS[models.architecture(model.architecture).learner](model, text, label)
+    return METHODS[models.architecture(model.architecture).learner](model, text, label, top)
 
 
 def read_examples(classes: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.base.table import Table
+from data.base.ordering import natural_order
 from search.train.tasks.observed import Counts
 
 PROBABILITY = "probability of "  # how such columns of predictions begin, each with a class
+TOP_CLASS, TOP_PROBABILITY = "top 1", "probability 1"  # of many classes, what is kept of the most probable
 MOST_CLASSES = 20  # that a matrix, or a table for readers, has room for
 NUM_PAIRS = 10  # for readers
 
@@ -32,6 +34,8 @@ class Confusion:
         """From what `runs.read_predictions` reads; None where that is nothing, or no text has just one class."""
         if predictions is None or predictions.empty:
             return None
+        if TOP_CLASS in predictions:
+            return cls._of_top(predictions)
         columns = [str(name) for name in predictions if str(name).startswith(PROBABILITY)]
         classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
         places = {name: place for place, name in enumerate(classes)}
@@ -41,6 +45,16 @@ class Confusion:
         labels_N, predicted_N = (each.to_numpy(dtype=np.int64) for each in found)
         probabilities_NC = predictions[columns].to_numpy(dtype=np.float64)
         return cls(classes, labels_N, predicted_N, probabilities_NC[np.arange(len(labels_N)), predicted_N])
+
+    @classmethod
+    def _of_top(cls, predictions: pd.DataFrame) -> "Confusion | None":
+        """Where there are too many classes for the probabilities of all to be kept: of those that come."""
+        if not predictions[TOP_CLASS].eq(predictions["predicted"]).all():  # texts of several classes
+            return None
+        classes = tuple(sorted({*predictions["label"], *predictions["predicted"]}, key=natural_order))
+        places = {name: place for place, name in enumerate(classes)}
+        labels_N, predicted_N = (predictions[name].map(places).to_numpy(np.int64) for name in ("label", "predicted"))
+        return cls(classes, labels_N, predicted_N, predictions[TOP_PROBABILITY].to_numpy(dtype=np.float64))
 
     @cached_property
     def counts(self) -> Counts:

@@ -104,7 +104,8 @@ SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for peo
 
 # --- Artifacts of a trial's run.
 #: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
-#: `label` and `predicted` (names of classes) and `probability of <class>` for each class. Of images only the first two:
+#: `label` and `predicted` (names of classes) and `probability of <class>` for each class; of more than 50 classes
+#: of the most probable ones only, as `top 1`, `probability 1`, `top 2`, ... Of images only the first two:
 #: the digits of their quadrants, as asked for and as read ('7 - - 3').
 PREDICTIONS = "test_predictions.csv"
 #: Of a complete trial of a classifier: as trained, and `calibrated` (1) by its `temperature`, a row for each bin of

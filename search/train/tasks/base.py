@@ -20,6 +20,9 @@ from torch import Tensor
 from data.encoded import EncodedCorpus, Split
 from search.train.tasks.observed import Counts, Ranked, rank
 
+MOST_KEPT = 50  # classes of which each text's probabilities are all recorded
+NUM_TOP = 5  # of more classes, the most probable ones
+
 LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
 
 Targets = tuple[Tensor, ...]  # what is wanted of each example, as the task has it
@@ -144,6 +147,8 @@ class Task(ABC):
         """The outputs for the test texts as rows (see `record.PREDICTIONS`), the names of their columns first."""
         labels = self.labels(corpus.test, corpus.classes)
         columns: Columns = {"label": labels, **self.says(outputs_N, corpus.classes)}
+        if self.has_classes and len(corpus.classes) > MOST_KEPT:
+            columns = {name: columns[name] for name in ("label", "predicted")} | top(outputs_N, corpus.classes)
         yield list(columns)
         for row in zip(*columns.values(), strict=True):
             yield [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
@@ -151,3 +156,13 @@ class Task(ABC):
     def picture(self, logits_N: Tensor, targets: Targets) -> bytes | None:
         """Some of the outputs beside what is wanted, as PNG, where that can be seen."""
         return None
+
+
+def top(outputs_NC: Tensor, classes: Sequence[str], num: int = NUM_TOP) -> Columns:
+    """The most probable classes of each text, and their probabilities: `top 1`, `probability 1`, `top 2`, ..."""
+    shares_NK, places_NK = outputs_NC.topk(min(num, len(classes)), dim=1)
+    columns: Columns = {}
+    for place in range(places_NK.shape[1]):
+        columns[f"top {place + 1}"] = [classes[label] for label in places_NK[:, place].tolist()]
+        columns[f"probability {place + 1}"] = shares_NK[:, place].tolist()
+    return columns
