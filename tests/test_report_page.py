@@ -192,7 +192,7 @@ def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: Fi
 def test_it_says_what_was_found_in_the_texts(visit: Visit) -> None:
     texts = visit.page.locator("section", has=visit.page.locator("#texts"))
     assert "serious max_words 30 cuts" in texts.locator("li").first.inner_text()
-    assert texts.locator("td", has_text="negative").count() == 1
+    assert texts.get_by_role("cell", name="negative", exact=True).count() == 1
     assert texts.locator("figure#text_lengths img").count() == 1
 
 
