@@ -13,6 +13,7 @@ from analysis.explain.disagree import Reading
 from analysis.explain.explanation import explain
 from data import encode
 from data.encoded import ALL_WORDS
+from data.text import Tokenizer
 from search.spec import read
 from tests.conftest import FinishedSearch, command
 from tests.test_analysis_explain import classifier
@@ -106,7 +107,8 @@ def test_the_examples_are_those_that_are_encoded(
     spec = read.validate({"limit": 800, "max_words": 30, "split_seed": split_seed})
     corpus, examples = read.load_corpus(spec), read.read_examples(spec, "test")
     ids = encode.word_ids(corpus.vocabulary)
-    tokens_NT, _, _ = encode.encode_texts([text for text, _ in examples], ids, max_words=30)
+    cut = Tokenizer.of(spec.reading)
+    tokens_NT, _, _ = encode.encode_texts([text for text, _ in examples], ids, max_words=30, cut=cut)
     assert tokens_NT.tolist() == corpus.test.tokens_NT.tolist()
     assert [label for _, label in examples] == corpus.test.labels_N.tolist()
 
