@@ -1,5 +1,7 @@
 """What the tests share: quiet libraries, a small encoded corpus, and a search run once through the command line."""
 
+import contextlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
 from search.base import console
 from search.spec.read import read_spec
@@ -33,6 +36,15 @@ def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
         text=True,
         timeout=240,
     )
+
+
+def here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has the libraries already: where nothing but the answer is of interest."""
+    module, *others = arguments
+    app = importlib.import_module(f"{module}.__main__").app
+    with contextlib.chdir(cwd):
+        done = CliRunner().invoke(app, others, catch_exceptions=False, prog_name=f"python -m {module}")
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)

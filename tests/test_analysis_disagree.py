@@ -15,7 +15,7 @@ from data import encode
 from data.encoded import ALL_WORDS
 from data.text import Tokenizer
 from search.spec import read
-from tests.conftest import FinishedSearch, command
+from tests.conftest import FinishedSearch, here
 from tests.test_analysis_explain import classifier
 
 CLASSES = ("negative", "positive")
@@ -114,12 +114,12 @@ def test_the_examples_are_those_that_are_encoded(
 
 
 def test_disagree_command(smoke_search: FinishedSearch) -> None:
-    done = command("analysis", "disagree", "latest", "--top", "1", cwd=smoke_search.cwd)
+    done = here("analysis", "disagree", "latest", "--top", "1", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     assert "test accuracy by the kind of text" in done.stdout
     assert "texts on which the models differ" in done.stdout
     assert "how much its words speak for" in done.stdout
-    listed = command("analysis", "disagree", "latest", "--format", "json", cwd=smoke_search.cwd)
+    listed = here("analysis", "disagree", "latest", "--format", "json", cwd=smoke_search.cwd)
     rows = json.loads(listed.stdout)
     assert rows
     assert all(len({row[name] for name in smoke_search.spec.architectures}) == 2 for row in rows)

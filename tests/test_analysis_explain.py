@@ -28,7 +28,7 @@ from search.spec.read import load_corpus, read_spec
 from search.study import ranking
 from search.study.trial import Trial
 from search.train.tasks import TASKS
-from tests.conftest import FinishedSearch, command
+from tests.conftest import FinishedSearch, here
 
 VOCABULARY = ("<pad>", "<unk>", "this", "movie", "is", "great", "bad", "said", "no", "one")
 SENTENCE = "This movie is great said qzxq one"
@@ -284,7 +284,7 @@ def test_explain_commands(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     arguments = ["analysis", "explain", "latest:attention", "this movie is great", "so bad qzxqz"]
     labels = ["--label", "positive", "--label", "negative"]
     out, png = tmp_path / "a.json", tmp_path / "a.png"
-    done = command(*arguments, *labels, "--out", str(out), "--png", str(png), cwd=smoke_search.cwd)
+    done = here(*arguments, *labels, "--out", str(out), "--png", str(png), cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     rows = pd.DataFrame(json.loads(out.read_text(encoding="utf-8")))
     assert rows["word"].tolist() == ["this", "movie", "is", "great", "so", "bad", "qzxqz"]
@@ -296,7 +296,7 @@ def test_explain_commands(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     assert png.read_bytes().startswith(b"\x89PNG")
     assert png.with_suffix(".csv").is_file()
 
-    shown = command("analysis", "explain", "latest:gru", cwd=smoke_search.cwd)
+    shown = here("analysis", "explain", "latest:gru", cwd=smoke_search.cwd)
     assert shown.returncode == 0, shown.stderr
     assert "this movie is great said no one" in shown.stdout
     assert shown.stdout.count("Scores: integrated gradients.") == 3
@@ -304,7 +304,7 @@ def test_explain_commands(smoke_search: FinishedSearch, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told(smoke_search: FinishedSearch) -> None:
-    done = command("analysis", "explain", "latest:grü", "x", cwd=smoke_search.cwd)
+    done = here("analysis", "explain", "latest:grü", "x", cwd=smoke_search.cwd)
     assert done.returncode == 2
     assert done.stderr.endswith("has no trial or architecture 'grü' (did you mean 'gru'?)\n")
     assert len(done.stderr.splitlines()) == 1

@@ -11,7 +11,7 @@ import mlflow
 import optuna
 import pytest
 import torch
-from conftest import ROOT, FinishedSearch, command
+from conftest import ROOT, FinishedSearch, command, here
 from mlflow.entities import Run, ViewType
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -207,18 +207,18 @@ def test_resuming_a_finished_search_runs_nothing(smoke_search: FinishedSearch) -
             return database.execute("select count(*) from runs union all select count(*) from metrics").fetchall()
 
     before = rows()
-    done = command("search", "resume", "latest", cwd=smoke_search.cwd)
+    done = here("search", "resume", "latest", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is left to run" in done.stdout
     assert "/3 epochs" not in done.stdout
     assert rows() == before
-    listed = command("search", "list", cwd=smoke_search.cwd)
+    listed = here("search", "list", cwd=smoke_search.cwd)
     assert smoke_search.id in listed.stdout
     assert f"{smoke_search.num_trials} trials, finished" in listed.stdout
 
 
 def test_leaderboard_ranks_the_search(smoke_search: FinishedSearch, trial_runs: dict[str, Run]) -> None:
-    done = command("analysis", "leaderboard", "latest", "--format", "json", cwd=smoke_search.cwd)
+    done = here("analysis", "leaderboard", "latest", "--format", "json", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert {row["run_id"] for row in rows} == {run.info.run_id for run in trial_runs.values()}
@@ -236,7 +236,7 @@ def test_leaderboard_ranks_the_search(smoke_search: FinishedSearch, trial_runs: 
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(arguments: list[str], status: int, words: str, tmp_path: Any) -> None:
-    done = command("search", *arguments, cwd=tmp_path)
+    done = here("search", *arguments, cwd=tmp_path)
     assert done.returncode == status
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -249,7 +249,7 @@ def test_help_explains_every_command(tmp_path: Path) -> None:
         assert len(names) > 5
         overview = command(module, "--help", cwd=tmp_path).stdout
         for name in names:
-            done = command(module, name, "--help", cwd=tmp_path)
+            done = here(module, name, "--help", cwd=tmp_path)
             assert (done.returncode, done.stderr) == (0, "")
             assert f"-m {module} {name} [OPTIONS]" in done.stdout
             summary = done.stdout.splitlines()[3].split(",")[0].split(".")[0].split(":")[0].strip()

@@ -38,7 +38,7 @@ from search.study.trial import Trial
 from search.train import estimating
 from search.train.metrics import measured_in
 from search.train.training import Result
-from tests.conftest import ROOT, command
+from tests.conftest import ROOT, command, here
 
 LINEAR = """from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -368,7 +368,7 @@ def test_it_is_recorded_and_ranked_as_networks_are(finished: Path) -> None:
     for name in ("val_accuracy", "test_accuracy", "test_f1", "test_roc_auc", "train_loss", "num_parameters", "seconds"):
         assert np.isfinite(of_estimator[name]), name
         assert np.isfinite(of_network[name]), name
-    done = command("analysis", "leaderboard", "--format", "csv", cwd=finished)
+    done = here("analysis", "leaderboard", "--format", "csv", cwd=finished)
     assert done.returncode == 0, done.stderr
     ranked = pd.read_csv(io.StringIO(done.stdout))
     assert {"mlp", "TfidfLogistic", "Unkept"} <= set(ranked["architecture"])
@@ -403,7 +403,7 @@ def test_words_that_are_left_out_are_what_the_answer_hangs_on(finished: Path) ->
     assert margin / len(found.words) == pytest.approx(lost, abs=1e-5)
     assert found.probabilities_C == pytest.approx(model.outputs([text])[0].numpy(), abs=1e-6)
     assert np.isfinite(words.explain(model, "").scores_TC).all()
-    done = command("analysis", "explain", "latest:TfidfLogistic-0", text, cwd=finished)
+    done = here("analysis", "explain", "latest:TfidfLogistic-0", text, cwd=finished)
     assert done.returncode == 0, done.stderr
     assert "Scores: what the logits lose when the word is left out." in done.stdout
 
@@ -450,10 +450,10 @@ def test_an_exported_model_is_plain_files_and_predicts_where_nothing_of_it_is_kn
 
 
 def test_only_the_export_of_what_cannot_be_kept_is_refused_in_a_line(finished: Path) -> None:
-    checked = command("bakeoff", "check-architecture", "my_linear.py:Unkept", cwd=finished)
+    checked = here("bakeoff", "check-architecture", "my_linear.py:Unkept", cwd=finished)
     assert checked.returncode == 1
     assert f"fail  what was fitted is kept, without pickle: {REFUSAL}" in checked.stdout
-    done = command("search", "export", "latest", "--architecture", "Unkept", cwd=finished)
+    done = here("search", "export", "latest", "--architecture", "Unkept", cwd=finished)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert REFUSAL in done.stderr

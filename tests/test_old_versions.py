@@ -22,7 +22,7 @@ from search.base.record import Outcome
 from search.prove.audit import audit
 from search.spec.read import read_spec
 from search.study.studies import Studies
-from tests.conftest import command
+from tests.conftest import command, here
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "before-the-move.tar.xz"
 MADE_IN = "/tmp/fix"  # the folder whose absolute paths its database holds
@@ -65,7 +65,7 @@ def cwd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_read_and_agrees(cwd: Path) -> None:
-    done = command("analysis", "leaderboard", "tiny", "--format", "csv", "--out", "board.csv", cwd=cwd)
+    done = here("analysis", "leaderboard", "tiny", "--format", "csv", "--out", "board.csv", cwd=cwd)
     assert done.returncode == 0, done.stderr
     board = pd.read_csv(cwd / "board.csv")
     assert list(board["trial"]) == ["mlp-0", "gru-1", "mlp-1", "gru-0"]
@@ -74,19 +74,20 @@ def test_it_is_read_and_agrees(cwd: Path) -> None:
 
 
 def test_a_trial_is_replayed(cwd: Path) -> None:
-    done = command("search", "replay", f"{SEARCH}:gru-1", cwd=cwd)
+    done = here("search", "replay", f"{SEARCH}:gru-1", cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = done.stdout.splitlines()[-1]
     assert verdict.startswith(("gru-1: equal", "gru-1: within")), done.stdout  # another processor rounds differently
 
 
 def test_a_checkpoint_is_explained(cwd: Path) -> None:
-    done = command("analysis", "explain", f"{SEARCH}:gru", "a great movie", cwd=cwd)
+    done = here("analysis", "explain", f"{SEARCH}:gru", "a great movie", cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert "great" in done.stdout
     assert "both together" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_is_resumed(tmp_path: Path) -> None:
     uri = unpack(tmp_path)
     folder = tmp_path / "searches" / SEARCH

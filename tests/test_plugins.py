@@ -31,7 +31,7 @@ from search.run.setting import make_setting
 from search.serve import export, trained
 from search.spec import read as specs
 from search.train import metrics, running
-from tests.conftest import command
+from tests.conftest import command, here
 
 NET = """from torch import nn
 
@@ -407,10 +407,10 @@ def test_what_breaks_a_rule_is_told_with_what_to_do(old: str, new: str, rule: st
 
 def test_the_command_that_checks(tmp_path: Path) -> None:
     (tmp_path / "my_net.py").write_text(NET.replace("nn.Dropout(dropout)", "nn.Identity()"), encoding="utf-8")
-    done = command("bakeoff", "check-architecture", "my_net.py:Net", cwd=tmp_path)
+    done = here("bakeoff", "check-architecture", "my_net.py:Net", cwd=tmp_path)
     assert done.returncode == 1
     assert [line[:5] for line in done.stdout.splitlines()] == ["ok   ", "ok   ", "fail ", *["ok   "] * 4]
-    wrong = command("bakeoff", "check-architecture", "gruu", cwd=tmp_path)
+    wrong = here("bakeoff", "check-architecture", "gruu", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "error: unknown architecture 'gruu' (did you mean 'gru'?)\n")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FinishedSearch, command
+from conftest import FinishedSearch, here
 from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
@@ -68,7 +68,7 @@ def overflowing(page: Page) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(smoke_search: FinishedSearch) -> Path:
-    done = command("analysis", "report", cwd=smoke_search.cwd)
+    done = here("analysis", "report", cwd=smoke_search.cwd)
     folder = smoke_search.cwd / "reports" / smoke_search.id
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"wrote {folder / 'index.html'}\n"

@@ -29,7 +29,7 @@ from search.serve.selection import Selection, pool, select
 from search.spec.read import read_examples
 from search.study import ranking
 from search.study.trial import Trial
-from tests.conftest import FinishedSearch, command
+from tests.conftest import FinishedSearch, here
 from tests.test_analysis_explain import classifier
 
 TEXTS = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
@@ -170,7 +170,7 @@ def test_it_is_registered_as_one_model_with_a_run_of_its_own_that_is_no_trial(
 def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     selected: Selection, smoke_search: FinishedSearch, tmp_path: Path
 ) -> None:
-    done = command("search", "export", "latest", "--ensemble", "3", cwd=smoke_search.cwd)
+    done = here("search", "export", "latest", "--ensemble", "3", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     for line in selected.lines():
         assert line in done.stdout

@@ -32,7 +32,7 @@ from search.serve import export, trained
 from search.serve.classifier import TextModel
 from search.spec import read as specs
 from search.track import registry
-from tests.conftest import FinishedSearch, command
+from tests.conftest import FinishedSearch, here
 
 TEXTS = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
 
@@ -128,7 +128,7 @@ def test_a_name_of_the_users(smoke_search: FinishedSearch) -> None:
 
 
 def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_search: FinishedSearch) -> None:
-    done = command("search", "export", "smoke", "--architecture", "mlp", cwd=smoke_search.cwd)
+    done = here("search", "export", "smoke", "--architecture", "mlp", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     assert "models:/smoke-imdb@mlp" in done.stdout
     assert done.stderr == ""
@@ -255,7 +255,7 @@ def test_predict_command(
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     arguments = ["analysis", "predict", exported.uri, "--csv", str(source)]
-    done = command(*arguments, "--column", "review", "--out", str(out), cwd=smoke_search.cwd)
+    done = here(*arguments, "--column", "review", "--out", str(out), cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     written = pd.read_csv(out)
     assert len(written) == 1500  # more than a batch
@@ -267,7 +267,7 @@ def test_predict_command(
     assert "1,500 labelled texts: loss " in done.stdout
     assert f"accuracy {right:.4f}" in done.stdout
 
-    wrong = command(*arguments, "--column", "reviews", cwd=smoke_search.cwd)
+    wrong = here(*arguments, "--column", "reviews", cwd=smoke_search.cwd)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(f"error: {source} has no column 'reviews'")
     assert wrong.stderr.count("\n") == 1
