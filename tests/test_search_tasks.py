@@ -223,7 +223,9 @@ class Length(Task):
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
         return (split.lengths_N.astype(np.float32),)
 
-    def loss(self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
+    ) -> Tensor:
         return (logits_N[:, 0] - targets[0]).square().mean()
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
