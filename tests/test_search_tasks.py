@@ -285,4 +285,4 @@ def test_one_file_is_all_that_a_task_needs(
         "counter", {"start": 0.5}, corpus.classes, corpus.vocabulary, 100, last.state["best_weights"], None, None, 1
     )
     made.save(tmp_path / "model")
-    assert TextModel.load(tmp_path / "model").answer(["draw a seven", "nothing"]) == {"predicted": ["3", "1"]}
+    assert TextModel.load(tmp_path / "model").answer(["draw a seven", "nothing"])["predicted"] == ["3", "1"]
