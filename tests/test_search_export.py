@@ -192,6 +192,7 @@ def test_a_classifier_is_read_back_equal(checkpoint: TextModel, tmp_path: Path, 
         *parts,
         weights,
         vectors_VE if embeddings == "frozen" else None,
+        temperature=checkpoint.temperature,
     )
     made.save(tmp_path / "model")
     read = TextModel.load(tmp_path / "model")
@@ -263,7 +264,8 @@ def test_predict_command(
     expected_NC = checkpoint.outputs([row[1] for row in rows[1:]]).numpy()
     names = [f"probability of {name}" for name in checkpoint.classes]
     assert written[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
-    right = (np.array(checkpoint.classes)[expected_NC.argmax(1)] == labels).mean()
+    least = exported.threshold.probability if exported.threshold else 0.5
+    right = (np.array(checkpoint.classes)[(expected_NC[:, 1] > least).astype(int)] == labels).mean()
     assert "1,500 labelled texts: loss " in done.stdout
     assert f"accuracy {right:.4f}" in done.stdout
 
