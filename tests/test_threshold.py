@@ -65,11 +65,18 @@ def test_of_very_many_some_are_tried() -> None:
 
 
 def test_what_is_kept_are_both_numbers_and_test_chooses_nothing() -> None:
-    val = logits(0.1, 0.2, 0.3, 0.4), (torch.tensor([0, 0, 1, 1]),)
+    val = logits(0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4), (torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]),)
     test = logits(0.2, 0.4, 0.26, 0.9), (torch.tensor([0, 0, 1, 1]),)
     kept = threshold(TASK, "val_accuracy", *val, *test)
     assert kept == pytest.approx({"threshold": 0.25, "threshold_val": 1.0, "threshold_test": 3 / 4})
     assert threshold(TASK, "val_accuracy", *val, test[0], (1 - test[1][0],))["threshold"] == kept["threshold"]
+
+
+def test_it_is_one_half_where_another_is_better_on_some_texts_only() -> None:
+    """The first, third, ... text ask for 0.25, which gains nothing on the others."""
+    val = logits(0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4), (torch.tensor([0, 0, 0, 0, 1, 0, 1, 1]),)
+    assert choose(METRICS["accuracy"], TASK.observe(*val, 0.0)) == pytest.approx(0.35)
+    assert threshold(TASK, "val_accuracy", *val, *val)["threshold"] == HALF
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "val_roc_auc", "val_average_precision"])
