@@ -7,6 +7,7 @@ Shapes: N examples.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ def _holds(metric: Metric, seen: Observation) -> bool:
 
 
 def _every_other(seen: Observation, start: int) -> Observation:
-    parts = {name: each[start::2] for name, each in vars(seen).items() if isinstance(each, Tensor)}
+    parts: dict[str, Any] = {name: each[start::2] for name, each in vars(seen).items() if isinstance(each, Tensor)}
     return replace(seen, **parts)
 
 
