@@ -28,6 +28,7 @@ from data.base.texts import Texts
 from data.encoded import TEXTS, EncodedCorpus
 from models.parts.external import as_architecture
 from search.base import record
+from search.run import plan
 from search.run.setting import make_setting
 from search.serve.classifier import TextModel
 from search.spec import read as specs
@@ -224,6 +225,24 @@ def test_the_spec_knows_its_task() -> None:
         specs.validate({"name": "a", "corpus": "imdb", "metric": "val_micro_f1"})
     with pytest.raises(ValueError, match="multi_label: texts of captions have no labels with several classes"):
         specs.validate({"name": "a", "corpus": "captions", "multi_label": ";"})
+
+
+def test_a_plan_of_what_starts_from_the_texts_has_their_classes(tmp_path: Path) -> None:
+    write(tmp_path / "several.csv", [(text, label or "nothing") for text, label in rows()])
+    spec = specs.validate(
+        {
+            "corpus": f"csv:{tmp_path / 'several.csv'}",
+            "multi_label": ";",
+            "embeddings": "learned",
+            "architectures": ["ngram"],
+            "baselines": "none",
+            "space": {"buckets": 4096, "hidden_size": 8},
+        }
+    )
+    corpus = specs.load_corpus(spec)
+    ((_, _, config), *_) = plan.points(spec, lambda config: {})
+    cost, _ = plan.calibrate(config, corpus, make_setting(spec, tmp_path), spec.curve_interval)
+    assert cost.first_seconds > 0
 
 
 @pytest.mark.slow

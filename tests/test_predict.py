@@ -145,6 +145,16 @@ def test_scores_are_those_of_a_search_for_any_task() -> None:
     assert labelled.scores(wanted, pd.DataFrame({"predicted": says}), None, "abc") == []
 
 
+def test_all_scores_are_of_what_is_said_whatever_the_threshold() -> None:
+    positive = [0.1, 0.3, 0.35, 0.8]
+    columns = {"probability of ham": [1 - each for each in positive], "probability of spam": positive}
+    answer = pd.DataFrame({"predicted": ["ham", "spam", "spam", "spam"], **columns})  # from 0.25 on
+    wanted = pd.Series(["ham", "spam", "spam", "spam"])
+    (line,) = labelled.scores(wanted, answer, TASKS["classification"], ("ham", "spam"))
+    assert "accuracy 1.0000" in line
+    assert "F1 1.0000" in line
+
+
 def test_a_text_of_the_command_line_is_a_row(model: Any) -> None:
     rows = Rows(pd.DataFrame({"text": ["nobody answered"]}), "text")
     table = predict.table("m", model, rows, predict.predict(model, rows.texts))

@@ -54,6 +54,16 @@ def test_no_other_threshold_is_better() -> None:
         assert chosen >= max(tried.values()) - 1e-9
 
 
+def test_texts_of_the_same_probability_stand_together() -> None:
+    # 0.3 is of a text of either class, 0.4 of the positive one only: what parts them is between the two.
+    labels = [0, 0, 0, 1, 0, 0, 1, 1]
+    assert choose(METRICS["accuracy"], seen(labels, *[0.3] * 6, 0.4, 0.4)) == pytest.approx(0.35)
+    for last in range(6):
+        own = [0] * 6
+        own[last] = 1
+        assert choose(METRICS["f1"], seen([*own, 1, 1], *[0.3] * 6, 0.4, 0.4)) == pytest.approx(0.35)
+
+
 def test_of_very_many_some_are_tried() -> None:
     rng = np.random.default_rng(0)
     labels_N = rng.integers(2, size=5000)

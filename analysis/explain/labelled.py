@@ -108,16 +108,23 @@ def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: 
 
 def measured(wanted: pd.Series, answer: pd.DataFrame, task: Task, classes: Sequence[str]) -> str:
     """'accuracy 0.9000, F1 0.8889, ...' of answers for texts whose classes are wanted."""
-    right = (answer[PREDICTED].map(task.parts) == wanted).mean()
+    said = answer[PREDICTED].map(task.parts)
+    right = (said == wanted).mean()
     names = [f"{PROBABILITY}{name}" for name in classes]
     if not set(names) <= set(answer):  # it tells the first ones only
         return f"accuracy {right:.4f}"
     outputs_NC = torch.tensor(answer[names].to_numpy(dtype=np.float32))
-    chosen_NC = torch.tensor([[name in parts for name in classes] for parts in wanted])
-    targets = (chosen_NC.long().argmax(1),) if task.exclusive else (chosen_NC.to(torch.uint8),)
+    wanted_N, predicted_N = (_places(each, task, classes) for each in (wanted, said))
     try:
-        found = measure(task, task.logits(outputs_NC), targets, "test")
+        # What an exported model says may depend on a threshold of its own.
+        found = measure(task, task.logits(outputs_NC), (wanted_N,), "test", predicted_N)
     except DivergenceError:  # some metrics need texts of more than one class
         return f"accuracy {right:.4f}"
     shown = {metric.name: found[f"test_{metric.name}"] for metric in measured_in(task.name) if metric.column}
     return ", ".join(f"{heading(name)} {value:.4f}" for name, value in {**shown, "accuracy": right}.items())
+
+
+def _places(parts: pd.Series, task: Task, classes: Sequence[str]) -> torch.Tensor:
+    """The class of each text by its place (N,); where a text can have several, ones and zeros (N, C)."""
+    chosen_NC = torch.tensor([[name in each for name in classes] for each in parts]).long()
+    return chosen_NC.argmax(1) if task.exclusive else chosen_NC

@@ -32,7 +32,7 @@ from search.train import checkpoints
 from search.train.config import TrainingConfig, learner, length_of
 from search.train.length import Length
 from search.train.running import Setting, build_model, device_of, run_trial, splits, take_in
-from search.train.tasks import TASKS
+from search.train.tasks import task_of
 
 NUM_STEPS = 20  # of training, at least, in an epoch of a calibration; it has three, of which the first warms up
 #: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
@@ -111,7 +111,7 @@ def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setti
     takes from so many and from four times as many: a part that is in proportion to them, and one that is not."""
     device = device_of(setting)
     model = build_model(config, corpus, setting.embeddings).to(device)
-    task = TASKS[model.task]
+    task = task_of(model.task, corpus)
     taken: dict[int, float] = {}
     for num in (num_texts, num_texts, min(4 * num_texts, len(corpus.train))):  # the first time warms up
         texts = splits(dataclasses.replace(corpus, train=corpus.train.first_texts(num)), device, task).train

@@ -19,7 +19,7 @@ from search.spec import kept
 from search.spec.read import read_spec
 from search.study.ranking import candidates
 from search.study.trial import Trial
-from search.train.metrics import split_metric
+from search.train.metrics import METRICS, split_metric
 from search.train.running import predictions_csv
 from search.train.tasks import task_of
 from search.train.training import measure
@@ -63,7 +63,9 @@ class Selection:
             yield f"{number:>6}  {score:>{len(self.metric)}}  {loss:>8}  {called(step.members[-1], search)}{mark}"
         if len(self.best.members) == 1:
             yield "No average of these has a lower loss than the first model alone."
-        tested = [f"{name} {value:.4f}" for name, value in self.metrics.items() if name.startswith("test_")]
+        ranks = split_metric(self.metric)[1]
+        names = [f"test_{metric.name}" for metric in METRICS.values() if metric.column or metric is ranks]
+        tested = [f"{name} {self.metrics[name]:.4f}" for name in names if name in self.metrics]
         yield f"The chosen one on test, which chose nothing: {', '.join(tested)}"
 
 

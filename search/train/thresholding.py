@@ -3,7 +3,7 @@
 Numbers that rank are those of the class with the larger probability, at a threshold of one half; beside them stands
 what the threshold makes of them.
 
-Shapes: N examples.
+Shapes: N examples, P probabilities that differ.
 """
 
 from dataclasses import replace
@@ -45,16 +45,18 @@ def threshold(
 
 
 def choose(metric: Metric, seen: Observation) -> float:
-    """The threshold with the best metric, one half if none is better than that; of equally good ones the nearest to it.
+    """The threshold with the best metric of those that tell texts apart, one half if none is better than that; of
+    equally good ones the nearest to it.
 
-    Only between two neighbours of different classes can one be best; of very many, evenly spaced ones are tried.
+    It can only be best between two probabilities whose texts are not of the positive class to the same share; of very
+    many, evenly spaced ones are tried.
     """
-    scores_N, order_N = seen.outputs_N[:, 1].double().cpu().sort()
-    labels_N = seen.labels_N.cpu()[order_N]
-    turns = torch.nonzero((scores_N[1:] > scores_N[:-1]) & (labels_N[1:] != labels_N[:-1]))[:, 0]
+    scores_P, places_N, texts_P = seen.outputs_N[:, 1].double().cpu().unique(return_inverse=True, return_counts=True)
+    shares_P = places_N.bincount(seen.labels_N.cpu().double(), minlength=len(scores_P)) / texts_P
+    turns = torch.nonzero(shares_P[1:] != shares_P[:-1])[:, 0]
     if len(turns) > MOST_TRIED:
         turns = turns[torch.linspace(0, len(turns) - 1, MOST_TRIED).round().long()]
-    between = ((scores_N[turns] + scores_N[turns + 1]) / 2).tolist()
+    between = ((scores_P[turns] + scores_P[turns + 1]) / 2).tolist()
     sign = 1 if metric.maximize else -1
     return max([HALF, *between], key=lambda each: (sign * _at(metric, seen, each), -abs(each - HALF)))
 

@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -326,11 +326,15 @@ def _predict(model: nn.Module, examples: Examples) -> Tensor:
         return torch.cat([model(tokens_BT, lengths_B) for tokens_BT, lengths_B, *_ in examples])
 
 
-def measure(task: Task, logits_N: Tensor, targets: Targets, split: str) -> dict[str, float]:
-    """All metrics of the task."""
+def measure(
+    task: Task, logits_N: Tensor, targets: Targets, split: str, predicted_N: Tensor | None = None
+) -> dict[str, float]:
+    """All metrics of the task. predicted_N: what is said, where that does not follow from the logits alone."""
     loss = float(task.loss(logits_N, targets))
     _require_finite(f"{split} loss", loss)
     seen = task.observe(logits_N, targets, loss)
+    if predicted_N is not None:
+        seen = replace(seen, predicted_N=predicted_N)
     measured = {f"{split}_{metric.name}": metric.compute(seen) for metric in measured_in(task.name)}
     for name, value in measured.items():
         _require_finite(name.replace("_", " "), value)
