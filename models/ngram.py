@@ -23,6 +23,7 @@ NAIVE_BAYES = "naive_bayes"
 DROP = "drop"
 SLOTS = 8  # of a bucket, a bit each: what tells n-grams apart that share its row
 SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
+MOST_COUNTED = 2**28  # counts of a row in a class; of 2**28 there are several gigabytes at once
 SCALE = 10.0  # of the output layer at the start from naive Bayes
 
 
@@ -124,6 +125,8 @@ class Ngram(Architecture):
         Where a text can have several classes, each is told from the texts without it: the rank is C, a dimension gives
         the log ratio.
 
+        With so many classes that there would be more than MOST_COUNTED pairs of a class and a row, it starts at random.
+
         P is by the number of a class's texts in which a row is, not by how often. The network takes a mean where naive
         Bayes takes a sum, so the weights start at SCALE, which is between these.
         """
@@ -131,9 +134,9 @@ class Ngram(Architecture):
             num_texts = _count(self._slots, SLOTS * self.buckets, _of_one_class(texts), 1, self.known_K.device)
             often_KL = (num_texts > 1).view(-1, SLOTS)
             self.known_K.copy_((often_KL << torch.arange(SLOTS, device=often_KL.device)).sum(1))
-        if self.start != NAIVE_BAYES:
-            return
         num_classes = self.output.out_features
+        if self.start != NAIVE_BAYES or num_classes * len(self.bag.rows_RH) > MOST_COUNTED:
+            return
         targets_N = torch.cat([targets_B for _, _, targets_B in texts])
         several = targets_N.ndim == 2
         num_rows = len(self.bag.rows_RH)

@@ -145,6 +145,13 @@ def test_fewer_dimensions_come_as_near_to_naive_bayes_as_they_can() -> None:
     assert (logits[1] - logits[5]).norm() > (logits[3] - logits[5]).norm() > 0.01 * logits[5].norm()
 
 
+def test_so_many_classes_that_their_counts_would_fill_the_memory_start_at_random() -> None:
+    model = build(1000, buckets=2**20, singletons="keep")
+    before = model.bag.rows_RH.clone()
+    model.start_from([(*contract.texts(), torch.arange(8))])
+    assert torch.equal(model.bag.rows_RH, before)
+
+
 def test_start_random_takes_nothing_from_the_texts() -> None:
     model = build(start="random", singletons="keep")
     before = {name: each.clone() for name, each in model.state_dict().items()}
