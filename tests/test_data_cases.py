@@ -84,7 +84,7 @@ def test_columns_with_usual_names_or_given_ones_are_found_and_named(tmp_path: Pa
 def test_of_two_candidates_the_user_is_asked(tmp_path: Path) -> None:
     content = table([(t, t, x) for t, x in BASE], ("review", "content", "label"))
     message = told(tmp_path / "own.csv", content)
-    assert message.endswith("has several columns that may be the text: write text_column: 'review', 'content'")
+    assert message.endswith("has several columns that may be the text: set text_column to one of 'review', 'content'")
     assert texts_of(read(tmp_path / "own.csv", text_column="content")) == sorted(BASE)
     assert texts_of(read(tmp_path / "own.csv", text_column=2)) == sorted(BASE)
     assert "has no column 'contents' (did you mean 'content'?)" in told(tmp_path / "own.csv", text_column="contents")
@@ -111,6 +111,23 @@ def test_the_separator_is_found_and_named(tmp_path: Path, separator: str, name: 
     assert division.understood.separator == name
 
 
+@pytest.mark.parametrize(("mark", "encoding"), [("sep=;", "utf-8"), ('"sep=;"', "utf-8-sig"), ("sep=;", "cp1252")])
+def test_the_separator_that_excel_is_told_is_no_header(tmp_path: Path, mark: str, encoding: str) -> None:
+    path, named = tmp_path / "own.csv", {"encoding": encoding} if encoding == "cp1252" else {}
+    rows = [(f"café, {text}", label) for text, label in BASE]
+    division = read(path, f"{mark}\r\n{table(rows, delimiter=';')}".encode(encoding), **named)
+    assert texts_of(division) == sorted(rows)
+    assert division.understood.separator == "semicolon"
+    assert "line 4: 1 cells" in told(path, "sep=;\ntext;label\na;b\nc\n")
+
+
+def test_a_column_by_its_number_whose_name_is_a_label_is_asked_about(tmp_path: Path) -> None:
+    path, places = tmp_path / "own.csv", {"text_column": 1, "label_column": 2}
+    assert "the name of column 2, 'good', is a label too" in told(path, table(BASE, (*BASE[0][:1], "good")), **places)
+    assert texts_of(read(path, table(BASE, None), header=False, **places)) == sorted(BASE)
+    assert texts_of(read(path, table(BASE, ("a", "b")), **places)) == sorted(BASE)
+
+
 def test_quotes_between_tabs_are_of_the_text_unless_they_fit(tmp_path: Path) -> None:
     written = [(f'"{text}" she said', label) for text, label in BASE]
     plain = "".join(f"{label}\t{text}\n" for text, label in written)
@@ -128,10 +145,20 @@ def test_an_encoding_with_a_mark_is_read(tmp_path: Path, encoding: str) -> None:
     assert texts_of(read(tmp_path / "own.csv", table(written).encode(encoding))) == sorted(written)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, b"\xd0\xcf\x11\xe0" + bytes(5000), bytes(5000)],
+    ids=["image", "spreadsheet", "zeros"],
+)
+def test_what_is_no_text_is_not_taken_for_another_encoding(tmp_path: Path, content: bytes) -> None:
+    message = told(tmp_path / "own.csv", content)
+    assert message.endswith("looks like no file of texts; of a document or a spreadsheet save the table as CSV")
+
+
 def test_another_encoding_is_told_with_its_line_and_read_when_given(tmp_path: Path) -> None:
     written = [(f"{text} café £5", label) for text, label in BASE]
     content = table(written).encode("latin-1")
-    assert "line 2: byte 0xe9 is not UTF-8; it looks like latin-1: write encoding: latin-1" in told(
+    assert "line 2: byte 0xe9 is not UTF-8; it looks like latin-1: set encoding: latin-1" in told(
         tmp_path / "own.csv", content
     )
     assert texts_of(read(tmp_path / "own.csv", encoding="latin-1")) == sorted(written)
@@ -188,6 +215,14 @@ def test_json_is_read(tmp_path: Path, form: str, name: str) -> None:
     assert division.understood.format == ("jsonl" if form == "jsonl" else "json")
 
 
+def test_nothing_in_json_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    assert "an empty label in line 1, 2;" in told(path, '{"text": "a", "label": NaN}\n{"text": "b", "label": null}\n')
+    assert "line 1: not JSON: Expecting ':' delimiter at character 22" in told(path, '{"text": "a", "label"\n')
+    for empty in ("", " \n"):
+        assert "is empty" in told(tmp_path / "own.json", empty)
+
+
 def test_json_numbers_stay_as_they_are_written_and_lines_are_told(tmp_path: Path) -> None:
     made = [f'{{"text": {json.dumps(t)}, "label": {"1.0" if x == "good" else "0"}}}' for t, x in BASE]
     assert read(tmp_path / "own.jsonl", "\n".join(made)).texts.classes == ("0", "1.0")
@@ -221,6 +256,12 @@ def arrow_table(rows: list[Row], *, as_class: bool = False) -> pa.Table:
 
 
 FEATURES = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["bad", "good"], "_type": "ClassLabel"}}
+
+
+def test_a_packed_parquet_file_is_told_to_be_unpacked(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a"], "label": ["b"]}), tmp_path / "own.parquet")
+    packed = gzip.compress((tmp_path / "own.parquet").read_bytes())
+    assert "is a Parquet or Arrow file packed as gz: unpack it" in told(tmp_path / "own.parquet.gz", packed)
 
 
 def test_parquet_and_arrow_files_are_read(tmp_path: Path) -> None:
@@ -273,6 +314,21 @@ def test_a_split_column_is_used_and_said(tmp_path: Path) -> None:
     assert read(tmp_path / "own.csv", table(other, ("text", "label", "split"))).understood.split_column == ""
     message = told(tmp_path / "own.csv", split_column="split")
     assert "line 2: the split should be train, val or test; got 'fold 0'" in message
+
+
+def test_what_is_wrong_with_a_given_split_is_not_mended_by_more_texts(tmp_path: Path) -> None:
+    rows = [(*row, "test" if row[1] == "good" and number % 4 == 0 else "train") for number, row in enumerate(BASE)]
+    message = told(tmp_path / "own.csv", table(rows, ("text", "label", "split")))
+    assert "class 'bad' (30, of which 0 in test)" in message
+    assert "split_column: none divides all texts anew" in message
+    assert "are enough" not in message
+
+
+def test_a_folder_of_files_names_them(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / "own" / name).write_text(table(BASE))
+    assert told(tmp_path / "own").endswith("; name a file in it: test.csv, train.csv")
 
 
 def test_a_file_of_its_own_is_the_test_split(tmp_path: Path) -> None:

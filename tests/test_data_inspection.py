@@ -134,7 +134,9 @@ def test_a_large_class_and_a_small_one_are_named() -> None:
     assert "class_weights: balanced" in large.remedy
     assert (small.kind, small.severity, small.how_many) == ("rare classes", "minor", 1)
     assert small.example == "'bad' has 10 texts"
-    assert look(rows[:400] + rows[:400]).num_texts == 800  # one class is looked at as well
+    one = look(rows[:400] + rows[:400])  # one class is looked at as well
+    assert (one.num_texts, one.findings) == (800, ())
+    assert next(inspected.lines(one)).startswith(f"{one.name}: 800 texts of 1 class (")
 
 
 def test_many_equal_classes_are_not_rare() -> None:

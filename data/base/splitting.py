@@ -171,10 +171,15 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
         for number, what in ((understood.num_duplicates, "equal"), (understood.num_contradictory, "contradictory"))
         if number
     ]
+    if understood.split_column:
+        enough = "; split_column: none divides all texts anew"
+    elif texts.val_examples is not None or texts.test_examples is not None:
+        enough = ""
+    else:
+        enough = f", for which {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
     return UserError(
         f"{name}: too few examples of {'class' if len(rare) == 1 else f'{len(rare)} classes:'} {listed}{more}; "
-        f"{LEAST} are needed in each split, for which {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class "
-        f"are enough{''.join(f'; {each}' for each in left_out)}{advice}"
+        f"{LEAST} are needed in each split{enough}{''.join(f'; {each}' for each in left_out)}{advice}"
     )
 
 

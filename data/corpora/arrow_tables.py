@@ -43,8 +43,11 @@ def open_file(path: Path) -> Table:
 def require_saved(folder: Path) -> None:
     """Raises UserError unless `datasets` saved it."""
     if not (folder / SPLITS).is_file() and not (folder / STATE).is_file():
+        files = sorted(each.name[:40] for each in folder.iterdir() if each.is_file())
+        listed = f"; name a file in it: {', '.join(files[:5])}{', ...' if files[5:] else ''}" if files else ""
         raise UserError(
             f"{folder} is a folder, not a file, and none that `datasets` saved to disk, which has {STATE} or {SPLITS}"
+            f"{listed}"
         )
 
 

@@ -46,10 +46,15 @@ def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
 
     labelled: whether there has to be a label.
     """
+    if labelled and len(table.columns) == 1:
+        raise UserError(
+            f"{table.path} has one column only, {table.columns[0][:40]!r}, and a text and its label need one each"
+            + ("; separator: says what stands between cells" if table.understood.format == "csv" else "")
+        )
     if not reading.header and (reading.text_column is None or (labelled and reading.label_column is None)):
         raise UserError(
-            f"{table.path} is read with header: false: write the numbers of its columns, from 1 to "
-            f"{len(table.columns)}, as text_column and label_column"
+            f"{table.path} is read with header: false: set text_column and label_column to the numbers of its columns, "
+            f"from 1 to {len(table.columns)}"
         )
     if not labelled and len(table.columns) == 1:
         return Places(0, None, None, False)
@@ -77,7 +82,9 @@ def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]]
             listed = _listed([columns[place] for place in found])
             if len({columns[place] for place in found}) == 1:
                 raise UserError(f"{table.path} has twice the column {listed.partition(',')[0]}; rename one of them")
-            raise UserError(f"{table.path} has several columns that may be the {role}: write {role}_column: {listed}")
+            raise UserError(
+                f"{table.path} has several columns that may be the {role}: set {role}_column to one of {listed}"
+            )
     if not needed:
         return None
     if not columns:
@@ -85,11 +92,11 @@ def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]]
     if table.headless:
         raise UserError(
             f"{table.path}: the first line looks like data ({table.headless[:40]!r}), not like names of columns; if it "
-            f"is, write header: false, and text_column and label_column with numbers from 1 to {len(columns)}"
+            f"is, set header: false, and text_column and label_column to numbers from 1 to {len(columns)}"
         )
     raise UserError(
         f"{table.path} has no column {role!r}{did_you_mean(role, columns, else_all=False)}; if it has another name, "
-        f"write {role}_column: {_listed(columns)}"
+        f"set {role}_column to one of {_listed(columns)}"
     )
 
 
@@ -108,7 +115,7 @@ def _given(table: Table, role: str, given: str | int, *, needed: bool) -> int | 
         raise UserError(f"{table.path} has columns 1 to {len(columns)}; {role}_column is {given}")
     raise UserError(
         f"{table.path} has no column {name[:40]!r}{did_you_mean(name, columns, else_all=False)}; "
-        f"{role}_column: {_listed(columns)}"
+        f"set {role}_column to one of {_listed(columns)}"
     )
 
 

@@ -36,8 +36,15 @@ class WithTest:
         def placed(examples: list[Example], of: tuple[str, ...]) -> list[Example]:
             return [(text, places[of[label]]) for text, label in examples]
 
+        both = (texts.understood, test.understood)
+        understood = dataclasses.replace(
+            texts.understood,
+            num_rows=sum(each.num_rows for each in both),
+            num_control_characters=sum(each.num_control_characters for each in both),
+        )
         return dataclasses.replace(
             texts,
+            understood=understood,
             classes=classes,
             examples=placed(texts.examples, texts.classes),
             val_examples=None if texts.val_examples is None else placed(texts.val_examples, texts.classes),

@@ -64,6 +64,12 @@ class File:
                 raise UserError(f"{path} should have a split train; it has {', '.join(sorted(splits))}")
             splits = set()
         table, places = tables[0]
+        name = table.columns[places.label or 0]
+        if reading.header and isinstance(reading.label_column, int) and name in found.classes:
+            raise UserError(
+                f"{path}: the name of column {reading.label_column}, {name[:40]!r}, is a label too: if the first line "
+                "is data, set header: false; if not, give label_column by its name"
+            )
         understood = dataclasses.replace(
             table.understood,
             text_column=table.columns[places.text],

@@ -18,7 +18,8 @@ from data.corpora.table import Row, Table, as_text
 FORMS = 'should hold an object a line, an array of objects ([{"text": ..., "label": ...}]) or an object of columns'
 NUM_SAMPLED = 100  # lines, from which the names are taken
 
-_decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+#: Numbers stay as they are written, but for NaN, which stands for nothing.
+_decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda name: None if name == "NaN" else name)
 
 
 def kind_of(sample: str, path: Path) -> str:
@@ -28,7 +29,7 @@ def kind_of(sample: str, path: Path) -> str:
     suffixes = {suffix.lower() for suffix in path.suffixes}
     named = "jsonl" if suffixes & {".jsonl", ".ndjson"} else "json" if ".json" in suffixes else ""
     if not start.startswith(("{", "[")):
-        return named
+        return named if start else ""
     try:
         parsed = _decoder.decode(first)
     except (ValueError, RecursionError):  # cut off, or not JSON at all
@@ -69,7 +70,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, Mapping[str, Any]]]
             if not written.strip():
                 continue
             try:
-                parsed = _decoder.decode(written)
+                parsed = _decoder.decode(written.rstrip())
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}, line {line}: not JSON: {error.msg} at character {error.colno}") from None
             except RecursionError:

@@ -43,6 +43,9 @@ SCRIPTS = {
 #: What share of the letters that is at least.
 COMMON_SHARE = {"shift_jis": 0.4, "euc-kr": 0.97}  # others 0.8: Japanese has Chinese letters too
 
+CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # in no encoding of text but UTF-16 and UTF-32
+NO_TEXT = "looks like no file of texts; of a document or a spreadsheet save the table as CSV"
+
 NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # which Python has for other things
 
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
@@ -112,6 +115,8 @@ def encoding_of(path: Path, given: str | None) -> str:
             return name
     if given is not None:
         return codecs_name(given)
+    if beginning.count(0) > 0.9 * len(beginning):
+        raise UserError(f"{path} {NO_TEXT}")
     pairs = len(beginning) // 2
     for name, start in (("utf-16-le", 1), ("utf-16-be", 0)):
         if (
@@ -119,7 +124,7 @@ def encoding_of(path: Path, given: str | None) -> str:
             and beginning[start::2].count(0) > 0.7 * pairs
             and beginning[1 - start :: 2].count(0) < 0.1 * pairs
         ):
-            raise UserError(f"{path} looks like {name} without a mark: write encoding: {name}")
+            raise UserError(f"{path} looks like {name} without a mark: set encoding: {name}")
     return "utf-8"
 
 
@@ -150,7 +155,7 @@ def open_text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
 
 
 def _undecodable(path: Path, encoding: str) -> str:
-    """'line 2: byte 0xe9 is not UTF-8; it looks like latin-1: write encoding: latin-1', by reading it once more."""
+    """'line 2: byte 0xe9 is not UTF-8; it looks like latin-1: set encoding: latin-1', by reading it once more."""
     decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     with open_bytes(path) as file:
         while True:
@@ -163,13 +168,15 @@ def _undecodable(path: Path, encoding: str) -> str:
                 around = error.object[max(0, error.start - SAMPLE) : error.start + SAMPLE]
                 break
             except UnicodeError:  # UTF-16 that has no mark
-                return f"line {line}: it is not {encoding}; write another encoding:"
+                return f"line {line}: it is not {encoding}; set encoding: to another"
             if not chunk:
                 return f"line {line}: it is not {encoding}"
     if encoding not in ("utf-8", "utf-8-sig"):
-        return f"line {line}: {byte} is not {encoding}; write another encoding:"
+        return f"line {line}: {byte} is not {encoding}; set encoding: to another"
+    if len(CONTROL.findall(around)) > 0.02 * len(around):
+        return f"line {line}: {byte} is not UTF-8, and it {NO_TEXT}"
     likely = likely_encoding(around)
-    return f"line {line}: {byte} is not UTF-8; it looks like {likely}: write encoding: {likely}"
+    return f"line {line}: {byte} is not UTF-8; it looks like {likely}: set encoding: {likely}"
 
 
 def likely_encoding(content: bytes) -> str:

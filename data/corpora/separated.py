@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,19 @@ SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 NUM_SAMPLED = 50  # rows
 
 
+#: The first line by which Excel is told what stands between cells.
+DECLARED = re.compile(r'"?sep=(.)"?[\r\n]')
+
+
 @dataclass(frozen=True)
 class Form:
     separator: str
     quoted: bool = True
+    skipped: int = 0  # lines before the table
 
     def reader(self, lines: Iterable[str]) -> Any:
         csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
+        lines = islice(lines, self.skipped, None)
         if self.quoted:
             return csv.reader(lines, delimiter=self.separator, strict=True)
         return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE, strict=True)
@@ -41,14 +48,14 @@ class Form:
 
 def open_table(path: Path, encoding: str, sample: str, reading: Reading, understood: Understood) -> Table:
     """The table of a file that begins with `sample`."""
-    if reading.separator is not None:
-        form = Form(reading.separator)
-    else:
-        form = max((Form(each) for each in SEPARATORS), key=lambda form: _fitness(form, sample, reading))
+    declared = DECLARED.match(sample)
+    given = reading.separator or (declared and declared[1])
+    forms = [Form(each, skipped=1 if declared else 0) for each in ([given] if given else SEPARATORS)]
+    form = max(forms, key=lambda form: _fitness(form, sample, reading))
     if form.separator == "\t" and not _is_well_quoted(path, encoding, form):
-        form = Form("\t", quoted=False)
+        form = dataclasses.replace(form, quoted=False)
     records = _sampled(form, sample)
-    first = [cell.strip() for cell in records[0]] if records else []
+    first = [cell.strip() for cell in records[0]] if any(map(str.strip, chain.from_iterable(records))) else []
     columns = tuple(first if reading.header else [str(number + 1) for number in range(len(first))])
     understood = dataclasses.replace(
         understood,
@@ -73,7 +80,7 @@ def _rows(
     everything = list(places) == list(range(width))
     try:
         while True:
-            line = reader.line_num + 1
+            line = form.skipped + reader.line_num + 1
             cells = next(reader, None)
             if cells is None:
                 return
@@ -90,7 +97,15 @@ def _rows(
             else:
                 yield line, cells if everything else [cells[place] for place in places]
     except csv.Error as error:
-        raise UserError(f"{path}, line {line}: {error}") from None
+        raise UserError(f"{path}, line {line}: {_explained(error)}") from None
+
+
+def _explained(error: csv.Error) -> str:
+    """What is wrong with the quotes of a row, of which `csv` says where its automaton stopped."""
+    inside = 'a quote inside a quoted cell is written twice, ""'
+    if "unexpected end" in str(error):
+        return f"a quoted cell that begins here never ends; {inside}"
+    return f"a quoted cell goes on after its closing quote; {inside}" if "expected after" in str(error) else str(error)
 
 
 def _sampled(form: Form, sample: str) -> list[list[str]]:
@@ -107,9 +122,9 @@ def _sampled(form: Form, sample: str) -> list[list[str]]:
                 break
     except csv.Error:
         if form.separator == "\t" and form.quoted:
-            return _sampled(Form("\t", quoted=False), sample)
+            return _sampled(dataclasses.replace(form, quoted=False), sample)
         if not rows:
-            return [lines[0].rstrip("\r\n").split(form.separator)] if lines else []
+            return [line.rstrip("\r\n").split(form.separator) for line in lines[form.skipped :][:1]]
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.base.errors import UserError
 from data.base.reading import Reading, Understood
 from data.corpora import arrow_tables, json_tables, separated
 from data.corpora.opening import SAMPLE, compression, encoding_of, open_bytes, open_text
@@ -17,7 +18,11 @@ def open_tables(path: Path, reading: Reading) -> list[Table]:
     with open_bytes(path) as file:
         beginning = file.read(SAMPLE)
     packed = compression(path)
-    if not packed and beginning.startswith((arrow_tables.PARQUET, arrow_tables.ARROW)):
+    if beginning.startswith((arrow_tables.PARQUET, arrow_tables.ARROW)):
+        if packed:
+            raise UserError(
+                f"{path} is a Parquet or Arrow file packed as {packed}: unpack it, it is compressed in itself"
+            )
         return [arrow_tables.open_file(path)]
     encoding = encoding_of(path, reading.encoding)
     with open_text(path, encoding) as text:

@@ -93,7 +93,7 @@ def _several_in_one(classes: Sequence[ClassCount]) -> Iterator[Finding]:
 
 def _unbalanced(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
     largest = max(classes, key=lambda each: each.total)
-    if total and (share := largest.total / total) >= MANY:
+    if len(classes) > 1 and total and (share := largest.total / total) >= MANY:
         yield Finding(
             "imbalanced",
             "serious" if share >= LARGE else "minor",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len, set_cell_size
 
-from data.inspecting.findings import Finding, Inspection, shortened
+from data.inspecting.findings import Finding, Inspection, counted, shortened
 
 FILE = "data.txt"  # as people read it, with the run of a search
 RECORD = "data.json"  # as programs do
@@ -28,7 +28,8 @@ def lines(inspection: Inspection, width: int | None = None) -> Iterator[str]:
 def _lines(inspection: Inspection) -> Iterator[tuple[str, int]]:
     """Each line, and where what goes on below it begins."""
     sizes = ", ".join(f"{inspection.count(split):,} {split}" for split in splits(inspection))
-    yield f"{inspection.name}: {inspection.num_texts:,} texts of {len(inspection.classes)} classes ({sizes})", 0
+    classes = counted(len(inspection.classes), "class", "classes")
+    yield f"{inspection.name}: {counted(inspection.num_texts, 'text')} of {classes} ({sizes})", 0
     told = facts(inspection)
     column = max(map(len, told)) + 2
     for name, value in told.items():
