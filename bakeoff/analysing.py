@@ -172,6 +172,37 @@ def differences(
     tables.emit(different.read_differences(uri, found, rng, rank_by, long=long), form, out)
 
 
+@app.command("data-size")
+@console.command
+def data_size(
+    search: SearchName = "latest",
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="also draw the curves into this PNG, with csv and svg beside", show_default=False),
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Would more labels help? The best model and the best baseline by how many texts they learned from, once `search
+    train-sizes` has trained them.
+
+    csv and json hold a row for each number of texts.
+    """
+    from analysis.base import pictures, tables
+    from analysis.base.runs import tidy
+
+    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    shown = boards.data_size(uri, search)
+    tables.emit(shown, form, out)
+    if figure:
+        from analysis.figures.data_size import PLOT
+        from analysis.figures.plot import Found
+
+        files = PLOT.render(Found(tidy([]), sizes=shown[0]))
+        print(f"wrote {', '.join(map(str, pictures.save(files, figure)))}")
+
+
 @app.command()
 @console.command
 def reproduce(

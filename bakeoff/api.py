@@ -110,6 +110,29 @@ class Search:
         return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
 
     @console.quiet()
+    def train_sizes(self, *, seeds: int = 3, progress: bool = True) -> "Search":
+        """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the training texts, the model on
+        `seeds` fresh seeds each: a search of its own, after which `data_size` says whether more labels would help.
+
+        Raises UserError when there is nothing to train again.
+        """
+        from search.run import progress as progresses
+        from search.run import sizes
+
+        spec, budget = sizes.of_sizes(self.folder, seeds)
+        for line in budget:
+            progresses.console(progress).print(line, highlight=False, markup=False)
+        return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
+
+    @console.quiet()
+    def data_size(self) -> "pd.DataFrame":
+        """What the best model and the best baseline reach on test by how many texts they learned from, after
+        `train_sizes`: a row each. Raises UserError when that was not run."""
+        from analysis.verdicts import data_size
+
+        return data_size.read(self.tracking_uri, self.recorded()).frame
+
+    @console.quiet()
     def trials(self) -> "pd.DataFrame":
         """A row a trial, in the order of their starts: hyperparameters, metrics of the best report, outcome.
 

@@ -74,3 +74,11 @@ def leaderboard(
     if architecture or for_programs:
         return shown
     return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]
+
+
+def data_size(uri: str, search: str) -> list["Table"]:
+    """What fewer texts cost the best models of a search."""
+    from analysis.base import runs
+    from analysis.verdicts import data_size as sizes
+
+    return [sizes.read(uri, runs.find_search(uri, search))]

@@ -61,6 +61,20 @@ def confirm(
     _conclude(confirmation, searches, tracking_uri, report)
 
 
+@app.command("train-sizes")
+@console.command
+def train_sizes(
+    search: SearchName = "latest",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how often the best model is trained on each")] = 3,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the texts: would more labels help?"""
+    _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, tracking_uri, report)
+
+
 @app.command()
 @console.command
 def resume(
@@ -280,16 +294,20 @@ def _find(search: str, address: str | None, tracking_uri: str | None, searches: 
 
 
 def _show_results(search: api.Search, report: bool) -> Path | None:
-    """Print the leaderboard and write the report page, that of the confirmed search after a confirmation; log it to
-    that search's run. The search is done and does not depend on them: what goes wrong is only shown."""
+    """Print the leaderboard, or what fewer texts cost, and write the report page, that of the search whose models were
+    trained again; log it to that search's run. The search is done and does not depend on them: what goes wrong is only
+    shown."""
     try:
         from analysis.base import tables
         from search.track import registry
 
-        tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
+        if search.spec.sizes_of:
+            tables.emit(boards.data_size(search.tracking_uri, search.id), "table")
+        else:
+            tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
         if not report:
             return None
-        shown = api.Search(search.folder.parent / (search.spec.confirms or search.id), search.tracking_uri)
+        shown = api.Search(search.folder.parent / (search.spec.repeats or search.id), search.tracking_uri)
         page = shown.report()
         print(f"wrote {page}")
         registry.log_report(search.tracking_uri, shown.id, page.parent)

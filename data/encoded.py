@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from data.base.label_sets import LABEL_SETS
+
 PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
 TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are read of each text, spaces between
 WHOLE_TEXTS = "whole_texts_N"  # likewise all its words, where some text of the corpus has more than are read
@@ -40,8 +42,9 @@ class PackedTexts:
             yield self.letters[start:end].tobytes().decode("utf-8", "surrogatepass")
             start = end
 
-    def __getitem__(self, places: slice) -> PackedTexts:
-        return PackedTexts.of([*self][places])
+    def __getitem__(self, places: slice | np.ndarray) -> PackedTexts:
+        texts = [*self]
+        return PackedTexts.of(texts[places] if isinstance(places, slice) else [texts[place] for place in places])
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +71,26 @@ class Split:
 
     def first_texts(self, num: int) -> Split:
         """The split as if it had only so many texts. The tokens are the same array."""
+        return self._only(slice(num))
+
+    def first_share(self, share: float) -> Split:
+        """The split as if it had only this share of its texts: the first of each class, at least one; where texts have
+        several classes, simply the first. A smaller share is part of a larger one. The tokens are the same array."""
+        labels_N = np.zeros_like(self.labels_N) if LABEL_SETS in self.arrays else self.labels_N
+        order_N = np.argsort(labels_N, kind="stable")
+        counts_C = np.bincount(labels_N)
+        before_C = np.cumsum(counts_C) - counts_C
+        rank_N = np.empty(len(labels_N), dtype=np.int64)  # of a text among those of its class
+        rank_N[order_N] = np.arange(len(labels_N)) - before_C[labels_N[order_N]]
+        return self._only(np.flatnonzero(rank_N < np.ceil(share * counts_C - 1e-9)[labels_N]))
+
+    def _only(self, places: slice | np.ndarray) -> Split:
         return replace(
             self,
-            starts_N=self.starts_N[:num],
-            lengths_N=self.lengths_N[:num],
-            labels_N=self.labels_N[:num],
-            arrays={name: array[:num] for name, array in self.arrays.items()},
+            starts_N=self.starts_N[places],
+            lengths_N=self.lengths_N[places],
+            labels_N=self.labels_N[places],
+            arrays={name: array[places] for name, array in self.arrays.items()},
         )
 
     def first_words(self, num: int) -> Split:
@@ -114,6 +131,10 @@ class EncodedCorpus:
             return self
         splits = {name: getattr(self, name).first_words(num) for name in ("train", "val", "test")}
         return replace(self, **splits)
+
+    def first_share(self, share: float) -> EncodedCorpus:
+        """The corpus with only this share of its training texts; vocabulary, validation and test stay what they are."""
+        return self if share >= 1 else replace(self, train=self.train.first_share(share))
 
     @property
     def unknown_share(self) -> float:

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from analysis.base import runs
+from analysis.base.table import Table
 from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
-from analysis.verdicts import importance
+from analysis.verdicts import data_size, importance
 from analysis.verdicts.confusion import Confusion
 from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
 from search.base.record import Outcome
@@ -105,6 +106,7 @@ def rich() -> Found:
     trials = runs.tidy(rows)
     mattered = importance.what_mattered(trials, SPACES, np.random.default_rng(0))
     drawn = {"memory": memory_curves(), "inspection": inspected(Lengths(4, 7, 9, 8, CUTS, HISTOGRAM))}
+    drawn["sizes"] = sized()
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
 
@@ -118,6 +120,23 @@ CUTS, HISTOGRAM = (Cut(3, 0.75, 0.4), Cut(100, 0.0, 0.0)), ((1, 0), (2, 2), (4, 
 def inspected(lengths: Lengths | None) -> Inspection:
     """Of eight texts."""
     return Inspection("mine", {}, 8, 8, (ClassCount("a", 4, {}), ClassCount("b", 4, {})), lengths, None, ())
+
+
+def sized() -> Table:
+    """A model on two seeds and a baseline on one, on two numbers of texts."""
+    rows = [
+        {
+            "architecture": name,
+            "role": role,
+            "train_share": share,
+            "outcome": "complete",
+            "test_accuracy": 0.5 + share / 4,
+        }
+        for name, role in ((HOSTILE, "searched"), (HOSTILE, "searched"), ("tfidf", "baseline"))
+        for share in (0.5, 1.0)
+    ]
+    frame = data_size.curves(runs.tidy(rows), 100, "test_accuracy")
+    return Table(frame, groups=[[*frame.columns]], key="texts")
 
 
 def memory_curves() -> pd.DataFrame:

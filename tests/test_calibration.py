@@ -20,6 +20,7 @@ from analysis.figures.style import STYLE, looks
 from data.base.reading import Reading
 from data.encoded import TEXTS
 from search.base import record
+from search.run.confirm import trials_of
 from search.run.setting import make_setting
 from search.serve import export
 from search.serve.calibration import of_trial
@@ -130,7 +131,7 @@ def test_an_estimator_is_calibrated_on_its_probabilities(tmp_path: Path) -> None
 def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSearch) -> None:
     done = command("search", "export", smoke_search.id, "--architecture", "mlp", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stdout + done.stderr
-    trials = list(export.trials_of(smoke_search.folder, smoke_search.folder.parent))
+    trials = list(trials_of(smoke_search.folder, smoke_search.folder.parent))
     trial, _ = export.choose(trials, smoke_search.spec.metric, smoke_search.id, "mlp")
     temperature = trial.best[record.TEMPERATURE]
     told = (

@@ -10,9 +10,9 @@ import torch
 
 from analysis.explain import choice, disagree, explainers
 from data.encoded import EncodedCorpus
+from search.run.confirm import trials_of
 from search.run.folders import new_search
 from search.serve import trained
-from search.serve.export import trials_of
 from search.serve.selection import select
 from search.spec import kept, read
 from search.spec.read import SPEC_FILE, load_corpus, read_examples

@@ -24,6 +24,7 @@ from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
 from search.prove import audit
+from search.run.confirm import trials_of
 from search.serve import ensemble, export, trained
 from search.serve.selection import Selection, pool, select
 from search.spec.read import read_examples
@@ -83,7 +84,7 @@ def test_a_mistake_is_one_line(arguments: tuple[Any, Any], problem: str, tmp_pat
 
 @pytest.fixture(scope="module")
 def trials(smoke_search: FinishedSearch) -> list[Trial]:
-    return list(export.trials_of(smoke_search.folder, smoke_search.folder.parent))
+    return list(trials_of(smoke_search.folder, smoke_search.folder.parent))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.base.pictures import encode
 from analysis.base.runs import tidy
+from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
 from analysis.verdicts.confusion import Confusion
@@ -23,7 +24,7 @@ class Found:
     """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
     trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
-    `runs.read_reliability`'s of the best, with their `architecture`."""
+    `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -35,6 +36,7 @@ class Found:
     baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
     inspection: Inspection | None = None
     reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sizes: Table | None = None
 
     @property
     def everything(self) -> pd.DataFrame:

@@ -33,7 +33,7 @@ from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
-from analysis.verdicts import confusion, gain
+from analysis.verdicts import confusion, data_size, gain
 from analysis.verdicts.differences import read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -62,10 +62,11 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     recorded = confirmation.read(uri, search)
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
+    compared = [*different, *([found.sizes] if found.sizes else [])]
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
-    write(render(uri, search, found, images, mattered, confirmed, different, first, exported), page)
+    write(render(uri, search, found, images, mattered, confirmed, compared, first, exported), page)
     return page
 
 
@@ -77,6 +78,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search.run_id))
+    found = replace(found, sizes=_sizes(uri, search))
     best = pd.concat([found.winners, found.best_baseline])
     kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
     predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
@@ -112,6 +114,14 @@ def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
     except UserError as error:
         why = f"Whether the architectures differ by more than luck cannot be told: {error}."
         return [Table(pd.DataFrame({"architecture": []}), groups=[["architecture"]], key="architecture", notes=[why])]
+
+
+def _sizes(uri: str, search: Search) -> Table | None:
+    """What fewer texts cost, where that was tried."""
+    try:
+        return data_size.read(uri, search)
+    except UserError:
+        return None
 
 
 def _image(files: Mapping[str, bytes], png: Path) -> str:

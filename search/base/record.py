@@ -61,6 +61,7 @@ def of_best_epoch(metrics: Mapping[str, float]) -> dict[str, float]:
 # --- Parameters of a trial's run: these and one for each hyperparameter.
 ARCHITECTURE, SEED = "architecture", "seed"
 REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
+TRAIN_SHARE = "train_share"  # of the training texts that it learns from, where a configuration says so
 CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
 
 # --- Tags.
@@ -88,6 +89,7 @@ FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the driver's
 KERNELS = "kernels"  # what the driver would train with: the compiled kernels, by name, or torch
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
+SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both
 REPLAY = "replay"  # whether training it again gave the same numbers

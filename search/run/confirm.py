@@ -5,16 +5,19 @@ fresh seeds is what can be expected of it.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError, choose
+from search.run.folders import find_searches
 from search.spec import read as specs
 from search.spec.code import require_unchanged
 from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.study.study import derive_seed
+from search.study.trial import Trial
 
 SUFFIX = "-confirm"
 
@@ -26,8 +29,9 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
     """
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
-    if spec.confirms:
-        raise UserError(f"{search} is itself a confirmation; confirm {spec.confirms}")
+    if spec.repeats:
+        kind = "confirmation" if spec.confirms else "learning curve"
+        raise UserError(f"{search} is itself a {kind}; confirm {spec.repeats}")
     studies = Studies(search, spec, folder)
     for name in architectures:
         if name in spec.baselines:
@@ -53,6 +57,18 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
         "keep_checkpoints": "all",
     }
     return specs.validate(spec.model_dump() | changes, files=False)
+
+
+def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
+    """The trials of a search, and of those under `root` that confirm it."""
+    for each in find_searches("", root):
+        try:
+            spec = read_spec(each)
+        except UserError:  # of another search: an older version's, or a broken file
+            continue
+        if each != folder and spec.confirms != folder.name:
+            continue
+        yield from Studies(each.name, spec, each).trials()
 
 
 def _best(studies: Studies, architecture: str, top: int) -> dict[str, dict[str, Any]]:

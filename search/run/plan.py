@@ -83,6 +83,8 @@ def calibrate(
     """
     ready = time.time()
     take_in(config, setting)
+    config = dict(config)
+    corpus = corpus.first_share(config.pop(record.TRAIN_SHARE, 1.0))
     corpus = corpus.first_words(setting.words.get(config[record.ARCHITECTURE], ALL_WORDS))
     batch_size = TrainingConfig.of(config).batch_size
     length = length_of(config[record.ARCHITECTURE], setting.length)

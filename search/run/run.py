@@ -130,13 +130,14 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     spec, search = read_spec(folder), folder.name
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
-    if new and not spec.confirms:
+    if new and not spec.repeats:
         corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
     else:
-        corpus = load_again(spec, "confirm" if new else "resume", progress=console.is_terminal)
+        purpose = "resume" if not new else "confirm" if spec.confirms else "train-sizes"
+        corpus = load_again(spec, purpose, progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()
-    if not asked and (told := specs.with_other_words(spec, corpus)) != spec:
+    if not asked and not spec.repeats and (told := specs.with_other_words(spec, corpus)) != spec:
         spec = told
         write_spec(spec, folder)
     console.print(corpus.summary, highlight=False, markup=False)
@@ -198,9 +199,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
 def _require_same_data(studies: Studies, folder: Path) -> None:
     now = studies.provenance[record.DATA_DIGEST]
     trials = studies.trials()
-    confirmed = folder.parent / (studies.spec.confirms or "")
-    if studies.spec.confirms and (confirmed / SPEC_FILE).is_file():
-        trials += Studies(confirmed.name, read_spec(confirmed), confirmed).trials()
+    repeated = folder.parent / (studies.spec.repeats or "")
+    if studies.spec.repeats and (repeated / SPEC_FILE).is_file():
+        trials += Studies(repeated.name, read_spec(repeated), repeated).trials()
     for trial in trials:
         if trial.provenance.get(record.DATA_DIGEST, now) != now:
             raise UserError(

@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,8 @@ from data.base.errors import UserError
 from data.base.imports import inside
 from models import is_baseline
 from search.base import record
-from search.run.folders import find_search, find_searches
+from search.run.confirm import trials_of
+from search.run.folders import find_search
 from search.serve.calibration import of_trial
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
@@ -29,7 +30,6 @@ from search.serve.trained import load
 from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study.ranking import best, order
-from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track import registry as tracking
 from search.track.registry import Standing
@@ -242,18 +242,6 @@ def _register(
         write(model, folder)
         version, stays = tracking.register(uri, name, alias, folder, run_id, tags, standing)
         return version, stays, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
-    """The trials of a search, and of those under `root` that confirm it."""
-    for each in find_searches("", root):
-        try:
-            spec = read_spec(each)
-        except UserError:  # of another search: an older version's, or a broken file
-            continue
-        if each != folder and spec.confirms != folder.name:
-            continue
-        yield from Studies(each.name, spec, each).trials()
 
 
 def write(model: TextModel | Ensemble, folder: Path) -> None:

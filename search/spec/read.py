@@ -274,10 +274,11 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         progress=progress,
     )
     weighting.check(spec.class_weights, corpus.classes)
-    batches = -(-len(corpus.train) // spec.largest_batch)
+    num_texts = round(spec.smallest_share * len(corpus.train))
+    batches = -(-num_texts // spec.largest_batch)
     if to_train and spec.reports_per_epoch > batches:
         raise UserError(
-            f"reports_per_epoch: an epoch of {len(corpus.train):,} texts has {batches:,} batches of "
+            f"reports_per_epoch: an epoch of {num_texts:,} texts has {batches:,} batches of "
             f"{spec.largest_batch}, and no more reports; got {spec.reports_per_epoch}"
         )
     return corpus

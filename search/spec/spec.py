@@ -20,7 +20,7 @@ from search.spec.code import Code
 from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.spec.weights import Weights
-from search.train.config import HIDDEN_SIZE, TRAINING, TrainingConfig, defaults, domains
+from search.train.config import HIDDEN_SIZE, TRAIN_SHARE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
 from search.train.metrics import check_rank
 
@@ -105,9 +105,12 @@ class Spec(ReadingKeys):
         "or a mapping from architecture to one of these",
     )
     configurations: dict[str, dict[str, dict[str, Any]]] | None = Field(
-        None, description="instead of a space: architecture -> name -> hyperparameters, for sampler: grid"
+        None,
+        description="instead of a space, for sampler: grid: architecture -> name -> hyperparameters, and train_share "
+        "where a trial learns from a share of the training texts; baselines have their grids unless they are named too",
     )
     confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
+    sizes_of: str | None = Field(None, description="the id of the search whose best models these are, on fewer texts")
     match_parameters: int | None = Field(
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
     )
@@ -326,14 +329,15 @@ class Spec(ReadingKeys):
             return {}
         if self.sampler != "grid" or self.space or self.match_parameters:
             raise UserError("configurations: they need sampler: grid, and neither space nor match_parameters")
-        if set(self.configurations) != set(self.architectures):
+        if {*self.configurations} - {*self.baselines} != {*self.architectures}:
             raise UserError(
                 f"configurations: should be of {self.architectures}, the architectures; got {list(self.configurations)}"
             )
-        return {architecture: self._points_of(architecture) for architecture in self.architectures}
+        return {architecture: self._points_of(architecture) for architecture in self.configurations}
 
     def _points_of(self, architecture: str) -> dict[str, dict[str, Any]]:
-        where, points, known = f"configurations.{architecture}", {}, domains(architecture)
+        where, points = f"configurations.{architecture}", {}
+        known = domains(architecture) | {record.TRAIN_SHARE: TRAIN_SHARE}
         for name, written in (self.configurations or {})[architecture].items():
             if not name:
                 raise UserError(f"{where}: each needs a name; got ''")
@@ -345,6 +349,9 @@ class Spec(ReadingKeys):
             fixed = {key: Choice((value,)) for key, value in written.items()}
             space = complete(f"{where}.{name}", architecture, fixed, self._otherwise(architecture))
             points[name] = {key: values.ends()[0] for key, values in space.items()}
+            if (share := written.get(record.TRAIN_SHARE)) is not None:
+                TRAIN_SHARE.check(f"{where}.{name}.{record.TRAIN_SHARE}", share)
+                points[name][record.TRAIN_SHARE] = share
         if not points:
             raise UserError(f"{where}: at least one")
         return points
@@ -357,7 +364,9 @@ class Spec(ReadingKeys):
         """
         repeated = {record.REPETITION: Choice(tuple(range(self.seeds)))} if self.seeds > 1 else {}
         if self.configurations is not None:
-            return {name: {record.CONFIGURATION: Choice(tuple(of))} | repeated for name, of in self.points.items()}
+            return {
+                name: {record.CONFIGURATION: Choice(tuple(self.points[name]))} | repeated for name in self.architectures
+            }
         spaces: dict[str, Space] = {}
         for architecture in self.architectures:
             own = {
@@ -376,14 +385,16 @@ class Spec(ReadingKeys):
         return [*self.baselines, *self.architectures]
 
     def of(self, name: str) -> "Spec":
-        """The spec of one study: of an architecture this one; a baseline is tried at each point of its grid, once."""
+        """The spec of one study: of an architecture this one; a baseline is tried at each point of its grid, or in its
+        configurations, once."""
         if name not in self.baselines or not (found := baseline(name)):
             return self
+        given = (self.configurations or {}).get(name)
         own = {
             "architectures": [name],
             "baselines": [],
-            "space": {key: list(values) for key, values in found.grid.items()},
-            "configurations": None,
+            "space": {} if given else {key: list(values) for key, values in found.grid.items()},
+            "configurations": {name: given} if given else None,
             "match_parameters": None,
             "trials": None,
             "seeds": 1,
@@ -391,6 +402,17 @@ class Spec(ReadingKeys):
             "pruner": "none",
         }
         return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | own)
+
+    @property
+    def repeats(self) -> str | None:
+        """The id of the search of whose models these are some, trained again."""
+        return self.confirms or self.sizes_of
+
+    @property
+    def smallest_share(self) -> float:
+        """Of the training texts, that any trial learns from."""
+        points = (point for named in self.points.values() for point in named.values())
+        return min((point.get(record.TRAIN_SHARE, 1.0) for point in points), default=1.0)
 
     def default_point(self, architecture: str) -> dict[str, Any]:
         """The point of an architecture's space that is nearest to what it takes by default."""

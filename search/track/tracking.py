@@ -179,6 +179,7 @@ class Tracker:
             record.FOLDER: str(self._studies.folder.absolute()),
             **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
             **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
+            **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
         }
         run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id
         self._write_spec(run_id)

@@ -66,6 +66,9 @@ class TrainingConfig:
         return self.learning_rate * SCHEDULES[self.schedule](progress)
 
 
+#: A configuration may say of how many of the training texts a trial learns (see `EncodedCorpus.first_share`).
+TRAIN_SHARE = Real(1e-6, 1.0)
+
 TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}
 
 

@@ -68,6 +68,7 @@ def run_trial(
     """Train one trial in this process, from the start or from the state of an earlier result."""
     take_in(config, setting)
     torch.set_num_threads(setting.threads)
+    corpus = corpus.first_share(config.get(record.TRAIN_SHARE, 1.0))
     if num_words := setting.words.get(config[record.ARCHITECTURE]):
         corpus = corpus.first_words(num_words)
     yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)

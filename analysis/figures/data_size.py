@@ -1,0 +1,53 @@
+"""The score of the best model and of the best baseline by how many texts they learned from."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.base.baselines import BASELINE, ROLE
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import Looks, grid, label, legend, log_axis, looks_of
+
+
+def data(found: Found) -> pd.DataFrame:
+    """Rows of `verdicts.data_size.curves` that have a score, with what is `measured`."""
+    if found.sizes is None:
+        return pd.DataFrame()
+    columns = map(str, found.sizes.frame)
+    (measured,) = (name.removesuffix("_mean") for name in columns if name.endswith("_mean"))
+    frame = found.sizes.frame.rename(columns=lambda name: name.removeprefix(f"{measured}_"))
+    return frame.dropna(subset="mean").assign(metric=measured)
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    figure, panels = grid(1, 1, height=3.4)
+    axes, keys = panels[0, 0], []
+    names = [*frame["architecture"].unique()]
+    for name, look in looks_of(names).items():
+        own = frame[frame["architecture"] == name]
+        is_baseline = own[ROLE].iloc[0] == BASELINE
+        shown: dict[str, Any] = {"c": look.colour, "marker": look.marker, "ls": "dashed" if is_baseline else "solid"}
+        axes.plot(own["texts"], own["mean"], **shown)
+        spread = own.dropna(subset=["low", "high"])
+        axes.fill_between(spread["texts"], spread["low"], spread["high"], color=look.colour, alpha=0.15, lw=0)
+        keys.append(Line2D([], [], **shown, label=f"{name} (baseline)" if is_baseline else name))
+    log_axis(axes.xaxis)
+    axes.set_xticks(sorted(frame["texts"].unique()), minor=False)
+    axes.set_xlabel("training texts")
+    axes.set_ylabel(label(frame["metric"].iloc[0]))
+    legend(figure, keys)
+    return figure
+
+
+PLOT = Plot(
+    "data_size",
+    title="Would more labels help?",
+    caption="The best model and the best baseline trained on shares of the training texts, in as many epochs each. The "
+    "band is the 95 % interval of the mean over seeds. Where a curve still rises at its right end, more labels help; "
+    "what twice as many would bring is said above, in the comparisons.",
+    nothing="no model was trained on fewer texts; search train-sizes does so",
+    data=data,
+    draw=draw,
+)
