@@ -28,7 +28,7 @@ from data.inspecting.words import Words
 from data.text import Tokenizer
 
 NOTHING = Understood()  # of what is no file
-FORMAT = 1  # of what is kept: raise it when anything is found out in another way
+FORMAT = 2  # of what is kept: raise it when anything is found out in another way
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most whose words are looked at
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import random
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -215,6 +216,15 @@ def test_json_is_read(tmp_path: Path, form: str, name: str) -> None:
     assert division.understood.format == ("jsonl" if form == "jsonl" else "json")
 
 
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_objects_in_json_objects_are_columns(tmp_path: Path, as_lines: bool) -> None:
+    objects = [{"id": n, "data": {"text": t, "by": {"name": ""}}, "label": {"is": x}} for n, (t, x) in enumerate(BASE)]
+    content = "\n".join(map(json.dumps, objects)) if as_lines else json.dumps(objects)
+    assert "text_column to one of 'id', 'data.text', 'data.by.name', 'label.is'" in told(tmp_path / "own.json", content)
+    division = read(tmp_path / "own.json", text_column="data.text", label_column="label.is")
+    assert texts_of(division) == sorted(BASE)
+
+
 def test_nothing_in_json_is_nothing(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     assert "an empty label in line 1, 2;" in told(path, '{"text": "a", "label": NaN}\n{"text": "b", "label": null}\n')
@@ -240,10 +250,17 @@ def test_packed_files_are_read_and_cut_off_ones_told(tmp_path: Path, how: str, f
     assert "damaged or cut off" in told(tmp_path / f"own.{form}.{how}", content[:-40])
 
 
+def test_a_tar_archive_is_told_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(table(BASE))
+    with tarfile.open(tmp_path / "own.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "own.csv", "own.csv")
+    assert "is a tar archive: unpack it" in told(tmp_path / "own.tar.gz")
+
+
 def test_a_zip_of_one_file_is_read(tmp_path: Path) -> None:
     for number in (1, 2):
         with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
-            for name in ("a.csv", "b.csv")[:number]:
+            for name in (".DS_Store", "a.csv", "b.csv")[: number + 1]:
                 archive.writestr(name, table(BASE))
         if number == 1:
             assert texts_of(read(tmp_path / "own.zip")) == sorted(BASE)
@@ -314,6 +331,11 @@ def test_a_split_column_is_used_and_said(tmp_path: Path) -> None:
     assert read(tmp_path / "own.csv", table(other, ("text", "label", "split"))).understood.split_column == ""
     message = told(tmp_path / "own.csv", split_column="split")
     assert "line 2: the split should be train, val or test; got 'fold 0'" in message
+
+
+def test_leaving_out_all_classes_is_no_advice(tmp_path: Path) -> None:
+    assert "min_examples" not in told(tmp_path / "own.csv", table(BASE[:12]))
+    assert "min_examples" in told(tmp_path / "own.csv", table([*BASE, ("rare", "rare")]))
 
 
 def test_what_is_wrong_with_a_given_split_is_not_mended_by_more_texts(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from data.inspecting.labels import folded
 from data.inspecting.words import Words, lengths
 from data.inspection import inspect
 from search.base import inspected
+from search.spec.read import parse_yaml
 
 Row = tuple[str, str]
 
@@ -94,6 +95,7 @@ def relabelled(new: Callable[[int, str], str]) -> list[Row]:
         (("good", "Good"), '"Good": "good"'),
         (("very good", "very  good"), '"very  good": "very good"'),
         (("very good", "Very_Good"), '"Very_Good": "very good"'),
+        (("good", "good\u200b"), '"good\\U0000200b": "good"'),
     ],
 )
 def test_labels_that_differ_by_their_writing_are_named_with_the_merge(pair: tuple[str, str], merge: str) -> None:
@@ -102,6 +104,7 @@ def test_labels_that_differ_by_their_writing_are_named_with_the_merge(pair: tupl
     assert (finding.kind, finding.severity, finding.how_many) == ("labels alike", "serious", 1)
     assert f"{pair[0]!r} and {pair[1]!r}" in finding.what
     assert finding.remedy.endswith(f"labels: {{{merge}}}")
+    assert parse_yaml(f"{{{merge}}}") == {pair[1]: pair[0]}
 
 
 @pytest.mark.parametrize(("one", "other"), [("1", "-1"), ("1", "10"), ("good", "goods"), ("a-1", "a1"), ("nan", "NA")])
@@ -117,6 +120,14 @@ def test_labels_of_several_classes_are_named_with_their_separator() -> None:
     assert "multi_label: ';'" in finding.remedy
     alone = look(relabelled(lambda place, label: "sci/tech" if label == "good" else label))
     assert alone.findings == ()  # its parts are nobody else's
+
+
+@pytest.mark.parametrize(("one", "two"), [("['a']", "['a', 'b']"), ('["a"]', '["a", "b"]'), ("[3]", "[3 17]")])
+def test_labels_that_are_lists_are_to_be_written_in_another_way(one: str, two: str) -> None:
+    found = look(relabelled(lambda place, label: two if label == "good" and place % 2 else one)).findings[0]
+    assert (found.kind, found.how_many, found.example) == ("several labels", 2, f"{two!r}")
+    assert "multi_label: ';'" in found.remedy
+    assert look(relabelled(lambda place, label: f"[{label}]")).findings == ()
 
 
 def test_labels_like_ids_are_seen_and_then_nothing_else_is_said_of_labels() -> None:

@@ -166,6 +166,8 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
     listed = ", ".join(map(described, list(rare)[:NUM_LISTED]))
     more = f" and {len(rare) - NUM_LISTED:,} more" if len(rare) > NUM_LISTED else ""
     understood = texts.understood
+    if len(rare) == len(texts.learned_classes):  # nothing would be left
+        advice = ""
     left_out = [
         f"{number:,} {what} texts were left out"
         for number, what in ((understood.num_duplicates, "equal"), (understood.num_contradictory, "contradictory"))

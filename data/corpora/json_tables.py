@@ -52,7 +52,7 @@ def open_table(path: Path, encoding: str, kind: str, understood: Understood) -> 
 
         unit = "line"
     else:
-        objects = _objects(path, encoding)
+        objects = [_flat(each) for each in _objects(path, encoding)]
         columns = tuple({name: None for each in objects for name in each})
 
         def rows(places: Sequence[int]) -> Iterator[Row]:
@@ -77,10 +77,23 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, Mapping[str, Any]]]
                 raise UserError(f"{path}, line {line}: JSON that is nested too deeply") from None
             if not isinstance(parsed, dict):
                 raise UserError(f'{path}, line {line}: should be an object, such as {{"text": ..., "label": ...}}')
-            yield line, parsed
+            yield line, _flat(parsed)
 
 
-def _objects(path: Path, encoding: str) -> list[Mapping[str, Any]]:
+def _flat(nested: Mapping[str, Any]) -> Mapping[str, Any]:
+    """{"data": {"text": ...}} -> {"data.text": ...}: a column for each value, however deep."""
+    if not any(isinstance(each, dict) for each in nested.values()):
+        return nested
+    flat: dict[str, Any] = {}
+    for name, each in nested.items():
+        if isinstance(each, dict) and each:
+            flat |= {f"{name}.{inner}": value for inner, value in _flat(each).items()}
+        else:
+            flat[name] = each
+    return flat
+
+
+def _objects(path: Path, encoding: str) -> Sequence[Mapping[str, Any]]:
     """The rows of a document, as objects."""
     with open_text(path, encoding) as text:
         written = text.read()

@@ -99,6 +99,7 @@ def _open(path: Path, packed: str) -> IO[bytes]:
 
 def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     names = [each for each in archive.namelist() if not each.endswith("/") and not each.startswith("__MACOSX/")]
+    names = [each for each in names if not each.rpartition("/")[2].startswith(".")] or names
     if "[Content_Types].xml" in names:
         raise UserError(f"{path} is a document of an office program; save its table as CSV")
     if len(names) != 1:

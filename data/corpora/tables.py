@@ -24,6 +24,8 @@ def open_tables(path: Path, reading: Reading) -> list[Table]:
                 f"{path} is a Parquet or Arrow file packed as {packed}: unpack it, it is compressed in itself"
             )
         return [arrow_tables.open_file(path)]
+    if beginning[257:262] == b"ustar":
+        raise UserError(f"{path} is a tar archive: unpack it, and name a file in it")
     encoding = encoding_of(path, reading.encoding)
     with open_text(path, encoding) as text:
         sample = text.read(SAMPLE)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from data.inspecting.findings import ClassCount, Finding, counted, shortened
 
 SEPARATORS = (";", "|", ",", "/")  # of several labels in one cell
+LIST = re.compile(r"""\[\s*(['"].*['"]|\d+([\s,]+\d+)*)?\s*\]""", re.DOTALL)  # as Python, JSON and NumPy write one
+INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 LARGE = 0.9  # share of a class from which accuracy says little; half as serious from MANY
 MANY = 0.75
 RARE = 0.01  # share of a class, and at most a fifth of an even share where there are many
@@ -59,7 +61,7 @@ def _written_in_two_ways(classes: Sequence[ClassCount]) -> Iterator[Finding]:
 
 def folded(label: str) -> str:
     """What two ways to write a label have in common: 'Not_Spam' and 'not spam', '1' and '1.0'."""
-    label = unicodedata.normalize("NFKC", label).strip()
+    label = INVISIBLE.sub("", unicodedata.normalize("NFKC", label)).strip()
     try:
         if math.isfinite(number := float(label)):
             return repr(number + 0.0)
@@ -69,7 +71,18 @@ def folded(label: str) -> str:
 
 
 def _several_in_one(classes: Sequence[ClassCount]) -> Iterator[Finding]:
-    """Labels with a separator in them whose parts are labels, or parts of others, too."""
+    """Labels with a separator in them whose parts are labels, or parts of others, too; or written as lists."""
+    if lists := [each for each in classes if LIST.fullmatch(each.name)]:
+        yield Finding(
+            "several labels",
+            "serious",
+            f"{counted(len(lists), 'label')} of {sum(each.total for each in lists):,} texts "
+            f"{'is written as a list' if len(lists) == 1 else 'are written as lists'}, each a class of its own",
+            len(lists),
+            "write the labels of a text with ; between them and nothing around, a;b, and set multi_label: ';'",
+            shortened(max(lists, key=lambda each: len(each.name)).name),
+        )
+        return
     for separator in SEPARATORS:
         parts = {each.name: {part.strip() for part in each.name.split(separator)} for each in classes}
         seen: dict[str, int] = defaultdict(int)
@@ -121,4 +134,6 @@ def _rare(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
 
 
 def _yaml(label: str) -> str:
-    return '"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """In quotes; what cannot be seen as a number."""
+    escaped = label.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'
