@@ -66,28 +66,30 @@ class LabelSets(Texts):
             members=tuple(members),
             separator=separator,
             understood=texts.understood,
+            group_of=texts.group_of,
+            time_of=texts.time_of,
         )
 
     def places(self, label: int) -> tuple[int, ...]:
         return self.members[label]
 
-    def groups(self, counts: Mapping[int, int]) -> Sequence[int]:
+    def strata(self, counts: Mapping[int, int]) -> Sequence[int]:
         """A set of few texts is divided with the others that are rare for the same class, their rarest; and all that
         are few even so together."""
         texts_of = Counter[int]()
         for label, num in counts.items():
             texts_of.update(dict.fromkeys(self.members[label], num))
-        group_of = list(range(len(self.classes)))
+        stratum_of = list(range(len(self.classes)))
         for together in (False, True):
             sizes = Counter[int]()
-            for label, group in enumerate(group_of):
-                sizes[group] += counts.get(label, 0)
+            for label, stratum in enumerate(stratum_of):
+                sizes[stratum] += counts.get(label, 0)
             first: dict[int, int] = {}
             for label, members in enumerate(self.members):
-                if sizes[group_of[label]] < ENOUGH:
+                if sizes[stratum_of[label]] < ENOUGH:
                     rarest = -1 if together else min(members, key=texts_of.__getitem__, default=-1)
-                    group_of[label] = first.setdefault(rarest, label)
-        return group_of
+                    stratum_of[label] = first.setdefault(rarest, label)
+        return stratum_of
 
     def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         import numpy as np

@@ -30,6 +30,9 @@ class Reading:
     text_column: Column = None
     label_column: Column = None
     split_column: Column = None
+    group_column: Column = None
+    time_column: Column = None
+    time_format: str | None = None
     header: bool = True
     encoding: str | None = None
     separator: str | None = None
@@ -70,6 +73,10 @@ class Understood:
     text_column: str = ""
     label_column: str = ""
     split_column: str = ""
+    group_column: str = ""
+    time_column: str = ""
+    num_groups: int = 0
+    num_spanning: int = 0  # rows left out because their group is in a later split
     num_rows: int = 0  # that have a text
     num_control_characters: int = 0  # that became spaces
     num_duplicates: int = 0  # rows left out because their text was there, as it is or nearly, with that label

@@ -6,12 +6,15 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from data.base.errors import UserError, did_you_mean
 from data.base.label_sets import LabelSets
 from data.base.ordering import natural_order
 from data.base.reading import Reading
 from data.base.texts import Example, Texts
+
+V = TypeVar("V", str, float)
 
 END_PUNCTUATION = ".,:;!?\u2026\u3002\uff01\uff1f\uff0c '\"\u201d\u2019)"
 
@@ -34,11 +37,13 @@ class _Part:
     num_near_duplicates: int = 0
     num_contradictions: int = 0
     num_contradictory: int = 0
+    variants: dict[str, set[str]] = field(default_factory=dict)  # text -> those that are nearly like it, and itself
 
 
 def use_each_once(texts: Texts, reading: Reading, name: str) -> Texts:
     """The texts, each once, and no two equal ones in two splits: what is in the test split, or else in the validation
-    split, is taken out of the others. Of equal texts the first by alphabet is kept.
+    split, is taken out of the others. Of equal texts the first by alphabet is kept, with the group that is the first by
+    alphabet and the earliest time.
     """
     test, val, rest = parts = [
         _unique(examples or [], reading) for examples in (texts.test_examples, texts.val_examples, texts.examples)
@@ -62,7 +67,19 @@ def use_each_once(texts: Texts, reading: Reading, name: str) -> Texts:
         val_examples=None if texts.val_examples is None else [*val.labels.items()],
         test_examples=None if texts.test_examples is None else [*test.labels.items()],
         understood=dataclasses.replace(texts.understood, **totals),
+        group_of=_of_kept(texts.group_of, parts),
+        time_of=_of_kept(texts.time_of, parts),
     )
+
+
+def _of_kept(values: Mapping[str, V], parts: Iterable[_Part]) -> dict[str, V]:
+    """Of each text that is kept the least value that equal ones have, by text."""
+    found = {}
+    for part in parts if values else ():
+        for text in part.labels:
+            if own := [values[each] for each in part.variants.get(text, (text,)) if each in values]:
+                found[text] = min(own)
+    return found
 
 
 def _key(text: str, reading: Reading) -> str:
@@ -103,6 +120,7 @@ def _unique(examples: Iterable[Example], reading: Reading) -> _Part:
     part.num_near_duplicates = sum(len(each) - 1 for key, each in others.items() if key in kept)
     part.keys = {*kept, *counts}
     part.labels = dict(kept.values())
+    part.variants = {kept[key][0]: each for key, each in others.items() if key in kept}
     return part
 
 
@@ -132,7 +150,8 @@ def _rename(texts: Texts, new: Mapping[str, str] | Mapping[str, None]) -> Texts:
     if texts.label_separator:
         called = [_join(label, new, texts.label_separator) for label in texts.classes]
         given = (texts.examples, texts.test_examples, texts.val_examples)
-        return LabelSets.of(_with_classes(Texts((), *given, texts.understood), called), texts.label_separator)
+        plain = Texts((), *given, texts.understood, texts.group_of, texts.time_of)
+        return LabelSets.of(_with_classes(plain, called), texts.label_separator)
     return _with_classes(texts, [new.get(label, label) for label in texts.classes])
 
 

@@ -1,24 +1,23 @@
-"""Divides labelled texts into training, validation and test, by a hash of each text."""
+"""Divides labelled texts into training, validation and test: by a hash of each, by their groups, or by time."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from data.base import selecting
+from data.base import holding_out, selecting
 from data.base.errors import UserError
+from data.base.holding_out import LEAST
 from data.base.label_sets import LabelSets
 from data.base.positive import with_positive_class
 from data.base.reading import USUAL, Reading, Understood
 from data.base.texts import SPLITS, Example, Texts
 
 HELD_OUT = 10  # one in ten for validation, and one in ten for test
-
-
-LEAST = 2  # examples of a class in a split
 
 NUM_LISTED = 50  # classes in a message
 
@@ -43,31 +42,37 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
     stays as it is, and its texts are taken out of the others. `limit` keeps the first of each class in each split: what
     a limited search holds out, a full one holds out too.
 
+    Where texts have groups, or times, those decide instead which are held out (see `holding_out`). Where they have both
+    it is the time, and texts of a group that is held out in a later split are left out.
+
     seed: any but 0 salts the hashes, which gives another division (and with `limit` another choice) of all texts but
-    those of official splits.
+    those of official splits; times stay what they are.
 
     reading: what becomes of equal texts, of those with several labels, and of classes with fewer than two examples in a
     split, which are a UserError if it does not say.
     """
     if reading.multi_label:
         texts = LabelSets.of(texts, reading.multi_label)
+    for column, values in (("group_column", texts.group_of), ("time_column", texts.time_of)):
+        if getattr(reading, column) is not None and not values:
+            raise UserError(f"{column}: {name} has no such column; leave it out")
     texts = selecting.merge_labels(texts, reading.labels, name)
     _require_two(texts, name)
     texts = selecting.use_each_once(texts, reading, name)
-    divided = _divide(texts, seed)
+    divided = _divide(texts, name, seed)
     if rare := divided.rare():
         if reading.min_examples is None:
             advice = "; min_examples: drop leaves such classes out, merge makes one of them"
             raise _too_few(divided, rare, name, advice)
         texts = (selecting.leave_out if reading.min_examples == "drop" else selecting.put_together)(texts, rare)
         _require_two(texts, name)
-        divided = _divide(texts, seed)
+        divided = _divide(texts, name, seed)
         if rare := divided.rare():
             raise _too_few(divided, rare, name, "")
     if not reading.multi_label:
         texts = with_positive_class(texts, reading.positive_class, name)
         if texts.classes != divided.texts.classes:
-            divided = _divide(texts, seed)
+            divided = _divide(texts, name, seed)
 
     sizes = _shares(limit, divided.sizes)
     left = divided.sizes_of_classes(sizes)
@@ -82,33 +87,37 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
     for split in SPLITS:
         chosen = [
             (text, divided.label_of[text])
-            for (of, group), all_ in divided.groups.items()
+            for (of, stratum), all_ in divided.strata.items()
             if of == split
-            for text in all_[: sizes[of, group]]
+            for text in all_[: sizes[of, stratum]]
         ]
         # by the hash read backwards: forwards, the first of one class could all come before those of another
         splits[split] = sorted(chosen, key=lambda example: divided.rank[example[0]][::-1])
-    return Division(texts, splits)
+    understood = dataclasses.replace(
+        texts.understood, num_groups=len({*texts.group_of.values()}), num_spanning=divided.num_spanning
+    )
+    return Division(dataclasses.replace(texts, understood=understood), splits)
 
 
 @dataclass(frozen=True)
 class _Divided:
-    """Texts by split and group (`Texts.groups`), in the order of their hashes."""
+    """Texts by split and stratum (`Texts.strata`), in the order of their hashes."""
 
     texts: Texts
     label_of: Mapping[str, int]
     rank: Mapping[str, bytes]  # the hash of each text
-    groups: Mapping[tuple[str, int], Sequence[str]]
+    strata: Mapping[tuple[str, int], Sequence[str]]
+    num_spanning: int = 0  # texts left out because of their groups
 
     @property
     def sizes(self) -> dict[tuple[str, int], int]:
-        return {group: len(members) for group, members in self.groups.items()}
+        return {stratum: len(members) for stratum, members in self.strata.items()}
 
     def sizes_of_classes(self, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-        """How many texts of each class are in each split, when the first of each group are kept, as `sizes` says."""
+        """How many texts of each class are in each split, when the first of each stratum are kept, as `sizes` says."""
         found = {(split, label): 0 for label in range(len(self.texts.learned_classes)) for split in SPLITS}
-        for (split, group), all_ in self.groups.items():
-            for label, num in Counter(map(self.label_of.__getitem__, all_[: sizes[split, group]])).items():
+        for (split, stratum), all_ in self.strata.items():
+            for label, num in Counter(map(self.label_of.__getitem__, all_[: sizes[split, stratum]])).items():
                 for place in self.texts.places(label):
                     found[split, place] += num
         return found
@@ -123,29 +132,54 @@ class _Divided:
         }
 
 
-def _divide(texts: Texts, seed: int) -> _Divided:
-    parts = [dict(examples or []) for examples in (texts.examples, texts.val_examples, texts.test_examples)]
-    rest, val, test = parts
+def _divide(texts: Texts, name: str, seed: int) -> _Divided:
+    rest, val, test = (dict(each or []) for each in (texts.examples, texts.val_examples, texts.test_examples))
     salt = f"{seed}\0" if seed else ""
     rank = {text: hashlib.sha256((salt + text).encode()).digest() for text in rest}
     rank |= {text: hashlib.sha256(text.encode()).digest() for text in chain(val, test)}
     label_of = rest | val | test
-    group_of = texts.groups(Counter(label_of.values()))
-    by_group = [[list[str]() for _ in texts.classes] for _ in parts]
-    for labels, groups in zip(parts, by_group, strict=True):
-        for text in sorted(labels, key=rank.__getitem__):
-            groups[group_of[labels[text]]].append(text)
+    strata = texts.strata(Counter(label_of.values()))
+    stratum_of = {text: strata[label] for text, label in label_of.items()}
+    official = {"test": texts.test_examples, "val": texts.val_examples}
+    held_out = [split for split, examples in official.items() if examples is None]
+    split_of = _hold_out({text: stratum_of[text] for text in rest}, texts, rank, held_out, name, salt)
+    num_spanning = len(rest) - len(split_of)
+    split_of |= dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
+    divided: dict[tuple[str, int], list[str]] = {
+        (split, stratum): [] for stratum in range(len(texts.classes)) for split in ("test", "val", "train")
+    }
+    for text in sorted(split_of, key=rank.__getitem__):
+        divided[split_of[text], stratum_of[text]].append(text)
+    return _Divided(texts, label_of, rank, divided, num_spanning)
 
-    divided: dict[tuple[str, int], list[str]] = {}
-    rest_by_group, val_by_group, test_by_group = by_group
-    for group, ordered in enumerate(rest_by_group):
-        divided["test", group], divided["val", group] = test_by_group[group], val_by_group[group]
-        tenth = (len(ordered) + HELD_OUT // 2) // HELD_OUT
-        for split, examples in (("test", texts.test_examples), ("val", texts.val_examples)):
-            if examples is None:
-                divided[split, group], ordered = ordered[:tenth], ordered[tenth:]
-        divided["train", group] = ordered
-    return _Divided(texts, label_of, rank, divided)
+
+def _hold_out(
+    stratum_of: Mapping[str, int],
+    texts: Texts,
+    rank: Mapping[str, bytes],
+    held_out: Sequence[str],
+    name: str,
+    salt: str,
+) -> dict[str, str]:
+    """The split of each text that has none yet, 'train' or one of those to be held out."""
+    try:
+        if texts.time_of:
+            times = {text: texts.time_of[text] for text in stratum_of}
+            split_of = holding_out.by_time(times, held_out, share=HELD_OUT)
+            return holding_out.without_groups_held_out(split_of, texts.group_of, held_out)
+        if texts.group_of:
+            return holding_out.by_group(stratum_of, texts.group_of, held_out, share=HELD_OUT, salt=salt)
+    except UserError as error:
+        raise UserError(f"{'time' if texts.time_of else 'group'}_column: {name}: {error}") from None
+    ordered: dict[int, list[str]] = {stratum: [] for stratum in stratum_of.values()}
+    for text in sorted(stratum_of, key=rank.__getitem__):
+        ordered[stratum_of[text]].append(text)
+    split_of = dict.fromkeys(stratum_of, "train")
+    for members in ordered.values():
+        tenth = (len(members) + HELD_OUT // 2) // HELD_OUT
+        for place, split in enumerate(held_out):
+            split_of.update(dict.fromkeys(members[place * tenth : (place + 1) * tenth], split))
+    return split_of
 
 
 def _require_two(texts: Texts, name: str) -> None:
@@ -177,8 +211,14 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
         enough = "; split_column: none divides all texts anew"
     elif texts.val_examples is not None or texts.test_examples is not None:
         enough = ""
+    elif texts.time_of:
+        enough = ", and the time of a text decides its split"
+    elif texts.group_of:
+        enough = f", and each of the {len({*texts.group_of.values()}):,} groups is in one split only"
     else:
         enough = f", for which {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
+    if divided.num_spanning:
+        left_out.append(f"{divided.num_spanning:,} texts of groups in a later split were left out")
     return UserError(
         f"{name}: too few examples of {'class' if len(rare) == 1 else f'{len(rare)} classes:'} {listed}{more}; "
         f"{LEAST} are needed in each split{enough}{''.join(f'; {each}' for each in left_out)}{advice}"
@@ -190,8 +230,8 @@ def _shares(total: int | None, sizes: Mapping[tuple[str, int], int]) -> dict[tup
     whole = sum(sizes.values())
     if total is None or total >= whole:
         return dict(sizes)
-    shares = {group: total * size // whole for group, size in sizes.items()}
-    by_remainder = sorted(sizes, key=lambda group: -(total * sizes[group] % whole))
-    for group in by_remainder[: total - sum(shares.values())]:
-        shares[group] += 1
+    shares = {stratum: total * size // whole for stratum, size in sizes.items()}
+    by_remainder = sorted(sizes, key=lambda stratum: -(total * sizes[stratum] % whole))
+    for stratum in by_remainder[: total - sum(shares.values())]:
+        shares[stratum] += 1
     return shares

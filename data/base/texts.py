@@ -26,6 +26,8 @@ class Texts:
     test_examples: list[Example] | None = None
     val_examples: list[Example] | None = None
     understood: Understood = field(default_factory=Understood)
+    group_of: Mapping[str, str] = field(default_factory=dict)  # text -> group, of those that have one
+    time_of: Mapping[str, float] = field(default_factory=dict)  # text -> when it was written, as a number that orders
 
     @property
     def label_separator(self) -> str | None:
@@ -41,8 +43,8 @@ class Texts:
         """Of the examples with this label, the places of their classes among the `learned_classes`."""
         return (label,)
 
-    def groups(self, counts: Mapping[int, int]) -> Sequence[int]:
-        """By label, the label of the group in which its examples are divided: of each group every split has the same
+    def strata(self, counts: Mapping[int, int]) -> Sequence[int]:
+        """By label, the label of the stratum in which its examples are divided: of each every split has the same
         share. counts: of examples by label."""
         return range(len(self.classes))
 

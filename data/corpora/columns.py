@@ -1,4 +1,4 @@
-"""Which columns of a table have the texts, the labels and the splits: those that are given, or have a usual name."""
+"""Which columns of a table have the texts, labels, splits, groups and times: those given, or that have a usual name."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Places:
     label: int | None
     split: int | None
     split_is_given: bool
+    group: int | None = None
+    time: int | None = None
 
 
 def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
@@ -65,8 +67,17 @@ def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
     split = None
     if reading.split_column != "none":
         split = _find(table, "split", reading.split_column, ((SPLIT_NAME,),), needed=False)
+    split = split if split not in (text, label) else None
+    if reading.time_format and reading.time_column is None:
+        raise UserError("time_format says how the times of time_column are written; write that too")
+    others = {}
+    for role, given in (("group", reading.group_column), ("time", reading.time_column)):
+        others[role] = None if given is None or not labelled else _given(table, role, given, needed=True)
+        used = {text: "texts", label: "labels"} | ({} if split is None else {split: "splits"})
+        if others[role] is not None and others[role] in used:
+            raise UserError(f"{table.path}: {role}_column is the column of the {used[others[role]]}: {given!r:.40}")
     assert text is not None
-    return Places(text, label, split if split not in (text, label) else None, reading.split_column is not None)
+    return Places(text, label, split, reading.split_column is not None, **others)
 
 
 def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]], *, needed: bool = True) -> int | None:

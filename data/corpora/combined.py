@@ -25,7 +25,7 @@ class WithTest:
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
         texts = self.corpus.read(downloads, progress=progress, reading=reading)
-        whole = dataclasses.replace(reading, split_column="none")
+        whole = dataclasses.replace(reading, split_column="none", group_column=None, time_column=None)
         test = self.test.read(downloads, progress=progress, reading=whole)
         if texts.test_examples is not None:
             raise UserError("test: the corpus has a test split of its own; leave one of both out (split_column: none)")

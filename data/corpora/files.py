@@ -19,6 +19,7 @@ from data.corpora import arrow_tables
 from data.corpora.columns import SPLIT_NAMES, Places, find
 from data.corpora.table import Row, Table
 from data.corpora.tables import open_tables
+from data.corpora.times import moments
 
 #: Control characters but tab and line ends, and halves of characters, which no text has and UTF-8 cannot say.
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -53,8 +54,8 @@ class File:
         tables = [(table, find(table, reading)) for table in open_tables(path, reading)]
         found, splits = _Found(path), set()
         for table, places in tables:
-            for number, text, label, split in _labelled(table, places, found):
-                found.add(text, label, table.split or _known(path, table, number, split, places))
+            for row in _labelled(table, places, found):
+                found.add(row, table.split or _known(path, table, row, places))
             found.require_nothing_empty(table)
         if not found.labels:
             raise UserError(f"{path} has {'a header' if reading.header else 'columns'} but no examples")
@@ -75,10 +76,23 @@ class File:
             text_column=table.columns[places.text],
             label_column=table.columns[places.label or 0],
             split_column=table.columns[places.split] if splits and places.split is not None else "",
+            group_column="" if places.group is None else table.columns[places.group],
+            time_column="" if places.time is None else table.columns[places.time],
             num_rows=len(found.labels),
             num_control_characters=found.num_control_characters,
         )
-        return found.texts(splits, understood)
+        time_of = found.time_of(table.unit, reading.time_format)
+        return dataclasses.replace(found.texts(splits, understood), group_of=found.group_of, time_of=time_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int
+    text: str
+    label: str
+    split: str = ""
+    group: str = ""
+    time: str = ""
 
 
 class _Found:
@@ -92,13 +106,28 @@ class _Found:
         self.splits: Counter[str] = Counter()
         self.by_example: list[str] = []  # the split of each, where it is not ''
         self.num_control_characters = 0
-        self.empty: dict[str, list[int]] = {"text": [], "label": []}
+        self.empty: dict[str, list[int]] = {"text": [], "label": [], "time": []}
+        self.group_of: dict[str, str] = {}  # text -> the first by alphabet, of texts that have one
+        self.times: dict[str, set[str]] = {}  # text -> as they are written
+        self.numbers: dict[str, int] = {}  # time, as it is written -> its first row
 
-    def add(self, text: str, label: str, split: str) -> None:
-        self.examples.append(text)
-        self.labels.append(self.classes.setdefault(label, len(self.classes)))
+    def add(self, row: _Row, split: str) -> None:
+        self.examples.append(row.text)
+        self.labels.append(self.classes.setdefault(row.label, len(self.classes)))
         self.by_example.append(split)
         self.splits[split] += 1
+        if row.group:
+            self.group_of[row.text] = min(row.group, self.group_of.get(row.text, row.group))
+        if row.time:
+            self.times.setdefault(row.text, set()).add(row.time)
+            self.numbers.setdefault(row.time, row.number)
+
+    def time_of(self, unit: str, format: str | None) -> dict[str, float]:
+        """Text -> the earliest of its times."""
+        if not self.times:
+            return {}
+        moment_of = moments(self.numbers, str(self.path), unit, format)
+        return {text: min(moment_of[time] for time in times) for text, times in self.times.items()}
 
     def without_control(self, text: str) -> str:
         if text.isprintable():  # which is faster to see
@@ -125,32 +154,37 @@ class _Found:
         return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"), understood)
 
 
-def _labelled(table: Table, places: Places, found: _Found) -> Iterator[tuple[int, str, str, str]]:
-    """Number, text, label and split ('' without a column) of each row that has both; of others the numbers are kept."""
+def _labelled(table: Table, places: Places, found: _Found) -> Iterator[_Row]:
+    """Each row that has all that is needed; of others the numbers are kept."""
     assert places.label is not None
-    wanted = [places.text, places.label, *([] if places.split is None else [places.split])]
+    more = {name: place for name in ("split", "group", "time") if (place := getattr(places, name)) is not None}
+    wanted = [places.text, places.label, *more.values()]
     for batch in table.batches(wanted):
         for number, cells in batch:
             if not cells:  # a blank line
                 continue
-            text, label, *split = cells
+            text, label, *others = cells
             text, label = found.without_control(text), found.without_control(label).strip()
             if not text.strip():
                 found.empty["text"].append(number)
             elif not label:
                 found.empty["label"].append(number)
             else:
-                yield number, text, label, split[0] if split else ""
+                row = _Row(number, text, label, **{name: cell.strip() for name, cell in zip(more, others, strict=True)})
+                if "time" in more and not row.time:
+                    found.empty["time"].append(number)
+                else:
+                    yield row
 
 
-def _known(path: Path, table: Table, number: int, written: str, places: Places) -> str:
+def _known(path: Path, table: Table, row: _Row, places: Places) -> str:
     """The split that a cell names; '' if it names none and its column was not given."""
     if places.split is None:
         return "train"
-    split = SPLIT_NAMES.get(written.strip().lower(), "")
+    split = SPLIT_NAMES.get(row.split.lower(), "")
     if not split and places.split_is_given:
         raise UserError(
-            f"{path}, {table.unit} {number}: the split should be train, val or test; got {written[:40]!r}; "
+            f"{path}, {table.unit} {row.number}: the split should be train, val or test; got {row.split[:40]!r}; "
             "split_column: none divides the texts anew"
         )
     return split

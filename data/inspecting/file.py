@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from data.base.reading import Understood
 from data.inspecting.findings import Finding, counted, shortened
 
+MANY = 0.1  # share of the rows that are lost
 SERIOUS = 0.01  # share of the rows that contradict each other
 
 
@@ -24,7 +25,11 @@ def facts(understood: Understood) -> dict[str, str]:
         found["labels"] = f"column {understood.label_column!r}"
         if understood.split_column:
             found["splits"] = f"column {understood.split_column!r}"
-        used = {understood.text_column, understood.label_column, understood.split_column}
+        if understood.group_column:
+            found["groups"] = f"column {understood.group_column!r}, {understood.num_groups:,} of them"
+        if understood.time_column:
+            found["times"] = f"column {understood.time_column!r}"
+        used = {getattr(understood, f"{role}_column") for role in ("text", "label", "split", "group", "time")}
         if left := [name for name in understood.columns if name not in used]:
             more = ", ..." if len(left) > 10 else ""
             found["not used"] = ", ".join(shortened(name, 30) for name in left[:10]) + more
@@ -49,6 +54,14 @@ def of_reading(understood: Understood, contradictions: str) -> Iterator[Finding]
             f"{done.get(contradictions, 'kept with the first of their labels')}",
             understood.num_contradictions,
             "correct their labels; or choose what is done: contradictions: drop or majority",
+        )
+    if number := understood.num_spanning:
+        yield Finding(
+            "groups over time",
+            "serious" if number >= MANY * understood.num_rows else "minor",
+            f"{counted(number, 'text')} of groups that are in a later split {'is' if number == 1 else 'are'} left out",
+            number,
+            "this is the price of both; leave out group_column or time_column to keep all texts",
         )
     if number := understood.num_control_characters:
         yield Finding(

@@ -46,6 +46,15 @@ class ReadingKeys(BaseModel):
     split_column: Column = Field(
         None, description="a column of train, val and test; without it one named split is used; none: not even that"
     )
+    group_column: Column = Field(
+        None, description="a column of authors, threads, products ...: all texts of one are in the same split"
+    )
+    time_column: Column = Field(
+        None, description="a column of times: train on the past, validate on what follows, test on the newest texts"
+    )
+    time_format: str | None = Field(
+        None, min_length=1, description="of the times, where it cannot be told: %d/%m/%Y, as Python's strptime takes it"
+    )
     header: bool = Field(True, description="whether the first line names the columns; if not, they have numbers")
     encoding: Annotated[str | None, AfterValidator(_known)] = Field(
         None, description="of a file that is neither UTF-8 nor marked as UTF-16: latin-1 ..."
