@@ -25,7 +25,7 @@ from data.corpora.combined import WithTest
 from data.corpora.files import File
 from data.corpora.functions import FunctionCorpus
 from data.corpora.reviews import MovieReviews, StanfordReviews
-from data.vectors import GloveArchive, GloveWheel, TextFile, Vectors
+from data.vectors import FunctionVectors, GloveArchive, GloveWheel, TextFile, Vectors
 
 if TYPE_CHECKING:
     from data.base.splitting import Division
@@ -58,6 +58,13 @@ def register(plugin: Plugin) -> None:
     if not callable(plugin.load()):
         raise UserError(f"{plugin.reference} should be a function that returns texts and labels")
     CORPORA[plugin.reference] = partial(FunctionCorpus, plugin)
+
+
+def register_vectors(plugin: Plugin) -> None:
+    """Take in vectors from outside: a function that `data.encoder.Encoder` describes, likewise."""
+    if not callable(plugin.load()):
+        raise UserError(f"{plugin.reference} should be a function from a list of texts to an array, a row a text")
+    VECTORS[plugin.reference] = partial(FunctionVectors, plugin)
 
 
 def check_names(corpus: str, vectors: str | None, test: str | None = None) -> None:
@@ -104,6 +111,7 @@ def load(
     reading: Reading = USUAL,
     texts: bool = False,
     whole: bool = False,
+    embedded: bool = False,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
@@ -121,6 +129,7 @@ def load(
     - reading: how texts, and which, are read.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
+    - embedded: and what the vectors, a function from outside, make of each text (`data.encoded.EMBEDDED`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
@@ -147,17 +156,23 @@ def load(
         cache=cache,
         progress=progress,
     )
-    if not texts:
+    if not (texts or embedded):
         return encoded
+    function = _find(vectors, VECTORS, "vectors") if embedded else None
+    encoder = function if isinstance(function, FunctionVectors) else None
+    if embedded and not encoder:
+        raise UserError(f"vectors: only a function, path/encoder.py:embed, makes something of texts; got {vectors!r}")
     return encode.with_texts(
         encoded,
         found,
         max_words=max_words,
         whole=whole,
+        encoder=encoder,
         limit=limit,
         split_seed=split_seed,
         reading=reading,
         cache=cache,
+        progress=progress,
     )
 
 

@@ -24,10 +24,22 @@ from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
 from data.cache import read_cache, write_cache
-from data.encoded import ALL_WORDS, PADDING, TEXTS, UNKNOWN, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split, pad
+from data.encoded import (
+    ALL_WORDS,
+    EMBEDDED,
+    PADDING,
+    TEXTS,
+    UNKNOWN,
+    WHOLE_TEXTS,
+    EncodedCorpus,
+    PackedTexts,
+    Split,
+    pad,
+)
+from data.encoder import Encoder, embed
 from data.inspecting import script
 from data.text import AS_WRITTEN, SPECIALS, Tokenizer, build_vocabulary
-from data.vectors import Vectors
+from data.vectors import FunctionVectors, Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
 
@@ -155,20 +167,22 @@ def with_texts(
     *,
     max_words: int,
     whole: bool,
+    encoder: FunctionVectors | None,
     limit: int | None,
     split_seed: int,
     reading: Reading,
     cache: Path | None,
+    progress: bool,
 ) -> EncodedCorpus:
     """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
 
     whole: and with their WHOLE_TEXTS, where there is any that is cut. They are read again each time: 25,000 reviews
     take a second, whole ones three.
+
+    encoder: and with what it makes of each text, all of it and not cut into words (EMBEDDED).
     """
-    cut, texts = (
-        Tokenizer.of(reading),
-        corpus.read((cache or default_cache()) / "downloads", progress=False, reading=reading),
-    )
+    cut, cache = Tokenizer.of(reading), cache or default_cache()
+    texts = corpus.read(cache / "downloads", progress=False, reading=reading)
     splits = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading).splits
     num_read = ALL_WORDS if whole else max_words
     words = {name: [cut(text, num_read) for text, _ in splits[name]] for name in SPLITS}
@@ -179,6 +193,9 @@ def with_texts(
         arrays = {**split.arrays, TEXTS: PackedTexts.of(" ".join(each[:max_words]) for each in words[name])}
         if cuts:
             arrays[WHOLE_TEXTS] = PackedTexts.of(map(" ".join, words[name]))
+        if encoder:
+            plain, bar = [cut.plain(text) for text, _ in splits[name]], f"Embedding texts ({name})" if progress else ""
+            arrays[EMBEDDED] = embed(Encoder(encoder.plugin), plain, cache, bar=bar)
         changed[name] = dataclasses.replace(split, arrays=arrays)
     return dataclasses.replace(encoded, **changed)
 

@@ -17,6 +17,7 @@ from data.base.label_sets import LABEL_SETS
 PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
 TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are read of each text, spaces between
 WHOLE_TEXTS = "whole_texts_N"  # likewise all its words, where some text of the corpus has more than are read
+EMBEDDED = "embedded_N"  # likewise what an encoder has made of each text as a whole (see `data.encoder`)
 ALL_WORDS = 2**31 - 1  # how many are read by who reads all
 
 
@@ -26,6 +27,9 @@ class PackedTexts:
 
     letters: np.ndarray  # uint8, UTF-8
     ends_N: np.ndarray  # int64
+
+    #: That another one would have taken to make them; of what is read as it is, nothing.
+    seconds = 0.0
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> PackedTexts:
@@ -45,6 +49,27 @@ class PackedTexts:
     def __getitem__(self, places: slice | np.ndarray) -> PackedTexts:
         texts = [*self]
         return PackedTexts.of(texts[places] if isinstance(places, slice) else [texts[place] for place in places])
+
+    def unpacked(self) -> list[str]:
+        return [*self]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Embeddings of texts, which Ray's object store hands out without copying."""
+
+    vectors_NE: np.ndarray  # float32, E embedding size
+    seconds: float  # that it took to compute them
+
+    def __len__(self) -> int:
+        return len(self.vectors_NE)
+
+    def __getitem__(self, places: slice) -> Embedded:
+        kept_NE = self.vectors_NE[places]
+        return Embedded(kept_NE, self.seconds * len(kept_NE) / max(1, len(self)))
+
+    def unpacked(self) -> np.ndarray:
+        return self.vectors_NE
 
 
 @dataclass(frozen=True, eq=False)

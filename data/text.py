@@ -116,11 +116,14 @@ class Tokenizer:
 
     def __call__(self, text: str, max_words: int) -> list[str]:
         """The first `max_words` words of a text, none of them empty or with a space in it. May import torch."""
-        if self.clean:
-            text = clean(text)
+        text = self.plain(text)
         if isinstance(self.cuts, Plugin):
             return _words_of(self.cuts, text)[:max_words]
         return TOKENIZERS[self.cuts](text, max_words)
+
+    def plain(self, text: str) -> str:
+        """The text before it is cut."""
+        return clean(text) if self.clean else text
 
 
 #: As models read that do not say how: those of version 0.2 and before.

@@ -1,4 +1,5 @@
-"""Word vectors: GloVe 6B in 50 dimensions from an installed wheel, in 100 to 300 from its archive; a text file.
+"""Word vectors: GloVe 6B in 50 dimensions from an installed wheel, in 100 to 300 from its archive; a text file; what
+an encoder makes of words.
 
 Shapes: F words found, E embedding size.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from data.base.errors import UserError
+from data.base.plugins import Plugin
 from data.base.sources import download, existing_file, installed_file, installed_version, sha256
 
 if TYPE_CHECKING:
@@ -89,6 +91,27 @@ class TextFile:
                 return read_text(lines, words, name=str(self.path))
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class FunctionVectors:
+    """What a function from outside makes of each word by itself (see `data.encoder.Encoder`). A word of which it makes
+    nothing but zeros has no vector."""
+
+    plugin: Plugin
+
+    def fingerprint(self) -> str:
+        return f"function {self.plugin.name} {self.plugin.digest}"
+
+    def read(self, words: Collection[str], downloads: Path, *, progress: bool) -> tuple[list[str], np.ndarray]:
+        import numpy as np
+
+        from data.encoder import Encoder
+
+        listed = list(words)
+        vectors_NE = Encoder(self.plugin)(listed, bar="Embedding words" if progress else "")
+        found = np.flatnonzero(vectors_NE.any(axis=1))
+        return [listed[place] for place in found], vectors_NE[found]
 
 
 def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> tuple[list[str], np.ndarray]:

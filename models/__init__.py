@@ -8,6 +8,7 @@ from typing import Any
 
 from data.base.errors import UserError, did_you_mean
 from models.attention import Attention
+from models.baselines.embedding import Embedding
 from models.baselines.majority import Majority
 from models.baselines.nbsvm import NBSVM
 from models.baselines.tfidf import Tfidf
@@ -44,6 +45,7 @@ __all__ = [
     "is_baseline",
     "num_parameters",
     "of_task",
+    "reads_embeddings",
     "register",
     "reset",
     "words_named",
@@ -55,6 +57,7 @@ BASELINES: dict[str, type[TextEstimator]] = {
     "majority": Majority,
     "tfidf": Tfidf,
     "nbsvm": NBSVM,
+    "embedding": Embedding,
 }
 WHOLE = "whole"
 _ON_WORDS = re.compile(rf"(.+)_({WHOLE}|[1-9]\d*)")
@@ -108,6 +111,11 @@ def words_named(name: str) -> str:
     """How many words of a text a baseline reads by its name: '200' by nbsvm_200, WHOLE by nbsvm_whole; '' where the
     name does not say, and it reads as many as any architecture of its search."""
     return match[2] if is_baseline(name) and (match := _ON_WORDS.fullmatch(name)) else ""
+
+
+def reads_embeddings(name: str) -> bool:
+    """Whether it learns from embeddings of whole texts (`TextEstimator.reads_embeddings`)."""
+    return getattr(find(name), "reads_embeddings", False) is True
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:

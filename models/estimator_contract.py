@@ -21,8 +21,10 @@ class EstimatorSubject(Subject):
     def __init__(self, architecture: type[TextEstimator]) -> None:
         self.architecture: Any = architecture
         rng = random.Random(1)
-        self.texts = [" ".join(rng.choices([f"word{n}" for n in range(40)], k=12)) for _ in range(NUM_TEXTS)]
+        self.texts: Any = [" ".join(rng.choices([f"word{n}" for n in range(40)], k=12)) for _ in range(NUM_TEXTS)]
         self.labels_N = np.arange(NUM_TEXTS) % NUM_CLASSES
+        if self.architecture.reads_embeddings:
+            self.texts = np.random.default_rng(1).standard_normal((NUM_TEXTS, 8), dtype=np.float32)
 
     def fitted(self, seed: int = 0, **hyperparameters: Any) -> TextEstimator:
         np.random.seed(seed)

@@ -6,14 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import models
 from search.base import console
 from search.spec.read import read_spec
 from search.spec.spec import Spec
@@ -45,6 +48,16 @@ def here(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     with contextlib.chdir(cwd):
         done = CliRunner().invoke(app, others, catch_exceptions=False, prog_name=f"python -m {module}")
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def as_read(baseline: str, texts: Sequence[str]) -> Any:
+    """What a baseline reads of texts: these, or what a small encoder makes of them."""
+    if not models.reads_embeddings(baseline):
+        return [*texts]
+    vectors_NE = np.zeros((len(texts), 512), dtype=np.float32)
+    for row_E, text in zip(vectors_NE, texts, strict=True):
+        np.add.at(row_E, [zlib.crc32(word.encode()) % 512 for word in text.split()], 1)
+    return vectors_NE
 
 
 @dataclass(frozen=True)

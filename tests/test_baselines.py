@@ -35,7 +35,7 @@ from search.study.studies import Studies
 from search.train import estimating
 from search.train.length import Length
 from search.train.running import run_trial
-from tests.conftest import command
+from tests.conftest import as_read, command
 from tests.test_search_studies import HERE, epoch_result
 
 NAMES = list(models.BASELINES)
@@ -82,13 +82,13 @@ def test_any_number_of_classes_is_learned_and_comes_back_from_plain_files(name: 
     rng = np.random.default_rng(1)
     labels_N = np.arange(200) % num_classes
     texts = [" ".join([f"class{label}", *(f"word{n}" for n in rng.integers(0, 30, 5))]) for label in labels_N]
-    estimator = fitted(name, texts, labels_N)
-    asked = [*texts[:5], "", "not one known word"]
+    estimator = fitted(name, as_read(name, texts), labels_N)
+    asked = as_read(name, [*texts[:5], "", "not one known word"])
     said_NC = estimator.predict_proba(asked)
     assert said_NC.shape == (7, num_classes)
     assert said_NC.sum(axis=1) == pytest.approx(np.ones(7))
     if name != "majority":
-        assert (estimator.predict_proba(texts).argmax(1) == labels_N).all()
+        assert (estimator.predict_proba(as_read(name, texts)).argmax(1) == labels_N).all()
     files = estimator.files()
     assert not any(b"pickle" in content or b"csklearn" in content for content in files.values())
     again = models.build_estimator(name)

@@ -21,6 +21,7 @@ from search.train.running import run_trial
 from search.train.tasks import TASKS
 from search.train.training import Result
 from search.train.weighting import class_weights
+from tests.conftest import as_read
 
 LABELS_N = np.array([0] * 6 + [1] * 3 + [2])
 
@@ -148,4 +149,4 @@ def test_a_pipeline_gives_them_to_its_last_step_and_what_cannot_weigh_says_so() 
 def test_every_baseline_takes_them() -> None:
     for name in models.BASELINES:
         estimator = models.build_estimator(name)
-        fit_weighted(estimator, ["a b", "a b", "a c", "a c"], np.array([0, 0, 1, 1]), np.ones(4))
+        fit_weighted(estimator, as_read(name, ["a b", "a b", "a c", "a c"]), np.array([0, 0, 1, 1]), np.ones(4))

@@ -36,7 +36,7 @@ from search.train import training
 from search.train.running import run_trial
 from search.train.tasks import TASKS, task_of
 from search.train.tasks.multi_label import MultiLabel
-from tests.conftest import command
+from tests.conftest import as_read, command
 
 TASK = TASKS["multi_label"]
 READING = Reading(multi_label=";")
@@ -152,10 +152,10 @@ def test_what_is_said_is_every_class_over_one_half() -> None:
 @pytest.mark.parametrize("name", models.BASELINES)
 def test_baselines_learn_each_class_against_the_rest(name: str, corpus: EncodedCorpus) -> None:
     """As an estimator of that class alone; kept and read back, the same."""
-    texts, labels_NC = [*corpus.train.arrays[TEXTS]], corpus.train.arrays[LABEL_SETS]
+    texts, labels_NC = as_read(name, [*corpus.train.arrays[TEXTS]]), corpus.train.arrays[LABEL_SETS]
     estimator = models.build_estimator(name)
     estimator.fit(texts, labels_NC)
-    read = [*corpus.test.arrays[TEXTS]]
+    read = as_read(name, [*corpus.test.arrays[TEXTS]])
     outputs_NC = estimator.predict_proba(read)
     for label in range(len(corpus.classes)):
         one = models.build_estimator(name)

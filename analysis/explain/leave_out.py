@@ -9,18 +9,18 @@ Shapes: N variants of the text, T words of it, C classes.
 import numpy as np
 
 from analysis.explain.explanation import TOP, Explanation, shown_classes
-from search.serve.classifier import TextModel
-from search.train.estimating import probabilities
+from search.serve.classifier import EstimatorModel, TextModel
 
 MOST_WORDS = 1000  # that are left out, the first of a text; those after them have no score
 
 
 def explain(classifier: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
     """What an estimator says of the text, and why: all variants in one call."""
+    assert isinstance(classifier, EstimatorModel)
     _, _, (words,) = classifier.encode([text])
     num = min(len(words), MOST_WORDS)
     variants = [words, [], *(words[:place] + words[place + 1 :] for place in range(num))]
-    outputs_NC = probabilities(classifier.model, [" ".join(each) for each in variants], len(classifier.classes))
+    outputs_NC = classifier.of_read([" ".join(each) for each in variants])
     logits_NC = classifier.task.logits(outputs_NC).numpy()
     if classifier.task.exclusive:  # only their differences count
         logits_NC -= logits_NC.mean(1, keepdims=True)

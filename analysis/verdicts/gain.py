@@ -21,7 +21,7 @@ from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.confusion import Confusion, one_class
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
-from models import ARCHITECTURES, WHOLE, Architecture, words_named
+from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
 
 ACCURACY = "test_accuracy"
 _NOT_KEPT = "no interval, since what they predicted is not kept"
@@ -160,7 +160,7 @@ def choose(best: Mapping[str, pd.DataFrame], words_of: Callable[[str], int] | No
     """
     others = [name for name, own in best.items() if is_baseline(own)]
     network = next((name for name in best if name not in others), None)
-    cut = [name for name in others if words_named(name) != WHOLE]
+    cut = [name for name in others if words_named(name) != WHOLE and not reads_embeddings(name)]
     same = [name for name in others if words_of and network and words_of(name) == words_of(network)]
     nearest, baseline = next(iter(same or cut), None), next(iter(others), None)
     return Chosen(network, baseline, None if nearest == baseline else nearest)

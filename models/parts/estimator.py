@@ -39,6 +39,7 @@ class TextEstimator:
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "estimator"
     recurrent: ClassVar[bool] = False
+    reads_embeddings: ClassVar[bool] = False  # whether `texts` are embeddings (N, E) that an encoder has made of them
     depends_on_words: ClassVar[bool] = False  # of a baseline: on how many of a text it reads
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
     inputs: ClassVar[Mapping[str, Input]] = {}

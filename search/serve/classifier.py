@@ -19,6 +19,7 @@ from torch import Tensor
 import models
 from data.base.plugins import Plugin
 from data.encode import encode_texts, read_words, word_ids
+from data.encoder import Encoder
 from data.text import AS_WRITTEN, Tokenizer
 from models import WordVectors
 from search.train.tasks import TASKS, Task
@@ -32,9 +33,11 @@ VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were t
 
 # What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
 # dict; the word vectors, where they were not trained; and the sources of the architecture and of the tokenizer, where
-# they are not ours. Of an estimator its own files instead of weights.
+# they are not ours, and of the encoder, where the model reads embeddings. Of an estimator its own files instead of
+# weights.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
-CODE, TOKENIZER_CODE, ESTIMATOR = "architecture.py", "tokenizer.py", "estimator"
+CODE, TOKENIZER_CODE, ENCODER_CODE = "architecture.py", "tokenizer.py", "encoder.py"
+ESTIMATOR = "estimator"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +61,7 @@ class TextModel:
     model: Any
     code: Plugin | None = None  # the architecture's, if it is not ours
     tokenizer: Tokenizer = AS_WRITTEN
+    encoder: Plugin | None = None  # where the model reads embeddings of whole texts
     temperature: float = 1.0
     threshold: float | None = None
 
@@ -78,13 +82,14 @@ class TextModel:
         tokenizer: Tokenizer = AS_WRITTEN,
         temperature: float = 1.0,
         threshold: float | None = None,
+        encoder: Plugin | None = None,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
 
         num_outputs: see `Task.num_outputs`; models exported before version 0.2 are classifiers and do not tell it.
         task: by name; older models do not tell it, and were trained for that of their architecture's kind.
-        separator: see `Task`.
+        separator: see `Task`. encoder: where it reads embeddings of whole texts.
         """
         if code is not None:
             models.register(architecture, code.load(), code.reference, kept=True)
@@ -103,6 +108,7 @@ class TextModel:
             model=kind._rebuild(architecture, hyperparameters, num_outputs, weights, vectors_VE),
             code=code,
             tokenizer=tokenizer,
+            encoder=encoder,
             temperature=temperature,
             threshold=threshold,
         )
@@ -170,6 +176,9 @@ class TextModel:
         if isinstance(cuts, Plugin):
             (folder / TOKENIZER_CODE).write_text(cuts.source, encoding="utf-8")
             cuts = f"{Path(cuts.file).name}:{cuts.name}"
+        if self.encoder is not None:
+            (folder / ENCODER_CODE).write_text(self.encoder.source, encoding="utf-8")
+            short["encoder"] = f"{Path(self.encoder.file).name}:{self.encoder.name}"
         short |= {"clean": self.tokenizer.clean, "tokenizer": cuts}
         (folder / MODEL).write_text(json.dumps(short, indent=2, ensure_ascii=False), encoding="utf-8")
         (folder / VOCABULARY).write_text("".join(f"{word}\n" for word in self.vocabulary), encoding="utf-8")
@@ -190,6 +199,8 @@ class TextModel:
         cleans, cuts = short.pop("clean", AS_WRITTEN.clean), short.pop("tokenizer", AS_WRITTEN.cuts)
         if (code := folder / TOKENIZER_CODE).exists():
             cuts = Plugin(cuts, code.read_text(encoding="utf-8"))
+        if encoder := short.pop("encoder", None):
+            encoder = Plugin(encoder, (folder / ENCODER_CODE).read_text(encoding="utf-8"))
         if estimator.is_dir():
             files = {path.name: bytearray(path.read_bytes()) for path in estimator.iterdir()}
             weights = {name: torch.frombuffer(file, dtype=torch.uint8) for name, file in files.items()}
@@ -202,11 +213,13 @@ class TextModel:
             vectors_VE=np.load(vectors, allow_pickle=False) if vectors.exists() else None,
             code=Plugin(reference, (folder / CODE).read_text(encoding="utf-8")) if reference else None,
             tokenizer=Tokenizer(cleans, cuts),
+            encoder=encoder,
         )
 
 
 class EstimatorModel(TextModel):
-    """A fitted estimator, which reads all words; `encode` says which of them the search's networks knew."""
+    """A fitted estimator, which reads all words, or what an encoder makes of the whole text; `encode` says which words
+    the search's networks knew."""
 
     requirements = ("scikit-learn", "skops")
 
@@ -223,9 +236,16 @@ class EstimatorModel(TextModel):
         return estimator
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
-        probabilities_NC = self.model.predict_proba(read_words(texts, max_words=self.max_words, cut=self.tokenizer))
-        outputs_NC = torch.from_numpy(np.asarray(probabilities_NC, dtype=np.float32))
+        if self.encoder is not None:
+            outputs_NC = self.of_read([self.tokenizer.plain(text) for text in texts])
+        else:
+            outputs_NC = self.of_read(read_words(texts, max_words=self.max_words, cut=self.tokenizer))
         return self.task.tempered(outputs_NC, self.temperature)
+
+    def of_read(self, texts: Sequence[str]) -> Tensor:
+        """What the estimator itself says (N, C) of texts that are cleaned, and cut if it reads words."""
+        read = texts if self.encoder is None else Encoder(self.encoder)(texts)
+        return torch.from_numpy(np.asarray(self.model.predict_proba(read), dtype=np.float32))
 
     def _write_weights(self, folder: Path) -> None:
         (folder / ESTIMATOR).mkdir()

@@ -34,10 +34,13 @@ REGISTER = {
     "architectures": _take_in_architecture,
     "corpus": data.register,
     "tokenizer": text.require_function,
+    "vectors": data.register_vectors,
     "metrics": metrics.register,
 }
 #: Those of which there is one, which goes by its whole reference: others go by their names.
-BY_REFERENCE = ("corpus", "tokenizer")
+BY_REFERENCE = ("corpus", "tokenizer", "vectors")
+#: Those whose names of ours may have colons, before a path.
+WITH_PREFIXES = ("corpus", "vectors")
 #: The same of sources that a spec has kept, where that differs: its names may be older than ours.
 KEPT = {"architectures": partial(_take_in_architecture, kept=True)}
 
@@ -50,6 +53,7 @@ class Code(BaseModel):
     architectures: dict[str, Plugin] = {}
     corpus: dict[str, Plugin] = {}  # at most one
     tokenizer: dict[str, Plugin] = {}  # at most one
+    vectors: dict[str, Plugin] = {}  # at most one
     metrics: dict[str, Plugin] = {}
 
     @model_validator(mode="after")
@@ -81,8 +85,8 @@ def find(architecture: str) -> Any:
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a spec with names in place of references, classes and functions, and their sources under `code`.
 
-    A corpus and a tokenizer go by their whole references, all others by their names. Raises UserError for what cannot
-    be found or executed, and for two things of one name.
+    A corpus, a tokenizer and vectors go by their whole references, all others by their names. Raises UserError for
+    what cannot be found or executed, and for two things of one name.
     """
     changed: dict[str, Any] = {}
     code: dict[str, dict[str, Plugin]] = {}
@@ -102,7 +106,7 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
     """What a spec calls something; what is not ours is entered in `sources`."""
-    is_reference = isinstance(each, str) and (plugins.is_reference(each) if key == "corpus" else ":" in each)
+    is_reference = isinstance(each, str) and (plugins.is_reference(each) if key in WITH_PREFIXES else ":" in each)
     if (isinstance(each, str) and each in sources) or not (is_reference or callable(each)):
         return each
     try:

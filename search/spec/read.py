@@ -19,7 +19,7 @@ from data.base.splitting import Division
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
-from models import WHOLE, architecture, baseline, words_named
+from models import WHOLE, architecture, baseline, reads_embeddings, words_named
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train import weighting
@@ -271,6 +271,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         reading=spec.reading,
         texts=to_train and any(learner(name).reads_texts for name in spec.studied),
         whole=any(_depends_on_words(name) for name in spec.baselines),
+        embedded=to_train and any(map(reads_embeddings, spec.studied)),
         progress=progress,
     )
     weighting.check(spec.class_weights, corpus.classes)

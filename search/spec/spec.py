@@ -13,7 +13,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from data.base.errors import UserError, choose, did_you_mean
 from data.base.reading import Reading
 from data.encoded import ALL_WORDS
-from models import ARCHITECTURES, BASELINES, CLASSIFICATION, OURS, WHOLE, baseline, is_baseline, words_named
+from models import (
+    ARCHITECTURES,
+    BASELINES,
+    CLASSIFICATION,
+    OURS,
+    WHOLE,
+    baseline,
+    is_baseline,
+    reads_embeddings,
+    words_named,
+)
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
@@ -42,6 +52,7 @@ def parse_seconds(value: object) -> object:
 
 #: Those of every search of classifiers.
 USUAL_BASELINES = ("majority", "tfidf", "nbsvm")
+USUAL_WITH_ENCODER = (*USUAL_BASELINES, "embedding")
 
 
 class Strict(BaseModel):
@@ -72,7 +83,10 @@ class Spec(ReadingKeys):
     corpus: str = Field(
         "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, a file of yours or path/my_data.py:load"
     )
-    vectors: str = Field("glove.6B.50d", description="glove.6B.50d/100d/200d/300d or file:PATH")
+    vectors: str = Field(
+        "glove.6B.50d",
+        description="glove.6B.50d/100d/200d/300d, file:PATH, or an encoder of yours, path/encoder.py:embed",
+    )
     embeddings: Literal["frozen", "finetuned", "learned"] = Field(
         "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
     )
@@ -96,8 +110,10 @@ class Spec(ReadingKeys):
         None,
         validate_default=True,
         description="what the architectures have to beat, each with a small grid of its own: majority, tfidf, nbsvm; "
-        "or none; without it all three where texts are classified; each once more on every number of words that an "
-        "architecture reads (nbsvm_200) and on whole texts (nbsvm_whole)",
+        "embedding, which is logistic regression on what an encoder makes of whole texts (see vectors); or none; "
+        "without it the first three where texts are classified, and the last where there is an encoder; those that "
+        "depend on words once more on every number of words that an architecture reads (nbsvm_200) and on whole texts "
+        "(nbsvm_whole)",
     )
     space: dict[str, Any] = Field(
         {},
@@ -240,7 +256,8 @@ class Spec(ReadingKeys):
     def _baselines_are_of_classifiers(cls, written: Any, info: ValidationInfo) -> Any:
         if written is None:
             tasks = {ARCHITECTURES[name].task for name in info.data.get("architectures", [])}
-            return list(USUAL_BASELINES) if tasks == {CLASSIFICATION} else []
+            usual = USUAL_WITH_ENCODER if info.data.get("code", Code()).vectors else USUAL_BASELINES
+            return list(usual) if tasks == {CLASSIFICATION} else []
         if written in ("none", ["none"], ("none",)):
             return []
         if not isinstance(written, list | tuple):
@@ -278,6 +295,11 @@ class Spec(ReadingKeys):
             if self.most_words < self.words_of(name) < ALL_WORDS:
                 plain = name.rpartition("_")[0]
                 raise UserError(f"baselines: {name} reads more than max_words {self.most_words}; nearest: {plain}")
+        for name in self.studied:
+            if reads_embeddings(name) and not self.code.vectors:
+                raise UserError(
+                    f"{name} learns from what an encoder makes of texts; write vectors: path/encoder.py:embed"
+                )
         return self
 
     @model_validator(mode="after")
@@ -435,6 +457,8 @@ class Spec(ReadingKeys):
 
     def words_of(self, architecture: str) -> int:
         """How many words of a text it reads."""
+        if reads_embeddings(architecture):
+            return ALL_WORDS
         if named := words_named(architecture):
             return ALL_WORDS if named == WHOLE else int(named)
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words

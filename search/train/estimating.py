@@ -5,7 +5,7 @@ Shapes: N examples of a split, C classes.
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 import models
 from data.base.errors import UserError
-from data.encoded import TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
+from data.encoded import EMBEDDED, TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
 from models import TextEstimator
 from models.parts.estimator import fit_weighted
 from search.base import record
@@ -34,8 +34,8 @@ def fit(
 ) -> Result:
     """Fit the trial's estimator and measure it. metric: that of the search.
 
-    Its seconds are those that it takes alone, whatever it found done. The state holds the files of the estimator as its
-    weights, or, as `refused`, why it has none.
+    Its seconds are those that it takes alone, whatever it found done, such as embeddings of its texts. The state holds
+    the files of the estimator as its weights, or, as `refused`, why it has none.
     Raises UserError where classes are weighed and its `fit` cannot.
     """
     # What takes seconds to import is no cost of the first trial.
@@ -48,8 +48,8 @@ def fit(
     np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
     own = models.built_with(config[record.ARCHITECTURE], config)
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
-    reads_all = models.words_named(config[record.ARCHITECTURE]) == models.WHOLE
-    task, read = task_of(estimator.task, corpus), WHOLE_TEXTS if reads_all else TEXTS
+    task, array = task_of(estimator.task, corpus), _array_of(config[record.ARCHITECTURE])
+    read = {split: getattr(corpus, split).arrays[array] for split in record.SPLITS}
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
@@ -57,20 +57,20 @@ def fit(
         (labels_N,) = (each_N.copy() for each_N in task.targets(corpus.train))
         weights_C = class_weights(weights, corpus.classes, labels_N)
         weights_N = None if weights_C is None else weights_C[labels_N]
-        fit_weighted(estimator, [*corpus.train.arrays[read]], labels_N, weights_N)
+        fit_weighted(estimator, read["train"].unpacked(), labels_N, weights_N)
         try:
             said = {}
             for split in record.SPLITS:
                 examples: Split = getattr(corpus, split)
                 targets = task.tensors(examples)
-                logits_N = task.logits(probabilities(estimator, [*examples.arrays[read]], len(corpus.classes)))
+                logits_N = task.logits(probabilities(estimator, read[split].unpacked(), len(corpus.classes)))
                 metrics |= measure(task, logits_N, targets, split)
                 outputs_N, said[split] = task.outputs(logits_N), (logits_N, targets)
             held_out = *said["val"], *said["test"]
             metrics |= calibrate(task, *held_out) | threshold(task, metric, *held_out)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"
-    seconds = time.perf_counter() - started + estimator.spared_seconds
+    seconds = time.perf_counter() - started + estimator.spared_seconds + sum(each.seconds for each in read.values())
     files: dict[str, bytes] = {}
     try:
         files = estimator.files()
@@ -98,8 +98,16 @@ def fit(
     )
 
 
-def probabilities(estimator: TextEstimator, texts: Sequence[str], num_classes: int) -> Tensor:
-    """What it says of the texts (N, C), float32. Raises ValueError if that is not of this shape."""
+def _array_of(architecture: str) -> str:
+    """Of a split, what an estimator learns from."""
+    if models.reads_embeddings(architecture):
+        return EMBEDDED
+    return WHOLE_TEXTS if models.words_named(architecture) == models.WHOLE else TEXTS
+
+
+def probabilities(estimator: TextEstimator, texts: Any, num_classes: int) -> Tensor:
+    """What it says of the texts, or of their embeddings, (N, C), float32. Raises ValueError for another
+    shape."""
     probabilities_NC = np.asarray(estimator.predict_proba(texts), dtype=np.float32)
     if probabilities_NC.shape != (len(texts), num_classes):
         raise ValueError(
