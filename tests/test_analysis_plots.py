@@ -107,11 +107,19 @@ def rich() -> Found:
     mattered = importance.what_mattered(trials, SPACES, np.random.default_rng(0))
     drawn = {"memory": memory_curves(), "inspection": inspected(Lengths(4, 7, 9, 8, CUTS, HISTOGRAM))}
     drawn["sizes"] = sized()
+    drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
 
 
 CONFUSED = Confusion(("a", "b"), np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.6, 0.7]))
+
+
+def sureness(architecture: str) -> pd.DataFrame:
+    """Of a model that is surer than it should be, and less so where it is calibrated."""
+    columns = {"confidence": [0.6, 0.9, 0.58, 0.8], "right": [0.55, 0.75, 0.55, 0.75], "answers": [20.0, 80.0] * 2}
+    both = {"calibrated": [0.0, 0.0, 1.0, 1.0], "temperature": [1.4] * 4}
+    return pd.DataFrame({"architecture": architecture, **both, **columns})
 
 
 CUTS, HISTOGRAM = (Cut(3, 0.75, 0.4), Cut(100, 0.0, 0.0)), ((1, 0), (2, 2), (4, 4), (8, 1), (16, 1))

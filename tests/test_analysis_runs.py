@@ -21,6 +21,7 @@ from bakeoff import api, boards
 from data.base.errors import UserError
 from search.base import record
 from search.base.record import Outcome
+from search.spec.read import BEFORE
 from search.spec.space import Range
 from search.spec.spec import Spec
 from search.train.metrics import METRICS
@@ -313,7 +314,7 @@ def test_the_spec_of_a_search_is_read_from_json_and_of_an_old_one_from_yaml(
         return runs.find_search(recorded.uri, id)
 
     old = find(OLD)
-    assert old.load_spec() == Spec(name="demo", baselines=[], space={"dropout": {"low": 0.0, "high": 0.2}})
+    assert old.load_spec() == Spec(name="demo", space={"dropout": {"low": 0.0, "high": 0.2}}, **BEFORE)
     assert old.spaces
     assert old.spaces["rnn"]["dropout"] == Range(0.0, 0.2)
     assert find(NEW).spec is find(OTHER).spaces is None

@@ -306,4 +306,5 @@ def test_a_network_of_the_users_may_have_a_hyperparameter_of_that_name(tmp_path:
         assert plain.network.embedding is plain.embedding
         assert plain.embedding.pairs is not None
     finally:
-        models.reset()
+        for name in ("Net", "Plain"):
+            models.ARCHITECTURES.pop(name, None)

@@ -11,6 +11,7 @@ import torch
 import data
 import models
 from benchmarks.rivals import networks, texts
+from data.base.reading import Reading
 
 torch.manual_seed(0)
 VECTORS_VE = torch.cat((torch.zeros(2, 50), torch.randn(30, 50)))
@@ -50,7 +51,7 @@ def test_a_rival_reads_the_same_texts(tmp_path: Path) -> None:
         for split in ("train", "val", "test"):
             examples = data.read_examples("imdb", split, limit=400)  # type: ignore[arg-type]
             writer.writerows([text, label, split] for text, label in examples)
-    ours = data.load("imdb", limit=400, max_words=50)
+    ours = data.load("imdb", limit=400, max_words=50, reading=Reading(clean=False))
     rival = texts.load(tmp_path / "texts.csv", 50)
     assert len(rival.vectors_VE) == len(ours.vocabulary)
     for split in ("train", "val", "test"):
