@@ -1,7 +1,8 @@
 """The bag of words and n-grams: no order but that of neighbours, and no hidden layer.
 
 Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams of all orders of a text (its words
-first), R rows of the table, K buckets, H hidden, C classes, D dimensions that start at log ratios.
+first), R rows of the table, F those that any training text has, K buckets, H hidden, C classes, D dimensions that start
+at log ratios.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -127,8 +128,9 @@ class Ngram(Architecture):
 
         With so many classes that there would be more than MOST_COUNTED pairs of a class and a row, it starts at random.
 
-        P is by the number of a class's texts in which a row is, not by how often. The network takes a mean where naive
-        Bayes takes a sum, so the weights start at SCALE, which is between these.
+        P is by the number of a class's texts in which a row is, not by how often, and over the rows that any text has:
+        the others are so many that a class of few texts would have nearly the same sum as one of many. The network
+        takes a mean where naive Bayes takes a sum, so the weights start at SCALE, which is between these.
         """
         if self.singletons == DROP:
             num_texts = _count(self._slots, SLOTS * self.buckets, _of_one_class(texts), 1, self.known_K.device)
@@ -141,31 +143,36 @@ class Ngram(Architecture):
         several = targets_N.ndim == 2
         num_rows = len(self.bag.rows_RH)
         counts_CR = _count(self.rows, num_rows, _by_class(texts), num_classes, self.known_K.device)
-        num_texts_C = targets_N.sum(0).long() if several else torch.bincount(targets_N, minlength=num_classes)
-        log_CR = _log_shares(counts_CR)
-        prior_C = (num_texts_C + SMOOTHING).log()
+        counts_1R = counts_CR.sum(0, keepdim=True)
         if several:
             counts_1R = _count(self.rows, num_rows, _of_one_class(texts), 1, self.known_K.device)
-            log_CR -= _log_shares(counts_1R - counts_CR)
+        counts_1R[:, 0] = 0
+        found_F = counts_1R[0].nonzero()[:, 0]
+        counts_CF = counts_CR[:, found_F]
+        num_texts_C = targets_N.sum(0).long() if several else torch.bincount(targets_N, minlength=num_classes)
+        log_CF = _log_shares(counts_CF)
+        prior_C = (num_texts_C + SMOOTHING).log()
+        if several:
+            log_CF -= _log_shares(counts_1R[:, found_F] - counts_CF)
             prior_C -= (len(targets_N) - num_texts_C + SMOOTHING).log()
         else:
-            log_CR -= log_CR.mean(0)
+            log_CF -= log_CF.mean(0)
             prior_C -= prior_C.mean()
-        log_CR[:, 0] = 0
         num_started = min(num_classes - (not several), self.output.in_features)
-        directions_CD = torch.linalg.eigh(log_CR @ log_CR.t())[1].flip(1)[:, :num_started]
+        directions_CD = torch.linalg.eigh(log_CF @ log_CF.t())[1].flip(1)[:, :num_started]
         directions_CD *= directions_CD.gather(0, directions_CD.abs().argmax(0, keepdim=True)).sign()
-        self.bag.rows_RH[:, :num_started] = log_CR.t() @ directions_CD
+        self.bag.rows_RH[:, :num_started] = 0
+        self.bag.rows_RH[found_F, :num_started] = log_CF.t() @ directions_CD
         self.output.weight.zero_()
         self.output.weight[:, :num_started] = SCALE * directions_CD
         self.output.bias.copy_(prior_C)
 
 
-def _log_shares(counts_CR: Tensor) -> Tensor:
-    """Log P(row | class), from how many of a class's texts each row is in. Row 0 is none."""
-    counts_CR[:, 0] = 0
-    log_CR = (counts_CR + SMOOTHING).log_()
-    return log_CR.sub_(log_CR.logsumexp(1, keepdim=True))
+def _log_shares(counts_CF: Tensor) -> Tensor:
+    """Log P(row | class), from how many of a class's texts each row is in. Rows that no text has must not be among
+    them: there are so many that each class, small or large, would have next to the same sum."""
+    log_CF = (counts_CF + SMOOTHING).log_()
+    return log_CF.sub_(log_CF.logsumexp(1, keepdim=True))
 
 
 def _by_class(texts: Texts) -> Texts:

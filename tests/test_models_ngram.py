@@ -88,15 +88,14 @@ def test_word_vectors_are_neither_kept_nor_trained(embedding: models.WordVectors
     assert not model.embedding.vectors_VE.numel()
 
 
-def log_likelihoods(
-    texts: list[list[int]], labels: list[int], num_classes: int, num_rows: int, words: list[int]
-) -> Any:
+def log_likelihoods(texts: list[list[int]], labels: list[int], num_classes: int, words: list[int]) -> Any:
     """log P(class | words) but for a constant, by the book: sums over words and pairs."""
     grams = [{*text, *pairwise(text)} for text in texts]
+    num_grams = len(set().union(*grams))
     totals = []
     for label in range(num_classes):
         own = Counter(gram for text, of in zip(grams, labels, strict=True) if of == label for gram in text)
-        denominator = sum(own.values()) + num_rows
+        denominator = sum(own.values()) + num_grams
         totals.append(sum(math.log((own[gram] + 1) / denominator) for gram in [*words, *pairwise(words)]))
     return torch.tensor(totals)
 
@@ -112,12 +111,24 @@ def test_training_starts_as_naive_bayes(num_classes: int, hidden_size: int) -> N
     model = build(num_classes, n=2, buckets=10**6, hidden_size=hidden_size, singletons="keep").eval()
     model.start_from([(tokens_NT[i::3], lengths_N[i::3], labels_N[i::3]) for i in range(3)])
     logits_NC = (model(tokens_NT, lengths_N) - model.output.bias) * (2 * num_words - 1) / SCALE
-    num_rows = contract.NUM_WORDS + 10**6
     for text in range(5):
-        expected_C = log_likelihoods(
-            tokens_NT.tolist(), labels_N.tolist(), num_classes, num_rows, tokens_NT[text].tolist()
-        )
+        expected_C = log_likelihoods(tokens_NT.tolist(), labels_N.tolist(), num_classes, tokens_NT[text].tolist())
         torch.testing.assert_close(logits_NC[text], expected_C - expected_C.mean(), rtol=1e-3, atol=1e-3)
+
+
+def test_words_that_say_nothing_favour_no_class_however_small_it_is() -> None:
+    """The rows of a large table that no text has do not count, or each class would have the same share of a word."""
+    texts_BT = torch.tensor([[1, 2, 3, 4]] * 20)
+    texts_BT[:2, 3] = 5
+    labels_B, lengths_B = (torch.arange(20) < 2).long(), torch.full((20,), 4)
+    one, several = (build(num, n=1, buckets=10**6, hidden_size=2).eval() for num in (2, 1))
+    one.start_from([(texts_BT, lengths_B, labels_B)])
+    several.start_from([(texts_BT, lengths_B, labels_B.unsqueeze(1))])
+    said = torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    for model, margins in ((one, one(texts_BT, lengths_B).diff(dim=1)), (several, several(texts_BT, lengths_B))):
+        assert margins[0] > 0 > margins[-1]
+        says_nothing_C = (model(*said) - model.output.bias) / SCALE
+        assert says_nothing_C.abs().max() < 0.5
 
 
 def test_where_a_text_can_have_several_classes_each_starts_as_naive_bayes_against_the_rest() -> None:
