@@ -424,6 +424,11 @@ def test_a_wrong_call_is_one_line(arguments: list[str], said: str) -> None:
     assert done.output.count("\n") == 1
 
 
+def test_a_wrong_file_is_told_without_the_place_of_a_shipped_spec(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["data", str(tmp_path)]).stderr
+    assert answer.startswith(f"error: csv: {tmp_path} is a folder, not a file")
+
+
 def test_the_same_from_python(file: Path) -> None:
     look = bakeoff.data(file, progress=False)
     assert look.findings["severity"].iloc[0] == "blocking"

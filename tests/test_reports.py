@@ -102,7 +102,8 @@ def test_a_trial_that_is_killed_within_an_epoch_goes_on_to_the_same_numbers(stop
 def test_an_epoch_has_no_more_reports_than_batches() -> None:
     small = {"corpus": "rotten-tomatoes", "vectors": "glove.6B.50d", "limit": 200, "space": {"batch_size": [8, 16]}}
     assert len(load_corpus(specs.validate(spec_of(reports_per_epoch=10, **small)), to_train=True).train) == 160
-    with pytest.raises(UserError, match="an epoch of 160 texts has 10 batches of 16, and no more reports; got 11"):
+    message = r"11 is more than an epoch of 160 texts has batches of 16; set reports_per_epoch: 10, or a smaller"
+    with pytest.raises(UserError, match=message):
         load_corpus(specs.validate(spec_of(reports_per_epoch=11, **small)), to_train=True)
 
 

@@ -83,15 +83,15 @@ def read(
 
     Raises UserError, one line for each mistake.
     """
-    path = Path(source)
+    path, where = Path(source), source
     if not path.is_file():
         if source not in (known := shipped()):
             raise UserError(f"no spec {source!r}: neither a file nor shipped{did_you_mean(source, known)}")
         path = SHIPPED / f"{source}.yaml"
-    content = {**parse(path.read_bytes(), str(path)), **(keys or {})}
+    content = {**parse(path.read_bytes(), where), **(keys or {})}
     for override in overrides:
         _apply(content, override)
-    return validate(content, where=str(path), files=files)
+    return validate(content, where=where, files=files)
 
 
 def shipped() -> list[str]:
@@ -279,8 +279,8 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
     batches = -(-num_texts // spec.largest_batch)
     if to_train and spec.reports_per_epoch > batches:
         raise UserError(
-            f"reports_per_epoch: an epoch of {num_texts:,} texts has {batches:,} batches of "
-            f"{spec.largest_batch}, and no more reports; got {spec.reports_per_epoch}"
+            f"reports_per_epoch: {spec.reports_per_epoch} is more than an epoch of {num_texts:,} texts has batches of "
+            f"{spec.largest_batch}; set reports_per_epoch: {batches}, or a smaller batch_size"
         )
     return corpus
 
