@@ -262,8 +262,11 @@ class Search:
         return Picture(plot.data(found), files["png"])
 
     @console.quiet()
-    def report(self, out: str | Path | None = None, *, rank_by: str | None = None) -> Path:
-        """Write the report page into a folder (the search's own without one); its index.html.
+    def report(
+        self, out: str | Path | None = None, *, rank_by: str | None = None, shared: str | Path | None = None
+    ) -> Path:
+        """Write the report page into a folder (the search's own without one); its index.html. shared: and into this
+        one, without words of the texts, unless the search has `texts: all`.
 
         Raises UserError when the folder cannot be written.
 
@@ -272,7 +275,8 @@ class Search:
         """
         from analysis.report import report
 
-        return report.make(self.tracking_uri, self.recorded(), Path(out or self.folder / "report"), rank_by)
+        out = Path(out or self.folder / "report")
+        return report.make(self.tracking_uri, self.recorded(), out, rank_by, Path(shared) if shared else None)
 
     @console.quiet()
     def export(

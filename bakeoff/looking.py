@@ -32,7 +32,7 @@ class Look:
 
         from data.inspecting.findings import Finding
 
-        columns = [field.name for field in dataclasses.fields(Finding)]
+        columns = [field.name for field in dataclasses.fields(Finding) if field.name != "quoted"]
         return pd.DataFrame([dataclasses.asdict(each) for each in self.inspection.findings], columns=columns)
 
     @property

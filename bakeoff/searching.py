@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -141,7 +142,6 @@ def plan(
     address: Address = None,
 ) -> None:
     """What a search will take, from a few steps of each architecture: hours, disk, rows and money."""
-    import tempfile
     from functools import partial
 
     from search.cluster import connection
@@ -308,9 +308,10 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
         if not report:
             return None
         shown = api.Search(search.folder.parent / (search.spec.repeats or search.id), search.tracking_uri)
-        page = shown.report()
-        print(f"wrote {page}")
-        registry.log_report(search.tracking_uri, shown.id, page.parent)
+        with tempfile.TemporaryDirectory() as scratch:
+            page = shown.report(shared=scratch)
+            print(f"wrote {page}")
+            registry.log_report(search.tracking_uri, shown.id, Path(scratch))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception:

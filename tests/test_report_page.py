@@ -335,6 +335,7 @@ def test_settings_and_space_in_words() -> None:
     ]
     assert ["architectures", "rnn, mlp"] in shown
     assert ["resources", "cpu: 2.0, gpu: 0.0"] in shown
+    assert ["texts shown", "page"] in shown
     assert {"limit", "storage", "space", "name"}.isdisjoint(name for name, _ in shown)
     space = {
         "hidden_size": {"low": 64, "high": 128, "step": 8},

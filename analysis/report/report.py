@@ -5,8 +5,10 @@ hand; the words and the order are those of report.html.
 """
 
 import base64
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,10 @@ _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.
 _PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
 
 
-def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Path:
+def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared: Path | None = None) -> Path:
     """Write the report of a search into a folder, which is made if needed, and return its index.html.
 
+    shared: another folder, for all of it as MLflow may have it: without words of the texts, unless `texts` is all.
     Raises UserError when MLflow cannot be read, the folder cannot be written, or rank_by is no metric of validation.
     """
     rank_by = rank_by or common_metric([search])
@@ -66,7 +69,13 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None) -> Pat
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
-    write(render(uri, search, found, images, mattered, confirmed, compared, first, exported), page)
+    html = partial(render, uri, search, images=images, mattered=mattered, confirmed=confirmed, different=compared)
+    write(html(found=found, first=first, exported=exported), page)
+    if shared:
+        shutil.copytree(out, shared, dirs_exist_ok=True)
+        if found.inspection and not (search.spec and search.spec.texts == "all"):
+            hidden = replace(found, inspection=found.inspection.without_texts())
+            write(html(found=hidden, first=first, exported=exported), shared / page.name)
     return page
 
 
@@ -77,7 +86,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     mattered = importance_tables(search, trials, search.spaces, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
-    found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search.run_id))
+    found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
     found = replace(found, sizes=_sizes(uri, search))
     best = pd.concat([found.winners, found.best_baseline])
     kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}

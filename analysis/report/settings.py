@@ -21,6 +21,7 @@ def settings(search: Search) -> Table:
         spec, notes = {}, [f"The spec of the search cannot be read from MLflow: {error}."]
     rows = {"corpus": spec.pop("corpus", "unknown"), "texts": ", ".join(texts) or "unknown"}
     rows |= {name.removeprefix("num_"): counts[name] for name in ("num_classes", "num_words") if name in counts}
+    spec = {"texts shown" if name == "texts" else name: value for name, value in spec.items()}  # beside how many
     rows |= {name: in_words(value) for name, value in spec.items() if name != "name" and value not in (None, [])}
     return replace(pairs(rows, "setting"), notes=notes)
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 SEVERITIES = ("blocking", "serious", "minor")
 Severity = Literal["blocking", "serious", "minor"]
 
+HIDDEN = "..."  # in place of words of the texts, where these may not be
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -18,6 +20,7 @@ class Finding:
 
     kind: what tells findings apart, such as 'near duplicates'. what: a sentence. how_many: texts or classes that it
     concerns. example: one of them, in a few words. remedy: a sentence, with the key of the spec where there is one.
+    quoted: what of it, in `what` or the example, are words of the texts.
     """
 
     kind: str
@@ -26,6 +29,14 @@ class Finding:
     how_many: int
     remedy: str
     example: str = ""
+    quoted: tuple[str, ...] = ()
+
+    def without_texts(self) -> Finding:
+        """The same with dots for what is quoted."""
+        what, example = self.what, self.example
+        for words in self.quoted:
+            what, example = what.replace(words, HIDDEN), example.replace(words, HIDDEN)
+        return dataclasses.replace(self, what=what, example=example, quoted=())
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,13 @@ class Inspection:
     def count(self, split: str) -> int:
         return sum(each.splits.get(split, 0) for each in self.classes)
 
+    def without_texts(self) -> Inspection:
+        """The same without any word of the texts; names of classes stay."""
+        unknown = self.unknown and dataclasses.replace(self.unknown, words=())
+        return dataclasses.replace(
+            self, findings=tuple(each.without_texts() for each in self.findings), unknown=unknown
+        )
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
 
@@ -105,6 +123,8 @@ class Inspection:
         """What `to_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
         content: dict[str, Any] = json.loads(text)
         lengths, unknown = content["lengths"], content["unknown"]
+        for each in content["findings"]:
+            each["quoted"] = tuple(each.get("quoted", ()))
         if lengths:
             lengths["cuts"] = tuple(Cut(**each) for each in lengths["cuts"])
             lengths["histogram"] = tuple(map(tuple, lengths["histogram"]))

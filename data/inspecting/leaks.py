@@ -100,10 +100,11 @@ def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndar
     """What leaks mean. counts: how many texts each class has."""
     if not found:
         return
+    shown = {label: shortened(words[0], 30) for label, words in list(found.items())[:3]}
     said = [
-        f"{shortened(words[0], 30)} ({shortened(classes[label], 30)})"
-        + (f" and {len(words) - 1} more" if len(words) > 1 else "")
-        for label, words in list(found.items())[:3]
+        f"{word} ({shortened(classes[label], 30)})"
+        + (f" and {len(found[label]) - 1} more" if len(found[label]) > 1 else "")
+        for label, word in shown.items()
     ]
     yield Finding(
         "leaks",
@@ -112,4 +113,5 @@ def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndar
         f"and at most {OF_OTHERS:.1%} of the others, in training and held out",
         int(sum(counts[label] for label in found)),
         "if new texts will not have it (a tag, a template), take it out of the texts: else the scores are too good",
+        quoted=tuple(shown.values()),
     )

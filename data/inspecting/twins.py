@@ -101,6 +101,7 @@ def finding(
     other = sum(held_out[mine][1] != train[theirs][1] for mine, theirs in pairs)
     labels = f", {other:,} of them with another label," if other else ""
     mine, theirs = pairs[0]
+    quoted = shortened(held_out[mine][0], 40), shortened(train[theirs][0], 40)
     yield Finding(
         "near duplicates",
         "serious" if share >= SERIOUS else "minor",
@@ -108,5 +109,6 @@ def finding(
         f"training: they share at least {ALIKE:.0%} of their sequences of {SEQUENCE} words",
         len(pairs),
         "keep one of each in the file: a model that remembers the one scores on the other",
-        f"{shortened(held_out[mine][0], 40)} and {shortened(train[theirs][0], 40)}",
+        " and ".join(quoted),
+        quoted,
     )

@@ -124,4 +124,5 @@ def unfamiliar(found: Unknown, remedy: str) -> Iterator[Finding]:
             sum(count for _, count in found.words),
             remedy,
             f"most often {listed}",
+            (listed,),
         )

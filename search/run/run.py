@@ -19,6 +19,7 @@ from ray import tune
 from rich.console import Console
 
 from data.base.errors import UserError
+from data.base.files import write_whole
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import files, inspected, record
@@ -169,6 +170,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance, inspection)
             kept.keep(folder, spec, corpus)
+            if inspection:  # for the page, which may show texts where MLflow may not have them
+                with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
+                    kept_as.write(inspection.to_json().encode())
             with _progress(studies, console, room) as progress:
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))

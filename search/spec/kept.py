@@ -2,7 +2,8 @@
 
 It lies among the search's checkpoints, once for all trials: classes, vocabulary, word vectors and the encoded held-out
 texts as the cache of encoded corpora has them, and these texts as they were written, each split a Parquet file. How
-texts are read is in the spec. An older search has none of it; its corpus is read again.
+texts are read is in the spec. An older search has none of it; its corpus is read again. Where texts may be nowhere
+(`texts: none`) these are not kept; when they are needed, the corpus is read again.
 """
 
 import dataclasses
@@ -44,8 +45,8 @@ def _keep(place: Folder, spec: Spec, corpus: EncodedCorpus) -> None:
     known = checkpoints.load_file(place, ENCODED)
     if known is not None and (kept := from_bytes(known, name=corpus.name)) and kept.digest == corpus.digest:
         return
-    texts = read_texts(spec).splits
-    for split in HELD_OUT:
+    texts = read_texts(spec).splits if spec.texts != "none" else {}
+    for split in HELD_OUT if texts else ():
         checkpoints.save_file(place, TEXTS.format(split), _to_parquet(texts[split], corpus.digest))
     kept = dataclasses.replace(corpus, train=_none_of(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
     checkpoints.save_file(place, ENCODED, to_bytes(kept, compressed=True))
@@ -74,7 +75,15 @@ def examples(folder: Path, split: Literal["val", "test"]) -> list[Example]:
     """
     place = checkpoints.root(folder) / FOLDER
     content = checkpoints.load_file(place, TEXTS.format(split))
-    return read_examples(read_spec(folder), split) if content is None else _from_parquet(content, place)
+    if content is not None:
+        return _from_parquet(content, place)
+    spec = read_spec(folder)
+    found = read_examples(spec, split)
+    if checkpoints.load_file(place, ENCODED) is not None:  # by which the texts can be told from others
+        known: Split = getattr(corpus(folder), split)
+        if [label for _, label in found] != known.labels_N.tolist():
+            raise UserError(f"{spec.corpus} has changed, and {folder.name} keeps no texts of its own (texts: none)")
+    return found
 
 
 def _plain(split: Split) -> Split:

@@ -33,7 +33,7 @@ SPEC_FILE = "spec.yaml"  # in a search's folder
 
 
 #: What a kept spec means that was written before there was such a key.
-BEFORE: dict[str, Any] = {"baselines": [], **reading.BEFORE}
+BEFORE: dict[str, Any] = {"baselines": [], "texts": "all", **reading.BEFORE}
 
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
 EXTENDABLE = (
@@ -46,6 +46,7 @@ EXTENDABLE = (
     "storage",
     "storage_path",
     "nodes",
+    "texts",
 )
 
 
@@ -296,9 +297,9 @@ def load_again(spec: Spec, purpose: str, progress: bool = False) -> EncodedCorpu
 def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = False) -> Inspection:
     """What was understood of the spec's corpus, and what is odd about it. corpus: as `load_corpus` gives it.
 
-    Raises UserError when it cannot be read.
+    Without a word of its texts, where the spec says that these may be nowhere. Raises UserError when it cannot be read.
     """
-    return data.inspect(
+    found = data.inspect(
         spec.corpus,
         vectors=spec.vectors,
         embeddings=spec.embeddings,
@@ -310,6 +311,7 @@ def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = Fa
         encoded=corpus,
         progress=progress,
     )
+    return found.without_texts() if spec.texts == "none" else found
 
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:

@@ -100,6 +100,12 @@ class Spec(ReadingKeys):
         0, ge=0, lt=2**31, description="another division into training, validation and test; official splits stay"
     )
 
+    texts: Literal["none", "page", "all"] = Field(
+        "page",
+        description="where texts of the corpus may appear: page: on report pages and terminals, and kept in "
+        "the search's folder; all: in MLflow, too; none: only in what analysis commands show when they are asked",
+    )
+
     code: Code = Field(Code(), description="filled in: the sources of what is not ours", repr=False)
     architectures: list[str] = Field(
         ["rnn", "gru", "mlp", "attention", "cnn"],

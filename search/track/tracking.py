@@ -207,6 +207,8 @@ class Tracker:
             tags |= {record.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
         self.provenance = tags
         self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
+        if inspection and self._spec.texts != "all":
+            inspection = inspection.without_texts()
         if inspection:
             lines = "".join(f"{line}\n" for line in inspected.lines(inspection))
             self._files = {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
