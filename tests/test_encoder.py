@@ -35,7 +35,7 @@ from search.spec import kept
 from search.spec import read as specs
 from search.train import estimating
 from search.train.running import run_trial
-from tests.conftest import command
+from tests.conftest import ROOT, command
 
 HASHED = '''import zlib
 
@@ -291,6 +291,31 @@ def test_it_is_explained_by_leaving_words_out(file: Path) -> None:
     assert found.words == ["the", "film", "is", "great"]
     assert found.scores_TC[3, 1] > 1
     assert found.scores_TC[2].tolist() == [0, 0]
+
+
+def test_an_exported_model_needs_what_its_encoder_imports(file: Path) -> None:
+    own = model(file)
+    source = (
+        "import os, json\nimport models\n\ndef embed(texts):\n    import numpy.linalg, yaml\n    from torch import nn\n"
+    )
+    changed = replace(own, encoder=Plugin("encoder.py:embed", source))
+    assert changed.requirements == ("scikit-learn", "skops", "PyYAML", "numpy", "torch")
+    assert Ensemble({"one": changed}).requirements == changed.requirements
+
+
+def test_the_encoder_of_the_page_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wordllama")
+    page = (ROOT / "docs" / "your-own-model.md").read_text(encoding="utf-8")
+    (source,) = (
+        each for each in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if "def embed(" in each
+    )
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it goes to the network"))
+    own = Encoder(Plugin("/home/me/my_encoder.py:embed", source))
+    found_NE = own(["a wonderful film", "a great movie", "the tax return", ""])
+    assert found_NE.shape == (4, 256)
+    assert not found_NE[3].any()
+    near, far = (float(found_NE[0] @ found_NE[place]) / np.linalg.norm(found_NE[place]) for place in (1, 2))
+    assert near > far
 
 
 # --- In a search

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
+import importlib.metadata
 import importlib.util
 import inspect
 import linecache
@@ -24,7 +25,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from data.base.errors import UserError, did_you_mean
-from data.base.imports import inside
+from data.base.imports import OURS, inside
 from data.base.sources import existing_file
 
 STANDS_ALONE = "a file stands alone: it can import installed packages only; put both into one file"
@@ -60,6 +61,15 @@ class Plugin:
     def digest(self) -> str:
         """The SHA-256 of the source, in hex."""
         return hashlib.sha256(self.source.encode()).hexdigest()
+
+    def packages(self) -> list[str]:
+        """Those that the source imports anywhere, by the names that they are installed by; none of Python's own."""
+        nodes = list(ast.walk(ast.parse(self.source)))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+        owners = importlib.metadata.packages_distributions()
+        found = [owners.get(name, []) for name in {each.partition(".")[0] for each in names} - {*OURS}]
+        return sorted({each[0] for each in found if len({*each}) == 1})  # of several it is not known which
 
     def load(self) -> Any:
         """What the reference names; a source is executed once in a process.

@@ -44,12 +44,12 @@ ESTIMATOR = "estimator"
 class TextModel:
     """A trained model and the words that it knows, on the CPU: a network, if no subclass says otherwise.
 
-    classes: those of its corpus. requirements: packages that an exported one needs besides those of every model.
+    classes: those of its corpus. needs: packages of every such model, besides those of all models.
     temperature: that its logits are divided by, which calibrates its probabilities.
     threshold: the probability from which on the second of two classes is said; None: what is said is the likelier one.
     """
 
-    requirements: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
 
     architecture: str
     hyperparameters: Mapping[str, Any]
@@ -162,6 +162,12 @@ class TextModel:
             shares.append(sum(word not in self._ids for word in words) / len(words))
         return shares
 
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Packages that an exported one needs besides those of all models."""
+        sources = [each for each in (self.code, self.tokenizer.cuts, self.encoder) if isinstance(each, Plugin)]
+        return tuple(dict.fromkeys([*self.needs, *(name for each in sources for name in each.packages())]))
+
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
         folder.mkdir()
@@ -221,7 +227,7 @@ class EstimatorModel(TextModel):
     """A fitted estimator, which reads all words, or what an encoder makes of the whole text; `encode` says which words
     the search's networks knew."""
 
-    requirements = ("scikit-learn", "skops")
+    needs = ("scikit-learn", "skops")
 
     @staticmethod
     def _rebuild(
