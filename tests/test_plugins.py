@@ -704,6 +704,7 @@ def test_a_search_goes_on_without_the_file_but_not_with_another(finished: Path) 
     assert "Net-1" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(finished: Path) -> None:
     explained = command("analysis", "explain", "latest:Net-0", "a great movie", cwd=finished)
     assert explained.returncode == 0, explained.stderr

@@ -150,6 +150,7 @@ def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
     assert (labelled.returncode, labelled.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp_path: Path) -> None:
     exported = export.export("latest", search.cwd / "searches", search.uri)
     assert exported.uri == "models:/text-to-image-captions@best"

@@ -23,6 +23,7 @@ def test_it_is_committed_without_outputs() -> None:
 
 # nbclient's own use of a deprecated part of Python's event loops is not ours to mend.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     environment = os.environ | {
