@@ -25,6 +25,7 @@ from data.corpora.combined import WithTest
 from data.corpora.files import File
 from data.corpora.functions import FunctionCorpus
 from data.corpora.reviews import MovieReviews, StanfordReviews
+from data.corpora.table import Others
 from data.vectors import FunctionVectors, GloveArchive, GloveWheel, TextFile, Vectors
 
 if TYPE_CHECKING:
@@ -259,6 +260,7 @@ def inspect(
     return inspection.of_corpus(
         lambda: found.read(cache / "downloads", progress=progress, reading=reading),
         encoded,
+        others=lambda: _others(corpus, reading),
         name=corpus,
         max_words=max_words,
         limit=limit,
@@ -273,6 +275,12 @@ def _corpus(name: str, reading: Reading) -> Corpus:
     """The corpus of that name, with the test split that `reading` names."""
     found = _find(name, CORPORA, "corpus")
     return WithTest(found, _find(reading.test, CORPORA, "corpus")) if reading.test else found
+
+
+def _others(name: str, reading: Reading) -> Others:
+    """The columns that are not read, of a corpus that has any."""
+    found = _find(name, CORPORA, "corpus")
+    return found.others(reading) if isinstance(found, File) else Others()
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:

@@ -21,14 +21,15 @@ from data.base.files import write_whole
 from data.base.reading import USUAL, Reading, Understood
 from data.base.splitting import Division, split_examples
 from data.base.texts import SPLITS, Example, Texts
+from data.corpora.table import Others
 from data.encoded import ALL_WORDS, EncodedCorpus
-from data.inspecting import file, labels, leaks, script, twins, words
+from data.inspecting import columns, file, labels, leaks, script, twins, words
 from data.inspecting.findings import ClassCount, Finding, Inspection, by_severity
 from data.inspecting.words import Words
 from data.text import Tokenizer
 
-NOTHING = Understood()  # of what is no file
-FORMAT = 2  # of what is kept: raise it when anything is found out in another way
+NOTHING, NO_OTHERS = Understood(), Others()  # of what is no file
+FORMAT = 3  # of what is kept: raise it when anything is found out in another way
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most whose words are looked at
 
 
@@ -43,14 +44,15 @@ def inspect(
     max_words: Collection[int],
     reading: Reading = USUAL,
     understood: Understood = NOTHING,
+    others: Others = NO_OTHERS,
     blocked: str = "",
 ) -> Inspection:
     """Of examples by split, in an order of chance; texts: says what their labels are, and what was understood.
 
     tokenize: gives all words of a text. vocabulary: the words that a network knows; None where that is not known.
     learned: whether it learns their vectors from these texts. max_words: how many words of a text are read, by the
-    different architectures. understood: of the corpus, when it was divided. blocked: why no search can be run, where
-    it cannot.
+    different architectures. understood: of the corpus, when it was divided. others: columns that are not read. blocked:
+    why no search can be run, where it cannot.
     """
     classes, num_texts = texts.learned_classes, sum(map(len, splits.values()))
     counted = count_classes(splits, texts)
@@ -58,6 +60,8 @@ def inspect(
     found += [
         *file.of_reading(understood, reading.contradictions),
         *labels.odd_labels(counted, num_texts, texts.label_separator),
+        *columns.of_splits(splits, texts),
+        *columns.findings(others, reading),
     ]
     looked_at = {split: list(splits.get(split, ())[: LOOKED_AT[split]]) for split in SPLITS}
     examples = [example for split in SPLITS for example in looked_at[split]]
@@ -96,6 +100,7 @@ def of_corpus(
     read: Callable[[], Texts],
     encoded: EncodedCorpus | None,
     *,
+    others: Callable[[], Others],
     name: str,
     max_words: Collection[int],
     limit: int | None,
@@ -106,6 +111,7 @@ def of_corpus(
 ) -> Inspection:
     """Of the texts that a corpus reads, as a search divides them. What was found out once about a corpus is kept.
 
+    others: reads the columns that the texts are not read from.
     encoded: the corpus as a search takes it. None where it cannot, for the reason `blocked`; then it is looked at as it
     is. The others are those of `data.inspect`. Raises UserError when it cannot be read.
     """
@@ -133,6 +139,7 @@ def of_corpus(
         max_words=max_words,
         reading=reading,
         understood=division.understood,
+        others=others(),
         blocked=blocked,
     )
     if path is not None:

@@ -15,10 +15,12 @@ import data
 from bakeoff.__main__ import app
 from data.base import holding_out
 from data.base.errors import UserError
-from data.base.reading import Reading
+from data.base.reading import USUAL, Reading
 from data.base.splitting import Division, split_examples
 from data.base.texts import SPLITS, Texts
+from data.corpora.table import Others
 from data.corpora.times import moments
+from data.inspecting.columns import findings, of_splits
 from search.spec.spec import Spec
 
 GROUPS, TIMES = Reading(group_column="author"), Reading(time_column="date")
@@ -132,7 +134,7 @@ def test_too_few_groups_or_times_are_one_line() -> None:
     rows = [(group // 5, 1 + group, 0) for group in (0, 0, 1, 1, 2, 2, *[5] * 20)]
     with pytest.raises(UserError, match=r"'b' \(20, of which 0 in .*each of the 4 groups is in one split only"):
         split_examples(texts_of(rows, list(range(26)), groups=True), name="mine", limit=None, reading=GROUPS)
-    with pytest.raises(UserError, match="group_column: imdb has no such column"):
+    with pytest.raises(UserError, match="group_column: no text of imdb has a value there"):
         split_examples(Texts(("a", "b"), [("x", 0), ("y", 1)]), name="imdb", limit=None, reading=GROUPS)
 
 
@@ -309,3 +311,80 @@ def test_the_keys_of_a_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     result = CliRunner().invoke(app, ["data", corpus, *options])
     assert result.exit_code == 0, result.output
     assert "column 'author', 30 of them" in result.output
+    result = CliRunner().invoke(app, ["data", corpus, "--set", "embeddings=learned"])
+    assert result.exit_code == 0, result.output
+    assert "group_column: author" in result.output
+    assert "time_column: date" in result.output
+
+
+# --- What is said of columns that are not read
+
+
+def found(columns: dict[str, list[str]], labels: list[str], reading: Reading = USUAL) -> list[tuple[str, str, str]]:
+    return [
+        (each.kind, each.severity, each.remedy.partition(": ")[2])
+        for each in findings(Others(labels, columns), reading)
+    ]
+
+
+LABELS = [str(place % 2) for place in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("author", [f"u{place % 40}" for place in range(200)], [("groups", "serious", "group_column: author")]),
+        ("reviewerID", [f"u{place % 41}" for place in range(200)], [("groups", "minor", "group_column: reviewerID")]),
+        ("x", [f"u{place % 40}" for place in range(200)], [("groups", "serious", "group_column: x")]),
+        ("x", [f"u{place % 41}" for place in range(200)], []),  # neither by its name nor by what it tells
+        ("author", [f"u{place}" for place in range(200)], []),  # all different
+        ("author", ["me"] * 200, []),
+        ("language", [str(place % 3) for place in range(200)], []),
+        ("author", ["bot"] * 150 + [f"u{place % 20}" for place in range(50)], []),  # most are of one
+        ("author", [""] * 200, []),
+        ("when", [f"2024-01-{1 + place % 28:02}" for place in range(200)], [("times", "minor", "time_column: when")]),
+        ("when", [f"{1 + place % 28}/1/2024" for place in range(200)], [("times", "minor", "time_column: when")]),
+        (
+            "when",
+            [f"{1 + place % 12}/1/2024" for place in range(200)],
+            [("times", "minor", "time_column: when, with time_format")],
+        ),
+        ("x", [str(1_700_000_000 + 60 * place) for place in range(200)], [("times", "minor", "time_column: x")]),
+        ("year", [str(1990 + place % 20) for place in range(200)], [("times", "minor", "time_column: year")]),
+        ("votes", [str(1990 + place // 10) for place in range(200)], []),
+        ("when", ["2024-01-01", "soon", "2024-01-02", "2024-01-03"] * 50, []),
+        ("when", ["2024-01-01", ""] * 100, []),
+    ],
+)
+def test_columns_that_look_like_groups_or_times(name: str, values: list[str], expected: list[object]) -> None:
+    assert found({name: values}, LABELS) == expected
+
+
+def test_what_is_used_already_is_not_advised() -> None:
+    columns = {
+        "author": [f"u{place % 40}" for place in range(200)],
+        "when": [f"2024-01-{1 + place % 28:02}" for place in range(200)],
+    }
+    assert [kind for kind, *_ in found(columns, LABELS)] == ["groups", "times"]
+    assert [kind for kind, *_ in found(columns, LABELS, GROUPS)] == ["times"]
+    assert [kind for kind, *_ in found(columns, LABELS, TIMES)] == ["groups"]
+
+
+def test_splits_of_ones_own_that_part_groups_or_mix_times_are_told(tmp_path: Path) -> None:
+    parted = [
+        [*row, "test" if place % 5 == 0 else "val" if place % 5 == 1 else "train"]
+        for place, row in enumerate(some_rows())
+    ]
+    kept = [
+        [*row[:4], split]
+        for row, split in zip(some_rows(), ["train"] * 160 + ["val"] * 40 + ["test"] * 40, strict=True)
+    ]
+    for rows, reading, kinds in (
+        (parted, TIMES, {"future in training"}),
+        (kept, TIMES, set()),
+        (kept, GROUPS, {"groups in two splits"}),
+    ):
+        corpus = write(tmp_path / "mine.csv", [*COLUMNS, "split"], rows)
+        division = data.read(corpus, reading=reading)
+        assert {each.kind for each in of_splits(division.splits, division.texts)} == kinds
+        assert len(division.splits["test"]) == sum(split == "test" for *_, split in rows)

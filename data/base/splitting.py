@@ -55,7 +55,7 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
         texts = LabelSets.of(texts, reading.multi_label)
     for column, values in (("group_column", texts.group_of), ("time_column", texts.time_of)):
         if getattr(reading, column) is not None and not values:
-            raise UserError(f"{column}: {name} has no such column; leave it out")
+            raise UserError(f"{column}: no text of {name} has a value there; leave it out")
     texts = selecting.merge_labels(texts, reading.labels, name)
     _require_two(texts, name)
     texts = selecting.use_each_once(texts, reading, name)

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from data.base.errors import UserError
@@ -17,12 +18,14 @@ from data.base.sources import existing, sha256
 from data.base.texts import Example, Texts
 from data.corpora import arrow_tables
 from data.corpora.columns import SPLIT_NAMES, Places, find
-from data.corpora.table import Row, Table
+from data.corpora.table import Others, Row, Table
 from data.corpora.tables import open_tables
 from data.corpora.times import moments
 
 #: Control characters but tab and line ends, and halves of characters, which no text has and UTF-8 cannot say.
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+MOST_ROWS, MOST_COLUMNS = 20_000, 50  # of those that are looked at, although they are not read
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,18 @@ class File:
         )
         time_of = found.time_of(table.unit, reading.time_format)
         return dataclasses.replace(found.texts(splits, understood), group_of=found.group_of, time_of=time_of)
+
+    def others(self, reading: Reading) -> Others:
+        """The first rows of the columns that are not read."""
+        table = open_tables(Path(self.path), reading)[0]
+        places = find(table, reading)
+        assert places.label is not None
+        used = {places.text, places.label, places.split, places.group, places.time}
+        left = [place for place in range(len(table.columns)) if place not in used][:MOST_COLUMNS]
+        rows = chain.from_iterable(table.batches([places.label, *left])) if left else iter(())
+        cells = [[each.strip() for each in row] for _, row in islice(rows, MOST_ROWS) if row and row[0].strip()]
+        labels, *others = zip(*cells, strict=True) if cells else ([], *([] for _ in left))
+        return Others(labels, {table.columns[place]: own for place, own in zip(left, others, strict=True)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,14 @@ class Table:
         rows = iter(self.rows(places))
         while batch := list(islice(rows, BATCH)):
             yield batch
+
+
+@dataclass(frozen=True)
+class Others:
+    """The columns of a table that are not read, or some rows of them, and the labels of these rows."""
+
+    labels: Sequence[str] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def as_text(value: Any) -> str:

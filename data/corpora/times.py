@@ -24,6 +24,10 @@ NUM_SAMPLED = 20  # values that are looked at to find their format
 UNITS = 100.0  # times of one unit, such as seconds since 1970, do not differ by more
 
 
+class UnclearError(UserError):
+    """Times that can be read in several ways."""
+
+
 def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | None) -> dict[str, float]:
     """Each of the values as a number; the later the greater. Times without a zone are in UTC.
 
@@ -59,7 +63,7 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
         if differing := [i for i, same in enumerate(parsed[first] == parsed[other]) if not same]:
             value = values[differing[0]]
             one, another = (f"{parsed[each].iloc[differing[0]]:%-d %B %Y}" for each in (first, other))
-            raise UserError(
+            raise UnclearError(
                 f"{where}, {unit} {numbers[value]}: {value[:40]!r} is {one} or {another}; write time_format: "
                 f"'{first}' or '{other}'"
             )

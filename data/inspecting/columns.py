@@ -1,0 +1,143 @@
+"""What the columns that are not read say of the texts: which belong together, and when they were written."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from data.base.errors import UserError
+from data.base.reading import Reading
+from data.base.texts import SPLITS, Example, Texts
+from data.corpora.table import Others
+from data.corpora.times import NUMBER, UnclearError, moments
+from data.inspecting.findings import Finding, counted, shortened
+
+#: Words in the names of columns whose values are groups, and times.
+GROUP_NAMES = re.compile(
+    "author|user|username|account|customer|client|patient|speaker|person|writer|reviewer|thread|conversation|dialog|"
+    "dialogue|session|ticket|product|item|movie|film|book|asin|article|document|doc|source|site|domain|url|channel|"
+    "subreddit|group|id"
+)
+TIME_NAMES = re.compile("date|datetime|time|timestamp|day|year|created|posted|published|updated|at")
+
+FEWEST_GROUPS = 10  # fewer are rather a class of another kind, such as a language
+PER_GROUP = 1.5  # texts at least
+LARGEST = 0.5  # share of the texts that one group has, at most
+TOLD = 0.3  # share of the labels that the majority leaves wrong and groups tell, at least
+NUM_TIMES = 1_000  # different values that are read as times
+
+EPOCHS = ((1e8, 1e11), (1e11, 1e14))  # seconds and milliseconds since 1970
+DAYS = (19_000_101, 21_001_231)  # as numbers
+
+
+def findings(others: Others, reading: Reading) -> Iterator[Finding]:
+    """Columns that look like groups or times, unless there is one already."""
+    for name, values in others.columns.items():
+        if time := _time(name, values):
+            yield from [time] if reading.time_column is None else []
+        elif reading.group_column is None:
+            yield from _groups(name, values, others.labels)
+
+
+def _groups(name: str, values: Sequence[str], labels: Sequence[str]) -> Iterator[Finding]:
+    pairs = [(value, label) for value, label in zip(values, labels, strict=True) if value]
+    sizes = Counter(value for value, _ in pairs)
+    named = any(map(GROUP_NAMES.fullmatch, _words(name)))
+    if len(sizes) < FEWEST_GROUPS or len(pairs) < PER_GROUP * len(sizes):
+        return
+    if sizes.most_common(1)[0][1] > LARGEST * len(pairs):
+        return
+    majority, told = _told(pairs)
+    tells = told - majority >= TOLD * (1 - majority)
+    if not named and not tells:
+        return
+    yield Finding(
+        "groups",
+        "serious" if tells else "minor",
+        f"column {shortened(name, 30)} has {len(sizes):,} values for {counted(len(pairs), 'text')}"
+        + (f", and the others of a value tell {told:.0%} of the labels (the majority {majority:.0%})" if tells else ""),
+        len(sizes),
+        f"if new texts will be of others (authors, threads, products), keep each in one split: group_column: {name}",
+    )
+
+
+def _told(pairs: Sequence[tuple[str, str]]) -> tuple[float, float]:
+    """The share of the majority, and of the labels that most of the other texts of the same group have."""
+    by_group: dict[str, Counter[str]] = defaultdict(Counter)
+    for value, label in pairs:
+        by_group[value][label] += 1
+    told = 0
+    for labels in by_group.values():
+        for label, number in labels.items():
+            if number - 1 > max((other for each, other in labels.items() if each != label), default=0):
+                told += number
+    majority = Counter(label for _, label in pairs).most_common(1)[0][1]
+    return majority / len(pairs), told / len(pairs)
+
+
+def _time(name: str, values: Sequence[str]) -> Finding | None:
+    first = list(dict.fromkeys(filter(None, values)))[:NUM_TIMES]
+    if len(first) < len(SPLITS) or not all(values):
+        return None
+    if all(map(NUMBER.fullmatch, first)) and not _are_times(name, [float(value) for value in first]):
+        return None
+    more = ""
+    try:
+        moments(dict.fromkeys(first, 0), name, "row", None)
+    except UnclearError:
+        more = ", with time_format"
+    except UserError:
+        return None
+    return Finding(
+        "times",
+        "minor",
+        f"column {shortened(name, 30)} has times",
+        len(values),
+        f"if new texts will be newer than these, train on the past and test on the newest: time_column: {name}{more}",
+        shortened(first[0], 30),
+    )
+
+
+def _are_times(name: str, numbers: Sequence[float]) -> bool:
+    bounds = [*EPOCHS, DAYS] if any(map(TIME_NAMES.fullmatch, _words(name))) else [EPOCHS[0]]
+    if name.casefold() == "year":
+        bounds.append((1000, 2999))
+    return any(low <= min(numbers) and max(numbers) <= high for low, high in bounds)
+
+
+def _words(name: str) -> list[str]:
+    """'reviewerID', 'user_id' -> reviewer, id; user, id."""
+    return re.sub(r"([a-z])([A-Z])", r"\1 \2", name).casefold().replace("_", " ").replace("-", " ").split()
+
+
+def of_splits(splits: Mapping[str, Sequence[Example]], texts: Texts) -> Iterator[Finding]:
+    """What is wrong with splits that were given, where texts have groups or times."""
+    held_out = [text for split in SPLITS[1:] for text, _ in splits.get(split, ())]
+    train = [text for text, _ in splits.get("train", ())]
+    found: dict[str, set[str]] = defaultdict(set)
+    for split, examples in splits.items():
+        for text, _ in examples:
+            if text in texts.group_of:
+                found[texts.group_of[text]].add(split)
+    if several := sorted(group for group, own in found.items() if len(own) > 1):
+        yield Finding(
+            "groups in two splits",
+            "serious",
+            f"{counted(len(several), 'group')} {'has' if len(several) == 1 else 'have'} texts in several splits",
+            len(several),
+            "the scores are not those of new groups; split_column: none divides the texts anew, by group_column",
+            shortened(several[0], 30),
+        )
+    if held := [texts.time_of[text] for text in held_out if text in texts.time_of]:
+        newer = [text for text in train if texts.time_of[text] >= min(held)]
+        if newer:
+            yield Finding(
+                "future in training",
+                "serious",
+                f"{counted(len(newer), 'training text')} {'is' if len(newer) == 1 else 'are'} not older than all that "
+                "is held out",
+                len(newer),
+                "the scores are not those of the future; split_column: none divides the texts anew, by time_column",
+                shortened(newer[0]),
+            )
