@@ -93,6 +93,7 @@ def inspect(
         lengths=lengths,
         unknown=unknown,
         findings=by_severity(found),
+        sizes={split: len(examples) for split, examples in splits.items()},
     )
 
 

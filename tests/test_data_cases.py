@@ -329,12 +329,16 @@ def test_a_split_column_is_used_and_said(tmp_path: Path) -> None:
     assert read(tmp_path / "own.csv", split_column="none").understood.split_column == ""
     other = [(t, x, f"fold {i % 3}") for i, (t, x) in enumerate(BASE)]
     assert read(tmp_path / "own.csv", table(other, ("text", "label", "split"))).understood.split_column == ""
+    assert "split_column is the column of texts or labels" in told(tmp_path / "own.csv", split_column="label")
     message = told(tmp_path / "own.csv", split_column="split")
     assert "line 2: the split should be train, val or test; got 'fold 0'" in message
 
 
 def test_leaving_out_all_classes_is_no_advice(tmp_path: Path) -> None:
-    assert "min_examples" not in told(tmp_path / "own.csv", table(BASE[:12]))
+    for what in (None, "drop", "merge"):
+        message = told(tmp_path / "own.csv", table(BASE[:12]), min_examples=what)
+        assert "too few examples of 2 classes: 'bad' (" in message
+        assert "min_examples" not in message
     assert "min_examples" in told(tmp_path / "own.csv", table([*BASE, ("rare", "rare")]))
 
 

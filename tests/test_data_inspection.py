@@ -304,6 +304,7 @@ def test_texts_of_several_classes_count_for_each_of_them() -> None:
     splits["train"] = [each for place, each in enumerate(sets.examples) if place % 10 < 8]
     found = inspect(splits, sets, name="mine", tokenize=str.split, vocabulary=None, max_words=[100])
     assert [(each.name, each.total) for each in found.classes] == [("bad", 300), ("good", 300), ("urgent", 400)]
+    assert [found.count(split) for split in ("train", "val", "test")] == [480, 60, 60]
     assert found.majority_share == pytest.approx(2 / 3)
     assert (the(found).kind, the(found).how_many) == ("leaks", 300)
 

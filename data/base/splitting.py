@@ -61,8 +61,9 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
     texts = selecting.use_each_once(texts, reading, name)
     divided = _divide(texts, name, seed)
     if rare := divided.rare():
-        if reading.min_examples is None:
-            advice = "; min_examples: drop leaves such classes out, merge makes one of them"
+        others = len(texts.learned_classes) - len(rare)
+        if reading.min_examples is None or not others:
+            advice = "; min_examples: drop leaves such classes out, merge makes one of them" if others else ""
             raise _too_few(divided, rare, name, advice)
         texts = (selecting.leave_out if reading.min_examples == "drop" else selecting.put_together)(texts, rare)
         _require_two(texts, name)
@@ -200,8 +201,6 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
     listed = ", ".join(map(described, list(rare)[:NUM_LISTED]))
     more = f" and {len(rare) - NUM_LISTED:,} more" if len(rare) > NUM_LISTED else ""
     understood = texts.understood
-    if len(rare) == len(texts.learned_classes):  # nothing would be left
-        advice = ""
     left_out = [
         f"{number:,} {what} texts were left out"
         for number, what in ((understood.num_duplicates, "equal"), (understood.num_contradictory, "contradictory"))

@@ -67,6 +67,8 @@ def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
     split = None
     if reading.split_column != "none":
         split = _find(table, "split", reading.split_column, ((SPLIT_NAME,),), needed=False)
+    if split in (text, label) and split is not None and reading.split_column is not None:
+        raise UserError(f"{table.path}: split_column is the column of texts or labels, {table.columns[split]!r:.40}")
     split = split if split not in (text, label) else None
     if reading.time_format and reading.time_column is None:
         raise UserError("time_format says how the times of time_column are written; write that too")

@@ -49,7 +49,7 @@ def of_reading(understood: Understood, contradictions: str) -> Iterator[Finding]
         yield Finding(
             "contradictions",
             "serious" if rows >= SERIOUS * max(1, understood.num_rows) else "minor",
-            f"{counted(understood.num_contradictions, 'text')}, in {rows:,} rows, with more than one label, "
+            f"{counted(understood.num_contradictions, 'text')}, in {counted(rows, 'row')}, with more than one label, "
             f"{'is' if understood.num_contradictions == 1 else 'are'} "
             f"{done.get(contradictions, 'kept with the first of their labels')}",
             understood.num_contradictions,

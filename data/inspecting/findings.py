@@ -94,6 +94,7 @@ class Inspection:
     lengths: Lengths | None
     unknown: Unknown | None
     findings: tuple[Finding, ...]
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)  # texts by split; not in what was kept before
 
     @property
     def majority(self) -> ClassCount:
@@ -106,7 +107,7 @@ class Inspection:
         return self.majority.total / max(1, self.num_texts)
 
     def count(self, split: str) -> int:
-        return sum(each.splits.get(split, 0) for each in self.classes)
+        return self.sizes.get(split, 0) if self.sizes else sum(each.splits.get(split, 0) for each in self.classes)
 
     def without_texts(self) -> Inspection:
         """The same without any word of the texts; names of classes stay."""
