@@ -64,7 +64,10 @@ def test_numbers_are_names_of_classes_and_images_have_none() -> None:
     assert specs.load(specs.dump(spec), "spec.yaml") == spec
     assert specs.validate({"architectures": ["mlp"]}).class_weights == "none"
     images = {"architectures": ["text_to_image"], "corpus": "captions", "embeddings": "learned"}
-    with pytest.raises(UserError, match="class_weights: is for texts of one class each, and text_to_image has none"):
+    with pytest.raises(
+        UserError,
+        match="class_weights: only for texts of one class each, not for text_to_image",
+    ):
         specs.validate(images | {"class_weights": "balanced"})
 
 

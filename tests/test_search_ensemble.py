@@ -176,6 +176,9 @@ def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     assert done.returncode == 0, done.stderr
     for line in selected.lines():
         assert line in done.stdout
+    assert line.startswith("The chosen one on test")
+    assert "test_accuracy" in line
+    assert "test_mcc" not in line  # only what tables show
     assert "models:/smoke-imdb@ensemble" in done.stdout
     again = export.export("latest", smoke_search.folder.parent, smoke_search.uri, ensemble=3)
     newest = mlflow.MlflowClient(smoke_search.uri).get_model_version("smoke-imdb", again.version)

@@ -199,7 +199,7 @@ def _check_task(spec: Spec) -> None:
             f"corpus: {task} needs one with {' and '.join(needed)}, such as {' or '.join(known)}; got {spec.corpus!r}"
         )
     if spec.class_weights != "none" and not (TASKS[task].has_classes and TASKS[task].exclusive):
-        raise UserError(f"class_weights: is for texts of one class each, and {task} has none such; leave it out")
+        raise UserError(f"class_weights: only for texts of one class each, not for {task}; leave it out")
     of_task = [metric for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
     measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
