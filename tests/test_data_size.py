@@ -107,6 +107,7 @@ def test_the_best_model_and_baseline_are_trained_on_each_share(tmp_path: Path) -
         points = {key: dict(point) for key, point in again.points[name].items()}
         assert [point.pop("train_share") for point in points.values()] == [0.125, 0.25, 0.5, 1.0]
         assert list(points.values()) == [trial.hyperparameters] * 4
+        assert list(points) == [f"{trial.name} on {share}" for share in ("1/8", "1/4", "1/2", "all")]
     assert again.largest_batch == 32
     assert specs.validate(again.model_dump(), files=False) == again
     second = Studies("search-sizes-20260101-000000", again, tmp_path, "new")

@@ -138,7 +138,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         corpus = load_again(spec, purpose, progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()
-    if not asked and not spec.repeats and (told := specs.with_other_words(spec, corpus)) != spec:
+    if not asked and (told := specs.with_other_words(spec, corpus)) != spec:
         spec = told
         write_spec(spec, folder)
     console.print(corpus.summary, highlight=False, markup=False)

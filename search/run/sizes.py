@@ -49,7 +49,8 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "baselines": [trial.architecture for trial in models[1:]],
         "configurations": {
             trial.architecture: {
-                f"{_called(trial)} on {share}": trial.hyperparameters | {record.TRAIN_SHARE: float(share)}
+                f"{_called(trial)} on {share if share < 1 else 'all'}": trial.hyperparameters
+                | {record.TRAIN_SHARE: float(share)}
                 for share in SHARES
             }
             for trial in models

@@ -326,7 +326,9 @@ def read_texts(spec: Spec) -> Division:
 
 def with_other_words(spec: Spec, corpus: EncodedCorpus) -> Spec:
     """The spec with its baselines once more on as many words as each of its architectures reads, and on whole texts,
-    where that makes a difference to the corpus, loaded to train."""
+    where that makes a difference to the corpus, loaded to train. What repeats a search has all that it needs."""
+    if spec.repeats:
+        return spec
     cuts, longest = WHOLE_TEXTS in corpus.train.arrays, int(corpus.train.lengths_N.max())
     counts = sorted({spec.words_of(name) for name in spec.architectures})
     words = [*(str(num) for num in counts if num < min(spec.most_words, longest)), *[WHOLE] * cuts]
