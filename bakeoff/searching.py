@@ -152,7 +152,7 @@ def plan(
 
     validated = spec_for(spec, set_ or [])
     corpus = specs.load_corpus(validated, to_train=True)
-    validated = specs.with_other_words(validated, corpus)
+    validated = specs.fitted(validated, corpus)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
         solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))

@@ -230,7 +230,12 @@ def test_what_differs_between_the_specs_is_said() -> None:
     assert list(comparison.notes_on_data(both)) == [
         "The specs differ in architectures (rnn, gru, mlp, attention, cnn / rnn), epochs (6 / 10)."
     ]
-    for one, another in (({"corpus": "imdb"}, {"corpus": "csv:a,b.csv"}), ({}, {"split_seed": 1})):
+    others: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+        ({"corpus": "imdb"}, {"corpus": "csv:a,b.csv"}),
+        ({}, {"split_seed": 1}),
+        ({}, {"group_column": "author"}),
+    )
+    for one, another in others:
         other = [search(FIRST, **one), search(SECOND, **another)]
         assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
     (bare,) = comparison.notes_on_data([search(FIRST), search(SECOND, baselines=[])])

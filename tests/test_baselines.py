@@ -30,7 +30,7 @@ from search.run.setting import make_setting
 from search.run.state import outcome_of
 from search.serve import export, trained
 from search.spec import read as specs
-from search.spec.read import read_spec, with_other_words
+from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.train import estimating
 from search.train.length import Length
@@ -170,23 +170,23 @@ def test_whole_texts_are_there_only_where_some_are_cut(corpus: EncodedCorpus) ->
     assert WHOLE_TEXTS not in uncut.train.arrays
     spec = specs.validate({"architectures": ["mlp"]})
     assert spec.baselines == ["majority", "tfidf", "nbsvm"]
-    told = with_other_words(spec, corpus)
+    told = specs.fitted(spec, corpus)
     assert told.baselines == ["majority", "tfidf", "nbsvm", "tfidf_whole", "nbsvm_whole"]
-    assert with_other_words(told, corpus) == told
-    assert with_other_words(told, uncut).baselines == spec.baselines
+    assert specs.fitted(told, corpus) == told
+    assert specs.fitted(told, uncut).baselines == spec.baselines
     assert (told.words_of("nbsvm_whole"), told.words_of("nbsvm")) == (ALL_WORDS, 100)
 
 
 def test_each_number_of_words_that_is_read_has_its_baselines(corpus: EncodedCorpus) -> None:
     words = {"mlp": 10, "gru": 10, "cnn": 20, "ngram": 30, "rnn": 5}
     asked = {"architectures": ["mlp", "gru", "cnn", "ngram"], "max_words": words, "baselines": ["majority", "nbsvm"]}
-    told = with_other_words(specs.validate(asked), corpus)
+    told = specs.fitted(specs.validate(asked), corpus)
     assert told.baselines == ["majority", "nbsvm", "nbsvm_10", "nbsvm_20", "nbsvm_whole"]
     assert [told.words_of(name) for name in told.baselines] == [30, 30, 10, 20, ALL_WORDS]
     assert make_setting(told, Path()).words == {"nbsvm_10": 10, "nbsvm_20": 20, "mlp": 10, "gru": 10, "cnn": 20}
-    assert with_other_words(told, corpus) == told == specs.load(specs.dump(told), "spec.yaml")
+    assert specs.fitted(told, corpus) == told == specs.load(specs.dump(told), "spec.yaml")
     # Where no text is longer, there is nothing to tell apart.
-    short = with_other_words(specs.validate(asked), corpus.first_words(10))
+    short = specs.fitted(specs.validate(asked), corpus.first_words(10))
     assert short.baselines == ["majority", "nbsvm", "nbsvm_whole"]
 
 

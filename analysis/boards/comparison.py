@@ -1,7 +1,7 @@
 """Trials side by side: averaged by what they share (a pivot), and searches by their best of each architecture."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,16 @@ from analysis.base.runs import Search, hyperparameters, present
 from analysis.base.table import Table, cell, heading, in_words
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_classes, notes_on_ranking, tested
 from data.base.errors import UserError, choose
+from data.base.reading import Reading
 from search.base import record
 from search.base.record import Outcome
 from search.train.metrics import measures
+
+#: The keys of a spec that say which texts are scored, and against which labels.
+CHOOSE_TEXTS = (
+    *("corpus", "limit", "split_seed"),
+    *(each.name for each in fields(Reading) if each.name not in ("clean", "tokenizer", "positive_class")),
+)
 
 #: What may be averaged besides metrics.
 VALUES = ["num_parameters", "seconds", "epochs_run", "best_epoch"]
@@ -246,5 +253,5 @@ def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
     differing = [f"{key} ({' / '.join(values)})" for key, values in given.items() if len(set(values)) > 1]
     if differing:
         yield f"The specs differ in {', '.join(differing)}."
-    if len({(spec["corpus"], spec["limit"], spec["split_seed"]) for spec in specs}) > 1:
+    if len({tuple(in_words(spec[key]) for key in CHOOSE_TEXTS) for spec in specs}) > 1:
         yield "The searches were not scored on the same texts: their scores cannot be compared directly."

@@ -138,7 +138,12 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         corpus = load_again(spec, purpose, progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()
-    if not asked and (told := specs.with_other_words(spec, corpus)) != spec:
+    if not asked and (told := specs.fitted(spec, corpus)) != spec:
+        if told.reports_per_epoch < (wanted := spec.reports_per_epoch):
+            fewer = (
+                f"reports_per_epoch: {told.reports_per_epoch}, as an epoch has no more batches (asked for: {wanted})"
+            )
+            console.print(fewer, style="yellow", highlight=False, markup=False)
         spec = told
         write_spec(spec, folder)
     console.print(corpus.summary, highlight=False, markup=False)

@@ -258,8 +258,7 @@ def freeze(spec: Spec) -> Spec:
 def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -> EncodedCorpus:
     """The corpus of a spec, encoded; raises UserError where a user can set something right.
 
-    to_train: with its texts, where one of the architectures or baselines learns from these, and texts enough for as
-    many reports as the spec asks for.
+    to_train: with its texts, where one of the architectures or baselines learns from these.
     """
     corpus = data.load(
         spec.corpus,
@@ -276,13 +275,6 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         progress=progress,
     )
     weighting.check(spec.class_weights, corpus.classes)
-    num_texts = round(spec.smallest_share * len(corpus.train))
-    batches = -(-num_texts // spec.largest_batch)
-    if to_train and spec.reports_per_epoch > batches:
-        raise UserError(
-            f"reports_per_epoch: {spec.reports_per_epoch} is more than an epoch of {num_texts:,} texts has batches of "
-            f"{spec.largest_batch}; set reports_per_epoch: {batches}, or a smaller batch_size"
-        )
     return corpus
 
 
@@ -324,9 +316,15 @@ def read_texts(spec: Spec) -> Division:
     return data.read(spec.corpus, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
 
 
-def with_other_words(spec: Spec, corpus: EncodedCorpus) -> Spec:
-    """The spec with its baselines once more on as many words as each of its architectures reads, and on whole texts,
-    where that makes a difference to the corpus, loaded to train. What repeats a search has all that it needs."""
+def fitted(spec: Spec, corpus: EncodedCorpus) -> Spec:
+    """The spec as its corpus, loaded to train, allows and asks for.
+
+    An epoch has at most a report a batch. The baselines come once more on as many words as each of the architectures
+    reads, and on whole texts, where that makes a difference; what repeats a search has all that it needs.
+    """
+    batches = -(-round(spec.smallest_share * len(corpus.train)) // spec.largest_batch)
+    if spec.reports_per_epoch > batches:
+        spec = spec.model_copy(update={"reports_per_epoch": batches})
     if spec.repeats:
         return spec
     cuts, longest = WHOLE_TEXTS in corpus.train.arrays, int(corpus.train.lengths_N.max())
