@@ -196,11 +196,13 @@ def predict(
         Path | None,
         typer.Option(help="or a file that a search reads: csv, jsonl, parquet, ...", show_default=False),
     ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="of the texts (default: as a search finds it)", show_default=False)
+    text: Annotated[
+        str | None,
+        typer.Option("--text", "--column", help="its column of texts, by name or number", show_default=False),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="and of labels, to score by, if the file has any", show_default=False)
+        str | None,
+        typer.Option(help="its column of labels, to score by, if there is one", show_default=False),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="of more classes show the most probable (csv and json: all)")] = 5,
     set_: Set = None,
@@ -224,7 +226,7 @@ def predict(
     from analysis.explain import predict as predicting
 
     if csv:
-        columns = {"text_column": column, "label_column": label}
+        columns = {"text_column": text, "label_column": label}
         rows = labelled.read(csv, looking.reading_of(csv, columns, set_))
     else:
         rows = labelled.Rows(pd.DataFrame({predicting.TEXT: texts}), predicting.TEXT)

@@ -256,7 +256,7 @@ def test_predict_command(
     with source.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     arguments = ["analysis", "predict", exported.uri, "--csv", str(source)]
-    done = here(*arguments, "--column", "review", "--out", str(out), cwd=smoke_search.cwd)
+    done = here(*arguments, "--text", "review", "--out", str(out), cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
     written = pd.read_csv(out)
     assert len(written) == 1500  # more than a batch
