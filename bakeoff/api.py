@@ -115,6 +115,9 @@ class Search:
         `seeds` fresh seeds each: a search of its own, after which `data_size` says whether more labels would help.
 
         Raises UserError when there is nothing to train again.
+
+        >>> search.train_sizes(seeds=1, progress=False).spec.sizes_of == search.id
+        True
         """
         from search.run import progress as progresses
         from search.run import sizes
@@ -127,7 +130,11 @@ class Search:
     @console.quiet()
     def data_size(self) -> "pd.DataFrame":
         """What the best model and the best baseline reach on test by how many texts they learned from, after
-        `train_sizes`: a row each. Raises UserError when that was not run."""
+        `train_sizes`: a row each. Raises UserError when that was not run.
+
+        >>> len(search.data_size()) >= 4
+        True
+        """
         from analysis.verdicts import data_size
 
         return data_size.read(self.tracking_uri, self.recorded()).frame

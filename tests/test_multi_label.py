@@ -260,7 +260,7 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
         ("search", "export", folder.name),
         ("search", "export", folder.name, "--ensemble", "2"),
         ("analysis", "differences", folder.name),
-        ("analysis", "explain", folder.name, "--text", SENTENCE, "--label", "weather; animals"),
+        ("analysis", "explain", folder.name, SENTENCE, "--label", "weather; animals"),
     ):
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, (arguments, done.stdout + done.stderr)

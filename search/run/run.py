@@ -174,7 +174,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         try:
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance, inspection)
-            kept.keep(folder, spec, corpus)
+            try:
+                kept.keep(folder, spec, corpus)
+            except UserError as error:  # such as a full disk, which is no reason not to train
+                warn(f"{error}; so the models of this search need its texts to stay where they are")
             if inspection:  # for the page, which may show texts where MLflow may not have them
                 with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
                     kept_as.write(inspection.to_json().encode())
