@@ -268,6 +268,6 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
     done = command("analysis", "disagree", folder.name, cwd=tmp_path)
     assert done.returncode == 2
     assert "predicts several classes of a text, and one is compared" in done.stderr
-    done = command("analysis", "predict", "models:/several@best", "--text", SENTENCE, cwd=tmp_path)
+    done = command("analysis", "predict", folder.name, SENTENCE, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "animals;weather" in done.stdout
