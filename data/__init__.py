@@ -271,6 +271,16 @@ def inspect(
     )
 
 
+def file_of(corpus: str) -> Path | None:
+    """The file or folder that a corpus of that name is in, where it is named by one; it need not be there."""
+    if corpus in CORPORA:
+        return None
+    try:
+        return Path(_form(corpus, CORPORA, "corpus")[1])
+    except UserError:
+        return None
+
+
 def _corpus(name: str, reading: Reading) -> Corpus:
     """The corpus of that name, with the test split that `reading` names."""
     found = _find(name, CORPORA, "corpus")

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -58,6 +59,26 @@ def as_read(baseline: str, texts: Sequence[str]) -> Any:
     for row_E, text in zip(vectors_NE, texts, strict=True):
         np.add.at(row_E, [zlib.crc32(word.encode()) % 512 for word in text.split()], 1)
     return vectors_NE
+
+
+def answer_alone(model: str, texts: list[str], uri: str, cwd: Path) -> dict[str, list[Any]]:
+    """What an exported model says in a process that has nothing of this project."""
+    code = (
+        "import json, mlflow, pandas, sys\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "print(json.dumps(model.predict(pandas.DataFrame({'text': sys.argv[2:]})).to_dict('list')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, model, *texts],
+        cwd=cwd,
+        env=environment | {"MLFLOW_TRACKING_URI": uri},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
 """From a text to its words: cleaning, and the tokenizers, ours and somebody's own."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 import unicodedata
 from pathlib import Path
@@ -30,7 +27,7 @@ from models import WordVectors
 from search.serve import export, trained
 from search.serve.classifier import MODEL, TOKENIZER_CODE, TextModel
 from search.spec import read as specs
-from tests.conftest import command
+from tests.conftest import answer_alone, command
 
 PIECES = [
     *("film", " ", "x", "é", "e\u0301", "\u0301", "\u200b", "\u200c", "\u200d", "\u00ad", "\ufeff", "\ufe0f", "\u0085"),
@@ -357,24 +354,10 @@ def test_a_search_with_a_tokenizer_from_outside(tmp_path: Path) -> None:
     (tmp_path / "zh.csv").unlink()
     (folder,) = (tmp_path / "searches").iterdir()
     uri, text = f"sqlite:///{tmp_path / 'mlflow.db'}", "饭菜好吃今天"
-    code = (
-        "import json, mlflow, pandas, sys\n"
-        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "print(json.dumps(model.predict(pandas.DataFrame({'text': sys.argv[2:]})).to_dict('list')))"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for architecture in ("mlp", "tfidf"):
         exported = export.export(folder.name, folder.parent, uri, architecture)
         own = trained.load(exported.trial)
         assert explaining.explain(own, text).words == ["饭菜", "好吃", "今天"]
-        alone = subprocess.run(
-            [sys.executable, "-c", code, exported.uri, text, "难吃"],
-            cwd=tmp_path,
-            env=environment | {"MLFLOW_TRACKING_URI": uri},
-            capture_output=True,
-            text=True,
-        )
-        assert alone.returncode == 0, alone.stderr
-        answer = json.loads(alone.stdout.splitlines()[-1])
+        answer = answer_alone(exported.uri, [text, "难吃"], uri, tmp_path)
         assert answer["predicted"] == ["0", "1"]
         assert answer["unknown_share"] == [0, 0]

@@ -1,11 +1,7 @@
 """`vectors: encoder.py:embed`: somebody's encoder as word vectors, and as a baseline on embeddings of whole texts."""
 
-import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +31,7 @@ from search.spec import kept
 from search.spec import read as specs
 from search.train import estimating
 from search.train.running import run_trial
-from tests.conftest import ROOT, command
+from tests.conftest import ROOT, answer_alone, command
 
 HASHED = '''import zlib
 
@@ -339,24 +335,10 @@ def test_a_search_with_an_encoder_goes_on_without_its_file(file: Path) -> None:
     (search,) = (folder / "searches").iterdir()
     assert EMBEDDED not in kept.corpus(search).test.arrays
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    code = (
-        "import json, mlflow, pandas, sys\n"
-        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "print(json.dumps(model.predict(pandas.DataFrame({'text': sys.argv[2:]})).to_dict('list')))"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     for architecture in ("mlp", "embedding"):
         exported = export.export(search.name, search.parent, uri, architecture)
         texts = ["the film is great", "dull and <i>boring</i>"]
-        alone = subprocess.run(
-            [sys.executable, "-c", code, exported.uri, *texts],
-            cwd=folder,
-            env=environment | {"MLFLOW_TRACKING_URI": uri},
-            capture_output=True,
-            text=True,
-        )
-        assert alone.returncode == 0, alone.stderr
-        answer = json.loads(alone.stdout.splitlines()[-1])
+        answer = answer_alone(exported.uri, texts, uri, folder)
         assert answer["predicted"] == ["1", "0"]
         own = trained.load(exported.trial)
         if architecture == "embedding":  # calibrated, a temperature apart

@@ -298,7 +298,7 @@ def test_texts_are_asked_for_by_their_file_or_name(tmp_path: Path, monkeypatch: 
     own = asked.spec_for("My reviews #2: a.csv.gz", ["epochs=2"], keys={"text_column": "text"})
     assert (own.name, own.corpus, own.epochs, own.text_column) == (
         "My-reviews-2-a",
-        "csv:My reviews #2: a.csv.gz",
+        "My reviews #2: a.csv.gz",
         2,
         "text",
     )

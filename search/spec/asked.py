@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
+import data
 from data import CORPORA
 from data.base.errors import UserError, did_you_mean
 from data.base.plugins import is_reference
@@ -26,14 +26,10 @@ def spec_for(
     keys = keys or {}
     if asked.endswith(YAML) or asked in (known := shipped()):
         return read(asked, overrides, keys=keys, files=files)
-    prefix, colon, path = asked.partition(":")
-    named = colon and f"{prefix}:PATH" in CORPORA
-    if named or (asked not in CORPORA and Path(asked).exists()):
-        corpus, file = (asked, path) if named else (f"csv:{asked}", asked)
-        name = re.sub(r"\W+", "-", Path(file).name.partition(".")[0], flags=re.ASCII).strip("-_")[:64]
-        return read(
-            OF_FILES, overrides, keys={"corpus": corpus, **({"name": name} if name else {}), **keys}, files=files
-        )
     if asked in CORPORA or is_reference(asked):
         return read(OF_CORPORA, overrides, keys={"corpus": asked, **keys}, files=files)
+    if (file := data.file_of(asked)) and (file.expanduser().exists() or not files):
+        name = re.sub(r"\W+", "-", file.name.partition(".")[0], flags=re.ASCII).strip("-_")[:64]
+        own = {"corpus": asked, **({"name": name} if name else {})}
+        return read(OF_FILES, overrides, keys=own | dict(keys), files=files)
     raise UserError(f"no spec, file or corpus {asked!r}{did_you_mean(asked, [*known, *CORPORA], else_all=False)}")
