@@ -217,6 +217,21 @@ def test_one_trial_is_enough_for_what_one_can_show() -> None:
     assert drawn == {"learning_curves", "gradient_norms", "best_so_far", "score_against_cost", "pruning"}
 
 
+@pytest.mark.filterwarnings("error:constrained_layout not applied")
+def test_gradient_norms_have_room_for_six_networks_of_many_layers() -> None:
+    names = ("rnn", "gru", "mlp", "attention", "cnn", "ngram")
+    layers = ("embedding.pairs", "embedding.pairs.widen", "first.0", "key", "query", "tapered.0", "tapered.2", "value")
+    rows = [
+        {"architecture": name, "trial": f"{name}-0", "run_id": name, "layer": layer, "epoch": epoch, "value": 0.1}
+        for name in names
+        for layer in layers
+        for epoch in (1, 2)
+    ]
+    figure = gradient_norms.draw(pd.DataFrame(rows), style.looks_of(names))
+    figure.canvas.draw()
+    assert min(axes.get_window_extent().width for axes in figure.axes) > 200  # pixels
+
+
 def test_the_same_figure_is_the_same_file() -> None:
     found = bare(trial("gru-0", 0.75), trial("mlp-0", 0.7))
     first, second = (PLOTS["best_so_far"].render(found) for _ in range(2))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.plot import Found, Plot
-from analysis.figures.style import Looks, grid, log_axis, looks_of, whole_numbers
+from analysis.figures.style import Looks, log_axis, looks_of, whole_numbers, wrapped
 from search.base import record
 
 
@@ -35,8 +35,9 @@ def _layer(name: str) -> str | None:
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures = frame["architecture"].unique()
-    figure, panels = grid(1, len(architectures), height=3.0, sharex=True, sharey=True)
-    for axes, architecture in zip(panels[0], architectures, strict=True):
+    # Legends of many layers stand below, so a row has few panels.
+    figure, panels = wrapped(len(architectures), 3, height=3.4, sharey=True)
+    for axes, architecture in zip(panels, architectures, strict=True):
         own = frame[frame["architecture"] == architecture]
         layers = own["layer"].unique()
         # Of one line for all layers together, the architecture's own look tells enough.
@@ -49,9 +50,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.set_title(own["trial"].iloc[0])
         if each is not looks:
             axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (len(layers) > 4))
-    log_axis(panels[0, 0].yaxis)
-    panels[0, 0].set_ylabel("mean norm of the gradient")
-    whole_numbers(panels[-1], "epoch")
+    log_axis(panels[0].yaxis)
+    for axes in panels[::3]:
+        axes.set_ylabel("mean norm of the gradient")
+    whole_numbers(panels, "epoch")
     return figure
 
 

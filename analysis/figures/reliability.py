@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.plot import Found, Plot
-from analysis.figures.style import GREY, Looks, grid, legend, looks_of
+from analysis.figures.style import GREY, Looks, legend, looks_of, wrapped
 
 LARGEST = 110.0  # the area of the mark that all answers would have, in square points
 SMALLEST = 6.0
@@ -19,9 +19,8 @@ def data(found: Found) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     names = [*frame["architecture"].unique()]
     known = looks if set(names) <= set(looks) else looks_of(sorted({*looks, *names}))
-    num_columns = min(len(names), 4)
-    figure, panels = grid(-(-len(names) // num_columns), num_columns, height=2.4, sharex=True, sharey=True)
-    for axes, name in zip(panels.flat, names, strict=False):
+    figure, panels = wrapped(len(names), 4, height=2.4, sharex=True, sharey=True)
+    for axes, name in zip(panels, names, strict=True):
         axes.plot([0, 1], [0, 1], c=GREY, lw=0.8, ls="dashed")
         own = frame[frame["architecture"] == name]
         for calibrated, bins in own.groupby("calibrated"):
@@ -33,12 +32,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.set_title(f"{name}, temperature {own['temperature'].iloc[-1]:.2f}")
         axes.set_xlim(frame["confidence"].min() - 0.04, 1.02)
         axes.set_ylim(min(frame["right"].min(), frame["confidence"].min()) - 0.04, 1.03)
-    for axes in panels.flat[len(names) :]:
-        axes.set_visible(False)
-    for row in panels:
-        row[0].set_ylabel("share that is right")
-    for axes in panels[-1]:
+    for axes in panels[::4]:
+        axes.set_ylabel("share that is right")
+    for axes in panels[-4:]:
         axes.set_xlabel("confidence")
+        axes.tick_params(labelbottom=True)
     keys = [
         Line2D([], [], c=GREY, marker="o", mfc="white", lw=0.9, label="as trained"),
         Line2D([], [], c=known[names[0]].colour, marker="o", label="calibrated"),
