@@ -3,7 +3,7 @@
 import typer
 
 from bakeoff.explaining import app as analysing
-from bakeoff.inspecting import app as searching
+from bakeoff.simulating import app as searching
 
 app = typer.Typer(
     help="Find out which architecture is best for a text-classification task.",

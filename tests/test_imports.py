@@ -30,7 +30,7 @@ BELOW = {
 SHARED = {"data.base.errors", "data.base.files"}
 #: Inside a package a folder imports only those before it.
 FLOORS = {
-    "search": ["base", "train", "spec", "study", "track", "tune", "cluster", "run", "serve", "prove"],
+    "search": ["base", "train", "spec", "study", "simulate", "track", "tune", "cluster", "run", "serve", "prove"],
     "analysis": ["base", "boards", "verdicts", "figures", "explain", "course_report", "report"],
     "models": ["native", "parts", "baselines"],
     "data": ["base", "corpora", "inspecting"],

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import optuna
+
 from data.base.errors import UserError
 from search.base import names
 from search.base.record import Outcome
@@ -34,6 +36,7 @@ class Studies:
     mode: 'new' makes the studies, FileExistsError if they are there; 'go on' makes those that are not there;
         'read' writes nothing.
     listeners: told of every start, result and end, in this order.
+    storage: of the studies; by default that of the spec.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Studies:
         folder: Path,
         mode: Mode = "read",
         listeners: Sequence[Listener] = (),
+        storage: optuna.storages.BaseStorage | None = None,
     ) -> None:
         self.search, self.spec, self.folder = search, spec, folder
         self.listeners = listeners
@@ -53,7 +57,7 @@ class Studies:
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self._live: dict[str, Trial] = {}
         self._longest = dict.fromkeys(spec.studied, 0.0)  # seconds of an architecture's longest trial so far
-        storage = open_storage(spec, folder)
+        storage = storage or open_storage(spec, folder)
         self._studies = {name: Study(search, name, spec, folder, storage, mode) for name in spec.studied}
         self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
 

@@ -1,0 +1,98 @@
+"""The command that simulates searches: `bakeoff simulate`, or `python -m search simulate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bakeoff.inspecting import app
+from bakeoff.options import Format, Out, Set, SpecName
+from data.base.errors import UserError
+from search.base import console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.base.table import Table
+
+
+@app.command()
+@console.command
+def simulate(
+    table: Annotated[Path, typer.Argument(help="of recorded runs, such as benchmarks/table/imdb-5000.parquet")],
+    spec: SpecName = "default",
+    set_: Set = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=V1,V2", help="a row for each value of a key: pruner=asha,hyperband,median", show_default=False
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="simulated searches")] = 100,
+    workers: Annotated[int, typer.Option(min=1, help="trials at once")] = 2,
+    format_: Format = None,
+    out: Out = None,
+) -> None:
+    """What pruners, stopping rules and samplers would find and cost, replayed on a table of recorded runs.
+
+    Of the spec count: architectures, trials, sampler, pruner, patience, metric and seed. The space, the texts and the
+    length of trials are those of the table. sampler: random draws real rows; any other proposes to a surrogate that is
+    fitted to them.
+    """
+    from analysis.base import tables
+
+    form = tables.choose_format(format_, out)
+    from search.simulate import table as recorded
+    from search.spec.asked import spec_for
+
+    key, _, values = (vary or "").partition("=")
+    if vary and not (key and values):
+        raise UserError(f"--vary takes KEY=V1,V2; got {vary!r}")
+    found = recorded.read(table)
+    specs = {
+        f"{key}: {value}" if vary else spec: spec_for(spec, [*(set_ or []), *([f"{key}={value}"] if vary else [])])
+        for value in (values.split(",") if vary else [""])
+    }
+    from search.simulate import simulate as simulations
+
+    ran, labels = {}, {}
+    for name, each in specs.items():
+        ran[name], labels[name] = simulations.searches(each, found, repeats, workers)
+    tables.emit([simulated_table(ran, [found.summary, *dict.fromkeys(labels.values())])], form, out)
+
+
+def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table":
+    """A row for each kind of search, from the searches that were simulated of it (see `simulate.outcome`)."""
+    import pandas as pd
+
+    from analysis.base.table import Table
+
+    rows = []
+    for name, searches in ran.items():
+        lost = 100 * searches["regret"]
+        means = searches[["trials", "epochs_share", "core_seconds", "wall_seconds"]].mean()
+        scores = searches[[name for name in map(str, searches) if name.startswith(("val_", "test_"))]].mean()
+        rows.append(
+            {"searched": name, **means, **scores.drop("test_regret")}
+            | {
+                "regret": lost.mean() / 100,
+                "regret_95": lost.quantile(0.95) / 100,
+                "within_0.2_points": (lost <= 0.2 + 1e-9).mean(),
+                "test_regret": searches["test_regret"].mean(),
+                "same_architecture": (searches["chosen"] == searches["full"]).mean(),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    repeats = len(next(iter(ran.values())))
+    return Table(
+        frame,
+        groups=[[*frame.columns[:5]], [*frame.columns[:1], *frame.columns[5:]]],
+        key="searched",
+        title=f"{repeats} simulated searches each",
+        notes=[
+            *notes,
+            "Means over searches. Regret: how much better the best of all trials, each trained to its end, would have "
+            "been on validation than the one that was chosen; regret 95: of 95 % of searches it is at most this.",
+            "Searches share the rows of the table, so they differ less among themselves than real ones.",
+        ],
+    )

@@ -1,0 +1,109 @@
+"""A model of an architecture's runs at any point of its space, fitted to those in a table.
+
+Shapes: C configurations, F features, R reports, M metrics.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from data.base.errors import UserError
+from search.simulate.table import Run
+from search.spec.space import Choice, Range, Space, Values
+from search.train.length import Length
+
+FOLDS = 5
+FEWEST = 8  # configurations that a surrogate is fitted to
+
+
+class Surrogate:
+    """Gaussian processes (Rasmussen and Williams 2006) from hyperparameters to learning curves and times.
+
+    A curve is what the process expects, the mean over seeds, and the noise of a seed: how a random run in the table
+    differed from the mean of its configuration, at all reports and in all metrics together, widened by
+    sqrt(S / (S - 1)) for the S seeds that this mean is of. What differs between configurations and does not follow
+    smoothly from their hyperparameters is missing: these landscapes are smoother than real ones.
+
+    runs: those of each configuration; diverged ones are left out, so no simulated run diverges.
+    metrics: what is modelled. Raises UserError for too few configurations.
+    """
+
+    def __init__(self, runs: Mapping[int, Sequence[Run]], space: Space, metrics: Sequence[str], length: Length) -> None:
+        self._space, self._metrics, self._reports = space, metrics, length.num_reports
+        sound = [[run for run in own if run.diverged is None] for own in runs.values()]
+        sound = [own for own in sound if own]
+        if len(sound) < FEWEST:
+            raise UserError(f"a surrogate needs {FEWEST} configurations of an architecture; the table has {len(sound)}")
+        curves = [np.stack([self._curves(run) for run in own]) for own in sound]
+        self._features_CF = np.stack([self._encode(own[0].hyperparameters) for own in sound])
+        self._means_C = np.stack([each.mean(axis=0) for each in curves])
+        several = [each for each in curves if len(each) > 1]
+        self._noise = (
+            np.concatenate([(each - each.mean(axis=0)) * (len(each) / (len(each) - 1)) ** 0.5 for each in several])
+            if several
+            else np.zeros((1, len(metrics) * self._reports))
+        )
+        seconds_CR = np.log([np.mean([run.seconds for run in own], axis=0) for own in sound])
+        self._scores, self._seconds = self._fitted(self._means_C), self._fitted(seconds_CR)
+        self._num_parameters_C = [own[0].num_parameters for own in sound]
+
+    @cached_property
+    def rank_correlation(self) -> float:
+        """Spearman's, of the last report that is predicted and that was recorded, over configurations left out."""
+        last = self._means_C[:, self._reports - 1]
+        places = np.arange(len(last))
+        predicted = np.empty(len(last))
+        for fold in range(FOLDS):
+            out = places % FOLDS == fold
+            model = self._process(self._scores.kernel_, optimizer=None)
+            model.fit(self._features_CF[~out], last[~out])
+            predicted[out] = model.predict(self._features_CF[out])
+        return float(stats.spearmanr(predicted, last).statistic)
+
+    def run(self, hyperparameters: Mapping[str, Any], rng: np.random.Generator) -> Run:
+        """A run of this configuration, with a random seed."""
+        features_1F = self._encode(hyperparameters)[None]
+        expected = self._scores.predict(features_1F)[0]
+        curves_MR = (expected + self._noise[rng.integers(len(self._noise))]).reshape(len(self._metrics), -1)
+        metrics = [
+            dict(zip(self._metrics, map(float, curves_MR[:, step]), strict=True)) for step in range(self._reports)
+        ]
+        nearest = int(np.argmin(((self._features_CF - features_1F) ** 2).sum(axis=1)))
+        seconds = np.maximum.accumulate(np.exp(self._seconds.predict(features_1F)[0]))
+        return Run(dict(hyperparameters), self._num_parameters_C[nearest], seconds.tolist(), metrics)
+
+    def _curves(self, run: Run) -> np.ndarray:
+        """The metrics one after the other, each at all reports."""
+        return np.array([metrics[name] for name in self._metrics for metrics in run.metrics])
+
+    def _encode(self, hyperparameters: Mapping[str, Any]) -> np.ndarray:
+        searched = [(name, values) for name, values in self._space.items() if not values.is_fixed]
+        return np.array([number for name, values in searched for number in _numbers(values, hyperparameters[name])])
+
+    def _fitted(self, targets: np.ndarray) -> Any:
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        features = self._features_CF.shape[1]
+        kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(np.ones(features), (0.1, 30.0), nu=2.5)
+        with warnings.catch_warnings():  # a length at its bound is a hyperparameter that does not matter
+            warnings.simplefilter("ignore")
+            return self._process(kernel + WhiteKernel(0.1, (1e-4, 1.0))).fit(self._features_CF, targets)
+
+    def _process(self, kernel: Any, **more: Any) -> Any:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        return GaussianProcessRegressor(kernel, normalize_y=True, random_state=0, **more)
+
+
+def _numbers(values: Values, value: Any) -> list[float]:
+    """A hyperparameter's value as features in [0, 1]: the place in its range; of a choice, which one it is."""
+    if isinstance(values, Choice):
+        return [float(value == each) for each in values.values]
+    assert isinstance(values, Range)
+    scale = np.log if values.log else float
+    low, high, place = scale(values.low), scale(values.high), scale(value)
+    return [float((place - low) / ((high - low) or 1.0))]

@@ -1,0 +1,170 @@
+"""A recorded table of runs: what configurations scored at each report, on several seeds, to simulate searches from.
+
+A Parquet file with a row for each report of each run, in the order in which they were recorded:
+    architecture, configuration: the number of a random configuration of the architecture, from 0.
+    repetition: of the runs that differ only in their seeds, from 0.
+    step: the report, from 1. diverged: why the run ended with it, if it diverged.
+    seconds: CPU time spent so far. num_parameters: trainable ones.
+    train_*, val_*, test_*: metrics of this report, those of the test set too.
+Its schema's metadata hold the hyperparameters (`configurations`), the spec that was recorded, and `provenance`.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.base.errors import UserError
+from data.base.files import write_whole
+from search.base import record
+from search.spec import read as specs
+from search.spec.spec import Spec
+from search.train.length import Length
+from search.train.metrics import split_metric
+from search.train.training import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEC, CONFIGURATIONS, PROVENANCE = b"spec", b"configurations", b"provenance"
+ROW = ["architecture", "configuration", "repetition", "step", "diverged", "seconds", record.NUM_PARAMETERS]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run. seconds, metrics: of each of its reports, the metrics of all splits."""
+
+    hyperparameters: dict[str, Any]
+    num_parameters: float
+    seconds: Sequence[float]
+    metrics: Sequence[Mapping[str, float]]
+    diverged: str | None = None
+
+    def results(self, metric: str, length: Length) -> list[Result]:
+        """What a trial that repeats this run reports, as training would, in a search that ranks by this metric."""
+        sign = 1 if split_metric(metric)[1].maximize else -1
+        best: dict[str, float] = {}
+        best_step, found = 0, []
+        for step, (seconds, metrics) in enumerate(zip(self.seconds, self.metrics, strict=True), 1):
+            diverged = self.diverged if step == len(self.metrics) else None
+            if not diverged and (not best or sign * metrics[metric] > sign * best[metric]):
+                best_step, best = step, dict(metrics)
+            over = not diverged and length.over(step, best_step)
+            shown = best if over else _without_test(best)
+            seen = _without_test(metrics) | {record.NUM_PARAMETERS: self.num_parameters}
+            found.append(Result(step, seen, [], best_step, shown, diverged, seconds))
+            if over:
+                break
+        return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was recorded. spec: of the recording; its length, corpus and space are those of every run.
+
+    runs: architecture -> number of the configuration -> its runs, one a seed. provenance: as tags of a trial.
+    """
+
+    spec: Spec
+    runs: Mapping[str, Mapping[int, Sequence[Run]]]
+    provenance: Mapping[str, str]
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The names of what was measured."""
+        run = next(run for own in self.runs.values() for runs in own.values() for run in runs if run.metrics[0])
+        return sorted(run.metrics[0])
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        counts = ", ".join(f"{name} {len(own)}" for name, own in self.runs.items())
+        seeds = max(len(runs) for own in self.runs.values() for runs in own.values())
+        spec = self.spec
+        texts = f"{spec.limit:,} texts of {spec.corpus}" if spec.limit else spec.corpus
+        reports = f"{spec.epochs} epochs of {spec.reports_per_epoch} reports"
+        return f"Configurations on {seeds} seeds, on {texts}, {reports}: {counts}"
+
+
+def write(frame: "pd.DataFrame", configurations: Any, spec: Spec, provenance: Mapping[str, str], path: Path) -> None:
+    """Write a table. configurations: architecture -> number -> hyperparameters."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    metadata = {SPEC: specs.dump(spec), CONFIGURATIONS: json.dumps(configurations), PROVENANCE: json.dumps(provenance)}
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink, compression="zstd", compression_level=19)
+    with write_whole(path) as file:
+        file.write(sink.getvalue().to_pybytes())
+
+
+def read(path: Path) -> Table:
+    """The table in a file. Raises UserError, in one line, for what is none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise UserError(f"no table {path}; one comes with the source: benchmarks/table/imdb-5000.parquet")
+    try:
+        table = parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is no table of runs: {' '.join(str(error).split())[:120]}") from None
+    metadata = table.schema.metadata or {}
+    if missing := [name for name in ROW if name not in table.column_names] or {SPEC, CONFIGURATIONS} - {*metadata}:
+        raise UserError(f"{path} is no table of runs: it lacks {', '.join(sorted(map(_text, missing)))}")
+    spec = specs.load(metadata[SPEC], str(path))
+    configurations = json.loads(metadata[CONFIGURATIONS])
+    measured = [name for name in table.column_names if name.startswith(record.SPLITS)]
+    rows: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in table.to_pylist():
+        rows[row["architecture"], row["configuration"], row["repetition"]].append(row)
+    runs: dict[str, dict[int, list[Run]]] = {}
+    for (architecture, number, _), reports in rows.items():
+        run = Run(
+            configurations[architecture][str(number)],
+            reports[0][record.NUM_PARAMETERS],
+            [row["seconds"] for row in reports],
+            [{name: row[name] for name in measured if row[name] is not None} for row in reports],
+            reports[-1]["diverged"],
+        )
+        runs.setdefault(architecture, {}).setdefault(number, []).append(run)
+    if not runs:
+        raise UserError(f"{path} holds no run yet")
+    return Table(spec, runs, json.loads(metadata.get(PROVENANCE, b"{}")))
+
+
+def simulated(spec: Spec, table: Table) -> Spec:
+    """The spec of the searches that are simulated of this one: what it says of searching, on what was recorded.
+
+    Raises UserError for what the table cannot tell.
+    """
+    if spec.sampler == "grid":
+        raise UserError("sampler: a grid has no luck to simulate; got grid, simulated are random, tpe, gp and cmaes")
+    architectures = [name for name in spec.architectures if name in table.runs]
+    if not architectures:
+        raise UserError(f"architectures: the table has {', '.join(table.runs)}; got {', '.join(spec.architectures)}")
+    if spec.metric not in table.metrics:
+        known = [name for name in table.metrics if name.startswith("val_")]
+        raise UserError(f"metric: recorded are {', '.join(known)}; got {spec.metric}")
+    recorded = {"corpus", "limit", "space", "epochs", "reports_per_epoch", "batch_size", "max_grad_norm", "max_words"}
+    return replace_keys(
+        spec,
+        {key: getattr(table.spec, key) for key in recorded}
+        | {"architectures": architectures, "baselines": [], "time_budget": None, "storage": None, "name": "simulated"},
+    )
+
+
+def replace_keys(spec: Spec, keys: Mapping[str, Any]) -> Spec:
+    return specs.validate(spec.model_dump() | dict(keys), files=False)
+
+
+def _without_test(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not name.startswith("test_")}
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
