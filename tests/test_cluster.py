@@ -26,7 +26,7 @@ from search.run.simulation import Ran, makespan, simulate
 from search.spec import read as specs
 from search.spec.read import load_corpus
 from search.spec.spec import Resources
-from search.track.tracking import read_runs
+from search.track.recorded import read_runs
 from search.train import checkpoints
 
 

@@ -28,7 +28,8 @@ from search.spec.spec import Spec
 from search.study import ranking
 from search.study.studies import Studies
 from search.study.trial import Trial
-from search.track.tracking import Tracker, read_runs
+from search.track.recorded import read_runs
+from search.track.tracking import Tracker
 from search.train.checkpoints import folder_of
 
 POINTS = {

@@ -21,8 +21,9 @@ from search.spec import read as specs
 from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
-from search.track import tracking
-from search.track.tracking import Tracker, read_runs
+from search.track import entities, tracking
+from search.track.recorded import read_runs
+from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.training import Result
 
@@ -92,9 +93,9 @@ def test_the_last_epoch_counts_even_when_the_clock_steps_back(
 ) -> None:
     studies, _, _ = open_search()
     trial = ask(studies)
-    now = tracking.now_ms()
+    now = entities.now_ms()
     for epoch in (1, 2, 3):
-        monkeypatch.setattr(tracking, "now_ms", lambda epoch=epoch: now - epoch * 3_600_000)
+        monkeypatch.setattr(entities, "now_ms", lambda epoch=epoch: now - epoch * 3_600_000)
         studies.report(trial, result(epoch), HERE)
     metrics = run_of(uri, trial).data.metrics
     assert metrics["val_accuracy"] == 0.53

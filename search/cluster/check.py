@@ -216,7 +216,7 @@ def check(spec: Spec, address: str | None, searches: Path, uri: str) -> Iterator
 
     searches: where its folder would be made.
     """
-    from search.track.tracking import read_runs
+    from search.track.recorded import read_runs
 
     try:
         corpus = load_corpus(spec)

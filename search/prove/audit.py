@@ -13,7 +13,9 @@ from search.spec import kept
 from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
-from search.track.tracking import STATUS, Run, Tracker, read_runs
+from search.track.entities import STATUS
+from search.track.recorded import Run, read_runs
+from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import length_of
 
@@ -89,7 +91,7 @@ def repair(folder: Path, uri: str) -> None:
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
     tracker = Tracker(uri, studies)
     reconcile(studies, tracker)
-    tracker.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
+    tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
     ours = {trial.run_id for trial in studies.trials()}
     for run in read_runs(uri, folder.name)[1]:
         if run.run_id not in ours:

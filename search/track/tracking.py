@@ -8,44 +8,27 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-from mlflow.entities import Metric, Param, RunTag
 
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import architecture
-from search.base import inspected, record
+from search.base import record
 from search.base.record import Outcome
-from search.spec.read import SPEC_FILE, dump
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
+from search.track.entities import STATUS, log, points
+from search.track.own_run import OwnRun
 from search.train import checkpoints
 from search.train.config import length_of
-from search.train.metrics import declaration
 from search.train.tasks import TASKS
 from search.train.training import Result
 
-#: The status of a run in MLflow, by how its trial or search ended.
-STATUS = {
-    Outcome.COMPLETE: "FINISHED",
-    Outcome.PRUNED: "KILLED",
-    Outcome.DIVERGED: "FAILED",
-    Outcome.FAILED: "FAILED",
-    Outcome.INTERRUPTED: "KILLED",
-}
-
-
 RETRY_SECONDS = 10.0
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass
@@ -56,58 +39,6 @@ class _Known:
     outcome: str
     attempt: int
     status: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """What MLflow holds of a trial, as far as the study must agree with it."""
-
-    run_id: str
-    trial: str
-    status: str
-    outcome: str
-    ended_by: str | None
-    params: dict[str, str]
-    epochs: float
-    best: dict[str, float]
-
-
-def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
-    """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing.
-
-    Raises UserError when MLflow cannot be used.
-    """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return None, []  # MLflow would create it
-    found: list[Any] = []
-    try:
-        client = open_client(uri)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        token = None
-        while token != "":
-            page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)
-            found += page
-            token = page.token or ""
-    except Exception as error:
-        raise unusable(uri, error) from error
-    parent = [run for run in found if run.data.tags.get(record.KIND) == record.KIND_SEARCH]
-    outcome = parent[0].data.tags.get(record.OUTCOME, "") if parent else None
-    kinds = (record.KIND_SEARCH, record.KIND_ENSEMBLE)
-    return outcome, [_read_run(run) for run in found if run.data.tags.get(record.KIND) not in kinds]
-
-
-def _read_run(run: Any) -> Run:
-    tags, metrics = run.data.tags, run.data.metrics
-    return Run(
-        run_id=run.info.run_id,
-        trial=tags.get(record.TRIAL, ""),
-        status=run.info.status,
-        outcome=tags.get(record.OUTCOME, ""),
-        ended_by=tags.get(record.ENDED_BY),
-        params=run.data.params,
-        epochs=metrics.get(record.EPOCHS_RUN, 0.0),
-        best=record.of_best_epoch(metrics),
-    )
 
 
 class Tracker:
@@ -129,102 +60,31 @@ class Tracker:
         new: bool = False,
     ) -> None:
         self._studies, self._search, self._spec, self._warn = studies, studies.search, studies.spec, warn
-        self.provenance: dict[str, str] = {}  # tags of the search's own run
-        self._counts: list[Metric] = []  # of its data, where they could not be written
-        self._files: dict[str, str] = {}  # what is found out about its texts, likewise
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
         self._retry_at = 0.0
         try:
             self._client = open_client(uri)
-            self._experiment_id = self._open_experiment(uri, self._spec.name)
-            self._look_first, self.run_id = self._open_parent()
+            self.own = OwnRun(self._client, uri, studies)
         except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
             raise unusable(uri, error) from error
-        if new and self._look_first:
+        self._look_first = self.own.found
+        if new and self.own.found:
             raise FileExistsError(f"there is a search {self._search} in MLflow")
 
-    def _open_experiment(self, uri: str, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None:
-            return experiment.experiment_id
-        # A server decides by itself where artifacts go; MLflow's default for a local database is ./mlruns, which
-        # makes later MLflow commands in this directory take it for a file store.
-        location = None if uri.startswith("http") else (Path.cwd() / "mlartifacts").as_uri()
-        try:
-            # The kind decides which views MLflow's UI opens with: this is no GenAI experiment.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            return self._client.create_experiment(name, artifact_location=location, tags=kind)
-        except mlflow.MlflowException:  # another search has just created it
-            experiment = self._client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-            return experiment.experiment_id
-
-    def _open_parent(self) -> tuple[bool, str]:
-        """The search's own run: whether it was there already, and its id."""
-        found = self._client.search_runs(
-            [self._experiment_id],
-            f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'",
-        )
-        if found:
-            if not found[0].data.params:  # its driver died at the next line but one
-                self._write_spec(found[0].info.run_id)
-            return True, found[0].info.run_id
-        tags = {
-            record.KIND: record.KIND_SEARCH,
-            record.SEARCH: self._search,
-            record.METRIC: self._spec.metric,
-            record.OUTCOME: Outcome.RUNNING.value,
-            record.FOLDER: str(self._studies.folder.absolute()),
-            **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
-            **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
-            **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
-        }
-        run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=self._search).info.run_id
-        self._write_spec(run_id)
-        return False, run_id
-
-    def _write_spec(self, run_id: str) -> None:
-        spec = self._spec.model_copy(update={"storage": None})  # an Optuna storage URL may hold a password
-        self._client.log_text(run_id, dump(spec), SPEC_FILE)
-        self._client.log_text(run_id, spec.model_dump_json(), record.SPEC)
-        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in spec.short().items()])
+    @property
+    def run_id(self) -> str:
+        """Of the search's own run."""
+        return self.own.run_id
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
-        """Record on the search's run, which is running now, what its trials learn from, and their provenance.
-
-        inspection: what is found out about its texts, where that is not on record yet.
-        """
-        counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in record.SPLITS} | {
-            "num_classes": float(len(corpus.classes)),
-            "num_words": float(len(corpus.vocabulary)),
-        }
-        if corpus.label_separator is None:
-            shares_C = np.bincount(corpus.test.labels_N, minlength=len(corpus.classes)) / max(1, len(corpus.test))
-            counts[record.MAJORITY_SHARE] = float(shares_C.max())
-            tags = tags | {record.MAJORITY: corpus.classes[shares_C.argmax()]}
-            tags |= {record.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
-        self.provenance = tags
-        self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
-        if inspection and self._spec.texts != "all":
-            inspection = inspection.without_texts()
-        if inspection:
-            lines = "".join(f"{line}\n" for line in inspected.lines(inspection))
-            self._files = {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
+        """Record on the search's run, which is running now, what its trials learn from (see `OwnRun.describe`)."""
+        self.own.describe(corpus, tags, inspection)
         started = time.monotonic()
         try:
-            self._client.update_run(self.run_id, status="RUNNING")
-            self._log(self.run_id, self._counts, tags=tags | {record.OUTCOME: Outcome.RUNNING.value})
-            self._counts = []
-            self._log_files()
+            self.own.deliver()
         except (mlflow.MlflowException, OSError) as error:  # OSError: its artifacts' disk or server
             self._failed(error, time.monotonic() - started)
-
-    def _log_files(self) -> None:
-        for name in list(self._files):
-            self._client.log_text(self.run_id, self._files[name], name)
-            del self._files[name]
 
     def changed(self, trial: Trial, result: Result | None) -> None:
         """A trial started, reported or ended."""
@@ -303,7 +163,8 @@ class Tracker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
         if TASKS[architecture(trial.architecture).task].has_pictures:
             self._log_pictures(run_id, trial, [result.step for result in new])  # before the reports count as written
-        self._log(run_id, [point for result in new for point in _points(result, per_epoch)], params=params, tags=tags)
+        reported = [point for result in new for point in points(result, per_epoch)]
+        log(self._client, run_id, reported, params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
             for name in (record.PREDICTIONS, record.RELIABILITY):
                 text = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), name)
@@ -335,7 +196,7 @@ class Tracker:
         if not self._look_first:
             return None
         found = self._client.search_runs(
-            [self._experiment_id],
+            [self.own.experiment_id],
             f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.TRIAL}` = '{trial.name}'",
         )
         return found[0].info.run_id if found else None
@@ -346,11 +207,11 @@ class Tracker:
             record.SEARCH: self._search,
             record.TRIAL: trial.name,
             record.NUMBER: str(trial.number),
-            record.PARENT_RUN_ID: self.run_id,
+            record.PARENT_RUN_ID: self.own.run_id,
             **trial.provenance,
             **({record.BASELINE: record.IS_BASELINE} if trial.architecture in self._spec.baselines else {}),
         }
-        run_id: str = self._client.create_run(self._experiment_id, tags=tags, run_name=trial.name).info.run_id
+        run_id: str = self._client.create_run(self.own.experiment_id, tags=tags, run_name=trial.name).info.run_id
         return run_id
 
     def _read(self, run_id: str | None) -> _Known | None:
@@ -385,45 +246,7 @@ class Tracker:
         """Deliver what waits and end the search's own run; whether MLflow has everything."""
         complete = self.deliver(every=True)
         try:
-            self._log(self.run_id, self._counts, tags=self.provenance | {record.OUTCOME: outcome.value})
-            self._log_files()
-            self._client.set_terminated(self.run_id, status=STATUS[outcome])
+            self.own.close(outcome)
         except (mlflow.MlflowException, OSError):
             return False
         return complete
-
-    def _log(
-        self,
-        run_id: str,
-        points: Sequence[Metric] = (),
-        *,
-        params: dict[str, Any] | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> None:
-        """One batched call, which MLflow divides where there is too much for one of its batches."""
-        self._client.log_batch(
-            run_id,
-            metrics=points,
-            params=[Param(key, str(value)) for key, value in (params or {}).items()],
-            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
-        )
-
-
-def _points(result: Result, reports_per_epoch: int) -> list[Metric]:
-    """A report's metrics at its step, the curve's at their iterations."""
-    timestamp = now_ms()
-    points = []
-    for iteration, loss, accuracy in result.curve:
-        points.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
-        points.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
-    by_step = (
-        result.metrics
-        | {record.best(name): value for name, value in result.best.items()}
-        | {
-            record.BEST_EPOCH: result.best_step / reports_per_epoch,
-            record.TRIAL_SECONDS: result.seconds,
-            # The last of all: where it stands, MLflow has the report.
-            record.EPOCHS_RUN: result.step / reports_per_epoch,
-        }
-    )
-    return points + [Metric(name, value, timestamp, result.step) for name, value in by_step.items()]

@@ -1,0 +1,62 @@
+"""What is recorded of a search, as MLflow's entities: statuses, and a report's metrics."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+
+from search.base import record
+from search.base.record import Outcome
+from search.train.training import Result
+
+#: The status of a run in MLflow, by how its trial or search ended.
+STATUS = {
+    Outcome.COMPLETE: "FINISHED",
+    Outcome.PRUNED: "KILLED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.FAILED: "FAILED",
+    Outcome.INTERRUPTED: "KILLED",
+}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def log(
+    client: mlflow.MlflowClient,
+    run_id: str,
+    points: Sequence[Metric] = (),
+    *,
+    params: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """One batched call, which MLflow divides where there is too much for one of its batches."""
+    client.log_batch(
+        run_id,
+        metrics=points,
+        params=[Param(key, str(value)) for key, value in (params or {}).items()],
+        tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+    )
+
+
+def points(result: Result, reports_per_epoch: int) -> list[Metric]:
+    """A report's metrics at its step, the curve's at their iterations."""
+    timestamp = now_ms()
+    found = []
+    for iteration, loss, accuracy in result.curve:
+        found.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
+        found.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
+    by_step = (
+        result.metrics
+        | {record.best(name): value for name, value in result.best.items()}
+        | {
+            record.BEST_EPOCH: result.best_step / reports_per_epoch,
+            record.TRIAL_SECONDS: result.seconds,
+            # The last of all: where it stands, MLflow has the report.
+            record.EPOCHS_RUN: result.step / reports_per_epoch,
+        }
+    )
+    return found + [Metric(name, value, timestamp, result.step) for name, value in by_step.items()]
