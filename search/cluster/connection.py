@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from data.base.errors import UserError
+from search.cluster import local
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("search", "models", "data")  # what workers import
@@ -52,11 +54,8 @@ def connection(address: str | None) -> Iterator[str | None]:
                 _require_own_code()
                 yield address or "auto"
                 return
-            _connect(address)
-            try:
+            with _connected(address):
                 yield address
-            finally:
-                ray.shutdown()
     finally:
         _in_use.release()
 
@@ -79,13 +78,15 @@ def _put_back() -> Iterator[None]:
                     signal.signal(number, handler)
 
 
-def _connect(address: str | None) -> None:
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     env: dict[str, Any] = {"env_vars": _ALLOCATOR, "worker_process_setup_hook": HOOK}
     if address is None:
         # Workers import this project whatever directory the command was started in, and nothing from there: without a
         # directory of their own Ray puts that one first, and with it a `models` or a `data.py` of the user's.
-        ray.init("local", include_dashboard=False, runtime_env=env | {"working_dir": f"local://{ROOT}"}, **options)
+        with _without_uv(), local.started(env | {"working_dir": f"local://{ROOT}"}, **options):
+            yield
         return
     if address.startswith("ray://"):
         raise UserError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
@@ -95,10 +96,30 @@ def _connect(address: str | None) -> None:
         if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job has a directory of its own
             env["working_dir"] = empty
         try:
-            ray.init(address, runtime_env=env, **options)
+            with _without_uv():
+                ray.init(address, runtime_env=env, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             problem = " ".join(str(error).split())[:300]
             raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _without_uv() -> Iterator[None]:
+    """Workers start with the Python that runs their node, also under `uv run`.
+
+    Ray would start each of them with `uv run` in a directory of its own, which waits for a whole environment to be
+    made there. Here every node has all that is imported.
+    """
+    before = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
+    try:
+        yield
+    finally:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
 
 
 def _require_own_code() -> None:

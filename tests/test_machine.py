@@ -1,0 +1,115 @@
+"""What a search makes of the machine it runs on: its cores, home and temporary folder, its ports, how it is started."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cluster_nodes import can_have_namespaces
+from conftest import ROOT
+
+from data.base.cores import num_cores
+from data.base.files import default_cache
+
+ONE_TRIAL = (
+    "smoke",
+    "--set",
+    "trials=1",
+    "--set",
+    "epochs=1",
+    "--set",
+    "architectures=[mlp]",
+    "--set",
+    "baselines=none",
+)
+SAY_CORES = "from data.base.cores import num_cores; print(num_cores())"
+CONNECT = """
+import psutil
+from search.cluster.connection import connection
+try:
+    with connection(None):
+        import ray
+        print(ray.cluster_resources()["CPU"])
+        print(*{each.laddr.ip for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+                for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN})
+except ValueError as error:
+    print("error:", error)
+"""
+
+
+def run(*words: str | Path, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "BAKEOFF_CACHE": str(default_cache())} | environment
+    return subprocess.run(words, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout)
+
+
+def python(code: str, *before: str, cwd: Path, **environment: str) -> list[str]:
+    """The lines that a new process prints, started by the words `before` it."""
+    done = run(*before, sys.executable, "-c", code, cwd=cwd, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_cores_are_those_that_the_process_may_use(tmp_path: Path) -> None:
+    assert num_cores() == len(os.sched_getaffinity(0))
+    one = str(min(os.sched_getaffinity(0)))
+    assert python(SAY_CORES, "taskset", "--cpu-list", one, cwd=tmp_path) == ["1"]
+
+
+@pytest.mark.skipif(not can_have_namespaces(), reason="a file system of one's own needs root")
+@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", num_cores())])
+def test_cores_are_those_of_a_containers_quota(quota: str, cores: int, tmp_path: Path) -> None:
+    mount = f'mount -t tmpfs none /sys/fs/cgroup && echo {quota} > /sys/fs/cgroup/cpu.max && exec "$@"'
+    assert python(SAY_CORES, "unshare", "--mount", "sh", "-c", mount, "sh", cwd=tmp_path) == [str(cores)]
+
+
+@pytest.mark.slow
+def test_ray_has_the_cores_that_are_allowed_needs_no_home_and_is_out_of_reach(tmp_path: Path) -> None:
+    one = str(min(os.sched_getaffinity(0)))
+    cpus, addresses = python(CONNECT, "taskset", "--cpu-list", one, cwd=tmp_path, HOME="/proc/none")
+    assert cpus == "1.0"
+    assert {address.removeprefix("::ffff:") for address in addresses.split()} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("TMPDIR", "/tmp/" + "long" * 25, "TMPDIR is too long for the names of sockets"),
+        ("RAY_TMPDIR", "/proc/none", "RAY_TMPDIR should be a folder that can be written"),
+        ("RAY_AUTH_TOKEN_PATH", "/proc/none", "RAY_AUTH_TOKEN_PATH is set but file cannot be opened"),
+    ],
+)
+def test_a_ray_that_cannot_start_is_one_line_that_names_the_variable(
+    variable: str, value: str, rule: str, tmp_path: Path
+) -> None:
+    (said,) = python(CONNECT, cwd=tmp_path, **{variable: value})
+    assert said.startswith("error: Ray cannot be started: ")
+    assert rule in said
+
+
+@pytest.mark.skipif(not can_have_namespaces(), reason="a network of one's own needs root")
+def test_a_machine_without_a_loopback_interface_is_one_line_at_once(tmp_path: Path) -> None:
+    (said,) = python(CONNECT, "unshare", "--net", cwd=tmp_path)
+    assert said.startswith("error: Ray's processes cannot connect to 127.0.0.1 (Network is unreachable)")
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_start_is_one_line(tmp_path: Path) -> None:
+    hook = tmp_path / "hook.py"
+    hook.write_text("def sleepy(env):\n    return {**env, 'py_executable': 'sleep 1000 #'}\n", encoding="utf-8")
+    quick = CONNECT.replace(
+        "import psutil", "import psutil\nfrom search.cluster import local\nlocal.WORKER_SECONDS = 3.0"
+    )
+    environment = {"RAY_RUNTIME_ENV_HOOK": "hook.sleepy", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    (said,) = python(quick, cwd=tmp_path, **environment)
+    assert said.startswith("error: no worker of Ray's has started within 3 s; ")
+    assert "raylet.out" in said
+
+
+@pytest.mark.slow
+def test_a_search_runs_under_uv(tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    options = ("--no-project", "--offline", "--python", sys.executable)
+    done = run(uv, "run", *options, "python", "-m", "search", "run", *ONE_TRIAL, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
