@@ -200,11 +200,6 @@ def with_texts(
     return dataclasses.replace(encoded, **changed)
 
 
-def read_words(texts: Sequence[str], *, max_words: int, cut: Tokenizer = AS_WRITTEN) -> list[str]:
-    """The words that are read of each text, known or not, with a space between. May import torch."""
-    return [" ".join(cut(text, max_words)) for text in texts]
-
-
 def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:
     """Word -> id, without padding and unknown, which no word of a text may become by its spelling."""
     return {word: i for i, word in enumerate(vocabulary) if i > UNKNOWN}

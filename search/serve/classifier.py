@@ -18,7 +18,8 @@ from torch import Tensor
 
 import models
 from data.base.plugins import Plugin
-from data.encode import encode_texts, read_words, word_ids
+from data.encode import encode_texts, encode_words, word_ids
+from data.encoded import pad
 from data.encoder import Encoder
 from data.text import AS_WRITTEN, Tokenizer
 from models import WordVectors
@@ -26,7 +27,10 @@ from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
 from search.train.tasks.classification import decided
 
-BATCH = 256  # texts read at once
+Cut = Sequence[Sequence[str]]  # the words of each of N texts
+
+BATCH = 256  # texts that a network reads at once
+PART = 16 * BATCH  # texts that are cut at once
 UNKNOWN_SHARE = "unknown_share"  # a column of each answer
 
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
@@ -138,29 +142,36 @@ class TextModel:
         tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words, cut=self.tokenizer)
         return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
 
-    @torch.no_grad()
+    def cut(self, texts: Sequence[str]) -> Cut:
+        """The words of each text, as many as this model reads."""
+        return [self.tokenizer(text, self.max_words) for text in texts]
+
     def outputs(self, texts: Sequence[str]) -> Tensor:
         """What the model says of N texts, at least one, as its task has it: probabilities (N, C), ink (N, Y, X)."""
-        by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that batches are padded little
-        ordered = [texts[place] for place in by_length]
-        batches = (self.encode(ordered[start : start + BATCH]) for start in range(0, len(texts), BATCH))
-        logits = [self.model(tokens_BT, lengths_B) for tokens_BT, lengths_B, _ in batches]
+        return torch.cat([self.outputs_of(some, self.cut(some)) for some in parts(texts)])
+
+    @torch.no_grad()
+    def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
+        """The same of texts whose words are given, perhaps more of each than it reads."""
+        words = [each[: self.max_words] for each in words]
+        by_length = sorted(range(len(words)), key=lambda place: len(words[place]))  # so that batches are padded little
+        logits = []
+        for start in range(0, len(words), BATCH):
+            places = by_length[start : start + BATCH]
+            tokens_W, starts_B, lengths_B = encode_words([words[place] for place in places], self._ids)
+            tokens_BT = torch.from_numpy(pad(tokens_W, starts_B, lengths_B))
+            logits.append(self.model(tokens_BT, torch.from_numpy(lengths_B)))
         outputs = [self.task.outputs(logits_B / self.temperature) for logits_B in logits]
         return torch.cat(outputs)[torch.tensor(by_length).argsort()]
 
     def answer(self, texts: Sequence[str]) -> Columns:
         """The same in words, as columns of a table: `predicted`, what else the task answers, and UNKNOWN_SHARE."""
-        outputs_N = self.outputs(texts)
-        answer = self.task.answer(outputs_N, self.classes) | decided(outputs_N, self.classes, self.threshold)
-        return {**answer, UNKNOWN_SHARE: self.unknown_shares(texts)}
+        return answer(self, texts)
 
-    def unknown_shares(self, texts: Sequence[str]) -> list[float]:
-        """Of each text the share, in [0, 1], of the words that are read and are not in the vocabulary; 1 of no word."""
-        shares = []
-        for text in texts:
-            _, _, (words,) = self.encode([text])
-            shares.append(sum(word not in self._ids for word in words) / len(words))
-        return shares
+    def unknown_shares(self, words: Cut) -> list[float]:
+        """Of each text's words that are read, the share, in [0, 1], that is not in the vocabulary; 1 of no word."""
+        read, known = [each[: self.max_words] for each in words], self._ids.__contains__
+        return [1 - sum(map(known, each)) / len(each) if each else 1.0 for each in read]
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -241,11 +252,11 @@ class EstimatorModel(TextModel):
         estimator.restore({name: each.numpy().tobytes() for name, each in weights.items()})
         return estimator
 
-    def outputs(self, texts: Sequence[str]) -> Tensor:
+    def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
         if self.encoder is not None:
             outputs_NC = self.of_read([self.tokenizer.plain(text) for text in texts])
         else:
-            outputs_NC = self.of_read(read_words(texts, max_words=self.max_words, cut=self.tokenizer))
+            outputs_NC = self.of_read([" ".join(each[: self.max_words]) for each in words])
         return self.task.tempered(outputs_NC, self.temperature)
 
     def of_read(self, texts: Sequence[str]) -> Tensor:
@@ -257,6 +268,23 @@ class EstimatorModel(TextModel):
         (folder / ESTIMATOR).mkdir()
         for name, file in self.model.files().items():
             (folder / ESTIMATOR / name).write_bytes(file)
+
+
+def parts(texts: Sequence[str]) -> list[Sequence[str]]:
+    """The texts in parts of PART, so that the words of many texts are not held at once."""
+    return [texts[start : start + PART] for start in range(0, len(texts), PART)]
+
+
+def answer(model: Any, texts: Sequence[str]) -> Columns:
+    """What a TextModel or an Ensemble says of N texts, at least one (see `TextModel.answer`). Each text is cut once."""
+    outputs, shares = [], []
+    for some in parts(texts):
+        words = model.cut(some)
+        outputs.append(model.outputs_of(some, words))
+        shares += model.unknown_shares(words)
+    outputs_N = torch.cat(outputs)
+    said = model.task.answer(outputs_N, model.classes) | decided(outputs_N, model.classes, model.threshold)
+    return {**said, UNKNOWN_SHARE: shares}
 
 
 #: By how the architecture learns.

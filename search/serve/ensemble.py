@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.serve.classifier import UNKNOWN_SHARE, TextModel
+from search.serve.classifier import Cut, TextModel, answer, parts
 from search.train.tasks import Task
 from search.train.tasks.base import Columns
-from search.train.tasks.classification import decided
 
 # What is in a folder beside one for each member, which are named by their places from 1: what they are called, and how
 # they were chosen.
@@ -55,17 +54,26 @@ class Ensemble:
         """Packages that an exported one needs besides those of every model."""
         return tuple(dict.fromkeys(name for member in self.members.values() for name in member.requirements))
 
+    def cut(self, texts: Sequence[str]) -> Cut:
+        """The words of each text, as many as any member reads: they cut texts alike."""
+        return max(self.members.values(), key=lambda member: member.max_words).cut(texts)
+
     def outputs(self, texts: Sequence[str]) -> Tensor:
         """The probabilities (N, C) of N texts, at least one."""
-        average_NC = mean([member.outputs(texts) for member in self.members.values()])
+        return torch.cat([self.outputs_of(some, self.cut(some)) for some in parts(texts)])
+
+    def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
+        """The same of texts whose words are given."""
+        average_NC = mean([member.outputs_of(texts, words) for member in self.members.values()])
         return self.task.tempered(average_NC, self.temperature)
 
+    def unknown_shares(self, words: Cut) -> list[float]:
+        """See `TextModel.unknown_shares`; the vocabulary is that of all members."""
+        return self._first.unknown_shares(words)
+
     def answer(self, texts: Sequence[str]) -> Columns:
-        """The same in words (see `TextModel.answer`); the vocabulary is that of all members."""
-        shares = self._first.unknown_shares(texts)
-        outputs_NC = self.outputs(texts)
-        answer = self.task.answer(outputs_NC, self.classes) | decided(outputs_NC, self.classes, self.threshold)
-        return {**answer, UNKNOWN_SHARE: shares}
+        """The same in words (see `TextModel.answer`)."""
+        return answer(self, texts)
 
     def save(self, folder: Path) -> None:
         """Write it into a new folder."""
