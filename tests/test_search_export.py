@@ -228,7 +228,8 @@ def test_a_long_text_is_cut_as_in_training(model_folder: Path, checkpoint: TextM
 
 
 def test_how_much_of_a_text_is_unknown(checkpoint: TextModel) -> None:
-    assert checkpoint.answer(["this movie qzxqz is", "qzxqz xqqzx", "", "good"])["unknown_share"] == [0.25, 1.0, 1.0, 0.0]
+    answer = checkpoint.answer(["this movie qzxqz is", "qzxqz xqqzx", "", "good"])
+    assert answer["unknown_share"] == [0.25, 1.0, 1.0, 0.0]
 
 
 def test_what_cannot_be_predicted_is_refused(model_folder: Path) -> None:
