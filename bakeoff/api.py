@@ -38,7 +38,10 @@ class Search:
 
     folder: where its spec, studies and checkpoints are. tracking_uri: of the MLflow that records it. address: of the
     Ray cluster that a resume runs on; None for this machine. result: how it ended, if this object ran or resumed it.
+    confirmation: the search over folds that came after it then, as its spec's `folds` ask for.
     """
+
+    confirmation: "Search | None" = None
 
     def __init__(
         self, folder: Path, tracking_uri: str, address: str | None = None, result: "SearchResult | None" = None
@@ -90,23 +93,45 @@ class Search:
         shown.print(f"Search [bold]{self.id}[/bold]", highlight=False)
         budget = None if time_budget is None else str(time_budget)
         self.result = run.resume(self.folder, self.tracking_uri, shown, self.address, trials, budget)
+        return self._then_over_folds(progress)
+
+    def _then_over_folds(self, progress: bool) -> "Search":
+        """Train over folds what its spec asks to, once the search is done: go on with that if it was begun. Itself."""
+        from search.run import confirm
+
+        spec = self.spec
+        if spec.folds and not spec.repeats and self.outcome == record.Outcome.COMPLETE:
+            begun = confirm.begun(self.folder, spec.folds)
+            if begun:
+                found = Search(begun, self.tracking_uri, self.address)
+                self.confirmation = found.resume(progress=progress)
+            else:
+                self.confirmation = self.confirm(folds=spec.folds, progress=progress)
         return self
 
     @console.quiet()
     def confirm(
-        self, *, top: int = 3, seeds: int = 5, architectures: Sequence[str] = (), progress: bool = True
+        self,
+        *,
+        top: int | None = None,
+        seeds: int | None = None,
+        folds: int | None = None,
+        architectures: Sequence[str] = (),
+        progress: bool = True,
     ) -> "Search":
-        """Train the `top` configurations of each architecture again on `seeds` fresh seeds: a search of its own.
+        """Train the `top` (3) configurations of each architecture again on `seeds` (5) fresh seeds: a search of its
+        own.
 
-        architectures: only these. After it the leaderboard of this search is what was confirmed, ranked by its mean.
-        Raises UserError when there is nothing to confirm.
+        folds: instead the best, and the best of each baseline, on so many divisions of the texts, in which each text is
+        tested once. architectures: only these. After it the leaderboard of this search is what was confirmed, ranked by
+        its mean. Raises UserError when there is nothing to confirm.
 
         >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
         True
         """
         from search.run import confirm
 
-        spec = confirm.confirmation(self.folder, top, seeds, list(architectures))
+        spec = confirm.confirmation(self.folder, top, seeds, list(architectures), folds)
         return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
 
     @console.quiet()
@@ -401,4 +426,4 @@ def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress:
     from search.run import run
 
     result = run.start(spec, searches, uri, progresses.console(progress), address)
-    return Search(searches / result.search, uri, address, result)
+    return Search(searches / result.search, uri, address, result)._then_over_folds(progress)

@@ -11,6 +11,7 @@ import typer
 
 from bakeoff import api, boards
 from bakeoff.options import Address, Label, Report, Root, SearchName, Set, SpecName, Text, TrackingUri, columns
+from data.base import folding
 from data.base.errors import UserError
 from search.base import console, record
 
@@ -39,15 +40,31 @@ def run(
 
     validated = spec_for(spec, set_ or [], keys=columns(text, label))
     found = api.start(validated, address, record.tracking_uri(tracking_uri), searches)
-    _conclude(found, searches, tracking_uri, report)
+    _conclude(found.confirmation or found, searches, tracking_uri, report)
 
 
 @app.command()
 @console.command
 def confirm(
     search: SearchName = "latest",
-    top: Annotated[int, typer.Option(min=1, help="how many configurations of each architecture")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how often each is trained")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many configurations of each architecture (default: 3; over folds 1)"),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="how often each is trained (default: 5; over folds once on each)"),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=folding.LEAST,
+            max=folding.MOST,
+            help="for small files: on so many divisions of the texts, in which each text is tested once; and the best "
+            "of each baseline, too",
+            show_default=False,
+        ),
+    ] = None,
     architecture: Annotated[
         list[str] | None, typer.Option(help="only this one; may be given several times", show_default=False)
     ] = None,
@@ -56,9 +73,9 @@ def confirm(
     searches: Root = Path("searches"),
     report: Report = True,
 ) -> None:
-    """Train the best of each architecture again on fresh seeds; then the leaderboard ranks them by their means."""
+    """Train the best of each architecture again, on fresh seeds or over folds; the leaderboard ranks their means."""
     found = _find(search, address, tracking_uri, searches)
-    confirmation = found.confirm(top=top, seeds=seeds, architectures=architecture or [])
+    confirmation = found.confirm(top=top, seeds=seeds, folds=folds, architectures=architecture or [])
     _conclude(confirmation, searches, tracking_uri, report)
 
 
@@ -88,8 +105,8 @@ def resume(
     report: Report = True,
 ) -> None:
     """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
-    found = _find(search, address, tracking_uri, searches)
-    _conclude(found.resume(trials=trials, time_budget=time_budget), searches, tracking_uri, report)
+    found = _find(search, address, tracking_uri, searches).resume(trials=trials, time_budget=time_budget)
+    _conclude(found.confirmation or found, searches, tracking_uri, report)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from data.corpora.table import Others
 from data.vectors import FunctionVectors, GloveArchive, GloveWheel, TextFile, Vectors
 
 if TYPE_CHECKING:
+    from data.base.folding import Fold
     from data.base.splitting import Division
     from data.encoded import EncodedCorpus
     from data.inspecting.findings import Inspection
@@ -109,6 +110,7 @@ def load(
     max_words: int = 100,
     limit: int | None = None,
     split_seed: int = 0,
+    fold: Fold | None = None,
     reading: Reading = USUAL,
     texts: bool = False,
     whole: bool = False,
@@ -127,6 +129,7 @@ def load(
     - max_words: later words of a text are never read, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
     - split_seed: from 0, the usual split; each gives another one, but official splits stay.
+    - fold: of cross-validation over the same texts, this division (see `data.base.folding`).
     - reading: how texts, and which, are read.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
@@ -153,6 +156,7 @@ def load(
         max_words=max_words,
         limit=limit,
         split_seed=split_seed,
+        fold=fold,
         reading=reading,
         cache=cache,
         progress=progress,
@@ -171,6 +175,7 @@ def load(
         encoder=encoder,
         limit=limit,
         split_seed=split_seed,
+        fold=fold,
         reading=reading,
         cache=cache,
         progress=progress,
@@ -198,6 +203,7 @@ def read(
     *,
     limit: int | None = None,
     split_seed: int = 0,
+    fold: Fold | None = None,
     reading: Reading = USUAL,
     progress: bool = True,
 ) -> Division:
@@ -209,7 +215,7 @@ def read(
     from data.base.splitting import split_examples
 
     texts = _corpus(corpus, reading).read(default_cache() / "downloads", progress=progress, reading=reading)
-    return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading)
+    return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading, fold=fold)
 
 
 def inspect(

@@ -20,6 +20,7 @@ import numpy as np
 
 from data.base.errors import UserError
 from data.base.files import default_cache
+from data.base.folding import Fold
 from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Corpus, Texts
@@ -59,6 +60,7 @@ def load(
     max_words: int = 100,
     limit: int | None = None,
     split_seed: int = 0,
+    fold: Fold | None = None,
     reading: Reading = USUAL,
     cache: Path | None = None,
     progress: bool = True,
@@ -80,6 +82,7 @@ def load(
         max_words,
         limit,
         *([split_seed] if split_seed else []),
+        *([f"fold {fold}"] if fold else []),
         *dataclasses.replace(reading, tokenizer=Tokenizer.of(reading).cuts).key,
     ]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
@@ -98,6 +101,7 @@ def load(
             max_words=max_words,
             limit=limit,
             split_seed=split_seed,
+            fold=fold,
             reading=reading,
         )
         write_cache(path, encoded)
@@ -115,13 +119,14 @@ def encode(
     limit: int | None,
     split_seed: int,
     reading: Reading,
+    fold: Fold | None = None,
 ) -> EncodedCorpus:
     """Splits, tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
     """
     cut = Tokenizer.of(reading)
-    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
+    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading, fold=fold)
     splits, texts = division.splits, division.texts
     words = {split: [cut(text, max_words) for text, _ in splits[split]] for split in SPLITS}
     counts = Counter(chain.from_iterable(words["train"]))
@@ -170,6 +175,7 @@ def with_texts(
     encoder: FunctionVectors | None,
     limit: int | None,
     split_seed: int,
+    fold: Fold | None,
     reading: Reading,
     cache: Path | None,
     progress: bool,
@@ -183,7 +189,8 @@ def with_texts(
     """
     cut, cache = Tokenizer.of(reading), cache or default_cache()
     texts = corpus.read(cache / "downloads", progress=False, reading=reading)
-    splits = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading).splits
+    division = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading, fold=fold)
+    splits = division.splits
     num_read = ALL_WORDS if whole else max_words
     words = {name: [cut(text, num_read) for text, _ in splits[name]] for name in SPLITS}
     cuts = max(map(len, chain.from_iterable(words.values()))) > max_words

@@ -333,6 +333,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "number": tags.get(record.NUMBER),
         "configuration": params.get(record.CONFIGURATION),
         "repetition": params.get(record.REPETITION),
+        "fold": params.get(record.FOLD),
         "seed": params.get(record.SEED),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,
@@ -372,6 +373,7 @@ def _record(search: Search, run: "Run") -> Trial | None:
         seed=int(params[record.SEED]),
         configuration=params.get(record.CONFIGURATION),
         repetition=int(params[record.REPETITION]) if record.REPETITION in params else None,
+        fold=params.get(record.FOLD),
         outcome=Outcome(tags.get(record.OUTCOME, Outcome.RUNNING)),
         error=tags.get(record.ERROR),
         attempt=int(tags.get(record.ATTEMPT, 1)),
@@ -390,7 +392,7 @@ def _record(search: Search, run: "Run") -> Trial | None:
 def _hyperparameters(run: "Run") -> dict[str, Any]:
     """As they were. Runs from before the tag that keeps them have only what str() made of them."""
     exact = json.loads(run.data.tags.get(record.HYPERPARAMETERS, "{}"))
-    design = (record.ARCHITECTURE, record.SEED, record.CONFIGURATION, record.REPETITION)
+    design = (record.ARCHITECTURE, record.SEED, record.CONFIGURATION, record.REPETITION, record.FOLD)
     params = {name: value for name, value in run.data.params.items() if name not in design}
     return {name: exact[name] if name in exact else _parse(value) for name, value in params.items()}
 

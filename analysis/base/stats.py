@@ -26,16 +26,18 @@ class Estimate(NamedTuple):
     high: float
 
 
-def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, *, overlap: float = 0.0) -> Estimate:
     """The mean of independent values (one a seed), with its interval by Student's t.
 
+    overlap: of values that are not independent, one a fold: test texts by training texts of a fold. These training
+    texts overlap, which the interval is widened for (Nadeau and Bengio 2003, Inference for the generalization error).
     NaN bounds for values that are all equal, as a single one is: of a spread they tell nothing.
     """
     sample = _sample(values)
     mean = float(sample.mean())
     if not np.ptp(sample):
         return Estimate(mean, np.nan, np.nan)
-    half = stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    half = stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) * np.sqrt(1 / len(sample) + overlap)
     return Estimate(mean, mean - half, mean + half)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from analysis.base.baselines import BASELINE, ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import by_architecture
@@ -36,7 +37,7 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
             first["architecture"],
             of,
             _linked(first, links),
-            f"mean over {first['seeds']} fresh seeds in " if covered else "",
+            f"mean over {first['over']} in " if covered else "",
             label(rank_by).partition(" (")[0],
             cell(rank_by, first[rank_by]),
             _on_test(first, found.on_test),
@@ -67,11 +68,16 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
 
 
 def _on_fresh_seeds(confirmed: Sequence[Table], metrics: Iterable[str]) -> pd.DataFrame:
-    """The best confirmed configuration of each architecture, with the means of at least two seeds as its scores."""
+    """The best confirmed configuration of each architecture, with the means of at least two seeds, or of folds, as its
+    scores."""
     frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
     means = [f"{metric}_mean" for metric in metrics]
-    frame = frame.reindex(columns=["architecture", "trial", "run_id", "seeds", *means])
-    frame = frame[frame["seeds"] > 1].dropna(subset="run_id").drop_duplicates("architecture")
+    count, what = ("folds", "folds") if "folds" in frame else ("seeds", "fresh seeds")
+    frame = frame.reindex(columns=["architecture", ROLE, "trial", "run_id", count, *means])
+    frame = (
+        frame[(frame[count] > 1) & (frame[ROLE] != BASELINE)].dropna(subset="run_id").drop_duplicates("architecture")
+    )
+    frame = frame.assign(over=[f"{num} {what}" for num in frame[count]])
     return frame.rename(columns=lambda name: name.removesuffix("_mean"))
 
 

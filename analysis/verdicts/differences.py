@@ -13,8 +13,9 @@ from analysis.base import runs, stats
 from analysis.base.baselines import BASELINE, ROLE, is_baseline, role, shown
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.confirmation import read
+from analysis.boards.confirmation import num_folds, read
 from analysis.boards.leaderboard import RANK_BY, check_metric
+from analysis.verdicts import tested
 from data.base.errors import UserError
 from search.base import record
 from search.study import ranking
@@ -44,27 +45,26 @@ def name_of(own: pd.DataFrame) -> str:
 
 
 def representative(own: pd.DataFrame, rank_by: str = RANK_BY) -> int:
-    """The place of the trial whose score is the median of its repetitions (of two in the middle, the lower number)."""
-    return int(np.argsort(own[rank_by].to_numpy(), kind="stable")[(len(own) - 1) // 2])
+    """The place of the model (see `tested.models`) whose score is the median of its repetitions (of two in the middle,
+    the lower number)."""
+    scores = [model[rank_by].mean() for model in tested.models(own)]
+    return int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
 
 
 def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.ndarray:
-    """Which test texts each of the trials got right. predictions: by run id, see `runs.read_predictions`."""
-    found = [predictions[run_id] for run_id in own["run_id"]]
+    """Which test texts each of the models got right. predictions: by run id, see `runs.read_predictions`."""
+    found = [tested.said(model, predictions) for model in tested.models(own)]
     correct_SN = [(each["label"] == each["predicted"]).to_numpy(dtype=bool) for each in found]
     return np.stack(correct_SN)
 
 
 def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
-    """Raise UserError unless all trials were tested on the same texts, in the same order."""
-    tested = {
-        f"{trial} of {search}": predictions[run_id]["label"]
-        for own in best.values()
-        for search, trial, run_id in zip(own["search"], own["trial"], own["run_id"], strict=True)
-    }
-    names = list(tested)
+    """Raise UserError unless all models were tested on the same texts, in the same order."""
+    models = [model for own in best.values() for model in tested.models(own)]
+    labels_of = {tested.name_of(model): tested.said(model, predictions)["label"] for model in models}
+    names = list(labels_of)
     for name in names[1:]:
-        first, labels = tested[names[0]], tested[name]
+        first, labels = labels_of[names[0]], labels_of[name]
         if len(first) != len(labels):
             raise UserError(
                 f"{names[0]} and {name} were not tested on the same texts, but on {len(first)} and {len(labels)}"
@@ -100,7 +100,8 @@ def read_differences(
     recorded = read(uri, search)
     origin = recorded.origin
     best, others = (best_configurations(each, rank_by) for each in (recorded.repeated, recorded.trials))
-    best |= {name: own for name, own in others.items() if name not in best}
+    if not recorded.folds:  # else the others were tested on fewer texts
+        best |= {name: own for name, own in others.items() if name not in best}
     predictions = {}
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
@@ -142,7 +143,7 @@ def difference_tables(
             ["only_first", "only_second", "holm_p", "cohens_g", "hedges_g"],
         ],
         key=["first", "second"],
-        title=f"{search.id}: every pair on the same {_num_texts(predictions)} test texts",
+        title=f"{search.id}: every pair on the same {_num_texts(best, predictions)} test texts",
         notes=[*_baselines(best), *_single(best), _RULE],
     )
     if long:
@@ -167,8 +168,9 @@ def difference_tables(
     return [whole, *([pairs] if len(table) else []), chosen]
 
 
-def _num_texts(predictions: Mapping[str, pd.DataFrame]) -> str:
-    return f"{len(next(iter(predictions.values()), [])):,}"
+def _num_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> str:
+    models = (model for own in best.values() for model in tested.models(own))
+    return f"{next((len(tested.said(model, predictions)) for model in models), 0):,}"
 
 
 def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
@@ -190,16 +192,18 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
     """What was compared."""
     rows: list[dict[str, Any]] = []
     for name, own in best.items():
+        models = tested.models(own)
+        middle = models[representative(own, rank_by)]["trial"]
         rows.append(
             {
                 "architecture": name,
                 ROLE: role(own),
                 "configuration": name_of(own),
-                "seeds": len(own),
+                "seeds": len(models),
                 f"{rank_by}_mean": own[rank_by].mean(),
                 "test_accuracy_mean": own["test_accuracy"].mean(),
                 "test_accuracy_sd": own["test_accuracy"].std(),
-                "representative": own["trial"].iloc[representative(own, rank_by)],
+                "representative": middle.iloc[0] if len(middle) == 1 else f"{middle.iloc[0]} to {middle.iloc[-1]}",
             }
         )
     columns = ["architecture", ROLE, "configuration", "seeds"]
@@ -236,12 +240,20 @@ def _notes(
     fresh = {name: own for name, own in best.items() if (own["search"] != search.id).all()}
     if fresh:
         by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
-        yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
+        if folds := max(map(num_folds, fresh.values())):
+            yield (
+                f"Trained over {folds} folds by {', '.join(by)}: of each text counts what the model says that was "
+                "tested on it, so that all texts are compared. SD is that over folds, whose training texts overlap."
+            )
+        else:
+            yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
         if rest := [name for name, own in best.items() if name not in fresh and not is_baseline(own)]:
             yield f"Not confirmed, and so the best of the search itself, which is in part luck: {', '.join(rest)}."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     without = sorted(set(trials["architecture"].dropna()) - set(best))
-    if without:
+    if without and any(map(num_folds, best.values())):
+        yield f"Not trained over folds, and so not compared: {', '.join(without)}."
+    elif without:
         yield f"Without a complete trial: {', '.join(without)}."
     yield record.SCORE_RULE

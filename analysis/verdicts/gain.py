@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.base import runs, stats
 from analysis.base.baselines import baselines, is_baseline
 from analysis.base.table import cell, heading
-from analysis.boards.confirmation import Recorded
+from analysis.boards.confirmation import Recorded, num_folds
 from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.confusion import Confusion, one_class
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
@@ -58,10 +58,11 @@ class Gain:
     """Which configuration is best of all on validation, and what the best network gains over the best baseline.
 
     best: its name, '' where nothing has run to its end. score: its mean of `rank_by` over its `seeds`.
-    fresh: whether networks are taken from a confirmation. noun: what the one that is compared is called. against: None
-    without a network or without a baseline. same_words: against the best baseline that reads as many words as the
-    network, where the best of all reads others and the network is not shown to be better. words: of a text that these
-    two read, where that is not the same number. says: what the best says of every test text, if it is the same of all.
+    fresh: whether networks are taken from a confirmation. folds: over how many that is, if it is. noun: what the one
+    that is compared is called. against: None without a network or without a baseline. same_words: against the best
+    baseline that reads as many words as the network, where the best of all reads others and the network is not shown to
+    be better. words: of a text that these two read, where that is not the same number. says: what the best says of
+    every test text, if it is the same of all.
     """
 
     best: str = ""
@@ -70,6 +71,7 @@ class Gain:
     seeds: int = 1
     rank_by: str = RANK_BY
     fresh: bool = False
+    folds: int = 0
     noun: str = "network"
     against: Standing | None = None
     same_words: Standing | None = None
@@ -90,6 +92,7 @@ class Gain:
     @property
     def _verdict(self) -> str:
         mean = f", mean of {self.seeds}{' fresh' * self.fresh} seeds," if self.seeds > 1 else ""
+        mean = f", mean over {self.folds} folds," if self.folds else mean
         first = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
         first += f" ({cell(self.rank_by, self.score)})"
         if self.against is None:
@@ -131,6 +134,7 @@ class Gain:
         own, others = to.seconds
         seeds = f"{to.seeds[0]}{' fresh' * self.fresh} seeds of {to.network}, {to.seeds[1]} of {to.baseline}"
         models = seeds if max(to.seeds) > 1 else "two models, one seed"
+        models = f"on each of {self.folds} folds" if self.folds else models
         if not (own > 0 and others > 0):
             return f"for a training time that is not known ({models})"
         ratio = own / others
@@ -184,6 +188,7 @@ def gain(
         return Gain(rank_by=rank_by)
     found = Gain(name_of(best[first]), is_baseline(best[first]), best[first][rank_by].mean(), len(best[first]), rank_by)
     found = replace(found, fresh=fresh, noun=_noun(network), says=_says(best[first], predictions))
+    found = replace(found, folds=num_folds(best[first]))
     if network is None or baseline is None:
         return found
     against = _standing(best[network], best[baseline], predictions)
@@ -236,7 +241,9 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
     """
     fresh = len(recorded.repeated) > 0 and bool(best_configurations(recorded.repeated, rank_by))
     pool = recorded.trials
-    if fresh:
+    if recorded.folds:
+        pool = recorded.repeated  # and with it the baselines, over the same folds
+    elif fresh:
         pool = pd.concat([baselines(recorded.trials), recorded.repeated], ignore_index=True)
     best = best_configurations(pool, rank_by)
     spec = recorded.origin.spec if any(map(is_baseline, best.values())) else None  # to read it takes a moment

@@ -11,6 +11,7 @@ from itertools import chain
 
 from data.base import holding_out, selecting
 from data.base.errors import UserError
+from data.base.folding import Fold, parts
 from data.base.holding_out import LEAST
 from data.base.label_sets import LabelSets
 from data.base.positive import with_positive_class
@@ -20,6 +21,11 @@ from data.base.texts import SPLITS, Example, Texts
 HELD_OUT = 10  # one in ten for validation, and one in ten for test
 
 NUM_LISTED = 50  # classes in a message
+
+NO_FOLDS_OF_TIMES = (
+    "folds: with time_column nothing may be learned from texts that are newer than those of the test; leave folds out "
+    "(confirm --seeds trains the best again on fresh seeds)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,15 @@ class Division:
         return self.texts.understood
 
 
-def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0, reading: Reading = USUAL) -> Division:
+def split_examples(
+    texts: Texts,
+    *,
+    name: str,
+    limit: int | None,
+    seed: int = 0,
+    reading: Reading = USUAL,
+    fold: Fold | None = None,
+) -> Division:
     """The examples of 'train', 'val' and 'test', in the order of their texts' hashes.
 
     Within each class the first tenth by hash is the test split and the next the validation split, so that the
@@ -50,6 +64,9 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
 
     reading: what becomes of equal texts, of those with several labels, and of classes with fewer than two examples in a
     split, which are a UserError if it does not say.
+
+    fold: the same texts, of all three splits, are cut into several parts, of which this fold tests one, validates on
+    the next and trains on the rest.
     """
     if reading.multi_label:
         texts = LabelSets.of(texts, reading.multi_label)
@@ -84,6 +101,9 @@ def split_examples(texts: Texts, *, name: str, limit: int | None, seed: int = 0,
             f"{name}: limit={limit} leaves {left[split, label]} examples of class {texts.learned_classes[label]!r:.40} "
             f"in the {split} split, and {LEAST} are needed; limit={least} is enough"
         )
+    if fold:
+        divided = _of_fold(divided, sizes, fold, name, seed)
+        sizes = divided.sizes
     splits: dict[str, list[Example]] = {}
     for split in SPLITS:
         chosen = [
@@ -135,7 +155,7 @@ class _Divided:
 
 def _divide(texts: Texts, name: str, seed: int) -> _Divided:
     rest, val, test = (dict(each or []) for each in (texts.examples, texts.val_examples, texts.test_examples))
-    salt = f"{seed}\0" if seed else ""
+    salt = _salt(seed)
     rank = {text: hashlib.sha256((salt + text).encode()).digest() for text in rest}
     rank |= {text: hashlib.sha256(text.encode()).digest() for text in chain(val, test)}
     label_of = rest | val | test
@@ -152,6 +172,41 @@ def _divide(texts: Texts, name: str, seed: int) -> _Divided:
     for text in sorted(split_of, key=rank.__getitem__):
         divided[split_of[text], stratum_of[text]].append(text)
     return _Divided(texts, label_of, rank, divided, num_spanning)
+
+
+def _salt(seed: int) -> str:
+    return f"{seed}\0" if seed else ""
+
+
+def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold, name: str, seed: int) -> _Divided:
+    """The texts that a division uses (the first of each stratum, as `sizes` says), divided as this fold does."""
+    texts = divided.texts
+    if texts.time_of:
+        raise UserError(NO_FOLDS_OF_TIMES)
+    if texts.val_examples is not None or texts.test_examples is not None:
+        enough = "split_column: none divides all texts anew" if texts.understood.split_column else "leave folds out"
+        raise UserError(f"folds: {name} has a validation or test split of its own, which stays as it is; {enough}")
+    strata: dict[int, list[str]] = {stratum: [] for _, stratum in divided.strata}
+    for (split, stratum), members in divided.strata.items():
+        strata[stratum] += members[: sizes[split, stratum]]
+    for members in strata.values():
+        members.sort(key=divided.rank.__getitem__)
+    try:
+        part_of = parts(strata, texts.group_of, fold.count, _salt(seed))
+    except UserError as error:
+        raise UserError(f"folds: {name}: {error}; fewer folds, or no group_column") from None
+    new: dict[tuple[str, int], list[str]] = {(split, stratum): [] for split, stratum in divided.strata}
+    for stratum, members in strata.items():
+        for text in members:
+            new[fold.split_of(part_of[text]), stratum].append(text)
+    found = dataclasses.replace(divided, strata=new)
+    if rare := found.rare():
+        class_name = min(rare, key=rare.__getitem__)
+        raise UserError(
+            f"folds: class {class_name[:40]!r} of {name} has {rare[class_name]} texts, too few for {LEAST} in each of "
+            f"{fold.count} parts; fewer folds, or min_examples: drop or merge"
+        )
+    return found
 
 
 def _hold_out(

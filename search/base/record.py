@@ -61,6 +61,7 @@ def of_best_epoch(metrics: Mapping[str, float]) -> dict[str, float]:
 # --- Parameters of a trial's run: these and one for each hyperparameter.
 ARCHITECTURE, SEED = "architecture", "seed"
 REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
+FOLD = "fold"  # '2/5': which division of the texts it learned and was tested on, where each text is tested once
 TRAIN_SHARE = "train_share"  # of the training texts that it learns from, where a configuration says so
 CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
 
@@ -137,6 +138,7 @@ COLUMNS = (
         "number": "Int64",
         "configuration": "str",
         "repetition": "Int64",
+        "fold": "str",
         "seed": "Int64",
         "outcome": "str",
         "run_id": "str",

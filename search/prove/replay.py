@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.base.errors import UserError
+from data.base.folding import Fold
 from search.base import record
 from search.run.folders import find_searches
 from search.run.setting import make_setting
@@ -53,6 +54,8 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
             f"the data changed: {spec.corpus} has the digest {now[record.DATA_DIGEST][:12]}, "
             f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
         )
+    if trial.fold:
+        corpus = load_again(spec, "replay", fold=Fold.of(trial.fold))
     others = [key for key in now if key != record.GIT_COMMIT and now[key] != trial.provenance.get(key)]
     tolerance = TOLERANCE if others else 0.0
     if others:

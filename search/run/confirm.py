@@ -1,7 +1,8 @@
-"""Confirmation: the best configurations of each architecture trained again on fresh seeds.
+"""Confirmation: the best configurations of each architecture trained again on fresh seeds, or over folds.
 
 The best of many trials looks better in validation than it is: its score is that of the luckiest. What it scores on
-fresh seeds is what can be expected of it.
+fresh seeds is what can be expected of it. Where texts are few, the tenth that tests says little: over folds all are
+test texts, each once.
 """
 
 import time
@@ -19,14 +20,20 @@ from search.study.studies import Studies
 from search.study.study import derive_seed
 from search.study.trial import Trial
 
-SUFFIX = "-confirm"
+SUFFIX, SUFFIX_OF_FOLDS = "-confirm", "-folds"
+TOP, SEEDS = 3, 5  # where nothing else is said; over folds one configuration, one seed
 
 
-def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -> Spec:
+def confirmation(
+    folder: Path, top: int | None, seeds: int | None, architectures: list[str], folds: int | None = None
+) -> Spec:
     """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
 
-    architectures: only these, or all without any. Raises UserError when there is nothing to confirm.
+    architectures: only these, or all without any. folds: on so many divisions of the texts, in which each text is
+    tested once; and with the best of the baselines, which have to be tested on as many texts.
+    Raises UserError when there is nothing to confirm.
     """
+    top, seeds = top or (1 if folds else TOP), seeds or (1 if folds else SEEDS)
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
     if spec.repeats:
@@ -35,18 +42,24 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
     studies = Studies(search, spec, folder)
     for name in architectures:
         if name in spec.baselines:
+            if folds:
+                raise UserError(f"{name} is a baseline, all of which are trained over folds; leave it out")
             raise UserError(f"{name} gives the same numbers with every seed; there is nothing to confirm")
     chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
     points = {name: points for name in chosen if (points := _best(studies, name, top))}
     if not points:
         raise UserError(f"{search} has no complete trial to confirm")
+    baselines = spec.baselines if folds else []  # their numbers are the same with every seed
+    of_baselines = {name: best for name in baselines if (best := _best(studies, name, 1))}
+    suffix = SUFFIX_OF_FOLDS if folds else SUFFIX
     changes = {
-        "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
+        "name": spec.name[: 64 - len(suffix)] + suffix,
         "confirms": search,
         "architectures": list(points),
-        "baselines": [],  # their numbers are the same with every seed
-        "configurations": points,
+        "baselines": list(of_baselines),
+        "configurations": points | of_baselines,
         "seeds": seeds,
+        "folds": folds,
         "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation
         "sampler": "grid",
         "pruner": "none",
@@ -54,9 +67,21 @@ def confirmation(folder: Path, top: int, seeds: int, architectures: list[str]) -
         "match_parameters": None,  # hidden sizes are solved
         "trials": None,
         "time_budget": None,
-        "keep_checkpoints": "all",
+        "keep_checkpoints": "best" if folds else "all",  # models of folds are for their scores only
     }
     return specs.validate(spec.model_dump() | changes, files=False)
+
+
+def begun(folder: Path, folds: int) -> Path | None:
+    """The newest confirmation over so many folds of the search in this folder, if there is one beside it."""
+    for each in reversed(find_searches("", folder.parent)):
+        try:
+            spec = read_spec(each)
+        except UserError:  # as below
+            continue
+        if spec.confirms == folder.name and spec.folds == folds:
+            return each
+    return None
 
 
 def trials_of(folder: Path, root: Path) -> Iterator[Trial]:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from rich.console import Console
 
@@ -49,7 +50,7 @@ from search.train.matching import solve_hidden_size
 from search.tune.callback import Silent, reason
 from search.tune.cluster import ClusterCallback, ClusterSearcher
 from search.tune.scheduler import StudyScheduler
-from search.tune.trainable import trainable
+from search.tune.trainable import WHOLE, trainable
 
 ERRORS = "errors.log"
 
@@ -146,6 +147,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             console.print(fewer, style="yellow", highlight=False, markup=False)
         spec = told
         write_spec(spec, folder)
+    for fold in spec.cross_validated if new else ():  # before anything is started; then each is in the cache
+        spec = specs.fitted(spec, load_corpus(spec, to_train=True, fold=fold))
+        write_spec(spec, folder)
     console.print(corpus.summary, highlight=False, markup=False)
 
     def warn(line: str) -> None:
@@ -175,7 +179,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance, inspection)
             try:
-                kept.keep(folder, spec, corpus)
+                if not spec.cross_validated:  # its models, each of a vocabulary of its own, are for their scores only
+                    kept.keep(folder, spec, corpus)
             except UserError as error:  # such as a full disk, which is no reason not to train
                 warn(f"{error}; so the models of this search need its texts to stay where they are")
             if inspection:  # for the page, which may show texts where MLflow may not have them
@@ -237,10 +242,14 @@ def _tune(
     warn: Callable[[str], None],
 ) -> None:
     setting = make_setting(spec, folder)
+    folds = {str(fold): fold for fold in spec.cross_validated}
+    # A worker takes only what it trains on, and this process holds one at a time: Ray moves to disk what has no room.
+    corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
+    corpora |= {} if folds else {WHOLE: ray.put(corpus)}
     searcher = ClusterSearcher(studies, room)
     tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trainable, corpus=corpus, setting=setting), spec.resources.model_dump()
+            tune.with_parameters(trainable, corpora=corpora, setting=setting), spec.resources.model_dump()
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,

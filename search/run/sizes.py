@@ -44,6 +44,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
     changes = {
         "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
         "confirms": None,
+        "folds": None,
         "sizes_of": search,
         "architectures": [models[0].architecture],
         "baselines": [trial.architecture for trial in models[1:]],

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 import data
 from data.base import reading
 from data.base.errors import UserError, did_you_mean
-from data.base.splitting import Division
+from data.base.folding import Fold
+from data.base.splitting import NO_FOLDS_OF_TIMES, Division
 from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
@@ -170,6 +171,8 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
         if files:
             data.check_names(spec.corpus, None if spec.embeddings == "learned" else spec.vectors, spec.test)
         _check_task(spec)
+        if spec.folds and spec.time_column is not None:
+            raise UserError(NO_FOLDS_OF_TIMES)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return spec
@@ -255,10 +258,13 @@ def freeze(spec: Spec) -> Spec:
     )
 
 
-def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -> EncodedCorpus:
+def load_corpus(
+    spec: Spec, progress: bool = False, *, to_train: bool = False, fold: Fold | None = None
+) -> EncodedCorpus:
     """The corpus of a spec, encoded; raises UserError where a user can set something right.
 
-    to_train: with its texts, where one of the architectures or baselines learns from these.
+    to_train: with its texts, where one of the architectures or baselines learns from these. fold: the same texts,
+    divided in this way.
     """
     corpus = data.load(
         spec.corpus,
@@ -268,6 +274,7 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
         max_words=spec.most_words,
         limit=spec.limit,
         split_seed=spec.split_seed,
+        fold=fold,
         reading=spec.reading,
         texts=to_train and any(learner(name).reads_texts for name in spec.studied),
         whole=any(_depends_on_words(name) for name in spec.baselines),
@@ -278,10 +285,10 @@ def load_corpus(spec: Spec, progress: bool = False, *, to_train: bool = False) -
     return corpus
 
 
-def load_again(spec: Spec, purpose: str, progress: bool = False) -> EncodedCorpus:
+def load_again(spec: Spec, purpose: str, progress: bool = False, fold: Fold | None = None) -> EncodedCorpus:
     """The corpus to train on once more; the purpose says which command cannot do without its texts if they are gone."""
     try:
-        return load_corpus(spec, progress, to_train=True)
+        return load_corpus(spec, progress, to_train=True, fold=fold)
     except UserError as error:
         raise UserError(f"{purpose} needs the texts that the search was started with: {error}") from error
 
@@ -311,9 +318,9 @@ def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Ex
     return read_texts(spec).splits[split]
 
 
-def read_texts(spec: Spec) -> Division:
+def read_texts(spec: Spec, fold: Fold | None = None) -> Division:
     """All texts of the spec's corpus, by split, as they were written."""
-    return data.read(spec.corpus, limit=spec.limit, split_seed=spec.split_seed, reading=spec.reading)
+    return data.read(spec.corpus, limit=spec.limit, split_seed=spec.split_seed, fold=fold, reading=spec.reading)
 
 
 def fitted(spec: Spec, corpus: EncodedCorpus) -> Spec:

@@ -199,8 +199,9 @@ def suggest(trial: "optuna.Trial", space: Space) -> dict[str, Any]:
 
 
 def split_design(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What Optuna suggested -> the hyperparameters, and which configuration and repetition it is."""
-    design = {name: params[name] for name in (record.CONFIGURATION, record.REPETITION) if name in params}
+    """What Optuna suggested -> the hyperparameters, and which configuration, fold and repetition it is."""
+    names = (record.CONFIGURATION, record.FOLD, record.REPETITION)
+    design = {name: params[name] for name in names if name in params}
     return {name: value for name, value in params.items() if name not in design}, design
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from data.base import folding
 from data.base.errors import UserError, choose, did_you_mean
 from data.base.reading import Reading
 from data.encoded import ALL_WORDS
@@ -98,6 +99,13 @@ class Spec(ReadingKeys):
 
     split_seed: int = Field(
         0, ge=0, lt=2**31, description="another division into training, validation and test; official splits stay"
+    )
+    folds: int | None = Field(
+        None,
+        ge=folding.LEAST,
+        le=folding.MOST,
+        description="for small files: in the end the best of each architecture and all baselines are trained on so "
+        "many divisions of the texts, in which each text is tested once; scores are means over these folds",
     )
 
     texts: Literal["none", "page", "all"] = Field(
@@ -390,7 +398,11 @@ class Spec(ReadingKeys):
 
         With match_parameters the hidden size is solved and not in it. Of configurations it holds only the names.
         """
-        repeated = {record.REPETITION: Choice(tuple(range(self.seeds)))} if self.seeds > 1 else {}
+        repeated: dict[str, Values] = {}
+        if self.cross_validated:
+            repeated[record.FOLD] = Choice(tuple(map(str, self.cross_validated)))
+        if self.seeds > 1:
+            repeated[record.REPETITION] = Choice(tuple(range(self.seeds)))
         if self.configurations is not None:
             return {
                 name: {record.CONFIGURATION: Choice(tuple(self.points[name]))} | repeated for name in self.architectures
@@ -435,6 +447,11 @@ class Spec(ReadingKeys):
     def repeats(self) -> str | None:
         """The id of the search of whose models these are some, trained again."""
         return self.confirms or self.sizes_of
+
+    @property
+    def cross_validated(self) -> tuple[folding.Fold, ...]:
+        """The divisions of the texts that its trials are of: those of a confirmation over folds, else none."""
+        return folding.Fold.all(self.folds) if self.folds and self.confirms else ()
 
     @property
     def smallest_share(self) -> float:

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any, Generic, Protocol, TypeVar
 
 from data.base.errors import UserError
+from data.base.folding import Fold
 from search.base.record import Outcome
 from search.train.metrics import split_metric
 
@@ -43,6 +44,10 @@ class Named(Scored, Protocol):
     def configuration(self) -> str | None: ...
     @property
     def search(self) -> str: ...
+    @property
+    def fold(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
 
 
 K = TypeVar("K", bound=Hashable)
@@ -144,12 +149,29 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
     First those of the best configuration that was repeated (see `configurations`), then of the next; of its repetitions
     the one with the best score comes first: one model has to stand for it, though its score alone would flatter the
     configuration. Then all others. Within each, by `order`.
+
+    Where configurations were repeated over folds, that decides which is best, and the search's own trial stands for it:
+    a model of a fold has learned from fewer texts.
     """
     trials, better = list(trials), order(metric)
     fresh = [trial for trial in trials if origin is not None and trial.search != origin]
-    repeated = configurations(fresh or trials, metric, configuration_of)
-    places = {id(trial): place for place, of in enumerate(repeated) if of.counting for trial in of.trials}
-    return sorted(filter(is_ranked, trials), key=lambda trial: (places.get(id(trial), len(repeated)), better(trial)))
+    over_folds = of_most_folds(fresh)
+    repeated = configurations(over_folds or fresh or trials, metric, configuration_of)
+    counting = [of for of in repeated if of.counting]
+    places = {id(trial): place for place, of in enumerate(counting) for trial in of.trials}
+    if over_folds:
+        own = {(trial.architecture, trial.name): id(trial) for trial in trials if trial.search == origin}
+        places |= {own[of.key]: place for place, of in enumerate(counting) if of.key in own}
+    standing = [trial for trial in trials if is_ranked(trial) and trial.fold is None]
+    return sorted(standing, key=lambda trial: (places.get(id(trial), len(repeated)), better(trial)))
+
+
+def of_most_folds(trials: Iterable[N]) -> list[N]:
+    """Those that were trained over folds, where any were: of several numbers of folds the greatest."""
+    trials = list(trials)
+    counts = [Fold.of(trial.fold).count if trial.fold else 0 for trial in trials]
+    most = max(counts, default=0)
+    return [trial for trial, num in zip(trials, counts, strict=True) if num and num == most]
 
 
 def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:

@@ -153,9 +153,10 @@ class Study:
             trial.ended_by = record.PATIENCE
 
     def _unpack(self, trial: Trial, params: dict[str, Any]) -> None:
-        """What Optuna holds of a trial: its hyperparameters, and which configuration and repetition it is."""
+        """What Optuna holds of a trial: its hyperparameters, and which configuration, fold and repetition it is."""
         hyperparameters, design = space.split_design(params)
         trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
+        trial.fold = design.get(record.FOLD)
         if trial.configuration is not None:
             hyperparameters = self._spec.points[self.architecture][trial.configuration]
         trial.hyperparameters = dict(hyperparameters)

@@ -27,6 +27,7 @@ class Trial:
     metric: what its search ranks by.
     seed: None of a run that was only half written.
     configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
+    fold: which division of the texts it learned and was tested on ('2/5'), where each text is tested once.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
     provenance: tags, such as the data's digest, versions and the commit.
     epochs: how many it has made, and best_epoch: after how many it was best; a fraction within one.
@@ -46,6 +47,7 @@ class Trial:
     seed: int | None = None
     configuration: str | None = None
     repetition: int | None = None
+    fold: str | None = None
     outcome: Outcome = Outcome.RUNNING
     ended_by: str | None = None
     error: str | None = None
@@ -78,12 +80,17 @@ class Trial:
     def config(self) -> dict[str, Any]:
         """The flat config that the trainable gets."""
         identity = {record.ARCHITECTURE: self.architecture, record.NUMBER: self.number, record.SEED: self.seed}
-        return identity | self.hyperparameters
+        fold = {record.FOLD: self.fold} if self.fold else {}
+        return identity | fold | self.hyperparameters
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of its MLflow run."""
-        design = {record.CONFIGURATION: self.configuration, record.REPETITION: self.repetition}
+        design = {
+            record.CONFIGURATION: self.configuration,
+            record.FOLD: self.fold,
+            record.REPETITION: self.repetition,
+        }
         given = {name: value for name, value in design.items() if value is not None}
         return {record.ARCHITECTURE: self.architecture, record.SEED: self.seed} | given | self.hyperparameters
 

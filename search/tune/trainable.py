@@ -5,9 +5,10 @@ sets all of its own.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import ray
 from ray import tune
 
 import models
@@ -25,8 +26,14 @@ from search.train.training import Result
 WORTH_SAVING = 10.0  # seconds of training, which another worker would have to repeat
 
 
-def trainable(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> None:
-    """Train one trial, from its last checkpoint if it has one, and report."""
+Corpora = Mapping[str, "ray.ObjectRef[EncodedCorpus]"]  # by fold; WHOLE where the texts are divided once
+
+WHOLE = ""
+
+
+def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
+    """Train one trial on the corpus of its fold, from its last checkpoint if it has one, and report."""
+    corpus = ray.get(corpora[config.get(record.FOLD, WHOLE)])
     for result, problem in run_on(config, corpus, setting):
         # An early stop arrives as SystemExit out of this call: nothing here may catch it.
         tune.report({"step": result.step, "result": result, "problem": problem})

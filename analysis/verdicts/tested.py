@@ -1,0 +1,36 @@
+"""What the models of a configuration said of all test texts: over folds, each of which tests some, together."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from data.base.errors import UserError
+from data.base.folding import Fold
+
+
+def models(own: pd.DataFrame) -> list[pd.DataFrame]:
+    """The trials of a configuration in parts that say something of every test text: each alone, or those of all folds
+    of a search (and of a repetition there) in their order. Raises UserError where a fold has no complete trial."""
+    alone = own["fold"].isna()
+    found = [own.loc[[index]] for index in own.index[alone]]
+    for (search, _), trials in own[~alone].groupby(["search", "repetition"], dropna=False, sort=False):
+        by_fold = {Fold.of(written): index for index, written in trials["fold"].items()}
+        for fold in Fold.all(next(iter(by_fold)).count):
+            if fold not in by_fold:
+                raise UserError(
+                    f"{trials['configuration'].iloc[0]} has no result on fold {fold} in {search}: its texts were not "
+                    "tested"
+                )
+        found.append(own.loc[[by_fold[fold] for fold in sorted(by_fold)]])
+    return found
+
+
+def said(model: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What one of the `models` said of every test text. predictions: by run id, see `runs.read_predictions`."""
+    return pd.concat([predictions[run_id] for run_id in model["run_id"]], ignore_index=True)
+
+
+def name_of(model: pd.DataFrame) -> str:
+    """What one of the `models` is called in messages."""
+    first = model.iloc[0]
+    return f"{first['trial'] if len(model) == 1 else first['configuration'] + ' over folds'} of {first['search']}"
