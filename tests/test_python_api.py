@@ -166,13 +166,13 @@ def test_signal_handlers_that_are_not_pythons_are_left_alone(tmp_path: Path) -> 
         from importlib.machinery import BuiltinImporter
         from rich.console import Console
         from search.cluster import connection
-        from search.run import run
+        from search.run.signals import Signals
         found = BuiltinImporter.find_spec("_signal")
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may ignore it
         # Python looks who handles what, as at its start.
         found.loader.exec_module(importlib.util.module_from_spec(found))
         assert signal.getsignal(signal.SIGINT) is None
-        with connection._put_back(), run._Signals(Console()).taken():
+        with connection._put_back(), Signals(Console()).taken():
             pass
     """
     done = python(code, tmp_path)

@@ -13,6 +13,7 @@ from ray.exceptions import AuthenticationError, GetTimeoutError
 
 from data.base.cores import num_cores
 from data.base.errors import UserError
+from search.cluster import session
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "127.0.0.1"
@@ -26,12 +27,16 @@ def started(runtime_env: dict[str, Any], **options: Any) -> Iterator[None]:
     with _own_token():
         try:
             try:
-                with _on_loopback():
+                with _on_loopback(), session.deaf_to_hangups():
                     ray.init("local", num_cpus=num_cores(), include_dashboard=False, runtime_env=runtime_env, **options)
             except Exception as error:
                 raise UserError(f"Ray cannot be started: {_why(error)}") from None
             _require_worker()
-            yield
+            with session.tidy():
+                try:
+                    yield
+                finally:
+                    ray.shutdown()
         finally:
             ray.shutdown()
 
@@ -92,19 +97,15 @@ def _require_worker() -> None:
     except GetTimeoutError:
         raise UserError(
             f"no worker of Ray's has started within {WORKER_SECONDS:.0f} s; the files raylet.out and runtime_env* in "
-            f"{_logs()} say why. RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
+            f"{session.own() / 'logs'} say why. "
+            "RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
         ) from None
     except ray.exceptions.RayError as error:
-        raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {_logs()}") from None
+        raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.own() / 'logs'}") from None
 
 
 def _answer() -> None:
     pass
-
-
-def _logs() -> str:
-    node: Any = ray._private.worker._global_node
-    return str(node.get_logs_dir_path())
 
 
 def _why(error: Exception) -> str:

@@ -1,11 +1,14 @@
 """What the user sees while a search runs: a live table in a terminal or notebook, elsewhere a line a finished trial."""
 
+import errno
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,13 +32,48 @@ def in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
+class _Output:
+    """What is printed now, for a search: one whose reader goes away (a terminal is closed, Ctrl-C ends the `tee` behind
+    it as well), or that has no room, loses what is printed and nothing else."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    @property
+    def _real(self) -> Any:
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # a live table prints what others print
+
+    def write(self, text: str) -> int:
+        with self._lasting():
+            self._real.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lasting():
+            self._real.flush()
+
+    @contextmanager
+    def _lasting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):  # for good: what is printed later goes nowhere either
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._real.fileno())
+                os.close(nowhere)
+
+
 def console(shown: bool = True) -> Console:
     """Where a search shows what it does, if that is to be shown.
 
     A notebook's output says that it is a terminal, but what is written over a line of it is not written over there.
     """
     return Console(
-        soft_wrap=True, quiet=not shown, force_jupyter=False, force_terminal=False if in_notebook() else None
+        file=cast(IO[str], _Output()),
+        soft_wrap=True,
+        quiet=not shown,
+        force_jupyter=False,
+        force_terminal=False if in_notebook() else None,
     )
 
 

@@ -2,14 +2,11 @@
 
 import contextlib
 import shlex
-import signal
 import subprocess
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,12 +24,13 @@ from search.base import files, inspected, record
 from search.base.console import python
 from search.base.names import config_name
 from search.base.record import Outcome
-from search.cluster import capacity, check, connection
+from search.cluster import capacity, check, connection, session
 from search.run import plan
 from search.run.folders import TUNE, discard, new_search, write_spec
 from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.setting import make_setting
+from search.run.signals import Signals
 from search.run.state import outcome_of, reconcile
 from search.spec import kept
 from search.spec import read as specs
@@ -162,7 +160,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         for line in inspected.short(inspection, f"{python()} -m search data {shlex.quote(str(folder / SPEC_FILE))}"):
             warn(line)
     started = time.monotonic()
-    signals = _Signals(console)
+    signals = Signals(console)
     # Taken again once Ray is up, which takes SIGTERM for itself.
     with signals.taken(), connection.connection(address) as address, signals.taken():
         room = capacity.Room(spec, address)
@@ -174,7 +172,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         studies.provenance = provenance(corpus)
         studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies, folder)
-        outcome = Outcome.INTERRUPTED
+        outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
             reconcile(studies, tracker)
             tracker.describe(corpus, studies.provenance, inspection)
@@ -197,6 +195,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
                     warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
                     with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
                         traceback.print_exc(file=file)
+                    broke_off = True
                 finally:
                     studies.interrupt_all()
             outcome = outcome_of(studies)
@@ -204,6 +203,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             if not tracker.close(outcome):
                 console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
         still_up = capacity.still_up() if address else None
+        if not address and (broke_off or _num_failed(studies) > num_failed):
+            console.print(f"Ray's own logs are in {session.keep()}", highlight=False, markup=False)
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
         trial_seconds = sum(trial.seconds for trial in studies.trials())
@@ -211,6 +212,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
             add_tags(uri, tracker.run_id, tags)
     return SearchResult(search, outcome, studies.num_owed, still_up, planned)
+
+
+def _num_failed(studies: Studies) -> int:
+    return sum(trial.outcome is Outcome.FAILED for trial in studies.trials())
 
 
 def _require_same_data(studies: Studies, folder: Path) -> None:
@@ -285,53 +290,3 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
         {name: score for name, score in scores.items() if score is not None},
         studies.spec.baselines,
     )
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM while a search is open: before and after its training they stop at once, as anywhere, but once
-    a first one has come, what is left to do (to deliver to MLflow, to end Ray) is done whatever comes then.
-
-    While it trains the first lets running trials report and checkpoint, the second stops at once.
-    In a thread nothing changes: signals arrive in the main one.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._count = 0
-        self._studies: Studies | None = None
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """While this is open signals come here."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                if handler is not None:  # None: one from C, which only C can put back
-                    signal.signal(number, handler)
-
-    @contextmanager
-    def of_training(self, studies: Studies) -> Iterator[None]:
-        """While this is open the studies are trained."""
-        self._studies = studies
-        try:
-            yield
-        finally:
-            self._studies = None
-
-    def _come(self, number: int, frame: Any) -> None:
-        self._count += 1
-        if self._studies is None:
-            if self._count == 1:
-                raise KeyboardInterrupt
-        elif self._count == 1:
-            self._studies.stop()
-            self._console.print(
-                "Stopping: running trials end with their next report. Once more stops at once.", style="yellow"
-            )
-        elif self._count == 2:  # those after it would break off the cleaning up
-            raise KeyboardInterrupt
