@@ -17,7 +17,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.base import runs
-from analysis.base.baselines import baselines
+from analysis.base.baselines import baselines, is_baseline
 from analysis.base.baselines import searched as only_searched
 from analysis.base.pictures import FORMATS, save
 from analysis.base.runs import Search
@@ -35,8 +35,8 @@ from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
-from analysis.verdicts import confusion, data_size, gain
-from analysis.verdicts.differences import read_differences
+from analysis.verdicts import confusion, data_size, gain, tested
+from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
 from search.base import record
@@ -89,10 +89,32 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
     found = replace(found, sizes=_sizes(uri, search))
     best = pd.concat([found.winners, found.best_baseline])
-    kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
-    predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
+    predictions = _over_folds(uri, search, rank_by)
+    if not predictions:
+        kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
+        predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
     found = replace(found, confusions=confusion.read(predictions), reliability=_reliability(uri, best))
     return replace(found, series=_series(uri, search, found)), mattered
+
+
+def _over_folds(uri: str, search: Search, rank_by: str) -> dict[str, pd.DataFrame | None]:
+    """What the best configuration of each architecture, and the best baseline, said of all texts, where they were
+    trained over folds and that is kept."""
+    recorded = confirmation.read(uri, search)
+    if not recorded.folds:
+        return {}
+    best = best_configurations(recorded.repeated, rank_by)
+    known = {name for name, own in best.items() if not is_baseline(own)}
+    known |= set([name for name in best if name not in known][:1])
+    said: dict[str, pd.DataFrame | None] = {}
+    for own in (each for name, each in best.items() if name in known):
+        predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in own["run_id"]}
+        kept = {run_id: each for run_id, each in predictions.items() if each is not None}
+        try:
+            said |= {name_of(own): tested.said(tested.models(own)[0], kept)} if len(kept) == len(own) else {}
+        except UserError:  # one of its folds has no result
+            continue
+    return said
 
 
 def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:

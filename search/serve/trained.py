@@ -31,6 +31,11 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     one, or its corpus has changed and with it what words mean to the model.
     """
     spec = read_spec(trial.folder)
+    if trial.fold:
+        raise UserError(
+            f"{trial.name} of {trial.search} is the model of fold {trial.fold} and there for its score; the one of all "
+            f"training texts is {spec.confirms}:{trial.configuration}"
+        )
     place = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(place)
     within_an_epoch = f"{trial.name} was stopped within an epoch, and nothing is kept of its best report's weights"

@@ -179,6 +179,8 @@ def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:
     trials = list(trials)
     if found := candidates(trials, metric, origin):
         return found[0]
+    if any(trial.fold for trial in trials):
+        raise UserError("models of folds are there for their scores; ask for the search that they confirm")
     raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
 
 
