@@ -2,8 +2,8 @@
 
 import typer
 
+from bakeoff.cleaning import app as searching
 from bakeoff.explaining import app as analysing
-from bakeoff.simulating import app as searching
 
 app = typer.Typer(
     help="Find out which architecture is best for a text-classification task.",

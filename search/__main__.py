@@ -1,6 +1,6 @@
 """The commands of a search: `python -m search --help`."""
 
-from bakeoff.simulating import app
+from bakeoff.cleaning import app
 
 if __name__ == "__main__":
     app()

@@ -212,6 +212,11 @@ def last_step(folder: Folder) -> int:
     return next((step for step, _ in _whole(folder)), 0)
 
 
+def num_bytes(folder: Folder) -> int:
+    """The size of a trial's checkpoints, where they are files."""
+    return sum(path.stat().st_size for path in _files(folder) if isinstance(path, Path))
+
+
 def drop_weights(folder: Folder) -> None:
     """Remove a trial's checkpoints, and leave the other files beside them."""
     _unlink(_files(folder))

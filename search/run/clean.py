@@ -1,0 +1,116 @@
+"""Finds what is no longer needed, and frees it: checkpoints of searches that have ended, Ray's sessions, the cache."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from data.base.errors import UserError
+from data.base.files import default_cache
+from search.base import files
+from search.base.record import Outcome
+from search.cluster import session
+from search.run.folders import find_searches, write_spec
+from search.spec import read as specs
+from search.spec.read import read_spec
+from search.study.storage import JOURNAL
+from search.study.studies import Studies
+from search.study.trial import Trial
+from search.train import checkpoints
+
+
+@dataclass(frozen=True)
+class Waste:
+    """What can be freed: what it is, in a line; how much that is; and how. `free` raises UserError if it cannot."""
+
+    what: str
+    num_bytes: int
+    free: Callable[[], None]
+
+
+def find(root: Path, seconds: float, num_kept: int) -> Iterator[Waste]:
+    """What nothing has touched for so long, of the searches under `root` and of this user; only what has any bytes.
+
+    num_kept: of how many trials, the best ones of each architecture (or configuration, where these are repeated), a
+    search that has ended keeps its checkpoints. One that owes trials keeps them all.
+    """
+    before = time.time() - seconds
+    for folder in find_searches("", root):
+        with contextlib.suppress(UserError):  # an older version's; or it runs
+            if waste := _checkpoints(folder, before, num_kept):
+                yield waste
+    sessions = [path for path in session.left_over() if path.stat().st_mtime < before]
+    if sessions:
+        what = f"{len(sessions)} sessions of Ray's that have ended, in {sessions[0].parent}"
+        yield Waste(what, sum(map(_size, sessions)), partial(_remove, sessions))
+    cached = [path for path in default_cache().rglob("*") if path.is_file() and _last_used(path) < before]
+    if cached:
+        what = f"{len(cached)} files of the cache {default_cache()}, made again when they are needed"
+        yield Waste(what, sum(map(_size, cached)), partial(_remove, cached))
+
+
+def superfluous(studies: Studies, num_kept: float) -> list[Trial]:
+    """The trials that have ended and are not among so many best ones of their architecture or configuration."""
+    better: Counter[tuple[str, str | None]] = Counter()
+    found = []
+    for architecture in studies.spec.studied:
+        for trial in studies.ranked(architecture):
+            group = trial.architecture, trial.configuration
+            better[group] += 1
+            if better[group] > num_kept:
+                found.append(trial)
+        going_on = (Outcome.COMPLETE, Outcome.RUNNING, Outcome.INTERRUPTED)
+        found += [trial for trial in studies.trials(architecture) if trial.outcome not in going_on]
+    return found
+
+
+def _checkpoints(folder: Path, before: float, num_kept: int) -> Waste | None:
+    with files.hold(folder):
+        studies = Studies(folder.name, read_spec(folder), folder)
+    touched = folder / JOURNAL if (folder / JOURNAL).exists() else folder
+    if studies.num_owed or touched.stat().st_mtime >= before:
+        return None
+    trials = superfluous(studies, num_kept)
+    sizes = [checkpoints.num_bytes(checkpoints.folder_of(folder, trial.name)) for trial in trials]
+    if not any(sizes):
+        return None
+    what = f"checkpoints of {sum(map(bool, sizes))} trials of {folder.name} that are not among its best {num_kept}"
+    return Waste(what, sum(sizes), partial(_drop, folder, [trial.name for trial in trials], num_kept))
+
+
+def _drop(folder: Path, trials: list[str], num_kept: int) -> None:
+    with files.hold(folder):
+        spec = read_spec(folder)
+        if num_kept < spec.num_kept:  # first: from now on nobody misses them
+            changes = {"keep_checkpoints": f"top:{num_kept}"}
+            write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
+        for trial in trials:
+            checkpoints.drop_weights(checkpoints.folder_of(folder, trial))
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot remove {error.filename or path}: {error.strerror or error}") from None
+
+
+def _last_used(path: Path) -> float:
+    status = path.stat()
+    return max(status.st_atime, status.st_mtime)
+
+
+def _size(path: Path) -> int:
+    """Of a file, or of all files in a folder, in bytes on the disk; one that is just removed has none."""
+    num_bytes = 0
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        with contextlib.suppress(OSError):
+            status = os.lstat(each)
+            num_bytes += status.st_blocks * 512
+    return num_bytes
