@@ -142,7 +142,7 @@ def importance(
     from analysis.verdicts import importance as importances
 
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
-    tables.emit(importances.importance_tables(found, trials, found.spaces, rng, rank_by, long=long), form, out)
+    tables.emit(importances.importance_tables(found, trials, found.spec, rng, rank_by, long=long), form, out)
 
 
 @app.command()

@@ -16,15 +16,17 @@ from search.spec.space import Choice, Range, parse
 from search.spec.spec import Spec
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
-SPACES = Spec(
+SPEC = Spec(
+    sampler="random",
     space={
         "hidden_size": {"low": 64, "high": 128, "step": 8},
         "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
         "activation": ["none", "relu", "tanh"],
         "num_layers": {"rnn": {"low": 1, "high": 2}, "mlp": {"low": 2, "high": 5}},
         "batch_size": 32,
-    }
-).spaces
+    },
+)
+SPACES = SPEC.spaces
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +104,7 @@ def test_pruned_and_diverged_trials_count_and_failed_ones_do_not() -> None:
 def test_nothing_can_be_told_where_most_are_equally_bad(outcome: str) -> None:
     trials = searched(30).assign(outcome=outcome, val_accuracy=0.5)
     assert importances.importance(trials, {}, rng()).empty
-    shown = importances.importance_tables(SEARCH, trials, SPACES, rng())
+    shown = importances.importance_tables(SEARCH, trials, SPEC, rng())
     assert shown[0].notes[0].startswith("rnn: 30 trials with a result, most of them equally bad")
 
 
@@ -167,7 +169,7 @@ def test_the_edge_is_flagged_by_the_best_trial() -> None:
         trial("mlp-0", 0.9, hidden_size=128, num_layers=3, learning_rate=1.05e-4),
         trial("mlp-1", 0.8, hidden_size=64, num_layers=5, learning_rate=1e-3),
     ]
-    (first, *_) = importances.importance_tables(SEARCH, tidy(rows), SPACES, rng())
+    (first, *_) = importances.importance_tables(SEARCH, tidy(rows), SPEC, rng())
     assert first.frame["bound"].tolist() == pytest.approx([128, np.nan, 1e-4], nan_ok=True)
     assert "mlp, hidden_size: the best is at the bound 128." in first.notes
     assert "mlp, learning_rate: the best (0.000105) is near the bound 0.0001." in first.notes
@@ -210,7 +212,7 @@ def test_many_values_are_in_bins_of_as_many_trials() -> None:
 
 
 def test_too_few_trials_are_a_sentence() -> None:
-    first, effects = importances.importance_tables(SEARCH, searched(8), SPACES, rng())
+    first, effects = importances.importance_tables(SEARCH, searched(8), SPEC, rng())
     assert "rnn: 8 trials with a result, too few to say which hyperparameter mattered (20 are needed)." in first.notes
     assert "importance" not in first.columns
     assert effects.title == f"{SEARCH.id}: how the hyperparameters of rnn went with val accuracy"
@@ -218,12 +220,29 @@ def test_too_few_trials_are_a_sentence() -> None:
 
 def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
     trials = searched(40)
-    first, _ = importances.importance_tables(SEARCH, trials, SPACES, rng())
+    first, _ = importances.importance_tables(SEARCH, trials, SPEC, rng())
     assert first.notes[0] == "rnn: shown to matter from 40 trials with a result: learning_rate."
     assert first.columns == ["architecture", "hyperparameter", "importance", "p", "best", "bound"]
-    (long,) = importances.importance_tables(SEARCH, trials, SPACES, rng(), long=True)
+    (long,) = importances.importance_tables(SEARCH, trials, SPEC, rng(), long=True)
     assert {"value", "trials", "val_accuracy_mean", "importance", "p", "best", "bound"} <= set(long.columns)
     assert len(long.frame.drop_duplicates("hyperparameter")) == len(first.frame) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (SPEC.model_copy(update={"sampler": "tpe"}), "Nothing is shown to matter: the sampler tpe chose"),
+        (None, "Nothing is shown to matter: how the search chose hyperparameters is not known"),
+    ],
+    ids=["adaptive", "unknown"],
+)
+def test_trials_chosen_by_earlier_scores_describe_and_show_nothing(spec: Spec | None, why: str) -> None:
+    first, _ = importances.importance_tables(SEARCH, searched(40), spec, rng())
+    assert first.frame["importance"].notna().all()
+    assert "p" not in first.columns
+    assert first.notes[0].startswith("rnn: what set the best of 40 trials with a result apart most: learning_rate, ")
+    assert any(note.startswith(why) for note in first.notes)
+    assert not any("shown to matter from" in note for note in first.notes)
 
 
 @pytest.mark.parametrize("form", tables.TEXTS)
@@ -241,6 +260,6 @@ def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
 )
 def test_every_format_of_every_kind_of_search(form: str, rows: list[dict[str, Any]], sentence: str) -> None:
     for long in (False, True):
-        shown = importances.importance_tables(SEARCH, tidy(rows), SPACES, rng(), long=long)
+        shown = importances.importance_tables(SEARCH, tidy(rows), SPEC, rng(), long=long)
         assert all(tables.TEXTS[form](table) for table in shown)
         assert any(sentence in line for line in [shown[0].title, *shown[0].notes])

@@ -242,7 +242,7 @@ def search(**more: Any) -> Search:
 def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite:///mlflow.db", **more: Any) -> str:
     trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
     rng = np.random.default_rng(0)
-    mattered = importance.importance_tables(found_search, trials, found_search.spaces, rng)
+    mattered = importance.importance_tables(found_search, trials, found_search.spec, rng)
     found = Found(trials, space=found_search.spaces, mattered=mattered[0].frame, inspection=more.get("inspection"))
     return report.render(uri, found_search, found, {}, mattered, more.get("confirmed", ()))
 

@@ -25,9 +25,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         bars = axes.barh([heading(name) for name in own["hyperparameter"]], own["importance"], edgecolor=colour)
         for bar, p in zip(bars, own["p"], strict=True):
             bar.set(facecolor=colour if p < ALPHA else "white", hatch=None if p < ALPHA else "////")
-            axes.text(
-                bar.get_width() + 0.01, bar.get_y() + bar.get_height() / 2, f"p {p:.2g}", va="center", fontsize=7.5
-            )
+            told = f"p {p:.2g}" if pd.notna(p) else f"{bar.get_width():.0%}"
+            axes.text(bar.get_width() + 0.01, bar.get_y() + bar.get_height() / 2, told, va="center", fontsize=7.5)
         axes.set_title(architecture)
         axes.set_xlim(0, 1.1 * frame["importance"].max() + 0.05)
         axes.grid(False, axis="y")
@@ -41,7 +40,8 @@ PLOT = Plot(
     "importance",
     title="Importance of hyperparameters",
     caption="PED-ANOVA: what sets the best quarter of an architecture's trials apart from the rest. Hatched bars are "
-    f"not shown to matter (p, corrected for their number, is not below {ALPHA}).",
+    f"not shown to matter: p, corrected for their number, is not below {ALPHA}, or there is none, as the sampler chose "
+    "hyperparameters by the scores before (those searches describe, and do not test).",
     nothing=f"no architecture has {MIN_TRIALS} trials with different results, too few to say what mattered",
     data=data,
     draw=draw,

@@ -83,7 +83,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     """All that is drawn of a search, and what mattered. Raises UserError when MLflow cannot be read."""
     everything = runs.read_trials(uri, search.id)
     trials = only_searched(everything)
-    mattered = importance_tables(search, trials, search.spaces, np.random.default_rng(0), rank_by)
+    mattered = importance_tables(search, trials, search.spec, np.random.default_rng(0), rank_by)
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))

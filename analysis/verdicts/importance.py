@@ -29,13 +29,18 @@ from analysis.verdicts.ranges import bound_near, distributions
 from search.base.record import Outcome
 
 if TYPE_CHECKING:
-    from search.spec.space import Space
+    from search.spec.spec import Spec
 
 #: PED-ANOVA asks what tells the best trials, this share of them, from all others. It needs at least five such.
 BEST_SHARE = 0.25
 MIN_TRIALS = 20
 NUM_SHUFFLES = 199
 ALPHA = 0.05
+
+#: The samplers that never look at a score. Shuffled scores are as likely as the real ones only where hyperparameters
+#: were chosen without them: the others move towards what did well, in all hyperparameters at once, so that one that
+#: does not matter goes along with one that does. (The random trials with which those begin are at most ten.)
+BLIND_SAMPLERS = ("random", "grid")
 
 MAX_VALUES, NUM_BINS = 6, 4  # a number that took more values than that is shown in so many bins of equal count
 
@@ -58,8 +63,8 @@ def importance(
 
     Complete and pruned trials count by their score and diverged ones as worst: only who is among the best matters, and
     a trial was pruned for being behind. `p` is how often the same scores in another order give so much or more,
-    corrected by Holm's method: the shares sum to one even where nothing mattered. Empty where this cannot be told,
-    from fewer than MIN_TRIALS trials above all.
+    corrected by Holm's method: the shares sum to one even where nothing mattered. It holds for trials of one of the
+    BLIND_SAMPLERS. Empty where this cannot be told, from fewer than MIN_TRIALS trials above all.
     """
     losses, scored = _scored(trials, rank_by)
     names = varying(scored)
@@ -168,18 +173,23 @@ def _by_value(trials: pd.DataFrame, name: str) -> Iterable[tuple[Any, pd.DataFra
 
 
 def what_mattered(
-    trials: pd.DataFrame, spaces: "Mapping[str, Space] | None", rng: np.random.Generator, rank_by: str = RANK_BY
+    trials: pd.DataFrame, spec: "Spec | None", rng: np.random.Generator, rank_by: str = RANK_BY
 ) -> pd.DataFrame:
     """The effects of each architecture, the best architecture and the most important hyperparameter first.
 
     With each row go the hyperparameter's `importance` and `p`, its `best` value (that of the best trial) and the
-    `bound` of its range that this is at, all missing where they cannot be told.
+    `bound` of its range that this is at, all missing where they cannot be told. p: of BLIND_SAMPLERS alone.
+    spec: None where it cannot be read.
     """
     parts = []
+    spaces = spec.spaces if spec else None
     for architecture in by_architecture(trials, rank_by)["architecture"]:
         own = only(trials, architecture)
         ranges = distributions(spaces, architecture)
-        table = effects(own, rank_by).merge(importance(own, ranges, rng, rank_by), on="hyperparameter", how="left")
+        found = importance(own, ranges, rng, rank_by)
+        if not _is_blind(spec):
+            found["p"] = np.nan
+        table = effects(own, rank_by).merge(found, on="hyperparameter", how="left")
         best = leaderboard(own, rank_by).query("rank == 1")
         chosen = {name: best[name].iloc[0] for name in varying(own) if len(best)}
         bounds = {
@@ -194,13 +204,17 @@ def what_mattered(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
+def _is_blind(spec: "Spec | None") -> bool:
+    return spec is not None and spec.sampler in BLIND_SAMPLERS
+
+
 # --- As tables
 
 
 def importance_tables(
     search: Search,
     trials: pd.DataFrame,
-    spaces: "Mapping[str, Space] | None",
+    spec: "Spec | None",
     rng: np.random.Generator,
     rank_by: str = RANK_BY,
     *,
@@ -211,14 +225,14 @@ def importance_tables(
     Of what was searched: a baseline's grid is too small to tell.
     """
     trials = searched(trials)
-    table = what_mattered(trials, spaces, rng, rank_by)
+    table = what_mattered(trials, spec, rng, rank_by)
     title = f"{search.id}: what mattered for {heading(rank_by)}" if len(trials) else f"{search.id} has no trials yet."
-    notes = [*_told(table, trials, rank_by), *_edges(table, spaces)] if len(trials) else []
+    notes = [*_told(table, trials, spec, rank_by), *_edges(table, spec)] if len(trials) else []
     rules = [_MEANS, *notes_on_ranking([search], rank_by)]
     by = ["architecture", "hyperparameter"]
     if long or table.empty:
         return [Table(table, groups=[list(table.columns)], key=[*by, "value"], title=title, notes=notes)]
-    told = ["importance", "p"] if table["importance"].notna().any() else []
+    told = [name for name in ("importance", "p") if table[name].notna().any()]
     each = table.drop_duplicates(by)[[*by, *told, "best", "bound"]]
     tables = [Table(each, groups=[list(each.columns)], key=by, title=title, notes=notes)]
     for architecture, own in table.groupby("architecture", sort=False):
@@ -228,7 +242,7 @@ def importance_tables(
     return [*tables[:-1], replace(tables[-1], notes=rules)]
 
 
-def _told(table: pd.DataFrame, trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
+def _told(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_by: str) -> Iterable[str]:
     """What can be said of importance, for each architecture."""
     for architecture in by_architecture(trials, rank_by)["architecture"]:
         own = table[table["architecture"] == architecture]
@@ -236,21 +250,35 @@ def _told(table: pd.DataFrame, trials: pd.DataFrame, rank_by: str) -> Iterable[s
         count = f"{len(losses)} trial{'s' if len(losses) != 1 else ''} with a result"
         if own.empty:
             yield f"{architecture}: no hyperparameter had more than one value."
-        elif own["importance"].notna().any():
+        elif own["p"].notna().any():
             shown = own[own["p"] < ALPHA]["hyperparameter"].unique()
             yield f"{architecture}: shown to matter from {count}: {', '.join(shown) or 'nothing'}."
+        elif own["importance"].notna().any():
+            first = ", ".join(own["hyperparameter"].unique()[:2])
+            yield f"{architecture}: what set the best of {count} apart most: {first}. That is a description, no test."
         elif len(losses) < MIN_TRIALS:
             yield f"{architecture}: {count}, too few to say which hyperparameter mattered ({MIN_TRIALS} are needed)."
         else:
             yield f"{architecture}: {count}, most of them equally bad: which hyperparameter mattered cannot be told."
     if table["importance"].notna().any():
-        yield (
-            f"Importance: PED-ANOVA, what sets the best {BEST_SHARE:.0%} apart, as shares of one. p: how often "
-            f"shuffled scores give as much (Holm-corrected); what is below {ALPHA} is shown to matter."
-        )
+        yield f"Importance: PED-ANOVA, what sets the best {BEST_SHARE:.0%} apart, as shares of one."
+    if table["p"].notna().any():
+        yield f"p: how often shuffled scores give as much (Holm-corrected); what is below {ALPHA} is shown to matter."
+    elif table["importance"].notna().any():
+        yield f"Nothing is shown to matter: {not_blind(spec)}."
 
 
-def _edges(table: pd.DataFrame, spaces: "Mapping[str, Space] | None") -> Iterable[str]:
+def not_blind(spec: "Spec | None") -> str:
+    """Why there is no p, and how to get one."""
+    if spec is None:
+        return "how the search chose hyperparameters is not known, as its spec cannot be read from MLflow"
+    return (
+        f"the sampler {spec.sampler} chose them by the scores before, so that one that does not matter may go along "
+        "with one that does; a search that draws them at random tests it (--set sampler=random)"
+    )
+
+
+def _edges(table: pd.DataFrame, spec: "Spec | None") -> Iterable[str]:
     flagged = table[table["bound"].notna()].drop_duplicates(["architecture", "hyperparameter"])
     for _, row in flagged.iterrows():
         name, best, bound = row["hyperparameter"], row["best"], row["bound"]
@@ -258,5 +286,5 @@ def _edges(table: pd.DataFrame, spaces: "Mapping[str, Space] | None") -> Iterabl
         yield f"{row['architecture']}, {name}: the best {near} the bound {cell(name, bound)}."
     if len(flagged):
         yield "Where the best is at a bound, a wider range may hold a better one."
-    if spaces is None:
+    if spec is None:
         yield "The search's spec cannot be read from MLflow: whether the best is at a bound is not known."
