@@ -1,10 +1,14 @@
-"""The cache of encoded corpora on disk, which makes a second time fast."""
+"""The cache of encoded corpora on disk, which makes a second time fast: an .npz file whose arrays are memory-mapped, so
+that they are read when they are used, and are the same memory for all who use them.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import logging
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -18,18 +22,26 @@ from data.encoded import EncodedCorpus, Split
 
 logger = logging.getLogger(__name__)
 
+#: Where arrays begin in a file, in bytes: a multiple of it, as they do in memory.
+ALIGNED = 64
+CHUNK = 1 << 24  # bytes that are read or written at once
+
+_LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip archive: the lengths of its name and its extra field
+_EXTRA_FIELD = struct.Struct("<HH")  # its kind and its length
+_PADDING = 0xD935  # the kind that Android's zipalign uses
+_ZIP64_FIELD = 20  # bytes that zipfile writes after ours
+
 
 class OlderLayoutError(Exception):
     """The file has the texts as padded matrices."""
 
 
 def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
-    """None if there is no such file, an older version's or one that is damaged (reading verifies the checksum of each
-    array in it)."""
+    """Its arrays are mapped. None if there is no such file, an older version's or one that is damaged (the checksum of
+    each array is verified)."""
     try:
-        # opened here, because numpy leaves a file open that turns out to be damaged
         with path.open("rb") as file:
-            found = _read(file, name)
+            found = _of_arrays(_mapped(file), name)
         if found.digest != digest:
             raise UserError(f"it holds {found.digest}")
     except (FileNotFoundError, OlderLayoutError):
@@ -43,28 +55,51 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
 def from_bytes(content: bytes, *, name: str) -> EncodedCorpus | None:
     """What `to_bytes` wrote, or None if that is damaged."""
     try:
-        return _read(io.BytesIO(content), name)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return _of_arrays(arrays, name)
     except Exception:  # as above
         return None
 
 
-def _read(file: BinaryIO, name: str) -> EncodedCorpus:
-    with np.load(file, allow_pickle=False) as arrays:
-        if "train_tokens_NT" in arrays:
-            raise OlderLayoutError
-        rest = json.loads(arrays["rest"].tobytes())
-        splits = {split: _split(arrays, f"{split}_") for split in SPLITS}
-        return EncodedCorpus(
-            name=name,
-            digest=rest["digest"],
-            classes=tuple(rest["classes"]),
-            vocabulary=tuple(rest["vocabulary"]),
-            vectors_VE=arrays["vectors_VE"] if rest["has_vectors"] else None,
-            embedding_size=rest["embedding_size"],
-            **splits,
-            num_duplicates=rest["num_duplicates"],
-            label_separator=rest.get("label_separator"),
-        )
+def _mapped(file: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file that is not compressed. Raises an exception of any kind if it is damaged."""
+    arrays = {}
+    with zipfile.ZipFile(file) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is another one")
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise OlderLayoutError
+            file.seek(member.header_offset)
+            start = member.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size)))
+            file.seek(start)
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype.hasobject or fortran or file.tell() % dtype.alignment:
+                raise OlderLayoutError
+            mapped = np.zeros(shape, dtype)
+            if mapped.size:  # a plain array, because Ray's object store hands out no other kind without a copy
+                mapped = np.asarray(np.memmap(file, dtype, "r", file.tell(), shape))
+            arrays[member.filename.removesuffix(".npy")] = mapped
+    return arrays
+
+
+def _of_arrays(arrays: Mapping[str, np.ndarray], name: str) -> EncodedCorpus:
+    if "train_tokens_NT" in arrays:
+        raise OlderLayoutError
+    rest = json.loads(arrays["rest"].tobytes())
+    splits = {split: _split(arrays, f"{split}_") for split in SPLITS}
+    return EncodedCorpus(
+        name=name,
+        digest=rest["digest"],
+        classes=tuple(rest["classes"]),
+        vocabulary=tuple(rest["vocabulary"]),
+        vectors_VE=arrays["vectors_VE"] if rest["has_vectors"] else None,
+        embedding_size=rest["embedding_size"],
+        **splits,
+        num_duplicates=rest["num_duplicates"],
+        label_separator=rest.get("label_separator"),
+    )
 
 
 def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Split:
@@ -77,7 +112,7 @@ def write_cache(path: Path, encoded: EncodedCorpus) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(path) as file:
-            _write(file, encoded, compressed=False)
+            _write_aligned(file, _arrays_of(encoded))
     except OSError as error:
         logger.warning("cannot write the cache %s: %s", path, error)
 
@@ -85,11 +120,26 @@ def write_cache(path: Path, encoded: EncodedCorpus) -> None:
 def to_bytes(encoded: EncodedCorpus, *, compressed: bool) -> bytes:
     """The corpus as a file of plain arrays. Its arrays must not be packed texts."""
     out = io.BytesIO()
-    _write(out, encoded, compressed=compressed)
+    (np.savez_compressed if compressed else np.savez)(out, allow_pickle=False, **_arrays_of(encoded))
     return out.getvalue()
 
 
-def _write(file: BinaryIO, encoded: EncodedCorpus, *, compressed: bool) -> None:
+def _write_aligned(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """As numpy's `savez` does, but each array begins at a multiple of ALIGNED bytes, as one that is mapped has to."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            header = _LOCAL_HEADER.size + len(member.filename.encode()) + _EXTRA_FIELD.size + _ZIP64_FIELD
+            padding = -(file.tell() + header) % ALIGNED  # the header of an array itself is a multiple of 64 bytes
+            member.extra = _EXTRA_FIELD.pack(_PADDING, padding) + bytes(padding)
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
+                content = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+                for start in range(0, len(content), CHUNK):
+                    out.write(content[start : start + CHUNK])
+
+
+def _arrays_of(encoded: EncodedCorpus) -> dict[str, np.ndarray]:
     rest = {
         "digest": encoded.digest,
         "classes": encoded.classes,
@@ -105,4 +155,4 @@ def _write(file: BinaryIO, encoded: EncodedCorpus, *, compressed: bool) -> None:
         arrays |= {f"{split}_{name}": array for name, array in (own | own["arrays"]).items() if name != "arrays"}
     if encoded.vectors_VE is not None:
         arrays["vectors_VE"] = encoded.vectors_VE
-    (np.savez_compressed if compressed else np.savez)(file, allow_pickle=False, **arrays)
+    return arrays

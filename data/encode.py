@@ -105,6 +105,7 @@ def load(
             reading=reading,
         )
         write_cache(path, encoded)
+        encoded = read_cache(path, name=name, digest=digest) or encoded
     return encoded
 
 
