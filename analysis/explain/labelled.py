@@ -90,6 +90,8 @@ def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: 
     labelled = labels != ""
     if task is None or not task.has_classes or not labelled.any():
         return []
+    if not task.exclusive:  # beside those of several classes it is of none
+        labelled[:] = True
     wanted = labels[labelled].map(task.parts)
     known = wanted.map(set(classes).issuperset)
     unknown = sorted({name for parts in wanted[~known] for name in parts - set(classes)})

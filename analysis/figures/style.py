@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.base.table import cell, heading
 from search.base import record
@@ -174,11 +174,33 @@ def scaled_axis(side: Any, points: pd.DataFrame) -> None:
 def log_axis(side: Any) -> None:
     """A log axis with its ticks in plain numbers."""
     getattr(side.axes, f"set_{side.axis_name}scale")("log")
-    low, high = side.get_view_interval()
-    steps = (1,) if high > 100 * low else (1, 2, 5)
-    side.set_major_locator(LogLocator(subs=steps))
-    side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.3g}"))
+    side.set_major_locator(_LogTicks())
+    side.set_major_formatter(FuncFormatter(_in_thousands))
     side.set_minor_formatter(NullFormatter())
+
+
+class _LogTicks(Locator):
+    """Powers of ten; where an axis has fewer than three, more within each; where it is shorter, as on a plain axis."""
+
+    def __call__(self) -> Any:
+        assert self.axis is not None
+        return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        for steps in ((1,), (1, 3), (1, 2, 5)):
+            found = [each for each in LogLocator(subs=steps).tick_values(vmin, vmax) if vmin <= each <= vmax]
+            if len(found) >= 3:
+                return found
+        return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+
+
+def _in_thousands(value: float, _: Any = None) -> str:
+    """A tick in few characters: 0.003, 20, 5,000, 20k, 1.5M."""
+    if value >= 1e6:
+        return f"{value / 1e6:.4g}M"
+    if value >= 1e4:
+        return f"{value / 1e3:.4g}k"
+    return f"{value:,.0f}" if value >= 1 and value % 1 == 0 else f"{value:.3g}"
 
 
 def short(text: str, length: int = 16) -> str:

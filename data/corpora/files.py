@@ -57,7 +57,7 @@ class File:
         tables = [(table, find(table, reading)) for table in open_tables(path, reading)]
         found, splits = _Found(path), set()
         for table, places in tables:
-            for row in _labelled(table, places, found):
+            for row in _labelled(table, places, found, empty_is_none=reading.multi_label is not None):
                 found.add(row, table.split or _known(path, table, row, places))
             found.require_nothing_empty(table)
         if not found.labels:
@@ -169,8 +169,9 @@ class _Found:
         return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"), understood)
 
 
-def _labelled(table: Table, places: Places, found: _Found) -> Iterator[_Row]:
-    """Each row that has all that is needed; of others the numbers are kept."""
+def _labelled(table: Table, places: Places, found: _Found, *, empty_is_none: bool) -> Iterator[_Row]:
+    """Each row that has all that is needed; of others the numbers are kept. empty_is_none: whether an empty label means
+    no class."""
     assert places.label is not None
     more = {name: place for name in ("split", "group", "time") if (place := getattr(places, name)) is not None}
     wanted = [places.text, places.label, *more.values()]
@@ -182,7 +183,7 @@ def _labelled(table: Table, places: Places, found: _Found) -> Iterator[_Row]:
             text, label = found.without_control(text), found.without_control(label).strip()
             if not text.strip():
                 found.empty["text"].append(number)
-            elif not label:
+            elif not (label or empty_is_none):
                 found.empty["label"].append(number)
             else:
                 row = _Row(number, text, label, **{name: cell.strip() for name, cell in zip(more, others, strict=True)})

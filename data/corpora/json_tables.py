@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError
-from data.base.reading import Understood
+from data.base.reading import USUAL, Reading, Understood
+from data.corpora.columns import LABEL_NAMES, TEXT_NAMES
 from data.corpora.opening import open_text
 from data.corpora.table import Row, Table, as_text
 
@@ -40,10 +41,11 @@ def kind_of(sample: str, path: Path) -> str:
     return "json" if named or (isinstance(parsed, list) and parsed and isinstance(parsed[0], dict)) else ""
 
 
-def open_table(path: Path, encoding: str, kind: str, understood: Understood) -> Table:
+def open_table(path: Path, encoding: str, kind: str, understood: Understood, reading: Reading = USUAL) -> Table:
     if kind == "jsonl":
-        names = {name: None for _, each in islice(_lines(path, encoding), NUM_SAMPLED) for name in each}
-        columns = tuple(names)
+        columns = _names(islice(_lines(path, encoding), NUM_SAMPLED))
+        if not _has_all(columns, reading):  # some may come later
+            columns = _names(_lines(path, encoding))
 
         def rows(places: Sequence[int]) -> Iterator[Row]:
             wanted = [columns[place] for place in places]
@@ -62,6 +64,20 @@ def open_table(path: Path, encoding: str, kind: str, understood: Understood) -> 
 
         unit = "item"
     return Table(path, columns, dataclasses.replace(understood, format=kind, columns=columns), rows, unit)
+
+
+def _names(lines: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
+    return tuple({name: None for _, each in lines for name in each})
+
+
+def _has_all(columns: Collection[str], reading: Reading) -> bool:
+    """Whether the columns that are to be read, texts and labels at least, are among these."""
+    given = [reading.text_column, reading.label_column, reading.split_column, reading.group_column, reading.time_column]
+    if any(isinstance(each, str) and each not in columns for each in given if each != "none"):
+        return False
+    lower = {name.lower() for name in columns}
+    usual = ((reading.text_column, TEXT_NAMES), (reading.label_column, LABEL_NAMES))
+    return all(each is not None or not lower.isdisjoint(chain(*names)) for each, names in usual)
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -37,12 +37,13 @@ class Form:
     separator: str
     quoted: bool = True
     skipped: int = 0  # lines before the table
+    spaced: bool = False  # spaces after a separator are no part of a cell, so that a quoted one may come after them
 
     def reader(self, lines: Iterable[str]) -> Any:
         csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
         lines = islice(lines, self.skipped, None)
         if self.quoted:
-            return csv.reader(lines, delimiter=self.separator, strict=True)
+            return csv.reader(lines, delimiter=self.separator, skipinitialspace=self.spaced, strict=True)
         return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE, strict=True)
 
 
@@ -52,6 +53,8 @@ def open_table(path: Path, encoding: str, sample: str, reading: Reading, underst
     given = reading.separator or (declared and declared[1])
     forms = [Form(each, skipped=1 if declared else 0) for each in ([given] if given else SEPARATORS)]
     form = max(forms, key=lambda form: _fitness(form, sample, reading))
+    if _is_spaced(form, sample):
+        form = dataclasses.replace(form, spaced=True)
     if form.separator == "\t" and not _is_well_quoted(path, encoding, form):
         form = dataclasses.replace(form, quoted=False)
     records = _sampled(form, sample)
@@ -138,6 +141,18 @@ def _fitness(form: Form, sample: str, reading: Reading) -> tuple[float, ...]:
     known = len(first & (USUAL_NAMES | given))
     share = sum(len(cells) == width for cells in records) / len(records)
     return known if reading.header else 0, share if width > 1 else share / 2, width > 1
+
+
+def _is_spaced(form: Form, sample: str) -> bool:
+    """Whether a sample has a space before quoted cells ('a, "b, c"'): so read all of its rows are as wide as the first,
+    and they are not otherwise, or have such cells with quotes at both ends."""
+    if f'{form.separator} "' not in sample:
+        return False
+    plain, spaced = (_sampled(dataclasses.replace(form, spaced=each), sample) for each in (False, True))
+    if len({len(cells) for cells in spaced}) != 1 or len(spaced[0]) < 2:
+        return False
+    in_quotes = re.compile(r'\s+"(?:[^"]|"")*"\s*', re.DOTALL)
+    return len({len(cells) for cells in plain}) > 1 or any(map(in_quotes.fullmatch, chain.from_iterable(plain)))
 
 
 def _is_well_quoted(path: Path, encoding: str, form: Form) -> bool:

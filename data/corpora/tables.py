@@ -32,5 +32,5 @@ def open_tables(path: Path, reading: Reading) -> list[Table]:
     understood = Understood(compression=packed, encoding=reading.encoding or encoding)
     kind = json_tables.kind_of(sample, path)
     if kind:
-        return [json_tables.open_table(path, encoding, kind, understood)]
+        return [json_tables.open_table(path, encoding, kind, understood, reading)]
     return [separated.open_table(path, encoding, sample, reading, understood)]

@@ -69,7 +69,6 @@ def start(spec: Spec, root: Path, uri: str, console: Console, address: str | Non
     for _ in range(5):
         folder = new_search(spec, root)
         try:
-            console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
             return run(folder, uri, console, address)
         except FileExistsError:  # one of another folder has this id: the next second's is free
             discard(folder)
@@ -148,6 +147,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     for fold in spec.cross_validated if new else ():  # before anything is started; then each is in the cache
         spec = specs.fitted(spec, load_corpus(spec, to_train=True, fold=fold))
         write_spec(spec, folder)
+    if new:  # what cannot be read is refused before it has a name
+        console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
     console.print(corpus.summary, highlight=False, markup=False)
 
     def warn(line: str) -> None:

@@ -25,7 +25,7 @@ from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train import weighting
 from search.train.config import learner
-from search.train.metrics import OURS, measured_in
+from search.train.metrics import OURS, measured_in, split_metric
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -137,12 +137,15 @@ def parse(text: str | bytes, where: str) -> dict[str, Any]:
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
-    """Set 'a.b=value' in nested mappings; the value is YAML, but for keys of texts, such as paths, as it is."""
+    """Set 'a.b=value' in nested mappings; the value is YAML, but for keys of texts, such as paths, as it is: a ~ may
+    stand between cells."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"--set takes key=value; got {override!r}")
     field = Spec.model_fields.get(key)
-    if field is not None and field.annotation in (str, str | None) and value not in ("", "null", "~"):
+    if (
+        field is not None and field.annotation in (str, str | None) and value not in ("", "null")
+    ):  # ~ is a separator, or home
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
         content[key] = parse_yaml(value) if quoted else value
         return
@@ -208,6 +211,8 @@ def _check_task(spec: Spec) -> None:
     for name in spec.metrics:
         if f"val_{name}" not in measured:
             raise UserError(f"metrics: {name} is computed from probabilities of one class a text; the task is {task}")
+    if why := split_metric(spec.metric)[1].no_rank:
+        raise UserError(f"metric: trials are not ranked by {spec.metric}: {why}; choose from {', '.join(measured)}")
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
 

@@ -67,7 +67,9 @@ class ReadingKeys(BaseModel):
         {}, description='labels that mean another one: {"1.0": "1"}'
     )
     multi_label: str | None = Field(
-        None, min_length=1, description='texts of several classes, or none: what stands between these in a label, ";"'
+        None,
+        min_length=1,
+        description='texts of several classes, or of none (an empty label): what stands between these in a label, ";"',
     )
     min_examples: Literal["drop", "merge"] | None = Field(
         None, description="classes of too few texts: drop them, or merge them into one; without it they are an error"

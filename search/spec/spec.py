@@ -33,7 +33,7 @@ from search.spec.space import Choice, Space, Values, complete, parse
 from search.spec.weights import Weights
 from search.train.config import HIDDEN_SIZE, TRAIN_SHARE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
-from search.train.metrics import check_rank
+from search.train.metrics import measures
 
 KEEPS = ("all", "best", "top:3")
 
@@ -234,7 +234,7 @@ class Spec(ReadingKeys):
     @field_validator("metric")
     @classmethod
     def _metric_is_on_validation(cls, metric: str) -> str:
-        return check_rank(metric)
+        return choose("metric", metric, measures("val"))  # whether it is one to rank by, its task decides
 
     @field_validator("keep_checkpoints")
     @classmethod
