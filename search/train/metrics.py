@@ -254,8 +254,8 @@ def check_rank(name: str) -> str:
     """A metric of validation that trials can be ranked by. Raises UserError for any other name."""
     split, metric = split_metric(choose("metric", name, measures("val")))
     if metric.no_rank:
-        own = [split_metric(each)[1] for each in measures(split)]
-        beside = [each for each in own if None in (each.tasks, metric.tasks) or {*each.tasks} & {*metric.tasks}]
+        tasks = {*(metric.tasks or ())}
+        beside = [each for each in METRICS.values() if not (each.tasks and tasks and tasks.isdisjoint(each.tasks))]
         known = [f"{split}_{each.name}" for each in beside if not each.no_rank]
         raise UserError(f"trials are not ranked by {name}: {metric.no_rank}; choose from {', '.join(known)}")
     return name
