@@ -10,6 +10,8 @@ from bakeoff.options import Architecture, Format, Out, RankBy, SearchName, Searc
 from data.base import errors
 from search.base import console, record
 
+BUDGET_PARTS = ("use", "crossings", "curves")
+
 app = typer.Typer(
     help="Turn the recorded runs of a search into tables.",
     no_args_is_help=True,
@@ -170,6 +172,50 @@ def differences(
     rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
     uri = record.tracking_uri(tracking_uri)
     tables.emit(different.read_differences(uri, found, rng, rank_by, long=long), form, out)
+
+
+@app.command()
+@console.command
+def budget(
+    searches: SearchNames = None,
+    rank_by: RankBy = None,
+    part: Annotated[
+        str | None, typer.Option(help="one part: use, crossings, curves (csv and json: curves)", show_default=False)
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="also draw the curves into this PNG, with csv and svg beside", show_default=False),
+    ] = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Which architecture wins at which budget? What the best of so many trials, or core-seconds, is to be expected.
+
+    From one search with sampler: random and pruner: none, or from three or more that repeat each other with other seeds
+    (`search run --repeat 5`). csv and json hold one part.
+    """
+    from analysis.base import pictures, tables
+
+    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    if part:
+        errors.choose("part", part, BUDGET_PARTS)
+    from analysis.verdicts import budget as budgets
+    from analysis.verdicts import budget_tables
+
+    found, family = budgets.read(uri, searches or ["latest"], rank_by)
+    long = form in tables.FOR_PROGRAMS
+    shown = budget_tables.tables(found, ", ".join(search.id for search in family), long=long)
+    wanted = [part] if part else ["curves"] if long else BUDGET_PARTS
+    tables.emit([shown[name] for name in wanted], form, out)
+    if figure:
+        from analysis.base.runs import tidy
+        from analysis.figures.budget import PLOT
+        from analysis.figures.plot import Found
+
+        searched = tidy([{"architecture": name} for name in found.searched])
+        files = pictures.save(PLOT.render(Found(searched, budget=found)), figure)
+        print(f"wrote {', '.join(map(str, files))}")
 
 
 @app.command("data-size")

@@ -30,6 +30,9 @@ def run(
     set_: Set = None,
     text: Text = None,
     label: Label = None,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=100, help="run it so often, each time with the next seed; then `analysis budget`")
+    ] = 1,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
@@ -39,7 +42,19 @@ def run(
     from search.spec.asked import spec_for
 
     validated = spec_for(spec, set_ or [], keys=columns(text, label))
-    found = api.start(validated, address, record.tracking_uri(tracking_uri), searches)
+    for number in range(repeat):
+        seeded = validated.model_copy(update={"seed": validated.seed + number})
+        found = api.start(seeded, address, record.tracking_uri(tracking_uri), searches)
+        complete = found.result and found.result.outcome is record.Outcome.COMPLETE
+        if repeat > 1:
+            left = repeat - number - 1
+            print(f"{found.id}: {number + 1} of {repeat}, seed {seeded.seed}", flush=True)
+            if left and not complete:
+                print(f"Of the others, from seed {seeded.seed + 1}, none was started: --set seed=... --repeat {left}")
+        if not complete:
+            break
+    if repeat > 1:
+        print(f"Budgets      {console.python()} -m analysis budget {found.id}")
     _conclude(found.confirmation or found, searches, tracking_uri, report)
 
 

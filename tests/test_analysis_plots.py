@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_budget import rising, search_of, trials_of
 
 from analysis.base import runs
 from analysis.base.table import Table
@@ -19,6 +20,7 @@ from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import data_size, importance
+from analysis.verdicts.budget import budget
 from analysis.verdicts.confusion import Confusion
 from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
 from search.base.record import Outcome
@@ -109,6 +111,9 @@ def rich() -> Found:
     mattered = importance.what_mattered(trials, blind, np.random.default_rng(0))
     drawn = {"memory": memory_curves(), "inspection": inspected(Lengths(4, 7, 9, 8, CUTS, HISTOGRAM))}
     drawn["sizes"] = sized()
+    search = search_of(architectures=["gru"])
+    draws = trials_of(search, rising, lambda name: 10.0)
+    drawn["budget"] = budget([search], draws[draws["architecture"] != "mlp"], "val_accuracy")
     drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)

@@ -189,6 +189,13 @@ def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: Fi
     assert matrix.locator("th").all_inner_texts() == ["architecture", *rows]
 
 
+def test_it_says_why_it_does_not_tell_which_wins_at_which_budget(visit: Visit, smoke_search: FinishedSearch) -> None:
+    said = visit.page.locator("section", has=visit.page.locator("#comparisons")).inner_text()
+    assert f"which architecture wins at which budget is not known from {smoke_search.id}" in said
+    assert "(sampler: tpe, pruner: asha)" in said
+    assert "--repeat 5" in said
+
+
 def test_it_says_what_was_found_in_the_texts(visit: Visit) -> None:
     texts = visit.page.locator("section", has=visit.page.locator("#texts"))
     assert "serious max_words 30 cuts" in texts.locator("li").first.inner_text()

@@ -14,6 +14,7 @@ from analysis.base.runs import tidy
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
+from analysis.verdicts.budget import Budget
 from analysis.verdicts.confusion import Confusion
 from data.inspecting.findings import Inspection
 from search.train.metrics import split_metric
@@ -24,7 +25,8 @@ class Found:
     """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
     trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
-    `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s."""
+    `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s; budget:
+    `budget.read`'s, or None, and then `no_budget` says why."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -37,6 +39,8 @@ class Found:
     inspection: Inspection | None = None
     reliability: pd.DataFrame = field(default_factory=pd.DataFrame)
     sizes: Table | None = None
+    budget: Budget | None = None
+    no_budget: str = ""
 
     @property
     def everything(self) -> pd.DataFrame:

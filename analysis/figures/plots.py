@@ -2,6 +2,7 @@
 
 from analysis.figures import (
     best_so_far,
+    budget,
     confusion,
     contour,
     data_size,
@@ -25,6 +26,7 @@ PLOTS = {
         gradient_norms,
         confusion,
         best_so_far,
+        budget,
         score_by_hyperparameter,
         parallel_coordinates,
         importance,

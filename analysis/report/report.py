@@ -35,7 +35,8 @@ from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
-from analysis.verdicts import confusion, data_size, gain, tested
+from analysis.verdicts import budget as budgets
+from analysis.verdicts import budget_tables, confusion, data_size, gain, tested
 from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -65,7 +66,7 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     recorded = confirmation.read(uri, search)
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
-    compared = [*different, *([found.sizes] if found.sizes else [])]
+    compared = [*different, *_budget_tables(found), *([found.sizes] if found.sizes else [])]
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
@@ -88,6 +89,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
     found = replace(found, sizes=_sizes(uri, search))
+    found = _with_budget(uri, search, found)
     best = pd.concat([found.winners, found.best_baseline])
     predictions = _over_folds(uri, search, rank_by)
     if not predictions:
@@ -153,6 +155,24 @@ def _sizes(uri: str, search: Search) -> Table | None:
         return data_size.read(uri, search)
     except UserError:
         return None
+
+
+def _with_budget(uri: str, search: Search, found: Found) -> Found:
+    """And which architecture wins at which budget, or why that is not known; of a grid nobody would ask."""
+    if search.spec is None or search.spec.sampler == "grid":
+        return found
+    try:
+        budget, _ = budgets.read(uri, [search.id], found.rank_by)
+    except budgets.NotKnownError as why:
+        return replace(found, no_budget=str(why))
+    return replace(found, budget=budget)
+
+
+def _budget_tables(found: Found) -> list[Table]:
+    if found.budget:
+        return [*budget_tables.tables(found.budget, "What to use if you have a minute, ten minutes, an hour").values()]
+    why = [Table(pd.DataFrame({"architecture": []}), [["architecture"]], key="architecture", notes=[found.no_budget])]
+    return why if found.no_budget else []
 
 
 def _image(files: Mapping[str, bytes], png: Path) -> str:

@@ -1,0 +1,64 @@
+"""What is to be expected of the best trial, by how many trials or core-seconds each architecture is given."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.base.baselines import baselines, searched
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend, log_axis
+from analysis.verdicts.budget import SECONDS, TRIALS
+from analysis.verdicts.budget_tables import ASKED
+
+
+def data(found: Found) -> pd.DataFrame:
+    """`Budget.frame` of the architectures and the best baseline."""
+    if found.budget is None:
+        return pd.DataFrame()
+    frame = found.budget.frame
+    return frame[frame["architecture"].isin([*found.budget.searched, *found.budget.best_baseline])]
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    figure, panels = grid(1, 3, height=3.4)
+    val, test = (name.removesuffix("_mean") for name in frame.columns if name.endswith("_mean"))
+    shown = [(TRIALS, val), (SECONDS, val), (SECONDS, test)]
+    for axes, (unit, measure) in zip(panels[0], shown, strict=True):
+        own = frame[frame["unit"] == unit]
+        _draw(axes, own, measure, looks)
+        axes.set_ylabel(f"expected {label(measure)}".replace(" (", "\n(", 1))
+        axes.set_xlabel("trials" if unit == TRIALS else "core-seconds of an architecture's trials")
+        if unit == SECONDS and len(own):
+            log_axis(axes.xaxis)
+            for words, seconds in ASKED.items():
+                if own["budget"].min() <= seconds <= own["budget"].max():
+                    axes.axvline(seconds, c="0.8", lw=0.8, zorder=0)
+                    axes.annotate(words, (seconds, 0.02), xycoords=("data", "axes fraction"), fontsize=7, c="0.4")
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    names = searched(frame)["architecture"]
+    legend(figure, [*architecture_keys(names, looks, lines=True), *baseline_keys(baselines(frame)["architecture"])])
+    return figure
+
+
+def _draw(axes: Axes, frame: pd.DataFrame, measure: str, looks: Looks) -> None:
+    for name, own in searched(frame).groupby("architecture"):
+        look = looks[str(name)]
+        axes.plot(own["budget"], own[f"{measure}_mean"], c=look.colour, ls=look.line)
+        axes.plot(own["budget"].iloc[-1:], own[f"{measure}_mean"].iloc[-1:], look.marker, c=look.colour)
+        axes.fill_between(
+            own["budget"], own[f"{measure}_low"], own[f"{measure}_high"], color=look.colour, alpha=0.13, lw=0
+        )
+    for _, own in baselines(frame).groupby("architecture"):
+        axes.plot(own["budget"], own[f"{measure}_mean"], **BASELINE_LINE)
+
+
+PLOT = Plot(
+    "budget",
+    title="Which wins at which budget",
+    caption="What the best trial is expected to score when an architecture is given so many trials, or so many "
+    "core-seconds, with 95 % intervals; on test, the score of the trial that validation would have chosen.",
+    nothing="these trials do not tell it (Comparisons says why, and which would)",
+    data=data,
+    draw=draw,
+)

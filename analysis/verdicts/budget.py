@@ -1,0 +1,279 @@
+"""Which architecture wins at which budget: what the best of so many trials, or core-seconds, is to be expected.
+
+Of independent draws (`sampler: random`, `pruner: none`) one search tells it (Dodge et al. 2019, Tang et al. 2020); of
+adaptive searches only repeated ones do, for what such a search finds first decides what it tries next.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs
+from analysis.base.baselines import BASELINE, ROLE, is_baseline
+from analysis.base.best_of import Curve, expected_best, of_draws, of_searches
+from analysis.base.runs import Search, scored
+from analysis.boards.confirmation import same_data
+from analysis.boards.leaderboard import check_metric, common_metric
+from data.base.errors import UserError
+from search.base.record import Outcome
+from search.spec.read import compared
+from search.spec.spec import Spec
+from search.study.ranking import order
+from search.train.metrics import split_metric
+
+TRIALS, SECONDS = "trials", "core_seconds"  # the units of budgets
+NUM_SEARCHES = 3  # that tell of an adaptive one, at least
+FEWEST = 4  # independent draws of an architecture
+POINTS = 60  # of a curve over core-seconds
+#: What may differ between searches that repeat each other: `seed` has to.
+MAY_DIFFER = {"seed", "name", "trials"}
+
+
+class NotKnownError(UserError):
+    """These searches cannot tell it; says why, and which would."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is to be expected at which budget. independent: whether from draws, else from repeated searches.
+
+    curves: by unit and architecture, of validation and of test, the names in the order of the spec. searches: how many.
+    trials: how many of each architecture they are from. roles: SEARCHED or BASELINE.
+    """
+
+    rank_by: str
+    on_test: str
+    independent: bool
+    searches: int
+    trials: Mapping[str, int]
+    roles: Mapping[str, str]
+    curves: Mapping[str, Mapping[str, tuple[Curve, Curve]]]
+
+    @property
+    def measures(self) -> tuple[str, str]:
+        return self.rank_by, self.on_test
+
+    @property
+    def searched(self) -> list[str]:
+        return [name for name, role in self.roles.items() if role != BASELINE]
+
+    @property
+    def best_baseline(self) -> list[str]:
+        """The baseline that is expected to be best with all of its grid, if there is any."""
+        sign = 1 if split_metric(self.rank_by)[1].maximize else -1
+        last = {name: sign * np.nan_to_num(self.curves[TRIALS][name][0].value[-1]) for name in self.roles}
+        return sorted({*self.roles} - {*self.searched}, key=lambda name: -float(last[name]))[:1]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each architecture, unit and budget; the means with their 95 % intervals, NaN of what is exact."""
+        parts = []
+        for unit, of_unit in self.curves.items():
+            for name, curves in of_unit.items():
+                columns: dict[str, Any] = {"budget": curves[0].budget}
+                for measure, curve in zip(self.measures, curves, strict=True):
+                    half = np.where(np.isinf(curve.half), np.nan, curve.half)
+                    low, high = curve.value - half, curve.value + half
+                    columns |= {f"{measure}_mean": curve.value, f"{measure}_low": low, f"{measure}_high": high}
+                parts.append(pd.DataFrame({"architecture": name, ROLE: self.roles[name], "unit": unit} | columns))
+        frame = pd.concat(parts, ignore_index=True)
+        return frame[frame[f"{self.rank_by}_mean"].notna()].reset_index(drop=True)
+
+
+# --- Which searches can tell
+
+
+def read(uri: str, names: Sequence[str], rank_by: str | None = None) -> tuple[Budget, list[Search]]:
+    """What these searches tell together. One adaptive search is taken with
+    those that repeat it. Raises NotKnownError where it would be wrong, UserError as `runs` does."""
+    found = runs.find_searches(uri, names)
+    rank_by = rank_by or common_metric(found)
+    check_metric(rank_by)
+    if len(found) == 1:
+        found = family(uri, found[0])
+    trials = runs.read_trials(uri, *(search.id for search in found))
+    return budget(found, trials, rank_by), found
+
+
+def family(uri: str, search: Search) -> list[Search]:
+    """The search, and where that is needed to tell anything, those that repeat it: of its name, with other seeds."""
+    found, spec = [search], search.spec
+    if spec is None or spec.sampler == "grid" or _is_independent(spec):
+        return found
+    for other in runs.searches(uri):
+        if other.name != search.name or other.id == search.id or other.spec is None:
+            continue
+        seeds = {each.spec.seed for each in found if each.spec}
+        if other.spec.seed not in seeds and same_data(search, other) and not _differing(spec, other.spec):
+            found.append(other)
+    return found
+
+
+def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Budget:
+    """Raises NotKnownError unless these searches tell what is to be expected of one like them."""
+    specs = [_spec(search) for search in searches]
+    _require_alike(searches, specs)
+    spec, ids = specs[0], ", ".join(search.id for search in searches)
+    if spec.sampler == "grid":
+        raise NotKnownError(
+            f"{ids}: its trials are the points of a grid, and no draws: what a budget finds is not known"
+        )
+    independent = _is_independent(spec)
+    if not independent and len(searches) < NUM_SEARCHES:
+        raise NotKnownError(_adaptive(searches, spec, trials))
+    if independent:  # the first trial is the default configuration, and no draw
+        trials = trials[(trials[ROLE] == BASELINE) | (trials["number"] != 0)]
+    known = list(dict.fromkeys([*spec.studied, *trials["architecture"].dropna()]))
+    ended = trials[~trials["outcome"].isin([Outcome.RUNNING.value, Outcome.INTERRUPTED.value])]
+    ended = ended.assign(cost=ended["seconds"].fillna(0.0) * spec.resources.cpu)
+    groups = {name: own for name in known if len(own := ended[ended["architecture"] == name])}
+    if independent:
+        few = {name: len(own) for name, own in groups.items() if not is_baseline(own) and len(own) < FEWEST}
+        if few:
+            short = ", ".join(f"{name} {num}" for name, num in few.items())
+            raise NotKnownError(
+                f"{ids}: fewer than {FEWEST} draws of some architectures ({short}); add --set trials=16"
+            )
+    on_test = f"test_{split_metric(rank_by)[1].name}"
+    curves = _curves(groups, rank_by, on_test, independent)
+    roles = {name: str(own[ROLE].iloc[0]) for name, own in groups.items()}
+    counts = {name: len(own) for name, own in groups.items()}
+    return Budget(rank_by, on_test, independent, len(searches), counts, roles, curves)
+
+
+def _is_independent(spec: Spec) -> bool:
+    return spec.sampler == "random" and spec.pruner == "none"
+
+
+def _spec(search: Search) -> Spec:
+    try:
+        return search.load_spec()
+    except UserError as error:
+        raise NotKnownError(f"{search.id}: how it searched is not known: {error}") from error
+
+
+def _differing(first: Spec, second: Spec) -> list[str]:
+    one, other = compared(first), compared(second)
+    return [key for key in one if key not in MAY_DIFFER and one[key] != other[key]]
+
+
+def _require_alike(searches: Sequence[Search], specs: Sequence[Spec]) -> None:
+    for search, spec in zip(searches[1:], specs[1:], strict=True):
+        if differing := _differing(specs[0], spec):
+            raise NotKnownError(
+                f"{searches[0].id} and {search.id} are not repetitions of one search: they differ in "
+                f"{', '.join(differing)}"
+            )
+        if not same_data(searches[0], search):
+            raise NotKnownError(f"{searches[0].id} and {search.id} learned from different texts")
+    seeds = [spec.seed for spec in specs]
+    if len(set(seeds)) < len(seeds):
+        raise NotKnownError(f"searches with the same seed are the same search; got seeds {', '.join(map(str, seeds))}")
+
+
+def _adaptive(searches: Sequence[Search], spec: Spec, trials: pd.DataFrame) -> str:
+    """Why an adaptive search cannot tell, which would, and what they cost."""
+    settings = [
+        f"{key}: {value}"
+        for key, value, free in (("sampler", spec.sampler, "random"), ("pruner", spec.pruner, "none"))
+        if value != free
+    ]
+    trials = trials[trials["search"] == searches[0].id]
+    seconds = trials["seconds"].fillna(0.0)
+    whole = (trials["seconds"] / trials["epochs_run"] * spec.epochs).where(trials[ROLE] != BASELINE, trials["seconds"])
+    fewer = f"{len(searches)} of them tell too little; " if len(searches) > 1 else ""
+    return (
+        f"which architecture wins at which budget is not known from {searches[0].id}: its trials are not independent "
+        f"({', '.join(settings)}), so one search is one draw. {fewer}It takes {NUM_SEARCHES} or more with other seeds: "
+        f"python -m search run spec.yaml --repeat 5 (about {_minutes(5 * spec.resources.cpu * seconds.sum())}); or one "
+        f"of independent trials: python -m search run spec.yaml --set sampler=random --set pruner=none (about "
+        f"{_minutes(spec.resources.cpu * whole.fillna(0.0).sum())}); spec.yaml is in the search's folder"
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} core-hours" if seconds >= 7200 else f"{max(seconds / 60, 0.1):.2g} core-minutes"
+
+
+# --- The curves
+
+
+def _curves(
+    groups: Mapping[str, pd.DataFrame], rank_by: str, on_test: str, independent: bool
+) -> dict[str, dict[str, tuple[Curve, Curve]]]:
+    most = max(_most(own, independent) for own in groups.values() if not is_baseline(own))
+    dearest = max(_dearest(own, independent) for own in groups.values() if not is_baseline(own))
+    least = min(own["cost"].mean() for own in groups.values() if not is_baseline(own))
+    at: dict[str, np.ndarray] = {TRIALS: np.arange(1, most + 1, dtype=float)}
+    if least > 0:
+        grid = np.geomspace(least, max(dearest, least * (1 + 1e-6)), POINTS)
+        at[SECONDS] = grid
+    curves: dict[str, dict[str, tuple[Curve, Curve]]] = {unit: {} for unit in at}
+    for name, own in groups.items():
+        of = _of_grid if is_baseline(own) else _of_draws if independent else _of_searches
+        for unit, budgets in at.items():
+            curves[unit][name] = of(own, budgets, unit, rank_by, on_test)
+    return curves
+
+
+def _most(own: pd.DataFrame, independent: bool) -> int:
+    return len(own) // 2 if independent else int(own.groupby("search").size().min())
+
+
+def _dearest(own: pd.DataFrame, independent: bool) -> float:
+    if independent:
+        return float(own["cost"].mean() * (len(own) // 2))
+    return float(own.groupby("search")["cost"].sum().min())
+
+
+def _of_draws(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+    own = _from_worst(own, rank_by)
+    cost = None if unit == TRIALS else own["cost"]
+    scores = own[rank_by].where(_has_result(own, rank_by))
+    return of_draws(scores, budgets, cost), of_draws(scores, budgets, cost, own[on_test].where(scores.notna()))
+
+
+def _of_searches(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+    spent, reached = [], []
+    for _, trials in own.groupby("search", sort=False):
+        trials = trials.sort_values(["end", "number"], kind="stable")
+        better = {each.Index: place for place, each in enumerate(sorted(scored(trials, rank_by), key=order(rank_by)))}
+        best: Any = None
+        so_far = []
+        for index, counts in _has_result(trials, rank_by).items():
+            if counts and (best is None or better[index] < better[best]):
+                best = index
+            so_far.append([np.nan, np.nan] if best is None else [trials.at[best, rank_by], trials.at[best, on_test]])
+        spent.append(np.arange(1, len(trials) + 1) if unit == TRIALS else trials["cost"].cumsum().to_numpy())
+        reached.append(np.array(so_far, dtype=float))
+    return (
+        of_searches(spent, [each[:, 0] for each in reached], budgets),
+        of_searches(spent, [each[:, 1] for each in reached], budgets),
+    )
+
+
+def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+    """A baseline's grid is all there is of it: so many of its points in a random order, exactly; then its best."""
+    own = _from_worst(own[~own.duplicated("number")], rank_by)  # the same in every repeated search
+    scores = own[rank_by].where(_has_result(own, rank_by))
+    mean = 1.0 if unit == TRIALS else max(float(own["cost"].mean()), 1e-9)
+    num_trials = np.arange(1, len(own) + 1)
+    curves = []
+    for worth in (scores, own[on_test].where(scores.notna())):
+        best = expected_best(worth, num_trials)
+        value = np.where(budgets >= mean * (1 - 1e-9), np.interp(budgets / mean, num_trials, best), np.nan)
+        exact = np.full_like(value, np.nan)
+        curves.append(Curve(budgets, value, exact, exact))
+    return curves[0], curves[1]
+
+
+def _from_worst(own: pd.DataFrame, rank_by: str) -> pd.DataFrame:
+    """From the worst trial to the best; those without a result come first."""
+    return own.loc[[each.Index for each in sorted(scored(own, rank_by), key=order(rank_by), reverse=True)]]
+
+
+def _has_result(own: pd.DataFrame, rank_by: str) -> pd.Series:
+    return (own["outcome"] == Outcome.COMPLETE.value) & np.isfinite(own[rank_by])
