@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup help search report test bench check soak cluster-test ui clean
+.PHONY: setup help search report test sanitize bench check soak cluster-test ui clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make search   set up, then run the default search on the embedded corpus"
 	@echo "make report   repeat the studies of the published report, about an hour on two cores, and compare"
-	@echo "make test     set up, then run ruff, mypy and the tests"
+	@echo "make test     set up, then run ruff, mypy, the kernels' memory checks and the tests"
+	@echo "make sanitize the kernels at every small size under AddressSanitizer and UBSan; a part of make test"
 	@echo "make soak     the slow tests: processes killed again and again, full disks, servers away"
 	@echo "make cluster-test   several Ray nodes on this machine: lost, joining, autoscaled, launched (root, iproute2, sshd, Postgres)"
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
@@ -38,8 +39,16 @@ report: setup
 	@mkdir -p reports
 	@$(BIN)/python -m analysis reproduce --out reports/reproduction.md
 
-test: check
+test: check sanitize
 	@$(BIN)/python -m pytest
+
+# The kernels' tests with a library that ends the process at the first access beyond an array. Python itself is not
+# built so: the sanitizers' runtime has to be there before it, and its own leaks are not looked for.
+sanitize: setup
+	@export BAKEOFF_KERNELS=sanitize; if $(BIN)/python -m models >/dev/null; then \
+		ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+		$(BIN)/python -m pytest tests/test_kernels_memory.py; fi
 
 check: setup
 	@$(BIN)/ruff check .

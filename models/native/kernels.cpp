@@ -1,4 +1,5 @@
-// The time loops and the windowed attention in float32 on CPUs; models/kernels.py compiles and calls them.
+// The time loops and the windowed attention in float32 on CPUs; kernels.py compiles and calls them. What signatures.py
+// says of sizes, types and indices has been checked before a call.
 //
 // Rows of a batch meet only in the gradients of the weights, so each thread takes some rows through all words. A tile of
 // a matrix product stays in registers until its activation is applied; the weights of a loop are few enough to stay in
@@ -6,7 +7,7 @@
 //
 // Shapes: T words, B batch, D inputs of a layer, H hidden (a multiple of the lanes of a vector in the time loops), 3H
 // candidate, update and reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are
-// dense, last index fastest, and no row is shorter than a vector, but for those of the functions of rows.
+// dense, last index fastest, and no row is shorter than a vector, but for those of the functions of rows and bags.
 
 #include <algorithm>
 #include <cmath>
@@ -58,7 +59,7 @@ inline Vec exp(Vec x) {
   return (p * (r * r) + r + 1.0f) * bits<Vec>((bits<IntVec>(shifted) + 127) << 23);
 }
 
-// The places of the activations in the `ACTIVATIONS` of models/kernels.py.
+// The places of the activations in the `ACTIVATIONS` of kernels.py.
 enum Activation { NONE, RELU, TANH, SIGMOID };
 
 inline Vec activate(Vec x, int activation) {
@@ -82,7 +83,7 @@ inline Vec slope(Vec y, int activation) {
 
 // How many rows a part has where each of the threads gets some.
 inline int64_t rows_of_part(int64_t num_rows, int64_t most_rows, int threads) {
-  const int64_t tiles = (num_rows + TILE_ROWS - 1) / TILE_ROWS;
+  const int64_t tiles = std::max<int64_t>((num_rows + TILE_ROWS - 1) / TILE_ROWS, 1);
   threads = std::min<int64_t>(threads, tiles);
   return std::min((tiles + threads - 1) / threads * TILE_ROWS, most_rows);
 }
@@ -294,6 +295,14 @@ void product(float* out, const float* a, const float* b, const float* bias, int6
 
 // delta: the gradient of what the activation is taken of, from grad, that of its output y; `size` numbers each.
 void activation_backward(float* delta, const float* grad, const float* y, int64_t size, int activation, int) {
+  if (size < LANES) {  // no vector is that short
+    float part[LANES] = {}, outputs[LANES] = {};
+    std::copy_n(grad, size, part);
+    std::copy_n(y, size, outputs);
+    store(part, load(part) * slope(load(outputs), activation));
+    std::copy_n(part, size, delta);
+    return;
+  }
   for (int64_t v = 0; v < vectors(size); v++) {
     const int64_t here = offset(v, size);
     store(delta + here, load(grad + here) * slope(load(y + here), activation));
@@ -485,8 +494,6 @@ void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candi
   b.collect(grad_b_3H);
 }
 
-// Each word attends to itself and the `window` words on either side within its text: weights_BTJ (zero beyond it, and
-// for padding, as is attended_BTF). queries_values_BTP: the queries (H) and values (F) side by side, P = H + F.
 // The mean of the rows of each text that are not row 0, and how many they are. The rows of a large table lie anywhere in
 // memory, so they are fetched ahead of their use.
 void bag_forward(float* means_BH, int64_t* num_B, const float* table_RH, const int64_t* rows_BS, int64_t B, int64_t S,
@@ -510,15 +517,15 @@ void bag_forward(float* means_BH, int64_t* num_B, const float* table_RH, const i
 }
 
 // The gradient of the table: the rows that are in any text, each once, in the order in which they first come, and theirs.
-// place_R may hold anything: a row has been seen if the place noted for it is taken by itself (Briggs and Torczon 1993).
-void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* place_R, const int64_t* rows_BS,
+// places_R may hold anything: a row has been seen if the place noted for it is taken by itself (Briggs and Torczon 1993).
+void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* places_R, const int64_t* rows_BS,
                   const int64_t* num_B, const float* grad_BH, int64_t B, int64_t S, int64_t H, int) {
   std::vector<float> share(H);
   int64_t U = 0;
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) share[h] = grad_BH[b * H + h] / static_cast<float>(num_B[b]);
     for (int64_t s = 0; s < S; s++) {
-      const int64_t row = rows_BS[b * S + s], place = place_R[row];
+      const int64_t row = rows_BS[b * S + s], place = places_R[row];
       if (row == 0) continue;
       if (place >= 0 && place < U && rows_U[place] == row) {
         float* __restrict grad = grad_UH + place * H;
@@ -526,17 +533,18 @@ void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* p
       } else {
         std::memcpy(grad_UH + U * H, share.data(), H * sizeof(float));
         rows_U[U] = row;
-        place_R[row] = static_cast<int32_t>(U++);
+        places_R[row] = static_cast<int32_t>(U++);
       }
     }
   }
   *num_rows = U;
 }
 
-void window_forward(const float* queries_values_BTP, const float* keys_BTH, const int64_t* lengths_B,
-                    float* weights_BTJ, float* attended_BTF, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window,
-                    int threads) {
-  const int64_t J = 2 * window + 1, P = H + F;
+// Each word attends to itself and the `window` words on either side within its text: weights_BTJ (zero beyond it, and
+// for padding, as is attended_BTF). queries_values_BTP: the queries (H) and values (F) side by side, P = H + F.
+void window_forward(float* weights_BTJ, float* attended_BTF, const float* queries_values_BTP, const float* keys_BTH,
+                    const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t J, int threads) {
+  const int64_t window = J / 2, P = H + F;
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
   for (int64_t b = 0; b < B; b++) {
     std::vector<float> query(H + LANES);
@@ -559,9 +567,8 @@ void window_forward(const float* queries_values_BTP, const float* keys_BTH, cons
 // The gradients of the queries and values and of the keys, from grad_BTF, that of what is attended to.
 void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const float* grad_BTF,
                      const float* queries_values_BTP, const float* keys_BTH, const float* weights_BTJ,
-                     const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t window,
-                     int threads) {
-  const int64_t J = 2 * window + 1, P = H + F;
+                     const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t J, int threads) {
+  const int64_t window = J / 2, P = H + F;
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
   for (int64_t b = 0; b < B; b++) {
     std::vector<float> once(F + LANES), grad_scores_TJ(T * J);
@@ -593,8 +600,8 @@ void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const
 }
 
 // The sums of the rows of values_NE that have the same id: of R ids, rows_R in the order in which they first come, and
-// sums_RE; the rows of the id `skipped` are left out. places_V may hold anything: an id has been seen if the place noted for it is taken by itself (Briggs and
-// Torczon 1993), so that the cost does not grow with the number of ids that there are.
+// sums_RE; the rows of the id `skipped` are left out. places_V may hold anything: an id has been seen if the place noted
+// for it is taken by itself (Briggs and Torczon 1993), so that the cost does not grow with the number of ids there are.
 void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* places_V, const int64_t* ids_N,
               const float* values_NE, int64_t N, int64_t E, int64_t skipped, int) {
   int64_t R = 0;

@@ -2,7 +2,8 @@
 
 `python -m models` (in `make setup`) and a search, before its workers start, compile them into the cache folder. Without
 a compiler, with BAKEOFF_KERNELS=0, in other precisions and on GPUs, the torch implementations beside
-each use do the same work: equal within float32's rounding, and slower.
+each use do the same work: equal within float32's rounding, and slower. With BAKEOFF_KERNELS=sanitize it is a library
+that ends the process at the first access beyond an array; `make sanitize` tests that one.
 
 Shapes as in kernels.cpp.
 """
@@ -20,28 +21,13 @@ import torch
 from torch import Tensor
 
 from data.base.files import default_cache, write_whole
+from models.native.signatures import KERNELS, LANES, arguments
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-fopenmp", "-fPIC", "-shared")
-LANES = 16  # hidden sizes of the time loops are multiples of this one: whole vectors on any processor
+SANITIZED = ("-O1", "-g", "-D_GLIBCXX_ASSERTIONS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")  # in the order of kernels.cpp
 TORCH = "torch"  # does their work where they are not
-
-_POINTERS_SIZES_INTS = {
-    "product": (4, 5, 2),
-    "activation_backward": (3, 1, 2),
-    "bag_forward": (4, 3, 1),
-    "bag_backward": (7, 3, 1),
-    "elman_forward": (6, 4, 2),
-    "elman_backward": (10, 4, 2),
-    "gru_forward": (8, 4, 3),
-    "gru_backward": (13, 4, 3),
-    "window_forward": (5, 5, 1),
-    "window_backward": (7, 5, 1),
-    "sum_rows": (6, 3, 1),
-    "adam_rows": (6, 2, 1),
-    "move_rows": (4, 2, 1),
-}
 
 
 def name() -> str:
@@ -56,7 +42,7 @@ def usable(tensor: Tensor) -> bool:
 
 def path() -> Path:
     """Where the library of this source, compiler call and processor is kept."""
-    key = hashlib.sha256("\n".join((SOURCE.read_text(encoding="utf-8"), *FLAGS, _processor())).encode())
+    key = hashlib.sha256("\n".join((SOURCE.read_text(encoding="utf-8"), *_flags(), _processor())).encode())
     return default_cache() / f"kernels-{key.hexdigest()[:12]}.so"
 
 
@@ -70,7 +56,7 @@ def build() -> None:
     path().parent.mkdir(parents=True, exist_ok=True)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     with write_whole(path()) as file:
-        subprocess.run([*compiler, *FLAGS, str(SOURCE), "-o", file.name], check=True, capture_output=True, text=True)
+        subprocess.run([*compiler, *_flags(), str(SOURCE), "-o", file.name], check=True, capture_output=True, text=True)
     _library.cache_clear()
 
 
@@ -83,8 +69,7 @@ def product(a_NK: Tensor, b_KM: Tensor, bias_M: Tensor | None = None, activation
     if num_columns < LANES:
         b_KM, bias_M = _pad(b_KM), None if bias_M is None else _pad(bias_M)
     out_NM = a_NK.new_empty(a_NK.shape[0], b_KM.shape[1])
-    sizes = *out_NM.shape, a_NK.shape[1], *a_NK.stride()
-    _call("product", (out_NM, a_NK, b_KM.contiguous(), bias_M), sizes, activation)
+    _call("product", (out_NM, a_NK, b_KM, bias_M), activation)
     return out_NM if num_columns >= LANES else out_NM[:, :num_columns].contiguous()
 
 
@@ -92,9 +77,8 @@ def activation_backward(grad_NM: Tensor, outputs_NM: Tensor, activation: str) ->
     """The gradient of what an activation is taken of, from its outputs and their gradient."""
     if activation == "none":
         return grad_NM.contiguous()
-    delta_NM = torch.empty_like(outputs_NM)
-    tensors = delta_NM, grad_NM.contiguous(), outputs_NM
-    _call("activation_backward", tensors, (outputs_NM.numel(),), activation)
+    delta_NM = outputs_NM.new_empty(outputs_NM.shape)
+    _call("activation_backward", (delta_NM.view(-1), grad_NM.reshape(-1), outputs_NM.reshape(-1)), activation)
     return delta_NM
 
 
@@ -103,8 +87,8 @@ def elman_forward(
 ) -> Tensor:
     """The states, zero at padding."""
     hidden_TBH = inputs_TBD.new_empty(*inputs_TBD.shape[:2], len(b_H))
-    tensors = (hidden_TBH, inputs_TBD, W_HD.t().contiguous(), b_H, U_HH.t().contiguous(), padding_TB)
-    _call("elman_forward", tensors, (*inputs_TBD.shape, len(b_H)), activation)
+    tensors = (hidden_TBH, inputs_TBD, W_HD.t(), b_H, U_HH.t(), padding_TB)
+    _call("elman_forward", tensors, activation)
     return hidden_TBH
 
 
@@ -120,10 +104,9 @@ def elman_backward(
     of_inputs: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
     """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
-    grad_inputs_TBD = torch.empty_like(inputs_TBD) if of_inputs else None
-    gradients = grad_inputs_TBD, torch.empty_like(W_HD), torch.empty_like(U_HH), U_HH.new_empty(len(U_HH))
-    tensors = (*gradients, grad_TBH.contiguous(), hidden_TBH, inputs_TBD, W_HD, U_HH, padding_TB)
-    _call("elman_backward", tensors, (*inputs_TBD.shape, len(U_HH)), activation)
+    grad_inputs_TBD = _empty(inputs_TBD) if of_inputs else None
+    gradients = grad_inputs_TBD, _empty(W_HD), _empty(U_HH), U_HH.new_empty(len(U_HH))
+    _call("elman_backward", (*gradients, grad_TBH, hidden_TBH, inputs_TBD, W_HD, U_HH, padding_TB), activation)
     return gradients
 
 
@@ -139,15 +122,12 @@ def gru_forward(
     keep_gates: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """The states (T + 1, B, H), the first of zeros, and candidate, update and reset gates (T, B, 3H) if to be kept."""
-    (num_words, num_texts, size), num_hidden = inputs_TBD.shape, U_3HH.shape[1]
+    (num_words, num_texts, _), num_hidden = inputs_TBD.shape, U_3HH.shape[1]
     states_SBH = inputs_TBD.new_empty(num_words + 1, num_texts, num_hidden)
     states_SBH[0] = 0
     gates_TB3H = inputs_TBD.new_empty(num_words, num_texts, 3 * num_hidden) if keep_gates else None
-    Ut_candidate_HH, Ut_gates_H2H = (U.t().contiguous() for U in U_3HH.split((num_hidden, 2 * num_hidden)))
-    weights = W_3HD.t().contiguous(), b_3H, Ut_candidate_HH, Ut_gates_H2H
-    sizes = (num_words, num_texts, size, num_hidden)
-    tensors = (states_SBH, gates_TB3H, inputs_TBD, *weights, padding_TB)
-    _call("gru_forward", tensors, sizes, activation, gate_activation)
+    weights = W_3HD.t(), b_3H, *(U.t() for U in U_3HH.split((num_hidden, 2 * num_hidden)))
+    _call("gru_forward", (states_SBH, gates_TB3H, inputs_TBD, *weights, padding_TB), activation, gate_activation)
     return states_SBH, gates_TB3H
 
 
@@ -165,16 +145,15 @@ def gru_backward(
     of_inputs: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
     """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
-    num_hidden = U_3HH.shape[1]
-    parts = num_hidden, 2 * num_hidden
-    grad_inputs_TBD = torch.empty_like(inputs_TBD) if of_inputs else None
-    grad_W_3HD, grad_U_3HH, grad_b_3H = torch.empty_like(W_3HD), torch.empty_like(U_3HH), U_3HH.new_empty(len(U_3HH))
+    parts = U_3HH.shape[1], 2 * U_3HH.shape[1]
+    grad_inputs_TBD = _empty(inputs_TBD) if of_inputs else None
+    grad_W_3HD, grad_U_3HH, grad_b_3H = _empty(W_3HD), _empty(U_3HH), U_3HH.new_empty(len(U_3HH))
     tensors = (
         grad_inputs_TBD,
         grad_W_3HD,
         *grad_U_3HH.split(parts),
         grad_b_3H,
-        grad_TBH.contiguous(),
+        grad_TBH,
         gates_TB3H,
         states_SBH,
         inputs_TBD,
@@ -182,26 +161,24 @@ def gru_backward(
         *U_3HH.split(parts),
         padding_TB,
     )
-    _call("gru_backward", tensors, (*inputs_TBD.shape, num_hidden), activation, gate_activation)
+    _call("gru_backward", tensors, activation, gate_activation)
     return grad_inputs_TBD, grad_W_3HD, grad_U_3HH, grad_b_3H
 
 
 def bag_forward(table_RH: Tensor, rows_BS: Tensor) -> tuple[Tensor, Tensor]:
     """The mean (B, H) of the rows of each text that are not row 0, and how many they are."""
     means_BH, num_B = table_RH.new_empty(len(rows_BS), table_RH.shape[1]), rows_BS.new_empty(len(rows_BS))
-    tensors = means_BH, num_B, table_RH, rows_BS
-    _call("bag_forward", tensors, (*rows_BS.shape, table_RH.shape[1]))
+    _call("bag_forward", (means_BH, num_B, table_RH, rows_BS))
     return means_BH, num_B
 
 
 def bag_backward(grad_BH: Tensor, rows_BS: Tensor, num_B: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
     """The rows of the table of `num_rows` that any text has, each once, and their gradients (U, H)."""
     size = grad_BH.shape[1]
-    most = min(int(num_B.sum()), num_rows)
+    most = min(int(rows_BS.count_nonzero()), num_rows)
     rows_U, grad_UH, num = rows_BS.new_empty(most), grad_BH.new_empty(most, size), rows_BS.new_empty(())
-    place_R = torch.empty(num_rows, dtype=torch.int32)
-    tensors = num, rows_U, grad_UH, place_R, rows_BS, num_B, grad_BH.contiguous()
-    _call("bag_backward", tensors, (*rows_BS.shape, size))
+    places_R = torch.empty(num_rows, dtype=torch.int32)
+    _call("bag_backward", (num, rows_U, grad_UH, places_R, rows_BS, num_B, grad_BH))
     return rows_U[: int(num)], grad_UH[: int(num)]
 
 
@@ -212,8 +189,7 @@ def window_forward(
     num_features = queries_values_BTP.shape[2] - keys_BTH.shape[2]
     weights_BTJ = keys_BTH.new_empty(*keys_BTH.shape[:2], 2 * window + 1)
     attended_BTF = keys_BTH.new_empty(*keys_BTH.shape[:2], num_features)
-    tensors = (queries_values_BTP, keys_BTH, lengths_B, weights_BTJ, attended_BTF)
-    _call("window_forward", tensors, (*keys_BTH.shape, num_features, window))
+    _call("window_forward", (weights_BTJ, attended_BTF, queries_values_BTP, keys_BTH, lengths_B))
     return weights_BTJ, attended_BTF
 
 
@@ -221,16 +197,14 @@ def window_backward(
     grad_BTF: Tensor, queries_values_BTP: Tensor, keys_BTH: Tensor, weights_BTJ: Tensor, lengths_B: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The gradients of queries and values, and of keys."""
-    gradients = torch.empty_like(queries_values_BTP), torch.empty_like(keys_BTH)
-    tensors = (*gradients, grad_BTF, queries_values_BTP, keys_BTH, weights_BTJ, lengths_B)
-    _call("window_backward", tensors, (*keys_BTH.shape, grad_BTF.shape[2], weights_BTJ.shape[2] // 2))
+    gradients = _empty(queries_values_BTP), _empty(keys_BTH)
+    _call("window_backward", (*gradients, grad_BTF, queries_values_BTP, keys_BTH, weights_BTJ, lengths_B))
     return gradients
 
 
 def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int, skipped: int = -1) -> tuple[Tensor, Tensor]:
     """The ids that there are but for the skipped one, each once, in the order in which they first come, and the sums
     (R, E) of their rows."""
-    ids_N, values_NE = ids_N.contiguous(), values_NE.contiguous()
     most = min(len(ids_N), num_ids)
     num_rows, rows_R, sums_RE = (
         ids_N.new_empty(()),
@@ -238,7 +212,7 @@ def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int, skipped: int = -1) 
         values_NE.new_empty(most, values_NE.shape[1]),
     )
     places_V = torch.empty(num_ids, dtype=torch.int32)
-    _call("sum_rows", (num_rows, rows_R, sums_RE, places_V, ids_N, values_NE), (*values_NE.shape, skipped))
+    _call("sum_rows", (num_rows, rows_R, sums_RE, places_V, ids_N, values_NE), numbers=(skipped,))
     return rows_R[: int(num_rows)], sums_RE[: int(num_rows)]
 
 
@@ -246,25 +220,28 @@ def adam_rows(
     values_VE: Tensor, means_VE: Tensor, squares_VE: Tensor, rows_R: Tensor, gradients_RE: Tensor, numbers: list[float]
 ) -> None:
     """See `models.native.rows.adam`."""
-    tensors = values_VE, means_VE, squares_VE, rows_R, gradients_RE, torch.tensor(numbers)
-    _call("adam_rows", tensors, gradients_RE.shape)
+    _call("adam_rows", (values_VE, means_VE, squares_VE, rows_R, gradients_RE, torch.tensor(numbers)))
 
 
 def move_rows(from_VE: Tensor, to_VE: Tensor, rows_R: Tensor, shares_R: Tensor) -> None:
     """See `models.native.rows.move`."""
-    _call("move_rows", (from_VE, to_VE, rows_R, shares_R), (len(rows_R), from_VE.shape[1]))
+    _call("move_rows", (from_VE, to_VE, rows_R, shares_R))
 
 
 def _pad(x: Tensor) -> Tensor:
     return torch.nn.functional.pad(x, (0, LANES - x.shape[-1]))
 
 
-def _call(
-    function: str, tensors: tuple[Tensor | None, ...], sizes: tuple[int, ...] | torch.Size, *activations: str
-) -> None:
-    pointers = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
-    numbers = (ACTIVATIONS.index(activation) for activation in activations)
-    getattr(_library(), function)(*pointers, *sizes, *numbers, torch.get_num_threads())
+def _empty(like: Tensor) -> Tensor:
+    """Of the same shape, contiguous whatever the other one is."""
+    return like.new_empty(like.shape)
+
+
+def _call(function: str, tensors: tuple[Tensor | None, ...], *activations: str, numbers: tuple[int, ...] = ()) -> None:
+    taken, sizes = arguments(function, tensors)  # kept until the call returns: copies are among them
+    pointers = (None if tensor is None else tensor.data_ptr() for tensor in taken)
+    places = (ACTIVATIONS.index(activation) for activation in activations)
+    getattr(_library(), function)(*pointers, *sizes, *numbers, *places, torch.get_num_threads())
 
 
 @cache
@@ -275,11 +252,16 @@ def _library() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(path()))
     except OSError:
         return None
-    for function, (num_pointers, num_sizes, num_ints) in _POINTERS_SIZES_INTS.items():
-        pointers, sizes, ints = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-        getattr(library, function).argtypes = [pointers] * num_pointers + [sizes] * num_sizes + [ints] * num_ints
-        getattr(library, function).restype = None
+    for name, kernel in KERNELS.items():
+        pointers = [ctypes.c_void_p] * (len(kernel.outputs) + len(kernel.inputs))
+        integers = [ctypes.c_int64] * kernel.num_integers + [ctypes.c_int] * (kernel.activations + 1)
+        function = getattr(library, name)
+        function.argtypes, function.restype = pointers + integers, None
     return library
+
+
+def _flags() -> tuple[str, ...]:
+    return FLAGS + (SANITIZED if os.environ.get("BAKEOFF_KERNELS") == "sanitize" else ())
 
 
 def _processor() -> str:

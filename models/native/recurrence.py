@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from models.native import kernels
+from models.native.signatures import LANES
 
 
 def elman(
@@ -157,9 +158,9 @@ def _whole_vectors(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Inputs and weights with zeros added, as units of each part of the weights and as inputs, until the kernels, which
     work in whole vectors, take them."""
-    if inputs.shape[2] < kernels.LANES:
-        inputs, W = (pad(x, (0, kernels.LANES - x.shape[-1])) for x in (inputs, W))
-    more = -U.shape[1] % kernels.LANES
+    if inputs.shape[2] < LANES:
+        inputs, W = (pad(x, (0, LANES - x.shape[-1])) for x in (inputs, W))
+    more = -U.shape[1] % LANES
     if not more:
         return inputs, W, U, b
     W, U, b = (weight.unflatten(0, (num_parts, -1)) for weight in (W, U, b))

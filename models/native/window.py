@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from models.native import kernels
 from models.native.padding import real_words
+from models.native.signatures import LANES
 
 MIN_BLOCK = 10
 
@@ -30,7 +31,7 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
     once in queries, values and keys."""
     num_hidden = keys_BTH.shape[2]
     sizes = num_hidden, queries_values_BTP.shape[2] - num_hidden
-    if kernels.usable(keys_BTH) and min(sizes) >= kernels.LANES:
+    if kernels.usable(keys_BTH) and min(sizes) >= LANES:
         tensors = queries_values_BTP, keys_BTH, lengths_B
         attended_BTF: Tensor = _CompiledWindowAttention.apply(*tensors, window)  # type: ignore[no-untyped-call]
         return attended_BTF
