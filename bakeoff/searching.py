@@ -380,3 +380,5 @@ def _conclude(search: api.Search, searches: Path, tracking_uri: str | None, repo
         console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
     if result.outcome is record.Outcome.FAILED:
         console.fail("no valid trial: every one diverged or failed; the leaderboard says why", status=1)
+    if not result.recorded:
+        console.fail(f"MLflow lacks some of it: {python} -m search audit {search.id} --repair{root}{option}", status=1)

@@ -3,15 +3,21 @@
 import dataclasses
 import io
 import itertools
+import shutil
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 from PIL import Image
+from sqlalchemy import make_url
 
 import models
 from analysis.base import runs
+from data.base.errors import UserError, in_short
 from search.base import record
 from search.base.record import Outcome
 from search.prove.audit import audit
@@ -25,6 +31,7 @@ from search.track import entities, tracking
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
+from search.train.metrics import METRICS
 from search.train.training import Result
 
 HERE = Worker("127.0.0.1", 7)
@@ -323,3 +330,98 @@ def test_no_mlflow_is_one_line_without_the_password(tmp_path: Path) -> None:
             Tracker(uri, studies)
         assert "\n" not in str(raised.value)
         assert "secret" not in str(raised.value)
+
+
+def refused_by(uri: str, folder: Path) -> str:
+    """What is said of a new search in this folder that MLflow cannot take."""
+    spec = specs.validate({"name": "fake", "architectures": ["mlp"], "trials": 1, "baselines": "none"})
+    with pytest.raises(UserError) as refused:
+        Tracker(uri, Studies(f"fake-20260101-{next(numbers):06}", spec, folder, "new"), new=True)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("location", ["{file}/artifacts", "mlflow-artifacts:/1", "file:///proc/1/nothing"])
+def test_a_refused_start_leaves_no_run_and_hides_no_search(location: str, uri: str, tmp_path: Path) -> None:
+    """The folder of artifacts is a file or another user's, or there is no server that keeps them."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (tmp_path / "a-file").touch()
+    if client.get_experiment_by_name("fake"):
+        client.rename_experiment(client.get_experiment_by_name("fake").experiment_id, f"fake-{next(numbers)}")
+    name = client.create_experiment("fake", location.format(file=tmp_path / "a-file"))
+    assert "cannot be used" in refused_by(uri, tmp_path)
+    assert client.search_runs([name]) == []
+    client.rename_experiment(name, f"fake-{next(numbers)}")
+
+
+def test_a_search_among_thousands_of_experiments_is_found(open_search: Any, uri: str, tmp_path: Path) -> None:
+    studies, _, _ = open_search()
+    ask(studies)
+    copy = tmp_path / "mlflow.db"
+    shutil.copy(uri.removeprefix("sqlite:///"), copy)
+    with closing(sqlite3.connect(copy)) as database:
+        database.executemany(
+            "INSERT INTO experiments (name, lifecycle_stage, workspace, creation_time, last_update_time) "
+            "VALUES (?, 'active', 'default', ?, ?)",
+            [(f"other-{i}", 2**42 + i, 2**42 + i) for i in range(1100)],
+        )
+        database.commit()
+    assert [run.trial for run in read_runs(f"sqlite:///{copy}", studies.search)[1]] == ["mlp-0"]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "what?", "no#1", "per%cent", "%3F"])
+def test_a_folder_keeps_its_own_database_whatever_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = record.tracking_uri()
+    assert record.sqlite_file(uri) == tmp_path / name / "mlflow.db"
+    record.require_database(uri)  # makes it
+    assert make_url(uri).database == str(tmp_path / name / "mlflow.db")  # what MLflow opens
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.db")] == [f"{name}/mlflow.db"]
+
+
+def test_a_database_that_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert "unable to open database file" in refused_by(f"sqlite:///{tmp_path}/none/mlflow.db", tmp_path)
+    (tmp_path / "text.db").write_text("no database " * 1000)
+    assert "file is not a database" in refused_by(f"sqlite:///{tmp_path}/text.db", tmp_path)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.slow
+def test_a_locked_database_is_one_warning_and_delivered_at_the_end(
+    open_search: Any, uri: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    studies, tracker, warnings = open_search()
+    trial = ask(studies)
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        for epoch in range(1, 6):
+            studies.report(trial, result(epoch), HERE)
+        assert not tracker.close(Outcome.COMPLETE)
+        database.execute("rollback")
+    assert tracker.close(Outcome.COMPLETE)
+    assert "SQLAlchemy" not in capfd.readouterr().err
+    assert [line.partition(" (")[0] for line in warnings] == [
+        "MLflow cannot be written",
+        "MLflow is back; what was missing has been delivered.",
+    ]
+    run = run_of(uri, trial)
+    assert (run.info.status, run.data.metrics["epochs_run"]) == ("FINISHED", 5)
+
+
+def test_no_metric_is_named_as_the_folder_of_another() -> None:
+    """MLflow's file store keeps each in a file of its name."""
+    named = [record.GRAD_NORM, record.GRAD_NORM_OF + "output", *METRICS]
+    assert not [(one, two) for one in named for two in named if two.startswith(f"{one}/")]
+    assert record.gradient_layer("grad_norm/cell.gate") == record.gradient_layer("grad_norms/cell.gate") == "cell.gate"
+    assert (record.gradient_layer("grad_norm"), record.gradient_layer("val/loss")) == ("", None)
+
+
+def test_a_long_message_ends_with_a_sentence() -> None:
+    first, second = "The folder cannot be used, " * 7 + "says the server.", "It never could."
+    assert in_short(f"{first} {second}") == f"{first} {second}"
+    assert in_short(f"{first} {second * 20}") == first.removesuffix(".")
+    assert in_short("word " * 300).endswith("word ...")

@@ -248,9 +248,9 @@ def test_gradient_norms_of_layers_add_up_to_the_whole_before_clipping(
     wanted: dict[str, float] = {}
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None
-        layer = "grad_norm/" + ".".join(name.split(".")[:-1])
+        layer = "grad_norms/" + ".".join(name.split(".")[:-1])
         wanted[layer] = wanted.get(layer, 0.0) + float(parameter.grad.square().sum())
-    found = {name: value**2 for name, value in result.metrics.items() if name.startswith("grad_norm/")}
+    found = {name: value**2 for name, value in result.metrics.items() if name.startswith("grad_norms/")}
     assert found == pytest.approx(wanted, rel=1e-4)
     assert len(found) > 1
     assert result.metrics["grad_norm"] ** 2 == pytest.approx(sum(wanted.values()), rel=1e-4)

@@ -5,16 +5,14 @@ Reading never changes anything: MLflow would create a database that isn't there,
 
 import gc
 import io
-import re
 import sqlite3
-import textwrap
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stderr
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from search.base import record
 
 if TYPE_CHECKING:
@@ -30,12 +28,9 @@ def read_runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run
     In that order a run that starts between two pages comes after both.
     """
     with open_client(uri) as client:
-        experiments: list[str] = []
-        token = None
-        while token != "":
-            found = client.search_experiments(max_results=PAGE_SIZE, page_token=token)
-            experiments += [experiment.experiment_id for experiment in found]
-            token = found.token or ""
+        from search.track.client import experiment_ids
+
+        experiments = experiment_ids(client)
         token = None
         while experiments and token != "":
             with no_garbage_collection():
@@ -69,18 +64,17 @@ def open_client(uri: str) -> Iterator["MlflowClient"]:
         record.require_database(uri)
         yield MlflowClient(tracking_uri=uri)
     except (MlflowException, ConnectionError) as error:
-        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise UserError(f"cannot read {record.without_password(uri)}: {record.without_password(reason)}") from error
+        reason = record.without_password(in_short(str(error)))
+        raise UserError(f"cannot read {record.without_password(uri)}: {reason}") from error
 
 
 def _check_database(uri: str) -> None:
     """Raise UserError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
     if "://" not in uri and Path(uri).is_file():
         raise UserError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
-    match = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", uri)
-    if not match or not match[1]:
+    path = record.sqlite_file(uri)
+    if path is None:
         return
-    path = Path(match[1])
     if not path.is_file():
         raise UserError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
     try:

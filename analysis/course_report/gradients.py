@@ -17,7 +17,7 @@ COLORS = {"relu": "tab:orange", "sigmoid": "tab:green"}
 def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
     """Of each complete run of gru-gate: gate_activation, run_id, layer, epoch, value, from `runs.read_series`."""
     own = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
-    layers = series["metric"].str.removeprefix(record.GRAD_NORM_OF)
+    layers = series["metric"].map(record.gradient_layer)
     merged = own[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
     return merged.rename(columns={"step": "epoch"})[["gate_activation", "run_id", "layer", "epoch", "value"]]
 

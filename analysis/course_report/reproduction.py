@@ -42,7 +42,7 @@ def read(uri: str, searches: Iterable[str] = ()) -> Reproduction:
     studies = find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
     trials = with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
     gated = trials[trials["study"] == gradients.GATED]["run_id"]
-    layers = [name for name in runs.read_names(uri, gated) if name.startswith(record.GRAD_NORM_OF)]
+    layers = [name for name in runs.read_names(uri, gated) if record.gradient_layer(name)]
     norms = gradients.norms(trials, runs.read_series(uri, gated, layers))
     return Reproduction(studies, trials, norms, read_published())
 

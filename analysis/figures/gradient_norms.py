@@ -17,7 +17,7 @@ def data(found: Found) -> pd.DataFrame:
     That of all is left out where there are those of layers.
     """
     frame = found.winners.merge(found.series, on="run_id")
-    frame = frame.assign(layer=frame["metric"].map(_layer)).rename(columns={"step": "epoch"})
+    frame = frame.assign(layer=frame["metric"].map(record.gradient_layer)).rename(columns={"step": "epoch"})
     frame = frame[frame["layer"].notna() & np.isfinite(frame["value"]) & (frame["value"] > 0)]
     by_layer = frame[frame["layer"] != ""]
     frame = pd.concat([by_layer, frame[~frame["run_id"].isin(by_layer["run_id"])]]).sort_index()
@@ -25,12 +25,7 @@ def data(found: Found) -> pd.DataFrame:
 
 
 def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
-    return sorted(name for name in recorded if _layer(name) is not None)
-
-
-def _layer(name: str) -> str | None:
-    """'grad_norm/output' -> 'output'; '' for that of all layers together; None for any other metric."""
-    return "" if name == record.GRAD_NORM else name.removeprefix(record.GRAD_NORM_OF) if "/" in name else None
+    return sorted(name for name in recorded if record.gradient_layer(name) is not None)
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:

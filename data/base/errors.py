@@ -4,12 +4,23 @@ The one module that `data`, `models`, `search` and `analysis` share.
 """
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """A mistake that the user can mend: its message is one line (or a line a mistake) that names the rule, the value
     and the nearest valid choice. Commands show it without a traceback; any other exception is a bug of ours."""
+
+
+def in_short(message: str, length: int = 200) -> str:
+    """A library's message on one line; of one that is longer, the sentences that begin within `length`, or as many
+    words as twice that has room for."""
+    line = " ".join(message.split())
+    end = line.find(". ", length)
+    if end < 0 or end >= 2 * length:
+        return textwrap.shorten(line, 2 * length, placeholder=" ...")
+    return line[:end]
 
 
 def nearest(name: object, known: Iterable[object]) -> str | None:

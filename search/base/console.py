@@ -60,6 +60,7 @@ def quiet_libraries() -> None:
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # 150 lines of a database that is locked
     # In a notebook without widgets, which nothing here uses.
     logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "IProgress not found")

@@ -6,10 +6,12 @@ answer `--help` at once.
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import unquote
 
 
 class Outcome(StrEnum):
@@ -31,7 +33,25 @@ CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
 #: Mean of the gradient's L2 norm, before any clipping, over the curve points since the last report and the last
 #: iteration (with clipping: over all iterations).
 GRAD_NORM = "grad_norm"
-GRAD_NORM_OF = "grad_norm/"  # and a layer's name, such as output: the same of its parameters, at the curve points only
+#: And a layer's name, such as output: the same of its parameters, at the curve points only. Older runs have
+#: `grad_norm/output` beside `grad_norm`, a folder and a file of one name in MLflow's file store.
+GRAD_NORM_OF, OLD_GRAD_NORM_OF = "grad_norms/", "grad_norm/"
+
+
+def as_named_now(metric: str) -> str:
+    """The name of a metric of an older run."""
+    old = metric.startswith(OLD_GRAD_NORM_OF)
+    return GRAD_NORM_OF + metric.removeprefix(OLD_GRAD_NORM_OF) if old else metric
+
+
+def gradient_layer(metric: str) -> str | None:
+    """'grad_norms/output' -> 'output', '' for the norm of all layers together; None for any other metric."""
+    if metric == GRAD_NORM:
+        return ""
+    name = as_named_now(metric)
+    return name.removeprefix(GRAD_NORM_OF) if name.startswith(GRAD_NORM_OF) else None
+
+
 LEARNING_RATE = "learning_rate"
 EPOCH_SECONDS = "epoch_seconds"  # since the last report
 # and {train,val}_ with each metric of the task
@@ -168,12 +188,26 @@ def tracking_uri(given: str | None = None) -> str:
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme = "sqlite:///"
     if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
-        uri = scheme + str(Path(uri.removeprefix(scheme)).absolute())
+        here = str(Path.cwd()).replace("%", "%25").replace("?", "%3F")  # as its readers take them back
+        uri = f"{scheme}{here.rstrip('/')}/{Path(uri.removeprefix(scheme))}"
     return uri
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """The file that a `sqlite:` URI names; None of any other."""
+    match = re.match(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)", uri)
+    return Path(unquote(match[1])) if match else None
+
+
 def require_database(uri: str) -> None:
-    """Raise ConnectionError when the database server of a tracking URI cannot be used: MLflow tries for 100 seconds."""
+    """Raise ConnectionError when the database of a tracking URI cannot be used: MLflow tries for 100 seconds."""
+    if path := sqlite_file(uri):
+        try:
+            with closing(sqlite3.connect(path)) as database:
+                database.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:  # no such folder, not ours to open, no database
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:  # who has locked it will be done
+                raise ConnectionError(str(error)) from error
     if re.match(r"(postgresql|mysql|mssql)\b", uri):
         import sqlalchemy
 

@@ -11,7 +11,7 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import record
@@ -78,7 +78,7 @@ def look(folder: checkpoints.Folder, node_id: str, corpus: EncodedCorpus | None)
         else:
             checkpoints.save_text(folder, node_id, found)
     except OSError as error:
-        storage = f"cannot write there ({error.strerror or str(error)[:200]})"
+        storage = f"cannot write there ({error.strerror or in_short(str(error))})"
     return Seen(_releases(), None, storage, None if corpus is None else corpus.digest, kernels.name())
 
 
@@ -102,7 +102,7 @@ def ask_nodes(up: Sequence[Node], folder: checkpoints.Folder, corpus: EncodedCor
             said.append(Seen({}, f"no answer in {PROBE_SECONDS:.0f} s; is it overloaded, or its ports closed?"))
         except ray.exceptions.RayError as error:
             last = (str(error).strip().splitlines() or [repr(error)])[-1]
-            said.append(Seen({}, f"cannot run the project: {last[:200]}; install requirements.txt there"))
+            said.append(Seen({}, f"cannot run the project: {in_short(last)}; install requirements.txt there"))
     return said
 
 
@@ -123,7 +123,7 @@ def _check_nodes(
         yield from _check_versions(up, said)
         yield _check_storage(root, place, up, said, autoscaled)
     except OSError as error:
-        problem = error.strerror or str(error)[:200]
+        problem = error.strerror or in_short(str(error))
         yield Line("fail", "checkpoints", f"{root} cannot be written here: {problem}; does it exist, and is it yours?")
         return
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from search.cluster import local
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def _connected(address: str | None) -> Iterator[None]:
             with _without_uv():
                 ray.init(address, runtime_env=env, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            problem = " ".join(str(error).split())[:300]
+            problem = in_short(str(error))
             raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None
     try:
         yield

@@ -12,7 +12,7 @@ from ray._private import ray_constants
 from ray.exceptions import AuthenticationError, GetTimeoutError
 
 from data.base.cores import num_cores
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from search.cluster import session
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
@@ -122,4 +122,4 @@ def _why(error: Exception) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return in_short(str(error))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from search.spec import read, spec
 
 PACKAGES = ("search", "models", "data", "analysis", "bakeoff")
@@ -83,4 +83,4 @@ def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Se
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return in_short(str(error))

@@ -62,6 +62,7 @@ class SearchResult:
     num_owed: int  # trials that a resume would still run
     still_up: str | None = None  # the nodes of its cluster
     planned: str | None = None  # how far off its plan was
+    recorded: bool = True  # whether MLflow has all of it
 
 
 def start(spec: Spec, root: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
@@ -169,10 +170,10 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         if address or spec.storage_path:
             check.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
-        tracker = Tracker(uri, studies, warn, new)
         studies.provenance = provenance(corpus)
         studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies, folder)
+        tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
             reconcile(studies, tracker)
@@ -201,18 +202,19 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
                     studies.interrupt_all()
             outcome = outcome_of(studies)
         finally:
-            if not tracker.close(outcome):
-                console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
+            recorded = tracker.close(outcome)
         still_up = capacity.still_up() if address else None
         if not address and (broke_off or _num_failed(studies) > num_failed):
             console.print(f"Ray's own logs are in {session.keep()}", highlight=False, markup=False)
+    if not recorded and not (recorded := tracker.close(outcome)):  # the leaderboard is read from there
+        console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
         trial_seconds = sum(trial.seconds for trial in studies.trials())
         planned, tags = plan.compare(prediction, trial_seconds, time.monotonic() - started)
         with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
             add_tags(uri, tracker.run_id, tags)
-    return SearchResult(search, outcome, studies.num_owed, still_up, planned)
+    return SearchResult(search, outcome, studies.num_owed, still_up, planned, recorded)
 
 
 def _num_failed(studies: Studies) -> int:

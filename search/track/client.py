@@ -2,7 +2,7 @@
 
 import mlflow
 
-from data.base.errors import UserError
+from data.base.errors import UserError, in_short
 from search.base import record
 
 
@@ -20,4 +20,15 @@ def open_client(uri: str) -> mlflow.MlflowClient:
 
 
 def first_line(error: BaseException) -> str:
-    return record.without_password((str(error).strip().splitlines() or [repr(error)])[0])[:200]
+    return in_short(record.without_password((str(error).strip().splitlines() or [repr(error)])[0]))
+
+
+def experiment_ids(client: mlflow.MlflowClient) -> list[str]:
+    """Of all experiments, of which MLflow tells a thousand at a time."""
+    found: list[str] = []
+    token = None
+    while token != "":
+        page = client.search_experiments(page_token=token)
+        found += [experiment.experiment_id for experiment in page]
+        token = page.token or ""
+    return found

@@ -1,5 +1,6 @@
 """The MLflow run of a search itself, the parent of its trials' runs: what was searched, on what, and how it ended."""
 
+import contextlib
 from pathlib import Path
 
 import mlflow
@@ -68,7 +69,13 @@ class OwnRun:
             **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
         }
         run_id: str = self._client.create_run(self.experiment_id, tags=tags, run_name=self._search).info.run_id
-        self._write_spec(run_id)
+        try:
+            self._write_spec(run_id)
+        except BaseException:  # its artifacts cannot be written: the search is refused, and was none
+            with contextlib.suppress(Exception):
+                self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
+                self._client.delete_run(run_id)
+            raise
         return False, run_id
 
     def _write_spec(self, run_id: str) -> None:

@@ -1,11 +1,10 @@
 """What MLflow holds of a search, as far as its studies must agree with it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from search.base import record
-from search.track.client import open_client, unusable
+from search.track.client import experiment_ids, open_client, unusable
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,12 @@ def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
 
     Raises UserError when MLflow cannot be used.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (database := record.sqlite_file(uri)) and not database.exists():
         return None, []  # MLflow would create it
     found: list[Any] = []
     try:
         client = open_client(uri)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = experiment_ids(client)
         token = None
         while token != "":
             page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)

@@ -10,7 +10,7 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
 from search.base import record
-from search.track.client import open_client, unusable
+from search.track.client import experiment_ids, open_client, unusable
 from search.train.metrics import split_metric
 
 SCORE = "score"  # tag of a registered version: of the search's metric on validation
@@ -28,9 +28,8 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
 
 def _search_runs(client: mlflow.MlflowClient, search: str) -> list[Run]:
     """The run of a search, or none."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
-    return list(client.search_runs(experiments, where))
+    return list(client.search_runs(experiment_ids(client), where))
 
 
 def log_report(uri: str, search: str, folder: Path) -> None:

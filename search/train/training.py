@@ -110,7 +110,8 @@ class Result:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Result":
         own = {f.name: content[KEPT_AS.get(f.name, f.name)] for f in fields(cls) if f.name not in LARGE}
-        return cls(**own | {"curve": [tuple(point) for point in own["curve"]]})
+        metrics = {record.as_named_now(name): value for name, value in own["metrics"].items()}
+        return cls(**own | {"metrics": metrics, "curve": [tuple(point) for point in own["curve"]]})
 
 
 #: The parts of a state without which nothing is trained further.

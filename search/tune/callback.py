@@ -6,6 +6,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from data.base.errors import in_short
 from search.base.record import Outcome
 from search.study.studies import Studies
 from search.tune.searcher import _Face
@@ -39,4 +40,4 @@ def reason(raised: str) -> str:
     """The line of a remote traceback that says what was wrong."""
     lines = [line.strip() for line in raised.splitlines() if line.strip()]
     of_ray = [line for line in lines if "running low on memory" in line or line.startswith("The actor is dead because")]
-    return (of_ray or lines or ["unknown"])[-1][:500]
+    return in_short((of_ray or lines or ["unknown"])[-1], 500)

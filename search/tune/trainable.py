@@ -12,6 +12,7 @@ import ray
 from ray import tune
 
 import models
+from data.base.errors import in_short
 from data.encoded import EncodedCorpus
 from search.base import record
 from search.base.names import config_name
@@ -71,7 +72,7 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> I
                     checkpoints.save(folder, result.step, result.to_checkpoint(last=last), num_kept)
                     saved_seconds = result.seconds
             except OSError as error:  # a full disk costs the checkpoint, not the training
-                reason = error.strerror or str(error)[:200]  # an object store's errors have no number
+                reason = error.strerror or in_short(str(error))  # an object store's errors have no number
                 problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
         yield dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem
 
