@@ -237,8 +237,9 @@ class Search:
 
     @console.quiet()
     def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
-        """What the best model says: a row a text with what is `predicted`, of classes the probability of each, and the
-        share of the text's words that it does not know (`unknown_share`).
+        """What the best model says: a row a text with what is `predicted`, of classes the probability of each,
+        calibrated as those of its export are, and the share of the text's words that it does not know
+        (`unknown_share`).
 
         Raises UserError when its checkpoint was not kept.
 
@@ -247,10 +248,11 @@ class Search:
         """
         import pandas as pd
 
-        from search.serve import trained
+        from search.serve import calibration, trained
 
-        texts = list_of(texts)
-        return pd.DataFrame({"text": texts, **trained.load(self.best(architecture)).answer(texts)})
+        texts, trial = list_of(texts), self.best(architecture)
+        model = calibration.as_exported(trial, trained.load(trial))
+        return pd.DataFrame({"text": texts, **model.answer(texts)})
 
     @console.quiet()
     def explain(

@@ -15,8 +15,10 @@ import torch
 import data
 import models
 from analysis.base import runs
+from analysis.explain import words
 from analysis.figures import reliability as figure
 from analysis.figures.style import STYLE, looks
+from bakeoff import api
 from data.base.reading import Reading
 from data.encoded import TEXTS
 from search.base import record
@@ -157,12 +159,18 @@ def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSea
     header, row = (line.split(",") for line in done.stdout.splitlines()[:2])
     assert float(row[header.index("probability of positive")]) == pytest.approx(share, abs=1e-4)
 
+    # And so say what Python and an explanation ask a trial.
+    found = api.open(smoke_search.id, tracking_uri=smoke_search.uri, searches=smoke_search.folder.parent)
+    (explanation,) = words.explain_all(found.best("mlp"), ["this movie is great"], None)
+    (answer,) = found.predict("this movie is great", "mlp")["probability of positive"]
+    assert [answer, explanation.probabilities_C[1]] == pytest.approx([share, share], abs=1e-4)
+
     # A search from before trials were calibrated: from the held-out texts, the same.
     best = {name: value for name, value in trial.best.items() if name != record.TEMPERATURE}
     trial.best = best
-    found = of_trial(trial, model)
-    assert found[record.TEMPERATURE] == pytest.approx(temperature, rel=1e-3)
-    assert found["test_ece"] == pytest.approx(best["test_ece"], abs=1e-4)
+    again = of_trial(trial, model)
+    assert again[record.TEMPERATURE] == pytest.approx(temperature, rel=1e-3)
+    assert again["test_ece"] == pytest.approx(best["test_ece"], abs=1e-4)
 
 
 def test_the_figure_has_a_panel_for_each_model() -> None:

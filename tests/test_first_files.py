@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import data
+import models
+from analysis.explain import labelled
 from bakeoff.__main__ import app
 from data.base.errors import UserError
 from data.base.reading import Reading
 from data.corpora.files import read_rows
+from search.serve.classifier import TextModel
+from search.serve.ensemble import Ensemble
 from search.spec import read as specs
+from search.train.tasks import TASKS
 
 
 def test_a_space_before_a_quoted_cell_is_no_part_of_it(tmp_path: Path) -> None:
@@ -71,3 +77,16 @@ def test_what_cannot_be_read_has_no_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 2
     assert "Search" not in done.output
     assert "'nothere'" in done.output
+
+
+def test_labels_that_mean_a_class_are_scored_as_that(tmp_path: Path) -> None:
+    keys = {"hidden_size": 4, "num_layers": 2}
+    weights = models.build("mlp", models.WordVectors.learned(3, 5), 2, **keys).state_dict()
+    vocabulary = ("<pad>", "<unk>", "good")
+    model = TextModel.build("mlp", keys, ("0", "1"), vocabulary, 5, weights, None, labels={"1.0": "1"})
+    Ensemble({"a": model, "b": model}).save(tmp_path / "both")
+    meant = Ensemble.load(tmp_path / "both").labels
+    labels, answer = pd.Series(["1", "1.0", "0", "2"]), pd.DataFrame({"predicted": ["1", "1", "1", "1"]})
+    notes = labelled.scores(labels, answer, TASKS["classification"], ["0", "1"], meant)
+    assert notes[0].startswith("3 labelled texts: accuracy 0.6667")
+    assert "'2'" in notes[1]

@@ -116,7 +116,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
         if scores_TC is not None and model.embedding.pairs is not None:
             without_TC = _without_pairs(model, tokens_1T, lengths_1)
             scores_TC = without_TC + _to_words(scores_TC - without_TC)
-    probabilities_C = classifier.task.outputs(logits_C.unsqueeze(0))[0]
+    probabilities_C = classifier.task.outputs(logits_C.unsqueeze(0) / classifier.temperature)[0]
     shown = shown_classes(classifier, probabilities_C, label, top)
     if scores_TC is not None:
         method = "the model's own word scores"

@@ -3,7 +3,7 @@
 Shapes: N labelled texts, C classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,8 +82,11 @@ def _unused(name: str, names: Iterable[str]) -> str:
     return found
 
 
-def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: Sequence[str]) -> list[str]:
-    """How good the answers for texts with these labels are ('' is none), in sentences; none without any label.
+def scores(
+    labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: Sequence[str], meant: Mapping[str, str] = {}
+) -> list[str]:
+    """How good the answers for texts with these labels are ('' is none), in sentences; none without any label. meant:
+    the class that a label means which is none itself.
 
     A label that the model does not know has no score, and is counted.
     """
@@ -92,7 +95,7 @@ def scores(labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: 
         return []
     if not task.exclusive:  # beside those of several classes it is of none
         labelled[:] = True
-    wanted = labels[labelled].map(task.parts)
+    wanted = labels[labelled].map(lambda label: frozenset(meant.get(each, each) for each in task.parts(label)))
     known = wanted.map(set(classes).issuperset)
     unknown = sorted({name for parts in wanted[~known] for name in parts - set(classes)})
     listed = ", ".join(f"{name!r:.40}" for name in unknown[:5]) + (", ..." if unknown[5:] else "")

@@ -24,7 +24,8 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
     logits_NC = classifier.task.logits(outputs_NC).numpy()
     if classifier.task.exclusive:  # only their differences count
         logits_NC -= logits_NC.mean(1, keepdims=True)
-    shown = shown_classes(classifier, outputs_NC[0], label, top)
+    probabilities_C = classifier.task.tempered(outputs_NC[:1], classifier.temperature)[0]
+    shown = shown_classes(classifier, probabilities_C, label, top)
     logits_C, baseline_C, *without_TC = logits_NC[:, shown]
     scores_TC = np.zeros((len(words), len(logits_C)), np.float32)
     scores_TC[:num] = (logits_C - without_TC) * len(words)
@@ -39,7 +40,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
         scores_TC=scores_TC,
         baseline_C=baseline_C,
         logits_C=logits_C,
-        probabilities_C=outputs_NC[0][shown].numpy(),
+        probabilities_C=probabilities_C[shown].numpy(),
         attention_TJ=None,
         task=classifier.task,
     )

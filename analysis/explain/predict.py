@@ -1,7 +1,7 @@
 """Lets an exported model predict: single texts, or the rows of a file in batches."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,14 @@ def task_of(model: Any, answer: pd.DataFrame) -> tuple[Task | None, list[str]]:
     return task and task.joined_by(told.task.separator), list(told.classes)
 
 
+def meant_by(model: Any) -> Mapping[str, str]:
+    """The classes that other labels mean, as its search's `labels` say; nothing of one that does not tell."""
+    try:
+        return getattr(model.get_raw_model(), "labels", {})
+    except NotImplementedError:
+        return {}
+
+
 def most_probable(probabilities: pd.DataFrame, top: int) -> pd.Series:
     """Of each row so many classes, in words, 'spam 0.91, ham 0.06'; nothing of a row without a text."""
     names = [str(name).removeprefix(PROBABILITY) for name in probabilities]
@@ -120,7 +128,7 @@ def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool
     """
     task, classes = task_of(model, answer)
     answer_of_rows = answer.set_index(rows.frame.index[~rows.blank])
-    notes = scores(rows.labels[~rows.blank], answer_of_rows, task, classes)
+    notes = scores(rows.labels[~rows.blank], answer_of_rows, task, classes, meant_by(model))
     both = rows.beside(answer)
     frame = both.frame
     if not long:

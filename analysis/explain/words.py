@@ -17,6 +17,7 @@ from analysis.explain.explanation import TOP, Explanation
 from analysis.explain.word_picture import draw
 from analysis.explain.word_tables import coloured, sentence_table, word_frame
 from data.base.errors import UserError, did_you_mean
+from search.serve.calibration import as_exported
 from search.serve.classifier import TextModel
 from search.serve.trained import load
 from search.study.trial import Trial
@@ -33,7 +34,7 @@ def explain_all(
 ) -> list[Explanation]:
     """What the trial's model says of these texts, by default of the shipped sentences. Raises UserError for labels that
     do not fit, or a checkpoint that is gone."""
-    classifier = load(trial)
+    classifier = as_exported(trial, load(trial))
     texts, labels = (texts, labels or []) if texts else read_examples(classifier.classes)
     check_labels(labels, len(texts), classifier.classes, classifier.task)
     return [explain(classifier, text, label, top) for text, label in zip_longest(texts, labels)]

@@ -7,7 +7,7 @@ Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +51,7 @@ class TextModel:
     classes: those of its corpus. needs: packages of every such model, besides those of all models.
     temperature: that its logits are divided by, which calibrates its probabilities.
     threshold: the probability from which on the second of two classes is said; None: what is said is the likelier one.
+    labels: those of texts that mean another one, a class.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -68,6 +69,7 @@ class TextModel:
     encoder: Plugin | None = None  # where the model reads embeddings of whole texts
     temperature: float = 1.0
     threshold: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -87,6 +89,7 @@ class TextModel:
         temperature: float = 1.0,
         threshold: float | None = None,
         encoder: Plugin | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> "TextModel":
         """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
         that is not ours.
@@ -115,6 +118,7 @@ class TextModel:
             encoder=encoder,
             temperature=temperature,
             threshold=threshold,
+            labels=dict(labels or {}),
         )
 
     @staticmethod
@@ -186,6 +190,8 @@ class TextModel:
         short = {name: getattr(self, name) for name in names} | {"task": self.task.name}
         if self.task.separator is not None:
             short["separator"] = self.task.separator
+        if self.labels:
+            short["labels"] = dict(self.labels)
         if self.code is not None:
             short["reference"] = f"{Path(self.code.file).name}:{self.code.name}"
             (folder / CODE).write_text(self.code.source, encoding="utf-8")

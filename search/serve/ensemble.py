@@ -46,6 +46,10 @@ class Ensemble:
         return self._first.classes
 
     @property
+    def labels(self) -> Mapping[str, str]:
+        return self._first.labels
+
+    @property
     def task(self) -> Task:
         return self._first.task
 

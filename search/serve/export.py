@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import mlflow.pyfunc
 import pandas as pd
-import torch
 from mlflow.models import infer_signature
 
 from data.base.errors import UserError
@@ -22,7 +21,7 @@ from models import is_baseline
 from search.base import record
 from search.run.confirm import trials_of
 from search.run.folders import find_search
-from search.serve.calibration import of_trial
+from search.serve.calibration import of_trial, with_threshold
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
 from search.serve.selection import Selection, select
@@ -34,7 +33,6 @@ from search.study.trial import Trial
 from search.track import registry as tracking
 from search.track.registry import Standing
 from search.train.metrics import split_metric
-from search.train.thresholding import HALF
 
 ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
@@ -178,15 +176,13 @@ def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Cali
 
 
 def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> tuple[Model, Threshold | None]:
-    """The model with the threshold that is among its metrics, if one is that is not one half. A temperature moves it as
-    it does probabilities."""
-    chosen = metrics.get(record.THRESHOLD, HALF)
-    if chosen == HALF:
+    """The model with its threshold (see `calibration.with_threshold`), and what that is worth."""
+    model = with_threshold(model, metrics)
+    if model.threshold is None:
         return model, None
-    moved = float(model.task.tempered(torch.tensor([[1 - chosen, chosen]]), model.temperature)[0, 1])
     name = split_metric(metric)[1].name
     scores = [(metrics[record.WITH_THRESHOLD.format(split)], metrics[f"{split}_{name}"]) for split in ("val", "test")]
-    return dataclasses.replace(model, threshold=moved), Threshold(moved, model.classes[1], name, *scores)
+    return model, Threshold(model.threshold, model.classes[1], name, *scores)
 
 
 def registered_name(spec: Spec) -> str:

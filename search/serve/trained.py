@@ -73,4 +73,5 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
         task.separator,
         Tokenizer.of(spec.reading),
         encoder=spec.code.vectors.get(spec.vectors) if models.reads_embeddings(trial.architecture) else None,
+        labels=spec.labels,
     )
