@@ -10,7 +10,7 @@ Imports nothing heavy: validating a spec and answering `--help` stay fast.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -190,7 +190,7 @@ def read_examples(
     split_seed: int = 0,
     reading: Reading = USUAL,
     progress: bool = True,
-) -> list[Example]:
+) -> Sequence[Example]:
     """The texts of a split ('train', 'val' or 'test') as they were written, each with the index of its class.
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.

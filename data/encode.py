@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from data import cutting
+from data.base.chosen import labels_of
 from data.base.errors import UserError
 from data.base.files import default_cache
 from data.base.folding import Fold
@@ -47,6 +49,8 @@ EMBEDDINGS = ("frozen", "finetuned", "learned")
 
 LEARNED_MIN_COUNT = 2  # a word seen once in training cannot be learned
 
+
+NUM_SAMPLED = 50_000  # texts, by which it is told whether a language is written without spaces
 
 FORMAT = 1  # of the cache, and of everything below that decides what is in it: raise it when that changes
 
@@ -92,6 +96,7 @@ def load(
     encoded = read_cache(path, name=name, digest=digest)
     if encoded is None:
         downloads = cache / "downloads"
+        parts = path.with_suffix(".parts")
         encoded = encode(
             corpus.read(downloads, progress=progress, reading=reading),
             name=name,
@@ -103,8 +108,11 @@ def load(
             split_seed=split_seed,
             fold=fold,
             reading=reading,
+            folder=parts,
+            progress=progress,
         )
         write_cache(path, encoded)
+        cutting.discard(parts)
         encoded = read_cache(path, name=name, digest=digest) or encoded
     return encoded
 
@@ -121,17 +129,29 @@ def encode(
     split_seed: int,
     reading: Reading,
     fold: Fold | None = None,
+    folder: Path | None = None,
+    progress: bool = False,
 ) -> EncodedCorpus:
     """Splits, tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
 
-    `read_vectors` gives those of some words that have a vector, and their vectors_FE. The others: see `load`.
+    `read_vectors` gives those of some words that have a vector, and their vectors_FE. folder: where the words of many
+    texts are kept, a part at a time, so that what is interrupted goes on from there. The others: see `load`.
     """
     cut = Tokenizer.of(reading)
-    division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading, fold=fold)
+    division = split_examples(
+        texts, name=name, limit=limit, seed=split_seed, reading=reading, fold=fold, progress=progress
+    )
     splits, texts = division.splits, division.texts
-    words = {split: [cut(text, max_words) for text, _ in splits[split]] for split in SPLITS}
-    counts = Counter(chain.from_iterable(words["train"]))
-    for special in SPECIALS:  # a review that spells out '<pad>' does not mean padding
+    parts = {
+        split: cutting.cut_all(
+            splits[split], cut, max_words, folder and folder / split, bar=f"Cutting texts ({split})" if progress else ""
+        )
+        for split in SPLITS
+    }
+    counts = Counter[str]()
+    for part in parts["train"]():
+        counts.update(part.counts())
+    for special in (*SPECIALS, ""):  # a review that spells out '<pad>' does not mean padding
         del counts[special]
     if read_vectors is None:
         vocabulary, vectors_VE = build_vocabulary(counts, min_count=LEARNED_MIN_COUNT), None
@@ -144,14 +164,14 @@ def encode(
         vectors_VE[[ids[word] for word in found]] = vectors_FE
     if not ids:
         reason = "is seen twice" if read_vectors is None else "has a vector; use embeddings: learned"
-        if script.share_without_spaces(script.letters([text for text, _ in splits["train"]]), reading):
+        if script.share_without_spaces(script.letters([text for text, _ in splits["train"][:NUM_SAMPLED]]), reading):
             reason += f"{' and' if read_vectors else '; use'} tokenizer: characters"
         raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")
 
     encoded = {}
     for split in SPLITS:
-        tokens_W, starts_N, lengths_N = encode_words(words[split], ids)
-        labels_N = np.array([label for _, label in splits[split]], dtype=np.int64)
+        tokens_W, starts_N, lengths_N = cutting.encode(parts[split], ids)
+        labels_N = labels_of(splits[split])
         arrays = texts.arrays(split, splits[split])
         encoded[split] = Split(tokens_W, starts_N, lengths_N, labels_N, arrays)
     return EncodedCorpus(
@@ -193,14 +213,17 @@ def with_texts(
     division = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading, fold=fold)
     splits = division.splits
     num_read = ALL_WORDS if whole else max_words
-    words = {name: [cut(text, num_read) for text, _ in splits[name]] for name in SPLITS}
-    cuts = max(map(len, chain.from_iterable(words.values()))) > max_words
+    parts = {
+        name: cutting.cut_all(splits[name], cut, num_read, None, bar=f"Cutting texts ({name})" if progress else "")
+        for name in SPLITS
+    }
+    cuts = max(int(part.lengths_N.max()) for name in SPLITS for part in parts[name]()) > max_words
     changed: dict[str, Any] = {}
     for name in SPLITS:
         split: Split = getattr(encoded, name)
-        arrays = {**split.arrays, TEXTS: PackedTexts.of(" ".join(each[:max_words]) for each in words[name])}
+        arrays = {**split.arrays, TEXTS: PackedTexts.of(cutting.texts(parts[name], max_words))}
         if cuts:
-            arrays[WHOLE_TEXTS] = PackedTexts.of(map(" ".join, words[name]))
+            arrays[WHOLE_TEXTS] = PackedTexts.of(cutting.texts(parts[name], ALL_WORDS))
         if encoder:
             plain, bar = [cut.plain(text) for text, _ in splits[name]], f"Embedding texts ({name})" if progress else ""
             arrays[EMBEDDED] = embed(Encoder(encoder.plugin), plain, cache, bar=bar)

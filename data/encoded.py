@@ -6,6 +6,7 @@ C classes.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,9 +34,11 @@ class PackedTexts:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> PackedTexts:
-        packed = [text.encode("utf-8", "surrogatepass") for text in texts]
-        ends_N = np.cumsum([len(each) for each in packed], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(packed), dtype=np.uint8), ends_N)
+        letters, ends = bytearray(), array("q")
+        for text in texts:
+            letters += text.encode("utf-8", "surrogatepass")
+            ends.append(len(letters))
+        return cls(np.frombuffer(letters, dtype=np.uint8), np.array(ends, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ends_N)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from data.base.chosen import labels_of
 from data.base.errors import UserError
 from data.base.files import write_whole
 from data.base.reading import USUAL, Reading, Understood
@@ -153,7 +154,7 @@ def of_corpus(
 
 def classes_of(examples: Sequence[Example], texts: Texts) -> csr_array:
     """NC: 1 where a text is of a class, else 0."""
-    places = [texts.places(label) for _, label in examples]
+    places = [texts.places(label) for label in labels_of(examples).tolist()]
     starts_N = np.cumsum([0, *map(len, places)])
     columns = np.fromiter(chain.from_iterable(places), dtype=np.int64, count=int(starts_N[-1]))
     shape = len(examples), len(texts.learned_classes)

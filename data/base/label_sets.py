@@ -47,6 +47,8 @@ class LabelSets(Texts):
     @classmethod
     def of(cls, texts: Texts, separator: str) -> LabelSets:
         """The same texts, whose labels are sets of classes with the separator between, in any order."""
+        from data.base.chosen import relabelled
+
         sets = [split_label(name, separator) for name in texts.classes]
         single = sorted(frozenset().union(*sets), key=natural_order)
         places = {name: place for place, name in enumerate(single)}
@@ -54,8 +56,8 @@ class LabelSets(Texts):
         members = sorted({*of_label})
         new = [members.index(each) for each in of_label]
 
-        def renamed(examples: list[Example] | None) -> list[Example] | None:
-            return None if examples is None else [(text, new[label]) for text, label in examples]
+        def renamed(examples: Sequence[Example] | None) -> Sequence[Example] | None:
+            return None if examples is None else relabelled(examples, new)
 
         return cls(
             classes=tuple(separator.join(single[place] for place in each) for each in members),
@@ -94,7 +96,9 @@ class LabelSets(Texts):
     def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         import numpy as np
 
+        from data.base.chosen import labels_of
+
         labels_NC = np.zeros((len(examples), len(self.single)), dtype=np.uint8)
-        for labels_C, (_, label) in zip(labels_NC, examples, strict=True):
+        for labels_C, label in zip(labels_NC, labels_of(examples).tolist(), strict=True):
             labels_C[list(self.members[label])] = 1
         return {LABEL_SETS: labels_NC}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example, Texts
@@ -88,16 +88,20 @@ def with_positive_class(texts: Texts, wanted: str | None, name: str) -> Texts:
         if wanted not in (None, NATURAL_ORDER):
             raise UserError(f"positive_class: is of two classes, and {name} has {len(texts.classes)}; got {wanted!r}")
         return texts
-    all_examples = chain(texts.examples, texts.val_examples or [], texts.test_examples or [])
-    found = choose_positive(texts.classes, Counter(label for _, label in all_examples), wanted)
+    from data.base.chosen import labels_of, relabelled
+
+    counts = Counter[int]()
+    for examples in (texts.examples, texts.val_examples, texts.test_examples):
+        counts.update(labels_of(examples or []).tolist())
+    found = choose_positive(texts.classes, counts, wanted)
     understood = replace(
         texts.understood, positive_class=texts.classes[found.label], positive_class_because=found.reason
     )
     if found.label == 1:
         return replace(texts, understood=understood)
 
-    def swapped(examples: list[Example] | None) -> list[Example] | None:
-        return None if examples is None else [(text, 1 - label) for text, label in examples]
+    def swapped(examples: Sequence[Example] | None) -> Sequence[Example] | None:
+        return None if examples is None else relabelled(examples, (1, 0))
 
     return replace(
         texts,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
+from data.base.chosen import Chosen, relabelled
 from data.base.errors import UserError, did_you_mean
 from data.base.label_sets import LabelSets
 from data.base.ordering import natural_order
+from data.base.parallel import over_batches
 from data.base.reading import Reading
-from data.base.texts import Example, Texts
+from data.base.texts import Texts
 
 V = TypeVar("V", str, float)
 
@@ -31,8 +37,9 @@ def fold(text: str) -> str:
 class _Part:
     """One text of each group of equal ones, with its label; and what was left out."""
 
-    labels: dict[str, int] = field(default_factory=dict)  # text -> class
-    keys: set[str] = field(default_factory=set)  # of all groups, those left out as well
+    examples: Chosen
+    keys_N: np.ndarray  # S16, of `examples`
+    all_keys: np.ndarray  # S16, of all groups, those left out as well
     num_duplicates: int = 0
     num_near_duplicates: int = 0
     num_contradictions: int = 0
@@ -40,19 +47,23 @@ class _Part:
     variants: dict[str, set[str]] = field(default_factory=dict)  # text -> those that are nearly like it, and itself
 
 
-def use_each_once(texts: Texts, reading: Reading, name: str) -> Texts:
+def use_each_once(texts: Texts, reading: Reading, name: str, *, salt: str = "", progress: bool = False) -> Texts:
     """The texts, each once, and no two equal ones in two splits: what is in the test split, or else in the validation
     split, is taken out of the others. Of equal texts the first by alphabet is kept, with the group that is the first by
     alphabet and the earliest time.
+
+    The examples have ranks: the SHA-256 of each text; of those that are in no official split, with the salt before it.
     """
     test, val, rest = parts = [
-        _unique(examples or [], reading) for examples in (texts.test_examples, texts.val_examples, texts.examples)
+        _unique(Chosen.of(examples or []), reading, salt=own, progress=progress)
+        for examples, own in ((texts.test_examples, ""), (texts.val_examples, ""), (texts.examples, salt))
     ]
-    for part, above in ((val, test.keys), (rest, test.keys | val.keys)):
-        for text in [each for each in part.labels if _key(each, reading) in above] if above else ():
-            del part.labels[text]
-            part.num_duplicates += 1
-    if texts.examples and not rest.labels and rest.num_contradictory:
+    for part, above in ((val, test.all_keys), (rest, np.concatenate([test.all_keys, val.all_keys]))):
+        if len(above) and len(part.examples):
+            left_N = np.flatnonzero(~np.isin(part.keys_N, above))
+            part.num_duplicates += len(part.examples) - len(left_N)
+            part.examples = part.examples.only(left_N)
+    if texts.examples and not len(rest.examples) and rest.num_contradictory:
         raise UserError(
             f"{name}: all of its {rest.num_contradictions:,} different texts have several labels each, so that none "
             "can be learned; are the labels those of several annotators, or rows out of step?"
@@ -63,9 +74,9 @@ def use_each_once(texts: Texts, reading: Reading, name: str) -> Texts:
     }
     return dataclasses.replace(
         texts,
-        examples=[*rest.labels.items()],
-        val_examples=None if texts.val_examples is None else [*val.labels.items()],
-        test_examples=None if texts.test_examples is None else [*test.labels.items()],
+        examples=rest.examples,
+        val_examples=None if texts.val_examples is None else val.examples,
+        test_examples=None if texts.test_examples is None else test.examples,
         understood=dataclasses.replace(texts.understood, **totals),
         group_of=_of_kept(texts.group_of, parts),
         time_of=_of_kept(texts.time_of, parts),
@@ -76,52 +87,71 @@ def _of_kept(values: Mapping[str, V], parts: Iterable[_Part]) -> dict[str, V]:
     """Of each text that is kept the least value that equal ones have, by text."""
     found = {}
     for part in parts if values else ():
-        for text in part.labels:
+        for text, _ in part.examples:
             if own := [values[each] for each in part.variants.get(text, (text,)) if each in values]:
                 found[text] = min(own)
     return found
 
 
-def _key(text: str, reading: Reading) -> str:
-    return fold(text) if reading.duplicates == "folded" else text
+def _digests(texts: list[str], *, salt: str, folded: bool) -> tuple[bytes, bytes]:
+    """Of each text the hash that ranks it, 32 bytes, and that of what it shares with equal ones, 16 bytes."""
+    ranks = b"".join(hashlib.sha256((salt + text).encode("utf-8", "surrogatepass")).digest() for text in texts)
+    same = map(fold, texts) if folded else texts
+    keys = b"".join(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16] for text in same)
+    return ranks, keys
 
 
-def _unique(examples: Iterable[Example], reading: Reading) -> _Part:
-    part = _Part()
-    kept: dict[str, tuple[str, int]] = {}  # key -> text, its class
-    counts: dict[str, Counter[int]] = {}  # key -> how often each label, where it comes more than once
-    others: dict[str, set[str]] = {}  # key -> texts that are nearly as the one that is kept
-    for text, label in examples:
-        key = _key(text, reading)
-        if key not in kept:
-            kept[key] = text, label
+def _unique(examples: Chosen, reading: Reading, *, salt: str, progress: bool) -> _Part:
+    work = partial(_digests, salt=salt, folded=reading.duplicates == "folded")
+    bar = "Comparing texts" if progress else ""
+    pieces = [*over_batches(work, examples.batches(), len(examples), bar=bar)]
+    ranks_N32 = np.frombuffer(b"".join(ranks for ranks, _ in pieces), dtype=np.uint8).reshape(-1, 32)
+    keys_N = np.frombuffer(b"".join(keys for _, keys in pieces), dtype="S16")
+    del pieces
+    halves_N2 = keys_N.view(np.uint64).reshape(-1, 2)
+    order_N = np.lexsort((halves_N2[:, 1], halves_N2[:, 0]))  # equal ones together, in the order of the rows
+    sorted_N2 = halves_N2[order_N]
+    starts = np.flatnonzero(np.r_[True, (sorted_N2[1:] != sorted_N2[:-1]).any(axis=1)] if len(order_N) else [])
+    first, sizes = order_N[starts], np.diff(np.r_[starts, len(order_N)])
+    kept, labels, is_kept = first.copy(), examples.labels_N[first], np.ones(len(first), dtype=bool)
+    part = _Part(examples, keys_N, keys_N[first])
+    for group in np.flatnonzero(sizes > 1).tolist():
+        members = order_N[starts[group] : starts[group] + sizes[group]]
+        label, one_of = _label(Counter(examples.labels_N[members].tolist()), reading, part)
+        if label is None:
+            is_kept[group] = False
             continue
-        before, first = kept[key]
-        counts.setdefault(key, Counter({first: 1}))[label] += 1
-        if text != before:
-            others.setdefault(key, {before}).add(text)
-            kept[key] = min(text, before), first
-    for key, labels in counts.items():
-        text, label = kept[key]
-        (most, number), *less = labels.most_common()
-        if reading.contradictions == "first":
-            kept[key] = text, min(labels)
-        elif less:
-            part.num_contradictions += 1
-            if reading.contradictions == "drop" or less[0][1] == number:
-                del kept[key]
-                part.num_contradictory += labels.total()
-                continue
-            kept[key] = text, most
-            part.num_contradictory += labels.total() - number
-            part.num_duplicates += number - 1
-            continue
-        part.num_duplicates += labels.total() - 1
-    part.num_near_duplicates = sum(len(each) - 1 for key, each in others.items() if key in kept)
-    part.keys = {*kept, *counts}
-    part.labels = dict(kept.values())
-    part.variants = {kept[key][0]: each for key, each in others.items() if key in kept}
+        labels[group] = label
+        different = np.unique(ranks_N32[members], axis=0, return_index=True)[1] if one_of > 1 else np.zeros(1)
+        if len(different) > 1:  # equal but for case, spaces or punctuation at their ends
+            written = examples.store.batch(examples.places_N[members[different]])
+            part.num_near_duplicates += len(written) - 1
+            kept[group] = members[different[written.index(min(written))]]
+            part.variants[min(written)] = {*written}
+    shown = np.argsort(first, kind="stable")  # in the order of the rows
+    shown = shown[is_kept[shown]]
+    part.examples = Chosen(
+        examples.store, examples.places_N[kept[shown]], labels[shown], np.ascontiguousarray(ranks_N32[kept[shown]])
+    )
+    part.keys_N = keys_N[kept[shown]]
     return part
+
+
+def _label(labels: Counter[int], reading: Reading, part: _Part) -> tuple[int | None, int]:
+    """The label of several equal texts, None where they are left out, and how many they are; what is left out of them
+    is counted."""
+    number_of = labels.total()
+    (most, number), *less = labels.most_common()
+    if reading.contradictions != "first" and less:
+        part.num_contradictions += 1
+        if reading.contradictions == "drop" or less[0][1] == number:
+            part.num_contradictory += number_of
+            return None, number_of
+        part.num_contradictory += number_of - number
+        part.num_duplicates += number - 1
+        return most, number_of
+    part.num_duplicates += number_of - 1
+    return min(labels), number_of
 
 
 def merge_labels(texts: Texts, labels: Mapping[str, str], name: str) -> Texts:
@@ -168,13 +198,10 @@ def _with_classes(texts: Texts, called: Sequence[str | None]) -> Texts:
     places = {each: place for place, each in enumerate(classes)}
     index = [None if each is None else places[each] for each in called]
 
-    def renamed(examples: list[Example]) -> list[Example]:
-        return [(text, new) for text, label in examples if (new := index[label]) is not None]
-
     return dataclasses.replace(
         texts,
         classes=tuple(classes),
-        examples=renamed(texts.examples),
-        test_examples=None if texts.test_examples is None else renamed(texts.test_examples),
-        val_examples=None if texts.val_examples is None else renamed(texts.val_examples),
+        examples=relabelled(texts.examples, index),
+        test_examples=None if texts.test_examples is None else relabelled(texts.test_examples, index),
+        val_examples=None if texts.val_examples is None else relabelled(texts.val_examples, index),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+
+import numpy as np
 
 from data.base import holding_out, selecting
+from data.base.chosen import Chosen, joined
 from data.base.errors import UserError
 from data.base.folding import Fold, parts
 from data.base.holding_out import LEAST
@@ -22,6 +23,8 @@ HELD_OUT = 10  # one in ten for validation, and one in ten for test
 
 NUM_LISTED = 50  # classes in a message
 
+_CODES = {split: code for code, split in enumerate(SPLITS)}  # 'train' is 0
+
 NO_FOLDS_OF_TIMES = (
     "folds: with time_column nothing may be learned from texts that are newer than those of the test; leave folds out "
     "(confirm --seeds trains the best again on fresh seeds)"
@@ -33,7 +36,7 @@ class Division:
     """What is made of a corpus's texts: those that are used, by split, and their classes."""
 
     texts: Texts
-    splits: dict[str, list[Example]]  # 'train', 'val' and 'test'
+    splits: Mapping[str, Sequence[Example]]  # 'train', 'val' and 'test'
 
     @property
     def understood(self) -> Understood:
@@ -48,6 +51,7 @@ def split_examples(
     seed: int = 0,
     reading: Reading = USUAL,
     fold: Fold | None = None,
+    progress: bool = False,
 ) -> Division:
     """The examples of 'train', 'val' and 'test', in the order of their texts' hashes.
 
@@ -75,7 +79,7 @@ def split_examples(
             raise UserError(f"{column}: no text of {name} has a value there; leave it out")
     texts = selecting.merge_labels(texts, reading.labels, name)
     _require_two(texts, name)
-    texts = selecting.use_each_once(texts, reading, name)
+    texts = selecting.use_each_once(texts, reading, name, salt=_salt(seed), progress=progress)
     divided = _divide(texts, name, seed)
     if rare := divided.rare():
         others = len(texts.learned_classes) - len(rare)
@@ -104,16 +108,15 @@ def split_examples(
     if fold:
         divided = _of_fold(divided, sizes, fold, name, seed)
         sizes = divided.sizes
-    splits: dict[str, list[Example]] = {}
+    splits: dict[str, Sequence[Example]] = {}
     for split in SPLITS:
-        chosen = [
-            (text, divided.label_of[text])
-            for (of, stratum), all_ in divided.strata.items()
-            if of == split
-            for text in all_[: sizes[of, stratum]]
-        ]
+        chosen_N = np.concatenate(
+            [members_N[: sizes[of, stratum]] for (of, stratum), members_N in divided.strata.items() if of == split]
+        )
         # by the hash read backwards: forwards, the first of one class could all come before those of another
-        splits[split] = sorted(chosen, key=lambda example: divided.rank[example[0]][::-1])
+        ranks_N32 = divided.examples.only(chosen_N).ranks_N32
+        assert ranks_N32 is not None
+        splits[split] = divided.examples.only(chosen_N[_order(ranks_N32[:, ::-1])])
     understood = dataclasses.replace(
         texts.understood, num_groups=len({*texts.group_of.values()}), num_spanning=divided.num_spanning
     )
@@ -125,20 +128,20 @@ class _Divided:
     """Texts by split and stratum (`Texts.strata`), in the order of their hashes."""
 
     texts: Texts
-    label_of: Mapping[str, int]
-    rank: Mapping[str, bytes]  # the hash of each text
-    strata: Mapping[tuple[str, int], Sequence[str]]
+    examples: Chosen  # all of them
+    strata: Mapping[tuple[str, int], np.ndarray]  # int64, places among `examples`
     num_spanning: int = 0  # texts left out because of their groups
 
     @property
     def sizes(self) -> dict[tuple[str, int], int]:
-        return {stratum: len(members) for stratum, members in self.strata.items()}
+        return {stratum: len(members_N) for stratum, members_N in self.strata.items()}
 
     def sizes_of_classes(self, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
         """How many texts of each class are in each split, when the first of each stratum are kept, as `sizes` says."""
         found = {(split, label): 0 for label in range(len(self.texts.learned_classes)) for split in SPLITS}
-        for (split, stratum), all_ in self.strata.items():
-            for label, num in Counter(map(self.label_of.__getitem__, all_[: sizes[split, stratum]])).items():
+        for (split, stratum), members_N in self.strata.items():
+            labels, counts = np.unique(self.examples.labels_N[members_N[: sizes[split, stratum]]], return_counts=True)
+            for label, num in zip(labels.tolist(), counts.tolist(), strict=True):
                 for place in self.texts.places(label):
                     found[split, place] += num
         return found
@@ -154,24 +157,39 @@ class _Divided:
 
 
 def _divide(texts: Texts, name: str, seed: int) -> _Divided:
-    rest, val, test = (dict(each or []) for each in (texts.examples, texts.val_examples, texts.test_examples))
-    salt = _salt(seed)
-    rank = {text: hashlib.sha256((salt + text).encode()).digest() for text in rest}
-    rank |= {text: hashlib.sha256(text.encode()).digest() for text in chain(val, test)}
-    label_of = rest | val | test
-    strata = texts.strata(Counter(label_of.values()))
-    stratum_of = {text: strata[label] for text, label in label_of.items()}
     official = {"test": texts.test_examples, "val": texts.val_examples}
-    held_out = [split for split, examples in official.items() if examples is None]
-    split_of = _hold_out({text: stratum_of[text] for text in rest}, texts, rank, held_out, name, salt)
-    num_spanning = len(rest) - len(split_of)
-    split_of |= dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
-    divided: dict[tuple[str, int], list[str]] = {
-        (split, stratum): [] for stratum in range(len(texts.classes)) for split in ("test", "val", "train")
+    rest, val, test = (Chosen.of(each or []) for each in (texts.examples, texts.val_examples, texts.test_examples))
+    examples = joined([rest, val, test])
+    assert examples.ranks_N32 is not None
+    labels, counts = np.unique(examples.labels_N, return_counts=True)
+    strata = texts.strata(Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True))))
+    stratum_N = np.array(strata, dtype=np.int64)[examples.labels_N]
+    held_out = [split for split, each in official.items() if each is None]
+    order_N = _order(examples.ranks_N32)
+    rest_N = order_N[order_N < len(rest)]
+    split_N = np.concatenate(
+        [np.zeros(len(rest), np.int8), np.full(len(val), _CODES["val"]), np.full(len(test), _CODES["test"])]
+    )
+    split_N[: len(rest)] = _hold_out(rest, stratum_N[: len(rest)], rest_N, texts, held_out, name, _salt(seed))
+    num_spanning = int(np.count_nonzero(split_N < 0))
+    # by split and stratum, and within them still by hash
+    group_N = split_N[order_N].astype(np.int64) * len(texts.classes) + stratum_N[order_N]
+    sorted_N = order_N[np.argsort(group_N, kind="stable")]
+    sorted_N = sorted_N[num_spanning:] if num_spanning else sorted_N
+    sizes = np.bincount(group_N[group_N >= 0], minlength=len(SPLITS) * len(texts.classes))
+    members = np.split(sorted_N, np.cumsum(sizes)[:-1])
+    divided = {
+        (split, stratum): members[_CODES[split] * len(texts.classes) + stratum]
+        for stratum in range(len(texts.classes))
+        for split in ("test", "val", "train")
     }
-    for text in sorted(split_of, key=rank.__getitem__):
-        divided[split_of[text], stratum_of[text]].append(text)
-    return _Divided(texts, label_of, rank, divided, num_spanning)
+    return _Divided(texts, examples, divided, num_spanning)
+
+
+def _order(hashes_N32: np.ndarray) -> np.ndarray:
+    """The places of hashes in their order, as that of bytes."""
+    quarters_N4 = np.ascontiguousarray(hashes_N32).view(">u8").astype(np.uint64)
+    return np.lexsort(quarters_N4.T[::-1])
 
 
 def _salt(seed: int) -> str:
@@ -186,19 +204,22 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
     if texts.val_examples is not None or texts.test_examples is not None:
         enough = "split_column: none divides all texts anew" if texts.understood.split_column else "leave folds out"
         raise UserError(f"folds: {name} has a validation or test split of its own, which stays as it is; {enough}")
-    strata: dict[int, list[str]] = {stratum: [] for _, stratum in divided.strata}
-    for (split, stratum), members in divided.strata.items():
-        strata[stratum] += members[: sizes[split, stratum]]
-    for members in strata.values():
-        members.sort(key=divided.rank.__getitem__)
+    ranks_N32 = divided.examples.ranks_N32
+    assert ranks_N32 is not None
+    strata: dict[int, np.ndarray] = {}
+    for stratum in dict.fromkeys(stratum for _, stratum in divided.strata):
+        used = [divided.strata[split, stratum][: sizes[split, stratum]] for split in SPLITS]
+        places_N = np.concatenate(used)
+        strata[stratum] = places_N[_order(ranks_N32[places_N])]
+    written = {stratum: [text for text, _ in divided.examples.only(places_N)] for stratum, places_N in strata.items()}
     try:
-        part_of = parts(strata, texts.group_of, fold.count, _salt(seed))
+        part_of = parts(written, texts.group_of, fold.count, _salt(seed))
     except UserError as error:
         raise UserError(f"folds: {name}: {error}; fewer folds, or no group_column") from None
-    new: dict[tuple[str, int], list[str]] = {(split, stratum): [] for split, stratum in divided.strata}
-    for stratum, members in strata.items():
-        for text in members:
-            new[fold.split_of(part_of[text]), stratum].append(text)
+    new = {}
+    for split, stratum in divided.strata:
+        is_of = [fold.split_of(part_of[text]) == split for text in written[stratum]]
+        new[split, stratum] = strata[stratum][np.array(is_of, dtype=bool)]
     found = dataclasses.replace(divided, strata=new)
     if rare := found.rare():
         class_name = min(rare, key=rare.__getitem__)
@@ -210,32 +231,43 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
 
 
 def _hold_out(
-    stratum_of: Mapping[str, int],
+    rest: Chosen,
+    stratum_N: np.ndarray,
+    order_N: np.ndarray,
     texts: Texts,
-    rank: Mapping[str, bytes],
     held_out: Sequence[str],
     name: str,
     salt: str,
+) -> np.ndarray:
+    """The split of each text that has none yet, as in `_CODES`, 'train' or one of those to be held out; -1 where it is
+    left out. order_N: their places in the order of their hashes."""
+    if texts.time_of or texts.group_of:
+        written = [text for text, _ in rest]
+        stratum_of = dict(zip(written, stratum_N.tolist(), strict=True))
+        split_of = _by_columns(stratum_of, texts, held_out, name, salt)
+        return np.array([_CODES[split_of[text]] if text in split_of else -1 for text in written], dtype=np.int8)
+    split_N = np.zeros(len(rest), dtype=np.int8)
+    ordered_N = order_N[np.argsort(stratum_N[order_N], kind="stable")]
+    sizes = np.bincount(stratum_N)
+    for members_N in np.split(ordered_N, np.cumsum(sizes)[:-1]):
+        tenth = (len(members_N) + HELD_OUT // 2) // HELD_OUT
+        for place, split in enumerate(held_out):
+            split_N[members_N[place * tenth : (place + 1) * tenth]] = _CODES[split]
+    return split_N
+
+
+def _by_columns(
+    stratum_of: Mapping[str, int], texts: Texts, held_out: Sequence[str], name: str, salt: str
 ) -> dict[str, str]:
-    """The split of each text that has none yet, 'train' or one of those to be held out."""
+    """The split of each text, where its group or its time decides."""
     try:
         if texts.time_of:
             times = {text: texts.time_of[text] for text in stratum_of}
             split_of = holding_out.by_time(times, held_out, share=HELD_OUT)
             return holding_out.without_groups_held_out(split_of, texts.group_of, held_out)
-        if texts.group_of:
-            return holding_out.by_group(stratum_of, texts.group_of, held_out, share=HELD_OUT, salt=salt)
+        return holding_out.by_group(stratum_of, texts.group_of, held_out, share=HELD_OUT, salt=salt)
     except UserError as error:
         raise UserError(f"{'time' if texts.time_of else 'group'}_column: {name}: {error}") from None
-    ordered: dict[int, list[str]] = {stratum: [] for stratum in stratum_of.values()}
-    for text in sorted(stratum_of, key=rank.__getitem__):
-        ordered[stratum_of[text]].append(text)
-    split_of = dict.fromkeys(stratum_of, "train")
-    for members in ordered.values():
-        tenth = (len(members) + HELD_OUT // 2) // HELD_OUT
-        for place, split in enumerate(held_out):
-            split_of.update(dict.fromkeys(members[place * tenth : (place + 1) * tenth], split))
-    return split_of
 
 
 def _require_two(texts: Texts, name: str) -> None:

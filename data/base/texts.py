@@ -22,9 +22,9 @@ class Texts:
     """What a corpus reads: its class names, in order, and its examples; those of official splits apart."""
 
     classes: tuple[str, ...]
-    examples: list[Example]
-    test_examples: list[Example] | None = None
-    val_examples: list[Example] | None = None
+    examples: Sequence[Example]  # a list, or what reads texts when they are asked for: data.base.chosen.Chosen
+    test_examples: Sequence[Example] | None = None
+    val_examples: Sequence[Example] | None = None
     understood: Understood = field(default_factory=Understood)
     group_of: Mapping[str, str] = field(default_factory=dict)  # text -> group, of those that have one
     time_of: Mapping[str, float] = field(default_factory=dict)  # text -> when it was written, as a number that orders

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from data.base.errors import UserError
@@ -24,6 +24,8 @@ class WithTest:
         return f"{self.corpus.fingerprint()} test {self.test.fingerprint()}"
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
+        from data.base.chosen import Chosen, joined, relabelled
+
         texts = self.corpus.read(downloads, progress=progress, reading=reading)
         whole = dataclasses.replace(reading, split_column="none", group_column=None, time_column=None)
         test = self.test.read(downloads, progress=progress, reading=whole)
@@ -33,8 +35,8 @@ class WithTest:
         classes = texts.classes if len(names) == len(texts.classes) else tuple(sorted(names, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}
 
-        def placed(examples: list[Example], of: tuple[str, ...]) -> list[Example]:
-            return [(text, places[of[label]]) for text, label in examples]
+        def placed(examples: Sequence[Example], of: tuple[str, ...]) -> Sequence[Example]:
+            return relabelled(examples, [places[each] for each in of])
 
         both = (texts.understood, test.understood)
         understood = dataclasses.replace(
@@ -49,6 +51,7 @@ class WithTest:
             examples=placed(texts.examples, texts.classes),
             val_examples=None if texts.val_examples is None else placed(texts.val_examples, texts.classes),
             test_examples=placed(
-                [*chain(test.examples, test.val_examples or [], test.test_examples or [])], test.classes
+                joined([Chosen.of(each or []) for each in (test.examples, test.val_examples, test.test_examples)]),
+                test.classes,
             ),
         )

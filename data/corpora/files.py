@@ -5,22 +5,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.base.errors import UserError
 from data.base.ordering import natural_order
 from data.base.reading import USUAL, Reading, Understood
 from data.base.sources import existing, sha256
-from data.base.texts import Example, Texts
+from data.base.texts import Texts
 from data.corpora import arrow_tables
 from data.corpora.columns import SPLIT_NAMES, Places, find
 from data.corpora.table import Others, Row, Table
 from data.corpora.tables import open_tables
 from data.corpora.times import moments
+
+if TYPE_CHECKING:
+    from data.base.chosen import Written
 
 #: Control characters but tab and line ends, and halves of characters, which no text has and UTF-8 cannot say.
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -53,9 +58,11 @@ class File:
         return f"folder {hashlib.sha256(listed.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
+        from data.base.chosen import Written
+
         path = Path(self.path)
         tables = [(table, find(table, reading)) for table in open_tables(path, reading)]
-        found, splits = _Found(path), set()
+        found, splits = _Found(path, Written(downloads.parent / "texts")), set()
         for table, places in tables:
             for row in _labelled(table, places, found, empty_is_none=reading.multi_label is not None):
                 found.add(row, table.split or _known(path, table, row, places))
@@ -113,10 +120,10 @@ class _Row:
 class _Found:
     """The examples of some tables, as they are read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, examples: Written) -> None:
         self.path = path
-        self.examples: list[str] = []
-        self.labels: list[int] = []
+        self.examples = examples
+        self.labels = array("q")
         self.classes: dict[str, int] = {}
         self.splits: Counter[str] = Counter()
         self.by_example: list[str] = []  # the split of each, where it is not ''
@@ -161,12 +168,20 @@ class _Found:
                 )
 
     def texts(self, splits: set[str], understood: Understood) -> Texts:
+        import numpy as np
+
+        from data.base.chosen import Chosen
+
         classes = sorted(self.classes, key=natural_order)
-        index = {self.classes[label]: number for number, label in enumerate(classes)}
-        examples: dict[str, list[Example]] = {split: [] for split in (splits or {"train"})}
-        for text, label, split in zip(self.examples, self.labels, self.by_example, strict=True):
-            examples[split if splits else "train"].append((text, index[label]))
-        return Texts(tuple(classes), examples["train"], examples.get("test"), examples.get("val"), understood)
+        index_C = np.empty(len(classes), dtype=np.int64)
+        index_C[[self.classes[label] for label in classes]] = np.arange(len(classes))
+        places_N = np.arange(len(self.labels))
+        every = Chosen(self.examples, places_N, index_C[np.frombuffer(self.labels, dtype=np.int64)])
+        if not splits:
+            return Texts(tuple(classes), every, understood=understood)
+        split_N = np.array(self.by_example)
+        of = {split: every.only(np.flatnonzero(split_N == split)) for split in splits}
+        return Texts(tuple(classes), of["train"], of.get("test"), of.get("val"), understood)
 
 
 def _labelled(table: Table, places: Places, found: _Found, *, empty_is_none: bool) -> Iterator[_Row]:

@@ -68,7 +68,7 @@ def corpus(folder: Path) -> EncodedCorpus:
     return found
 
 
-def examples(folder: Path, split: Literal["val", "test"]) -> list[Example]:
+def examples(folder: Path, split: Literal["val", "test"]) -> Sequence[Example]:
     """The held-out texts of the search in this folder as they were written, each with the index of its class.
 
     Raises as `corpus` does.

@@ -5,7 +5,7 @@ Every mistake is one line that names the rule, the value and the nearest valid c
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -318,7 +318,7 @@ def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = Fa
     return found.without_texts() if spec.texts == "none" else found
 
 
-def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> list[Example]:
+def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> Sequence[Example]:
     """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
     return read_texts(spec).splits[split]
 

@@ -1,0 +1,175 @@
+"""Labelled texts that lie elsewhere than in memory, and a choice of them in any order.
+
+Shapes: N examples, 32 bytes of a rank.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, overload
+
+import numpy as np
+
+from data.base.texts import Example
+
+BATCH = 8192  # texts that are in memory at once
+
+
+class Store(Protocol):
+    """Texts by place."""
+
+    def batch(self, places_N: np.ndarray) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Texts in memory."""
+
+    texts: Sequence[str]
+
+    def batch(self, places_N: np.ndarray) -> list[str]:
+        return [self.texts[place] for place in places_N.tolist()]
+
+
+class Written:
+    """Texts in a file that has no name, so that it is gone when nobody has it open any more."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: where the file lies; where that cannot be, among the system's temporary files."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (open as long as the texts are needed)
+        except OSError:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._ends = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def append(self, text: str) -> None:
+        self._ends.append(self._ends[-1] + self._file.write(text.encode("utf-8", "surrogatepass")))
+
+    def batch(self, places_N: np.ndarray) -> list[str]:
+        self._file.flush()
+        number, ends = self._file.fileno(), self._ends
+        pieces = (os.pread(number, ends[place + 1] - ends[place], ends[place]) for place in places_N.tolist())
+        return [piece.decode("utf-8", "surrogatepass") for piece in pieces]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The texts of several stores, one after the other."""
+
+    stores: Sequence[Store]
+    starts: Sequence[int]
+
+    def batch(self, places_N: np.ndarray) -> list[str]:
+        of_N = np.searchsorted(self.starts, places_N, "right") - 1
+        found = [""] * len(places_N)
+        for number in np.unique(of_N):
+            own = np.flatnonzero(of_N == number)
+            for place, text in zip(own, self.stores[number].batch(places_N[own] - self.starts[number]), strict=True):
+                found[place] = text
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Sequence[Example]):
+    """Some of the texts of a store, each with a label. A text is read when it is asked for."""
+
+    store: Store
+    places_N: np.ndarray  # int64, in the store
+    labels_N: np.ndarray  # int64
+    ranks_N32: np.ndarray | None = None  # uint8, the hash of each text, where it is known
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Chosen:
+        if isinstance(examples, Chosen):
+            return examples
+        labels_N = np.array([label for _, label in examples], dtype=np.int64)
+        return cls(Listed([text for text, _ in examples]), np.arange(len(examples)), labels_N)
+
+    def __len__(self) -> int:
+        return len(self.places_N)
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Chosen: ...
+
+    def __getitem__(self, place: int | slice) -> Example | Chosen:
+        if isinstance(place, slice):
+            return self.only(place)
+        (text,) = self.store.batch(self.places_N[place : place + 1 or None])
+        return text, int(self.labels_N[place])
+
+    def __iter__(self) -> Iterator[Example]:
+        labels = iter(self.labels_N.tolist())
+        for texts in self.batches():
+            for text in texts:
+                yield text, next(labels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(_equal, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def num_batches(self) -> int:
+        return -(-len(self) // BATCH)
+
+    def batch(self, number: int) -> list[str]:
+        """Some thousand texts."""
+        return self.store.batch(self.places_N[number * BATCH : (number + 1) * BATCH])
+
+    def batches(self) -> Iterator[list[str]]:
+        """All texts, some thousand at a time."""
+        return map(self.batch, range(self.num_batches))
+
+    def only(self, places: slice | np.ndarray) -> Chosen:
+        ranks = None if self.ranks_N32 is None else self.ranks_N32[places]
+        return Chosen(self.store, self.places_N[places], self.labels_N[places], ranks)
+
+
+def _equal(one: object, other: object) -> bool:
+    return one == other
+
+
+def joined(parts: Sequence[Chosen]) -> Chosen:
+    """The examples of all of them, one after the other; with ranks where all have them."""
+    parts = [part for part in parts if len(part)] or parts[:1]
+    starts = [0]
+    for part in parts:
+        starts.append(starts[-1] + int(part.places_N.max(initial=-1)) + 1)
+    places_N = np.concatenate([part.places_N + start for part, start in zip(parts, starts, strict=False)])
+    ranks = [part.ranks_N32 for part in parts]
+    known = [each for each in ranks if each is not None]
+    return Chosen(
+        Joined([part.store for part in parts], starts[:-1]),
+        places_N,
+        np.concatenate([part.labels_N for part in parts]),
+        np.concatenate(known) if len(known) == len(ranks) else None,
+    )
+
+
+def relabelled(examples: Sequence[Example], new: Sequence[int | None]) -> Chosen:
+    """The examples with the label `new[label]`, without those for which that is None."""
+    chosen = Chosen.of(examples)
+    labels_N = np.array([-1 if each is None else each for each in new], dtype=np.int64)[chosen.labels_N]
+    found = Chosen(chosen.store, chosen.places_N, labels_N, chosen.ranks_N32)
+    return found if (labels_N >= 0).all() else found.only(np.flatnonzero(labels_N >= 0))
+
+
+def labels_of(examples: Sequence[Example]) -> np.ndarray:
+    """Their labels, int64, without reading a text that lies elsewhere."""
+    if isinstance(examples, Chosen):
+        return examples.labels_N
+    return np.array([label for _, label in examples], dtype=np.int64)

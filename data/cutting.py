@@ -1,0 +1,126 @@
+"""Texts cut into words, a part of some thousand at a time, and these as ids.
+
+Each part is kept in a file as soon as it is made, so that what is interrupted goes on from there.
+
+Shapes: N texts of a part, W words of all of them, L different words.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from data.base.chosen import Chosen
+from data.base.files import write_whole
+from data.base.parallel import MANY, over_batches
+from data.base.texts import Example
+from data.encoded import PADDING, UNKNOWN
+from data.text import Tokenizer
+
+
+@dataclass(frozen=True)
+class Part:
+    """The words of some texts. A text of no words has a single empty one."""
+
+    words: str  # those that there are, with a space between
+    places_W: np.ndarray  # unsigned, which of them
+    lengths_N: np.ndarray  # int32, words of each text
+
+    def counts(self) -> dict[str, int]:
+        """How often each word comes."""
+        counts = np.bincount(self.places_W).tolist()
+        return dict(zip(self.words.split(" "), counts, strict=True))
+
+    def tokens(self, ids: Mapping[str, int]) -> np.ndarray:
+        """tokens_W: the id of each word, int32, UNKNOWN where it has none."""
+        ids_L = np.array([ids.get(word, UNKNOWN) for word in self.words.split(" ")], dtype=np.int32)
+        tokens_W: np.ndarray = ids_L[self.places_W]
+        return tokens_W
+
+    def texts(self, max_words: int) -> Iterator[str]:
+        """The first words of each text, with spaces between."""
+        words, places, end = self.words.split(" "), self.places_W.tolist(), 0
+        for length in self.lengths_N.tolist():
+            yield " ".join(words[place] for place in places[end : end + min(length, max_words)])
+            end += length
+
+
+Parts = Callable[[], Iterator[Part]]
+
+
+def cut_part(texts: list[str], *, cut: Tokenizer, max_words: int) -> Part:
+    words = [cut(text, max_words) or [""] for text in texts]
+    places: dict[str, int] = {}
+    places_w = [places.setdefault(word, len(places)) for word in chain.from_iterable(words)]
+    lengths_n = np.fromiter(map(len, words), dtype=np.int32, count=len(words))
+    return Part(" ".join(places), np.array(places_w, dtype=np.min_scalar_type(max(0, len(places) - 1))), lengths_n)
+
+
+def cut_all(
+    examples: Sequence[Example], cut: Tokenizer, max_words: int, folder: Path | None, *, bar: str = ""
+) -> Parts:
+    """What gives the parts of these texts, in order, as often as it is asked for them.
+
+    folder: where the parts of many texts are kept, and found if they were made before.
+    """
+    chosen = Chosen.of(examples)
+    work = partial(cut_part, cut=cut, max_words=max_words)
+    if folder is None or len(chosen) < MANY:
+        parts = [*over_batches(work, chosen.batches(), len(chosen), bar=bar)]
+        return lambda: iter(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}.npz" for number in range(chosen.num_batches)]
+    missing = [number for number, path in enumerate(paths) if not _is_whole(path)]
+    made = over_batches(work, map(chosen.batch, missing), len(chosen) * len(missing) // len(paths), bar=bar)
+    for number, part in zip(missing, made, strict=True):
+        _write(part, paths[number])
+    return lambda: map(_read, paths)
+
+
+def encode(parts: Parts, ids: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """tokens_W, starts_N and lengths_N, as a Split has them."""
+    lengths_N = np.concatenate([np.zeros(0, dtype=np.int32), *(part.lengths_N for part in parts())])
+    num_words = int(lengths_N.sum(dtype=np.int64))
+    tokens_W = np.full(num_words + int(lengths_N.max(initial=1)), PADDING, dtype=np.int32)
+    end = 0
+    for part in parts():
+        own_W = part.tokens(ids)
+        tokens_W[end : end + len(own_W)] = own_W
+        end += len(own_W)
+    return tokens_W, np.cumsum(lengths_N, dtype=np.int64) - lengths_N, lengths_N
+
+
+def texts(parts: Parts, max_words: int) -> Iterator[str]:
+    """The first words of each text, with spaces between."""
+    return chain.from_iterable(part.texts(max_words) for part in parts())
+
+
+def _write(part: Part, path: Path) -> None:
+    words = np.frombuffer(part.words.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    with write_whole(path) as file:
+        np.savez(file, allow_pickle=False, words=words, places_W=part.places_W, lengths_N=part.lengths_N)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _read(path)
+    except Exception:  # none yet; or damaged, which can raise nearly anything
+        return False
+    return True
+
+
+def _read(path: Path) -> Part:
+    with np.load(path, allow_pickle=False) as arrays:
+        words = arrays["words"].tobytes().decode("utf-8", "surrogatepass")
+        return Part(words, arrays["places_W"], arrays["lengths_N"])
+
+
+def discard(folder: Path) -> None:
+    """Remove all parts in a folder."""
+    shutil.rmtree(folder, ignore_errors=True)

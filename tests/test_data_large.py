@@ -1,0 +1,108 @@
+"""Corpora that are too large to be held: texts that lie in a file, work on all cores, and what is interrupted."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import data
+from data import cutting
+from data.base import chosen, parallel
+from data.base.chosen import Chosen, Listed, Written, joined, relabelled
+from data.base.reading import Reading
+from data.base.texts import SPLITS
+from data.encoded import EncodedCorpus
+
+
+def cut(text: str, max_words: int) -> list[str]:
+    return text.split()[:max_words]
+
+
+def words_of(number: int) -> str:
+    return " ".join(f"w{number * each % 97}" for each in range(1, number % 7 + 1))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.text(st.characters(), max_size=20), min_size=1, max_size=30), st.randoms())
+def test_what_is_written_is_read_in_any_order(texts: list[str], random: Any) -> None:
+    written = Written(Path("/proc/no/such/folder"))  # so among the system's temporary files
+    for text in texts:
+        written.append(text)
+    places = [random.randrange(len(texts)) for _ in range(40)]
+    assert written.batch(np.array(places)) == [texts[place] for place in places]
+    both = joined([Chosen(written, np.array(places), np.arange(40)), Chosen.of([("another", 7)])])
+    assert both == [*((texts[place], label) for label, place in enumerate(places)), ("another", 7)]
+    assert both[::-1][0] == both[-1] == ("another", 7)
+    assert both[3:5] == [both[3], both[4]]
+    even = relabelled(both, [None if each % 2 else each for each in range(40)])
+    assert even == [(texts[place], label) for label, place in enumerate(places) if label % 2 == 0]
+
+
+def test_a_store_reads_no_more_than_a_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "BATCH", 10)
+    asked: list[int] = []
+
+    class Counted(Listed):
+        def batch(self, places_N: np.ndarray) -> list[str]:
+            asked.append(len(places_N))
+            return super().batch(places_N)
+
+    examples = Chosen(Counted([f"{n}" for n in range(45)]), np.arange(45), np.zeros(45, dtype=np.int64))
+    assert [text for text, _ in examples] == [f"{n}" for n in range(45)]
+    assert asked == [10, 10, 10, 10, 5]
+    examples[:20]  # without reading any
+    assert len(asked) == 5
+
+
+def test_cutting_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "BATCH", 10)
+    monkeypatch.setattr(cutting, "MANY", 1)
+    examples = [(words_of(number), 0) for number in range(95)]
+    seen: list[str] = []
+
+    def interrupted(text: str, max_words: int) -> list[str]:
+        if len(seen) == 45:
+            raise KeyboardInterrupt
+        seen.append(text)
+        return cut(text, max_words)
+
+    whole = cutting.cut_all(examples, cut, 5, None)
+    with pytest.raises(KeyboardInterrupt):
+        cutting.cut_all(examples, interrupted, 5, tmp_path / "parts")
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [f"{n}.npz" for n in range(4)]
+    (tmp_path / "parts" / "1.npz").write_bytes(b"damaged")
+    seen = ["again"]
+    found = cutting.cut_all(examples, interrupted, 5, tmp_path / "parts")
+    assert len(seen) == 1 + 95 - 30
+    ids = {f"w{number}": number + 2 for number in range(0, 97, 2)}
+    for one, other in zip(cutting.encode(found, ids), cutting.encode(whole, ids), strict=True):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+    for max_words in (2, 5):
+        assert [*cutting.texts(found, max_words)] == [" ".join(cut(text, max_words)) for text, _ in examples]
+    counts = sum((np.array([part.counts().get(f"w{n}", 0) for n in range(97)]) for part in found()), np.zeros(97))
+    assert counts.tolist() == [sum(cut(text, 5).count(f"w{n}") for text, _ in examples) for n in range(97)]
+
+
+@pytest.mark.slow
+def test_many_texts_are_encoded_as_few_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f'"a {words_of(number % 700)} number {number % 800}",{number % 3}' for number in range(1, 1000)]
+    (tmp_path / "some.csv").write_text("\n".join(["text,label", *rows]))
+    reading = Reading(contradictions="majority")
+
+    def load(cache: str) -> EncodedCorpus:
+        return data.load(f"csv:{tmp_path}/some.csv", reading=reading, cache=tmp_path / cache, progress=False)
+
+    few = load("few")
+    monkeypatch.setattr(chosen, "BATCH", 64)
+    for module in (parallel, cutting):
+        monkeypatch.setattr(module, "MANY", 10)
+    many = load("many")
+    assert (many.vocabulary, many.num_duplicates) == (few.vocabulary, few.num_duplicates)
+    for split in SPLITS:
+        for name in ("tokens_W", "starts_N", "lengths_N", "labels_N"):
+            assert np.array_equal(getattr(getattr(many, split), name), getattr(getattr(few, split), name))
+    assert [path.suffix for path in (tmp_path / "many" / "encoded").iterdir()] == [".npz"]
