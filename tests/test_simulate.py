@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import here
+from conftest import ROOT, here
 
 from benchmarks.table import record as recorder
 from data.base.errors import UserError
@@ -175,3 +175,15 @@ def test_the_command_shows_a_row_for_each_value(tmp_path: Path) -> None:
     refused = here("search", "simulate", str(tmp_path / "none.parquet"), cwd=tmp_path)
     assert refused.returncode == 2
     assert "no table" in refused.stderr
+
+
+def test_the_table_that_comes_with_the_source_simulates_the_default_search() -> None:
+    path = ROOT / "benchmarks" / "table" / "imdb-5000.parquet"
+    assert path.stat().st_size < 2e6
+    found, spec = table.read(path), specs.read("default", ["sampler=random"])
+    assert list(found.runs) == spec.architectures
+    assert {len(runs) for own in found.runs.values() for runs in own.values()} == {2}  # seeds
+    assert len({len(own) for own in found.runs.values()}) == 1  # configurations
+    searches, _ = simulate.searches(spec, found, 2, workers=2)
+    assert searches["trials"].tolist() == [48, 48]
+    assert searches["epochs_share"].between(0.2, 0.6).all()

@@ -82,7 +82,7 @@ def of_draws(
 
     cost_N: of each draw; a budget then buys as many trials as their mean cost says, between whole trials linearly.
     Without it budgets are numbers of trials. The variance is the jackknife's (Efron and Stein 1981), with as many
-    degrees of freedom as 1.5 N / k groups of k trials leave: percentiles of a bootstrap cover only 70 % at half of the
+    degrees of freedom as 1.5 N / k groups of k trials leave: percentiles of a bootstrap cover 70 to 85 % at half of the
     draws, as they know no better draw than the best one (`benchmarks.budgets`).
     """
     worth = np.asarray(scores_N if worth_N is None else worth_N, dtype=float)
