@@ -122,7 +122,7 @@ def read(path: Path) -> Table:
     rows: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         rows[row["architecture"], row["configuration"], row["repetition"]].append(row)
-    runs: dict[str, dict[int, list[Run]]] = {}
+    runs: dict[str, dict[int, list[Run]]] = {name: {} for name in spec.architectures}
     for (architecture, number, _), reports in rows.items():
         run = Run(
             configurations[architecture][str(number)],
@@ -132,6 +132,7 @@ def read(path: Path) -> Table:
             reports[-1]["diverged"],
         )
         runs.setdefault(architecture, {}).setdefault(number, []).append(run)
+    runs = {name: own for name, own in runs.items() if own}
     if not runs:
         raise UserError(f"{path} holds no run yet")
     return Table(spec, runs, json.loads(metadata.get(PROVENANCE, b"{}")))
