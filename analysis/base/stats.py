@@ -1,21 +1,16 @@
 """Are they really different? Intervals, paired tests and effect sizes for models compared on the same texts or seeds.
 
-Shapes: S seeds, N test texts, R resamples. `correct_N` says for each text whether a model classified it right.
+Shapes: S seeds, N test texts. `correct_N` says for each text whether a model classified it right.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
 CONFIDENCE = 0.95
-NUM_RESAMPLES = 10_000
-TIE = "tie"
-_AT_ONCE = 500  # resamples: their draws of texts are in memory together
 
 
 class Estimate(NamedTuple):
@@ -79,62 +74,9 @@ def mean_difference(
     return Difference(value, value - half, value + half, float(p))
 
 
-def bootstrap_accuracies(
-    correct: Mapping[str, ArrayLike],
-    rng: np.random.Generator,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> dict[str, np.ndarray]:
-    """Mean accuracies (R) of models under a bootstrap over texts, the same for all of them, and over seeds.
-
-    correct: name -> `correct_SN`. A few seeds vary less among themselves than all seeds do: deviations of their
-    resampled mean are widened as intervals of so small samples are (Hesterberg 2015), by sqrt(S / (S - 1)) and by the
-    quantile of Student's distribution, for the difference of two such means, over that of the normal one. With one
-    seed, only that seed is told of.
-    """
-    correct_SN = {name: _correct(each) for name, each in correct.items()}
-    num_texts = _num_texts(correct_SN.values())
-    seeds_RS = {
-        name: _resampled_seeds(len(each_SN), rng, num_resamples, confidence) for name, each_SN in correct_SN.items()
-    }
-    accuracies: dict[str, list[np.ndarray]] = {name: [] for name in correct_SN}
-    for start in range(0, num_resamples, _AT_ONCE):
-        size = min(_AT_ONCE, num_resamples - start)
-        drawn_RN = rng.integers(num_texts, size=(size, num_texts)) + num_texts * np.arange(size)[:, None]
-        texts_RN = np.bincount(drawn_RN.ravel(), minlength=size * num_texts).reshape(size, num_texts) / num_texts
-        for name, each_SN in correct_SN.items():
-            weights_RS = seeds_RS[name][start : start + size]
-            accuracies[name].append(((texts_RN @ each_SN.T) * weights_RS).sum(axis=1))
-    return {name: np.concatenate(parts) for name, parts in accuracies.items()}
-
-
-def paired_difference(
-    first_SN: ArrayLike,
-    second_SN: ArrayLike,
-    rng: np.random.Generator,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """By how much the first configuration's mean accuracy exceeds the second's, by the paired bootstrap of
-    `bootstrap_accuracies`. In no time however many the texts: those that the same models got right are alike, so how
-    often each kind of them is drawn is multinomial.
-    """
-    both = [_correct(first_SN), _correct(second_SN)]
-    num_texts = _num_texts(both)
-    kinds_SK, counts_K = np.unique(np.concatenate(both), axis=1, return_counts=True)
-    drawn_RK = rng.multinomial(num_texts, counts_K / num_texts, size=num_resamples) / num_texts
-    first_SK, second_SK = np.split(kinds_SK, [len(both[0])])
-    means = [
-        ((drawn_RK @ each_SK.T) * _resampled_seeds(len(each_SK), rng, num_resamples, confidence)).sum(axis=1)
-        for each_SK in (first_SK, second_SK)
-    ]
-    low, high = np.quantile(means[0] - means[1], [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(both[0].mean() - both[1].mean()), float(low), float(high))
-
-
 def mcnemar(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
     """The p-value of McNemar's exact test that two models are right equally often on the same texts."""
-    only_first, only_second = _discordant(first_correct_N, second_correct_N)
+    only_first, only_second = discordant(first_correct_N, second_correct_N)
     if only_first + only_second == 0:
         return 1.0
     return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
@@ -152,7 +94,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def cohens_g(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
     """The effect size of McNemar's test: by how much the first model's share of the texts that only one of the two
     got right exceeds a half (-0.5 to 0.5; 0.05 is small, 0.15 medium, 0.25 large)."""
-    only_first, only_second = _discordant(first_correct_N, second_correct_N)
+    only_first, only_second = discordant(first_correct_N, second_correct_N)
     disagreements = only_first + only_second
     return only_first / disagreements - 0.5 if disagreements else 0.0
 
@@ -171,80 +113,8 @@ def hedges_g(first: ArrayLike, second: ArrayLike) -> float:
     return float((a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1))) if pooled else float("nan")
 
 
-def _resampled_seeds(num_seeds: int, rng: np.random.Generator, num_resamples: int, confidence: float) -> np.ndarray:
-    """The weight (R, S) of each seed in each resample, widened."""
-    drawn_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples) / num_seeds
-    return 1 / num_seeds + (drawn_RS - 1 / num_seeds) * _widening(num_seeds, confidence)
-
-
-def _widening(num_seeds: int, confidence: float) -> float:
-    if num_seeds == 1:
-        return 1.0
-    tail = (1 + confidence) / 2
-    quantiles = stats.t.ppf(tail, 2 * (num_seeds - 1)) / stats.norm.ppf(tail)
-    return float(quantiles * np.sqrt(num_seeds / (num_seeds - 1)))
-
-
-class Models(NamedTuple):
-    """The models of one configuration, a seed each: `correct_SN`, and which of them stands for all."""
-
-    correct_SN: ArrayLike
-    representative: int = 0
-
-
-def pairs(
-    models: Mapping[str, Models],
-    rng: np.random.Generator,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> pd.DataFrame:
-    """Every pair of configurations on the same texts, by name.
-
-    `difference` is the first's mean accuracy minus the second's, `low` and `high` its interval by the paired bootstrap
-    over texts and seeds (of this pair alone), `hedges_g` its effect size over seeds. Of the two representatives,
-    `only_first` and `only_second` are the texts that only that one got right, `p` is McNemar's and `holm_p` corrected
-    for all pairs. `verdict` is the better one where the interval and `holm_p` both show it, else `tie`.
-    """
-    correct_SN = {name: _correct(each.correct_SN) for name, each in models.items()}
-    accuracies = bootstrap_accuracies(correct_SN, rng, num_resamples, confidence) if len(models) > 1 else {}
-    bounds = [(1 - confidence) / 2, (1 + confidence) / 2]
-    rows = []
-    for first, second in combinations(models, 2):
-        a_SN, b_SN = correct_SN[first], correct_SN[second]
-        a_N, b_N = a_SN[models[first].representative], b_SN[models[second].representative]
-        low, high = np.quantile(accuracies[first] - accuracies[second], bounds)
-        only_first, only_second = _discordant(a_N, b_N)
-        rows.append(
-            {
-                "first": first,
-                "second": second,
-                "num_texts": a_SN.shape[1],
-                "first_seeds": len(a_SN),
-                "second_seeds": len(b_SN),
-                "difference": float(a_SN.mean() - b_SN.mean()),
-                "low": float(low),
-                "high": float(high),
-                "hedges_g": hedges_g(a_SN.mean(axis=1), b_SN.mean(axis=1)),
-                "only_first": only_first,
-                "only_second": only_second,
-                "cohens_g": cohens_g(a_N, b_N),
-                "p": mcnemar(a_N, b_N),
-            }
-        )
-    table = pd.DataFrame(rows, columns=_PAIR)
-    table["holm_p"] = holm(table["p"])
-    better = np.where(table["low"] > 0, table["first"], np.where(table["high"] < 0, table["second"], TIE))
-    favoured = np.where(table["only_first"] > table["only_second"], table["first"], table["second"])
-    shown = (table["holm_p"] < 1 - confidence) & (better == favoured)
-    table["verdict"] = pd.Series(better, index=table.index, dtype="str").where(shown, TIE)
-    return table
-
-
-_PAIR = ["first", "second", "num_texts", "first_seeds", "second_seeds", "difference", "low", "high", "hedges_g"]
-_PAIR += ["only_first", "only_second", "cohens_g", "p"]
-
-
-def _correct(correct_SN: ArrayLike) -> np.ndarray:
+def as_correct(correct_SN: ArrayLike) -> np.ndarray:
+    """Which seeds got which texts right, booleans; ValueError for anything else."""
     found_SN = np.asarray(correct_SN)
     if found_SN.dtype != bool or found_SN.ndim != 2 or not found_SN.size:
         raise ValueError(
@@ -253,17 +123,16 @@ def _correct(correct_SN: ArrayLike) -> np.ndarray:
     return found_SN
 
 
-def _num_texts(correct_SN: Iterable[np.ndarray]) -> int:
-    counts = sorted({each_SN.shape[1] for each_SN in correct_SN})
-    if len(counts) != 1:
-        raise ValueError(f"paired models are scored on the same texts; got {' and '.join(map(str, counts))}")
-    return counts[0]
+def check_same_texts(first: np.ndarray, second: np.ndarray) -> None:
+    """Raise ValueError unless both are of as many texts, their last dimension."""
+    if first.shape[-1] != second.shape[-1]:
+        raise ValueError(f"paired models are scored on the same texts; got {first.shape[-1]} and {second.shape[-1]}")
 
 
-def _discordant(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> tuple[int, int]:
+def discordant(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> tuple[int, int]:
     """How many texts only the first model got right, and only the second."""
-    first_N, second_N = (_correct(np.asarray(each)[None])[0] for each in (first_correct_N, second_correct_N))
-    _num_texts([first_N[None], second_N[None]])
+    first_N, second_N = (as_correct(np.asarray(each)[None])[0] for each in (first_correct_N, second_correct_N))
+    check_same_texts(first_N, second_N)
     return int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
 
 

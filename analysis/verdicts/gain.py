@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from analysis.base import runs, stats
+from analysis.base import pairs, runs
 from analysis.base.baselines import baselines, is_baseline
 from analysis.base.table import cell, heading
 from analysis.boards.confirmation import Recorded, num_folds
 from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.confusion import Confusion, one_class
-from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
+from analysis.verdicts.differences import best_configurations, check_texts, models_of, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
 
@@ -230,7 +229,7 @@ def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predic
         check_texts({found.network: network, found.baseline: baseline}, known)
     except UserError as error:
         return replace(found, difference=math.nan, why=str(error))
-    interval = stats.paired_difference(correct(network, known), correct(baseline, known), np.random.default_rng(0))
+    interval = pairs.gap(*(pairs.sample(models_of(each, known)) for each in both)).interval()
     return replace(found, difference=interval.value, low=interval.low, high=interval.high)
 
 

@@ -1,0 +1,213 @@
+"""Are the verdicts on architectures right as often as they say? Simulated comparisons of which the truth is known.
+
+    python -m benchmarks.calibration [--repetitions 1000] [--real SEARCH --tracking-uri URI]
+
+A text has a difficulty, an architecture something of its own on each text, a seed a level, and each answer noise: all
+normal, a text is right where their sum is positive. Two architectures have about 0.42 points of standard error from
+2,490 texts however many the seeds; the seeds of one disagree on 11 % of texts. Spreads of seeds, in points of accuracy:
+one; a half; as of the default search's winners; none; and very unequal.
+
+Printed, and a failure (exit 1) where it is not so: false verdicts in at most 5 % of families (at most 64 of 1,000, the
+bound that a true 5 % stays under in 97.5 %), intervals that cover the truth in at least 93 %. Then power, beside two
+other rules: what was used before (McNemar's test of two models of median score and a bootstrap interval both show it),
+and Welch's test over seeds alone.
+
+With --real: the confirmed seeds of a recorded search, split in two halves at random. The halves of one architecture are
+equal; how often are they told apart?
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+from scipy import stats as distributions
+
+from analysis.base import pairs, stats
+from analysis.base.pairs import Models, Verdict
+
+NUM_TEXTS, ACCURACY = 2490, 0.8
+OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: a text's difficulty, an architecture's own on a text
+SPREADS = {
+    "one point": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "half a point": (0.5, 0.5, 0.5, 0.5, 0.5),
+    "as recorded": (0.35, 0.7, 0.35, 0.7, 0.35),
+    "none": (0.0, 0.0, 0.0, 0.0, 0.0),
+    "unequal": (0.2, 1.5, 0.2, 0.2, 0.2),
+}
+MOST_FALSE, LEAST_COVERED = 0.064, 0.93
+MARGIN = pairs.MARGIN
+
+
+def draw(rng: np.random.Generator, gaps: Sequence[float], spreads: Sequence[float], num_seeds: int) -> list[np.ndarray]:
+    """The `correct_SN` of architectures whose expected accuracies exceed ACCURACY by so much. spreads: in points."""
+    density = distributions.norm.pdf(distributions.norm.ppf(ACCURACY))
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    text_N = np.sqrt(OF_TEXTS) * normal(NUM_TEXTS)
+    drawn = []
+    for gap, spread in zip(gaps, spreads, strict=False):
+        deviation = spread / 100 / density
+        level = distributions.norm.ppf(ACCURACY + gap) * np.sqrt(1 + deviation**2)  # seeds' spread costs no accuracy
+        latent_SN = deviation * normal(num_seeds, 1) + text_N + np.sqrt(OF_BOTH) * normal(NUM_TEXTS)
+        latent_SN = latent_SN + np.sqrt(1 - OF_TEXTS - OF_BOTH) * normal(num_seeds, NUM_TEXTS)
+        drawn.append(latent_SN > -level)
+    return drawn
+
+
+def is_false(verdict: Verdict, truth: float) -> bool:
+    """Whether a verdict is wrong of a true difference of first and second."""
+    wrong = {Verdict.FIRST: truth <= 0, Verdict.SECOND: truth >= 0, Verdict.EQUAL: abs(truth) >= MARGIN}
+    return wrong.get(verdict, False)
+
+
+class Counted(NamedTuple):
+    """Shares: of families with a false verdict, of intervals that cover the truth, of pairs that are told apart, and of
+    those that are called equal."""
+
+    false: float
+    covered: float
+    better: float
+    equal: float
+
+
+def counted(gaps: Sequence[float], spreads: Sequence[float], num_seeds: int, repetitions: int) -> Counted:
+    """Over simulated families, at a single look."""
+    rng, rows = np.random.default_rng(1), []
+    truths = [a - b for a, b in combinations(gaps, 2)]
+    for _ in range(repetitions):
+        samples = [pairs.sample(Models(each)) for each in draw(rng, gaps, spreads, num_seeds)]
+        found = [pairs.gap(a, b) for a, b in combinations(samples, 2)]
+        verdicts = [each.verdict for each in pairs.decide(found, MARGIN)]
+        intervals = [each.interval() for each in found]
+        rows.append(
+            (
+                any(is_false(verdict, truth) for verdict, truth in zip(verdicts, truths, strict=True)),
+                np.mean([each.low <= truth <= each.high for each, truth in zip(intervals, truths, strict=True)]),
+                np.mean([verdict.is_better for verdict in verdicts]),
+                np.mean([verdict is Verdict.EQUAL for verdict in verdicts]),
+            )
+        )
+    return Counted(*map(float, np.mean(rows, axis=0)))
+
+
+# --- Other rules, for two architectures: whether they call the first or the second better
+
+
+def earlier(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
+    """The rule that was used before: McNemar's test of the median models, and a bootstrap over texts and seeds."""
+    medians = [each[np.argsort(each.mean(axis=1))[(len(each) - 1) // 2]] for each in drawn]
+    if stats.mcnemar(*medians) >= 0.05:
+        return False
+    num_texts = len(medians[0])
+    kinds_SK, counts_K = np.unique(np.concatenate(drawn), axis=1, return_counts=True)
+    drawn_RK = rng.multinomial(num_texts, counts_K / num_texts, size=2000) / num_texts
+    halves = np.split(drawn_RK @ kinds_SK.T.astype(float), [len(drawn[0])], axis=1)
+    means = []
+    for seeds_RS in halves:
+        num_seeds = seeds_RS.shape[1]
+        weights_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=2000) / num_seeds
+        wider = distributions.t.ppf(0.975, 2 * num_seeds - 2) / distributions.norm.ppf(0.975)
+        wider *= np.sqrt(num_seeds / (num_seeds - 1))
+        means.append((seeds_RS * (1 / num_seeds + (weights_RS - 1 / num_seeds) * wider)).sum(axis=1))
+    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
+    return bool(low > 0 or high < 0)
+
+
+def welch(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
+    """Over seeds alone: the test texts are all that there are."""
+    return stats.mean_difference(*([each.mean(axis=1)] for each in drawn)).p < 0.05
+
+
+def ours(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
+    return pairs.gap(*(pairs.sample(Models(each)) for each in drawn)).p_better() < 0.05
+
+
+Rule = Callable[[Sequence[np.ndarray], np.random.Generator], bool]
+RULES: dict[str, Rule] = {"ours": ours, "earlier": earlier, "Welch": welch}
+
+
+def told(rule: Rule, gap: float, num_seeds: int, repetitions: int) -> float:
+    rng = np.random.default_rng(2)
+    return float(np.mean([rule(draw(rng, (gap, 0), (1.0, 1.0), num_seeds), rng) for _ in range(repetitions)]))
+
+
+# --- Real runs
+
+
+def halves(uri: str, search: str, repetitions: int) -> None:
+    """Prints how often two halves of the same architecture's seeds are told apart."""
+    from analysis.base import runs
+    from analysis.boards import confirmation
+    from analysis.verdicts.differences import best_configurations, models_of
+
+    recorded = confirmation.read(uri, runs.find_search(uri, search))
+    best = best_configurations(recorded.repeated)
+    rng, shares = np.random.default_rng(3), []
+    for name, own in best.items():
+        predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in own["run_id"]}
+        correct_SN = np.asarray(models_of(own, predictions).correct_SN)
+        size = len(correct_SN) // 2
+        if size < 2:
+            print(f"{name}: {len(correct_SN)} seeds, four are needed")
+            continue
+        false = 0
+        for _ in range(repetitions):
+            order = rng.permutation(len(correct_SN))
+            both = correct_SN[order[:size]], correct_SN[order[size : 2 * size]]
+            false += ours(both, rng)
+        shares.append(false / repetitions)
+        print(f"{name}: halves of {size} seeds told apart in {shares[-1]:.1%} of {repetitions} splits")
+    if shares:
+        print(f"on average in {np.mean(shares):.1%}")
+
+
+# --- All of it
+
+
+def main(
+    repetitions: Annotated[int, typer.Option(min=10, help="simulated comparisons of each kind")] = 1000,
+    real: Annotated[str | None, typer.Option(help="a search that was confirmed, too")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="of its MLflow")] = None,
+) -> None:
+    started, failures = time.perf_counter(), 0
+    slack = MOST_FALSE if repetitions >= 1000 else 0.05 + 2 * np.sqrt(0.05 * 0.95 / repetitions)
+    print(f"{repetitions} families of equal architectures, one look: false verdicts, coverage of the 95 % intervals")
+    for label, spreads in SPREADS.items():
+        for num in (2, 5):
+            for num_seeds in (2, 3, 5, 10):
+                false, covered, _, equal = counted([0.0] * num, spreads, num_seeds, repetitions)
+                wrong = false > slack or covered < LEAST_COVERED
+                failures += wrong
+                print(
+                    f"  {label:<13} {num} architectures, {num_seeds:>2} seeds: {false:6.1%} false, "
+                    f"{covered:6.1%} covered, {equal:6.1%} equal within {MARGIN:g}{'  TOO MANY' * wrong}",
+                    flush=True,
+                )
+    print(f"Two that differ by the margin, {MARGIN:g}: called equal")
+    for label, spreads in SPREADS.items():
+        rates = [counted([MARGIN, 0.0], spreads, num_seeds, repetitions).equal for num_seeds in (3, 10)]
+        failures += max(rates) > slack
+        print(f"  {label:<13} {rates[0]:6.1%} with 3 seeds, {rates[1]:6.1%} with 10")
+    print("Two whose seeds spread by one point: told apart, by the rule")
+    few = max(10, repetitions // 5)
+    for gap in (0.0, 0.01, 0.02, 0.023):
+        for num_seeds in (3, 5, 10):
+            found = {name: told(rule, gap, num_seeds, few) for name, rule in RULES.items()}
+            rates = ", ".join(f"{name} {share:6.1%}" for name, share in found.items())
+            print(f"  {100 * gap:.1f} points, {num_seeds:>2} seeds: {rates}", flush=True)
+    if real:
+        from search.base import record
+
+        halves(record.tracking_uri(tracking_uri), real, repetitions)
+    print(f"{time.perf_counter() - started:.0f} s")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
