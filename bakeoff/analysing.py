@@ -152,12 +152,14 @@ def importance(
 def differences(
     search: SearchName = "latest",
     rank_by: RankBy = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
+    margin: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="who differ by less, in accuracy, are equal")
+    ] = 0.01,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Are the architectures really different? Their best configurations, paired on the same test texts.
+    """Which architectures are better, equal within a margin, or cannot be told apart, on the same test texts?
 
     csv and json hold a row for each pair.
     """
@@ -165,13 +167,10 @@ def differences(
 
     form = tables.choose_format(format_, out)
     (found,), _, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by)
-    import numpy as np
-
     from analysis.verdicts import differences as different
 
-    rng, long = np.random.default_rng(seed), form in tables.FOR_PROGRAMS
-    uri = record.tracking_uri(tracking_uri)
-    tables.emit(different.read_differences(uri, found, rng, rank_by, long=long), form, out)
+    long, uri = form in tables.FOR_PROGRAMS, record.tracking_uri(tracking_uri)
+    tables.emit(different.read_differences(uri, found, rank_by, margin, long=long), form, out)
 
 
 @app.command()

@@ -106,12 +106,12 @@ def earlier(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
         return False
     num_texts = len(medians[0])
     kinds_SK, counts_K = np.unique(np.concatenate(drawn), axis=1, return_counts=True)
-    drawn_RK = rng.multinomial(num_texts, counts_K / num_texts, size=2000) / num_texts
+    drawn_RK = rng.multinomial(num_texts, counts_K / num_texts, size=500) / num_texts
     halves = np.split(drawn_RK @ kinds_SK.T.astype(float), [len(drawn[0])], axis=1)
     means = []
     for seeds_RS in halves:
         num_seeds = seeds_RS.shape[1]
-        weights_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=2000) / num_seeds
+        weights_RS = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=500) / num_seeds
         wider = distributions.t.ppf(0.975, 2 * num_seeds - 2) / distributions.norm.ppf(0.975)
         wider *= np.sqrt(num_seeds / (num_seeds - 1))
         means.append((seeds_RS * (1 / num_seeds + (weights_RS - 1 / num_seeds) * wider)).sum(axis=1))

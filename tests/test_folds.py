@@ -144,7 +144,7 @@ def test_a_text_is_judged_by_the_model_of_the_fold_that_tests_it() -> None:
         [place >= number for number in range(5) for place in range(4)]
     ]
     said |= predictions(dict.fromkeys(best["rnn"]["run_id"], 0))
-    (pair,) = differences.differences(best, said, np.random.default_rng(0)).to_dict("records")
+    (pair,) = differences.differences(best, said).to_dict("records")
     assert pair["difference"] == pytest.approx(-0.5)
     with pytest.raises(UserError, match=r"gru-0 has no result on fold 2/5 in demo-confirm"):
         tested.models(best["gru"][best["gru"]["fold"] != "2/5"])

@@ -143,7 +143,7 @@ def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:
 def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
     """Whether the architectures differ, or why that cannot be told."""
     try:
-        return read_differences(uri, search, np.random.default_rng(0), rank_by)
+        return read_differences(uri, search, rank_by)
     except UserError as error:
         why = f"Whether the architectures differ by more than luck cannot be told: {error}."
         return [Table(pd.DataFrame({"architecture": []}), groups=[["architecture"]], key="architecture", notes=[why])]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.base import runs, stats
+from analysis.base import pairs, runs, stats
 from analysis.base.baselines import BASELINE, ROLE, is_baseline, role, shown
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
-from analysis.boards.confirmation import num_folds, read
+from analysis.boards.confirmation import Recorded, num_folds, read
 from analysis.boards.leaderboard import RANK_BY, check_metric
-from analysis.verdicts import tested
+from analysis.verdicts import robustness, tested
 from data.base.errors import UserError
 from search.base import record
 from search.study import ranking
@@ -58,6 +58,11 @@ def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.nd
     return np.stack(correct_SN)
 
 
+def models_of(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], rank_by: str = RANK_BY) -> pairs.Models:
+    """What `pairs` compares of a configuration."""
+    return pairs.Models(correct(own, predictions), representative(own, rank_by), is_baseline(own))
+
+
 def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all models were tested on the same texts, in the same order."""
     models = [model for own in best.values() for model in tested.models(own)]
@@ -76,32 +81,56 @@ def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.D
 def differences(
     best: Mapping[str, pd.DataFrame],
     predictions: Mapping[str, pd.DataFrame],
-    rng: np.random.Generator,
     rank_by: str = RANK_BY,
+    margin: float = pairs.MARGIN,
+    looks: int = 1,
 ) -> pd.DataFrame:
-    """Every pair of architectures (see `stats.pairs`), from `best_configurations` and the predictions by run id."""
+    """Every pair of architectures (see `pairs.compare`), from `best_configurations` and the predictions by run id."""
     check_texts(best, predictions)
-    models = {name: stats.Models(correct(own, predictions), representative(own, rank_by)) for name, own in best.items()}
-    return stats.pairs(models, rng)
+    models = {name: models_of(own, predictions, rank_by) for name, own in best.items()}
+    return pairs.compare(models, margin, looks)
 
 
 # --- As tables
 
 
 def read_differences(
-    uri: str, search: Search, rng: np.random.Generator, rank_by: str = RANK_BY, *, long: bool = False
+    uri: str, search: Search, rank_by: str = RANK_BY, margin: float = pairs.MARGIN, *, long: bool = False
 ) -> list[Table]:
     """The differences between the architectures of a search, for readers; long: one table of all pairs.
+
+    margin: two that differ by less, in accuracy, are equal.
 
     Of each architecture's confirmed configurations on the same data, if the search was confirmed (or confirms another
     one), else of its best in the search itself. Raises UserError when what the trials predicted is not kept, or was
     not predicted of the same texts.
     """
     recorded = read(uri, search)
-    origin = recorded.origin
+    best = compared(recorded, rank_by)
+    predictions = read_predictions(uri, recorded.origin, best)
+    trials = pd.concat([recorded.trials, recorded.repeated])
+    looks = num_looks(recorded)
+    return difference_tables(
+        recorded.origin, trials, best, predictions, rank_by, recorded.others, margin, looks, long=long
+    )
+
+
+def num_looks(recorded: Recorded) -> int:
+    """How often the seeds have been, and are planned to be, looked at: each confirmation is a look."""
+    planned = [int(each.tags.get(record.LOOKS, 1)) for each in recorded.same]
+    return max([1, len(planned), *planned])
+
+
+def compared(recorded: Recorded, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
+    """The trials of each architecture's best configuration: of those confirmed, else of the search itself."""
     best, others = (best_configurations(each, rank_by) for each in (recorded.repeated, recorded.trials))
     if not recorded.folds:  # else the others were tested on fewer texts
         best |= {name: own for name, own in others.items() if name not in best}
+    return best
+
+
+def read_predictions(uri: str, origin: Search, best: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """What all trials of these configurations said, by run id. Raises UserError when that is not kept."""
     predictions = {}
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
@@ -111,8 +140,7 @@ def read_differences(
                 f"python -m search confirm {origin.id}"
             )
         predictions[run_id] = found
-    trials = pd.concat([recorded.trials, recorded.repeated])
-    return difference_tables(origin, trials, best, predictions, rng, rank_by, recorded.others, long=long)
+    return predictions
 
 
 def difference_tables(
@@ -120,43 +148,49 @@ def difference_tables(
     trials: pd.DataFrame,
     best: Mapping[str, pd.DataFrame],
     predictions: Mapping[str, pd.DataFrame],
-    rng: np.random.Generator,
     rank_by: str = RANK_BY,
     others: Sequence[str] = (),
+    margin: float = pairs.MARGIN,
+    looks: int = 1,
     *,
     long: bool = False,
 ) -> list[Table]:
     """The matrix over architectures, all pairs, and the models behind them. long: only the pairs.
 
     trials: those of the search and of its confirmations. others: ids of confirmations that were made on other data.
+    looks: see `num_looks`.
     """
-    table = differences(best, predictions, rng, rank_by)
+    table = differences(best, predictions, rank_by, margin, looks)
     sides = ("first", "second")
     roles = {name: role(own) for name, own in best.items()}
     table = table.assign(**{f"{side}_{ROLE}": [roles[name] for name in table[side]] for side in sides})
     marked = [f"{side}_{ROLE}" for side in sides] if BASELINE in roles.values() else []
-    pairs = Table(
+    verdicts = Table(
         table,
         groups=[
             [*sides, "verdict", "difference", "low", "high"],
             *([marked] if marked else []),
-            ["only_first", "only_second", "holm_p", "cohens_g", "hedges_g"],
+            ["first_better", "better_p", "equal_p", "hedges_g"],
+            ["only_first", "only_second", "holm_p", "cohens_g"],
         ],
         key=["first", "second"],
         title=f"{search.id}: every pair on the same {_num_texts(best, predictions)} test texts",
-        notes=[*_baselines(best), *_single(best), _RULE],
+        notes=[
+            *_baselines(best),
+            *_single(search, table, best),
+            *_robust(trials, best, predictions, rank_by),
+            _rule(margin, looks),
+        ],
     )
     if long:
-        return [pairs]
+        return [verdicts]
     matrix = _matrix(table, roles)
     models = _models(best, rank_by)
     whole = Table(
         matrix,
         groups=[list(matrix.columns)],
         key=["architecture", *shown(matrix)],
-        title=f"{search.id}: by how much the row's test accuracy is better than the column's, or tie"
-        if len(best) > 1
-        else f"{search.id}: {len(best)} architecture{'s' * (len(best) != 1)} with complete trials, none to compare",
+        title=f"{search.id}: {_title(table, len(best), margin)}",
     )
     chosen = Table(
         models,
@@ -165,12 +199,22 @@ def difference_tables(
         title=f"The best configuration of each architecture by mean {rank_by}",
         notes=list(_notes(search, trials, best, others)),
     )
-    return [whole, *([pairs] if len(table) else []), chosen]
+    return [whole, *([verdicts] if len(table) else []), chosen]
 
 
 def _num_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> str:
     models = (model for own in best.values() for model in tested.models(own))
     return f"{next((len(tested.said(model, predictions)) for model in models), 0):,}"
+
+
+def _title(table: pd.DataFrame, num: int, margin: float) -> str:
+    if not len(table):
+        return f"{num} architecture{'s' * (num != 1)} with complete trials, none to compare"
+    if (table["verdict"] == pairs.Verdict.ONE_SEED.value).all():
+        return "one seed each: the models differ on these texts, the architectures are unknown"
+    return (
+        f"by how much the row's test accuracy is better than the column's, or equal within {margin:g}, or cannot tell"
+    )
 
 
 def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
@@ -180,9 +224,9 @@ def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
     for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
         index=False
     ):
-        shown = verdict != stats.TIE
-        cells[first, second] = f"{difference:+.4f}" if shown else stats.TIE
-        cells[second, first] = f"{-difference:+.4f}" if shown else stats.TIE
+        better = verdict in (first, second)
+        cells[first, second] = f"{difference:+.4f}" if better else verdict
+        cells[second, first] = f"{-difference:+.4f}" if better else verdict
     columns = {other: [cells.get((name, other), "") for name in names] for other in names}
     marked = {ROLE: list(roles.values())} if BASELINE in roles.values() else {}
     return pd.DataFrame({"architecture": pd.Series(names, dtype="str"), **marked, **columns})
@@ -211,13 +255,21 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-_RULE = (
-    f"One is called better where two tests agree: the {stats.CONFIDENCE:.0%} interval of the difference of mean test "
-    "accuracies (low to high, paired bootstrap over texts and seeds) leaves out zero, and McNemar's exact test between "
-    f"the two models of median validation score (which texts only one of them got right) has p < "
-    f"{1 - stats.CONFIDENCE:.2f}, Holm-corrected for all pairs. Cohen's g: 0.05 is small, 0.15 medium, 0.25 large; "
-    "Hedges' g, over seeds: 0.2, 0.5, 0.8. A tie is not shown to be equal."
-)
+def _rule(margin: float, looks: int) -> str:
+    several = (
+        f" The seeds are looked at {looks} times, which intervals and p-values allow for (Pocock 1977)."
+        if looks > 1
+        else ""
+    )
+    return (
+        "Verdicts are on the accuracy to be expected over seeds and texts like these; low to high: the "
+        f"{stats.CONFIDENCE:.0%} interval of the difference, of this pair alone. Better: better p, equal within "
+        f"{margin:g}: equal p below {1 - stats.CONFIDENCE:.2f}, each Holm-corrected for all pairs. First better: "
+        "P(A > B), how often a seed of the first gets more right than one of the second; 0.75 is much. Hedges' g, over "
+        f"seeds: 0.2 is small, 0.5 medium, 0.8 large.{several} Of the two given models of median validation score "
+        "alone: the texts that only one of them got right, McNemar's exact test (holm p) and Cohen's g (0.05, 0.15, "
+        "0.25). More: docs/verdicts.md."
+    )
 
 
 def _baselines(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
@@ -225,13 +277,23 @@ def _baselines(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
         yield f"Baselines, which were not searched: {', '.join(names)}."
 
 
-def _single(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    single = [name for name, own in best.items() if len(own) == 1 and not is_baseline(own)]
-    if single:
+def _single(search: Search, table: pd.DataFrame, best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
+    if (table["verdict"] == pairs.Verdict.ONE_SEED.value).any():
+        single = [name for name, own in best.items() if len(tested.models(own)) == 1 and not is_baseline(own)]
         yield (
-            f"Of {', '.join(single)} there is a single seed: that says which of these models is better, and little of "
-            "the architecture. More: python -m search confirm."
+            f"One seed each of {', '.join(single)}: the models differ on these texts, the architectures are unknown. "
+            f"To find out: python -m search confirm {search.id}."
         )
+
+
+def _robust(
+    trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame], rank_by: str
+) -> Iterable[str]:
+    models = {name: models_of(own, predictions, rank_by) for name, own in best.items() if not is_baseline(own)}
+    of_search = trials[trials["configuration"].isna() & (trials["outcome"] == record.Outcome.COMPLETE.value)]
+    scores = {str(name): own[rank_by] for name, own in of_search.groupby("architecture")}
+    if line := robustness.sentence(models, scores, check_metric(rank_by).maximize):
+        yield line
 
 
 def _notes(

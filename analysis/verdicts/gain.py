@@ -18,7 +18,7 @@ from analysis.base.table import cell, heading
 from analysis.boards.confirmation import Recorded, num_folds
 from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.confusion import Confusion, one_class
-from analysis.verdicts.differences import best_configurations, check_texts, models_of, name_of
+from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
 
@@ -229,7 +229,8 @@ def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predic
         check_texts({found.network: network, found.baseline: baseline}, known)
     except UserError as error:
         return replace(found, difference=math.nan, why=str(error))
-    interval = pairs.gap(*(pairs.sample(models_of(each, known)) for each in both)).interval()
+    samples = [pairs.sample(pairs.Models(correct(each, known), 0, is_baseline(each))) for each in both]
+    interval = pairs.gap(*samples).interval()
     return replace(found, difference=interval.value, low=interval.low, high=interval.high)
 
 

@@ -109,6 +109,7 @@ POSITIVE_CLASS = "positive_class"  # of two classes, that which F1, ROC AUC and 
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the driver's
 KERNELS = "kernels"  # what the driver would train with: the compiled kernels, by name, or torch
+LOOKS = "looks"  # on a confirmation: at how many looks at its seeds, this one included, verdicts are to be right
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
