@@ -6,7 +6,6 @@ them, and `bakeoff check-architecture` any other.
 Shapes: B batch, T words, V vocabulary, E embedding, C outputs (classes; rows of an image).
 """
 
-import io
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ import models
 from data.base.errors import UserError
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone
 from models.parts.layers import Architecture, WordVectors
+from models.parts.weights import from_bytes, to_bytes
 
 NUM_OUTPUTS, NUM_WORDS, SIZE = 8, 20, 5  # C, V and E
 
@@ -194,12 +194,11 @@ def equal_seeds_give_equal_numbers(subject: Subject, **hyperparameters: Any) -> 
 def the_state_dict_is_whole(subject: Subject) -> None:
     """Saved without pickle and loaded into another network, it gives the same numbers."""
     model, other = subject.build(seed=0).eval(), subject.build(seed=1).eval()
-    file = io.BytesIO()
-    torch.save(model.state_dict(), file)
-    file.seek(0)
     try:
-        other.load_state_dict(torch.load(file, weights_only=True))
-    except Exception as error:  # of pickle or of a module's own loading
+        other.load_state_dict(from_bytes(to_bytes(model.state_dict())))
+    except UserError as error:
+        raise BrokenRuleError(str(error)) from None
+    except Exception as error:  # of a module's own loading
         raise BrokenRuleError(f"its state dict cannot be read back: {error}; keep tensors only in it") from None
     if not torch.equal(other(*texts()), model(*texts())):
         raise BrokenRuleError(

@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from safetensors.torch import load_file
 
 import models
 from analysis.explain import choice
@@ -164,7 +165,9 @@ def test_it_needs_neither_the_project_nor_pickle(model_folder: Path, checkpoint:
     same_as(checkpoint, pd.DataFrame(json.loads(done.stdout.splitlines()[-1])))
 
     files = [path for path in model_folder.rglob("*") if path.is_file()]
-    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".cloudpickle")]
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".cloudpickle", ".pt")]
+    weights = load_file(next(path for path in files if path.name == "weights.safetensors"))
+    assert weights.keys() == checkpoint.model.state_dict().keys()
     vectors = np.load(next(path for path in files if path.name == "vectors.npy"), allow_pickle=False)
     assert len(vectors) == len(checkpoint.vocabulary)  # not the 400,000 of the whole file
 
@@ -177,6 +180,13 @@ def same_as(checkpoint: TextModel, answer: pd.DataFrame, texts: Sequence[str] = 
     assert answer["unknown_share"].tolist() == [{"qzxqz": 1.0, "": 1.0}.get(text, 0.0) for text in texts]
     assert answer[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
     assert answer["predicted"].tolist() == [checkpoint.classes[i] for i in expected_NC.argmax(1)]
+
+
+def test_weights_that_an_older_version_wrote_are_read(checkpoint: TextModel, tmp_path: Path) -> None:
+    checkpoint.save(folder := tmp_path / "model")
+    (folder / "weights.safetensors").unlink()
+    torch.save(checkpoint.model.state_dict(), folder / "weights.pt")
+    assert torch.equal(TextModel.load(folder).outputs(TEXTS), checkpoint.outputs(TEXTS))
 
 
 @pytest.mark.parametrize("embeddings", ["frozen", "trained"])

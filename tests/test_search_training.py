@@ -1,16 +1,19 @@
 """The training loop: its metrics, its seeds, its live knobs, its checkpoints and its way out when it diverges."""
 
 import dataclasses
+import io
 import itertools
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import sklearn.metrics
 import torch
 from hypothesis import given
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 
 import models
 from data.base.errors import UserError
+from models.parts import weights
 from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
 from models.parts.layers import INPUTS
@@ -307,6 +311,45 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
         assert saved["weights"].equal(whole["weights"])
     else:
         assert saved["epoch"] == 2
+
+
+def test_the_weights_in_a_checkpoint_are_safetensors_and_older_checkpoints_are_read(tmp_path: Path) -> None:
+    weight = torch.arange(6.0).view(2, 3)
+    model: dict[str, Any] = {"one.weight": weight, "tied.weight": weight, "turned": weight.t()}
+    model |= {"steps": torch.tensor(3), "extra": {"a": 1}}
+    content = {
+        "result": {"epoch": 1},
+        "state": {"model": model, "best_weights": {"half": weight.bfloat16()}, "optimizer": {0: (weight, 0.1)}},
+    }
+    torch.save(content, tmp_path / "epoch-0001.pt")  # as they were before
+    before = checkpoints.load_last(tmp_path)
+    place = checkpoints.save(tmp_path, 2, content)
+    after = checkpoints.load_last(tmp_path)
+    assert checkpoints.last_step(tmp_path) == 2
+    assert isinstance(place, Path)
+    with zipfile.ZipFile(place) as archive:
+        assert set(safetensors.torch.load(archive.read("model.safetensors"))) == {
+            "one.weight",
+            "tied.weight",
+            "turned",
+            "steps",
+        }
+        rest = torch.load(io.BytesIO(archive.read("rest.pt")), weights_only=True)
+        assert rest["state"]["model"] == {"extra": {"a": 1}}
+        assert rest["state"]["best_weights"] == {}
+    for saved in (before, after):
+        assert saved is not None
+        assert saved["result"] == {"epoch": 1}
+        assert saved["state"]["model"].keys() == model.keys()
+        assert torch.equal(saved["state"]["model"]["turned"], weight.t())
+        assert torch.equal(saved["state"]["model"]["tied.weight"], weight)
+        assert torch.equal(saved["state"]["best_weights"]["half"], weight.bfloat16())
+        assert torch.equal(saved["state"]["optimizer"][0][0], weight)
+
+
+def test_a_state_dict_of_more_than_tensors_is_refused_as_safetensors() -> None:
+    with pytest.raises(UserError, match=r"^state dict: extra is of type dict; keep tensors only in it$"):
+        weights.to_bytes({"one": torch.zeros(1), "extra": {"a": 1}})
 
 
 def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ The steps run in Ray's workers, as many at once as trials will, on the machines 
 
 import dataclasses
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,6 @@ from statistics import fmean
 from typing import Any
 
 import ray
-import torch
 
 from data.base.files import default_cache, write_whole
 from data.encoded import ALL_WORDS, EncodedCorpus, Split
@@ -28,7 +26,7 @@ from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
 from search.study.studies import Studies
-from search.train import checkpoints
+from search.train import checkpoints, packing
 from search.train.config import TrainingConfig, learner, length_of
 from search.train.length import Length
 from search.train.running import Setting, build_model, device_of, run_trial, splits, take_in
@@ -98,7 +96,7 @@ def calibrate(
     results = list(run_trial(config, small, setting))
     last = results[-1]
     second_epoch = results[length.reports_per_epoch :][: length.reports_per_epoch] or results
-    while_on, at_end = (_size(last.to_checkpoint(last=each)) for each in (False, True))
+    while_on, at_end = (len(packing.pack(last.to_checkpoint(last=each))) for each in (False, True))
     num_iterations = -(-len(corpus.train) // batch_size)
     num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
     num_points = num_curve + len(last.metrics) + len(last.best) + 3
@@ -123,12 +121,6 @@ def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setti
     few, more = min(taken), max(taken)
     each = (taken[more] - taken[few]) / (more - few) if more > few else 0.0
     return taken[more] + max(0.0, each) * (len(corpus.train) - more)
-
-
-def _size(checkpoint: dict[str, Any]) -> int:
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.tell()
 
 
 def _first(split: Split, share: float) -> Split:

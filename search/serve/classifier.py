@@ -23,6 +23,7 @@ from data.encoded import pad
 from data.encoder import Encoder
 from data.text import AS_WRITTEN, Tokenizer
 from models import WordVectors
+from models.parts.weights import from_bytes, to_bytes
 from search.train.tasks import TASKS, Task
 from search.train.tasks.base import Columns
 from search.train.tasks.classification import decided
@@ -35,11 +36,11 @@ UNKNOWN_SHARE = "unknown_share"  # a column of each answer
 
 VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
 
-# What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as a torch state
-# dict; the word vectors, where they were not trained; and the sources of the architecture and of the tokenizer, where
-# they are not ours, and of the encoder, where the model reads embeddings. Of an estimator its own files instead of
-# weights.
-MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.pt", "vectors.npy"
+# What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as safetensors;
+# the word vectors, where they were not trained; and the sources of the architecture and of the tokenizer, where they
+# are not ours, and of the encoder, where the model reads embeddings. Of an estimator its own files instead of weights.
+MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.safetensors", "vectors.npy"
+OLD_WEIGHTS = "weights.pt"  # of models that were exported before: a torch state dict
 CODE, TOKENIZER_CODE, ENCODER_CODE = "architecture.py", "tokenizer.py", "encoder.py"
 ESTIMATOR = "estimator"
 
@@ -209,7 +210,7 @@ class TextModel:
 
     def _write_weights(self, folder: Path) -> None:
         weights = self.model.state_dict()
-        torch.save(weights, folder / WEIGHTS)
+        (folder / WEIGHTS).write_bytes(to_bytes(weights))
         if VECTORS not in weights:
             np.save(folder / FROZEN_VECTORS, self.model.embedding.vectors_VE.numpy(), allow_pickle=False)
 
@@ -227,8 +228,10 @@ class TextModel:
         if estimator.is_dir():
             files = {path.name: bytearray(path.read_bytes()) for path in estimator.iterdir()}
             weights = {name: torch.frombuffer(file, dtype=torch.uint8) for name, file in files.items()}
+        elif (old := folder / OLD_WEIGHTS).exists():
+            weights = torch.load(old, weights_only=True)
         else:
-            weights = torch.load(folder / WEIGHTS, weights_only=True)
+            weights = from_bytes((folder / WEIGHTS).read_bytes())
         return cls.build(
             **short,
             vocabulary=(folder / VOCABULARY).read_text(encoding="utf-8").split("\n")[:-1],

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 #: What the model's own code is: the packages and the files that it needs.
 PACKAGES = ("data", "models", "search/train/tasks")
 FILES = tuple(f"search/serve/{name}.py" for name in ("classifier", "ensemble", "served"))
-REQUIREMENTS = ("mlflow", "torch", "torchtext", "numpy", "pandas")
+REQUIREMENTS = ("mlflow", "torch", "safetensors", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
 BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and of several that are averaged

@@ -1,27 +1,21 @@
 """Checkpoints of one trial: files written so that a crash leaves either the old one or the new one.
 
-A file is what `torch.save` writes of plain tensors, numbers and containers, so that any torch reads it with
-`weights_only=True`. torch writes a zip archive, whose checksums tell a torn file from a whole one.
-
 They are in the search's own folder or, where a cluster's nodes have to reach them, in a folder that all nodes share or
 a bucket of an object store.
 """
 
 import contextlib
 import functools
-import io
 import shutil
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
-
 from data.base.errors import UserError
 from data.base.files import write_whole
+from search.train import packing
 
 #: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
 FOLDER = "checkpoints"
@@ -148,9 +142,7 @@ def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM
     Its file is named by the number of the report, which is the epoch's where an epoch has one.
     """
     path = folder / f"epoch-{step:04d}.pt"
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    _write(path, buffer.getvalue())
+    _write(path, packing.pack(content))
     saved = _files(folder)
     earlier = [each for each in saved if each.name <= path.name]
     later = [each for each in saved if each.name > path.name]  # these are damaged
@@ -203,7 +195,7 @@ def load_last(folder: Folder) -> dict[str, Any] | None:
     """The newest whole checkpoint in a trial's folder, on the CPU, or None."""
     for _, content in _whole(folder):
         with contextlib.suppress(Exception):  # what the checksums miss can raise nearly anything: the one before it
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return packing.unpack(content)
     return None
 
 
@@ -249,5 +241,5 @@ def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
     for path in reversed(_files(folder)):
         with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
             content = path.read_bytes()
-            if zipfile.ZipFile(io.BytesIO(content)).testzip() is None:
+            if packing.is_whole(content):
                 yield int(path.name.removeprefix("epoch-").removesuffix(".pt")), content
