@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,18 @@ def test_a_worker_that_does_not_start_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_runs_under_uv(tmp_path: Path) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    options = ("--no-project", "--offline", "--python", sys.executable)
-    done = run(uv, "run", *options, "python", "-m", "search", "run", *ONE_TRIAL, cwd=tmp_path)
+    """In a project of the user's, whose environment Ray's hook would have uv make again for every worker."""
+    uv, environment = Path(sys.executable).with_name("uv"), tmp_path / "environment"
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\nversion = '1'\n", encoding="utf-8")
+    variables = {
+        "UV_PROJECT_ENVIRONMENT": str(environment),
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+        "UV_OFFLINE": "1",
+        "VIRTUAL_ENV": "",
+    }
+    run(uv, "venv", "--python", sys.executable, environment, cwd=tmp_path, **variables)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    done = run(uv, "run", "python", "-m", "search", "run", *ONE_TRIAL, cwd=tmp_path, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
