@@ -55,7 +55,7 @@ def wait_for_epochs(cwd: Path, num: int, process: subprocess.Popen[str]) -> None
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
-        saved = [int(path.stem[-4:]) for path in cwd.glob("searches/*/checkpoints/*/epoch-*.pt")]
+        saved = [int(path.stem.split("-")[1]) for path in cwd.glob("searches/*/checkpoints/*/epoch-*.pt")]
         if max(saved, default=0) >= num:
             return
         time.sleep(0.05)

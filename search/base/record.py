@@ -107,8 +107,9 @@ MAJORITY = "majority"  # on the search, where texts are of one class each: the m
 MAJORITY_SHARE = "majority_share"  # and a metric beside it, its share
 POSITIVE_CLASS = "positive_class"  # of two classes, that which F1, ROC AUC and average precision are of
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
-CPU = "cpu"  # the model of the driver's
-KERNELS = "kernels"  # what the driver would train with: the compiled kernels, by name, or torch
+CPU = "cpu"  # the model of the worker's processor; on the search the driver's
+KERNELS = "kernels"  # what does the models' work there: the compiled kernels, by name, or torch
+DEVICE = "device"  # where networks are trained there: cpu, or the name of the card
 LOOKS = "looks"  # on a confirmation: at how many looks at its seeds, this one included, verdicts are to be right
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
@@ -117,7 +118,7 @@ TOOK_PREFIX = "took."  # and what it took, of both
 REPLAY = "replay"  # whether training it again gave the same numbers
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 #: How the tags begin that say what a trial learned from, with which code and where.
-PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, VERSION_PREFIX)
+PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, DEVICE, VERSION_PREFIX)
 PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
 
 # --- Parameter of an ensemble's run, whose metrics are named as a trial's.

@@ -11,10 +11,10 @@ from search.run.setting import make_setting
 from search.spec.read import load_again, read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
-from search.track.provenance import provenance
+from search.track.provenance import of_worker
 from search.track.registry import add_tags
 from search.train.config import length_of
-from search.train.running import run_trial
+from search.train.running import device_of, run_trial
 from search.train.training import Result
 
 #: How far numbers may be apart where the processor or a version is another one.
@@ -47,24 +47,23 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     spec = read_spec(folder)
     if not trial.results:
         raise UserError(f"{trial.name} has no report to repeat: it is {trial.outcome}")
-    corpus = load_again(spec, "replay")
-    now = provenance(corpus)
-    if now[record.DATA_DIGEST] != trial.provenance[record.DATA_DIGEST]:
+    corpus, setting = load_again(spec, "replay"), make_setting(spec, folder)
+    if corpus.digest != trial.provenance[record.DATA_DIGEST]:
         raise UserError(
-            f"the data changed: {spec.corpus} has the digest {now[record.DATA_DIGEST][:12]}, "
+            f"the data changed: {spec.corpus} has the digest {corpus.digest[:12]}, "
             f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
         )
     if trial.fold:
         corpus = load_again(spec, "replay", fold=Fold.of(trial.fold))
-    others = [key for key in now if key != record.GIT_COMMIT and now[key] != trial.provenance.get(key)]
+    others = _differences(trial, of_worker(device_of(setting)))
     tolerance = TOLERANCE if others else 0.0
     if others:
-        listed = ", ".join(f"{key} {trial.provenance.get(key)} then, {now[key]} now" for key in others)
+        listed = ", ".join(f"{key} {then} then, {now} now" for key, then, now in others)
         yield f"Equal numbers cannot be expected ({listed}); compared within {TOLERANCE}."
     worst = 0.0
     different = ""
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
-    again = run_trial(trial.config, corpus, make_setting(spec, folder))
+    again = run_trial(trial.config, corpus, setting)
     for before, result in zip(trial.results, again, strict=False):  # in this order: no report more than it had
         apart, what = _furthest(result, before)
         worst = max(worst, apart)
@@ -76,6 +75,15 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     yield f"{trial.name}: {verdict}"
     if trial.run_id is not None:
         add_tags(uri, trial.run_id, {record.REPLAY: verdict})
+
+
+def _differences(trial: Trial, now: dict[str, str]) -> list[tuple[str, str, str]]:
+    """What another processor, device or version has to do with: tag, value of an attempt, value here.
+
+    A search of a time when a tag was not kept says nothing of it.
+    """
+    before = list(trial.attempts.values()) or [trial.provenance]
+    return sorted({(key, then[key], now[key]) for then in before for key in now if then.get(key, now[key]) != now[key]})
 
 
 def _furthest(result: Result, before: Result) -> tuple[float, str]:

@@ -39,15 +39,16 @@ from search.spec.read import SPEC_FILE, load_again, load_corpus, read_spec
 from search.spec.spec import Spec
 from search.study.storage import JOURNAL
 from search.study.studies import Studies
-from search.track.provenance import provenance
+from search.track.provenance import of_search, of_worker
 from search.track.registry import add_tags
 from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE
 from search.train.matching import solve_hidden_size
-from search.tune.callback import Silent, reason
-from search.tune.cluster import ClusterCallback, ClusterSearcher
+from search.train.running import device_of
+from search.tune.callback import Silent, StudyCallback, reason
 from search.tune.scheduler import StudyScheduler
+from search.tune.searcher import StudySearcher
 from search.tune.trainable import WHOLE, trainable
 
 ERRORS = "errors.log"
@@ -170,14 +171,15 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         if address or spec.storage_path:
             check.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
-        studies.provenance = provenance(corpus)
+        studies.provenance = of_search(corpus)
         studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies, folder)
         tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
             reconcile(studies, tracker)
-            tracker.describe(corpus, studies.provenance, inspection)
+            here = of_worker(device_of(make_setting(spec, folder)))
+            tracker.describe(corpus, studies.provenance | here, inspection)
             try:
                 if not spec.cross_validated:  # its models, each of a vocabulary of its own, are for their scores only
                     kept.keep(folder, spec, corpus)
@@ -254,7 +256,7 @@ def _tune(
     # A worker takes only what it trains on, and this process holds one at a time: Ray moves to disk what has no room.
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
     corpora |= {} if folds else {WHOLE: ray.put(corpus)}
-    searcher = ClusterSearcher(studies, room)
+    searcher = StudySearcher(studies, room)
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpora=corpora, setting=setting), spec.resources.model_dump()
@@ -270,8 +272,8 @@ def _tune(
         run_config=tune.RunConfig(
             name=TUNE,
             storage_path=str(folder.absolute()),
-            failure_config=tune.FailureConfig(max_failures=spec.retries),
-            callbacks=[ClusterCallback(studies, searcher), Silent()],
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher asks again for what goes on
+            callbacks=[StudyCallback(studies, searcher), Silent()],
             progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
             verbose=0,
         ),

@@ -28,7 +28,7 @@ Mode = Literal["new", "go on", "read"]
 SPEC = "spec"  # in a study's user attributes: what it was started with
 #: What an Optuna trial keeps in its user attributes; results are kept by report: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
-PROVENANCE = "provenance"
+PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
 _STATES = {
@@ -120,6 +120,11 @@ class Study:
 
     def _load(self, frozen: FrozenTrial, later: dict[str, Any]) -> Trial:
         attrs, ended = frozen.user_attrs, frozen.state.is_finished()
+        attempts = {
+            int(key.removeprefix(f"{PROVENANCE}-")): tags
+            for key, tags in attrs.items()
+            if key.startswith(f"{PROVENANCE}-")
+        }
         trial = self._make(
             frozen.number,
             attempt=attrs.get(ATTEMPT, 0),
@@ -127,7 +132,8 @@ class Study:
             error=attrs.get(ERROR) if ended else None,
             worker=Worker(*attrs[WORKER]) if WORKER in attrs else None,
             run_id=later.get(f"{RUN_ID}-{frozen.number}", attrs.get(RUN_ID)),
-            provenance=attrs.get(PROVENANCE, {}),
+            provenance=attrs.get(PROVENANCE, {}) | (attempts[max(attempts)] if attempts else {}),
+            attempts=attempts,
         )
         self._unpack(trial, frozen.params)
         trial.hyperparameters |= attrs.get(SOLVED, {})
@@ -203,6 +209,10 @@ class Study:
         trial.worker = worker
         self._set(trial, f"{RESULT}{result.step}", result.to_dict())
         self._set(trial, WORKER, [worker.node, worker.pid])
+        if worker.provenance and trial.attempt not in trial.attempts:
+            trial.attempts[trial.attempt] = dict(worker.provenance)
+            trial.provenance = trial.provenance | trial.attempts[trial.attempt]
+            self._set(trial, f"{PROVENANCE}-{trial.attempt}", trial.attempts[trial.attempt])
 
     def report(self, trial: Trial, value: float, step: int) -> None:
         """Give Optuna the value that its pruner sees of a report, once."""

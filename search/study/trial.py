@@ -1,5 +1,6 @@
 """The record of a trial, wherever it was read: from its study or from its MLflow run. Imports nothing heavy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ class Worker:
 
     node: str  # its address
     pid: int
+    provenance: Mapping[str, str] = field(default_factory=dict)  # tags: its processor, device, versions, ...
 
 
 @dataclass(kw_only=True)
@@ -29,7 +31,8 @@ class Trial:
     configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
     fold: which division of the texts it learned and was tested on ('2/5'), where each text is tested once.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
-    provenance: tags, such as the data's digest, versions and the commit.
+    provenance: tags: the data's digest and the commit, and its last worker's processor, device and versions.
+    attempts: those tags of the worker of each attempt that has reported; empty in searches that did not keep them.
     epochs: how many it has made, and best_epoch: after how many it was best; a fraction within one.
     seconds: spent in them, all attempts together.
     best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that report.
@@ -60,6 +63,7 @@ class Trial:
     run_id: str | None = None
     worker: Worker | None = None
     provenance: dict[str, str] = field(default_factory=dict)
+    attempts: dict[int, dict[str, str]] = field(default_factory=dict)
     results: list["Result"] = field(default_factory=list, repr=False)
 
     @property

@@ -5,6 +5,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+import torch
+
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import record
@@ -41,13 +43,17 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
 
 
-def provenance(corpus: EncodedCorpus) -> dict[str, str]:
-    """Tags that say what trials learn from, with which code, and where."""
+def of_search(corpus: EncodedCorpus) -> dict[str, str]:
+    """Tags that say what trials learn from, and with which code, wherever they run."""
     commit = git_commit()
+    return {record.DATA_DIGEST: corpus.digest, **({record.GIT_COMMIT: commit} if commit else {})}
+
+
+def of_worker(device: torch.device) -> dict[str, str]:
+    """Tags that say what computes in this process, with which libraries. device: where it trains networks."""
     return {
-        record.DATA_DIGEST: corpus.digest,
         record.CPU: cpu_model(),
         record.KERNELS: kernels.name(),
+        record.DEVICE: torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         **{record.VERSION_PREFIX + name: version for name, version in versions().items()},
-        **({record.GIT_COMMIT: commit} if commit else {}),
     }

@@ -39,6 +39,7 @@ class _Known:
     outcome: str
     attempt: int
     status: str
+    provenance: dict[str, str]
 
 
 class Tracker:
@@ -139,7 +140,7 @@ class Tracker:
         run_id = trial.run_id or self._find_run(trial)
         known = self._known.get(trial.name) or self._read(run_id)
         if run_id is None or known is None:
-            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0, status="RUNNING")
+            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0, status="RUNNING", provenance=trial.provenance)
             run_id = self._create_run(trial)
         if run_id != trial.run_id:
             self._studies.keep_run_id(trial, run_id)
@@ -150,11 +151,13 @@ class Tracker:
         new = [result for result in trial.results if result.step / per_epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
         epochs = trial.epochs if new else known.epochs
-        wanted = _Known(epochs, trial.outcome.value, max(trial.attempt, 1), status)
+        wanted = _Known(epochs, trial.outcome.value, max(trial.attempt, 1), status, trial.provenance)
         if wanted == known:
             self._known[trial.name] = known
             return False
         tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)} | exact
+        if wanted.provenance != known.provenance:
+            tags |= trial.provenance
         if trial.error:
             tags[record.ERROR] = trial.error
         if trial.ended_by:
@@ -232,6 +235,7 @@ class Tracker:
             outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
             attempt=int(data.tags.get(record.ATTEMPT, 0)),
             status=run.info.status,
+            provenance={name: tag for name, tag in data.tags.items() if name.startswith(record.PROVENANCE)},
         )
 
     def drop(self, run_id: str) -> None:

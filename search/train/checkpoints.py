@@ -1,11 +1,15 @@
 """Checkpoints of one trial: files written so that a crash leaves either the old one or the new one.
 
+Each worker that has begun with a trial is an attempt, numbered by the driver, whose number is in the names of its
+files. One that the driver takes for lost may go on all the same: it never writes or removes what a later one wrote.
+
 They are in the search's own folder or, where a cluster's nodes have to reach them, in a folder that all nodes share or
 a bucket of an object store.
 """
 
 import contextlib
 import functools
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -87,6 +91,10 @@ class ObjectPath:
 Folder = Path | ObjectPath
 
 
+class SupersededError(Exception):
+    """Another attempt has begun with the trial, or its driver has removed its files: this one has nothing to add."""
+
+
 @functools.cache
 def _open_store(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it. Keys come from the environment or the machine's role."""
@@ -136,17 +144,39 @@ def prepare(search: Path, storage_path: str | None) -> Folder:
     return folder
 
 
-def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM_KEPT) -> Folder:
+def begin(folder: Folder, attempt: int) -> None:
+    """Note that this attempt begins with the trial; none before it may write from now on.
+
+    Raises SupersededError when a later one has begun.
+    """
+    if attempt not in _begun(folder):
+        _write(folder / f"attempt-{attempt}", b"")
+    require_current(folder, attempt)
+
+
+def require_current(folder: Folder, attempt: int) -> None:
+    """Raise SupersededError unless this attempt is the last that has begun."""
+    if max(_begun(folder), default=None) != attempt:
+        raise SupersededError(f"attempt {attempt} of {folder.name} goes on in another worker, or has ended")
+
+
+def _begun(folder: Folder) -> list[int]:
+    """The attempts that have begun, in no order."""
+    return [int(path.name.removeprefix("attempt-")) for path in _files(folder, "attempt-*")]
+
+
+def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM_KEPT, attempt: int = 0) -> Folder:
     """Write the checkpoint of a report, then, when it is there as a whole, remove those before the last `num_kept`.
 
-    Its file is named by the number of the report, which is the epoch's where an epoch has one.
+    Its file is named by the number of the report, which is the epoch's where an epoch has one, and by the attempt.
+    What a later attempt wrote stays.
     """
-    path = folder / f"epoch-{step:04d}.pt"
+    path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
     _write(path, packing.pack(content))
-    saved = _files(folder)
-    earlier = [each for each in saved if each.name <= path.name]
-    later = [each for each in saved if each.name > path.name]  # these are damaged
-    _unlink(earlier[:-num_kept] + later)
+    saved = [each for each in _checkpoints(folder) if _order(each)[0] <= attempt]
+    earlier = [each for each in saved if _order(each)[1] < step]
+    others = [each for each in saved if _order(each)[1] >= step and each.name != path.name]  # these are damaged
+    _unlink([*earlier, path][:-num_kept] + others)
     return path
 
 
@@ -173,11 +203,22 @@ def load_text(folder: Folder, name: str) -> str | None:
     return None if content is None else content.decode()
 
 
-def _files(folder: Folder, pattern: str = "epoch-*.pt") -> list[Folder]:
-    """The checkpoints in a trial's folder, whole or not, or its other files of that pattern; the oldest first."""
+def _files(folder: Folder, pattern: str) -> list[Folder]:
+    """The files in a trial's folder of a pattern."""
     with contextlib.suppress(FileNotFoundError):
-        return sorted((path for path in folder.iterdir() if fnmatch(path.name, pattern)), key=lambda path: path.name)
+        return [path for path in folder.iterdir() if fnmatch(path.name, pattern)]
     return []
+
+
+def _checkpoints(folder: Folder) -> list[Folder]:
+    """The checkpoints in a trial's folder, whole or not; the oldest first."""
+    return sorted(_files(folder, "epoch-*.pt"), key=_order)
+
+
+def _order(path: Folder) -> tuple[int, int]:
+    """The attempt and the report of a checkpoint, by which a later one is greater."""
+    found = re.fullmatch(r"epoch-(\d+)(?:-attempt-(\d+))?\.pt", path.name)
+    return (int(found[2] or 0), int(found[1])) if found else (-1, 0)
 
 
 def _unlink(paths: Iterable[Folder]) -> None:
@@ -206,12 +247,12 @@ def last_step(folder: Folder) -> int:
 
 def num_bytes(folder: Folder) -> int:
     """The size of a trial's checkpoints, where they are files."""
-    return sum(path.stat().st_size for path in _files(folder) if isinstance(path, Path))
+    return sum(path.stat().st_size for path in _checkpoints(folder) if isinstance(path, Path))
 
 
 def drop_weights(folder: Folder) -> None:
     """Remove a trial's checkpoints, and leave the other files beside them."""
-    _unlink(_files(folder))
+    _unlink(_checkpoints(folder))
 
 
 def remove(folder: Folder) -> None:
@@ -238,8 +279,8 @@ def _write(path: Folder, content: bytes) -> None:
 
 def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
     """The reports of the whole checkpoints in a trial's folder, and what is in these, the newest first."""
-    for path in reversed(_files(folder)):
+    for path in reversed(_checkpoints(folder)):
         with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
             content = path.read_bytes()
             if packing.is_whole(content):
-                yield int(path.name.removeprefix("epoch-").removesuffix(".pt")), content
+                yield _order(path)[1], content

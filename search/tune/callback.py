@@ -1,32 +1,44 @@
-"""The callback that Ray Tune sees: it tells the studies of workers that died."""
+"""The callback that Ray Tune sees: it decides what becomes of the trial when a worker dies."""
 
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.core.generated.common_pb2 import ActorDiedErrorContext  # type: ignore[attr-defined]
+from ray.exceptions import RayActorError
 from ray.tune import Callback
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from data.base.errors import in_short
 from search.base.record import Outcome
 from search.study.studies import Studies
-from search.tune.searcher import _Face
+from search.tune.searcher import StudySearcher, _Face
+
+KNOWN_SECONDS = 40.0  # how long Ray may take to know that a machine does not answer; of a worker it knows at once
 
 
 class StudyCallback(_Face, Callback):
-    """Tells the studies of workers that died, whether or not Tune tries again.
+    """A trial whose worker died goes on in another one, as often as the retries allow.
 
-    Tune tells its scheduler of both alike.
+    Where the whole machine was lost, that is none of its retries: nothing was wrong with the trial.
     """
 
-    def __init__(self, studies: Studies) -> None:
-        self._studies = studies
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._studies.restarted(self._studies.live(trial.config))
+    def __init__(self, studies: Studies, searcher: StudySearcher) -> None:
+        self._studies, self._searcher = studies, searcher
+        self._retries: Counter[str] = Counter()  # used, by trial
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
-        self._studies.finish(self._studies.live(trial.config), Outcome.FAILED, reason(raised))
+        live = self._studies.live(trial.config)
+        if node_was_lost(trial.get_pickled_error()):
+            self._searcher.again(live)
+        elif self._retries[live.name] < self._studies.spec.retries:
+            self._retries[live.name] += 1
+            self._searcher.again(live)
+        else:
+            raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
+            self._studies.finish(live, Outcome.FAILED, reason(raised))
 
 
 class Silent(_Face, TrialProgressCallback):
@@ -34,6 +46,22 @@ class Silent(_Face, TrialProgressCallback):
 
     def _print(self, msg: str) -> None:
         pass
+
+
+def node_was_lost(error: Exception | None) -> bool:
+    """Whether a worker was lost because its machine was: what Ray's own table of actors says of its end."""
+    if not isinstance(error, RayActorError) or error.actor_id is None:
+        return False
+    deadline = time.monotonic() + KNOWN_SECONDS
+    while not error.preempted:
+        died = ray._private.state.actors(error.actor_id)
+        lost = {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+        if died and died["Address"]["NodeID"] in lost:
+            return True
+        if not died or died["State"] == "DEAD" or time.monotonic() > deadline:
+            return bool(died) and died["DeathCause"].actor_died_error_context.reason == ActorDiedErrorContext.NODE_DIED
+        time.sleep(0.1)
+    return True
 
 
 def reason(raised: str) -> str:

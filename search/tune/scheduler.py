@@ -28,7 +28,8 @@ class StudyScheduler(_Face, FIFOScheduler):
             self._warned.add(problem)
             self._warn(problem)
         live = self._studies.live(trial.config)
-        goes_on = self._studies.report(live, result["result"], Worker(result["node_ip"], result["pid"]))
+        worker = Worker(result["node_ip"], result["pid"], dict(result["provenance"]))
+        goes_on = self._studies.report(live, result["result"], worker)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

@@ -4,6 +4,7 @@ Workers are reused, and a process keeps its random state, thread counts and modu
 sets all of its own.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,11 +17,12 @@ from data.base.errors import in_short
 from data.encoded import EncodedCorpus
 from search.base import record
 from search.base.names import config_name
+from search.track.provenance import of_worker
 from search.train import checkpoints
 from search.train.calibrating import reliability_rows
 from search.train.config import length_of
 from search.train.length import Length
-from search.train.running import Setting, predictions_csv, run_trial, take_in
+from search.train.running import Setting, device_of, predictions_csv, run_trial, take_in
 from search.train.tasks import task_of
 from search.train.training import Result
 
@@ -35,15 +37,26 @@ WHOLE = ""
 def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
     """Train one trial on the corpus of its fold, from its last checkpoint if it has one, and report."""
     corpus = ray.get(corpora[config.get(record.FOLD, WHOLE)])
-    for result, problem in run_on(config, corpus, setting):
+    tags = tuple(of_worker(device_of(setting)).items())  # Tune would spread a dict over the report
+    for result, problem in run_on(config, corpus, setting, config[record.ATTEMPT]):
         # An early stop arrives as SystemExit out of this call: nothing here may catch it.
-        tune.report({"step": result.step, "result": result, "problem": problem})
+        tune.report({"step": result.step, "result": result, "problem": problem, "provenance": tags})
 
 
-def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> Iterator[tuple[Result, str | None]]:
+def run_on(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0
+) -> Iterator[tuple[Result, str | None]]:
     """What a trial has to report from its last checkpoint on, that one's result first, and why its checkpoints cannot
-    be written, if so. Writes one where that pays; the last one takes the place of all others."""
+    be written, if so. Writes one where that pays; the last one takes the place of all others.
+
+    attempt: how many workers have begun with the trial, this one included. Raises SupersededError, and writes nothing,
+    once there is a later one.
+    """
     folder = setting.checkpoints / config_name(config)
+    begun = False
+    with contextlib.suppress(OSError):  # a full disk: the first checkpoint tries again
+        checkpoints.begin(folder, attempt)
+        begun = True
     checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:
@@ -56,6 +69,11 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> I
         problem = None
         if not result.diverged:
             try:
+                if begun:
+                    checkpoints.require_current(folder, attempt)
+                else:
+                    checkpoints.begin(folder, attempt)
+                    begun = True
                 if result.picture is not None:
                     checkpoints.save_file(folder, record.picture(result.step), result.picture)
                 if result.test_outputs_N is not None:
@@ -69,7 +87,7 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> I
                 if pays(length, result, result.seconds - saved_seconds):
                     last = length.over(result.step, result.best_step)
                     num_kept = 1 if last else checkpoints.NUM_KEPT
-                    checkpoints.save(folder, result.step, result.to_checkpoint(last=last), num_kept)
+                    checkpoints.save(folder, result.step, result.to_checkpoint(last=last), num_kept, attempt)
                     saved_seconds = result.seconds
             except OSError as error:  # a full disk costs the checkpoint, not the training
                 reason = error.strerror or in_short(str(error))  # an object store's errors have no number
