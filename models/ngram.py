@@ -150,6 +150,8 @@ class Ngram(Architecture):
         found_F = counts_1R[0].nonzero()[:, 0]
         counts_CF = counts_CR[:, found_F]
         num_texts_C = targets_N.sum(0).long() if several else torch.bincount(targets_N, minlength=num_classes)
+        if self.class_weights_C is not None:  # a class's words stay what they are; how frequent it is counts otherwise
+            num_texts_C = num_texts_C * self.class_weights_C
         log_CF = _log_shares(counts_CF)
         prior_C = (num_texts_C + SMOOTHING).log()
         if several:

@@ -201,3 +201,16 @@ def test_kernels_against_torch(size: int, monkeypatch: pytest.MonkeyPatch) -> No
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     assert not found[0][0][4].any()
+
+
+def test_naive_bayes_starts_from_classes_as_frequent_as_they_count() -> None:
+    """A prior that is weighted, and words that are not: 6 texts of one class with a weight of 1/3, 2 of the other."""
+    tokens_NT, lengths_N = torch.randint(1, 20, (8, 9)), torch.full((8,), 9)
+    texts = [(tokens_NT, lengths_N, torch.tensor([0] * 6 + [1] * 2))]
+    plain, weighted = build(2), build(2)
+    plain.start_from(texts)
+    weighted.class_weights_C = torch.tensor([1 / 3, 1.0])
+    weighted.start_from(texts)
+    assert plain.output.bias[0] > plain.output.bias[1]
+    torch.testing.assert_close(weighted.output.bias, torch.zeros(2))
+    assert torch.equal(plain.bag.rows_RH[:, 0], weighted.bag.rows_RH[:, 0])

@@ -183,6 +183,10 @@ class Architecture(nn.Module):
     hyperparameters: ClassVar[dict[str, Domain]]
     inputs: ClassVar[Mapping[str, Input]] = INPUTS
 
+    #: How much a text of each class counts in the loss that it is trained for, where not all count the same; set
+    #: before `start_from`.
+    class_weights_C: Tensor | None = None
+
     def __init__(self, embedding: WordVectors) -> None:
         super().__init__()
         self.embedding = embedding

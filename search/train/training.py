@@ -147,6 +147,7 @@ def train(
     """
     started = time.perf_counter()
     if state is None:
+        model.class_weights_C = weights_C
         model.start_from(splits.train)
     optimizer = Optimizer(model, config)
     shuffler = torch.Generator().manual_seed(seed)
