@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import command
 
 from analysis.base.best_of import Curve, crossing, expected_best, of_draws, of_searches
 from analysis.base.runs import Search, tidy
@@ -16,6 +18,7 @@ from analysis.figures.plot import Found
 from analysis.verdicts import budget_tables
 from analysis.verdicts.budget import SECONDS, TRIALS, NotKnownError, budget
 from search.spec import read as specs
+from search.spec.read import read_spec
 
 # --- The estimator
 
@@ -209,3 +212,15 @@ def test_what_would_be_wrong_is_refused_with_what_would_tell_and_its_cost() -> N
     ):
         with pytest.raises(NotKnownError, match=why):
             budget(searches, trials, "val_accuracy")
+
+
+@pytest.mark.slow
+def test_a_search_is_repeated_with_the_next_seeds(tmp_path: Path) -> None:
+    options = ["--repeat", "2", "--set", "architectures=[mlp]", "--set", "baselines=none", "--set", "epochs=1"]
+    done = command("search", "run", "smoke", *options, "--no-report", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = sorted((tmp_path / "searches").iterdir())
+    assert [read_spec(folder).seed for folder in folders] == [0, 1]
+    assert f"{folders[1].name}: 2 of 2, seed 1" in done.stdout
+    refused = command("analysis", "budget", cwd=tmp_path)
+    assert "2 of them tell too little" in refused.stderr
