@@ -51,6 +51,23 @@ def test_the_variance_of_a_difference_by_hand() -> None:
     assert (value - low, high - value) == pytest.approx([stats.t.ppf(0.975, freedom) * found.error] * 2)
 
 
+def test_what_would_decide_by_hand() -> None:
+    """Variances of one seed 0.0001 and 0.0002, of texts 0.00001: a difference of 0.02 leaves (0.02 / 1.96)^2."""
+    first, second = (pairs.Sample(np.zeros(9), 5, variance, 0.0, True) for variance in (0.0001, 0.0002))
+    found = pairs.Gap(0.02, 0.00001, first, second)
+    assert found.smallest_margin() == pytest.approx(1.959964 * np.sqrt(0.00001))
+    assert found.seeds_to_decide(0.01) == np.ceil(0.0003 / ((0.02 / 1.959964) ** 2 - 0.00001))
+    assert found._replace(value=0.001).seeds_to_decide(0.01) == np.ceil(
+        0.0003 / ((0.009 / 1.959964) ** 2 - 0.00001)
+    )  # to be equal
+    assert np.isinf(found._replace(value=0.005).seeds_to_decide(0.01))
+
+
+def test_seeds_added_until_it_is_decided_tell_equal_ones_apart_as_seldom() -> None:
+    found = calibration.stopped([0.0, 0.0], (1.0, 1.0), (3, 6, 9), 100)
+    assert found <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
+
+
 def test_few_texts_that_all_agree_prove_nothing() -> None:
     twice = [Models(np.ones((2, 20), dtype=bool)) for _ in range(2)]
     (found,) = pairs.decide([pairs.gap(*map(pairs.sample, twice))], margin=0.05)

@@ -138,6 +138,19 @@ class Gap(NamedTuple):
         is below 0.05 where the 95 % interval is within the margin."""
         return min(1.0, float(2 * special.stdtr(self.freedom, (abs(self.value) - margin) / self.error)))
 
+    def smallest_margin(self, level: float = 1 - CONFIDENCE) -> float:
+        """Half the interval that however many seeds leave: two are shown to be equal within no smaller margin on these
+        texts."""
+        return float(special.ndtri(1 - level / 2)) * math.sqrt(self.texts)
+
+    def seeds_to_decide(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
+        """About how many seeds each of the two would need to be told apart or equal, if the difference stays as it is;
+        infinite where these texts are too few."""
+        half = max(abs(self.value), margin - abs(self.value))  # so wide may the interval be to either side
+        left = (half / float(special.ndtri(1 - level / 2))) ** 2 - self.texts
+        one_each = self.first.variance + self.second.variance
+        return math.inf if left <= 0 else max(2, math.ceil(one_each / left))
+
 
 def gap(first: Sample, second: Sample) -> Gap:
     """Raises ValueError unless both are scored on the same texts.

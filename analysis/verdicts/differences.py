@@ -3,6 +3,7 @@
 Shapes: S seeds of a configuration, N test texts.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from analysis.base import pairs, runs, stats
 from analysis.base.baselines import BASELINE, ROLE, is_baseline, role, shown
+from analysis.base.looks import nominal
 from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.confirmation import Recorded, num_folds, read
@@ -178,6 +180,7 @@ def difference_tables(
         notes=[
             *_baselines(best),
             *_single(search, table, best),
+            *_to_decide(table, best, predictions, margin, looks),
             *_robust(trials, best, predictions, rank_by),
             _rule(margin, looks),
         ],
@@ -284,6 +287,34 @@ def _single(search: Search, table: pd.DataFrame, best: Mapping[str, pd.DataFrame
             f"One seed each of {', '.join(single)}: the models differ on these texts, the architectures are unknown. "
             f"To find out: python -m search confirm {search.id}."
         )
+
+
+def _to_decide(
+    table: pd.DataFrame,
+    best: Mapping[str, pd.DataFrame],
+    predictions: Mapping[str, pd.DataFrame],
+    margin: float,
+    looks: int,
+) -> Iterable[str]:
+    """What the open pairs need, each at the level that is left of the family's."""
+    undecided = table[table["verdict"] == pairs.Verdict.CANNOT_TELL.value]
+    if not len(undecided):
+        return
+    names = {name for side in ("first", "second") for name in undecided[side]}
+    samples = {
+        name: pairs.sample(pairs.Models(correct(best[name], predictions), 0, is_baseline(best[name]))) for name in names
+    }
+    level = nominal((1 - stats.CONFIDENCE) / len(undecided), looks)
+    told, finest = [], []
+    for first, second in zip(undecided["first"], undecided["second"], strict=True):
+        found = pairs.gap(samples[first], samples[second])
+        finest.append(found.smallest_margin(level))
+        seeds = found.seeds_to_decide(margin, level)
+        told.append(f"{first} and {second} " + ("need more texts" if math.isinf(seeds) else f"about {seeds:,}"))
+    yield (
+        f"Seeds of each that would decide, were the differences what they seem: {', '.join(told)}. However many seeds, "
+        f"these texts cannot show an open pair to be equal within less than {min(finest):.4f}."
+    )
 
 
 def _robust(
