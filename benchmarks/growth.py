@@ -5,10 +5,12 @@
 Each search is the whole command, in a folder of its own; seconds are its wall time, memory is the largest proportional
 set size that was seen of the driver, of one worker, and of all processes together. The corpus grows by repeating its
 texts with another last word each time, so that none is a duplicate; it is read twice, at first without a cache.
+Large corpora, of the first 80 words of each text, are only encoded, and read again from the cache.
 """
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,9 @@ SMALL: dict[str, Any] = {
     "epochs": 1,
 }
 COPIES = {False: (1, 4, 16), True: (1, 2)}  # of the corpus; in a smoke
+NUM_TEXTS = {False: (200_000, 800_000, 3_600_000), True: (1000, 2000)}  # of what is only encoded
+WORDS = 80  # of each of them
+ENCODE = "import sys, data; print(data.load(sys.argv[1], progress=False).summary)"
 SMOKE_TEXTS = 1000
 ONE_NETWORK = {"space": {"hidden_size": 16}, "architectures": ["mlp"], "trials": 2, "batch_size": 256}
 
@@ -37,6 +42,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     cores: int | None = None
     copies: int | None = None  # of the corpus, in a csv file; without it, `settings` say which corpus
+    num_texts: int | None = None  # of a corpus that is only encoded, without a search
 
 
 def cases(smoke: bool) -> Iterator[Case]:
@@ -44,6 +50,8 @@ def cases(smoke: bool) -> Iterator[Case]:
         yield Case("trials", f"{trials}", {"trials": trials // 4, "limit": SMOKE_TEXTS, "max_words": 30})
     for copies in COPIES[smoke]:
         yield Case("corpus", f"{copies}x", ONE_NETWORK, copies=copies)
+    for num_texts in NUM_TEXTS[smoke]:
+        yield Case("encoding", f"{num_texts:,}", num_texts=num_texts)
     some = SMOKE_TEXTS if smoke else 5000
     for words in (100, 400):
         yield Case("words", f"{words}", {"trials": 1, "limit": some, "max_words": words})
@@ -82,6 +90,42 @@ def measured(case: Case, smoke: bool) -> Iterator[dict[str, Any]]:
                     "num_trials": len(trials),
                     "memory_of": usage.memory_of,
                 }
+
+
+def encoded(case: Case) -> Iterator[dict[str, Any]]:
+    """A corpus encoded, and read from the cache."""
+    assert case.num_texts is not None
+    with measure.scratch() as shared:
+        write_beginnings(shared / "texts.csv", case.num_texts)
+        environment = measure.fresh_cache(shared) | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+        for name in ("encoding", "encoded, cached"):
+            with measure.scratch() as folder:
+                command = [sys.executable, "-c", ENCODE, f"csv:{shared}/texts.csv"]
+                usage = measure.run(command, folder, environment=environment, memory=True)
+                measure.require_success(usage, folder)
+                yield {
+                    "axis": name,
+                    "value": case.value,
+                    "wall_seconds": usage.wall_seconds,
+                    "core_seconds": usage.core_seconds,
+                    "trial_seconds": 0.0,
+                    "num_trials": 0,
+                    "memory_of": usage.memory_of,
+                }
+
+
+def write_beginnings(path: Path, num_texts: int) -> None:
+    """So many texts of WORDS words and the number of the copy."""
+    import data
+
+    splits = [data.read_examples("imdb", split, progress=False) for split in ("train", "val", "test")]
+    texts = [(" ".join(text.split()[:WORDS]), label) for examples in splits for text, label in examples]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(num_texts):
+            text, label = texts[number % len(texts)]
+            writer.writerow([f"{text} {number // len(texts)}", label])
 
 
 def write_copies(path: Path, copies: int, limit: int | None) -> None:
@@ -128,7 +172,7 @@ def main() -> None:
     for _ in range(1 if chosen.smoke else chosen.rounds):
         for case in cases(chosen.smoke):
             if case.axis in (chosen.only or axes):
-                for each in measured(case, chosen.smoke):
+                for each in encoded(case) if case.num_texts else measured(case, chosen.smoke):
                     searches.append(each)
                     print(f"{each['axis']} {each['value']}: {each['wall_seconds']:.1f} s", flush=True)
     measure.keep("growth", {"searches": searches}, markdown(searches), chosen)
