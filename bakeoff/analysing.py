@@ -217,6 +217,29 @@ def budget(
         print(f"wrote {', '.join(map(str, files))}")
 
 
+@app.command()
+@console.command
+def variance(
+    searches: SearchNames = None,
+    rank_by: RankBy = None,
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Where the spread of test accuracy comes from: texts, seeds, hyperparameters, the search's own luck.
+
+    Of one search, or of several that differ in their seeds only (`search run --repeat 5`). csv and json hold the
+    shares.
+    """
+    from analysis.base import tables
+    from analysis.verdicts import variance as variances
+
+    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    found, _, rank_by = boards.read(uri, searches or ["latest"], rank_by)
+    shown = variances.read(uri, found, rank_by)
+    tables.emit(shown[:1] if form in tables.FOR_PROGRAMS else shown, form, out)
+
+
 @app.command("data-size")
 @console.command
 def data_size(

@@ -22,6 +22,7 @@ from analysis.figures.plots import PLOTS
 from analysis.verdicts import data_size, importance
 from analysis.verdicts.budget import budget
 from analysis.verdicts.confusion import Confusion
+from analysis.verdicts.variance import variances
 from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
 from search.base.record import Outcome
 from search.spec.space import Choice, Range, Space
@@ -114,6 +115,7 @@ def rich() -> Found:
     search = search_of(architectures=["gru"])
     draws = trials_of(search, rising, lambda name: 10.0)
     drawn["budget"] = budget([search], draws[draws["architecture"] != "mlp"], "val_accuracy")
+    drawn["variances"] = variances([trials], trials[trials["number"] >= 30], 2000, "val_accuracy")
     drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)

@@ -24,6 +24,7 @@ FORMATS = {
     "run_id": ".8",
     "importance": ".0%",
     **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
+    **dict.fromkeys(["default_test", "best_test"], ".4f"),
     **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
     **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
 }

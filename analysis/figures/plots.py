@@ -17,6 +17,7 @@ from analysis.figures import (
     score_by_hyperparameter,
     spread_over_seeds,
     text_lengths,
+    variance,
 )
 
 PLOTS = {
@@ -34,6 +35,7 @@ PLOTS = {
         score_against_cost,
         pruning,
         spread_over_seeds,
+        variance,
         data_size,
         memory,
         reliability,

@@ -36,7 +36,7 @@ from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
 from analysis.verdicts import budget as budgets
-from analysis.verdicts import budget_tables, confusion, data_size, gain, tested
+from analysis.verdicts import budget_tables, confusion, data_size, gain, tested, variance
 from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -88,7 +88,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
-    found = replace(found, sizes=_sizes(uri, search))
+    found = replace(found, sizes=_sizes(uri, search), variances=_variances(uri, search, rank_by))
     found = _with_budget(uri, search, found)
     best = pd.concat([found.winners, found.best_baseline])
     predictions = _over_folds(uri, search, rank_by)
@@ -173,6 +173,14 @@ def _budget_tables(found: Found) -> list[Table]:
         return [*budget_tables.tables(found.budget, "What to use if you have a minute, ten minutes, an hour").values()]
     why = [Table(pd.DataFrame({"architecture": []}), [["architecture"]], key="architecture", notes=[found.no_budget])]
     return why if found.no_budget else []
+
+
+def _variances(uri: str, search: Search, rank_by: str) -> pd.DataFrame:
+    """Where the spread of test accuracy comes from, in a task that has one."""
+    try:
+        return variance.read(uri, [search], rank_by)[0].frame
+    except UserError:
+        return pd.DataFrame()
 
 
 def _image(files: Mapping[str, bytes], png: Path) -> str:

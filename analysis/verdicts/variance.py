@@ -1,0 +1,176 @@
+"""Where the spread of test accuracy comes from: texts, seeds, hyperparameters and the search's own luck; and what a
+search gains over the default hyperparameters.
+
+Sources of variance as in Bouthillier et al. 2021 (Accounting for variance in machine learning benchmarks); the gain
+over the defaults as in Probst et al. 2019 (Tunability), on test, which chose nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.base import runs, stats
+from analysis.base.baselines import searched
+from analysis.base.runs import Search, scored
+from analysis.base.table import Table
+from analysis.boards import confirmation
+from analysis.boards.leaderboard import RANK_BY, by_architecture, only
+from data.base.errors import UserError
+from search.base.record import Outcome
+from search.study import ranking
+
+ACCURACY = "test_accuracy"
+SD = f"{ACCURACY}_sd"
+TEXTS, SEEDS, HYPERPARAMETERS, SEARCH = "texts", "seeds", "hyperparameters", "search"
+SOURCES = (TEXTS, SEEDS, HYPERPARAMETERS, SEARCH)  # in this order
+
+_MEANS = (
+    "texts: of an accuracy on other test texts, as many. seeds: of a configuration that is trained again. "
+    "hyperparameters: of the complete trials of the search, without that of seeds where it is known; of what the "
+    "sampler tried, which is narrower than the space. search: of what a search with another seed ends with.",
+    "share: of the sum of the variances that are known. The variance of a search holds some of the others, and is not "
+    "in the sum.",
+)
+
+
+def variances(searches: Sequence[pd.DataFrame], repeated: pd.DataFrame, num_test: float, rank_by: str) -> pd.DataFrame:
+    """A row for each architecture and source of the spread of its test accuracy that is known.
+
+    searches: the trials of searches that differ in their seeds only; hyperparameters are those of the first.
+    repeated: trials of its confirmations. num_test: test texts, NaN where that is not known. `test_accuracy_sd` is a
+    standard deviation, in [0, 1]; `share` that source's of the sum of the variances of texts, seeds and
+    hyperparameters; `of` how many values it was made of.
+    """
+    first, rows = searches[0], []
+    for architecture in by_architecture(first, rank_by)["architecture"]:
+        complete = only(first, architecture).query("outcome == 'complete'")[ACCURACY].dropna()
+        ends = [end for end in (_best(each, architecture, rank_by) for each in searches) if np.isfinite(end)]
+        known: dict[str, tuple[float, int, str]] = {}
+        if len(ends) and np.isfinite(num_test):
+            known[TEXTS] = (ends[0] * (1 - ends[0]) / num_test, int(num_test), "texts")
+        of_seeds, freedom = _within(repeated[repeated["architecture"] == architecture], rank_by)
+        if freedom:
+            known[SEEDS] = (of_seeds, freedom, "degrees of freedom")
+        if len(complete) > 1:
+            known[HYPERPARAMETERS] = (
+                max(0.0, complete.var() - (of_seeds if freedom else 0)),
+                len(complete),
+                "complete trials",
+            )
+        total = sum(variance for variance, *_ in known.values())
+        if len(ends) > 1:
+            known[SEARCH] = (float(np.var(ends, ddof=1)), len(ends), "searches")
+        for source, (variance, count, what) in known.items():
+            share = variance / total if total and source != SEARCH else np.nan
+            rows.append([architecture, source, np.sqrt(variance), share, f"{count:,} {what}"])
+    return pd.DataFrame(rows, columns=["architecture", "source", SD, "share", "of"])
+
+
+def _best(trials: pd.DataFrame, architecture: str, rank_by: str) -> float:
+    """The test accuracy of an architecture's best trial on validation."""
+    if architecture not in set(trials["architecture"]):
+        return np.nan
+    best = by_architecture(only(trials, architecture), rank_by)
+    return float(best[ACCURACY].iloc[0]) if len(best) else np.nan
+
+
+def _within(repeated: pd.DataFrame, rank_by: str) -> tuple[float, int]:
+    """The variance over the seeds of a configuration, pooled over configurations, and its degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for of in ranking.configurations(scored(repeated, rank_by), rank_by, ranking.configuration_of):
+        scores = repeated.loc[[trial.Index for trial in of.counting], ACCURACY].dropna()
+        if len(scores) > 1:
+            squares += float(((scores - scores.mean()) ** 2).sum())
+            freedom += len(scores) - 1
+    return (squares / freedom if freedom else np.nan), freedom
+
+
+def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
+    """What the best trial of each architecture has on test over the default hyperparameters, which are its first trial.
+
+    searches: the trials of searches that differ in their seeds only, and that began with the defaults. `difference` is
+    the mean over them, with its 95 % interval `low` to `high` (Student's t), missing for one search.
+    """
+    rows = []
+    for architecture in by_architecture(searches[0], rank_by)["architecture"]:
+        pairs = []
+        for trials in searches:
+            own = trials[(trials["architecture"] == architecture) & (trials["outcome"] == Outcome.COMPLETE.value)]
+            default = own[own["number"] == 0][ACCURACY]
+            best = _best(trials, architecture, rank_by)
+            if len(default) and np.isfinite(best):
+                pairs.append((float(default.iloc[0]), best))
+        if pairs:
+            defaults, bests = np.array(pairs).T
+            gain = stats.mean_interval(bests - defaults)
+            rows.append([architecture, defaults.mean(), bests.mean(), *gain, len(pairs)])
+    columns = ["architecture", "default_test", "best_test", "difference", "low", "high", "searches"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# --- As tables
+
+
+def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[Table]:
+    """The shares and the gain over the defaults. searches: one, or several that differ in their seeds only.
+
+    Raises UserError where the task has no accuracy, and when MLflow cannot be read.
+    """
+    first = searches[0]
+    trials = [searched(runs.read_trials(uri, each.id)) for each in searches]
+    if not trials[0][ACCURACY].notna().any():
+        raise UserError(f"no trial of {first.id} has a test accuracy, which is what is taken apart")
+    recorded = confirmation.read(uri, first)
+    repeated = recorded.repeated if not recorded.folds else recorded.repeated.head(0)
+    num_test = float(first.metrics.get("num_test", np.nan))
+    begin = first.spec is None or first.spec.sampler != "grid"
+    return variance_tables(first, trials, repeated, num_test, rank_by, with_defaults=begin)
+
+
+def variance_tables(
+    search: Search,
+    searches: Sequence[pd.DataFrame],
+    repeated: pd.DataFrame,
+    num_test: float,
+    rank_by: str = RANK_BY,
+    *,
+    with_defaults: bool = True,
+) -> list[Table]:
+    """See `variances` and `tunability`. with_defaults: whether the first trials have the default hyperparameters."""
+    shares = variances(searches, repeated, num_test, rank_by)
+    tables = [
+        Table(
+            shares,
+            groups=[["architecture", "source", SD, "share", "of"]],
+            key=["architecture", "source"],
+            title=f"{search.id}: where the spread of test accuracy comes from",
+            notes=[*_MEANS, *_unknown(search, shares)],
+        )
+    ]
+    gains = tunability(searches, rank_by) if with_defaults else pd.DataFrame()
+    if len(gains):
+        note = "default: the first trial, where it is complete. difference: best minus default, on test."
+        many = len(searches) > 1
+        tables.append(
+            Table(
+                gains,
+                groups=[
+                    ["architecture", "default_test", "best_test", "difference", *(["low", "high", "searches"] * many)]
+                ],
+                key="architecture",
+                title=f"{search.id}: what the search gained over the default hyperparameters",
+                notes=[note if many else f"{note} Of one search, which is one draw."],
+            )
+        )
+    return tables
+
+
+def _unknown(search: Search, shares: pd.DataFrame) -> Iterable[str]:
+    """What could not be told, and the command that finds it out."""
+    known = set(shares["source"])
+    if SEEDS not in known:
+        yield f"That of seeds is not known yet, and is in that of hyperparameters: python -m search confirm {search.id}"
+    if SEARCH not in known:
+        again = search.name
+        yield f"That of the search takes several: python -m search run {again} --repeat 5, then all of their ids here."
