@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,3 +102,16 @@ def test_a_server_gives_the_same_as_the_database(server: str, smoke_search: Fini
     pd.testing.assert_frame_equal(runs.read_series(server, trials["run_id"], names), series)
     assert set(series["metric"]) == set(names)
     assert runs.read_names(server, trials["run_id"]) == runs.read_names(smoke_search.uri, trials["run_id"])
+
+
+def test_it_answers_only_its_own_host_and_origin(server: str) -> None:
+    """A page from elsewhere whose name comes to mean 127.0.0.1 gets nothing, and changes nothing."""
+    for header in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        request = urllib.request.Request(
+            f"{server}/api/2.0/mlflow/experiments/search",
+            data=b'{"max_results": 1}',
+            headers={"Content-Type": "application/json"} | header,
+        )
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(request, timeout=30)
+        refused.value.close()

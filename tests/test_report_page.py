@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import FinishedSearch, here
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import Error as PlaywrightError
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
@@ -280,6 +281,9 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     assert visit.complaints == []
     assert len(visit.requests) == 1
     assert visit.page.locator("script").count() == 1
+    with pytest.raises(PlaywrightError, match="Content Security Policy"):  # no other script runs
+        visit.page.add_script_tag(content="document.title = 'run'")
+    assert visit.page.title() == hostile.id
     assert visit.page.locator("#trials tbody tr").first.locator("td").nth(1).inner_text() == f"{HOSTILE}-0"
     assert visit.page.locator("section", has=visit.page.locator("#confirmed")).locator("td").inner_text() == HOSTILE
     texts = visit.page.locator("section", has=visit.page.locator("#texts"))
