@@ -111,7 +111,8 @@ def test_a_search_is_confirmed_from_the_command_line(smoke_search: FinishedSearc
     (folder,) = (path for path in (tmp_path / "searches").iterdir() if "confirm" in path.name)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = mlflow.MlflowClient(tracking_uri=uri)
-    outcome, runs = read_runs(uri, folder.name)
+    recorded = read_runs(uri, folder.name)
+    outcome, runs = recorded.outcome, recorded.runs
     assert outcome == "complete"
     best = smoke_best(smoke_search, "gru")
     assert sorted((run.params["configuration"], run.params["repetition"]) for run in runs) == [(best, "0"), (best, "1")]

@@ -18,16 +18,17 @@ from sqlalchemy import make_url
 import models
 from analysis.base import runs
 from data.base.errors import UserError, in_short
-from search.base import record
+from search.base import origin, record
 from search.base.record import Outcome
 from search.prove.audit import audit
 from search.run.folders import new_search
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
 from search.spec.read import read_spec
+from search.study import study
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
-from search.track import entities, tracking
+from search.track import tracking
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
@@ -100,9 +101,9 @@ def test_the_last_epoch_counts_even_when_the_clock_steps_back(
 ) -> None:
     studies, _, _ = open_search()
     trial = ask(studies)
-    now = entities.now_ms()
+    now = origin.now_ms()
     for epoch in (1, 2, 3):
-        monkeypatch.setattr(entities, "now_ms", lambda epoch=epoch: now - epoch * 3_600_000)
+        monkeypatch.setattr(study, "now_ms", lambda epoch=epoch: now - epoch * 3_600_000)
         studies.report(trial, result(epoch), HERE)
     metrics = run_of(uri, trial).data.metrics
     assert metrics["val_accuracy"] == 0.53
@@ -139,7 +140,7 @@ def test_a_lost_answer_duplicates_nothing(
         studies.report(trial, result(epoch), HERE)
     assert tracker.close(Outcome.INTERRUPTED)
     assert len(warnings) == 2  # it broke; it is back
-    _, runs = read_runs(uri, studies.search)
+    runs = read_runs(uri, studies.search).runs
     assert [run.trial for run in runs] == ["mlp-0"]
     assert (runs[0].status, runs[0].outcome, runs[0].epochs) == ("FINISHED", "complete", 5)
     history = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(trial.run_id, "val_loss")
@@ -195,7 +196,7 @@ def test_a_ctrl_c_in_the_middle_of_a_call_duplicates_nothing(
         studies.report(ask(studies), result(1), HERE)
     studies.interrupt_all()
     assert tracker.close(Outcome.INTERRUPTED)
-    _, runs = read_runs(uri, studies.search)
+    runs = read_runs(uri, studies.search).runs
     assert [(run.trial, run.status, run.outcome) for run in runs] == [("mlp-0", "KILLED", "interrupted")]
 
 
@@ -204,11 +205,11 @@ def test_a_driver_killed_while_it_made_a_trial_leaves_nothing_half(uri: str, ope
     studies._studies["mlp"].optuna.ask()  # and the process is gone, before the hyperparameters
     again, tracker, _ = open_search()
     reconcile(again, tracker)
-    assert read_runs(uri, studies.search)[1] == []
+    assert read_runs(uri, studies.search).runs == []
     trial = ask(again)
     for epoch in range(1, 6):
         again.report(trial, result(epoch), HERE)
-    (run,) = read_runs(uri, studies.search)[1]
+    (run,) = read_runs(uri, studies.search).runs
     assert run.params == {"architecture": "mlp", "seed": str(trial.seed)} | {
         name: str(value) for name, value in trial.hyperparameters.items()
     }

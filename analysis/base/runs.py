@@ -32,6 +32,7 @@ AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
 _BEFORE, _RESULTS, _REST = record.COLUMNS
+_OPEN = (Outcome.RUNNING, Outcome.INTERRUPTED)  # trials that have not ended for good
 
 
 def _after() -> dict[str, str]:
@@ -385,6 +386,8 @@ def _record(search: Search, run: "Run") -> Trial | None:
         num_parameters=metrics.get(record.NUM_PARAMETERS),
         run_id=run.info.run_id,
         worker=Worker(tags[record.NODE], int(tags[record.WORKER])) if record.WORKER in tags else None,
+        started=run.info.start_time,
+        ended=None if tags.get(record.OUTCOME) in (None, *_OPEN) else run.info.end_time,
         provenance={k: v for k, v in {**search.tags, **tags}.items() if k.startswith(record.PROVENANCE)},
     )
 

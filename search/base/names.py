@@ -11,8 +11,8 @@ STAMP = "%Y%m%d-%H%M%S"
 
 
 def search_id(name: str) -> str:
-    """The id of a search of this name that starts now: 'default' -> 'default-20260101-120000'."""
-    return f"{name}-{time.strftime(STAMP)}"
+    """The id of a search of this name that starts now, in UTC: 'default' -> 'default-20260101-120000'."""
+    return f"{name}-{time.strftime(STAMP, time.gmtime())}"
 
 
 def split_search(search: str) -> tuple[str, str]:

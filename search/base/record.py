@@ -106,6 +106,7 @@ GIT_COMMIT = "git_commit"
 MAJORITY = "majority"  # on the search, where texts are of one class each: the most frequent one of the test texts
 MAJORITY_SHARE = "majority_share"  # and a metric beside it, its share
 POSITIVE_CLASS = "positive_class"  # of two classes, that which F1, ROC AUC and average precision are of
+USER = "mlflow.user"  # MLflow's own tag, on the search: who started it
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
 CPU = "cpu"  # the model of the worker's processor; on the search the driver's
 KERNELS = "kernels"  # what does the models' work there: the compiled kernels, by name, or torch
@@ -116,6 +117,9 @@ SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models i
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both
 REPLAY = "replay"  # whether training it again gave the same numbers
+#: On the search: spec.trials, spec.time_budget and other keys of its spec that a resume may change; MLflow lets no
+#: parameter change.
+SPEC_PREFIX = "spec."
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
 #: How the tags begin that say what a trial learned from, with which code and where.
 PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, DEVICE, VERSION_PREFIX)

@@ -3,30 +3,37 @@
 The study is what counts: MLflow's runs are made to agree with it.
 """
 
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from search.base.record import Outcome
+from search.base import origin
+from search.base.record import SPEC, Outcome
 from search.run.state import outcome_of, reconcile
 from search.spec import kept
 from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.entities import STATUS
-from search.track.recorded import Run, read_runs
+from search.track.own_run import spec_tags
+from search.track.recorded import Recorded, Run, read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import length_of
+
+NOT_ITS_TIMES = "not its times"  # how the lines begin of what only a new run can mend
 
 
 def audit(folder: Path, uri: str) -> list[str]:
     """What differs, a line each; an empty list when everything agrees. Writes nothing."""
     studies = Studies(folder.name, read_spec(folder), folder)
-    outcome, runs = read_runs(uri, folder.name)
-    lines = [] if outcome == outcome_of(studies) else [f"the search is {outcome_of(studies)}, its run says {outcome}"]
+    recorded = read_runs(uri, folder.name, details=True)
+    lines = [*_compare_own(recorded, studies)]
+    parent = recorded.own[0].run_id if recorded.outcome is not None else None
     by_trial: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in recorded.runs:
         by_trial[run.trial].append(run)
     trials = {trial.name: trial for trial in studies.trials()}
     lines += [
@@ -37,20 +44,60 @@ def audit(folder: Path, uri: str) -> list[str]:
     for name, trial in trials.items():
         if trial.attempt == 0 and not by_trial[name]:
             continue  # its driver died while it was being made; a resume goes on with it
-        lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies)]
+        lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies, parent)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
+    lines += [f"run {each}: not under the search's own" for each, its in recorded.others.items() if its != parent]
     place = checkpoints.root(folder)
     strays = {path.name for path in place.iterdir()} - {*trials, kept.FOLDER} if place.is_dir() else set()
     return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
 
 
-def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
+def _compare_own(recorded: Recorded, studies: Studies) -> Iterator[str]:
+    """What differs of the search's own run."""
+    there = [own for own in recorded.own if not own.deleted]
+    if not there:
+        yield f"the search's own run {recorded.own[0].run_id} was deleted" if recorded.own else "no run of the search"
+        return
+    if len(there) > 1:
+        yield f"{len(there)} runs of the search in MLflow, not 1"
+    own, outcome = there[0], outcome_of(studies)
+    if own.outcome != outcome:
+        yield f"the search is {outcome}, its run says {own.outcome}"
+    started = origin.noted(studies.folder)
+    if started is not None and own.start != started:
+        yield f"the search started at {_at(started)}, its run at {_at(own.start)}"
+    if own.spec is None:
+        yield f"the search's run has no {SPEC}"
+        return
+    spec = studies.spec.model_copy(update={"storage": None}).model_dump(mode="json")
+    keys = sorted(key for key in spec.keys() & own.spec.keys() if own.spec[key] != spec[key])
+    yield from (f"{key} {shown(spec[key])} in the search's spec, its run says {shown(own.spec[key])}" for key in keys)
+    tags = spec_tags(studies.spec)
+    yield from (
+        f"{name} {tags[name]}, its run says {own.tags[name]}"
+        for name in sorted(tags.keys() & own.tags.keys())
+        if own.tags[name] != tags[name]
+    )
+
+
+def shown(value: object) -> str:
+    """A value of a spec, on no more than part of a line."""
+    return textwrap.shorten(" ".join(str(value).split()), 60, placeholder=" ...")
+
+
+def _at(time_ms: int | None) -> str:
+    return "no known time" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
+def _compare(trial: Trial, runs: list[Run], studies: Studies, parent: str | None) -> Iterator[str]:
     if len(runs) != 1:
         yield f"{len(runs)} runs in MLflow, not 1"
     for run in runs:
         outcome = Outcome.INTERRUPTED if trial.outcome is Outcome.RUNNING else trial.outcome
         if run.run_id != trial.run_id:
             yield f"its run is {trial.run_id}, MLflow has {run.run_id}"
+        if run.parent != parent:
+            yield f"its run is under {run.parent}, the search's own is {parent or 'not there'}"
         if run.outcome != outcome:
             yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
         if run.status != STATUS[outcome]:
@@ -64,11 +111,25 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies) -> Iterator[str]:
         if run.epochs != trial.epochs:
             yield f"{trial.epochs:.4g} epochs, its run has {run.epochs:.4g}"
             continue
+        yield from _compare_times(trial, run)
         for key, best in trial.best.items():
             if run.best.get(key) != best:
                 yield f"best {key} {best}, its run says {run.best.get(key)}"
     if trial.outcome is Outcome.COMPLETE and (value := studies.value(trial)) != trial.score:
         yield f"Optuna's value is {value}, its best report's {trial.score}"
+
+
+def _compare_times(trial: Trial, run: Run) -> Iterator[str]:
+    """Where the study has noted when things came; older ones did not."""
+    if trial.timed and run.start != trial.started:
+        yield f"{NOT_ITS_TIMES}: started at {_at(trial.started)}, its run says {_at(run.start)}"
+    if trial.timed and trial.outcome is not Outcome.RUNNING and run.end != trial.last_event:
+        yield f"ended at {_at(trial.last_event)}, its run says {_at(run.end)}"
+    for result in trial.results:
+        if result.time and run.times.get(result.step) != result.time:
+            noted = _at(run.times.get(result.step))
+            yield f"{NOT_ITS_TIMES}: report {result.step} came at {_at(result.time)}, its run says {noted}"
+            return
 
 
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
@@ -86,14 +147,32 @@ def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterato
         yield f"{last / per_epoch:.4g} epochs, its last whole checkpoint is of epoch {of}"
 
 
-def repair(folder: Path, uri: str) -> None:
-    """Make MLflow agree with the study: missing runs and reports written, ended runs ended, runs of no trial closed."""
+def repair(folder: Path, uri: str, warn: Callable[[str], None] = print) -> None:
+    """Make MLflow agree with the study: missing runs and reports written, ended runs ended, runs of no trial closed,
+    deleted ones restored, all put under the search's own.
+
+    What MLflow cannot change, the times of a run's start and reports, is written as a new run.
+    """
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
-    tracker = Tracker(uri, studies)
+    tracker = Tracker(uri, studies, warn)
+    trials = {trial.run_id: trial for trial in studies.trials() if trial.run_id}
+    for run in read_runs(uri, folder.name, details=True).runs:
+        trial = trials.get(run.run_id)
+        if trial and any(line.startswith(NOT_ITS_TIMES) for line in _compare_times(trial, run)):
+            tracker.drop(run.run_id)
+            studies.keep_run_id(trial, None)
     reconcile(studies, tracker)
     tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
-    ours = {trial.run_id for trial in studies.trials()}
-    for run in read_runs(uri, folder.name)[1]:
-        if run.run_id not in ours:
-            tracker.drop(run.run_id)
-    tracker.close(outcome_of(studies))
+    if tracker.deliver(every=True):  # else what is right may not be known yet
+        recorded, ours = read_runs(uri, folder.name), {trial.run_id for trial in studies.trials()}
+        for run in recorded.runs:
+            if run.run_id not in ours:
+                tracker.drop(run.run_id)
+        for other, parent in recorded.others.items():
+            if parent != tracker.run_id:
+                tracker.adopt(other)
+        for own in recorded.own:
+            if own.run_id != tracker.run_id and not own.deleted:
+                tracker.drop(own.run_id)
+    if tracker.close(outcome_of(studies)):
+        origin.keep_uri(folder, uri)

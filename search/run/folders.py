@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.base.errors import UserError, did_you_mean
 from data.base.files import write_whole
-from search.base import names
+from search.base import names, origin
 from search.spec import read as specs
 from search.spec.read import SPEC_FILE
 from search.spec.spec import Spec
@@ -28,6 +28,7 @@ def new_search(spec: Spec, root: Path) -> Path:
             break
         except FileExistsError:  # two searches in one second
             time.sleep(1)
+    origin.start(folder)
     write_spec(specs.freeze(spec), folder)
     return folder
 
@@ -46,10 +47,11 @@ def discard(folder: Path) -> None:
 
 
 def find_searches(search: str, root: Path) -> list[Path]:
-    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first."""
-    found = [(*names.split_search(path.parent.name), path.parent) for path in root.glob(f"*/{SPEC_FILE}")]
-    wanted = [each for each in found if search in ("", "latest", each[0], each[2].name)]
-    return [folder for _, _, folder in sorted(wanted, key=lambda each: each[1])]
+    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first, by the start
+    that each has noted."""
+    found = [path.parent for path in root.glob(f"*/{SPEC_FILE}")]
+    wanted = [each for each in found if search in ("", "latest", each.name, names.split_search(each.name)[0])]
+    return sorted(wanted, key=lambda folder: (origin.read(folder).started, folder.name))
 
 
 def find_search(search: str, root: Path) -> Path:

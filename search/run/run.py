@@ -20,7 +20,7 @@ from data.base.errors import UserError
 from data.base.files import write_whole
 from data.encoded import EncodedCorpus
 from models.native import kernels
-from search.base import files, inspected, record
+from search.base import files, inspected, origin, record
 from search.base.console import python
 from search.base.names import config_name
 from search.base.record import Outcome
@@ -175,6 +175,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         studies.solve = partial(solve, spec, corpus)
         _require_same_data(studies, folder)
         tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
+        origin.keep_uri(folder, uri)
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
             reconcile(studies, tracker)

@@ -182,8 +182,8 @@ class Studies:
             else:
                 self.finish(trial, Outcome.INTERRUPTED)
 
-    def keep_run_id(self, trial: Trial, run_id: str) -> None:
-        """Note which MLflow run is the trial's."""
+    def keep_run_id(self, trial: Trial, run_id: str | None) -> None:
+        """Note which MLflow run is the trial's; None for one that is to be made."""
         self._studies[trial.architecture].keep_run_id(trial, run_id)
 
     def _tell_listeners(self, trial: Trial, result: Result | None = None) -> None:

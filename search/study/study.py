@@ -1,6 +1,8 @@
 """The Optuna study of one architecture or baseline: its trials as records, and all that is written to it."""
 
 import hashlib
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.base import record
+from search.base.origin import now_ms
 from search.base.record import Outcome
 from search.spec import read as specs
 from search.spec import space
@@ -29,6 +32,7 @@ SPEC = "spec"  # in a study's user attributes: what it was started with
 #: What an Optuna trial keeps in its user attributes; results are kept by report: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
 PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
+STARTED, ENDED = "started", "ended"  # in ms since 1970
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
 _STATES = {
@@ -42,6 +46,11 @@ _STATES = {
 def derive_seed(*parts: object) -> int:
     """A seed in [0, 2**31) from anything that prints the same everywhere."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
+
+
+def _ms(local: datetime | None) -> int | None:
+    """Optuna's times are local ones, in ms since 1970."""
+    return None if local is None else int(local.timestamp() * 1000)
 
 
 class Study:
@@ -134,6 +143,9 @@ class Study:
             run_id=later.get(f"{RUN_ID}-{frozen.number}", attrs.get(RUN_ID)),
             provenance=attrs.get(PROVENANCE, {}) | (attempts[max(attempts)] if attempts else {}),
             attempts=attempts,
+            started=attrs.get(STARTED, _ms(frozen.datetime_start)),
+            ended=attrs.get(ENDED, _ms(frozen.datetime_complete)) if ended else None,
+            timed=STARTED in attrs or ATTEMPT not in attrs,
         )
         self._unpack(trial, frozen.params)
         trial.hyperparameters |= attrs.get(SOLVED, {})
@@ -194,10 +206,13 @@ class Study:
 
     def keep_attempt(self, trial: Trial) -> None:
         """Another process starts on it."""
+        if not trial.attempt:
+            trial.started = now_ms()
+            self._set(trial, STARTED, trial.started)
         trial.attempt += 1
         self._set(trial, ATTEMPT, trial.attempt)
 
-    def keep_run_id(self, trial: Trial, run_id: str) -> None:
+    def keep_run_id(self, trial: Trial, run_id: str | None) -> None:
         trial.run_id = run_id
         try:
             self._set(trial, RUN_ID, run_id)
@@ -205,6 +220,7 @@ class Study:
             self.optuna.set_user_attr(f"{RUN_ID}-{trial.number}", run_id)
 
     def keep_result(self, trial: Trial, result: Result, worker: Worker) -> None:
+        result = replace(result, time=now_ms())
         self._add(trial, result)
         trial.worker = worker
         self._set(trial, f"{RESULT}{result.step}", result.to_dict())
@@ -226,6 +242,8 @@ class Study:
         """End a trial. An interrupted one stays RUNNING, to be adopted when the search is resumed."""
         trial.outcome, trial.error = outcome, error
         if outcome is not Outcome.INTERRUPTED:
+            trial.ended = now_ms()
+            self._set(trial, ENDED, trial.ended)
             self._set(trial, OUTCOME, outcome.value)
             self._set(trial, ERROR, error)
             score = trial.score if outcome is Outcome.COMPLETE else None

@@ -37,6 +37,8 @@ class Trial:
     seconds: spent in them, all attempts together.
     best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that report.
     ended_by: what ended a complete trial before its last epoch, if anything.
+    started, ended: when, in ms since 1970; None before, and where that is not known. An interrupted one has not ended.
+    timed: whether its study noted these times when they came; older ones did not.
     results: one for each report, in order; only studies keep them.
     worker: that of its last result.
     """
@@ -64,6 +66,9 @@ class Trial:
     worker: Worker | None = None
     provenance: dict[str, str] = field(default_factory=dict)
     attempts: dict[int, dict[str, str]] = field(default_factory=dict)
+    started: int | None = None
+    ended: int | None = None
+    timed: bool = True
     results: list["Result"] = field(default_factory=list, repr=False)
 
     @property
@@ -79,6 +84,12 @@ class Trial:
     def step(self) -> int:
         """Its last report; 0 before the first."""
         return self.results[-1].step if self.results else 0
+
+    @property
+    def last_event(self) -> int | None:
+        """When it ended, reported last or started, whichever is known of these in this order; in ms since 1970."""
+        reported = next((result.time for result in reversed(self.results) if result.time), None)
+        return self.ended or reported or self.started
 
     @property
     def config(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Opens MLflow, and says in one line why it cannot be used."""
 
 import mlflow
+from mlflow.entities import ViewType
 
 from data.base.errors import UserError, in_short
 from search.base import record
@@ -23,12 +24,12 @@ def first_line(error: BaseException) -> str:
     return in_short(record.without_password((str(error).strip().splitlines() or [repr(error)])[0]))
 
 
-def experiment_ids(client: mlflow.MlflowClient) -> list[str]:
+def experiment_ids(client: mlflow.MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> list[str]:
     """Of all experiments, of which MLflow tells a thousand at a time."""
     found: list[str] = []
     token = None
     while token != "":
-        page = client.search_experiments(page_token=token)
+        page = client.search_experiments(view_type=view, page_token=token)
         found += [experiment.experiment_id for experiment in page]
         token = page.token or ""
     return found

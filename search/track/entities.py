@@ -1,6 +1,5 @@
 """What is recorded of a search, as MLflow's entities: statuses, and a report's metrics."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
 from search.base import record
+from search.base.origin import now_ms
 from search.base.record import Outcome
 from search.train.training import Result
 
@@ -19,10 +19,6 @@ STATUS = {
     Outcome.FAILED: "FAILED",
     Outcome.INTERRUPTED: "KILLED",
 }
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def log(
@@ -42,9 +38,13 @@ def log(
     )
 
 
-def points(result: Result, reports_per_epoch: int) -> list[Metric]:
-    """A report's metrics at its step, the curve's at their iterations."""
-    timestamp = now_ms()
+def points(result: Result, reports_per_epoch: int, started: int | None) -> list[Metric]:
+    """A report's metrics at its step, the curve's at their iterations.
+
+    Their time is that of the report. Of a result that is older than that, it is as long after the trial's start as the
+    training had taken.
+    """
+    timestamp = result.time or ((started or now_ms()) + int(1000 * result.seconds))
     found = []
     for iteration, loss, accuracy in result.curve:
         found.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))

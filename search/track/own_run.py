@@ -5,16 +5,25 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-from mlflow.entities import Metric, Param
+from mlflow.entities import LifecycleStage, Metric
 
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
-from search.base import inspected, record
+from search.base import inspected, origin, record
+from search.base.origin import now_ms
 from search.base.record import Outcome
-from search.spec.read import SPEC_FILE, dump
+from search.spec.read import EXTENDABLE, SPEC_FILE, dump
+from search.spec.spec import Spec
 from search.study.studies import Studies
-from search.track.entities import STATUS, log, now_ms
+from search.track.entities import STATUS, log
+from search.track.recorded import find_own, require_experiment
 from search.train.metrics import declaration
+
+
+def spec_tags(spec: Spec) -> dict[str, str]:
+    """What a resume may change of a spec, as tags."""
+    short = spec.short()
+    return {record.SPEC_PREFIX + name: str(short[name]) for name in EXTENDABLE if name in short}
 
 
 class OwnRun:
@@ -27,14 +36,55 @@ class OwnRun:
         self._client, self._studies, self._search, self._spec = client, studies, studies.search, studies.spec
         self.provenance: dict[str, str] = {}  # its tags
         self._counts: list[Metric] = []  # of its data, where they could not be written
-        self._files: dict[str, str] = {}  # what is found out about its texts, likewise
-        self.experiment_id = self._open_experiment(uri, self._spec.name)
-        self.found, self.run_id = self._open()
+        self._files: dict[str, str] = {}  # its spec, and what is found out about its texts, likewise
+        self._params: dict[str, str] = {}  # likewise
+        self.found, self.experiment_id, self.run_id = self._open(uri)
+
+    def _open(self, uri: str) -> tuple[bool, str, str]:
+        """Whether it was there already, the id of its experiment, and its own.
+
+        A deleted one is restored, and wherever an experiment's name was changed, its search is found all the same.
+        """
+        found = find_own(self._client, self._search)
+        if found:
+            require_experiment(self._client.get_experiment(found[0].info.experiment_id), uri)
+            if found[0].info.lifecycle_stage == LifecycleStage.DELETED:
+                self._client.restore_run(found[0].info.run_id)
+            # What its driver could not write, or a resume has changed since; MLflow refuses other values of parameters.
+            self._files, there = self._spec_files(), found[0].data.params
+            self._params = {name: value for name, value in self._spec_params().items() if name not in there}
+            return True, found[0].info.experiment_id, found[0].info.run_id
+        experiment_id = self._open_experiment(uri, self._spec.name)
+        tags = {
+            record.KIND: record.KIND_SEARCH,
+            record.SEARCH: self._search,
+            record.METRIC: self._spec.metric,
+            record.OUTCOME: Outcome.RUNNING.value,
+            record.FOLDER: str(self._studies.folder.absolute()),
+            record.USER: origin.user(),
+            **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
+            **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
+            **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
+        }
+        started = origin.read(self._studies.folder).started
+        made = self._client.create_run(experiment_id, start_time=started, tags=tags, run_name=self._search)
+        run_id: str = made.info.run_id
+        try:
+            for name, text in self._spec_files().items():
+                self._client.log_text(run_id, text, name)
+            log(self._client, run_id, params=self._spec_params(), tags=spec_tags(self._spec))
+        except BaseException:  # its artifacts cannot be written: the search is refused, and was none
+            with contextlib.suppress(Exception):
+                self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
+                self._client.delete_run(run_id)
+            raise
+        return False, experiment_id, run_id
 
     def _open_experiment(self, uri: str, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is not None:
-            return experiment.experiment_id
+            require_experiment(experiment, uri)
+            return str(experiment.experiment_id)
         # A server decides by itself where artifacts go; MLflow's default for a local database is ./mlruns, which
         # makes later MLflow commands in this directory take it for a file store.
         location = None if uri.startswith("http") else (Path.cwd() / "mlartifacts").as_uri()
@@ -46,43 +96,14 @@ class OwnRun:
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
                 raise
-            return experiment.experiment_id
+            return str(experiment.experiment_id)
 
-    def _open(self) -> tuple[bool, str]:
-        """The search's own run: whether it was there already, and its id."""
-        found = self._client.search_runs(
-            [self.experiment_id],
-            f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'",
-        )
-        if found:
-            if not found[0].data.params:  # its driver died at the next line but one
-                self._write_spec(found[0].info.run_id)
-            return True, found[0].info.run_id
-        tags = {
-            record.KIND: record.KIND_SEARCH,
-            record.SEARCH: self._search,
-            record.METRIC: self._spec.metric,
-            record.OUTCOME: Outcome.RUNNING.value,
-            record.FOLDER: str(self._studies.folder.absolute()),
-            **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
-            **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
-            **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
-        }
-        run_id: str = self._client.create_run(self.experiment_id, tags=tags, run_name=self._search).info.run_id
-        try:
-            self._write_spec(run_id)
-        except BaseException:  # its artifacts cannot be written: the search is refused, and was none
-            with contextlib.suppress(Exception):
-                self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
-                self._client.delete_run(run_id)
-            raise
-        return False, run_id
-
-    def _write_spec(self, run_id: str) -> None:
+    def _spec_files(self) -> dict[str, str]:
         spec = self._spec.model_copy(update={"storage": None})  # an Optuna storage URL may hold a password
-        self._client.log_text(run_id, dump(spec), SPEC_FILE)
-        self._client.log_text(run_id, spec.model_dump_json(), record.SPEC)
-        self._client.log_batch(run_id, params=[Param(k, str(v)) for k, v in spec.short().items()])
+        return {SPEC_FILE: dump(spec), record.SPEC: spec.model_dump_json()}
+
+    def _spec_params(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self._spec.short().items() if name not in EXTENDABLE}
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
         """Record on the search's run, which is running now, what its trials learn from, and their provenance.
@@ -104,21 +125,24 @@ class OwnRun:
             inspection = inspection.without_texts()
         if inspection:
             lines = "".join(f"{line}\n" for line in inspected.lines(inspection))
-            self._files = {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
+            self._files |= {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
 
     def deliver(self) -> None:
         """Write what was described: the search is running now."""
         self._client.update_run(self.run_id, status="RUNNING")
-        tags = self.provenance | {record.OUTCOME: Outcome.RUNNING.value}
-        log(self._client, self.run_id, self._counts, tags=tags)
-        self._counts = []
-        self._log_files()
+        self._write(Outcome.RUNNING)
 
     def close(self, outcome: Outcome) -> None:
-        """End it, with what could not be written before."""
-        log(self._client, self.run_id, self._counts, tags=self.provenance | {record.OUTCOME: outcome.value})
+        """End it, with what could not be written before. It ended when the last of its trials did."""
+        self._write(outcome)
+        ended = max((trial.last_event or 0 for trial in self._studies.trials()), default=0)
+        self._client.set_terminated(self.run_id, status=STATUS[outcome], end_time=ended or None)
+
+    def _write(self, outcome: Outcome) -> None:
+        tags = self.provenance | spec_tags(self._spec) | {record.OUTCOME: outcome.value}
+        log(self._client, self.run_id, self._counts, params=self._params, tags=tags)
+        self._counts, self._params = [], {}
         self._log_files()
-        self._client.set_terminated(self.run_id, status=STATUS[outcome])
 
     def _log_files(self) -> None:
         for name in list(self._files):

@@ -1,15 +1,26 @@
-"""What MLflow holds of a search, as far as its studies must agree with it."""
+"""What MLflow holds of a search, as far as its studies must agree with it. Writes nothing."""
 
-from dataclasses import dataclass
+import contextlib
+import io
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import mlflow
+from mlflow.entities import LifecycleStage, ViewType
+
+from data.base.errors import UserError
 from search.base import record
+from search.spec import read as specs
 from search.track.client import experiment_ids, open_client, unusable
 
 
 @dataclass(frozen=True)
 class Run:
-    """What MLflow holds of a trial, as far as the study must agree with it."""
+    """What MLflow holds of a trial. Times are in ms since 1970, those of its epochs by step."""
 
     run_id: str
     trial: str
@@ -19,34 +30,115 @@ class Run:
     params: dict[str, str]
     epochs: float
     best: dict[str, float]
+    parent: str | None
+    start: int | None
+    end: int | None
+    times: dict[int, int]
 
 
-def read_runs(uri: str, search: str) -> tuple[str | None, list[Run]]:
-    """The outcome of the search's own run, None without one, and the runs of its trials. Writes nothing.
+@dataclass(frozen=True)
+class Own:
+    """A run of the search itself. spec: as it was written, or None where that cannot be had."""
+
+    run_id: str
+    deleted: bool
+    outcome: str
+    tags: dict[str, str]
+    start: int | None
+    spec: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The search's own runs, those that are there before the deleted ones; the runs of its trials; the ids of others
+    that belong to it, such as ensembles, with their parents."""
+
+    own: list[Own] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    others: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str | None:
+        """What the search's own run says; None without one."""
+        return self.own[0].outcome if self.own and not self.own[0].deleted else None
+
+
+def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
+    """What is recorded of a search. details: with the times of all epochs, and the spec.
 
     Raises UserError when MLflow cannot be used.
     """
     if (database := record.sqlite_file(uri)) and not database.exists():
-        return None, []  # MLflow would create it
-    found: list[Any] = []
+        return Recorded()  # MLflow would create it
     try:
         client = open_client(uri)
-        experiments = experiment_ids(client)
-        token = None
-        while token != "":
-            page = client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'", page_token=token)
-            found += page
-            token = page.token or ""
+        found = find_own(client, search)
+        if found and details:
+            require_experiment(client.get_experiment(found[0].info.experiment_id), uri)
+        own = [_read_own(client, run, details) for run in found]
+        kinds, runs, others = (record.KIND_SEARCH, record.KIND_ENSEMBLE), [], {}
+        for run in _search_runs(client, f"tags.`{record.SEARCH}` = '{search}'"):
+            if run.data.tags.get(record.KIND) not in kinds:
+                runs.append(_read_run(client, run, details))
+            elif run.data.tags[record.KIND] != record.KIND_SEARCH:
+                others[run.info.run_id] = run.data.tags.get(record.PARENT_RUN_ID)
+    except UserError:
+        raise
     except Exception as error:
         raise unusable(uri, error) from error
-    parent = [run for run in found if run.data.tags.get(record.KIND) == record.KIND_SEARCH]
-    outcome = parent[0].data.tags.get(record.OUTCOME, "") if parent else None
-    kinds = (record.KIND_SEARCH, record.KIND_ENSEMBLE)
-    return outcome, [_read_run(run) for run in found if run.data.tags.get(record.KIND) not in kinds]
+    return Recorded(own, runs, others)
 
 
-def _read_run(run: Any) -> Run:
+def find_own(client: mlflow.MlflowClient, search: str) -> list[Any]:
+    """The runs of a search itself in any experiment, deleted ones too: those that are there first, the oldest first."""
+    where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
+    found = _search_runs(client, where, ViewType.ALL)
+    return sorted(found, key=lambda run: (run.info.lifecycle_stage == LifecycleStage.DELETED, run.info.start_time))
+
+
+def require_experiment(experiment: Any, uri: str) -> None:
+    """Raises UserError, which says how to restore it, for an experiment that was deleted."""
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError(
+            f"the experiment {experiment.name!r} was deleted in MLflow, and all its searches with it; restore it with: "
+            f"MLFLOW_TRACKING_URI={shlex.quote(record.without_password(uri))} "
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+
+
+def _search_runs(client: mlflow.MlflowClient, where: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Any]:
+    """The runs of all experiments that fulfil a condition, however many there are of both."""
+    experiments, token = experiment_ids(client, view), None
+    while experiments and token != "":
+        page = client.search_runs(experiments, where, run_view_type=view, page_token=token)
+        yield from page
+        token = page.token or ""
+
+
+def _read_own(client: mlflow.MlflowClient, run: Any, details: bool) -> Own:
+    tags = run.data.tags
+    return Own(
+        run_id=run.info.run_id,
+        deleted=run.info.lifecycle_stage == LifecycleStage.DELETED,
+        outcome=tags.get(record.OUTCOME, ""),
+        tags=tags,
+        start=run.info.start_time,
+        spec=_read_spec(client, run.info.run_id) if details else None,
+    )
+
+
+def _read_spec(client: mlflow.MlflowClient, run_id: str) -> dict[str, Any] | None:
+    for name in (record.SPEC, specs.SPEC_FILE):  # old searches have only the one for people
+        with contextlib.suppress(mlflow.MlflowException, OSError, ValueError), TemporaryDirectory() as folder:
+            with contextlib.redirect_stderr(io.StringIO()):  # MLflow draws a progress bar
+                text = Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+            return specs.parse(text, name)
+    return None
+
+
+def _read_run(client: mlflow.MlflowClient, run: Any, details: bool) -> Run:
     tags, metrics = run.data.tags, run.data.metrics
+    told = client.get_metric_history(run.info.run_id, record.EPOCHS_RUN) if details else []
     return Run(
         run_id=run.info.run_id,
         trial=tags.get(record.TRIAL, ""),
@@ -56,4 +148,8 @@ def _read_run(run: Any) -> Run:
         params=run.data.params,
         epochs=metrics.get(record.EPOCHS_RUN, 0.0),
         best=record.of_best_epoch(metrics),
+        parent=tags.get(record.PARENT_RUN_ID),
+        start=run.info.start_time,
+        end=run.info.end_time,
+        times={point.step: point.timestamp for point in told},
     )

@@ -3,10 +3,11 @@
 It runs in the driver and makes one batched call a report.
 """
 
+import contextlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class _Known:
     attempt: int
     status: str
     provenance: dict[str, str]
+    parent: str | None
+    end: int | None
 
 
 class Tracker:
@@ -67,6 +70,8 @@ class Tracker:
         try:
             self._client = open_client(uri)
             self.own = OwnRun(self._client, uri, studies)
+        except UserError:
+            raise
         except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
             raise unusable(uri, error) from error
         self._look_first = self.own.found
@@ -137,10 +142,22 @@ class Tracker:
         """Make a trial's run say what its study knows; True when something was missing or different."""
         params: dict[str, Any] = {}
         exact: dict[str, str] = {}
-        run_id = trial.run_id or self._find_run(trial)
+        run_id = trial.run_id
         known = self._known.get(trial.name) or self._read(run_id)
+        if known is None and (self._look_first or run_id):
+            # Its driver died between making the run and noting its id, or the id is that of another database's run.
+            run_id = self._find_run(trial)
+            known = self._read(run_id)
         if run_id is None or known is None:
-            known = _Known(epochs=0, outcome=Outcome.RUNNING, attempt=0, status="RUNNING", provenance=trial.provenance)
+            known = _Known(
+                epochs=0,
+                outcome=Outcome.RUNNING,
+                attempt=0,
+                status="RUNNING",
+                provenance=trial.provenance,
+                parent=self.own.run_id,
+                end=None,
+            )
             run_id = self._create_run(trial)
         if run_id != trial.run_id:
             self._studies.keep_run_id(trial, run_id)
@@ -151,13 +168,23 @@ class Tracker:
         new = [result for result in trial.results if result.step / per_epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
         epochs = trial.epochs if new else known.epochs
-        wanted = _Known(epochs, trial.outcome.value, max(trial.attempt, 1), status, trial.provenance)
+        wanted = _Known(
+            epochs,
+            trial.outcome.value,
+            max(trial.attempt, 1),
+            status,
+            trial.provenance,
+            self.own.run_id,
+            known.end if status == "RUNNING" or not trial.timed else trial.last_event,
+        )
         if wanted == known:
             self._known[trial.name] = known
             return False
         tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)} | exact
         if wanted.provenance != known.provenance:
             tags |= trial.provenance
+        if known.parent != wanted.parent:
+            tags[record.PARENT_RUN_ID] = self.own.run_id
         if trial.error:
             tags[record.ERROR] = trial.error
         if trial.ended_by:
@@ -165,39 +192,36 @@ class Tracker:
         if trial.worker:
             tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
         if TASKS[architecture(trial.architecture).task].has_pictures:
-            self._log_pictures(run_id, trial, [result.step for result in new])  # before the reports count as written
-        reported = [point for result in new for point in points(result, per_epoch)]
+            self._log_pictures(run_id, trial, new)  # before the reports count as written
+        reported = [point for result in new for point in points(result, per_epoch, trial.started)]
         log(self._client, run_id, reported, params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
             for name in (record.PREDICTIONS, record.RELIABILITY):
                 text = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), name)
                 if text is not None:
                     self._client.log_text(run_id, text, name)
-        if status != known.status:
-            if status == "RUNNING":
-                self._client.update_run(run_id, status=status)
-            else:
-                self._client.set_terminated(run_id, status=status)
+        if status == "RUNNING" and known.status != status:
+            self._client.update_run(run_id, status=status)
+        elif (status, wanted.end) != (known.status, known.end):
+            self._client.set_terminated(run_id, status=status, end_time=trial.last_event)
         self._known[trial.name] = wanted
         return True
 
-    def _log_pictures(self, run_id: str, trial: Trial, steps: Sequence[int]) -> None:
+    def _log_pictures(self, run_id: str, trial: Trial, results: Sequence[Result]) -> None:
         from PIL import Image
 
         folder = checkpoints.folder_of(trial.folder, trial.name)
         there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
-        for step in steps:
+        for step, time_ms in ((result.step, result.time) for result in results):
             picture = checkpoints.load_file(folder, record.picture(step))
             # The last that MLflow writes of an image is the small one.
             logged = any(f"+step+{step}+" in path and path.endswith(".webp") for path in there)
             if picture is not None and not logged:
                 with Image.open(io.BytesIO(picture)) as image:
-                    self._client.log_image(run_id, image, key=record.PICTURE, step=step)
+                    self._client.log_image(run_id, image, key=record.PICTURE, step=step, timestamp=time_ms)
 
     def _find_run(self, trial: Trial) -> str | None:
-        """The run of a trial whose driver died between creating it and noting its id."""
-        if not self._look_first:
-            return None
+        """The run of a trial by its name."""
         found = self._client.search_runs(
             [self.own.experiment_id],
             f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.TRIAL}` = '{trial.name}'",
@@ -214,7 +238,9 @@ class Tracker:
             **trial.provenance,
             **({record.BASELINE: record.IS_BASELINE} if trial.architecture in self._spec.baselines else {}),
         }
-        run_id: str = self._client.create_run(self.own.experiment_id, tags=tags, run_name=trial.name).info.run_id
+        run_id: str = self._client.create_run(
+            self.own.experiment_id, start_time=trial.started, tags=tags, run_name=trial.name
+        ).info.run_id
         return run_id
 
     def _read(self, run_id: str | None) -> _Known | None:
@@ -236,13 +262,25 @@ class Tracker:
             attempt=int(data.tags.get(record.ATTEMPT, 0)),
             status=run.info.status,
             provenance={name: tag for name, tag in data.tags.items() if name.startswith(record.PROVENANCE)},
+            parent=data.tags.get(record.PARENT_RUN_ID),
+            end=run.info.end_time,
         )
 
     def drop(self, run_id: str) -> None:
         """Delete a run that belongs to no trial; `mlflow` can restore it. Raises UserError if it cannot."""
-        try:
+        with self._written():
             self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
             self._client.delete_run(run_id)
+
+    def adopt(self, run_id: str) -> None:
+        """Put a run under the search's own. Raises UserError if it cannot."""
+        with self._written():
+            self._client.set_tag(run_id, record.PARENT_RUN_ID, self.own.run_id)
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
         except mlflow.MlflowException as error:
             raise UserError(f"MLflow cannot be written: {first_line(error)}") from error
 

@@ -80,6 +80,7 @@ class Result:
         which probability on the positive one of two classes is said.
     diverged: why the trial cannot go on, or None.
     seconds: spent in the trial so far.
+    time: when the driver took it, in ms since 1970; None before, and of those that older versions took.
     picture: of what is made of some validation texts, as PNG, if the task has one.
     test_outputs_N: with the last report, the outputs for the test texts by the best report's weights.
     state: continues the training after this report when passed to `train`; tensors may be live, so save it before the
@@ -93,6 +94,7 @@ class Result:
     best: dict[str, float]
     diverged: str | None
     seconds: float
+    time: int | None = field(default=None, compare=False)
     picture: bytes | None = field(default=None, compare=False, repr=False)
     test_outputs_N: Tensor | None = field(default=None, compare=False, repr=False)
     state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -109,7 +111,8 @@ class Result:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Result":
-        own = {f.name: content[KEPT_AS.get(f.name, f.name)] for f in fields(cls) if f.name not in LARGE}
+        kept = [f.name for f in fields(cls) if f.name not in (*LARGE, "time")]
+        own = {name: content[KEPT_AS.get(name, name)] for name in kept} | {"time": content.get("time")}
         metrics = {record.as_named_now(name): value for name, value in own["metrics"].items()}
         return cls(**own | {"metrics": metrics, "curve": [tuple(point) for point in own["curve"]]})
 

@@ -1,0 +1,125 @@
+"""What a search's folder remembers of its beginning: when that was, and in which MLflow the search is recorded."""
+
+import contextlib
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data.base.errors import UserError
+from data.base.files import write_whole
+from search.base import names, record
+
+FILE = "search.json"  # in the search's folder
+SQLITE = "sqlite:///"
+MASKED = ":***"  # in place of a password
+
+
+@dataclass(frozen=True)
+class Origin:
+    """started: in ms since 1970. tracking_uri: without secrets; None before anything was recorded."""
+
+    started: int
+    tracking_uri: str | None = None
+
+
+def user() -> str:
+    """Who this is."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container may know no name
+        return "unknown"
+
+
+def now_ms() -> int:
+    """The time in ms since 1970, as MLflow counts it."""
+    return time.time_ns() // 1_000_000
+
+
+def read(folder: Path) -> Origin:
+    """What this folder remembers. Of an older search the start is that of its id, which was in local time."""
+    try:
+        kept = json.loads((folder / FILE).read_bytes())
+        origin = Origin(int(kept["started"]), kept["tracking_uri"])
+    except (OSError, ValueError, KeyError, TypeError):  # an older search's; or damaged: nothing depends on it
+        return Origin(_started_by_id(folder))
+    uri = origin.tracking_uri
+    if uri and uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
+        # Normalised without following links, which the user's own spelling does not either.
+        uri = SQLITE + os.path.normpath(folder.absolute() / uri.removeprefix(SQLITE))
+    return Origin(origin.started, uri)
+
+
+def noted(folder: Path) -> int | None:
+    """When the search in this folder started, in ms since 1970; None of an older one, which did not note it."""
+    return read(folder).started if (folder / FILE).exists() else None
+
+
+def start(folder: Path) -> None:
+    """Note that the search in this folder starts now."""
+    _write(folder, Origin(now_ms()))
+
+
+def keep_uri(folder: Path, uri: str) -> None:
+    """Note where the search in this folder is recorded. A database beside the folder of the searches is noted by its
+    relative path, so that all of them can be moved or copied together."""
+    before, shown = read(folder), record.without_password(uri)
+    if before.tracking_uri == shown:
+        return
+    if shown.startswith(f"{SQLITE}/"):
+        path, beside = Path(shown.removeprefix(SQLITE)), folder.absolute().parent.parent
+        if path.is_relative_to(beside):
+            shown = SQLITE + os.path.relpath(path, folder.absolute())
+    with contextlib.suppress(OSError):  # a full disk: the search can do without
+        _write(folder, Origin(before.started, shown))
+
+
+def _write(folder: Path, origin: Origin) -> None:
+    with write_whole(folder / FILE) as file:
+        file.write(json.dumps(asdict(origin)).encode())
+
+
+def _started_by_id(folder: Path) -> int:
+    try:
+        return int(time.mktime(time.strptime(names.split_search(folder.name)[1], names.STAMP)) * 1000)
+    except (ValueError, OverflowError):  # the id has no date
+        with contextlib.suppress(OSError):
+            return int(folder.stat().st_mtime * 1000)
+        return now_ms()
+
+
+def say(line: str) -> None:
+    """For the user, beside what is printed for programs."""
+    print(line, file=sys.stderr)
+
+
+def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], None] = say) -> str:
+    """The MLflow tracking URI of the search in this folder: the given one, else MLFLOW_TRACKING_URI, else the one that
+    it is recorded at, else a database in the working directory.
+
+    warn: is told when that is not where the search is recorded. Raises UserError when the search is recorded where a
+    password is needed, and no URI is given.
+    """
+    kept, uri = read(folder).tracking_uri, record.tracking_uri(given)
+    if kept is None or record.without_password(uri) == kept:
+        return uri
+    if given or os.environ.get("MLFLOW_TRACKING_URI"):
+        warn(
+            f"{folder.name} is recorded at {kept}; the tracking URI given now is {record.without_password(uri)}, "
+            "where it is recorded from now on"
+        )
+        return uri
+    if MASKED in kept or "://***" in kept or "=***" in kept:
+        raise UserError(
+            f"{folder.name} is recorded at {kept}, which is kept without its secret: give the whole URI with "
+            "--tracking-uri or MLFLOW_TRACKING_URI"
+        )
+    there = [Path(each.removeprefix(SQLITE)).exists() for each in (kept, uri) if each.startswith(SQLITE)]
+    if there == [False, True]:
+        warn(f"{folder.name} is recorded at {kept}, which is not there any more; {uri} is used")
+        return uri
+    return kept

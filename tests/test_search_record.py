@@ -1,0 +1,246 @@
+"""What MLflow has of a search after an outage, a deletion, a resume with another spec, and from another folder."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.entities import ViewType
+
+from analysis.base import runs
+from analysis.boards.ledger import ledger
+from analysis.figures import best_so_far
+from analysis.figures.plot import Found
+from data.base.errors import UserError
+from search.base import origin, record
+from search.prove.audit import audit, repair
+from search.run.folders import new_search, write_spec
+from search.run.state import outcome_of, reconcile
+from search.spec import read as specs
+from search.spec.read import read_spec
+from search.study import study
+from search.study.studies import Studies
+from search.study.trial import Worker
+from search.track.recorded import read_runs
+from search.track.tracking import Tracker
+from search.train import checkpoints
+from search.train.training import Result
+
+SPEC = {"name": "kept", "architectures": ["mlp", "gru"], "baselines": "none", "trials": 2, "epochs": 2}
+SPEC |= {"pruner": "none", "keep_checkpoints": "best"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """A clock of events that is an hour behind, and a minute further each time: no time of delivery is one of its."""
+    at = [origin.now_ms() - 3_600_000]
+
+    def now() -> int:
+        at[0] += 60_000
+        return at[0]
+
+    monkeypatch.setattr(study, "now_ms", now)
+    return now
+
+
+def result(epoch: int, score: float) -> Result:
+    metrics = {"val_accuracy": score, "val_loss": 1 / epoch}
+    return Result(epoch, metrics, [(epoch, 0.5, 0.5)], epoch, metrics, None, float(epoch))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without a run; it takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    mlflow.MlflowClient(tracking_uri=uri_in(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+def uri_in(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture
+def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], int], empty: Path) -> Path:
+    """The folder of a search that nobody has run yet, with an empty database beside its own and in the folder above."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = new_search(specs.validate(SPEC), tmp_path / "searches")
+    for each in (tmp_path, tmp_path / "searches"):
+        shutil.copy(empty, each)
+    return folder
+
+
+@pytest.fixture
+def search(new: Path, tmp_path: Path) -> Path:
+    """One that was run without Ray, and recorded in the database of this folder."""
+    folder = new
+    go_on(folder, uri_in(tmp_path))
+    return folder
+
+
+def go_on(folder: Path, uri: str, away: bool = False) -> None:
+    """Run what a search owes. away: MLflow is, until all of it is done."""
+    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    studies.provenance = {"data_digest": "d" * 64}
+    checkpoints.prepare(folder, None)
+    tracker = Tracker(uri, studies)
+    origin.keep_uri(folder, uri)
+    reconcile(studies, tracker)
+    studies.listeners = [] if away else [tracker]
+    at_once = [trial for trial in (studies.ask() for _ in range(2)) if trial]
+    while at_once:
+        for epoch in (1, 2):
+            for trial in at_once:
+                studies.report(trial, result(epoch, 0.5 + trial.number / 10), Worker("127.0.0.1", 7))
+        at_once = [trial for trial in (studies.ask() for _ in range(2)) if trial]
+    for trial in studies.trials():
+        checkpoints.save(checkpoints.folder_of(folder, trial.name), 2, {"any": 1}, 1)
+    reconcile(studies, tracker)
+    assert tracker.close(outcome_of(studies))
+
+
+def seen(uri: str, search: str) -> list[pd.DataFrame]:
+    """What the analysis makes of a search, but for the ids of its runs; and each point of its curves with its time."""
+    trials = runs.read_trials(uri, search)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    names = ("epochs_run", "val_accuracy", record.CURVE_LOSS)
+    points = [
+        (trial, name, point.step, point.value, point.timestamp)
+        for trial, run_id in zip(trials["trial"], trials["run_id"], strict=True)
+        for name in names
+        for point in client.get_metric_history(run_id, name)
+    ]
+    drawn = best_so_far.data(Found(trials, rank_by="val_accuracy"))
+    frames = [trials, ledger(trials), drawn]
+    return [*(frame.drop(columns="run_id", errors="ignore") for frame in frames), pd.DataFrame(points)]
+
+
+def test_after_an_outage_or_a_repair_from_nothing_all_is_as_in_an_undisturbed_search(
+    search: Path, tmp_path: Path
+) -> None:
+    uri = uri_in(tmp_path)
+    assert audit(search, uri) == []
+    undisturbed = seen(uri, search.name)
+    assert undisturbed[0]["start"].is_monotonic_increasing
+    again = uri_in(tmp_path / "searches")
+    repair(search, again)
+    assert audit(search, again) == []
+    for before, after in zip(undisturbed, seen(again, search.name), strict=True):
+        pd.testing.assert_frame_equal(before, after)
+    theirs, ours = (runs.find_search(each, search.name) for each in (uri, again))
+    assert (theirs.start, theirs.end) == (ours.start, ours.end)
+
+
+def test_what_came_while_mlflow_was_away_has_its_own_times(new: Path, tmp_path: Path) -> None:
+    folder = new
+    go_on(folder, uri_in(tmp_path), away=True)
+    assert audit(folder, uri_in(tmp_path)) == []
+    trials = Studies(folder.name, read_spec(folder), folder).trials()
+    frame = runs.read_trials(uri_in(tmp_path), folder.name).set_index("trial")
+    for trial in trials:
+        assert frame["start"][trial.name] == pd.Timestamp(trial.started, unit="ms", tz="UTC")
+        assert frame["end"][trial.name] == pd.Timestamp(trial.ended, unit="ms", tz="UTC")
+
+
+def test_audit_compares_times_and_repair_mends_them(search: Path, tmp_path: Path) -> None:
+    uri = uri_in(tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    first, second, *_ = Studies(search.name, read_spec(search), search).trials()
+    assert first.run_id
+    assert first.ended
+    assert second.run_id
+    client.set_terminated(first.run_id, "FINISHED", end_time=first.ended + 1)
+    client.log_metric(second.run_id, record.EPOCHS_RUN, 2.0, timestamp=origin.now_ms(), step=2)
+    lines = audit(search, uri)
+    assert [line.partition(":")[0] for line in lines] == [first.name, second.name], lines
+    assert "ended at" in lines[0]
+    assert "report 2 came at" in lines[1]
+    repair(search, uri)
+    assert audit(search, uri) == []
+    assert len(runs.read_trials(uri, search.name)) == 4
+
+
+@pytest.mark.parametrize("with_trials", [False, True])
+@pytest.mark.parametrize("purged", [False, True])
+def test_a_deleted_search_run_is_named_and_restored_or_remade(
+    with_trials: bool, purged: bool, search: Path, tmp_path: Path
+) -> None:
+    uri = uri_in(tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    recorded = read_runs(uri, search.name)
+    own = recorded.own[0].run_id
+    ensemble = client.create_run(
+        client.get_run(own).info.experiment_id,
+        tags={record.KIND: record.KIND_ENSEMBLE, record.SEARCH: search.name, record.PARENT_RUN_ID: own},
+    ).info.run_id
+    deleted = [own, *(run.run_id for run in recorded.runs if with_trials)]
+    for run_id in deleted:
+        client.delete_run(run_id)
+        if purged:
+            client._tracking_client.store._hard_delete_run(run_id)
+    lines = audit(search, uri)
+    assert lines[0] == ("no run of the search" if purged else f"the search's own run {own} was deleted")
+    assert len(lines) > 4  # and each trial, as deleted or as under none
+    repair(search, uri)
+    assert audit(search, uri) == []
+    repaired = read_runs(uri, search.name)
+    assert (repaired.own[0].run_id == own) is not purged
+    assert {run.parent for run in repaired.runs} == {repaired.own[0].run_id}
+    assert {run.run_id for run in repaired.runs} == {run.run_id for run in recorded.runs} or (with_trials and purged)
+    assert repaired.others == {ensemble: repaired.own[0].run_id}
+    assert len(repaired.runs) == 4
+
+
+def test_a_deleted_experiment_says_how_to_restore_it(search: Path, tmp_path: Path) -> None:
+    uri = uri_in(tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("kept")
+    client.delete_experiment(experiment.experiment_id)
+    for broken in (lambda: repair(search, uri), lambda: audit(search, uri)):
+        with pytest.raises(UserError, match=r"experiment 'kept' was deleted .* mlflow experiments restore .*-id \d+$"):
+            broken()
+    client.restore_experiment(experiment.experiment_id)
+    repair(search, uri)
+    assert audit(search, uri) == []
+
+
+def test_a_renamed_experiment_keeps_its_search(search: Path, tmp_path: Path) -> None:
+    uri = uri_in(tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.rename_experiment(client.get_experiment_by_name("kept").experiment_id, "mine")
+    before = {run.run_id for run in read_runs(uri, search.name).runs}
+    repair(search, uri)
+    assert {run.run_id for run in read_runs(uri, search.name).runs} == before
+    assert [each.name for each in client.search_experiments(view_type=ViewType.ALL)].count("kept") == 0
+
+
+def test_a_raised_number_of_trials_is_in_mlflow_too(search: Path, tmp_path: Path) -> None:
+    uri = uri_in(tmp_path)
+    write_spec(specs.validate(read_spec(search).model_dump() | {"trials": 3, "time_budget": "2h"}), search)
+    lines = audit(search, uri)
+    assert "trials 3 in the search's spec, its run says 2" in lines
+    assert "time_budget 7200.0 in the search's spec, its run says None" in lines
+    go_on(search, uri)
+    assert audit(search, uri) == []
+    recorded = runs.find_search(uri, search.name)
+    assert recorded.load_spec().trials == 3
+    data = mlflow.MlflowClient(tracking_uri=uri).get_run(recorded.run_id).data
+    assert (data.tags["spec.trials"], data.tags["spec.time_budget"]) == ("3", "7200.0")
+    assert "trials" not in data.params  # which MLflow would not change
+    assert data.params["epochs"] == "2"
+
+
+def test_another_database_costs_the_first_no_run(search: Path, tmp_path: Path) -> None:
+    uri, other = uri_in(tmp_path), uri_in(tmp_path / "searches")
+    before = {run.run_id for run in read_runs(uri, search.name).runs}
+    repair(search, other)
+    assert audit(search, other) == []
+    repair(search, uri)
+    assert audit(search, uri) == []
+    assert {run.run_id for run in read_runs(uri, search.name).runs} == before
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (experiment,) = [each.experiment_id for each in client.search_experiments() if each.name == "kept"]
+    assert len(client.search_runs([experiment], run_view_type=ViewType.ALL)) == 5
