@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bakeoff import boards
-from bakeoff.options import Architecture, Format, Out, RankBy, SearchName, SearchNames, TrackingUri
+from bakeoff.options import Architecture, Format, Out, RankBy, SearchName, SearchNames, TrackingUri, uri_of
 from data.base import errors
 from search.base import console, record
 
@@ -45,7 +45,7 @@ def leaderboard(
     """
     from analysis.base import tables
 
-    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search)
     shown = boards.leaderboard(uri, search, rank_by, architecture, by_architecture, only_confirmed, form, top)
     tables.emit(shown, form, out)
 
@@ -81,7 +81,7 @@ def table(
 
     form = tables.choose_format(format_, out)
     counted = comparison.read_outcomes(outcomes)
-    found, trials, _ = boards.read(record.tracking_uri(tracking_uri), searches or ["latest"])
+    found, trials, _ = boards.read(uri_of(tracking_uri, *(searches or ["latest"])), searches or ["latest"])
     averaged = comparison.read_values(values) if values else []
     long = form in tables.FOR_PROGRAMS
     tables.emit(comparison.pivot_tables(found, trials, rows, columns, averaged, counted, long=long), form, out)
@@ -101,7 +101,9 @@ def compare(
     from analysis.boards import comparison
 
     form = tables.choose_format(format_, out)
-    found, trials, rank_by = boards.read(record.tracking_uri(tracking_uri), searches or ["latest"], rank_by)
+    found, trials, rank_by = boards.read(
+        uri_of(tracking_uri, *(searches or ["latest"])), searches or ["latest"], rank_by
+    )
     tables.emit([comparison.compare_table(found, trials, rank_by)], form, out)
 
 
@@ -119,7 +121,7 @@ def ledger(
     from analysis.boards import ledger as ledgers
 
     form = tables.choose_format(format_, out)
-    (found,), trials, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by)
+    (found,), trials, rank_by = boards.read(uri_of(tracking_uri, search), [search], rank_by)
     tables.emit([ledgers.ledger_table(found, trials, rank_by)], form, out)
 
 
@@ -138,7 +140,7 @@ def importance(
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    (found,), trials, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by, architecture)
+    (found,), trials, rank_by = boards.read(uri_of(tracking_uri, search), [search], rank_by, architecture)
     import numpy as np
 
     from analysis.verdicts import importance as importances
@@ -166,10 +168,11 @@ def differences(
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    (found,), _, rank_by = boards.read(record.tracking_uri(tracking_uri), [search], rank_by)
+    uri = uri_of(tracking_uri, search)
+    (found,), _, rank_by = boards.read(uri, [search], rank_by)
     from analysis.verdicts import differences as different
 
-    long, uri = form in tables.FOR_PROGRAMS, record.tracking_uri(tracking_uri)
+    long = form in tables.FOR_PROGRAMS
     tables.emit(different.read_differences(uri, found, rank_by, margin, long=long), form, out)
 
 
@@ -260,7 +263,7 @@ def data_size(
     from analysis.base import pictures, tables
     from analysis.base.runs import tidy
 
-    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search)
     shown = boards.data_size(uri, search)
     tables.emit(shown, form, out)
     if figure:
@@ -326,7 +329,7 @@ def report(
     from analysis.base import runs
     from analysis.report import report as reports
 
-    uri = record.tracking_uri(tracking_uri)
+    uri = uri_of(tracking_uri, search)
     found = runs.find_search(uri, search)
     page = reports.make(uri, found, out or Path("reports") / found.id, rank_by)
     print(f"wrote {page.absolute()}")

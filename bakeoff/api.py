@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError, choose
-from search.base import console, record
+from search.base import console, origin, record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -392,14 +392,14 @@ def open(
     """
     from search.run import folders
 
-    uri = record.tracking_uri(tracking_uri)
-    try:
-        return Search(folders.find_search(search, Path(searches)), uri, address)
-    except UserError:
-        from analysis.base import runs
+    if folders.find_searches(search, Path(searches)):
+        folder = folders.find_search(search, Path(searches))
+        return Search(folder, origin.tracking_uri(folder, tracking_uri), address)
+    from analysis.base import runs
 
-        found = runs.find_search(uri, search)
-        return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
+    uri = record.tracking_uri(tracking_uri)
+    found = runs.find_search(uri, search)
+    return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
 
 
 def list_of(texts: str | Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from search.base import origin, record
+
 TrackingUri = Annotated[
     str | None,
     typer.Option(
@@ -43,6 +45,13 @@ def columns(text: str | None, label: str | None) -> dict[str, str | int]:
     """The keys of a spec for these options."""
     given = {"text_column": text, "label_column": label}
     return {key: int(each) if each.isdecimal() else each for key, each in given.items() if each is not None}
+
+
+def uri_of(given: str | None, *searches: str) -> str:
+    """The tracking URI: the given one, else that at which the first of these searches, by ids or names, is recorded, if
+    its folder is here. Raises UserError."""
+    folders = origin.folders(searches[0], Path("searches")) if searches else []
+    return origin.tracking_uri(folders[-1], given) if folders else record.tracking_uri(given)
 
 
 RankBy = Annotated[

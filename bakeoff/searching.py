@@ -1,5 +1,6 @@
 """The commands that run searches and prove what they say: `bakeoff run`, or `python -m search run`."""
 
+import contextlib
 import shlex
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from bakeoff import api, boards
 from bakeoff.options import Address, Label, Report, Root, SearchName, Set, SpecName, Text, TrackingUri, columns
 from data.base import folding
 from data.base.errors import UserError
-from search.base import console, record
+from search.base import console, origin, record
 
 app = typer.Typer(
     help="Search for the best architecture of a text-classification task.",
@@ -55,7 +56,7 @@ def run(
             break
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")
-    _conclude(found.confirmation or found, searches, tracking_uri, report)
+    _conclude(found.confirmation or found, searches, report)
 
 
 @app.command()
@@ -91,7 +92,7 @@ def confirm(
     """Train the best of each architecture again, on fresh seeds or over folds; the leaderboard ranks their means."""
     found = _find(search, address, tracking_uri, searches)
     confirmation = found.confirm(top=top, seeds=seeds, folds=folds, architectures=architecture or [])
-    _conclude(confirmation, searches, tracking_uri, report)
+    _conclude(confirmation, searches, report)
 
 
 @app.command("train-sizes")
@@ -105,7 +106,7 @@ def train_sizes(
     report: Report = True,
 ) -> None:
     """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the texts: would more labels help?"""
-    _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, tracking_uri, report)
+    _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, report)
 
 
 @app.command()
@@ -121,7 +122,7 @@ def resume(
 ) -> None:
     """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
     found = _find(search, address, tracking_uri, searches).resume(trials=trials, time_budget=time_budget)
-    _conclude(found.confirmation or found, searches, tracking_uri, report)
+    _conclude(found.confirmation or found, searches, report)
 
 
 @app.command()
@@ -233,7 +234,7 @@ def audit(
     from search.study.storage import JOURNAL
 
     folder = folders.find_search(search, searches)
-    uri = record.tracking_uri(tracking_uri)
+    uri = origin.tracking_uri(folder, tracking_uri)
     with files.hold(folder):
         if repair:
             files.mend_journal(folder / JOURNAL)
@@ -242,7 +243,8 @@ def audit(
     for line in lines:
         print(line)
     if lines:
-        console.fail(f"{folder.name}: {len(lines)} differences" + ("" if repair else "; --repair mends runs"), status=1)
+        mended = "" if repair else f"; --repair mends the runs at {record.without_password(uri)}"
+        console.fail(f"{folder.name}: {len(lines)} differences{mended}", status=1)
     print(f"{folder.name}: Optuna, MLflow and the checkpoints agree")
 
 
@@ -257,7 +259,8 @@ def replay(
     from search.prove import replay as replays
 
     line = ""
-    for line in replays.replay(run, searches, record.tracking_uri(tracking_uri)):
+    folder, _ = replays.find_trial(run, searches)
+    for line in replays.replay(run, searches, origin.tracking_uri(folder, tracking_uri)):
         print(line, flush=True)
     if "different" in line:
         raise SystemExit(1)
@@ -319,10 +322,14 @@ def export(
 
 
 def _find(search: str, address: str | None, tracking_uri: str | None, searches: Path) -> api.Search:
-    """A search that has its folder here."""
+    """A search of this folder, else of the tracking server's. Raises UserError when neither has it."""
     from search.run import folders
 
-    return api.Search(folders.find_search(search, searches), record.tracking_uri(tracking_uri), address)
+    if not folders.find_searches(search, searches):
+        with contextlib.suppress(UserError):  # no MLflow either
+            return api.open(search, address=address, tracking_uri=tracking_uri, searches=searches)
+    folder = folders.find_search(search, searches)
+    return api.Search(folder, origin.tracking_uri(folder, tracking_uri), address)
 
 
 def _show_results(search: api.Search, report: bool) -> Path | None:
@@ -353,14 +360,14 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
     return None
 
 
-def _conclude(search: api.Search, searches: Path, tracking_uri: str | None, report: bool) -> None:
+def _conclude(search: api.Search, searches: Path, report: bool) -> None:
     """The leaderboard and the report, where everything is and what to do next; the exit status says whether the search
     is done."""
     result = search.result
     assert result, "it was opened only"
     page = _show_results(search, report)
     root = "" if searches == Path("searches") else f" --searches {shlex.quote(str(searches))}"
-    option = "" if tracking_uri is None else f" --tracking-uri {shlex.quote(record.without_password(tracking_uri))}"
+    option = f" --tracking-uri {shlex.quote(record.without_password(search.tracking_uri))}"
     shown = record.without_password(search.tracking_uri)
     python = console.python()
     print(f"\nSearch       {search.id}")

@@ -1,7 +1,9 @@
 """What MLflow has of a search after an outage, a deletion, a resume with another spec, and from another folder."""
 
 import shutil
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -13,10 +15,11 @@ from analysis.base import runs
 from analysis.boards.ledger import ledger
 from analysis.figures import best_so_far
 from analysis.figures.plot import Found
+from bakeoff import api
 from data.base.errors import UserError
 from search.base import origin, record
 from search.prove.audit import audit, repair
-from search.run.folders import new_search, write_spec
+from search.run.folders import find_searches, new_search, write_spec
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
 from search.spec.read import read_spec
@@ -27,6 +30,7 @@ from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.training import Result
+from tests.conftest import here
 
 SPEC = {"name": "kept", "architectures": ["mlp", "gru"], "baselines": "none", "trials": 2, "epochs": 2}
 SPEC |= {"pruner": "none", "keep_checkpoints": "best"}
@@ -244,3 +248,96 @@ def test_another_database_costs_the_first_no_run(search: Path, tmp_path: Path) -
     client = mlflow.MlflowClient(tracking_uri=uri)
     (experiment,) = [each.experiment_id for each in client.search_experiments() if each.name == "kept"]
     assert len(client.search_runs([experiment], run_view_type=ViewType.ALL)) == 5
+
+
+def test_a_search_is_audited_where_it_is_recorded_from_wherever(
+    search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    uri, other = uri_in(tmp_path), uri_in(tmp_path / "searches")
+    where = ("--searches", str(search.parent))
+    done = here("search", "audit", search.name, "--repair", *where, cwd=elsewhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(elsewhere.iterdir())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", other)
+    done = here("search", "audit", search.name, *where, cwd=elsewhere)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        f"{search.name} is recorded at {uri}, not at the tracking URI that is given now, {other}"
+    )
+    assert done.stderr.endswith(f"--repair mends the runs at {other}\n")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    moved = tmp_path / "moved"  # with its database, and all is there
+    moved.mkdir()
+    shutil.move(tmp_path / "searches", moved)
+    shutil.move(tmp_path / "mlflow.db", moved)
+    assert origin.tracking_uri(moved / "searches" / search.name) == uri_in(moved)
+    assert here("search", "audit", cwd=moved).returncode == 0
+
+
+def test_a_tracking_uri_is_remembered_without_its_secret(new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    for uri in ("postgresql://me:hunter2@db/mlflow", "https://me:hunter2@host/", "https://host/?token=hunter2"):
+        origin.keep_uri(new, uri)
+        assert "hunter2" not in (new / origin.FILE).read_text()
+        with pytest.raises(UserError, match=r"is recorded at .*, which is kept without its secret"):
+            origin.tracking_uri(new)
+        assert origin.tracking_uri(new, uri, lines.append) == uri
+    assert lines == []  # it is the same one
+
+
+def test_a_database_that_is_gone_gives_way_to_the_one_here(new: Path, tmp_path: Path) -> None:
+    origin.keep_uri(new, "sqlite:////gone/mlflow.db")
+    lines: list[str] = []
+    assert origin.tracking_uri(new, None, lines.append) == uri_in(tmp_path)
+    assert "is not there any more" in lines[0]
+
+
+@pytest.mark.parametrize("place", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_ids_are_in_utc_and_the_latest_goes_by_its_start(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", place)
+    time.tzset()
+    try:
+        older = new_search(specs.validate(SPEC | {"name": "b"}), tmp_path)
+        stamp = datetime.strptime(older.name, "b-%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+        assert abs((stamp - datetime.now(UTC)).total_seconds()) < 60
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    newer = tmp_path / "a-20010101-000000"  # by its id the older one
+    newer.mkdir()
+    shutil.copy(older / "spec.yaml", newer)
+    origin.start(newer)
+    assert find_searches("latest", tmp_path) == [older, newer]
+
+
+def test_latest_is_of_the_folder_else_of_the_server_and_says_whose(
+    search: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri_in(tmp_path)
+    theirs = new_search(specs.validate(SPEC | {"name": "theirs"}), tmp_path / "other")
+    monkeypatch.setattr("getpass.getuser", lambda: "bob")
+    go_on(theirs, uri)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert runs.find_search(uri).id == search.name
+    assert capsys.readouterr().err == f"latest is {search.name}\n"
+    done = here("search", "audit", cwd=tmp_path)
+    assert done.stderr == f"latest is {search.name}\n"
+    monkeypatch.chdir(tmp_path / "other")
+    for find in (runs.find_search, lambda uri: api.open(tracking_uri=uri)):
+        assert find(uri).id == theirs.name
+        assert capsys.readouterr().err.splitlines()[0] == f"latest is {theirs.name}, started by bob"
+    assert runs.find_search(uri, theirs.name).id == theirs.name
+    assert capsys.readouterr().err == ""
+
+
+def test_the_leaderboard_is_read_where_the_search_is_recorded(search: Path, tmp_path: Path) -> None:
+    shutil.move(tmp_path / "mlflow.db", tmp_path / "mine.db")
+    origin.keep_uri(search, f"sqlite:///{tmp_path / 'mine.db'}")
+    done = here("analysis", "leaderboard", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert search.name in done.stdout

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.base.baselines import BASELINE, ROLE, SEARCHED, role_by_name
 from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
-from search.base import names, record
+from search.base import names, origin, record
 from search.base.record import Outcome
 from search.study.trial import Trial, Worker
 from search.train.metrics import declare, measures
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from search.spec.space import Space
     from search.spec.spec import Spec
 
+SEARCHES = Path("searches")  # where `search run` keeps them, if not told otherwise
 AT_ONCE = 8  # questions to a server
 RANK_BY = "val_accuracy"  # where a search does not say by what
 
@@ -109,7 +110,8 @@ def searches(uri: str) -> list[Search]:
 
 
 def find_search(uri: str, search: str = "latest") -> Search:
-    """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`).
+    """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`); of these
+    one whose folder is here, in SEARCHES, if there is any.
 
     Raises UserError when there is none.
     """
@@ -121,19 +123,24 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
     known = searches(uri)
     if not known:
         raise UserError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
-    found = {search.id: search for search in (_newest(known, name) for name in names)}
+    here = {folder.name for folder in origin.folders("", SEARCHES)}
+    found = {search.id: search for search in (_newest(known, name, here) for name in names)}
     for search in sorted(found.values(), key=lambda search: search.start):
         declare(search.tags.get(record.METRICS, "{}"))
     return list(found.values())
 
 
-def _newest(known: Sequence[Search], name: str) -> Search:
+def _newest(known: Sequence[Search], name: str, here: Container[str]) -> Search:
     matching = [each for each in known if name in ("latest", each.id, each.name, each.run_id)]
     if not matching:
         near = nearest(name, [known_as for each in reversed(known) for known_as in (each.name, each.id)])
         meant = f" (did you mean {near!r}?)" if near else ""
         raise UserError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
-    return matching[-1]
+    newest = ([each for each in matching if each.id in here] or matching)[-1]
+    if name not in (newest.id, newest.run_id):
+        somebody = newest.tags.get(record.USER)
+        origin.say_which(name, newest.id, somebody if somebody != origin.user() else None)
+    return newest
 
 
 def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":

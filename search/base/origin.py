@@ -15,6 +15,7 @@ from data.base.files import write_whole
 from search.base import names, record
 
 FILE = "search.json"  # in the search's folder
+SPEC_FILE = "spec.yaml"  # likewise; what has none is no search
 SQLITE = "sqlite:///"
 MASKED = ":***"  # in place of a password
 
@@ -52,6 +53,14 @@ def read(folder: Path) -> Origin:
         # Normalised without following links, which the user's own spelling does not either.
         uri = SQLITE + os.path.normpath(folder.absolute() / uri.removeprefix(SQLITE))
     return Origin(origin.started, uri)
+
+
+def folders(search: str, root: Path) -> list[Path]:
+    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first, by the start
+    that each has noted."""
+    found = [path.parent for path in root.glob(f"*/{SPEC_FILE}")]
+    wanted = [each for each in found if search in ("", "latest", each.name, names.split_search(each.name)[0])]
+    return sorted(wanted, key=lambda folder: (read(folder).started, folder.name))
 
 
 def noted(folder: Path) -> int | None:
@@ -97,6 +106,12 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def say_which(asked: str, found: str, user: str | None = None) -> None:
+    """Tell which search `latest` means, and which a name means that somebody else has started, the user."""
+    if asked == "latest" or (user and asked != found):
+        say(f"{asked} is {found}" + (f", started by {user}" if user else ""))
+
+
 def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], None] = say) -> str:
     """The MLflow tracking URI of the search in this folder: the given one, else MLFLOW_TRACKING_URI, else the one that
     it is recorded at, else a database in the working directory.
@@ -109,8 +124,8 @@ def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], N
         return uri
     if given or os.environ.get("MLFLOW_TRACKING_URI"):
         warn(
-            f"{folder.name} is recorded at {kept}; the tracking URI given now is {record.without_password(uri)}, "
-            "where it is recorded from now on"
+            f"{folder.name} is recorded at {kept}, not at the tracking URI that is given now, "
+            f"{record.without_password(uri)}"
         )
         return uri
     if MASKED in kept or "://***" in kept or "=***" in kept:
@@ -118,7 +133,7 @@ def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], N
             f"{folder.name} is recorded at {kept}, which is kept without its secret: give the whole URI with "
             "--tracking-uri or MLFLOW_TRACKING_URI"
         )
-    there = [Path(each.removeprefix(SQLITE)).exists() for each in (kept, uri) if each.startswith(SQLITE)]
+    there = [path.exists() for each in (kept, uri) if (path := record.sqlite_file(each))]
     if there == [False, True]:
         warn(f"{folder.name} is recorded at {kept}, which is not there any more; {uri} is used")
         return uri

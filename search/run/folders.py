@@ -47,16 +47,14 @@ def discard(folder: Path) -> None:
 
 
 def find_searches(search: str, root: Path) -> list[Path]:
-    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first, by the start
-    that each has noted."""
-    found = [path.parent for path in root.glob(f"*/{SPEC_FILE}")]
-    wanted = [each for each in found if search in ("", "latest", each.name, names.split_search(each.name)[0])]
-    return sorted(wanted, key=lambda folder: (origin.read(folder).started, folder.name))
+    """See `origin.folders`."""
+    return origin.folders(search, root)
 
 
 def find_search(search: str, root: Path) -> Path:
     """The folder of a search by its id, its name (the newest of that name) or `latest`. Raises UserError."""
     if found := find_searches(search, root):
+        origin.say_which(search, found[-1].name)
         return found[-1]
     ids = [folder.name for folder in find_searches("", root)[-5:]]
     raise UserError(f"no search {search!r} in {root}{did_you_mean(search, ids) if ids else ' (there are none yet)'}")

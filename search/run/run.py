@@ -23,7 +23,7 @@ from models.native import kernels
 from search.base import files, inspected, origin, record
 from search.base.console import python
 from search.base.names import config_name
-from search.base.record import Outcome
+from search.base.record import Outcome, without_password
 from search.cluster import capacity, check, connection, session
 from search.run import plan
 from search.run.folders import TUNE, discard, new_search, write_spec
@@ -113,6 +113,9 @@ def resume(
             _extend(studies, folder, trials, time_budget)
             studies = Studies(folder.name, read_spec(folder), folder)
         if not studies.num_owed:
+            if trials is not None or time_budget is not None:
+                Tracker(uri, studies).close(outcome_of(studies))  # its spec is another one
+                origin.keep_uri(folder, uri)
             console.print(f"All trials of {folder.name} are done; nothing is left to run.", highlight=False)
             return SearchResult(folder.name, outcome_of(studies), 0)
         return _run(folder, uri, console, address, new=False)
@@ -210,7 +213,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         if not address and (broke_off or _num_failed(studies) > num_failed):
             console.print(f"Ray's own logs are in {session.keep()}", highlight=False, markup=False)
     if not recorded and not (recorded := tracker.close(outcome)):  # the leaderboard is read from there
-        console.print(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair")
+        at = f"--searches {shlex.quote(str(folder.parent))} --tracking-uri {shlex.quote(without_password(uri))}"
+        warn(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair {at}")
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
         trial_seconds = sum(trial.seconds for trial in studies.trials())

@@ -21,6 +21,7 @@ from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import WHOLE, architecture, baseline, reads_embeddings, words_named
+from search.base import origin
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train import weighting
@@ -30,7 +31,7 @@ from search.train.metrics import OURS, measured_in, split_metric
 SHIPPED = Path(__file__).parent / "shipped"
 
 
-SPEC_FILE = "spec.yaml"  # in a search's folder
+SPEC_FILE = origin.SPEC_FILE  # in a search's folder
 
 
 #: What a kept spec means that was written before there was such a key.

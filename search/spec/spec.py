@@ -205,6 +205,8 @@ class Spec(ReadingKeys):
                 "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit; "
                 f"got {name!r}; nearest: {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._')[:64] or 'search'!r}"
             )
+        if name == "latest":
+            raise UserError("latest means the newest search; nearest: 'latest-1'")
         return name
 
     @field_validator("max_words", mode="before")
