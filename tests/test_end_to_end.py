@@ -177,9 +177,9 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
         f"Search       {smoke_search.id}",
         f"Folder       {smoke_search.folder}",
         f"MLflow UI    {sys.executable} -m mlflow ui --backend-store-uri {smoke_search.uri}",
-        f"Leaderboard  {sys.executable} -m analysis leaderboard {smoke_search.id}",
+        f"Leaderboard  {sys.executable} -m analysis leaderboard {smoke_search.id} --tracking-uri {smoke_search.uri}",
         f"Report       {smoke_search.folder / 'report' / 'index.html'}",
-        f"Resume       {sys.executable} -m search resume {smoke_search.id}",
+        f"Resume       {sys.executable} -m search resume {smoke_search.id} --tracking-uri {smoke_search.uri}",
     ):
         assert line in output.splitlines()
     assert record.SCORE_RULE.split(".")[0] in " ".join(output.split())

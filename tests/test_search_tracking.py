@@ -366,7 +366,7 @@ def test_a_search_among_thousands_of_experiments_is_found(open_search: Any, uri:
             [(f"other-{i}", 2**42 + i, 2**42 + i) for i in range(1100)],
         )
         database.commit()
-    assert [run.trial for run in read_runs(f"sqlite:///{copy}", studies.search)[1]] == ["mlp-0"]
+    assert [run.trial for run in read_runs(f"sqlite:///{copy}", studies.search).runs] == ["mlp-0"]
 
 
 @pytest.mark.parametrize("name", ["a%20b", "what?", "no#1", "per%cent", "%3F"])
