@@ -187,5 +187,7 @@ class Studies:
         self._studies[trial.architecture].keep_run_id(trial, run_id)
 
     def _tell_listeners(self, trial: Trial, result: Result | None = None) -> None:
+        if not trial.attempt:
+            return  # what was to be written of it broke off before it had all its hyperparameters
         for listener in self.listeners:
             listener.changed(trial, result)
