@@ -18,6 +18,7 @@ from typing import Any
 
 import optuna
 import pandas as pd
+import torch
 
 from data.encoded import EncodedCorpus
 from search.base import console, record
@@ -27,7 +28,7 @@ from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
 from search.study.study import derive_seed
-from search.track.provenance import provenance
+from search.track.provenance import of_search, of_worker
 from search.train import training
 from search.train.running import Setting, build_model, device_of, run_trial, splits
 from search.train.tasks import task_of
@@ -55,7 +56,7 @@ def record_runs(path: Path, header: dict[str, Any], runs: list[dict[str, Any]], 
     """Append the runs that are missing, until the deadline."""
     spec = specs.load(header["spec"], str(path)) if header else specs.read("default", RECORDED)
     corpus = specs.load_corpus(spec)
-    known = provenance(corpus)
+    known = of_search(corpus) | of_worker(torch.device("cpu"))
     if header and known[record.DATA_DIGEST] != header["provenance"][record.DATA_DIGEST]:
         raise SystemExit(f"error: {path} was recorded on other texts")
     setting, done = make_setting(spec, path.parent), {_identity(run) for run in runs}
