@@ -75,6 +75,13 @@ def optuna_trials(smoke_search: FinishedSearch) -> dict[str, FrozenTrial]:
     }
 
 
+def test_mlflow_shows_what_each_run_learned_from(trial_runs: dict[str, Run], parent: Run) -> None:
+    for run in (parent, *trial_runs.values()):
+        (read,) = run.inputs.dataset_inputs
+        assert (read.dataset.name, read.dataset.digest) == ("imdb", parent.data.tags["data_digest"][:36])
+        assert '"num_train": ' in read.dataset.profile
+
+
 def test_every_trial_is_in_all_three_records_and_they_agree(
     smoke_search: FinishedSearch, optuna_trials: dict[str, FrozenTrial], trial_runs: dict[str, Run], parent: Run
 ) -> None:

@@ -1,10 +1,12 @@
 """What is recorded of a search, as MLflow's entities: statuses, and a report's metrics."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from search.base import record
 from search.base.origin import now_ms
@@ -36,6 +38,18 @@ def log(
         params=[Param(key, str(value)) for key, value in (params or {}).items()],
         tags=[RunTag(key, value) for key, value in (tags or {}).items()],
     )
+
+
+def dataset(corpus: str, digest: str, counts: Mapping[str, float]) -> DatasetInput:
+    """What a run learned from, for MLflow's column of datasets. corpus: as a spec names it; counts: of its texts."""
+    made = Dataset(
+        name=Path(corpus).name,
+        digest=digest[:36],  # MLflow keeps no more
+        source_type="corpus",
+        source=json.dumps({"corpus": corpus}),
+        profile=json.dumps(counts),
+    )
+    return DatasetInput(made, [InputTag("mlflow.data.context", "train, validation, test")])
 
 
 def points(result: Result, reports_per_epoch: int, started: int | None) -> list[Metric]:

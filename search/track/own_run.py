@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-from mlflow.entities import LifecycleStage, Metric
+from mlflow.entities import DatasetInput, LifecycleStage, Metric
 
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
@@ -15,7 +15,7 @@ from search.base.record import Outcome
 from search.spec.read import EXTENDABLE, SPEC_FILE, dump
 from search.spec.spec import Spec
 from search.study.studies import Studies
-from search.track.entities import STATUS, log
+from search.track.entities import STATUS, dataset, log
 from search.track.recorded import find_own, require_experiment
 from search.train.metrics import declaration
 
@@ -38,6 +38,7 @@ class OwnRun:
         self._counts: list[Metric] = []  # of its data, where they could not be written
         self._files: dict[str, str] = {}  # its spec, and what is found out about its texts, likewise
         self._params: dict[str, str] = {}  # likewise
+        self._dataset: DatasetInput | None = None
         self.found, self.experiment_id, self.run_id = self._open(uri)
 
     def _open(self, uri: str) -> tuple[bool, str, str]:
@@ -121,6 +122,7 @@ class OwnRun:
             tags |= {record.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
         self.provenance = tags
         self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
+        self._dataset = dataset(self._spec.corpus, corpus.digest, counts)
         if inspection and self._spec.texts != "all":
             inspection = inspection.without_texts()
         if inspection:
@@ -131,6 +133,12 @@ class OwnRun:
         """Write what was described: the search is running now."""
         self._client.update_run(self.run_id, status="RUNNING")
         self._write(Outcome.RUNNING)
+        self.log_dataset(self.run_id)
+
+    def log_dataset(self, run_id: str) -> None:
+        """Say of a run what it learned from, where that was described; to say so again changes nothing."""
+        if self._dataset:
+            self._client.log_inputs(run_id, [self._dataset])
 
     def close(self, outcome: Outcome) -> None:
         """End it, with what could not be written before. It ended when the last of its trials did."""

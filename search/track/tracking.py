@@ -194,6 +194,8 @@ class Tracker:
         if TASKS[architecture(trial.architecture).task].has_pictures:
             self._log_pictures(run_id, trial, new)  # before the reports count as written
         reported = [point for result in new for point in points(result, per_epoch, trial.started)]
+        if params:  # it is new
+            self.own.log_dataset(run_id)
         log(self._client, run_id, reported, params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
             for name in (record.PREDICTIONS, record.RELIABILITY):
