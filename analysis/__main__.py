@@ -1,6 +1,6 @@
 """The commands of the analysis: `python -m analysis --help`."""
 
-from bakeoff.explaining import app
+from bakeoff.watching import app
 
 if __name__ == "__main__":
     app()

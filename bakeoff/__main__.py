@@ -3,7 +3,7 @@
 import typer
 
 from bakeoff.cleaning import app as searching
-from bakeoff.explaining import app as analysing
+from bakeoff.watching import app as analysing
 
 app = typer.Typer(
     help="Find out which architecture is best for a text-classification task.",

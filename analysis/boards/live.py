@@ -1,0 +1,91 @@
+"""How far a search is, from what MLflow holds of it: it may run on another machine."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from analysis.base import runs
+from analysis.base.baselines import BASELINE, ROLE, shown
+from analysis.base.runs import Search
+from analysis.base.table import Table, heading
+from analysis.boards.leaderboard import by_architecture, check_metric
+from search.base.record import Outcome
+from search.run.progress import duration
+
+_BARS = "▁▂▃▄▅▆▇█"
+MOST_POINTS = 24  # of a sparkline
+_OPEN = (Outcome.RUNNING.value, Outcome.INTERRUPTED.value)
+
+
+def sparkline(values: Iterable[float]) -> str:
+    """A curve of so many characters, between its own least and greatest value; '' of a single one.
+
+    Of more than MOST_POINTS values, every so many.
+    """
+    known = [value for value in values if value == value and abs(value) != float("inf")]
+    if len(known) < 2:
+        return ""
+    known = known[:: -(-len(known) // MOST_POINTS)]
+    low, high = min(known), max(known)
+    step = (high - low) / (len(_BARS) - 1) or 1.0
+    return "".join(_BARS[round((value - low) / step)] for value in known)
+
+
+def progress(trials: pd.DataFrame, series: pd.DataFrame, wanted: int | None, rank_by: str) -> pd.DataFrame:
+    """A row for each architecture and baseline, the best first.
+
+    series: of `rank_by` by report, as `runs.read_series` has it. wanted: trials of each architecture, where that is
+    known. `done` are those that have ended, `curve` is that of the best trial, `seconds_left` of an architecture: the
+    mean time of those that have ended for each that is missing, shared by those that run; NaN before one has ended.
+    """
+    table = by_architecture(trials, rank_by)
+    ended = trials[~trials["outcome"].isin(_OPEN)]
+    going = trials[trials["outcome"] == Outcome.RUNNING.value]
+    done = table["architecture"].map(ended.groupby("architecture").size()).fillna(0).astype("Int64")
+    mean = table["architecture"].map(ended.groupby("architecture")["seconds"].mean()).astype("float64")
+    running = table["architecture"].map(going.groupby("architecture").size()).fillna(0).astype("Int64")
+    missing = (wanted - done).clip(lower=0) if wanted else pd.Series(pd.NA, table.index, dtype="Int64")
+    missing = missing.mask(table[ROLE] == BASELINE)
+    curves = series.groupby("run_id")["value"].agg(sparkline) if len(series) else pd.Series(dtype="str")
+    return pd.DataFrame(
+        {
+            "architecture": table["architecture"],
+            ROLE: table[ROLE],
+            "done": done,
+            "missing": missing,
+            "running": running,
+            **{each.value: table[each.value] for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)},
+            "trial": table["trial"],
+            rank_by: table[rank_by],
+            "curve": table["run_id"].map(curves).fillna("").astype("str"),
+            "seconds_left": (missing.astype("float64") * mean / running.clip(lower=1)).astype("float64"),
+        }
+    )
+
+
+def live_table(uri: str, search: Search, rank_by: str) -> Table:
+    """How far the search is now. Raises UserError when MLflow cannot be read."""
+    check_metric(rank_by)
+    trials = runs.read_trials(uri, search.id)
+    best = by_architecture(trials, rank_by)["run_id"].dropna().tolist()
+    spec = search.spec
+    wanted = spec.num_trials if spec and spec.sampler != "grid" else None
+    frame = progress(trials, runs.read_series(uri, best, [rank_by]), wanted, rank_by)
+    until = search.end or datetime.now(UTC)
+    lines = [f"{search.outcome or 'running'}, {duration((until - search.start).total_seconds())} since its start"]
+    left = frame["seconds_left"].sum(min_count=1)
+    if search.outcome == Outcome.RUNNING.value and pd.notna(left) and left > 0:
+        at_once = max(1, int((frame["running"] > 0).sum()))
+        lines[0] += f", about {duration(left / at_once)} left"
+    going = trials[trials["outcome"] == Outcome.RUNNING.value]
+    lines += [f"running: {row['trial']}, epoch {row['epochs_run']}" for _, row in going.iterrows()]
+    columns = ["architecture", *shown(frame), "done", "missing", "running", Outcome.PRUNED.value]
+    lost = [each.value for each in (Outcome.DIVERGED, Outcome.FAILED) if frame[each.value].any()]
+    return Table(
+        frame.assign(left=[duration(each) if each == each and each else "" for each in frame["seconds_left"]]),
+        groups=[[*columns, *lost, "trial", rank_by, "curve", "left"]],
+        key="architecture",
+        title=f"{search.id}: how far it is, by {heading(rank_by)}",
+        notes=lines,
+    )
