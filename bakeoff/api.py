@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from analysis.base.runs import Search as Recorded
     from analysis.verdicts.gain import Gain
+    from bakeoff.deciding import Decided
     from search.run.run import SearchResult
     from search.serve.export import Exported
     from search.spec.spec import Spec
@@ -38,10 +39,12 @@ class Search:
 
     folder: where its spec, studies and checkpoints are. tracking_uri: of the MLflow that records it. address: of the
     Ray cluster that a resume runs on; None for this machine. result: how it ended, if this object ran or resumed it.
-    confirmation: the search over folds that came after it then, as its spec's `folds` ask for.
+    confirmation: the search over folds that came after it then, as its spec's `folds` ask for. decided: of the last
+    confirmation until it was decided, how that ended.
     """
 
     confirmation: "Search | None" = None
+    decided: "Decided | None" = None
 
     def __init__(
         self, folder: Path, tracking_uri: str, address: str | None = None, result: "SearchResult | None" = None
@@ -117,6 +120,10 @@ class Search:
         seeds: int | None = None,
         folds: int | None = None,
         architectures: Sequence[str] = (),
+        until_decided: bool = False,
+        margin: float | None = None,
+        max_seeds: int | None = None,
+        time_budget: str | float | None = None,
         progress: bool = True,
     ) -> "Search":
         """Train the `top` (3) configurations of each architecture again on `seeds` (5) fresh seeds: a search of its
@@ -126,11 +133,31 @@ class Search:
         tested once. architectures: only these. After it the leaderboard of this search is what was confirmed, ranked by
         its mean. Raises UserError when there is nothing to confirm.
 
+        until_decided: instead the best of each, a few seeds at a time, where they decide most, until each pair is
+        better or equal within `margin` (0.01 of accuracy), or `max_seeds` (15 of each), `time_budget` (seconds, '20m')
+        or what these texts can resolve is at an end. It returns the last confirmation, this search itself if none was
+        needed; `decided` says how it ended.
+
         >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
         True
         """
+        from bakeoff import deciding
         from search.run import confirm
+        from search.run import progress as progresses
 
+        deciding.require_one_way(
+            until_decided,
+            {"top": top, "seeds": seeds, "folds": folds},
+            {"margin": margin, "max_seeds": max_seeds, "time_budget": time_budget},
+        )
+        if until_decided:
+            plan = deciding.planned(self.folder, self.tracking_uri, margin, max_seeds, time_budget, architectures)
+            decided = deciding.until_decided(plan, progresses.console(progress), self.address)
+            last = decided.last
+            folder = self.folder.parent / last.search if last else self.folder
+            found = Search(folder, self.tracking_uri, self.address, last)
+            found.decided = decided
+            return found
         spec = confirm.confirmation(self.folder, top, seeds, list(architectures), folds)
         return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
 

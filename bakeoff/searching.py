@@ -84,6 +84,24 @@ def confirm(
     architecture: Annotated[
         list[str] | None, typer.Option(help="only this one; may be given several times", show_default=False)
     ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided",
+            help="the best of each, a few seeds at a time, where they decide most, until each pair is better or equal "
+            "within the margin, or texts are the limit",
+        ),
+    ] = False,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="with it: who differ by less, in accuracy, are equal (default: 0.01)", show_default=False),
+    ] = None,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="with it: of each architecture at most (default: 15)", show_default=False)
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="with it: 20m, 1.5h, ... for all looks together", show_default=False)
+    ] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
@@ -91,8 +109,18 @@ def confirm(
 ) -> None:
     """Train the best of each architecture again, on fresh seeds or over folds; the leaderboard ranks their means."""
     found = _find(search, address, tracking_uri, searches)
-    confirmation = found.confirm(top=top, seeds=seeds, folds=folds, architectures=architecture or [])
-    _conclude(confirmation, searches, report)
+    confirmation = found.confirm(
+        top=top,
+        seeds=seeds,
+        folds=folds,
+        architectures=architecture or [],
+        until_decided=until_decided,
+        margin=margin,
+        max_seeds=max_seeds,
+        time_budget=time_budget,
+    )
+    if confirmation.result:  # else nothing had to be trained
+        _conclude(confirmation, searches, report)
 
 
 @app.command("train-sizes")
@@ -377,7 +405,9 @@ def _conclude(search: api.Search, searches: Path, report: bool) -> None:
     print(f"Leaderboard  {python} -m analysis leaderboard {search.id}{option}")
     if page:
         print(f"Report       {page}")
-    print(f"Resume       {python} -m search resume {search.id}{root}{option}")
+    again = search.decided.command if search.decided else f"{python} -m search resume {search.id}{root}{option}"
+    if again:
+        print(f"Resume       {again}")
     if result.planned:
         print(f"Plan         {result.planned}")
     if result.still_up:

@@ -28,6 +28,7 @@ from scipy import stats as distributions
 
 from analysis.base import pairs, stats
 from analysis.base.pairs import Models, Verdict
+from analysis.verdicts import until
 
 NUM_TEXTS, ACCURACY = 2490, 0.8
 OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: a text's difficulty, an architecture's own on a text
@@ -110,6 +111,36 @@ def stopped(gaps: Sequence[float], spreads: Sequence[float], looks: Sequence[int
                 false += 1
                 break
     return false / repetitions
+
+
+class Ended(NamedTuple):
+    """Of families whose seeds are added until it is decided: shares with a false verdict at any look, and of pairs that
+    are told apart or equal in the end; the share of all the seeds there might have been that it took."""
+
+    false: float
+    decided: float
+    seeds: float
+
+
+def decided(gaps: Sequence[float], spreads: Sequence[float], most: int, repetitions: int) -> Ended:
+    """As `search confirm --until-decided --max-seeds` adds seeds: adaptively, all looks on the same texts."""
+    rng, rows = np.random.default_rng(5), []
+    truths = [a - b for a, b in combinations(gaps, 2)]
+    for _ in range(repetitions):
+        drawn = {str(name): each for name, each in enumerate(draw(rng, gaps, spreads, most))}
+        seeds, looks, false = dict.fromkeys(drawn, 0), until.planned(most), False
+        wanted, add = list(drawn), until.step(most, looks)
+        for left in range(looks - 1, -1, -1):
+            seeds |= {name: seeds[name] + add for name in wanted}
+            models = {name: Models(each[: seeds[name]]) for name, each in drawn.items()}
+            look = until.look_at(models, MARGIN, looks)
+            verdicts = [pair.decision.verdict for pair in look.pairs]
+            false |= any(is_false(verdict, truth) for verdict, truth in zip(verdicts, truths, strict=True))
+            if not (wanted := look.wanted(most)) or not left:
+                break
+            add = until.step(look.room(most), left)
+        rows.append((false, 1 - len(look.open) / len(truths), sum(seeds.values()) / (most * len(seeds))))
+    return Ended(*map(float, np.mean(rows, axis=0)))
 
 
 # --- Other rules, for two architectures: whether they call the first or the second better
@@ -215,8 +246,20 @@ def main(
         false = stopped([0.0, 0.0], spreads, (3, 6, 9, 12, 15), repetitions)
         failures += false > slack
         print(f"  {label:<13} {false:6.1%}", flush=True)
-    print("Two whose seeds spread by one point: told apart, by the rule")
     few = max(10, repetitions // 5)
+    print(f"{few} families whose seeds are added where they decide most, until it is decided, at most 15 of each")
+    for label, spreads in SPREADS.items():
+        for gaps in ([0.0] * 2, [0.0] * 5, [0.02, 0.02, 0.0, 0.0, 0.0]):
+            ended = decided(gaps, spreads, 15, few)
+            wrong = ended.false > 0.05 + 2 * np.sqrt(0.05 * 0.95 / few)
+            failures += wrong
+            print(
+                f"  {label:<13} {len(gaps)} architectures, gaps to {100 * max(gaps):.0f} points: {ended.false:6.1%} "
+                f"false at any look, {ended.decided:6.1%} of pairs decided, with {ended.seeds:4.0%} of the seeds"
+                f"{'  TOO MANY' * wrong}",
+                flush=True,
+            )
+    print("Two whose seeds spread by one point: told apart, by the rule")
     for gap in (0.0, 0.01, 0.02, 0.023):
         for num_seeds in (3, 5, 10):
             found = {name: told(rule, gap, num_seeds, few) for name, rule in RULES.items()}

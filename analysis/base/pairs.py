@@ -143,6 +143,22 @@ class Gap(NamedTuple):
         texts."""
         return float(special.ndtri(1 - level / 2)) * math.sqrt(self.texts)
 
+    def chance(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
+        """How likely any number of further seeds would tell the two apart or equal, by what is seen now: the chance
+        that the difference over all seeds is far enough from, or near enough to, zero for these texts."""
+        half = self.smallest_margin(level)
+        parts = [(each.of_mean, each.seeds - 1) for each in (self.first, self.second)]
+        variance = sum(part for part, _ in parts)
+        if not variance:
+            return float(abs(self.value) > half or abs(self.value) < margin - half)
+        freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts if part)
+
+        def within(bound: float) -> float:
+            ends = (np.array([-1, 1]) * max(0.0, bound) - self.value) / math.sqrt(variance)
+            return float(np.diff(special.stdtr(freedom, ends))[0])
+
+        return 1 - within(half) + within(min(half, margin - half))
+
     def seeds_to_decide(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
         """About how many seeds each of the two would need to be told apart or equal, if the difference stays as it is;
         infinite where these texts are too few."""

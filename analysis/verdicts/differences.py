@@ -119,8 +119,12 @@ def read_differences(
 
 def num_looks(recorded: Recorded) -> int:
     """How often the seeds have been, and are planned to be, looked at: each confirmation is a look."""
-    planned = [int(each.tags.get(record.LOOKS, 1)) for each in recorded.same]
-    return max([1, len(planned), *planned])
+    return max(1, len(recorded.same), planned_looks(recorded))
+
+
+def planned_looks(recorded: Recorded) -> int:
+    """How many looks were planned when the last confirmation began; 0 before the first."""
+    return max((int(each.tags.get(record.LOOKS, 1)) for each in recorded.same), default=0)
 
 
 def compared(recorded: Recorded, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:

@@ -6,7 +6,7 @@ test texts, each once.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,18 @@ TOP, SEEDS = 3, 5  # where nothing else is said; over folds one configuration, o
 
 
 def confirmation(
-    folder: Path, top: int | None, seeds: int | None, architectures: list[str], folds: int | None = None
+    folder: Path,
+    top: int | None,
+    seeds: int | None,
+    architectures: list[str],
+    folds: int | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> Spec:
     """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
 
     architectures: only these, or all without any. folds: on so many divisions of the texts, in which each text is
-    tested once; and with the best of the baselines, which have to be tested on as many texts.
+    tested once; and with the best of the baselines, which have to be tested on as many texts. named: by architecture
+    the trial whose configuration it is, in place of its best.
     Raises UserError when there is nothing to confirm.
     """
     top, seeds = top or (1 if folds else TOP), seeds or (1 if folds else SEEDS)
@@ -46,7 +52,7 @@ def confirmation(
                 raise UserError(f"{name} is a baseline, all of which are trained over folds; leave it out")
             raise UserError(f"{name} gives the same numbers with every seed; there is nothing to confirm")
     chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
-    points = {name: points for name in chosen if (points := _best(studies, name, top))}
+    points = {name: points for name in chosen if (points := _best(studies, name, top, (named or {}).get(name)))}
     if not points:
         raise UserError(f"{search} has no complete trial to confirm")
     baselines = spec.baselines if folds else []  # their numbers are the same with every seed
@@ -74,32 +80,41 @@ def confirmation(
 
 def begun(folder: Path, folds: int) -> Path | None:
     """The newest confirmation over so many folds of the search in this folder, if there is one beside it."""
-    for each in reversed(find_searches("", folder.parent)):
-        try:
-            spec = read_spec(each)
-        except UserError:  # as below
-            continue
-        if spec.confirms == folder.name and spec.folds == folds:
-            return each
-    return None
+    found = [each for each, spec in _confirming(folder, folder.parent) if spec.folds == folds]
+    return found[-1] if found else None
+
+
+def unfinished(folder: Path) -> Path | None:
+    """The newest confirmation of the search in this folder that is one of several planned looks and owes trials."""
+    found = [
+        each
+        for each, spec in _confirming(folder, folder.parent)
+        if spec.looks and Studies(each.name, spec, each).num_owed
+    ]
+    return found[-1] if found else None
 
 
 def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
     """The trials of a search, and of those under `root` that confirm it."""
+    for each, spec in [(folder, read_spec(folder)), *_confirming(folder, root)]:
+        yield from Studies(each.name, spec, each).trials()
+
+
+def _confirming(folder: Path, root: Path) -> Iterator[tuple[Path, Spec]]:
+    """The folders under `root` of searches that confirm the one in `folder`, the oldest first, with their specs."""
     for each in find_searches("", root):
         try:
             spec = read_spec(each)
         except UserError:  # of another search: an older version's, or a broken file
             continue
-        if each != folder and spec.confirms != folder.name:
-            continue
-        yield from Studies(each.name, spec, each).trials()
+        if spec.confirms == folder.name:
+            yield each, spec
 
 
-def _best(studies: Studies, architecture: str, top: int) -> dict[str, dict[str, Any]]:
-    """The best different configurations by the names of their trials."""
+def _best(studies: Studies, architecture: str, top: int, named: str | None = None) -> dict[str, dict[str, Any]]:
+    """The best different configurations by the names of their trials; named: only that of this trial."""
     points: dict[str, dict[str, Any]] = {}
     for trial in studies.ranked(architecture):
-        if len(points) < top and trial.hyperparameters not in points.values():
+        if len(points) < top and trial.hyperparameters not in points.values() and named in (None, trial.name):
             points[trial.name] = trial.hyperparameters
     return points

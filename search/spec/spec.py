@@ -140,6 +140,11 @@ class Spec(ReadingKeys):
         "where a trial learns from a share of the training texts; baselines have their grids unless they are named too",
     )
     confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
+    looks: int | None = Field(
+        None,
+        ge=1,
+        description="of a confirmation until it is decided: at how many looks at its seeds verdicts are right",
+    )
     sizes_of: str | None = Field(None, description="the id of the search whose best models these are, on fewer texts")
     match_parameters: int | None = Field(
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"

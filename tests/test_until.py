@@ -1,0 +1,199 @@
+"""Seeds until it is decided: where they go, when they stop, and what is on record of how often they are looked at."""
+
+import math
+import os
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FinishedSearch, command
+from scipy import stats
+from test_search_confirm import POINTS, finished
+from test_search_studies import HERE, epoch_result
+
+from analysis.base import pairs, runs
+from analysis.base.pairs import Gap, Models, Sample, Verdict
+from analysis.boards import confirmation as boards
+from analysis.verdicts import differences, until
+from analysis.verdicts.until import Look
+from bakeoff import deciding
+from benchmarks import calibration
+from data.base.errors import UserError
+from search.base.record import Outcome
+from search.run import confirm
+from search.run.folders import new_search
+from search.spec import read as specs
+from search.spec.read import read_spec
+from search.study.studies import Studies
+from search.track.tracking import Tracker
+
+
+def look(gaps: list[float], spreads: list[float], seeds: list[int], margin: float = 0.01, looks: int = 5) -> Look:
+    drawn = calibration.draw(np.random.default_rng(0), gaps, spreads, max(seeds))
+    models = {name: Models(each[:num]) for name, each, num in zip("abcde", drawn, seeds, strict=False)}
+    return until.look_at(models, margin, looks)
+
+
+def gap(value: float, variance: float, texts: float, seeds: int = 5) -> Gap:
+    first, second = (Sample(np.zeros(1000), seeds, variance, 0.0, True) for _ in range(2))
+    return Gap(value, texts, first, second)
+
+
+def test_the_chance_of_more_seeds_by_hand() -> None:
+    """Variance over seeds 2 * 0.0005 / 5, of texts 0.0001: their interval is 0.0196, so none are equal within 0.01, and
+    the difference over all seeds has to be beyond. Satterthwaite's freedom of two equal parts is 8."""
+    bound = stats.norm.ppf(0.975) * 0.01
+    ends = (np.array([-bound, bound]) - 0.005) / math.sqrt(0.0002)
+    beyond = stats.t.cdf(ends[0], 8) + stats.t.sf(ends[1], 8)
+    assert gap(0.005, 0.0005, 0.0001).chance(0.01) == pytest.approx(beyond)
+    inner = np.array([-1, 1]) * (0.03 - bound)
+    equal = np.diff(stats.t.cdf((inner - 0.005) / math.sqrt(0.0002), 8))[0]
+    assert gap(0.005, 0.0005, 0.0001).chance(0.03) == pytest.approx(beyond + equal)
+    assert gap(0.005, 0.0005, 0.0001).chance(0.05) == pytest.approx(1)  # one or the other is always shown
+    assert gap(0.005, 0.0, 0.0001).chance(0.01) == 0
+    assert gap(0.02, 0.0, 0.0001).chance(0.01) == 1
+
+
+def test_seeds_go_where_the_variance_of_an_open_pair_is() -> None:
+    found = look([0.1, 0.0, 0.004], [0.3, 1.5, 0.1], [4, 4, 4])
+    assert [{pair.first, pair.second} for pair in found.open] == [{"b", "c"}]  # a is better than both
+    assert found.wanted(15) == ["b"]
+    assert found.room(15) == 11
+    assert found.wanted(4) == []  # it has as many as it may
+    lines = list(found.lines())
+    assert lines[0] == "2 of 3 pairs decided: better, or equal within 0.01."
+    assert re.fullmatch(r"  b and c: cannot tell, \S+ \(\S+ to \S+\); .*seeds.*", lines[1])
+    assert f"2,490 texts can resolve, however many seeds: {found.smallest_margin:.4f}" in lines[2]
+
+
+def test_a_single_seed_is_none_and_comes_first() -> None:
+    found = look([0.0, 0.0], [0.5, 0.5], [1, 4])
+    assert found.open[0].decision.verdict is Verdict.ONE_SEED
+    assert (found.seeds("a"), found.seeds("b")) == (0, 4)
+    assert found.wanted(15) == ["a"]
+
+
+def test_texts_are_the_limit_of_pairs_that_no_seed_decides() -> None:
+    few = look([0.0, 0.0], [0.0, 0.0], [12, 12], margin=0.005)
+    assert few.open
+    assert few.promising == few.wanted(100) == []
+    assert "more texts are needed, not seeds" in list(few.lines())[1]
+    assert "that is more than 0.005, so no open pair can be shown to be equal" in list(few.lines())[2]
+    assert "texts are the limit" in deciding._at_an_end(few, few.wanted(100), 3, 100)
+
+
+def test_baselines_get_no_seeds() -> None:
+    a_SN, b_SN, c_SN = calibration.draw(np.random.default_rng(0), [0.0] * 3, [1.0] * 3, 4)
+    fixed = {name: Models(each[:1], 0, same_with_every_seed=True) for name, each in (("nb", b_SN), ("tfidf", c_SN))}
+    found = until.look_at({"gru": Models(a_SN), **fixed}, 0.001, 5)
+    assert len(found.open) == 3
+    assert found.wanted(15) == ["gru"]
+    assert until.look_at({"gru": Models(a_SN), **fixed}, 0.001, 5, pursued=[]).wanted(15) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "seeds"), [(15, [3, 6, 9, 12, 15]), (10, [4, 7, 10]), (4, [4]), (2, [2]), (40, [8, 16, 24, 32, 40])]
+)
+def test_looks_share_the_seeds_equally(most: int, seeds: list[int]) -> None:
+    looks, found = until.planned(most), [0]
+    for left in range(looks, 0, -1):
+        found.append(found[-1] + until.step(most - found[-1], left))
+    assert found[1:] == seeds
+
+
+def test_seeds_where_they_decide_tell_equal_ones_apart_as_seldom() -> None:
+    found = calibration.decided([0.0, 0.0, 0.0], (1.0, 0.3, 0.5), 9, 60)
+    assert found.false <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 60)
+    assert found.seeds < 1
+
+
+def test_what_is_compared_is_confirmed_and_an_unfinished_look_is_found(tmp_path: Path) -> None:
+    folder = finished(tmp_path, specs.validate(POINTS | {"architectures": ["mlp"]}))
+    (best,) = (confirm.confirmation(folder, 1, 1, []).configurations or {})["mlp"]
+    spec = confirm.confirmation(folder, None, 2, ["mlp"], named={"mlp": "mlp-0"})
+    assert best != "mlp-0"
+    assert list((spec.configurations or {})["mlp"]) == ["mlp-0"]
+    assert confirm.unfinished(folder) is None
+    new_search(spec, tmp_path)  # by hand, which is no part of a plan
+    assert confirm.unfinished(folder) is None
+    planned = new_search(spec.model_copy(update={"looks": 4}), tmp_path)
+    assert confirm.unfinished(folder) == planned
+
+
+@pytest.mark.slow
+def test_the_planned_looks_are_on_record_for_whoever_reads_the_seeds_later(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = new_search(specs.validate(POINTS | {"architectures": ["rnn", "mlp"]}), tmp_path / "searches")
+
+    def run(folder: Path) -> None:
+        studies = Studies(folder.name, read_spec(folder), folder, "new")
+        studies.provenance = {"data_digest": "one"}
+        tracker = Tracker(uri, studies)
+        studies.listeners = [tracker]
+        while trial := studies.ask():
+            studies.report(trial, epoch_result(1, trial.hyperparameters["hidden_size"] / 100), HERE)
+        assert tracker.close(Outcome.COMPLETE)
+
+    run(folder)
+    recorded = boards.read(uri, runs.find_search(uri, folder.name))
+    assert (differences.planned_looks(recorded), differences.num_looks(recorded)) == (0, 1)
+    spec = confirm.confirmation(folder, 1, 2, ["mlp"])
+    again = new_search(spec.model_copy(update={"looks": 4}), tmp_path / "searches")
+    assert confirm.unfinished(folder) == again
+    run(again)
+    assert confirm.unfinished(folder) is None
+    recorded = boards.read(uri, runs.find_search(uri, folder.name))
+    assert len(recorded.same) == 1
+    assert (differences.planned_looks(recorded), differences.num_looks(recorded)) == (4, 4)
+
+
+def test_wrong_options_are_one_line(tmp_path: Path) -> None:
+    def plan(**given: object) -> deciding.Plan:
+        usual = {"margin": None, "max_seeds": None, "time_budget": None, "architectures": ()}
+        return deciding.planned(tmp_path, "sqlite:///x.db", **(usual | given))  # type: ignore[arg-type]
+
+    assert (plan().margin, plan().max_seeds, plan(time_budget="2m").time_budget) == (pairs.MARGIN, 15, 120)
+    for given, message in (
+        ({"margin": 0.0}, "margin: above 0 and at most 0.5, in accuracy; got 0"),
+        ({"max_seeds": 1}, "max_seeds: 2 to 1000 of each; got 1"),
+        ({"time_budget": "soon"}, "got 'soon'; nearest: '20m'"),
+        ({"time_budget": 0}, "above 0 seconds; got 0"),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            plan(**given)
+    with pytest.raises(UserError, match="decides by itself what is trained; leave out --seeds 5"):
+        deciding.require_one_way(True, {"top": None, "seeds": 5}, {"margin": 0.01})
+    with pytest.raises(UserError, match="--max-seeds 9 is for --until-decided only; add that"):
+        deciding.require_one_way(False, {"seeds": 5}, {"max_seeds": 9})
+    assert (
+        "--until-decided --margin 0.02 --max-seeds 15 --architecture mlp"
+        in plan(margin=0.02, architectures=["mlp"]).command()
+    )
+
+
+@pytest.mark.slow
+def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
+    smoke_search: FinishedSearch, tmp_path: Path
+) -> None:
+    (tmp_path / "searches").mkdir()
+    os.symlink(smoke_search.folder, tmp_path / "searches" / smoke_search.id)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "mlflow.db").write_bytes((smoke_search.cwd / "mlflow.db").read_bytes())
+    asked = ["--until-decided", "--max-seeds", "6", "--architecture", "mlp", "--architecture", "cnn", "--no-report"]
+    asked += ["--tracking-uri", uri]
+    stopped = command("search", "confirm", smoke_search.id, *asked, "--time-budget", "1s", cwd=tmp_path)
+    assert stopped.returncode == 1, stopped.stdout + stopped.stderr
+    assert "looked at 2 times in all" in stopped.stdout
+    assert "Ended: the time budget is spent." in stopped.stdout
+    (again,) = {line.split(None, 1)[1] for line in stopped.stdout.splitlines() if line.startswith("Resume")}
+    goes_on = shlex.split(again.replace("--time-budget 1s", "--time-budget 10m"))[3:]
+    done = command("search", *goes_on, "--no-report", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "was interrupted; it goes on" in done.stdout
+    assert "Look 1 of 2: 3 seeds of" in done.stdout
+    assert "Ended: the seeds are spent" in done.stdout or "Ended: texts are the limit" in done.stdout
+    recorded = boards.read(uri, runs.find_search(uri, smoke_search.id))
+    assert differences.num_looks(recorded) == 2
+    assert recorded.repeated.groupby("architecture").size().max() <= 6
