@@ -1,23 +1,34 @@
-"""A small search without Ray whose n-th call to the disk fails, or that is killed at it, and what its resume lacks.
+"""A small search without Ray of which one call fails, or that is killed at it; and what its resume lacks.
 
-Run it with the library of `fixtures/failing_calls.c` preloaded: `failing_calls.py LIBRARY FOLDER [N ...]`, without any
-N for all. Prints a line for each n: what became of the search, and what is wrong after its resume.
+    failing_calls.py KIND LIBRARY FOLDER RESULTS [--part I/K] [--seconds S] [--at-most N]
+
+KIND: what fails, a key of KINDS: each n-th call with each fault is a case. LIBRARY: `fixtures/failing_calls.c`,
+compiled, which is preloaded, too. FOLDER: for scratch. RESULTS: a JSONL file with a line for each case that was tried;
+those in it are not tried again. The cases come in an order of their own, so that any number of them is a sample.
 """
 
+import argparse
 import contextlib
 import ctypes
 import errno
+import json
 import os
+import random
 import shutil
+import signal
+import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import mlflow
 import torch
 from rich.console import Console
 
+from models.native import kernels
 from search.base import console, files
 from search.base.record import Outcome
 from search.prove import audit
@@ -32,9 +43,95 @@ from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.tune.trainable import run_on
 
-KILLED = 0
-ERRORS = {errno.ENOSPC: "ENOSPC", errno.EIO: "EIO", errno.EACCES: "EACCES", KILLED: "killed"}
 QUIET = Console(quiet=True)
+HANGS_SECONDS = 1.1  # longer than what the tracker takes for a hang
+
+
+class Calls:
+    """Calls of one kind, the n-th of which fails. faults: what may become of it; with a number that arms it."""
+
+    faults: Mapping[str, int]
+
+    def arm(self, place: Path, n: int, fault: int) -> None:
+        """Count from now on in this process; n = 0: none fails."""
+
+    def seen(self) -> int:
+        """How many there were."""
+        raise NotImplementedError
+
+    def disarm(self) -> None: ...
+
+
+class DiskCalls(Calls):
+    """open, write, fsync, rename and unlink below the search's place, or of its journal alone."""
+
+    def __init__(self, shim: ctypes.CDLL, ending: str, faults: dict[str, int]) -> None:
+        self._shim, self._ending, self.faults = shim, ending, faults
+
+    def arm(self, place: Path, n: int, fault: int) -> None:
+        self._shim.arm(f"{place}/".encode(), self._ending.encode(), ctypes.c_long(n), fault)
+
+    def seen(self) -> int:
+        return int(self._shim.calls())
+
+    def disarm(self) -> None:
+        self._shim.arm(b"", b"", ctypes.c_long(0), 0)
+
+
+class MlflowCalls(Calls):
+    """Those of MLflow's client, all of which the tracker makes; what they call in turn does not count."""
+
+    REFUSED, UNANSWERED, HANGS, AWAY, KILLED_BEFORE, KILLED_AFTER = range(6)
+    faults: ClassVar = {
+        "refused": REFUSED, "done but unanswered": UNANSWERED, "hangs": HANGS, "away from then on": AWAY,
+        "killed before": KILLED_BEFORE, "killed after": KILLED_AFTER,
+    }  # fmt: skip
+
+    def __init__(self) -> None:
+        self._n = self._fault = self._seen = self._depth = 0
+        for name in dir(mlflow.MlflowClient):
+            method = getattr(mlflow.MlflowClient, name)
+            if not name.startswith("_") and callable(method):
+                setattr(mlflow.MlflowClient, name, self._failing(method))
+
+    def _failing(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._seen += not self._depth
+            chosen = not self._depth and (self._seen == self._n or self._seen > self._n > 0 == self._fault - self.AWAY)
+            if not chosen or self._fault in (self.UNANSWERED, self.KILLED_AFTER):
+                self._depth += 1
+                try:
+                    answer = method(*args, **kwargs)
+                finally:
+                    self._depth -= 1
+                if not chosen:
+                    return answer
+            if self._fault in (self.KILLED_BEFORE, self.KILLED_AFTER):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._fault == self.HANGS:
+                time.sleep(HANGS_SECONDS)
+            raise mlflow.MlflowException("the server does not answer")
+
+        return call
+
+    def arm(self, place: Path, n: int, fault: int) -> None:
+        self._n, self._fault, self._seen = n, fault, 0
+
+    def seen(self) -> int:
+        return self._seen
+
+    def disarm(self) -> None:
+        self._n = 0
+
+
+DIE, HALF_AND_DIE, HALF = 0, -1, -2  # as in failing_calls.c
+KINDS: dict[str, Callable[[ctypes.CDLL], Calls]] = {
+    "disk": lambda shim: DiskCalls(
+        shim, "", {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES, "killed": DIE, "half": HALF}
+    ),
+    "journal": lambda shim: DiskCalls(shim, JOURNAL, {"killed": DIE, "killed after half": HALF_AND_DIE, "half": HALF}),
+    "mlflow": lambda shim: MlflowCalls(),
+}
 
 
 def train_here(studies: Studies, spec: Any, corpus: Any, folder: Path, room: Any, warn: Any) -> None:
@@ -44,8 +141,9 @@ def train_here(studies: Studies, spec: Any, corpus: Any, folder: Path, room: Any
         for attempt in range(spec.retries + 1):
             reports = run_on(trial.config, corpus, setting)
             try:
-                while (report := next(reports, None)) and studies.report(trial, report[0], Worker("here", 1)):
-                    pass
+                while report := next(reports, None):
+                    if not studies.report(trial, report[0], Worker("here", 1)):
+                        break
             except OSError:
                 if attempt == spec.retries:
                     raise
@@ -54,17 +152,19 @@ def train_here(studies: Studies, spec: Any, corpus: Any, folder: Path, room: Any
                 break
 
 
-def in_a_child(work: Callable[[], None], log: Path) -> int:
-    """The exit status of a process that does this; what it says is in `log`."""
+def in_a_child(work: Callable[[], object], log: Path) -> int:
+    """The exit status of a process that does this as a command does; what it says is in `log`."""
     pid = os.fork()
     if pid == 0:
-        status = 1
+        status: Any = 1
         try:
             with log.open("w") as out:
                 os.dup2(out.fileno(), 1)
                 os.dup2(out.fileno(), 2)
-            work()
+            console.command(work)()
             status = 0
+        except SystemExit as end:
+            status = end.code
         except BaseException:
             traceback.print_exc()
         finally:
@@ -85,74 +185,133 @@ def wrong(folder: Path, uri: str) -> list[str]:
         steps = [result.step for result in trial.results]
         if trial.outcome is not Outcome.COMPLETE or steps != list(range(1, spec.epochs + 1)):
             found.append(f"{trial.name} is {trial.outcome} with the reports {steps}: {trial.error}")
-    if len(read_runs(uri, folder.name)[1]) != spec.num_trials:
+    if len(read_runs(uri, folder.name).runs) != spec.num_trials:
         found.append("not one run for each trial")
+    for path in folder.rglob("*.json"):
+        if not path.name.startswith("."):  # those are of a process that was killed while it wrote them
+            json.loads(path.read_bytes())
     return found
 
 
-def main(library: str, root: Path, chosen: list[int]) -> None:
-    console.quiet_libraries()
-    torch.set_num_threads(1)
-    shim = ctypes.CDLL(library)
-    template, place = root / "template", root / "place"
-    template.mkdir()
-    os.chdir(template)
-    (root / "texts.csv").write_text(
-        "text,label\n" + "".join(f"{word} film number {i},{word}\n" for i in range(40) for word in ("good", "bad"))
-    )
-    uri = f"sqlite:///{place}/mlflow.db"
-    spec = specs.validate(
-        {
-            "name": "small", "corpus": f"csv:{root / 'texts.csv'}", "architectures": ["mlp"], "baselines": "none",
-            "embeddings": "learned", "embedding_size": 4, "trials": 2, "epochs": 2, "pruner": "none",
-        }
-    )  # fmt: skip
-    run._tune = train_here
-    run.connection.connection = contextlib.nullcontext
-    run.session.keep = lambda: place  # there is no Ray whose logs could be kept
-    run.capacity.Room = lambda *_: lambda: 1
-    first = specs.validate(spec.model_dump() | {"trials": 1})
-    opened = Studies("first-20260101-000000", first, template, "new")
-    Tracker(f"sqlite:///{template}/mlflow.db", opened)  # MLflow makes its tables
+class Search:
+    """The search that is tried, in processes that are forks of this one: its imports are made once."""
 
-    def fresh() -> None:
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(template, place)
-        os.chdir(place)
-        os.environ["BAKEOFF_CACHE"] = str(place / "cache")
+    def __init__(self, root: Path, calls: Calls) -> None:
+        self._root, self._calls = root, calls
+        self._template, self._place = root / "template", root / "place"
+        self._uri = f"sqlite:///{self._place}/mlflow.db"
+        shutil.rmtree(root, ignore_errors=True)
+        self._template.mkdir(parents=True)
+        os.chdir(self._template)
+        os.environ["BAKEOFF_CACHE"] = str(self._template / "cache")
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # as a search does
+            kernels.build()
+        (root / "texts.csv").write_text(
+            "text,label\n" + "".join(f"{word} film number {i},{word}\n" for i in range(40) for word in ("good", "bad"))
+        )
+        self._spec = specs.validate(
+            {
+                "name": "small", "corpus": f"csv:{root / 'texts.csv'}", "architectures": ["mlp"], "baselines": "none",
+                "embeddings": "learned", "embedding_size": 4, "trials": 2, "epochs": 2, "pruner": "none",
+            }
+        )  # fmt: skip
+        run._tune = train_here
+        run.connection.connection = contextlib.nullcontext
+        run.session.keep = lambda: self._place  # there is no Ray whose logs could be kept
+        run.capacity.Room = lambda *_: lambda: 1
+        first = specs.validate(self._spec.model_dump() | {"trials": 1})
+        opened = Studies("first-20260101-000000", first, self._template, "new")
+        Tracker(f"sqlite:///{self._template}/mlflow.db", opened)  # MLflow makes its tables
+        self.num_calls = self._count()
 
-    def search(n: int) -> None:
-        shim.arm(f"{place}/".encode(), ctypes.c_long(n), [*ERRORS][n % len(ERRORS)])
+    def _count(self) -> int:
+        """How many calls there are where none fails. What that imports is there in all later processes."""
+        modules, log = self._root / "modules", self._root / "first.log"
+
+        def first() -> None:
+            before = set(sys.modules)
+            self._start(0, 0)
+            self._end()
+            modules.write_text("\n".join(name for name in sys.modules if name not in before))
+
+        self._fresh()
+        assert in_a_child(first, log) == 0, log.read_text()
+        for name in modules.read_text().split():
+            with contextlib.suppress(Exception):
+                __import__(name)
+        return int((self._root / "calls").read_text())
+
+    def _fresh(self) -> None:
+        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.copytree(self._template, self._place)
+        os.chdir(self._place)
+        os.environ["BAKEOFF_CACHE"] = str(self._place / "cache")
+
+    def _start(self, n: int, fault: int) -> None:
+        self._calls.arm(self._place, n, fault)
         try:
-            run.start(spec, place / "searches", uri, QUIET)
+            run.start(self._spec, self._place / "searches", self._uri, QUIET)
         finally:
-            (root / "calls").write_text(str(shim.calls()))
+            seen = self._calls.seen()
+            self._calls.disarm()
+            (self._root / "calls").write_text(str(seen))
 
-    def again() -> None:
-        shim.arm(b"", ctypes.c_long(0), 0)
-        (folder,) = (place / "searches").iterdir()
-        run.resume(folder, uri, QUIET)
+    def _end(self) -> None:
+        (folder,) = (self._place / "searches").iterdir()
+        run.resume(folder, self._uri, QUIET)
+        before = audit.audit(folder, self._uri)
+        assert not before, f"after the resume: {before}"
         with files.hold(folder):
             files.mend_journal(folder / JOURNAL)
-            audit.repair(folder, uri)
-        problems = wrong(folder, uri)
+            audit.repair(folder, self._uri)
+        problems = wrong(folder, self._uri)
         assert not problems, problems
 
-    fresh()
-    assert in_a_child(lambda: search(0), root / "first.log") == 0, (root / "first.log").read_text()
-    num_calls = int((root / "calls").read_text())
-    print(f"{num_calls} calls", flush=True)
-    for n in chosen or range(1, num_calls + 1):
-        n = n if chosen == [] else 1 + n % num_calls
-        fresh()
-        status = in_a_child(lambda n=n: search(n), root / "search.log")
-        began = any((place / "searches").glob("*/spec.yaml"))
-        lost = in_a_child(again, root / "again.log") if began else 0
-        said = (root / "search.log").read_text().strip().splitlines()[-1:] or ["ended"]
-        print(f"{n} {[*ERRORS.values()][n % len(ERRORS)]} {'lost' if lost else 'ok'} {status} {said[0]}", flush=True)
-        if lost:
-            print((root / "again.log").read_text(), flush=True)
+    def tried(self, n: int, fault: str) -> dict[str, Any]:
+        """What became of a search whose n-th call failed so, and what is `lost` after its resume, if anything is."""
+        self._fresh()
+        log, again = self._root / "search.log", self._root / "again.log"
+        status = in_a_child(lambda: self._start(n, self._calls.faults[fault]), log)
+        said = log.read_text().strip()
+        began = any((self._place / "searches").glob("*/spec.yaml"))
+        lost = again.read_text() if began and in_a_child(self._end, again) else ""
+        if "this is a bug" in said or "Traceback" in said:
+            lost = f"{said}\n{lost}"
+        return {"status": status, "said": said[-300:], "began": began, "lost": lost}
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("library")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--at-most", type=int)
+    args = parser.parse_args(arguments)
+    args.results = args.results.absolute()
+    until = time.monotonic() + args.seconds
+    console.quiet_libraries()
+    torch.set_num_threads(1)
+    calls = KINDS[args.kind](ctypes.CDLL(args.library))
+    search = Search(args.folder.absolute(), calls)
+    print(f"{search.num_calls} calls, {len(calls.faults)} faults", flush=True)
+    done = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results.exists() else []
+    tried = {(line["n"], line["fault"]) for line in done}
+    # First each n with one of the faults in turn, then with the next, ...
+    names = list(calls.faults)
+    numbers = list(range(1, search.num_calls + 1))
+    random.Random(0).shuffle(numbers)
+    cases = [(n, names[(n + turn) % len(names)]) for turn in range(len(names)) for n in numbers]
+    part, num_parts = map(int, args.part.split("/"))
+    for n, fault in [case for case in cases[part::num_parts] if case not in tried][: args.at_most]:
+        if time.monotonic() > until:
+            break
+        line = {"n": n, "fault": fault} | search.tried(n, fault)
+        with args.results.open("a") as file:
+            file.write(f"{json.dumps(line)}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]).absolute(), [int(each) for each in sys.argv[3:]])
+    main(sys.argv[1:])

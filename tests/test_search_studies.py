@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import resource
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -281,6 +282,22 @@ def test_a_torn_last_line_is_cut_off_and_a_reader_writes_nothing(tmp_path: Path)
     assert journal.read_bytes() == whole + b'{"op_code": 4, "wor'
     files.mend_journal(journal)
     assert journal.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_no_part_of_a_line_in_a_journal_that_goes_on(tmp_path: Path) -> None:
+    studies = Studies("s", make_spec(trials=1), tmp_path, "new")
+    journal = tmp_path / "studies.journal"
+    size = journal.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            studies.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert journal.stat().st_size == size
+    run(studies)
+    assert Studies("s", make_spec(trials=1), tmp_path, "read").num_owed == 0
 
 
 def test_a_broken_journal_or_storage_is_one_line(tmp_path: Path) -> None:

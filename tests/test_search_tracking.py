@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import pytest
 from PIL import Image
+from rich.console import Console
 from sqlalchemy import make_url
 
 import models
@@ -21,11 +22,13 @@ from data.base.errors import UserError, in_short
 from search.base import origin, record
 from search.base.record import Outcome
 from search.prove.audit import audit
-from search.run.folders import new_search
+from search.run import run as search_run
+from search.run.folders import new_search, write_spec
 from search.run.state import outcome_of, reconcile
 from search.spec import read as specs
 from search.spec.read import read_spec
 from search.study import study
+from search.study.storage import JOURNAL
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
 from search.track import tracking
@@ -443,3 +446,53 @@ def test_a_trial_whose_start_broke_off_has_no_run_until_it_is_whole(
     studies.interrupt_all()
     assert tracker.close(Outcome.INTERRUPTED)
     assert read_runs(uri, studies.search).runs == []  # one of half its parameters would never get the others
+
+
+def test_a_driver_killed_before_it_noted_a_run_has_no_second_one(uri: str, open_search: Any, tmp_path: Path) -> None:
+    studies, _, _ = open_search()
+    ask(studies)
+    journal = tmp_path / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"run_id"' not in line))
+    again, tracker, _ = open_search()
+    reconcile(again, tracker)  # finds it
+    trial = ask(again)  # read before that
+    assert [run.run_id for run in read_runs(uri, studies.search).runs] == [trial.run_id]
+
+
+def test_a_run_that_could_not_be_noted_is_noted_later(
+    uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, tracker, _ = open_search()
+    real = study.Study._set
+
+    def full(self: study.Study, trial: Trial, name: str, value: Any) -> None:
+        if name == study.RUN_ID:
+            raise OSError(28, "No space left on device")
+        real(self, trial, name, value)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(study.Study, "_set", full)
+        trial = ask(studies)
+    tracker.close(Outcome.INTERRUPTED)
+    (run,) = read_runs(uri, studies.search).runs
+    assert [each.run_id for each in open_search()[0].trials()] == [run.run_id] == [trial.run_id]
+
+
+def test_resuming_a_finished_search_tells_mlflow_what_its_driver_could_not(
+    uri: str, open_search: Any, tmp_path: Path
+) -> None:
+    studies, _, _ = open_search(trials=1)
+    studies.listeners = []  # MLflow is away from here on, and then the driver dies
+    trial = ask(studies)
+    for epoch in range(1, 6):
+        studies.report(trial, result(epoch), HERE)
+    folder = tmp_path / studies.search
+    folder.mkdir()
+    (tmp_path / JOURNAL).rename(folder / JOURNAL)
+    write_spec(studies.spec, folder)
+    assert search_run.resume(folder, uri, Console(quiet=True)).recorded
+    recorded = read_runs(uri, studies.search)
+    assert [each.outcome for each in recorded.runs] == ["complete"]
+    assert recorded.outcome == "complete"
+    assert not search_run.resume(folder, f"sqlite:///{tmp_path}/none/mlflow.db", Console(quiet=True)).recorded

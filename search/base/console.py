@@ -22,7 +22,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: What is wrong with a disk or a folder rather than with us.
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+OF_THE_DISK = (
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+)
 
 
 #: No telemetry, no banners; set before Ray or MLflow is imported.

@@ -113,12 +113,24 @@ def resume(
             _extend(studies, folder, trials, time_budget)
             studies = Studies(folder.name, read_spec(folder), folder)
         if not studies.num_owed:
-            if trials is not None or time_budget is not None:
-                Tracker(uri, studies).close(outcome_of(studies))  # its spec is another one
-                origin.keep_uri(folder, uri)
             console.print(f"All trials of {folder.name} are done; nothing is left to run.", highlight=False)
-            return SearchResult(folder.name, outcome_of(studies), 0)
+            recorded = _record(folder, uri, console)
+            return SearchResult(folder.name, outcome_of(studies), 0, recorded=recorded)
         return _run(folder, uri, console, address, new=False)
+
+
+def _record(folder: Path, uri: str, console: Console) -> bool:
+    """Give MLflow what a finished search's driver could not, as it died or MLflow was away; whether it has all now."""
+    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    try:
+        tracker = Tracker(uri, studies)
+    except UserError as error:
+        console.print(str(error), style="yellow", highlight=False, markup=False)
+        return False
+    reconcile(studies, tracker)
+    if recorded := tracker.close(outcome_of(studies)):
+        origin.keep_uri(folder, uri)
+    return recorded
 
 
 def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str | None) -> None:

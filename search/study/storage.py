@@ -1,6 +1,8 @@
 """Where studies are kept."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
@@ -12,6 +14,23 @@ from search.spec.spec import Spec
 JOURNAL = "studies.journal"
 
 
+class _Journal(JournalFileBackend):
+    """Optuna's journal, in which a line that could not be written whole, on a full disk, leaves no part of itself: the
+    next would be appended to it, and neither could be read again. One process writes it (`search.base.files.hold`)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        size = os.path.getsize(self._path)
+        try:
+            super().append_logs(logs)
+        except OSError:
+            os.truncate(self._path, size)
+            raise
+
+
 def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     """The storage a spec names, else the journal in the search's folder. Raises UserError when it cannot be opened."""
     # Optuna's lock is a link to the path as given, and it waits for ever on one that leads nowhere.
@@ -19,7 +38,7 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     try:
         if spec.storage:
             return optuna.storages.get_storage(spec.storage)
-        return optuna.storages.JournalStorage(JournalFileBackend(where))
+        return optuna.storages.JournalStorage(_Journal(where))
     except OSError:
         raise
     except Exception as error:  # a URL that is none, a driver that is missing, a server that is away, a broken line

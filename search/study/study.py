@@ -213,11 +213,11 @@ class Study:
         self._set(trial, ATTEMPT, trial.attempt)
 
     def keep_run_id(self, trial: Trial, run_id: str | None) -> None:
-        trial.run_id = run_id
         try:
             self._set(trial, RUN_ID, run_id)
         except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
             self.optuna.set_user_attr(f"{RUN_ID}-{trial.number}", run_id)
+        trial.run_id = run_id  # now that it is written: else it would not be tried again
 
     def keep_result(self, trial: Trial, result: Result, worker: Worker) -> None:
         result = replace(result, time=now_ms())

@@ -143,7 +143,8 @@ class Tracker:
         params: dict[str, Any] = {}
         exact: dict[str, str] = {}
         run_id = trial.run_id
-        known = self._known.get(trial.name) or self._read(run_id)
+        # One that a resume adopts may not have been told of the run that was found for it.
+        known = (self._known.get(trial.name) if run_id else None) or self._read(run_id)
         if known is None and (self._look_first or run_id):
             # Its driver died between making the run and noting its id, or the id is that of another database's run.
             run_id = self._find_run(trial)
