@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
     from analysis.base.table import Table
 
+STOPPING = ["epochs_saved", "stop_regret", "stop_within_0.2", "mean_regret", "mean_within_0.2"]
+OF_STOPPING = (
+    "Beside the same searches with stop: none: the share of epochs that was saved, and how much worse what was chosen "
+    "is on validation (stop regret) and in the mean of validation and test over the table's seeds (mean regret), with "
+    "the shares of searches in which that is at most 0.2 points."
+)
+
 
 @app.command()
 @console.command
@@ -67,7 +74,7 @@ def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table"
 
     from analysis.base.table import Table
 
-    rows = []
+    rows, stopped = [], any("stop_regret" in searches for searches in ran.values())
     for name, searches in ran.items():
         lost = 100 * searches["regret"]
         means = searches[["trials", "epochs_share", "core_seconds", "wall_seconds"]].mean()
@@ -81,18 +88,33 @@ def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table"
                 "test_regret": searches["test_regret"].mean(),
                 "same_architecture": (searches["chosen"] == searches["full"]).mean(),
             }
+            | (_of_stopping(searches) if "stop_regret" in searches else {})
         )
     frame = pd.DataFrame(rows)
     repeats = len(next(iter(ran.values())))
     return Table(
         frame,
-        groups=[[*frame.columns[:5]], [*frame.columns[:1], *frame.columns[5:]]],
+        groups=[
+            [*frame.columns[:5]],
+            [*frame.columns[:1], *(name for name in frame.columns[5:] if name not in STOPPING)],
+            *([[frame.columns[0], *STOPPING]] if stopped else []),
+        ],
         key="searched",
         title=f"{repeats} simulated searches each",
         notes=[
             *notes,
             "Means over searches. Regret: how much better the best of all trials, each trained to its end, would have "
             "been on validation than the one that was chosen; regret 95: of 95 % of searches it is at most this.",
+            *([OF_STOPPING] if stopped else []),
             "Searches share the rows of the table, so they differ less among themselves than real ones.",
         ],
     )
+
+
+def _of_stopping(searches: "pd.DataFrame") -> dict[str, float]:
+    """The columns of `STOPPING`."""
+    lost = {name: 100 * searches[name].astype("float64") for name in ("stop_regret", "stop_regret_mean")}
+    shares = [(each.dropna() <= 0.2 + 1e-4).mean() for each in lost.values()]
+    means = [each.mean() / 100 for each in lost.values()]
+    values = [searches["epochs_saved"].mean(), means[0], shares[0], means[1], shares[1]]
+    return dict(zip(STOPPING, values, strict=True))

@@ -115,6 +115,17 @@ def test_pruners_replay_the_same_trials(recorded: Table) -> None:
     pd.testing.assert_frame_equal(found, again)
 
 
+def test_stopping_is_shown_beside_the_same_searches_without_it(recorded: Table) -> None:
+    whole, _ = simulate.searches(make_spec(trials=10), recorded, 3, workers=2)
+    assert "stop_regret" not in whole
+    found, _ = simulate.searches(make_spec(trials=10, stop="decided", min_gain=0.5), recorded, 3, workers=2)
+    assert found["trials"].max() < 20
+    assert found["epochs_saved"].to_numpy() == pytest.approx(1 - found["epochs"] / whole["epochs"])
+    assert (found["val_accuracy"] + found["stop_regret"]).to_numpy() == pytest.approx(whole["val_accuracy"])
+    assert (found["regret"] >= 0).all()
+    assert found["stop_regret_mean"].notna().all()
+
+
 def test_the_studies_decide_what_is_pruned(recorded: Table) -> None:
     results = Replay(make_spec(pruner="median"), recorded)
     spec = results.spec(np.random.default_rng(1))

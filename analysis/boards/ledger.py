@@ -1,6 +1,8 @@
 """What a search spent on each architecture, and whether that was fair."""
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -49,6 +51,25 @@ def _spent(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"trials": 1, "epochs": trials["epochs_run"], "seconds": trials["seconds"]}).fillna(0)
 
 
+def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
+    """Sentences on what `stop: decided` has left out, and about how much that saved."""
+    found: dict[str, dict[str, Any]] = json.loads(search.tags.get(record.STOPPED, "{}"))
+    if not found:
+        return []
+    parts, saved = [], 0.0
+    for name, stop in found.items():
+        own = trials[trials["architecture"] == name]
+        saved += (stop["of"] - stop["trials"]) * (own["epochs_run"].mean() if own["epochs_run"].notna().any() else 0.0)
+        parts.append(
+            f"{name} {stop['trials']} of {stop['of']} trials ({stop['why']}: a chance of {stop['chance']:.1%})"
+        )
+    left_out = sum(stop["of"] - stop["trials"] for stop in found.values())
+    return [
+        f"Budgets are unequal by rule (stop: decided): {', '.join(parts)}. {left_out} trials were left out, about "
+        f"{saved:.0f} epochs at the mean of those that ran."
+    ]
+
+
 def searched_less(trials: pd.DataFrame) -> list[str]:
     """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
 
@@ -88,7 +109,7 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
         title=f"{search.id}: what each architecture{' and baseline' * bool(shown(table))} was given"
         if len(trials)
         else f"{search.id} has no trials yet.",
-        notes=[*_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
+        notes=[*stopped(search, trials), *_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
     )
 
 

@@ -116,6 +116,7 @@ CONFIRMS = "confirms"  # on the search: the id of the search whose best configur
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both
+STOPPED = "stopped"  # on the search: architecture -> why it got fewer trials than planned, how many and when, as JSON
 REPLAY = "replay"  # whether training it again gave the same numbers
 #: On the search: spec.trials, spec.time_budget and other keys of its spec that a resume may change; MLflow lets no
 #: parameter change.

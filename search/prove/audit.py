@@ -17,7 +17,7 @@ from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.entities import STATUS
-from search.track.own_run import spec_tags
+from search.track.own_run import spec_tags, stop_tags
 from search.track.recorded import Recorded, Run, read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
@@ -72,7 +72,7 @@ def _compare_own(recorded: Recorded, studies: Studies) -> Iterator[str]:
     spec = studies.spec.model_copy(update={"storage": None}).model_dump(mode="json")
     keys = sorted(key for key in spec.keys() & own.spec.keys() if own.spec[key] != spec[key])
     yield from (f"{key} {shown(spec[key])} in the search's spec, its run says {shown(own.spec[key])}" for key in keys)
-    tags = spec_tags(studies.spec)
+    tags = spec_tags(studies.spec) | stop_tags(studies)
     yield from (
         f"{name} {tags[name]}, its run says {own.tags[name]}"
         for name in sorted(tags.keys() & own.tags.keys())

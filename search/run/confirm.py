@@ -69,6 +69,7 @@ def confirmation(
         "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation
         "sampler": "grid",
         "pruner": "none",
+        "stop": "none",
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
         "trials": None,

@@ -278,6 +278,8 @@ def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Itera
         yield f"Money        {prediction.price:,.2f} for {sum(kind.count for kind in spec.nodes)} nodes"
     else:
         yield "Money        give nodes and their prices an hour in the spec: nodes: [{cpu: 8, count: 4, price: 0.17}]"
+    if spec.stop != "none":
+        yield "These are what it takes at most: stop: decided leaves out trials that cannot change the answer."
     if spec.time_budget is not None and spec.time_budget < prediction.pruned_wall_seconds:
         yield f"The time budget of {duration(spec.time_budget)} ends it before."
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.base.record import Outcome
+from search.study.stopping import Stop
 from search.study.trial import Trial
 from search.train.config import length_of
 from search.train.length import Length
@@ -97,7 +98,8 @@ class Progress:
         baselines: Collection[str] = (),
     ) -> None:
         self._console, self._metric, self._length = console, metric, length
-        self._num_wanted, self._num_parallel = num_wanted, num_parallel
+        self._num_wanted, self._num_parallel = dict(num_wanted), num_parallel
+        self._stopped: dict[str, str] = {}
         self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
         self._best, self._baselines = dict(best), baselines
         self._maximize = split_metric(metric)[1].maximize
@@ -147,6 +149,13 @@ class Progress:
         if self._cell and time.monotonic() > self._drawn + REDRAWN:
             self._drawn = time.monotonic()
             self._cell.update(self._as_text(), raw=True)
+
+    def stopped(self, architecture: str, stop: Stop) -> None:
+        """An architecture gets no more trials."""
+        self._num_wanted[architecture] = stop.trials
+        self._stopped[architecture] = f"{architecture}: {stop.summary}"
+        if not self._console.is_terminal and not self._cell:
+            self._console.print(self._stopped[architecture], highlight=False, soft_wrap=True, markup=False)
 
     def _end(self, trial: Trial) -> None:
         _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # stopped before it was shown
@@ -209,7 +218,7 @@ class Progress:
                 f"{self._best[name]:.4f}" if name in self._best else "",
                 duration(self.seconds_left(name)) if self._num_left(name) else "",
             )
-        lines = [Text("")]
+        lines = [Text(""), *(Text(f"  {line}") for line in list(self._stopped.values()))]
         for trial, started in list(self._running.values()):
             spent = duration(time.monotonic() - started)
             parts = [f"  {trial.name:<14} epoch {trial.epochs:.4g}/{self._whole(trial)}", self._score(trial), spent]

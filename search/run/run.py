@@ -135,7 +135,7 @@ def _record(folder: Path, uri: str, console: Console) -> bool:
 
 def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str | None) -> None:
     spec = studies.spec
-    had = max(studies.num_wanted(name) for name in spec.architectures)
+    had = max(studies.num_planned(name) for name in spec.architectures)
     if trials is not None and trials < had:
         raise UserError(f"--trials can only be raised: the search has {had} for each architecture; got {trials}")
     changes = {"trials": trials or spec.trials, "time_budget": time_budget or spec.time_budget}
@@ -205,6 +205,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
                 with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
                     kept_as.write(inspection.to_json().encode())
             with _progress(studies, console, room) as progress:
+                studies.on_stop = progress.stopped
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))
                     with signals.of_training(studies):

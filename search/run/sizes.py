@@ -60,6 +60,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "seed": derive_seed(spec.seed, search, time.time_ns()),
         "sampler": "grid",
         "pruner": "none",
+        "stop": "none",
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
         "trials": None,

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 
 from search.base.record import Outcome
-from search.simulate.table import Table, simulated
+from search.simulate.table import Table, replace_keys, simulated
 from search.simulate.worlds import World, world
 from search.spec.spec import Spec
 from search.study.ranking import order
@@ -31,12 +31,18 @@ class Ended:
     """A simulated search.
 
     whole: by the name of each trial, its last result if nothing had ended it before its time. wall_seconds: until the
-    last of its trials ended.
+    last of its trials ended. num_planned: how many trials it was to have.
     """
 
     trials: list[Trial]
     whole: dict[str, Result]
     wall_seconds: float
+    num_planned: int
+
+    def chosen(self, metric: str) -> Trial | None:
+        """The best of the complete trials."""
+        complete = (each for each in self.trials if each.outcome is Outcome.COMPLETE)
+        return min(complete, key=order(metric), default=None)
 
 
 def search(spec: Spec, world: World, workers: int) -> Ended:
@@ -57,7 +63,7 @@ def search(spec: Spec, world: World, workers: int) -> Ended:
             count += 1
             heapq.heappush(running, (now + first.seconds, count, trial, now, iter(rest), first))
         if not running:
-            return Ended(studies.trials(), whole, now)
+            return Ended(studies.trials(), whole, now, sum(map(studies.num_planned, spec.studied)))
         now, place, trial, started, rest_of, result = heapq.heappop(running)
         if studies.report(trial, result, SIMULATED):
             following = next(rest_of)
@@ -77,8 +83,37 @@ def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.
     rows = []
     for repeat in range(repeats):
         drawn = results.spec(np.random.default_rng((spec.seed, repeat)))
-        rows.append(outcome(drawn, search(drawn, results, workers)))
+        ended = search(drawn, results, workers)
+        if drawn.stop == "none":
+            rows.append(outcome(drawn, ended))
+        else:  # what would have come without stopping
+            without = search(replace_keys(drawn, {"stop": "none"}), results, workers)
+            ended = replace(ended, whole=without.whole | ended.whole)
+            rows.append(outcome(drawn, ended) | beside(drawn, ended, without, results))
     return pd.DataFrame(rows), results.label
+
+
+def beside(spec: Spec, ended: Ended, without: Ended, results: World) -> dict[str, float | str | None]:
+    """What stopping came to, beside the same search without it.
+
+    `epochs_saved`: share of its epochs. `stop_regret`: by how much what was chosen is worse on validation, in the
+    metric's unit; `stop_regret_mean`: likewise in the mean of validation and test over all seeds (see `World.mean`),
+    where one text of a small validation split counts less.
+    """
+    sign = 1 if split_metric(spec.metric)[1].maximize else -1
+    ours, theirs = ended.chosen(spec.metric), without.chosen(spec.metric)
+    epochs, whole = (sum(trial.epochs for trial in each.trials) for each in (ended, without))
+    row: dict[str, float | str | None] = {
+        "epochs_saved": 1 - epochs / whole,
+        "stop_regret": None,
+        "stop_regret_mean": None,
+    }
+    if ours and theirs and ours.score is not None and theirs.score is not None:
+        row["stop_regret"] = sign * (theirs.score - ours.score)
+        means = results.mean(theirs, spec.metric), results.mean(ours, spec.metric)
+        if means[0] is not None and means[1] is not None:
+            row["stop_regret_mean"] = sign * (means[0] - means[1])
+    return row
 
 
 def outcome(spec: Spec, ended: Ended) -> dict[str, float | str | None]:
@@ -86,12 +121,12 @@ def outcome(spec: Spec, ended: Ended) -> dict[str, float | str | None]:
 
     `regret` is how much better on validation the best of all of these would have been than the one that was chosen,
     `test_regret` by how much its test score differs, both in the metric's unit and 0 or more where something was lost
-    (on test also less). `epochs_share`: of the epochs of whole trials.
+    (on test also less). `epochs_share`: of the epochs of all trials that were
+    planned, each to its end.
     """
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
     on_test = f"test_{spec.metric.removeprefix('val_')}"
-    complete = sorted((each for each in ended.trials if each.outcome is Outcome.COMPLETE), key=order(spec.metric))
-    chosen = complete[0] if complete else None
+    chosen = ended.chosen(spec.metric)
     known = {name: result for name, result in ended.whole.items() if not result.diverged}
     full = max(known, key=lambda name: sign * known[name].best[spec.metric]) if known else None
     best = known[full].best if full else {}
@@ -105,7 +140,7 @@ def outcome(spec: Spec, ended: Ended) -> dict[str, float | str | None]:
         "test_regret": sign * (best[on_test] - chosen.best[on_test]) if chosen and on_test in best else None,
         "trials": len(ended.trials),
         "epochs": epochs,
-        "epochs_share": epochs / (len(ended.trials) * spec.epochs),
+        "epochs_share": epochs / (ended.num_planned * spec.epochs),
         "core_seconds": sum(trial.seconds for trial in ended.trials),
         "wall_seconds": ended.wall_seconds,
     }

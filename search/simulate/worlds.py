@@ -1,6 +1,7 @@
 """What trials would score in a simulated search: rows of a table, or a surrogate that is fitted to it."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,10 @@ class World(Protocol):
 
     def run(self, trial: Trial, rng: np.random.Generator) -> Run:
         """All that a trial would report if nothing ended it, with a random seed."""
+
+    def mean(self, trial: Trial, metric: str) -> float | None:
+        """Of the metric on validation and on test at the best report, over all seeds that are known of the trial's
+        configuration; None where that is not known."""
 
 
 class Replay:
@@ -47,6 +52,12 @@ class Replay:
         runs = self._table.runs[trial.architecture][int(trial.configuration or "")]
         return runs[int(rng.integers(len(runs)))]
 
+    def mean(self, trial: Trial, metric: str) -> float | None:
+        runs = self._table.runs[trial.architecture][int(trial.configuration or "")]
+        bests = [run.results(metric, self._spec.length)[-1].best for run in runs if run.diverged is None]
+        on_test = f"test_{metric.removeprefix('val_')}"
+        return fmean((best[metric] + best[on_test]) / 2 for best in bests) if bests and on_test in bests[0] else None
+
 
 class Modelled:
     """Any point of the space has the results that a surrogate predicts, with the noise of the table's seeds."""
@@ -69,6 +80,9 @@ class Modelled:
 
     def run(self, trial: Trial, rng: np.random.Generator) -> Run:
         return self._models[trial.architecture].run(trial.hyperparameters, rng)
+
+    def mean(self, trial: Trial, metric: str) -> float | None:
+        return None
 
 
 def world(spec: Spec, table: Table) -> World:

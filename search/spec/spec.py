@@ -172,6 +172,12 @@ class Spec(ReadingKeys):
     seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    stop: Literal["none", "decided"] = Field(
+        "none",
+        description="decided: an architecture whose chance to overtake the best one with the trials that it has left "
+        "is under 5 % gets no more, and the search ends when its best score is expected to gain less than min_gain",
+    )
+    min_gain: float = Field(0.002, ge=0, description="with stop: decided, in the metric's unit; 0.002 is 0.2 points")
     metrics: list[str] = Field(
         [], description="yours, measured besides: path/my_metrics.py:name or package.module:name"
     )
@@ -330,6 +336,8 @@ class Spec(ReadingKeys):
             raise UserError(
                 f"seeds: only a grid is repeated, with sampler: grid; got seeds {self.seeds}, {self.sampler}"
             )
+        if self.stop != "none" and (repeats or self.repeats):
+            raise UserError(f"stop: what repeats configurations is run to its end; leave it out; got {self.stop}")
         if self.trials is not None and (repeats or self.configurations is not None):
             raise UserError(
                 f"trials: a grid with seeds or configurations is run to its end; leave it out; got {self.trials}"

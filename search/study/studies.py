@@ -16,6 +16,7 @@ from search.base import names
 from search.base.record import Outcome
 from search.spec.spec import Spec
 from search.study.ranking import order
+from search.study.stopping import Stop, decide, drawn
 from search.study.storage import open_storage
 from search.study.study import Mode, Study
 from search.study.trial import Trial, Worker
@@ -53,13 +54,18 @@ class Studies:
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
         #: From a trial's config to the hyperparameters that follow from it; UserError when there are none.
         self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
-        self._stopping = False
+        #: Is told when an architecture gets no more trials.
+        self.on_stop: Callable[[str, Stop], None] = lambda architecture, stop: None
+        self._stopping, self._decided = False, False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self._live: dict[str, Trial] = {}
         self._longest = dict.fromkeys(spec.studied, 0.0)  # seconds of an architecture's longest trial so far
         storage = storage or open_storage(spec, folder)
         self._studies = {name: Study(search, name, spec, folder, storage, mode) for name in spec.studied}
-        self._orphans = [trial for trial in self.trials() if trial.outcome is Outcome.RUNNING]
+        before = self.trials()
+        self._orphans = [trial for trial in before if trial.outcome is Outcome.RUNNING]
+        #: Kept for `stop`: to read them all again for each trial would be quadratic.
+        self._ended = [trial for trial in before if trial.outcome is not Outcome.RUNNING]
 
     @property
     def stopping(self) -> bool:
@@ -72,6 +78,15 @@ class Studies:
     def num_wanted(self, architecture: str) -> int:
         """How many trials this architecture is to have."""
         return self._studies[architecture].num_wanted
+
+    def num_planned(self, architecture: str) -> int:
+        """How many trials the spec gives this architecture, stopped or not."""
+        return self._studies[architecture].num_planned
+
+    @property
+    def stopped(self) -> dict[str, Stop]:
+        """The architectures that get fewer trials than planned, and why."""
+        return {name: study.stopped for name, study in self._studies.items() if study.stopped}
 
     @property
     def num_owed(self) -> int:
@@ -118,7 +133,26 @@ class Studies:
             return trial
         return None
 
+    def _stop_what_is_decided(self) -> None:
+        """Whatever has finished since the last time counts; so a search that is resumed decides as it would have."""
+        if self.spec.stop == "none" or self._decided:
+            return
+        self._decided, sign = True, 1 if split_metric(self.spec.metric)[1].maximize else -1
+        found = {}
+        for name in self.spec.architectures:
+            study = self._studies[name]
+            ended = [trial for trial in self._ended if trial.architecture == name]
+            # One that was stopped has none left but those that still run, and can lead all the same.
+            found[name] = drawn(ended, sign, study.num_wanted - len(ended))
+        for name, stop in decide(found, self.spec.min_gain).items():
+            study = self._studies[name]
+            if study.num_asked < study.num_wanted:
+                study.stop(stop)
+                if study.stopped:
+                    self.on_stop(name, study.stopped)
+
     def _new_trial(self) -> Trial | None:
+        self._stop_what_is_decided()
         counts = {name: study.num_asked for name, study in self._studies.items()}
         owed = [name for name, num in counts.items() if num < self.num_wanted(name)]
         if not owed:
@@ -172,6 +206,9 @@ class Studies:
         self._longest[trial.architecture] = max(self._longest[trial.architecture], trial.seconds)
         self._studies[trial.architecture].end(trial, outcome, error)
         self._live.pop(trial.name, None)
+        if outcome is not Outcome.INTERRUPTED:
+            self._ended.append(trial)
+            self._decided = False
         self._tell_listeners(trial)
 
     def interrupt_all(self) -> None:

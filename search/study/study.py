@@ -17,6 +17,7 @@ from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
 from search.study.samplers import make_pruner, make_sampler
+from search.study.stopping import Stop
 from search.study.trial import Trial, Worker
 from search.train.config import length_of
 from search.train.metrics import split_metric
@@ -29,6 +30,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 Mode = Literal["new", "go on", "read"]
 
 SPEC = "spec"  # in a study's user attributes: what it was started with
+STOPPED = "stopped"  # likewise: that it gets no more trials, and why
 #: What an Optuna trial keeps in its user attributes; results are kept by report: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
 PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
@@ -76,6 +78,9 @@ class Study:
         self.optuna.sampler = make_sampler(self._spec, self.space, seed)
         self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
+        stopped = Stop(**before) if (before := self.optuna.user_attrs.get(STOPPED)) else None
+        #: Why it gets no more trials; what was decided of another budget says nothing of this one.
+        self.stopped = stopped if stopped and stopped.of == self.num_planned else None
         #: Cached: to look at every trial whenever one is asked for would be quadratic.
         self.num_asked = len(self._frozen())
 
@@ -97,7 +102,12 @@ class Study:
 
     @property
     def num_wanted(self) -> int:
-        """How many trials there are to be: a grid is never searched beyond its end."""
+        """How many trials there are to be: those planned, or those that it had been given when it was stopped."""
+        return self.stopped.trials if self.stopped else self.num_planned
+
+    @property
+    def num_planned(self) -> int:
+        """How many trials the spec gives it: a grid is never searched beyond its end."""
         if self._spec.sampler != "grid":
             return self._spec.num_trials
         size = space.grid_size(self.space)
@@ -190,6 +200,11 @@ class Study:
         self.num_asked += 1
         self._live[asked.number] = asked
         return self._make(asked.number)
+
+    def stop(self, stop: Stop) -> None:
+        """No trial is asked for from now on; those that run go on."""
+        self.stopped = replace(stop, trials=self.num_asked, of=self.num_planned, time=now_ms())
+        self.optuna.set_user_attr(STOPPED, self.stopped.to_dict())
 
     def suggest(self, trial: Trial) -> None:
         """Give a trial its hyperparameters. What an adopted one has been given stands; a crash may have come before it

@@ -1,6 +1,7 @@
 """The MLflow run of a search itself, the parent of its trials' runs: what was searched, on what, and how it ended."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import mlflow
@@ -24,6 +25,12 @@ def spec_tags(spec: Spec) -> dict[str, str]:
     """What a resume may change of a spec, as tags."""
     short = spec.short()
     return {record.SPEC_PREFIX + name: str(short[name]) for name in EXTENDABLE if name in short}
+
+
+def stop_tags(studies: Studies) -> dict[str, str]:
+    """What `stop: decided` has decided, as a tag."""
+    stopped = {name: stop.to_dict() for name, stop in studies.stopped.items()}
+    return {record.STOPPED: json.dumps(stopped)} if studies.spec.stop != "none" else {}
 
 
 class OwnRun:
@@ -148,7 +155,7 @@ class OwnRun:
         self._client.set_terminated(self.run_id, status=STATUS[outcome], end_time=ended or None)
 
     def _write(self, outcome: Outcome) -> None:
-        tags = self.provenance | spec_tags(self._spec) | {record.OUTCOME: outcome.value}
+        tags = self.provenance | spec_tags(self._spec) | stop_tags(self._studies) | {record.OUTCOME: outcome.value}
         log(self._client, self.run_id, self._counts, params=self._params, tags=tags)
         self._counts, self._params = [], {}
         self._log_files()
