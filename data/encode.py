@@ -6,11 +6,12 @@ F words found to have a vector.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -93,8 +94,12 @@ def load(
 
     cache = cache or default_cache()
     path = cache / "encoded" / f"{digest}.npz"
-    encoded = read_cache(path, name=name, digest=digest)
-    if encoded is None:
+    if encoded := read_cache(path, name=name, digest=digest):
+        return encoded
+    with _alone(cache / "locks" / f"{digest}.lock"):
+        # What another process encoded while this one waited for it.
+        if encoded := read_cache(path, name=name, digest=digest):
+            return encoded
         downloads = cache / "downloads"
         parts = path.with_suffix(".parts")
         encoded = encode(
@@ -113,8 +118,24 @@ def load(
         )
         write_cache(path, encoded)
         cutting.discard(parts)
-        encoded = read_cache(path, name=name, digest=digest) or encoded
-    return encoded
+        return read_cache(path, name=name, digest=digest) or encoded
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Be the only process that encodes this; the others wait, for their work would be the same. Where no lock can be
+    written there is no cache to share either.
+
+    The kernel releases the lock of a process that dies.
+    """
+    from filelock import FileLock
+
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError, NotImplementedError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()  # FileLock would wait for a file that cannot be
+            held.enter_context(FileLock(lock))
+        yield
 
 
 def encode(

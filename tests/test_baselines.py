@@ -374,3 +374,13 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
     resumed = command("search", "resume", "--trials", "2", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert len(Studies(folder.name, read_spec(folder), folder).trials()) == 1 + 6 * 6 + 4
+
+
+def test_no_text_is_held_for_a_baseline_that_reads_none(tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("\n".join(["text,label", *(f"good {n} good,{n % 2}" for n in range(100))]))
+    asked = {"corpus": f"csv:{tmp_path}/some.csv", "architectures": ["mlp"], "embeddings": "learned"}
+    for names, held in ((["majority"], False), (["majority", "nbsvm"], True)):
+        corpus = specs.load_corpus(specs.validate(asked | {"baselines": names}), to_train=True)
+        assert (TEXTS in corpus.train.arrays) == held
+        result = estimating.fit({"architecture": "majority", "seed": 0}, corpus, threads=1)
+        assert result.best["test_accuracy"] == 0.5

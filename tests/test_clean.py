@@ -48,14 +48,17 @@ def test_a_dry_run_says_how_much_and_the_best_checkpoints_stay(tmp_path: Path) -
     ended, going_on = search(tmp_path / "searches", 5), search(tmp_path / "searches", 6)
     every = kept(ended)
     old, new = (tmp_path / "cache" / "encoded" / name for name in ("old.npz", "new.npz"))
-    for path in (old, new):
+    part = tmp_path / "cache" / "encoded" / "interrupted.parts" / "train" / "0.npz"
+    part.parent.mkdir(parents=True)
+    for path in (old, new, part):
         path.write_bytes(b"x" * 5000)
     age(old)
+    age(part)
 
     dry = here("search", "clean", cwd=tmp_path)
     assert dry.returncode == 0, dry.stderr
     assert f"checkpoints of 2 trials of {ended.name} that are not among its best 3" in dry.stdout
-    assert "1 files of the cache" in dry.stdout
+    assert "2 files of the cache" in dry.stdout
     assert "--delete frees them" in dry.stdout
     assert going_on.name not in dry.stdout  # a resume would go on from them
     assert (kept(ended), old.exists(), read_spec(ended).keep_checkpoints) == (every, True, "all")
@@ -65,7 +68,7 @@ def test_a_dry_run_says_how_much_and_the_best_checkpoints_stay(tmp_path: Path) -
     assert done.stdout.replace("freed", "--delete frees them") == dry.stdout
     assert kept(ended) == {"rnn-1", "rnn-2", "rnn-4"}
     assert kept(going_on) == every
-    assert (old.exists(), new.exists()) == (False, True)
+    assert (old.exists(), part.exists(), new.exists()) == (False, False, True)
     assert not [line for line in audit(ended, f"sqlite:///{tmp_path / 'none.db'}") if "checkpoint" in line]
     assert here("search", "clean", cwd=tmp_path).stdout == "nothing that was not used for 7d\n"
 

@@ -1,5 +1,7 @@
 """Corpora that are too large to be held: texts that lie in a file, work on all cores, and what is interrupted."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data
-from data import cutting
+from data import cutting, encode
 from data.base import chosen, parallel
 from data.base.chosen import Chosen, Listed, Written, joined, relabelled
 from data.base.reading import Reading
@@ -74,9 +76,9 @@ def test_cutting_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: p
         cutting.cut_all(examples, interrupted, 5, tmp_path / "parts")
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [f"{n}.npz" for n in range(4)]
     (tmp_path / "parts" / "1.npz").write_bytes(b"damaged")
-    seen = ["again"]
+    seen = ["before"] * 46  # so that nothing interrupts it
     found = cutting.cut_all(examples, interrupted, 5, tmp_path / "parts")
-    assert len(seen) == 1 + 95 - 30
+    assert len(seen) == 46 + 95 - 30
     ids = {f"w{number}": number + 2 for number in range(0, 97, 2)}
     for one, other in zip(cutting.encode(found, ids), cutting.encode(whole, ids), strict=True):
         assert one.dtype == other.dtype
@@ -85,6 +87,28 @@ def test_cutting_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: p
         assert [*cutting.texts(found, max_words)] == [" ".join(cut(text, max_words)) for text, _ in examples]
     counts = sum((np.array([part.counts().get(f"w{n}", 0) for n in range(97)]) for part in found()), np.zeros(97))
     assert counts.tolist() == [sum(cut(text, 5).count(f"w{n}") for text, _ in examples) for n in range(97)]
+
+
+def test_only_one_of_two_encodes_and_the_other_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some.csv").write_text("\n".join(["text,label", *(f"good {n} good,{n % 2}" for n in range(100))]))
+    encoded: list[str] = []
+
+    def slowly(*args: Any, **options: Any) -> EncodedCorpus:
+        encoded.append(options["digest"])
+        time.sleep(0.5)
+        return whole(*args, **options)
+
+    whole = encode.encode
+    monkeypatch.setattr(encode, "encode", slowly)
+
+    def load(_: int) -> EncodedCorpus:
+        path = f"csv:{tmp_path}/some.csv"
+        return data.load(path, embeddings="learned", cache=tmp_path / "cache", progress=False)
+
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(load, range(2))
+    assert encoded == [one.digest]
+    assert np.array_equal(one.train.tokens_W, other.train.tokens_W)
 
 
 @pytest.mark.slow

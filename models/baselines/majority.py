@@ -5,6 +5,7 @@ Shapes: N texts, C classes.
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ SHARES = "shares.json"
 class Majority(TextEstimator):
     """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class. What
     texts count in training changes nothing of that."""
+
+    reads_words: ClassVar[bool] = False
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
         self.shares_C = labels_N.mean(0) if labels_N.ndim == 2 else np.bincount(labels_N) / len(labels_N)

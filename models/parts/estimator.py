@@ -40,6 +40,7 @@ class TextEstimator:
     learner: ClassVar[str] = "estimator"
     recurrent: ClassVar[bool] = False
     reads_embeddings: ClassVar[bool] = False  # whether `texts` are embeddings (N, E) that an encoder has made of them
+    reads_words: ClassVar[bool] = True  # whether it looks at `texts`; if not, it may be given as many empty ones
     depends_on_words: ClassVar[bool] = False  # of a baseline: on how many of a text it reads
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
     inputs: ClassVar[Mapping[str, Input]] = {}

@@ -25,7 +25,7 @@ from search.base import origin
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train import weighting
-from search.train.config import learner
+from search.train.config import reads_texts
 from search.train.metrics import OURS, measured_in, split_metric
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -282,7 +282,7 @@ def load_corpus(
         split_seed=spec.split_seed,
         fold=fold,
         reading=spec.reading,
-        texts=to_train and any(learner(name).reads_texts for name in spec.studied),
+        texts=to_train and any(map(reads_texts, spec.studied)),
         whole=any(_depends_on_words(name) for name in spec.baselines),
         embedded=to_train and any(map(reads_embeddings, spec.studied)),
         progress=progress,

@@ -95,6 +95,11 @@ def learner(architecture: str) -> Learner:
     return LEARNERS[models.architecture(architecture).learner]
 
 
+def reads_texts(architecture: str) -> bool:
+    """Whether it learns from the words of texts instead of their ids."""
+    return learner(architecture).reads_texts and getattr(models.architecture(architecture), "reads_words", True)
+
+
 def length_of(architecture: str, asked: Length) -> Length:
     """Of this architecture's trials, in a search of that length."""
     return Length(1) if learner(architecture).in_one_go else asked

@@ -14,11 +14,12 @@ from torch import Tensor
 
 import models
 from data.base.errors import UserError
-from data.encoded import EMBEDDED, TEXTS, WHOLE_TEXTS, EncodedCorpus, Split
+from data.encoded import EMBEDDED, TEXTS, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split
 from models import TextEstimator
 from models.parts.estimator import fit_weighted
 from search.base import record
 from search.train.calibrating import calibrate
+from search.train.config import reads_texts
 from search.train.tasks import task_of
 from search.train.thresholding import threshold
 from search.train.training import DivergenceError, Result, measure
@@ -48,8 +49,8 @@ def fit(
     np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
     own = models.built_with(config[record.ARCHITECTURE], config)
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
-    task, array = task_of(estimator.task, corpus), _array_of(config[record.ARCHITECTURE])
-    read = {split: getattr(corpus, split).arrays[array] for split in record.SPLITS}
+    task = task_of(estimator.task, corpus)
+    read = {split: _read_of(config[record.ARCHITECTURE], getattr(corpus, split)) for split in record.SPLITS}
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
@@ -98,11 +99,13 @@ def fit(
     )
 
 
-def _array_of(architecture: str) -> str:
-    """Of a split, what an estimator learns from."""
+def _read_of(architecture: str, split: Split) -> Any:
+    """What an estimator learns from, of a split: its texts or embeddings, packed."""
     if models.reads_embeddings(architecture):
-        return EMBEDDED
-    return WHOLE_TEXTS if models.words_named(architecture) == models.WHOLE else TEXTS
+        return split.arrays[EMBEDDED]
+    if not reads_texts(architecture):
+        return PackedTexts(np.zeros(0, dtype=np.uint8), np.zeros(len(split), dtype=np.int64))
+    return split.arrays[WHOLE_TEXTS if models.words_named(architecture) == models.WHOLE else TEXTS]
 
 
 def probabilities(estimator: TextEstimator, texts: Any, num_classes: int) -> Tensor:
