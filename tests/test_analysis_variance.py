@@ -2,14 +2,17 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import FinishedSearch, here
+from test_analysis_confirmation import Recorder
 
-from analysis.base.runs import Search, tidy
-from analysis.verdicts.variance import SD, tunability, variance_tables, variances
+from analysis.base.runs import Search, find_search, tidy
+from analysis.verdicts.variance import SD, read, tunability, variance_tables, variances
+from data.base.errors import UserError
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
 
@@ -81,6 +84,31 @@ def test_best_minus_default_by_hand() -> None:
     assert (row["low"], row["high"]) == pytest.approx((0.06 - half, 0.06 + half), rel=1e-4)
     without = FIRST[FIRST["number"] != 0]
     assert tunability([without], "val_accuracy").empty
+
+
+@pytest.mark.slow
+def test_seeds_stay_known_once_there_are_folds_and_a_confirmation_stands_for_its_search(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.search(SEARCH.id, data_digest="d1")
+    for number, score in enumerate((0.81, 0.87, 0.84)):
+        recorder.trial(f"gru-{number}", score, None, architecture="gru", hidden_size=8 + number, seed=number)
+    recorder.search("demo-confirm-20260102-100000", data_digest="d1", confirms=SEARCH.id)
+    for seed, score in enumerate((0.84, 0.86)):
+        recorder.trial(
+            f"gru-{seed}", score, None, architecture="gru", configuration="gru-1", repetition=seed, seed=seed
+        )
+    recorder.search("demo-folds-20260103-100000", data_digest="d1", confirms=SEARCH.id)
+    for part, score in enumerate((0.6, 0.8, 1.0)):
+        more = {"fold": f"{part + 1}/3", "repetition": 0, "seed": 9 + part}
+        recorder.trial(f"gru-{part}", score, None, architecture="gru", configuration="gru-1", **more)
+    for of in (SEARCH.id, "demo-confirm-20260102-100000", "demo-folds-20260103-100000"):
+        table = read(recorder.uri, [find_search(recorder.uri, of)])[0]
+        found = table.frame.set_index("source")[SD] ** 2
+        assert found.to_dict() == pytest.approx({"seeds": 0.0002, "hyperparameters": 0.0009 - 0.0002})
+        assert table.title.startswith(SEARCH.id)
+    recorder.search("gone-confirm-20260104-100000", confirms="gone-20260104-090000")
+    with pytest.raises(UserError, match="confirms gone-20260104-090000, which is not recorded here"):
+        read(recorder.uri, [find_search(recorder.uri, "gone-confirm-20260104-100000")])
 
 
 def test_the_command_on_a_real_search(smoke_search: FinishedSearch) -> None:

@@ -115,14 +115,21 @@ def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
 def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[Table]:
     """The shares and the gain over the defaults. searches: one, or several that differ in their seeds only.
 
-    Raises UserError where the task has no accuracy, and when MLflow cannot be read.
+    A confirmation stands for the search that it confirms. Raises UserError where that is not recorded or the task has
+    no accuracy, and when MLflow cannot be read.
     """
+    known = runs.searches(uri)
+    origins = {each.id: each for each in (confirmation.confirmations(known, search)[0] for search in searches)}
+    searches = [*origins.values()]
     first = searches[0]
+    if first.confirms is not None:
+        raise UserError(f"{first.id} confirms {first.confirms}, which is not recorded here and is what is taken apart")
     trials = [searched(runs.read_trials(uri, each.id)) for each in searches]
     if not trials[0][ACCURACY].notna().any():
         raise UserError(f"no trial of {first.id} has a test accuracy, which is what is taken apart")
-    recorded = confirmation.read(uri, first)
-    repeated = recorded.repeated if not recorded.folds else recorded.repeated.head(0)
+    _, confirming = confirmation.confirmations(known, first)
+    repeated = runs.read_trials(uri, *(each.id for each in confirming if confirmation.same_data(first, each)))
+    repeated = repeated[repeated["fold"].isna()]  # models of folds differ in their texts, too
     num_test = float(first.metrics.get("num_test", np.nan))
     begin = first.spec is None or first.spec.sampler != "grid"
     return variance_tables(first, trials, repeated, num_test, rank_by, with_defaults=begin)
