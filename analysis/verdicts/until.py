@@ -12,6 +12,8 @@ from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
+from scipy import special
+
 from analysis.base import pairs, stats
 from analysis.base.looks import nominal
 from analysis.base.pairs import Decision, Gap, Sample, Verdict
@@ -78,8 +80,8 @@ class Look:
         return self.samples[name].seeds if self.samples[name].known else 0
 
     def wanted(self, most: int) -> list[str]:
-        """The architectures whose seeds decide most: those with a large part of the variance over seeds of a pair that
-        is promising. most: seeds of an architecture."""
+        """The architectures whose seeds decide most: those that may have a large part of the variance over seeds of a
+        pair that is promising. most: seeds of an architecture."""
         found = set()
         for pair in self.promising:
             both = {pair.first: pair.gap.first, pair.second: pair.gap.second}
@@ -87,8 +89,7 @@ class Look:
             found |= {
                 name
                 for name, each in both.items()
-                if name in self.pursued
-                and (each.of_mean > 0 and each.of_mean >= SMALL * total if pair.gap.known else not each.known)
+                if name in self.pursued and (most_of_mean(each) > SMALL * total if pair.gap.known else not each.known)
             }
         return [name for name in self.samples if name in found and self.seeds(name) < most]
 
@@ -127,6 +128,13 @@ class Look:
         return f"{seen}; about {seeds:,} seeds of each would decide, were it what it seems"
 
 
+def most_of_mean(found: Sample) -> float:
+    """The upper 95 % limit of the variance of a mean over seeds, by chi-squared. Few seeds may agree by luck, and who
+    got no more for that would go on to look steadier than it is."""
+    freedom = found.seeds - 1
+    return found.of_mean * freedom / float(special.chdtri(freedom, stats.CONFIDENCE)) if freedom else 0.0
+
+
 def look_at(
     models: Mapping[str, pairs.Models], margin: float, looks: int, pursued: Collection[str] | None = None
 ) -> Look:
@@ -136,7 +144,7 @@ def look_at(
     return Look({name: pairs.sample(each) for name, each in models.items()}, margin, looks, pursued)
 
 
-FEWEST, MOST_LOOKS = 3, 5  # seeds that a look adds; looks
+FEWEST, MOST_LOOKS = 5, 5  # seeds that a look adds: from three, spreads are too poorly known to be looked at; looks
 
 
 def planned(room: int) -> int:
