@@ -56,7 +56,8 @@ def _ms(local: datetime | None) -> int | None:
 
 
 class Study:
-    """One architecture's study. Every method that takes a trial also brings the record up to date.
+    """One architecture's study. Every method that takes a trial also brings the record up to date, once it is written:
+    what could not be is not told to MLflow either, and is tried again.
 
     search: the search's id; the study is named `<search>/<architecture>`. mode: see `Studies`.
     """
@@ -212,20 +213,21 @@ class Study:
         self._unpack(trial, space.suggest(self._optuna(trial), self.space))
 
     def keep_solved(self, trial: Trial, hyperparameters: dict[str, Any]) -> None:
-        trial.hyperparameters |= hyperparameters
         self._set(trial, SOLVED, hyperparameters)
+        trial.hyperparameters |= hyperparameters
 
     def keep_provenance(self, trial: Trial, tags: dict[str, str]) -> None:
-        trial.provenance = tags
         self._set(trial, PROVENANCE, tags)
+        trial.provenance = tags
 
     def keep_attempt(self, trial: Trial) -> None:
         """Another process starts on it."""
         if not trial.attempt:
-            trial.started = now_ms()
-            self._set(trial, STARTED, trial.started)
+            started = now_ms()
+            self._set(trial, STARTED, started)
+            trial.started = started
+        self._set(trial, ATTEMPT, trial.attempt + 1)
         trial.attempt += 1
-        self._set(trial, ATTEMPT, trial.attempt)
 
     def keep_run_id(self, trial: Trial, run_id: str | None) -> None:
         try:
@@ -236,14 +238,14 @@ class Study:
 
     def keep_result(self, trial: Trial, result: Result, worker: Worker) -> None:
         result = replace(result, time=now_ms())
-        self._add(trial, result)
-        trial.worker = worker
-        self._set(trial, f"{RESULT}{result.step}", result.to_dict())
-        self._set(trial, WORKER, [worker.node, worker.pid])
         if worker.provenance and trial.attempt not in trial.attempts:
+            self._set(trial, f"{PROVENANCE}-{trial.attempt}", dict(worker.provenance))
             trial.attempts[trial.attempt] = dict(worker.provenance)
             trial.provenance = trial.provenance | trial.attempts[trial.attempt]
-            self._set(trial, f"{PROVENANCE}-{trial.attempt}", trial.attempts[trial.attempt])
+        self._set(trial, WORKER, [worker.node, worker.pid])
+        trial.worker = worker
+        self._set(trial, f"{RESULT}{result.step}", result.to_dict())
+        self._add(trial, result)
 
     def report(self, trial: Trial, value: float, step: int) -> None:
         """Give Optuna the value that its pruner sees of a report, once."""
@@ -255,14 +257,15 @@ class Study:
 
     def end(self, trial: Trial, outcome: Outcome, error: str | None) -> None:
         """End a trial. An interrupted one stays RUNNING, to be adopted when the search is resumed."""
-        trial.outcome, trial.error = outcome, error
         if outcome is not Outcome.INTERRUPTED:
-            trial.ended = now_ms()
-            self._set(trial, ENDED, trial.ended)
+            ended = now_ms()
+            self._set(trial, ENDED, ended)
             self._set(trial, OUTCOME, outcome.value)
             self._set(trial, ERROR, error)
             score = trial.score if outcome is Outcome.COMPLETE else None
             self.optuna.tell(self._optuna(trial), score, state=_STATES[outcome])
+            trial.ended = ended
+        trial.outcome, trial.error = outcome, error
         self._live.pop(trial.number, None)
 
     def _set(self, trial: Trial, name: str, value: Any) -> None:
