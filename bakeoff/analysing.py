@@ -243,6 +243,21 @@ def variance(
     tables.emit(shown[:1] if form in tables.FOR_PROGRAMS else shown, form, out)
 
 
+@app.command()
+@console.command
+def why(
+    search: Annotated[str, typer.Argument(help="SEARCH:ARCHITECTURE")],
+    format_: Format = None,
+    out: Out = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """What each change from the default configuration to the best brought, once `search ablate` has trained them."""
+    from analysis.base import tables
+
+    form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search.partition(":")[0])
+    tables.emit(boards.why(uri, search), form, out)
+
+
 @app.command("data-size")
 @console.command
 def data_size(

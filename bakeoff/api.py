@@ -180,6 +180,20 @@ class Search:
         return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
 
     @console.quiet()
+    def ablate(self, architecture: str, *, seeds: int = 3, progress: bool = True) -> "Search":
+        """Train each configuration on the way from an architecture's default to its best on the same `seeds` fresh
+        seeds: a search of its own, of which `analysis why` tells what each change brought.
+
+        Raises UserError when there is no such way.
+        """
+        from search.run import path
+        from search.run import progress as progresses
+
+        spec, budget = path.of_path(self.folder, architecture, seeds)
+        progresses.console(progress).print(budget, highlight=False, markup=False)
+        return start(spec, self.address, self.tracking_uri, self.folder.parent, progress)
+
+    @console.quiet()
     def data_size(self) -> "pd.DataFrame":
         """What the best model and the best baseline reach on test by how many texts they learned from, after
         `train_sizes`: a row each. Raises UserError when that was not run.

@@ -76,6 +76,16 @@ def leaderboard(
     return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]
 
 
+def why(uri: str, search: str) -> list["Table"]:
+    """What each change from an architecture's default configuration to its best brought; search: SEARCH:ARCHITECTURE,
+    or the id of a search that trained these."""
+    from analysis.base import runs
+    from analysis.verdicts import why as path
+
+    name, _, architecture = search.partition(":")
+    return [path.read(uri, runs.find_search(uri, name), architecture)]
+
+
 def data_size(uri: str, search: str) -> list["Table"]:
     """What fewer texts cost the best models of a search."""
     from analysis.base import runs

@@ -139,6 +139,22 @@ def train_sizes(
 
 @app.command()
 @console.command
+def ablate(
+    search: Annotated[str, typer.Argument(help="SEARCH:ARCHITECTURE")],
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="how often each configuration is trained")] = 3,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    searches: Root = Path("searches"),
+    report: Report = True,
+) -> None:
+    """Train what lies between an architecture's default configuration and its best: which change brought how much?"""
+    name, _, architecture = search.partition(":")
+    found = _find(name, address, tracking_uri, searches)
+    _conclude(found.ablate(architecture, seeds=seeds), searches, report)
+
+
+@app.command()
+@console.command
 def resume(
     search: SearchName = "latest",
     trials: Annotated[int | None, typer.Option(min=1, help="more trials for each architecture than it had")] = None,
@@ -370,6 +386,8 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
 
         if search.spec.sizes_of:
             tables.emit(boards.data_size(search.tracking_uri, search.id), "table")
+        elif search.spec.path_of:
+            tables.emit(boards.why(search.tracking_uri, search.id), "table")
         else:
             tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
         if not report:

@@ -113,6 +113,7 @@ KERNELS = "kernels"  # what does the models' work there: the compiled kernels, b
 DEVICE = "device"  # where networks are trained there: cpu, or the name of the card
 LOOKS = "looks"  # on a confirmation: at how many looks at its seeds, this one included, verdicts are to be right
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
+PATH_OF = "path_of"  # on the search: the id of the search whose default it turns into its best, step by step
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both

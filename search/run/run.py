@@ -149,7 +149,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     if new and not spec.repeats:
         corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
     else:
-        purpose = "resume" if not new else "confirm" if spec.confirms else "train-sizes"
+        purpose = "resume" if not new else "confirm" if spec.confirms else "ablate" if spec.path_of else "train-sizes"
         corpus = load_again(spec, purpose, progress=console.is_terminal)
     # What has trials keeps its spec: where the data is another one by now, that is found below.
     asked = not new and Studies(search, spec, folder).trials()

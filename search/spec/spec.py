@@ -146,6 +146,7 @@ class Spec(ReadingKeys):
         description="of a confirmation until it is decided: at how many looks at its seeds verdicts are right",
     )
     sizes_of: str | None = Field(None, description="the id of the search whose best models these are, on fewer texts")
+    path_of: str | None = Field(None, description="the id of the search whose default these turn into its best")
     match_parameters: int | None = Field(
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
     )
@@ -461,7 +462,7 @@ class Spec(ReadingKeys):
     @property
     def repeats(self) -> str | None:
         """The id of the search of whose models these are some, trained again."""
-        return self.confirms or self.sizes_of
+        return self.confirms or self.sizes_of or self.path_of
 
     @property
     def cross_validated(self) -> tuple[folding.Fold, ...]:

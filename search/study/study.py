@@ -186,6 +186,8 @@ class Study:
         hyperparameters, design = space.split_design(params)
         trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
         trial.fold = design.get(record.FOLD)
+        if self._spec.path_of and trial.repetition is not None:  # steps are compared on the same seeds
+            trial.seed = derive_seed(self._spec.seed, self.architecture, "path", trial.repetition)
         if trial.configuration is not None:
             hyperparameters = self._spec.points[self.architecture][trial.configuration]
         trial.hyperparameters = dict(hyperparameters)

@@ -73,6 +73,7 @@ class OwnRun:
             **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
             **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
             **({record.LOOKS: str(self._spec.looks)} if self._spec.looks else {}),
+            **({record.PATH_OF: self._spec.path_of} if self._spec.path_of else {}),
             **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
         }
         started = origin.read(self._studies.folder).started

@@ -1,0 +1,112 @@
+"""What made the best configuration better than the default? The path from one to the other, to be trained again.
+
+The next change on the path is always the one after which a random forest, fitted to the search's trials, predicts most
+(Biedenkapp et al. 2017, Efficient parameter importance analysis via ablation with surrogates).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data.base.errors import UserError, choose
+from search.run.confirm import trials_of
+from search.spec import read as specs
+from search.spec.code import require_unchanged
+from search.spec.read import read_spec
+from search.spec.spec import Spec
+from search.study import ranking
+from search.study.study import derive_seed
+from search.study.trial import Trial
+from search.train.metrics import split_metric
+
+SUFFIX = "-path"
+START = "default"
+Point = Mapping[str, Any]
+
+
+def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
+    """The spec of a search that trains every configuration on the path of an architecture on the same fresh seeds, and
+    what that will take, in a line.
+
+    Raises UserError when there is no path: of a baseline, where the default was not tried or is the best.
+    """
+    spec, search = read_spec(folder), folder.name
+    require_unchanged(spec.code)
+    if spec.repeats:
+        raise UserError(f"{search} is itself a repetition; the path is that of {spec.repeats}")
+    if architecture in spec.baselines:
+        raise UserError(
+            f"{architecture} is a baseline, which is not searched; choose of {', '.join(spec.architectures)}"
+        )
+    choose("architecture", architecture, spec.architectures)
+    if spec.configurations is not None:
+        raise UserError(f"{search} has configurations instead of a space, and so no default to start from")
+    known = [trial for trial in trials_of(folder, folder.parent) if trial.architecture == architecture]
+    spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
+    ranked = [trial for trial in known if ranking.is_ranked(trial)]
+    if not ranked:
+        raise UserError(f"{architecture} has no complete trial in {search}")
+    usual = spec.default_point(architecture).items()
+    start = next((each for each in known if each.search == search and usual <= each.hyperparameters.items()), None)
+    if start is None:
+        raise UserError(f"{search} has not tried the default configuration of {architecture}, where the path starts")
+    best = ranking.best(ranked, spec.metric, search)
+    first, last = start.hyperparameters, best.hyperparameters
+    if first == last:
+        raise UserError(f"the best configuration of {architecture} is its default; there is nothing to explain")
+    points = path(first, last, _surrogate(ranked, spec.metric))
+    changes = {
+        "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,
+        "folds": None,
+        "path_of": search,
+        "architectures": [architecture],
+        "baselines": "none",
+        "configurations": {architecture: points},
+        "seeds": seeds,
+        "seed": derive_seed(spec.seed, search, time.time_ns()),
+        "sampler": "grid",
+        "pruner": "none",
+        "space": {},
+        "match_parameters": None,  # hidden sizes are solved
+        "trials": None,
+        "time_budget": None,
+        "keep_checkpoints": "best",
+    }
+    seconds = len(points) * seeds * best.seconds
+    budget = f"{len(points)} configurations of {architecture}, {seeds} seeds each: about {seconds:,.0f} s of training"
+    return specs.validate(spec.model_dump() | changes, files=False), budget
+
+
+def path(first: Point, last: Point, predicted: Callable[[Point], float]) -> dict[str, dict[str, Any]]:
+    """The configurations from the first to the last by name, each with one more of the last one's values: that with
+    which most is predicted, of equals the first by name."""
+    here, points = dict(first), {f"0 {START}": dict(first)}
+    left = sorted(name for name in last if name not in first or first[name] != last[name])
+    while left:
+        name = max(left, key=lambda each: predicted(here | {each: last[each]}))
+        left.remove(name)
+        here = here | {name: last[name]}
+        points[f"{len(points)} {name} {last[name]}"] = here
+    return points
+
+
+def _surrogate(trials: list[Trial], metric: str) -> Callable[[Point], float]:
+    """What a random forest predicts of a configuration; more is better."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.feature_extraction import DictVectorizer
+
+    sign = 1 if split_metric(metric)[1].maximize else -1
+    scored = [(_features(each.hyperparameters), sign * each.score) for each in trials if each.score is not None]
+    vectorizer = DictVectorizer(sparse=False)
+    forest = RandomForestRegressor(random_state=0)
+    forest.fit(vectorizer.fit_transform([point for point, _ in scored]), [score for _, score in scored])
+    return lambda point: float(forest.predict(vectorizer.transform([_features(point)]))[0])
+
+
+def _features(point: Point) -> dict[str, float | str]:
+    """Numbers as they are, all else by its name."""
+    return {
+        name: value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        for name, value in point.items()
+    }
