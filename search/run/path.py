@@ -87,7 +87,10 @@ def path(first: Point, last: Point, predicted: Callable[[Point], float]) -> dict
         name = max(left, key=lambda each: predicted(here | {each: last[each]}))
         left.remove(name)
         here = here | {name: last[name]}
-        points[f"{len(points)} {name} {last[name]}"] = here
+        value = last[name]
+        points[f"{len(points)} {name} {value:.4g}" if isinstance(value, float) else f"{len(points)} {name} {value}"] = (
+            here
+        )
     return points
 
 
