@@ -256,8 +256,9 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
             continue
         model = trained.load(each)
         with torch.no_grad():
-            logits_NC = model.model(torch.from_numpy(corpus.test.tokens_NT), torch.from_numpy(corpus.test.lengths_N))
-        labels_N = torch.from_numpy(corpus.test.labels_N)
+            tokens_NT, lengths_N = (torch.tensor(each) for each in (corpus.test.tokens_NT, corpus.test.lengths_N))
+            logits_NC = model.model(tokens_NT, lengths_N)
+        labels_N = torch.tensor(corpus.test.labels_N)
         accuracy = float((logits_NC.argmax(1) == labels_N).float().mean())
         loss = float(nn.functional.cross_entropy(logits_NC, labels_N))
         assert accuracy == pytest.approx(trials.loc[each.name, "test_accuracy"], abs=1e-6)
@@ -304,7 +305,7 @@ def test_explain_commands(smoke_search: FinishedSearch, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told(smoke_search: FinishedSearch) -> None:
-    done = here("analysis", "explain", "latest:grü", "x", cwd=smoke_search.cwd)
+    done = here("analysis", "explain", f"{smoke_search.id}:grü", "x", cwd=smoke_search.cwd)
     assert done.returncode == 2
     assert done.stderr.endswith("has no trial or architecture 'grü' (did you mean 'gru'?)\n")
     assert len(done.stderr.splitlines()) == 1

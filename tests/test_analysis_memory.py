@@ -79,7 +79,7 @@ def test_against_autograd(name: str, hyperparameters: dict[str, str], num_layers
 def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     png = tmp_path / "curves.png"
     options = ["--untrained", "--png", str(png), "--out", str(tmp_path / "memory.csv")]
-    done = here("analysis", "memory", "latest", "latest:gru", *options, cwd=smoke_search.cwd)
+    done = here("analysis", "memory", smoke_search.id, f"{smoke_search.id}:gru", *options, cwd=smoke_search.cwd)
     assert (done.returncode, done.stderr) == (0, "")
     frame = pd.read_csv(tmp_path / "memory.csv")
     assert set(frame["architecture"]) == {"rnn", "gru"}
@@ -89,7 +89,7 @@ def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> N
     assert frame.groupby(["trial", "weights"])["state"].nunique().min() > 1
     for ending in ("png", "svg", "csv"):
         assert png.with_suffix(f".{ending}").stat().st_size > 1000
-    refused = here("analysis", "memory", "latest:mlp", cwd=smoke_search.cwd)
+    refused = here("analysis", "memory", f"{smoke_search.id}:mlp", cwd=smoke_search.cwd)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: memory: of rnn and gru only; mlp-")
 

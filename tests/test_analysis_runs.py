@@ -475,7 +475,7 @@ def test_importance_knows_the_bounds_of_the_spec(recorded: Recorder) -> None:
         (["table", OLD, "--values", "test_f2"], "unknown value 'test_f2' (did you mean 'test_f1'?)"),
         (["table", OLD, "--outcomes", "prund"], "unknown outcome 'prund' (did you mean 'pruned'?)"),
         (["compare", OLD, "dmeo"], "no search 'dmeo' (did you mean 'demo'?)"),
-        (["ledger", "--rank-by", "test_f1"], "cannot rank by test_f1"),
+        (["ledger", OLD, "--rank-by", "test_f1"], "cannot rank by test_f1"),
         (["importance", OLD, "--format", "cvs"], "unknown format 'cvs' (did you mean 'csv'?)"),
     ],
 )

@@ -453,7 +453,8 @@ def test_only_the_export_of_what_cannot_be_kept_is_refused_in_a_line(finished: P
     checked = here("bakeoff", "check-architecture", "my_linear.py:Unkept", cwd=finished)
     assert checked.returncode == 1
     assert f"fail  what was fitted is kept, without pickle: {REFUSAL}" in checked.stdout
-    done = here("search", "export", "latest", "--architecture", "Unkept", cwd=finished)
+    (search,) = (each.name for each in (finished / "searches").iterdir() if "-confirm-" not in each.name)
+    done = here("search", "export", search, "--architecture", "Unkept", cwd=finished)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert REFUSAL in done.stderr

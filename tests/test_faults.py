@@ -208,7 +208,7 @@ def test_a_search_without_a_folder_is_not_resumed_and_gets_none(tmp_path: Path) 
 
 def test_only_one_process_runs_a_search(smoke_search: FinishedSearch) -> None:
     with files.hold(smoke_search.folder):
-        done = command("search", "audit", cwd=smoke_search.cwd)
+        done = command("search", "audit", smoke_search.id, cwd=smoke_search.cwd)
     assert done.returncode == 2
     assert f"process {os.getpid()}" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -69,7 +69,7 @@ def overflowing(page: Page) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(smoke_search: FinishedSearch) -> Path:
-    done = here("analysis", "report", cwd=smoke_search.cwd)
+    done = here("analysis", "report", smoke_search.id, cwd=smoke_search.cwd)
     folder = smoke_search.cwd / "reports" / smoke_search.id
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"wrote {folder / 'index.html'}\n"
@@ -229,7 +229,7 @@ def test_it_holds_no_path_of_this_machine(smoke_search: FinishedSearch, folder: 
 def test_where_it_cannot_be_written(smoke_search: FinishedSearch) -> None:
     taken = smoke_search.cwd / "taken"
     taken.touch()
-    done = CliRunner().invoke(app, ["report", "--out", str(taken), "--tracking-uri", smoke_search.uri])
+    done = CliRunner().invoke(app, ["report", smoke_search.id, "--out", str(taken), "--tracking-uri", smoke_search.uri])
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"error: cannot make the folder {taken / 'figures'}: Not a directory\n"
 

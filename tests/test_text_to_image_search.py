@@ -146,7 +146,7 @@ def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
         memory.find(search.uri, search.id)
     with pytest.raises(ValueError, match="of rnn and gru only"):
         memory.find(search.uri, f"{search.id}:text_to_image")
-    labelled = command("analysis", "explain", "latest", "a seven", "--label", "7", cwd=search.cwd)
+    labelled = command("analysis", "explain", search.id, "a seven", "--label", "7", cwd=search.cwd)
     assert (labelled.returncode, labelled.stderr.count("\n")) == (2, 1)
 
 
