@@ -113,7 +113,7 @@ def test_balanced_weights_find_more_of_the_rare_class(architecture: str, corpus:
     # By weights the rare class counts as much; what is measured is the loss over texts as they are.
     assert balanced.best["val_loss"] > plain.best["val_loss"]
     assert balanced.test_outputs_N is not None
-    of_label_N = balanced.test_outputs_N[range(len(corpus.test)), corpus.test.labels_N]
+    of_label_N = balanced.test_outputs_N[range(len(corpus.test)), corpus.test.labels_N.tolist()]
     assert balanced.best["test_loss"] == pytest.approx(float(-of_label_N.log().mean()), rel=1e-4)
 
 

@@ -286,7 +286,7 @@ def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(c
     assert result.test_outputs_N is not None
     right_N = result.test_outputs_N.argmax(1).numpy() == corpus.test.labels_N
     assert result.best["test_accuracy"] == pytest.approx(right_N.mean())
-    of_label_N = result.test_outputs_N[range(len(right_N)), corpus.test.labels_N]
+    of_label_N = result.test_outputs_N[range(len(right_N)), corpus.test.labels_N.tolist()]
     assert result.best["test_loss"] == pytest.approx(float(-of_label_N.log().mean()), rel=1e-5)
 
 
