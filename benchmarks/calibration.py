@@ -251,7 +251,7 @@ def main(
     for label, spreads in SPREADS.items():
         for gaps in ([0.0] * 2, [0.0] * 5, [0.02, 0.02, 0.0, 0.0, 0.0]):
             ended = decided(gaps, spreads, 15, few)
-            wrong = ended.false > 0.05 + 2 * np.sqrt(0.05 * 0.95 / few)
+            wrong = bool(ended.false > 0.05 + 2 * np.sqrt(0.05 * 0.95 / few))
             failures += wrong
             print(
                 f"  {label:<13} {len(gaps)} architectures, gaps to {100 * max(gaps):.0f} points: {ended.false:6.1%} "

@@ -130,3 +130,11 @@ def test_many_texts_are_encoded_as_few_are(tmp_path: Path, monkeypatch: pytest.M
         for name in ("tokens_W", "starts_N", "lengths_N", "labels_N"):
             assert np.array_equal(getattr(getattr(many, split), name), getattr(getattr(few, split), name))
     assert [path.suffix for path in (tmp_path / "many" / "encoded").iterdir()] == [".npz"]
+
+
+def test_examples_end_where_a_list_of_them_would() -> None:
+    examples = Chosen.of([("a", 0), ("b", 1)])
+    assert [examples[0], examples[-1]] == [("a", 0), ("b", 1)]
+    for place in (2, -3):
+        with pytest.raises(IndexError):
+            examples[place]

@@ -108,8 +108,9 @@ class Chosen(Sequence[Example]):
     def __getitem__(self, place: int | slice) -> Example | Chosen:
         if isinstance(place, slice):
             return self.only(place)
+        label = int(self.labels_N[place])  # raises IndexError beyond the end
         (text,) = self.store.batch(self.places_N[place : place + 1 or None])
-        return text, int(self.labels_N[place])
+        return text, label
 
     def __iter__(self) -> Iterator[Example]:
         labels = iter(self.labels_N.tolist())
