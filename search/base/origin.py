@@ -65,7 +65,9 @@ def folders(search: str, root: Path) -> list[Path]:
 
 def noted(folder: Path) -> int | None:
     """When the search in this folder started, in ms since 1970; None of an older one, which did not note it."""
-    return read(folder).started if (folder / FILE).exists() else None
+    started = read(folder).started
+    # Where an older one was resumed, the start by its id was noted, which is only near.
+    return started if (folder / FILE).exists() and started != _started_by_id(folder) else None
 
 
 def start(folder: Path) -> None:
