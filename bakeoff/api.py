@@ -185,6 +185,9 @@ class Search:
         seeds: a search of its own, of which `analysis why` tells what each change brought.
 
         Raises UserError when there is no such way.
+
+        >>> search.ablate("gru", seeds=2, progress=False).spec.path_of == search.id
+        True
         """
         from search.run import path
         from search.run import progress as progresses

@@ -184,7 +184,7 @@ def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tm
     folder = the_search(tmp_path)
     assert audit(folder, uri_of(tmp_path)) == []
 
-    fewer = command("search", "resume", "--trials", "1", cwd=tmp_path)
+    fewer = command("search", "resume", folder.name, "--trials", "1", cwd=tmp_path)
     assert (fewer.returncode, fewer.stderr.count("\n")) == (2, 1)
     assert "can only be raised" in fewer.stderr
     more = command("search", "resume", "--trials", "3", cwd=tmp_path)
@@ -313,7 +313,7 @@ def test_a_checkpoint_of_another_shape_fails_the_trial_with_its_reason(tmp_path:
     saved = checkpoints.load_last(folder / "checkpoints" / "mlp-0")
     assert saved
     saved["state"]["model"]["output.bias"] = saved["state"]["model"].popitem()[1]
-    checkpoints.save(folder / "checkpoints" / "mlp-0", saved["state"]["epoch"] + 5, saved)
+    checkpoints.save(folder / "checkpoints" / "mlp-0", saved["state"]["epoch"] + 5, saved, attempt=1)
     done = command("search", "resume", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     broken = next(trial for trial in trials_of(folder) if trial.name == "mlp-0")

@@ -695,7 +695,7 @@ def test_a_search_is_audited_replayed_and_confirmed_without_the_file(finished: P
 def test_a_search_goes_on_without_the_file_but_not_with_another(finished: Path) -> None:
     (finished / "my_net.py").write_text(NET + "# changed\n", encoding="utf-8")
     for arguments in (["resume", "--trials", "2"], ["confirm"]):
-        refused = command("search", *arguments, cwd=finished)
+        refused = command("search", *arguments, folder_of(finished).name, cwd=finished)
         assert refused.returncode == 2
         assert re.search(r"^error: .*my_net\.py has changed since the search was started: .*$", refused.stderr)
     (finished / "my_net.py").unlink()

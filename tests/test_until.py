@@ -186,14 +186,17 @@ def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
     asked = ["--until-decided", "--max-seeds", "10", "--architecture", "mlp", "--architecture", "cnn", "--no-report"]
     asked += ["--tracking-uri", uri]
     stopped = command("search", "confirm", smoke_search.id, *asked, "--time-budget", "1s", cwd=tmp_path)
-    assert stopped.returncode == 1, stopped.stdout + stopped.stderr
+    # A slow machine needs all of the second before the first look has begun, and then nothing is left unfinished.
+    began = ", which decide most" in stopped.stdout
+    assert stopped.returncode == int(began), stopped.stdout + stopped.stderr
     assert "looked at 2 times in all" in stopped.stdout
     assert "Ended: the time budget is spent." in stopped.stdout
-    (again,) = {line.split(None, 1)[1] for line in stopped.stdout.splitlines() if line.startswith("Resume")}
+    how = "Resume  " if began else "Go on  "
+    (again,) = {line.removeprefix(how) for line in stopped.stdout.splitlines() if line.startswith(how)}
     goes_on = shlex.split(again.replace("--time-budget 1s", "--time-budget 10m"))[3:]
     done = command("search", *goes_on, "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "was interrupted; it goes on" in done.stdout
+    assert ("was interrupted; it goes on" in done.stdout) == began
     assert "Look 1 of 2: 5 seeds of" in done.stdout
     assert "Ended: the seeds are spent" in done.stdout or "Ended: texts are the limit" in done.stdout
     recorded = boards.read(uri, runs.find_search(uri, smoke_search.id))

@@ -100,6 +100,8 @@ def _require_worker() -> None:
             f"{session.own() / 'logs'} say why. "
             "RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
         ) from None
+    except ray.exceptions.OutOfMemoryError:  # it did start; where there is no room for trials either, they say so
+        return
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.own() / 'logs'}") from None
 
