@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bakeoff import boards
-from bakeoff.options import Architecture, Format, Out, RankBy, SearchName, SearchNames, TrackingUri, uri_of
+from bakeoff.options import Architecture, Figure, Format, Out, RankBy, SearchName, SearchNames, TrackingUri, uri_of
 from data.base import errors
 from search.base import console, record
 
@@ -184,10 +184,7 @@ def budget(
     part: Annotated[
         str | None, typer.Option(help="one part: use, crossings, curves (csv and json: curves)", show_default=False)
     ] = None,
-    figure: Annotated[
-        Path | None,
-        typer.Option(help="also draw the curves into this PNG, with csv and svg beside", show_default=False),
-    ] = None,
+    figure: Figure = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
@@ -262,10 +259,7 @@ def why(
 @console.command
 def data_size(
     search: SearchName = "latest",
-    figure: Annotated[
-        Path | None,
-        typer.Option(help="also draw the curves into this PNG, with csv and svg beside", show_default=False),
-    ] = None,
+    figure: Figure = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,

@@ -21,6 +21,9 @@ Address = Annotated[
     str | None,
     typer.Option(help="a running Ray cluster: auto, or its address (default: this machine)", show_default=False),
 ]
+Figure = Annotated[
+    Path | None, typer.Option(help="also draw the curves into this PNG, with csv and svg beside", show_default=False)
+]
 Report = Annotated[
     bool,
     typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),

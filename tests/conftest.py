@@ -113,6 +113,17 @@ def smoke_search(tmp_path_factory: pytest.TempPathFactory) -> FinishedSearch:
 
 
 @pytest.fixture(scope="module")
+def compiled_kernels() -> None:
+    """The library of kernels, where it can be built."""
+    from models.native import kernels
+
+    try:
+        kernels.build()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no compiler here: {error}")
+
+
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """The system's chromium without a window."""
     from playwright.sync_api import sync_playwright

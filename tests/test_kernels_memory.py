@@ -10,7 +10,6 @@ Shapes: see models/native/kernels.cpp.
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,20 +26,14 @@ from models.native.recurrence import elman, gru
 from models.native.signatures import KERNELS, LANES, arguments
 from models.native.window import window_attention
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")
 GUARD = 64  # numbers on either side of an array: four of the longest vectors
 SMALL = 33  # sizes from 1 to this one: below, at and above one and two of the longest vectors
 
 Results = list[Tensor]
 Sizes = tuple[int, ...]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled() -> None:
-    try:
-        kernels.build()
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no compiler here: {error}")
 
 
 @pytest.fixture(autouse=True)

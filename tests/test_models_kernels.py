@@ -4,7 +4,6 @@ Shapes: B batch, T words, D input size, H hidden, F features.
 """
 
 import runpy
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,13 +22,7 @@ from models.native.recurrence import elman, gru
 from models.native.window import window_attention
 from models.parts.layers import ACTIVATIONS
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled() -> None:
-    try:
-        kernels.build()
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no compiler here: {error}")
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
 
 @pytest.fixture(autouse=True)
