@@ -31,7 +31,7 @@ class StudyCallback(_Face, Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         live = self._studies.live(trial.config)
-        if node_was_lost(trial.get_pickled_error()):
+        if node_was_lost(_error(trial)):
             self._searcher.again(live)
         elif self._retries[live.name] < self._studies.spec.retries:
             self._retries[live.name] += 1
@@ -46,6 +46,15 @@ class Silent(_Face, TrialProgressCallback):
 
     def _print(self, msg: str) -> None:
         pass
+
+
+def _error(trial: Any) -> Exception | None:
+    """What ended a trial of Tune's. Tune's own method reads it from the shared storage, where it is only later."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).is_file():
+        return None
+    error: Exception = ray.cloudpickle.loads(Path(path).read_bytes())
+    return error
 
 
 def node_was_lost(error: Exception | None) -> bool:
