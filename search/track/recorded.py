@@ -38,7 +38,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Own:
-    """A run of the search itself. spec: as it was written, or None where that cannot be had."""
+    """A run of the search itself. spec: as it was written, or None where that cannot be had. behind_server: whether
+    only a tracking server, which was not asked, can give its files."""
 
     run_id: str
     deleted: bool
@@ -46,6 +47,7 @@ class Own:
     tags: dict[str, str]
     start: int | None
     spec: dict[str, Any] | None
+    behind_server: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def _read_own(client: mlflow.MlflowClient, run: Any, details: bool) -> Own:
         tags=tags,
         start=run.info.start_time,
         spec=_read_spec(client, run.info.run_id) if details else None,
+        behind_server=run.info.artifact_uri.startswith("mlflow-artifacts:")
+        and not client.tracking_uri.startswith("http"),
     )
 
 
