@@ -1,7 +1,8 @@
 """The time loops of the recurrent architectures, with backward passes written by hand.
 
 An autograd loop over the cells of a text spends most of its time on bookkeeping. The kernels go through all words in
-one call each way, and gather the gradients of the weights as they go. Where they cannot be used, everything that does
+one call each way, and gather the gradients of the weights as they go. On GPUs `triton_loops` does the loops alone. With
+them, and where neither can be used, everything that does
 not depend on the state is done for all words at once: the input projections before the loop, the slopes of the
 activations before the backward loop, and the gradients of the weights, one matrix product each, after it. The loops
 work in place in buffers of all words. Every slope is a function of the activation's output, so that nothing but
@@ -10,7 +11,10 @@ outputs is kept for the backward pass.
 Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
 """
 
+import os
+from functools import cache
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -143,7 +147,7 @@ class _GRU(Function):
             gradients = kernels.gru_backward(*tensors, *activations, padding_TB, of_inputs=of_inputs)
             return *gradients, None, None, None
         num_hidden, previous_TBH = U_3HH.shape[1], states_SBH[:-1]
-        delta_TB3H = _gru_backward(grad_TBH, gates_TB3H, previous_TBH, U_3HH, *activations)
+        delta_TB3H = _gru_backward(grad_TBH, gates_TB3H, states_SBH, U_3HH, *activations)
         reset_state_TBH = gates_TB3H[..., 2 * num_hidden :] * previous_TBH
         delta_3HN = delta_TB3H.flatten(0, 1).t()  # N = T * B
         grad_U_candidate_HH = delta_3HN[:num_hidden] @ reset_state_TBH.flatten(0, 1)
@@ -168,7 +172,30 @@ def _whole_vectors(
     return inputs, W.flatten(0, 1), U.flatten(0, 1), b.flatten()
 
 
+def on_gpu(states: Tensor, num_hidden: int) -> ModuleType | None:
+    """What does the loops of such states (..., num_hidden) in one launch, if anything can."""
+    if states.dtype != torch.float32 or not (states.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
+        return None
+    loops = _triton_loops()
+    return loops if loops is not None and num_hidden <= loops.MOST_UNITS else None
+
+
+@cache
+def _triton_loops() -> ModuleType | None:
+    if os.environ.get("BAKEOFF_KERNELS") == "0":
+        return None
+    try:
+        from models.native import triton_loops
+    except ImportError:  # Triton comes with torch for GPUs
+        return None
+    return triton_loops
+
+
 def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
+    if loops := on_gpu(hidden_TBH, len(U_HH)):
+        loops.elman_forward(hidden_TBH.unsqueeze(0), U_HH.contiguous().unsqueeze(0), activation)
+        _clear_(hidden_TBH, padding_TB)
+        return
     U_transposed_HH = U_HH.t().contiguous()
     # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
     # 2a = 2(W x + b - U 1) + 4U y.
@@ -190,6 +217,9 @@ def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB
 def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str) -> Tensor:
     """The gradient of what the activation is taken of, from that of the states."""
     delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
+    if loops := on_gpu(delta_TBH, len(U_HH)):
+        loops.elman_backward(*(each.contiguous().unsqueeze(0) for each in (delta_TBH, hidden_TBH, U_HH)), activation)
+        return delta_TBH
     delta = delta_TBH.unbind()
     if activation == "none":
         for t in reversed(range(1, len(delta))):
@@ -211,6 +241,12 @@ def _gru_forward(
     padding_TB: Tensor | None,
 ) -> None:
     num_hidden = U_3HH.shape[1]
+    if loops := on_gpu(states_SBH, num_hidden):
+        tensors = (each.unsqueeze(0) for each in (gates_TB3H, states_SBH, U_3HH.contiguous()))
+        loops.gru_forward(*tensors, activation, gate_activation)
+        _clear_(states_SBH[1:], padding_TB)
+        _clear_(gates_TB3H, padding_TB)
+        return
     candidate_TBH = gates_TB3H[..., :num_hidden]
     update_reset_TB2H = gates_TB3H[..., num_hidden:]
     update_TBH, reset_TBH = update_reset_TB2H.chunk(2, -1)
@@ -240,12 +276,18 @@ def _gru_forward(
 def _gru_backward(
     grad_TBH: Tensor,
     gates_TB3H: Tensor,
-    previous_TBH: Tensor,
+    states_SBH: Tensor,
     U_3HH: Tensor,
     activation: str,
     gate_activation: str,
 ) -> Tensor:
-    num_hidden = U_3HH.shape[1]
+    """The gradient of what the activations are taken of, from that of the states."""
+    num_hidden, previous_TBH = U_3HH.shape[1], states_SBH[:-1]
+    if loops := on_gpu(states_SBH, num_hidden):
+        delta_TB3H = torch.empty_like(gates_TB3H)
+        tensors = delta_TB3H, grad_TBH.contiguous(), gates_TB3H, states_SBH, U_3HH.contiguous()
+        loops.gru_backward(*(each.unsqueeze(0) for each in tensors), activation, gate_activation)
+        return delta_TB3H
     candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
 
     # delta starts as what the gradients of h_t (for c and z) and of r * h_{t-1} (for r) are multiplied by to give
