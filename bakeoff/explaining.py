@@ -102,7 +102,8 @@ def errors(
 ) -> None:
     """What the best models get wrong: precision and recall of each class, which are confused, with some of their texts.
 
-    csv and json hold all wrong answers with their texts, or (--part classes) all classes.
+    Where a text can have several classes, also which are missed or added most often. csv and json hold all wrong
+    answers with their texts, or (--part classes) all classes.
     """
     from analysis.base import tables
 
@@ -112,17 +113,18 @@ def errors(
     from analysis.base import runs
     from analysis.explain import choice
     from analysis.explain import errors as wrongs
-    from analysis.verdicts import confusion
+    from analysis.verdicts import confusion_tables
 
     uri = record.tracking_uri(tracking_uri)
-    trials = choice.best_of_each(uri, runs.find_search(uri, search))
-    confusions = wrongs.confusions(uri, trials, architecture)
+    found = runs.find_search(uri, search)
+    confusions = wrongs.confusions(uri, trials := choice.best_of_each(uri, found), architecture, found.separator)
     emitted = []
     if "classes" in shown:
-        emitted += confusion.class_tables(confusions, long=long)
+        emitted += confusion_tables.class_tables(confusions, long=long)
     if {"pairs", "texts"} & {*shown}:
         wrong = wrongs.wrong(confusions, wrongs.read_texts(trials[0], confusions))
-        emitted += wrongs.pair_tables(confusions, wrong) if "pairs" in shown else []
+        if "pairs" in shown:
+            emitted += [*wrongs.mistake_tables(confusions, wrong), *wrongs.pair_tables(confusions, wrong)]
         emitted += wrongs.text_tables(confusions, wrong, long=long) if "texts" in shown else []
     tables.emit(emitted, form, out)
 

@@ -13,8 +13,9 @@ from analysis.boards import leaderboard
 from analysis.explain import errors
 from analysis.figures.confusion import PLOT
 from analysis.figures.plot import Found
-from analysis.verdicts import confusion, gain
+from analysis.verdicts import confusion_tables, gain
 from analysis.verdicts.confusion import Confusion
+from analysis.verdicts.set_confusion import SetConfusion
 from data.base.errors import UserError
 from tests.conftest import FinishedSearch, command
 
@@ -60,13 +61,13 @@ def test_what_is_not_one_class_a_text_is_none() -> None:
     images = pd.DataFrame({"label": ["7 - - 3"], "predicted": ["7 - - -"]})
     for nothing in (None, pd.DataFrame(), several, images):
         assert Confusion.of(nothing) is None
-    assert confusion.read({"gru-0": None, "mlp-1": predictions(["a", "b"], ["a", "a"])}).keys() == {"mlp-1"}
+    assert confusion_tables.read({"gru-0": None, "mlp-1": predictions(["a", "b"], ["a", "a"])}).keys() == {"mlp-1"}
 
 
 def test_a_model_that_says_one_class_is_called_that() -> None:
-    assert confusion.one_class(THREE) == ""
-    assert confusion.one_class(confused("nnnf", "nnnn")) == "says 'n' of every test text, as 75.0% of them are"
-    (table,) = confusion.class_tables({"gru-0": confused("nnnf", "nnnn")})
+    assert confusion_tables.one_class(THREE) == ""
+    assert confusion_tables.one_class(confused("nnnf", "nnnn")) == "says 'n' of every test text, as 75.0% of them are"
+    (table,) = confusion_tables.class_tables({"gru-0": confused("nnnf", "nnnn")})
     assert "gru-0 tells nothing apart: it says 'n' of every test text" in table.notes[-1]
 
     trials = tidy(
@@ -94,10 +95,10 @@ def test_the_figure_is_drawn_and_leaves_out_what_it_has_no_room_for() -> None:
     many = Confusion.of(predictions(names, names[1:] + names[:1]))
     assert many is not None
     assert PLOT.render(Found(trials, confusions={"gru-0": many})) == {}
-    (table,) = confusion.class_tables({"gru-0": many})
-    assert len(table.frame) == confusion.MOST_CLASSES
-    assert len(confusion.pair_table({"gru-0": many}).frame) == confusion.NUM_PAIRS
-    assert len(confusion.class_tables({"gru-0": many}, long=True)[0].frame) == 21
+    (table,) = confusion_tables.class_tables({"gru-0": many})
+    assert len(table.frame) == confusion_tables.MOST_CLASSES
+    assert len(confusion_tables.pair_table({"gru-0": many}).frame) == confusion_tables.NUM_PAIRS
+    assert len(confusion_tables.class_tables({"gru-0": many}, long=True)[0].frame) == 21
 
 
 def test_the_texts_come_one_line_each_the_surest_first() -> None:
@@ -126,6 +127,100 @@ def test_the_texts_come_one_line_each_the_surest_first() -> None:
     assert len(pairs.frame["beginning"][0]) == errors.LETTERS + 1
     (long,) = errors.text_tables({"gru-0": found}, frame, long=True)
     assert long.frame["text"].tolist() == [texts[1], texts[3], texts[0]]
+
+
+# --- Texts of several classes
+
+
+def sets(labels: list[str], said: list[str], sure: float = 0.8) -> pd.DataFrame:
+    """Every class that is said has this probability, every other one 1 less that."""
+    frame = pd.DataFrame({"label": labels, "predicted": said})
+    for name in sorted({name for each in [*labels, *said] for name in each.split(";") if name}):
+        frame[f"probability of {name}"] = [sure if name in each.split(";") else 1 - sure for each in said]
+    return frame
+
+
+SETS = sets(["a;b", "a", "", "b", "c", "a;c"], ["a;c", "a", "a", "", "b", "a;c"])
+
+
+def of_sets(frame: pd.DataFrame) -> SetConfusion:
+    found = SetConfusion.of(frame, ";")
+    assert found is not None
+    return found
+
+
+def test_missed_and_added_classes_by_hand() -> None:
+    found = of_sets(SETS)
+    frame = found.by_class.set_index("class")
+    assert frame[["support", "predicted", "missed", "added"]].to_numpy().tolist() == [
+        [3, 4, 0, 1],
+        [2, 1, 2, 1],
+        [2, 2, 1, 1],
+    ]
+    assert frame[["precision", "recall", "f1"]].loc["c"].tolist() == [0.5, 0.5, 0.5]
+    chosen = [[[name in each.split(";") for name in "abc"] for each in SETS[of]] for of in ("label", "predicted")]
+    theirs = sklearn.metrics.precision_recall_fscore_support(*chosen, zero_division=0)
+    assert frame[["precision", "recall", "f1", "support"]].to_numpy() == pytest.approx(np.array(theirs).T)
+    assert [*found.mistakes.itertuples(index=False, name=None)] == [
+        ("b", "missed", 2, 1),
+        ("c", "missed", 1, 0.5),
+        ("a", "added", 1, 0.25),
+        ("b", "added", 1, 1),
+        ("c", "added", 1, 0.5),
+    ]
+    # in the third and the fourth text nothing is said in place of anything
+    assert [*found.pairs.itertuples(index=False, name=None)] == [("b", "c", 1, 0.5), ("c", "b", 1, 0.5)]
+    assert found.swaps.to_numpy().tolist() == [[0, "b", "c"], [4, "c", "b"]]
+
+
+def test_of_many_classes_the_most_probable_are_kept_and_a_missed_one_is_less_so() -> None:
+    frame = pd.DataFrame(
+        {
+            "label": ["v10;v2", ""],
+            "predicted": ["v2", "v3"],
+            "top 1": ["v2", "v3"],
+            "probability 1": [0.9, 0.7],
+            "top 2": ["v1", "v2"],
+            "probability 2": [0.3, 0.1],
+        }
+    )
+    found = of_sets(frame)
+    assert found.classes == ("v1", "v2", "v3", "v10")
+    assert found.confidence_N == pytest.approx([0.7, 0.7])  # v10 is at most as probable as v1
+    assert SetConfusion.of(frame.assign(label=["v2", "x"]).drop(columns=["top 1", "top 2"]), ";") is None
+
+
+def test_texts_of_several_classes_come_with_their_mistakes() -> None:
+    confusions = confusion_tables.read({"gru-0": SETS}, ";")
+    texts = [f"text {number}" for number in range(6)]
+    frame = errors.wrong(confusions, texts)
+    assert frame["row"].tolist() == [0, 2, 3, 4]
+    assert frame["predicted"].tolist() == ["a;c", "a", "", "b"]
+    (pairs,) = errors.pair_tables(confusions, frame)
+    assert pairs.frame[["label", "predicted", "texts", "beginning"]].to_numpy().tolist() == [
+        ["b", "c", 1, "text 0"],
+        ["c", "b", 1, "text 4"],
+    ]
+    (mistakes,) = errors.mistake_tables(confusions, frame)
+    assert mistakes.frame["beginning"].tolist() == ["text 0", "text 3", "text 4", "text 2", "text 4", "text 0"]
+    assert errors.mistake_tables({"gru-0": THREE}, frame) == []
+    (shown,) = errors.text_tables(confusions, frame)
+    assert shown.title == "gru-0: 4 of 6 test texts are wrong"
+    (classes,) = confusion_tables.class_tables(confusions)
+    assert "false positives" in classes.notes[0]
+    (long,) = confusion_tables.class_tables(confusions, long=True)
+    assert next(iter(long.frame)) == "model"
+    assert "missed" in long.frame
+    assert len(confusion_tables.mistake_tables(confusions)[0].frame) == 5
+    assert confusion_tables.mistake_tables({"gru-0": THREE}) == []
+    silent = sets(["a", "", "b", ""], ["", "", "", ""])
+    assert confusion_tables.same_of_all(silent) == "says no class of every test text, as 50.0% of them are"
+    assert confusion_tables.same_of_all(None) == ""
+
+    trials = tidy([{"trial": "gru-0", "architecture": "gru", "outcome": "complete", "run_id": "g"}])
+    files = PLOT.render(Found(trials, confusions=confusions))
+    assert files["csv"].decode().splitlines()[:2] == ["model,class,found,missed,added", "gru-0,b,0,2,1"]
+    assert files["png"].startswith(b"\x89PNG")
 
 
 def test_the_majority_stands_below_the_tables() -> None:

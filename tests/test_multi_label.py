@@ -265,6 +265,14 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
         done = command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, (arguments, done.stdout + done.stderr)
     assert "which is right" in done.stdout
+    done = command("analysis", "errors", folder.name, "--out", "errors.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "errors.csv").read_text().startswith("model,row,label,predicted,confidence,text")
+    shown = command("analysis", "errors", folder.name, cwd=tmp_path).stdout
+    assert "misses or adds most often, and up to 3 texts of each" in shown
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "The classes that are most often missed or added on test" in page
+    assert (folder / "report" / "figures" / "confusion.csv").read_text().startswith("model,class,found,missed,added")
     done = command("analysis", "disagree", folder.name, cwd=tmp_path)
     assert done.returncode == 2
     assert "predicts several classes of a text, and one is compared" in done.stderr

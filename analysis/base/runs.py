@@ -74,6 +74,11 @@ class Search:
         return self.spec.spaces if self.spec else None
 
     @property
+    def separator(self) -> str | None:
+        """What stands between the classes of a text, where it can have several."""
+        return self.spec.reading.multi_label if self.spec else None
+
+    @property
     def confirms(self) -> str | None:
         """The id of the search whose best configurations this one repeats."""
         return self.tags.get(record.CONFIRMS)

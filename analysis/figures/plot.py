@@ -15,7 +15,7 @@ from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
 from analysis.figures.style import STYLE, Looks, looks
 from analysis.verdicts.budget import Budget
-from analysis.verdicts.confusion import Confusion
+from analysis.verdicts.confusion_tables import Confusions
 from data.inspecting.findings import Inspection
 from search.train.metrics import split_metric
 
@@ -34,7 +34,7 @@ class Found:
     mattered: pd.DataFrame = field(default_factory=pd.DataFrame)
     rank_by: str = RANK_BY
     memory: pd.DataFrame = field(default_factory=pd.DataFrame)
-    confusions: Mapping[str, Confusion] = field(default_factory=dict)
+    confusions: Confusions = field(default_factory=dict)
     baselines: pd.DataFrame = field(default_factory=lambda: tidy([]))
     inspection: Inspection | None = None
     reliability: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.base.table import cell, heading
@@ -142,7 +143,7 @@ def outcome_keys(outcomes: Iterable[str]) -> list[Line2D]:
     return [key for key in keys if key.get_label() in occurring]
 
 
-def legend(figure: Figure, keys: Sequence[Line2D]) -> None:
+def legend(figure: Figure, keys: Sequence[Line2D | Patch]) -> None:
     figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 8), handlelength=2.6)
 
 

@@ -38,7 +38,7 @@ from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
 from analysis.verdicts import budget as budgets
-from analysis.verdicts import budget_tables, confusion, data_size, gain, tested, variance
+from analysis.verdicts import budget_tables, confusion_tables, data_size, gain, tested, variance
 from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -98,7 +98,9 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     if not predictions:
         kept = {str(trial): str(run_id) for trial, run_id in zip(best["trial"], best["run_id"], strict=True)}
         predictions = {trial: runs.read_predictions(uri, run_id) for trial, run_id in kept.items()}
-    found = replace(found, confusions=confusion.read(predictions), reliability=_reliability(uri, best))
+    found = replace(
+        found, confusions=confusion_tables.read(predictions, search.separator), reliability=_reliability(uri, best)
+    )
     return replace(found, series=_series(uri, search, found)), mattered
 
 
@@ -224,7 +226,9 @@ def _confused(found: Found) -> list[Table]:
     """Which classes the best models confuse; none where it is not known."""
     if not found.confusions:
         return []
-    return [confusion.pair_table(found.confusions), *confusion.class_tables(found.confusions)]
+    each = found.confusions
+    mistakes, by_class = confusion_tables.mistake_tables(each), confusion_tables.class_tables(each)
+    return [*mistakes, confusion_tables.pair_table(each), *by_class]
 
 
 # --- The page

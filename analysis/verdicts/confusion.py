@@ -3,21 +3,17 @@
 Shapes: N test texts, C classes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from analysis.base.table import Table
 from data.base.ordering import natural_order
 from search.train.tasks.observed import Counts
 
 PROBABILITY = "probability of "  # how such columns of predictions begin, each with a class
 TOP_CLASS, TOP_PROBABILITY = "top 1", "probability 1"  # of many classes, what is kept of the most probable
-MOST_CLASSES = 20  # that a matrix, or a table for readers, has room for
-NUM_PAIRS = 10  # for readers
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +59,22 @@ class Confusion:
         return Counts(*(np.bincount(part, minlength=len(self.classes)) for part in each))
 
     @property
-    def only(self) -> str | None:
-        """The class that is said of every text, if it is one, though the texts are of several."""
-        said = np.unique(self.predicted_N)
-        return self.classes[said[0]] if len(said) == 1 and len(np.unique(self.labels_N)) > 1 else None
+    def labels(self) -> pd.Series:
+        return self._names(self.labels_N)
+
+    @property
+    def predicted(self) -> pd.Series:
+        return self._names(self.predicted_N)
+
+    def _names(self, places: np.ndarray) -> pd.Series:
+        return pd.Series(np.array(self.classes, dtype=object)[places], dtype="str")
+
+    @property
+    def swaps(self) -> pd.DataFrame:
+        """A row for each text of which one class is said in place of another: the text's place as `row`, from 0."""
+        wrong_N = np.flatnonzero(self.labels_N != self.predicted_N)
+        names = {"label": self.labels_N, "predicted": self.predicted_N}
+        return pd.DataFrame({"row": wrong_N, **{name: self._names(each[wrong_N]) for name, each in names.items()}})
 
     @property
     def by_class(self) -> pd.DataFrame:
@@ -92,11 +100,10 @@ class Confusion:
         keys, texts = np.unique(np.stack([self.labels_N[wrong], self.predicted_N[wrong]]), axis=1, return_counts=True)
         order = np.argsort(-texts, kind="stable")
         labels, predicted = keys[:, order]
-        names = np.array(self.classes, dtype=object)
         return pd.DataFrame(
             {
-                "label": pd.Series(names[labels], dtype="str"),
-                "predicted": pd.Series(names[predicted], dtype="str"),
+                "label": self._names(labels),
+                "predicted": self._names(predicted),
                 "texts": texts[order],
                 "share": texts[order] / self.counts.wanted_C[labels],
             }
@@ -107,58 +114,3 @@ class Confusion:
         """(C, C): texts by their class (rows) and the one that is said (columns)."""
         size = len(self.classes)
         return np.bincount(self.labels_N * size + self.predicted_N, minlength=size**2).reshape(size, size)
-
-
-def read(predictions: Mapping[str, pd.DataFrame | None]) -> dict[str, Confusion]:
-    """Of each model whose predictions are of one class a text."""
-    found = {name: Confusion.of(each) for name, each in predictions.items()}
-    return {name: each for name, each in found.items() if each is not None}
-
-
-# --- As tables
-
-
-def class_tables(confusions: Mapping[str, Confusion], *, long: bool = False) -> list[Table]:
-    """Each model's precision, recall and F1 of each class; of many classes for readers those that it does worst.
-
-    long: one table of all classes of all models. confusions: by what the models are called.
-    """
-    frames = {name: each.by_class for name, each in confusions.items()}
-    columns = ["class", "precision", "recall", "f1", "support", "predicted"]
-    if long:
-        frame = pd.concat([each.assign(model=name) for name, each in frames.items()] or [pd.DataFrame()])
-        frame = frame.reindex(columns=["model", *columns]).reset_index(drop=True)
-        return [Table(frame, groups=[list(frame.columns)], key=["model", "class"], title="Classes")]
-    return [_of_classes(name, frames[name], columns, one_class(each)) for name, each in confusions.items()]
-
-
-def _of_classes(name: str, frame: pd.DataFrame, columns: list[str], warning: str) -> Table:
-    shown, title = frame, f"Each class on test, by {name}"
-    if len(frame) > MOST_CLASSES:
-        shown = frame.sort_values("f1", kind="stable", na_position="last").head(MOST_CLASSES).reset_index(drop=True)
-        title = f"The {MOST_CLASSES} of {len(frame):,} classes with the lowest F1 on test, by {name}"
-    notes = ["support: test texts of the class; predicted: those that are said to be."]
-    notes += [f"{name} tells nothing apart: it {warning}."] if warning else []
-    return Table(shown, groups=[columns], key="class", title=title, notes=notes)
-
-
-def pair_table(confusions: Mapping[str, Confusion]) -> Table:
-    """The pairs of classes that the models confuse most often."""
-    frames = [each.pairs.head(NUM_PAIRS).assign(model=name) for name, each in confusions.items()]
-    columns = ["model", "label", "predicted", "texts", "share"]
-    frame = pd.concat(frames or [pd.DataFrame()]).reindex(columns=columns).reset_index(drop=True)
-    return Table(
-        frame,
-        groups=[columns],
-        key=["model", "label", "predicted"],
-        title="The classes that are most often confused on test",
-        notes=["share: of the class's texts."],
-    )
-
-
-def one_class(confusion: Confusion) -> str:
-    """What there is to say of a model that says the same of every text; else ''."""
-    if confusion.only is None:
-        return ""
-    share = confusion.counts.wanted_C[confusion.classes.index(confusion.only)] / len(confusion.labels_N)
-    return f"says {confusion.only[:40]!r} of every test text, as {share:.1%} of them are"

@@ -17,7 +17,7 @@ from analysis.base.baselines import baselines, is_baseline
 from analysis.base.table import cell, heading
 from analysis.boards.confirmation import Recorded, num_folds
 from analysis.boards.leaderboard import RANK_BY
-from analysis.verdicts.confusion import Confusion, one_class
+from analysis.verdicts.confusion_tables import same_of_all
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
@@ -200,8 +200,7 @@ def gain(
 
 def _says(own: pd.DataFrame, predictions: Predictions) -> str:
     """What all trials of a configuration say of every test text; '' unless it is the same."""
-    found = [Confusion.of(predictions.get(run_id)) for run_id in own["run_id"]]
-    said = {one_class(each) if each else "" for each in found}
+    said = {same_of_all(predictions.get(run_id)) for run_id in own["run_id"]}
     return said.pop() if len(said) == 1 else ""
 
 

@@ -162,9 +162,10 @@ class _Found:
         for name, lines in self.empty.items():
             if lines:
                 more = f" and {len(lines) - 5:,} more" if len(lines) > 5 else ""
+                unless = ", unless texts can have several classes, or none: multi_label" if name == "label" else ""
                 raise UserError(
                     f"{self.path} has an empty {name} in {f'{table.split}, ' if table.split else ''}{table.unit} "
-                    f"{', '.join(map(str, lines[:5]))}{more}; every example needs one"
+                    f"{', '.join(map(str, lines[:5]))}{more}; every example needs one{unless}"
                 )
 
     def texts(self, splits: set[str], understood: Understood) -> Texts:
