@@ -1,6 +1,7 @@
 """The studies propose, count and end trials; every sampler and pruner keeps the same contract. No Ray, no training."""
 
 import dataclasses
+import errno
 import os
 import resource
 from collections import Counter
@@ -263,13 +264,25 @@ def test_what_is_solved_is_kept_and_what_cannot_be_solved_fails_and_the_rest_goe
     )
 
 
-def test_the_lock_of_a_killed_process_stops_nobody(tmp_path: Path) -> None:
+@pytest.mark.timeout(20)
+def test_a_lock_that_optuna_left_stops_nobody(tmp_path: Path) -> None:
     spec = make_spec(trials=1)
     Studies("s", spec, tmp_path, "new")
-    os.symlink((tmp_path / "studies.journal").absolute(), tmp_path / "studies.journal.lock")
-    assert Studies("s", spec, tmp_path, "read").num_owed == 2  # readers need no lock
-    files.mend_journal(tmp_path / "studies.journal")
+    os.symlink((tmp_path / "studies.journal").absolute(), tmp_path / "studies.journal.lock")  # of an older version
     run(Studies("s", spec, tmp_path, "go on"))
+
+
+@pytest.mark.parametrize("call", ["symlink", "rename", "unlink"])
+def test_the_journal_needs_no_other_file(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    spec = make_spec(trials=1)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, refused)
+        run(Studies("s", spec, tmp_path, "new"))
+    assert Studies("s", spec, tmp_path, "read").num_owed == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["studies.journal"]
 
 
 def test_a_torn_last_line_is_cut_off_and_a_reader_writes_nothing(tmp_path: Path) -> None:

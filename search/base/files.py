@@ -31,9 +31,8 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def mend_journal(path: Path) -> None:
-    """Remove what a crash or a full disk left of a journal's last line, to which Optuna would append, and the lock of a
-    process that died. Hold the search: nobody else may be writing."""
-    Path(f"{path}.lock").unlink(missing_ok=True)
+    """Remove what a crash or a full disk left of a journal's last line, to which Optuna would append. Hold the search:
+    nobody else may be writing."""
     if not path.exists():
         return
     with path.open("rb+") as file:

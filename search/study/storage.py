@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from data.base.errors import UserError
 from search.base import record
@@ -14,12 +14,23 @@ from search.spec.spec import Spec
 JOURNAL = "studies.journal"
 
 
+class _Unlocked(JournalFileSymlinkLock):
+    """For a journal that one process writes. Optuna's own locks make, rename and remove a file for each line: a disk
+    that refuses one of these ends the search with a RuntimeError, and a lock left behind holds up the next line for
+    30 s."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None: ...
+
+
 class _Journal(JournalFileBackend):
     """Optuna's journal, in which a line that could not be written whole, on a full disk, leaves no part of itself: the
     next would be appended to it, and neither could be read again. One process writes it (`search.base.files.hold`)."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
+        super().__init__(path, _Unlocked(path))
         self._path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -33,7 +44,6 @@ class _Journal(JournalFileBackend):
 
 def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     """The storage a spec names, else the journal in the search's folder. Raises UserError when it cannot be opened."""
-    # Optuna's lock is a link to the path as given, and it waits for ever on one that leads nowhere.
     where = spec.storage or str((folder / JOURNAL).absolute())
     try:
         if spec.storage:
