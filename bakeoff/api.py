@@ -104,12 +104,12 @@ class Search:
 
         spec = self.spec
         if spec.folds and not spec.repeats and self.outcome == record.Outcome.COMPLETE:
-            begun = confirm.begun(self.folder, spec.folds)
-            if begun:
+            asked = confirm.confirmation(self.folder, None, None, [], spec.folds)
+            if begun := confirm.begun(self.folder, asked):
                 found = Search(begun, self.tracking_uri, self.address)
                 self.confirmation = found.resume(progress=progress)
             else:
-                self.confirmation = self.confirm(folds=spec.folds, progress=progress)
+                self.confirmation = start(asked, self.address, self.tracking_uri, self.folder.parent, progress)
         return self
 
     @console.quiet()

@@ -223,18 +223,23 @@ def plan(
 
     from search.cluster import connection
     from search.run import plan as plans
-    from search.run import run
+    from search.run import plan_folds, run
     from search.spec import read as specs
     from search.spec.asked import spec_for
 
     validated = spec_for(spec, set_ or [])
     corpus = specs.load_corpus(validated, to_train=True)
     validated = specs.fitted(validated, corpus)
+    specs.require_folds(validated)
     with tempfile.TemporaryDirectory() as folder, connection.connection(address):
         solve = partial(run.solve, validated, corpus)
         prediction, costs = plans.plan(validated, address, corpus, solve, Path(folder))
     for line in plans.lines(validated, prediction, costs):
         print(line)
+    at_once, start = prediction.concurrency, prediction.start_seconds
+    if more := plan_folds.predict(validated, corpus, costs, at_once, start):
+        for line in plan_folds.lines(more, prediction):
+            print(line)
 
 
 @app.command()

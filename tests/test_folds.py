@@ -2,16 +2,21 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import command
 from hypothesis import given
 from hypothesis import strategies as st
 from test_analysis_confirmation import CONFIRM, SEARCH, TRIALS, again, search
 from test_groups import GROUPS, TIMES, rows, texts_of
+from test_search_confirm import POINTS, finished
 
 import data
 from analysis.base.runs import tidy
@@ -24,11 +29,14 @@ from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Texts
 from search.base.record import Outcome
+from search.run import plan, plan_folds
 from search.run.confirm import begun
 from search.run.confirm import confirmation as confirm
+from search.run.folders import new_search
 from search.spec import read as specs
 from search.spec.spec import Spec
 from search.study import ranking
+from search.study.studies import Studies
 from search.study.trial import Trial
 
 FOLDS = Fold.all(5)
@@ -123,8 +131,6 @@ def test_the_interval_over_folds_is_wider_than_that_over_seeds() -> None:
 
 
 def test_a_text_is_judged_by_the_model_of_the_fold_that_tests_it() -> None:
-    import pandas as pd
-
     def predictions(wrong: dict[str, int]) -> dict[str, pd.DataFrame]:
         """Of each fold four texts, of which so many are told wrong."""
         labels = ["a", "b", "a", "b"]
@@ -175,7 +181,105 @@ def test_a_model_of_all_texts_stands_for_what_was_best_over_folds() -> None:
     assert all(each.fold is None for each in found)
 
 
+def test_several_seeds_on_each_fold_are_one_value_of_that_fold() -> None:
+    """Fifteen models on five folds: their interval is that of five values, not of fifteen."""
+    more = pd.concat(
+        [FOLDED.assign(val_accuracy=FOLDED["val_accuracy"] + shift, seed=FOLDED["seed"] + 100 * place)
+         for place, shift in enumerate([-0.01, 0.0, 0.01])],
+        ignore_index=True,
+    )  # fmt: skip
+    once, thrice = (confirmation.confirmed(TRIALS, each).iloc[0] for each in (FOLDED, more))
+    assert (once["folds"], once["models"]) == (5, 5)
+    assert (thrice["folds"], thrice["models"]) == (5, 15)
+    for column in ("val_accuracy_mean", "val_accuracy_low", "val_accuracy_high"):
+        assert thrice[column] == pytest.approx(once[column])
+    shown = confirmation.confirmation_table(search(SEARCH), [search(CONFIRM)], TRIALS, more)
+    assert "each of a seed of its own" in shown.notes[1]
+
+
+def test_an_unfinished_confirmation_over_more_folds_hides_no_finished_one() -> None:
+    def made(count: int, architecture: str, numbers: Iterable[int], of: str) -> list[Trial]:
+        return [
+            Trial(
+                architecture=architecture,
+                number=number,
+                search=of,
+                folder=Path(),
+                metric="val_accuracy",
+                outcome=Outcome.COMPLETE,
+                configuration=f"{architecture}-0",
+                fold=str(Fold(number, count)),
+            )
+            for number in numbers
+        ]
+
+    five = made(5, "gru", range(1, 6), "five") + made(5, "rnn", range(1, 6), "five")
+    begun_ten = made(10, "gru", range(1, 8), "ten")
+    assert ranking.of_most_folds(five + begun_ten) == five
+    half_ten = made(10, "gru", range(1, 11), "ten") + made(10, "rnn", range(1, 4), "ten")
+    assert ranking.of_most_folds(five + half_ten) == five  # the rnn is not through
+    ten = made(10, "gru", range(1, 11), "ten") + made(10, "rnn", range(1, 11), "ten")
+    assert ranking.of_most_folds(five + ten) == ten
+    assert ranking.of_most_folds(begun_ten) == begun_ten  # all that there is
+    seeds = [replace(each, fold=None) for each in made(3, "gru", range(1, 4), "seeds")]
+    assert ranking.of_most_folds(begun_ten + seeds) == []
+
+
 # --- The search
+
+
+def write_few(path: Path, **texts: int) -> str:
+    """So many texts of each class."""
+    rows = [(f"{label} {number}", label) for label, num in texts.items() for number in range(num)]
+    with path.open("w", newline="") as out:
+        csv.writer(out).writerows([("text", "label"), *rows])
+    return str(path)
+
+
+def test_folds_for_which_a_class_is_too_small_are_refused_before_the_search(tmp_path: Path) -> None:
+    few = write_few(tmp_path / "few.csv", a=60, b=18)
+    for folds, words in [(8, None), (10, "folds: class 'b' of .* has 18 texts, too few for 2 in each of 10 parts")]:
+        spec = specs.validate({"corpus": few, "folds": folds})
+        specs.load_corpus(spec)  # the usual division has enough
+        with pytest.raises(UserError, match=words) if words else nullcontext():
+            specs.require_folds(spec)
+
+
+def test_a_plan_counts_what_is_trained_over_folds_afterwards(tmp_path: Path) -> None:
+    few = write_few(tmp_path / "few.csv", a=100, b=100)
+    keys = {"corpus": few, "folds": 5, "architectures": ["mlp", "gru"], "baselines": ["tfidf"], "epochs": 3}
+    spec = specs.validate(keys | {"reports_per_epoch": 1})
+    corpus = specs.load_corpus(spec)
+    cost = {name: plan.Cost(2.0, 3.0, 0, 1e6, 10) for name in spec.studied}
+    found = plan_folds.predict(spec, corpus, cost, concurrency=1, start_seconds=4.0)
+    assert found is not None
+    assert found.num_trials == 15
+    # three reports of a network and one of a baseline, on 120 texts and not on 160
+    assert found.trial_seconds == pytest.approx(5 * (2 * (2 + 2 + 3) + 3) * 120 / 160)
+    assert found.wall_seconds == pytest.approx(found.trial_seconds + 4)
+    assert plan_folds.predict(spec.model_copy(update={"folds": None}), corpus, cost, 1, 4.0) is None
+    search = plan.predict(spec, dict.fromkeys(spec.studied, 2), cost, 1, 4.0)
+    told = "\n".join(plan_folds.lines(found, search))
+    assert "15 trainings" in told
+    assert "in all" in told
+
+
+def test_a_confirmation_made_by_hand_is_not_taken_for_the_searchs_own(tmp_path: Path) -> None:
+    spec = specs.validate(POINTS | {"architectures": ["rnn", "mlp"], "folds": 5})
+    folder = finished(tmp_path, spec)
+    asked = confirm(folder, None, None, [], 5)
+    by_hand = [
+        confirm(folder, None, None, ["mlp"], 5),
+        confirm(folder, None, 2, [], 5),
+        confirm(folder, 2, None, [], 5),
+    ]
+    for each in (*by_hand, confirm(folder, None, None, [], 3)):
+        new_search(each, tmp_path)
+    assert begun(folder, asked) is None
+    own = new_search(asked, tmp_path)
+    assert begun(folder, asked) == own
+    thrice = confirm(folder, None, 3, [], 5)
+    assert Studies("again", thrice, tmp_path).num_wanted("mlp") == 15
 
 
 def test_a_spec_asks_for_folds_and_old_ones_do_not() -> None:
@@ -203,7 +307,7 @@ def test_a_search_ends_with_its_folds_which_are_resumed_audited_and_replayed(tmp
     assert "mean over 3 folds" in done.stdout
     assert "the best configurations over 3 folds" in done.stdout
     first, second = sorted((tmp_path / "searches").iterdir(), key=lambda each: "folds" in each.name)
-    assert begun(first, 3) == second
+    assert begun(first, confirm(first, None, None, [], 3)) == second
     found = api.open(second.name, searches=tmp_path / "searches", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     trials = found.trials()
     assert sorted(zip(trials["architecture"], trials["fold"], strict=True)) == sorted(

@@ -289,7 +289,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def scored(trials: pd.DataFrame, metric: str) -> list[Any]:
     """The rows of a frame as `search.study.ranking` compares trials, each with its `Index` in the frame."""
-    columns = trials[["architecture", "number", "seed", "configuration", "outcome", "num_parameters"]]
+    columns = trials[["architecture", "number", "seed", "configuration", "outcome", "num_parameters", "search", "fold"]]
     known = columns.assign(score=trials[metric]).astype(object)
     return list(known.where(known.notna(), None).itertuples())
 

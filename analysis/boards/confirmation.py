@@ -17,7 +17,6 @@ from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, all_tested, check_metric, notes_on_classes, tested
 from data.base.folding import Fold
 from search.base import record
-from search.base.record import Outcome
 from search.study import ranking
 from search.train.metrics import split_metric
 
@@ -42,15 +41,18 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
 
     trials: those of the search. repeated: those of its confirmations. `trial` is the one repeated, `<rank_by>_search`
     its score, and `fall` by how much the mean over seeds is worse than that. Of `<rank_by>` and each test metric:
-    `_mean`, with its 95 % interval `_low` to `_high`, missing for one seed. `seeds` (or models of `folds`) count,
-    `lost` diverged or failed; `trials` were started. A configuration without any that counts comes last, without a
-    rank.
+    `_mean`, with its 95 % interval `_low` to `_high`, missing for one seed. `seeds` (or `models` of so many `folds`)
+    count, `lost` diverged or failed; `trials` were started. A configuration without any that counts comes last, without
+    a rank.
+
+    Several models of a fold, each of a seed of its own, are one value, their mean: that they learn from the same texts
+    is what an interval over folds is of.
     """
     maximize = check_metric(rank_by).maximize
     on_test = all_tested(repeated)
     measures = [rank_by, *on_test]
     folds = num_folds(repeated)
-    count, overlap = ("folds", 1 / (folds - 2)) if folds else ("seeds", 0.0)  # a part by all but two of them
+    count, overlap = ("models", 1 / (folds - 2)) if folds else ("seeds", 0.0)  # a part by all but two of them
     origins = {row["trial"]: row for _, row in trials.iterrows()}
     unknown = pd.Series(np.nan, trials.columns, dtype=object)
     rows = []
@@ -61,8 +63,11 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
         row: dict[str, Any] = {"architecture": architecture, "trial": name, count: len(own), "lost": len(of.lost)}
         row[ROLE] = role(repeated[repeated["architecture"] == architecture])
         row["trials"] = len(of.trials)
+        row |= {"folds": own["fold"].nunique()} if folds else {}
         for measure in measures:
             scores = own[measure].dropna()
+            if folds:
+                scores = scores.groupby(own["fold"]).mean()
             found = stats.Estimate(np.nan, np.nan, np.nan)
             if len(scores):
                 found = stats.mean_interval(scores, overlap=overlap)
@@ -80,6 +85,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
         f"{rank_by}_search",
         *(f"{rank_by}_{of}" for of in ("mean", "low", "high")),
         "fall",
+        *(["folds"] if folds else []),
         count,
         "lost",
         "trials",
@@ -101,8 +107,8 @@ class Recorded:
     """A search, or the one that it confirms, with what was confirmed of it.
 
     trials: its own. repeated: those of the searches that confirm it on the same data (`same`); where any did over
-    folds, which test on all texts, only those of the most folds. others: ids of those that confirm it on other data.
-    aside: of those that did so on fewer texts.
+    folds, which test on all texts, only those of `ranking.of_most_folds`. others: ids of those that confirm it on other
+    data. aside: of those that did so otherwise, on fewer texts or not to the end.
     """
 
     origin: Search
@@ -124,11 +130,8 @@ def read(uri: str, search: Search) -> Recorded:
     same = [each for each in confirming if same_data(origin, each)]
     others = [each.id for each in confirming if each not in same]
     trials, repeated = runs.read_trials(uri, origin.id), runs.read_trials(uri, *(each.id for each in same))
-    counts = repeated["fold"].map(lambda fold: Fold.of(fold).count, na_action="ignore")
-    most = counts[repeated["outcome"] == Outcome.COMPLETE.value].max()
-    if pd.isna(most):
-        return Recorded(origin, same, others, trials, repeated[counts.isna()])
-    repeated = repeated[counts == most]
+    over_folds = ranking.of_most_folds(scored(repeated, RANK_BY))
+    repeated = repeated.loc[[trial.Index for trial in over_folds]] if over_folds else repeated[repeated["fold"].isna()]
     used, aside = ([each for each in same if (each.id in {*repeated["search"]}) == wanted] for wanted in (True, False))
     return Recorded(origin, used, others, trials, repeated, [each.id for each in aside])
 
@@ -159,21 +162,21 @@ def confirmation_table(
     aside: Sequence[str] = (),
 ) -> Table:
     """The confirmed configurations of a search. others: ids of confirmations that were made on other data; aside: of
-    those that were made on fewer texts."""
+    those that were made otherwise."""
     table = confirmed(trials, repeated, rank_by)
     folds = num_folds(repeated)
-    count, how = ("folds", f"over {folds} folds") if folds else ("seeds", "on fresh seeds")
+    counts, how = (["folds", "models"], f"over {folds} folds") if folds else (["seeds"], "on fresh seeds")
     return Table(
         table,
         groups=[
             ["rank", "architecture", *shown(table), "trial"],
-            [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", count, "lost"],
+            [f"{rank_by}_search", *(f"{rank_by}_{of}" for of in ("mean", "low", "high")), "fall", *counts, "lost"],
             *([f"{metric}_{of}" for of in ("mean", "low", "high")] for metric in tested(repeated, rank_by)),
         ],
         key=["architecture", "trial"],
         title=f"{search.id}: the best configurations {how}, by mean {rank_by}",
         notes=[
-            *_notes(search, confirming, table, others, aside, count),
+            *_notes(search, confirming, table, others, aside, counts[-1]),
             *notes_on_classes([search]),
             record.SCORE_RULE,
         ],
@@ -204,8 +207,11 @@ def _notes(
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     if aside:
-        yield f"Left out, as folds test on more texts: {', '.join(aside)}."
-    if count == "folds":
+        why = "as these folds test on more texts, or of more architectures" if count == "models" else "not finished"
+        yield f"Left out, {why}: {', '.join(aside)}."
+    if count == "models":
+        if (table["models"] > table["folds"]).any():
+            yield "The score of a fold is the mean of its models, each of a seed of its own."
         yield (
             "Each text is a test text of one fold, and all are trained on the same folds. Low to high: the 95 % "
             "interval of the mean over folds, whose training texts overlap: it is not that over seeds, and wider "

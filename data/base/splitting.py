@@ -216,18 +216,24 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
         part_of = parts(written, texts.group_of, fold.count, _salt(seed))
     except UserError as error:
         raise UserError(f"folds: {name}: {error}; fewer folds, or no group_column") from None
+    sizes_of = {(part, label): 0 for part in range(fold.count) for label in range(len(texts.learned_classes))}
     new = {}
-    for split, stratum in divided.strata:
-        is_of = [fold.split_of(part_of[text]) == split for text in written[stratum]]
-        new[split, stratum] = strata[stratum][np.array(is_of, dtype=bool)]
-    found = dataclasses.replace(divided, strata=new)
-    if rare := found.rare():
-        class_name = min(rare, key=rare.__getitem__)
+    for stratum, places_N in strata.items():
+        parts_N = np.array([part_of[text] for text in written[stratum]], dtype=np.int64)
+        for part, label in zip(parts_N.tolist(), divided.examples.labels_N[places_N].tolist(), strict=True):
+            for place in texts.places(label):
+                sizes_of[part, place] += 1
+        split_P = np.array([_CODES[fold.split_of(part)] for part in range(fold.count)])
+        for split in SPLITS:
+            new[split, stratum] = places_N[split_P[parts_N] == _CODES[split]]
+    if min(sizes_of.values()) < LEAST:  # in any part, so that any of the folds tells of all
+        _, label = min(sizes_of, key=sizes_of.__getitem__)
+        num = sum(sizes_of[part, label] for part in range(fold.count))
         raise UserError(
-            f"folds: class {class_name[:40]!r} of {name} has {rare[class_name]} texts, too few for {LEAST} in each of "
-            f"{fold.count} parts; fewer folds, or min_examples: drop or merge"
+            f"folds: class {texts.learned_classes[label][:40]!r} of {name} has {num} texts, too few for {LEAST} in "
+            f"each of {fold.count} parts; fewer folds, or min_examples: drop or merge"
         )
-    return found
+    return dataclasses.replace(divided, strata=new)
 
 
 def _hold_out(

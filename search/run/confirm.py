@@ -79,10 +79,15 @@ def confirmation(
     return specs.validate(spec.model_dump() | changes, files=False)
 
 
-def begun(folder: Path, folds: int) -> Path | None:
-    """The newest confirmation over so many folds of the search in this folder, if there is one beside it."""
-    found = [each for each, spec in _confirming(folder, folder.parent) if spec.folds == folds]
+def begun(folder: Path, spec: Spec) -> Path | None:
+    """The newest search beside the one in this folder that was made from the same confirmation, if there is one: with
+    its seeds and folds, of the same configurations of all its architectures and baselines."""
+    found = [each for each, known in _confirming(folder, folder.parent) if _what(known) == _what(spec)]
     return found[-1] if found else None
+
+
+def _what(spec: Spec) -> tuple[Any, ...]:
+    return spec.folds, spec.seeds, {name: {*points} for name, points in (spec.configurations or {}).items()}
 
 
 def unfinished(folder: Path) -> Path | None:

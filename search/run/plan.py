@@ -206,7 +206,7 @@ def _simulated(spec: Spec, num_wanted: Mapping[str, int]) -> dict[str, list[list
 def _seconds_of_trials(cost: Mapping[str, Cost], simulated: Mapping[str, list[list[Ran]]]) -> list[list[float]]:
     """Of all trials in each of the simulated searches."""
     return [
-        [_seconds(cost[name], each) for name, of_each in simulated.items() for each in of_each[i]]
+        [seconds_of(cost[name], each) for name, of_each in simulated.items() for each in of_each[i]]
         for i in range(NUM_SIMULATED)
     ]
 
@@ -220,7 +220,8 @@ def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
     return fmean(ended) * cost.last_checkpoint_bytes + pruned * cost.checkpoint_bytes
 
 
-def _seconds(cost: Cost, ran: Ran) -> float:
+def seconds_of(cost: Cost, ran: Ran) -> float:
+    """Of a trial that ran so far."""
     last = cost.last_report_seconds if ran.complete else cost.report_seconds
     return cost.first_seconds + (ran.reports - 1) * cost.report_seconds + last
 
@@ -260,7 +261,7 @@ def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Itera
     """The prediction for people."""
     for name, each in cost.items():
         length = length_of(name, spec.length)
-        seconds = _seconds(each, Ran(length.num_reports, True))
+        seconds = seconds_of(each, Ran(length.num_reports, True))
         yield f"{name:<12} {seconds:8.1f} s a trial of {length.epochs} epoch{'s' * (length.epochs > 1)}"
     yield ""
     yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"

@@ -148,6 +148,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         kernels.build()
     if new and not spec.repeats:
         corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
+        specs.require_folds(spec)
     else:
         purpose = "resume" if not new else "confirm" if spec.confirms else "ablate" if spec.path_of else "train-sizes"
         corpus = load_again(spec, purpose, progress=console.is_terminal)

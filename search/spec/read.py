@@ -299,6 +299,12 @@ def load_again(spec: Spec, purpose: str, progress: bool = False, fold: Fold | No
         raise UserError(f"{purpose} needs the texts that the search was started with: {error}") from error
 
 
+def require_folds(spec: Spec) -> None:
+    """Raises UserError unless the texts can be divided into the folds over which the best is trained after a search."""
+    if spec.folds and not spec.repeats:
+        read_texts(spec, Fold(1, spec.folds))  # any of them tells of all
+
+
 def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = False) -> Inspection:
     """What was understood of the spec's corpus, and what is odd about it. corpus: as `load_corpus` gives it.
 

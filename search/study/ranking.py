@@ -156,7 +156,8 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
     trials, better = list(trials), order(metric)
     fresh = [trial for trial in trials if origin is not None and trial.search != origin]
     over_folds = of_most_folds(fresh)
-    repeated = configurations(over_folds or fresh or trials, metric, configuration_of)
+    on_seeds = [trial for trial in fresh if not trial.fold]
+    repeated = configurations(over_folds or on_seeds or trials, metric, configuration_of)
     counting = [of for of in repeated if of.counting]
     places = {id(trial): place for place, of in enumerate(counting) for trial in of.trials}
     if over_folds:
@@ -167,11 +168,27 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
 
 
 def of_most_folds(trials: Iterable[N]) -> list[N]:
-    """Those that were trained over folds, where any were: of several numbers of folds the greatest."""
+    """Those trained over the number of folds that says most: over which the most architectures have a configuration
+    with a complete trial on every fold, and of such numbers the greatest.
+
+    Where there is none yet, because that was never finished, all that was trained over the greatest number; but none
+    where others were trained on fresh seeds.
+    """
     trials = list(trials)
-    counts = [Fold.of(trial.fold).count if trial.fold else 0 for trial in trials]
-    most = max(counts, default=0)
-    return [trial for trial, num in zip(trials, counts, strict=True) if num and num == most]
+    done: dict[tuple[str | None, str | None, str], set[Fold]] = {}
+    for trial in trials:
+        if trial.fold and trial.outcome == Outcome.COMPLETE:
+            done.setdefault((trial.architecture, trial.configuration, trial.search), set()).add(Fold.of(trial.fold))
+    whole: dict[int, set[str | None]] = {}
+    for (architecture, _, _), folds in done.items():
+        for count in {fold.count for fold in folds}:
+            if folds.issuperset(Fold.all(count)):
+                whole.setdefault(count, set()).add(architecture)
+    if not whole and not all(trial.fold for trial in trials):
+        return []
+    begun = {fold.count for folds in done.values() for fold in folds}
+    most = max(begun, key=lambda count: (len(whole.get(count, ())), count), default=0)
+    return [trial for trial in trials if trial.fold and Fold.of(trial.fold).count == most]
 
 
 def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:
