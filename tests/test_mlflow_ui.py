@@ -74,7 +74,8 @@ def test_the_ui_shows_the_trial_its_parameters_and_its_curve(
     expect.set_options(timeout=1000 * SHOWN_AFTER)
     link = view.Links(server, search, trials).run(best["run_id"])
 
-    page.goto(link)  # where the report page links to
+    page.goto(link)  # where the report page links to, in a browser that has never seen MLflow
+    expect(page.get_by_role("link", name="Model registry")).to_be_visible()  # the view for training
     expect(page.get_by_role("heading", name=best["trial"])).to_be_visible()
     row = page.get_by_role("row").filter(has=page.get_by_text("hidden_size", exact=True))
     expect(row).to_contain_text(str(best["hidden_size"]))

@@ -101,8 +101,9 @@ def test_every_trial_links_to_its_run(visit: Visit, smoke_search: FinishedSearch
     for _, trial in trials.iterrows():
         row = visit.page.locator("#trials tbody tr").filter(has=visit.page.get_by_text(trial["trial"], exact=True))
         links = row.locator("a").evaluate_all("links => links.map(link => link.href)")
-        assert links == [base + trial["run_id"]] * 2  # its name, and the run id
-    assert "start it with make ui" in visit.page.locator("header").inner_text()
+        assert links == [f"{base}{trial['run_id']}?workflowType=machine_learning"] * 2  # its name, and the run id
+    start = f"start it with mlflow ui --backend-store-uri {smoke_search.uri} first"
+    assert start in visit.page.locator("header").inner_text()
 
 
 def test_sorting_by_a_click_or_a_key(visit: Visit) -> None:
@@ -320,10 +321,16 @@ def test_failures_come_with_their_reasons() -> None:
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("http://localhost:5001/", "http://localhost:5001/#/experiments/7/runs/a%2Fb"),
-        ("https://me:secret@host/mlflow", "https://host/mlflow/#/experiments/7/runs/a%2Fb"),
-        ("sqlite:////data/mlflow.db", "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb"),
-        ("postgresql://me:secret@host/db", "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb"),
+        ("http://localhost:5001/", "http://localhost:5001/#/experiments/7/runs/a%2Fb?workflowType=machine_learning"),
+        (
+            "https://me:secret@host/mlflow",
+            "https://host/mlflow/#/experiments/7/runs/a%2Fb?workflowType=machine_learning",
+        ),
+        ("sqlite:////data/mlflow.db", "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb?workflowType=machine_learning"),
+        (
+            "postgresql://me:secret@host/db",
+            "http://127.0.0.1:5000/#/experiments/7/runs/a%2Fb?workflowType=machine_learning",
+        ),
     ],
 )
 def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
@@ -333,6 +340,7 @@ def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
     html = page(search(), [{"trial": "gru-0", "run_id": "a/b", "val_accuracy": 0.5}], uri)
     assert expected in html
     assert "secret" not in html
+    assert ("mlflow ui --backend-store-uri" in html) is not uri.startswith("http")  # once, of this very database
 
 
 def test_settings_and_space_in_words() -> None:

@@ -1,5 +1,6 @@
 """A table as report.html takes it: its cells with what they link to and are sorted by."""
 
+import shlex
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -8,25 +9,28 @@ import pandas as pd
 from analysis.base.baselines import ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, clean, heading
+from search.base.record import without_password
 
-LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves MLflow
+LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a database
+#: MLflow's UI would show an experiment and its runs first as conversations with language models.
+TRAINING = "?workflowType=machine_learning"
 
 
 class Links:
-    """Where the runs of a search are in MLflow's UI: on its server, else on this machine as `make ui` shows them."""
+    """Where the runs of a search are in MLflow's UI: on its server, else on this machine, once `command` runs."""
 
     def __init__(self, uri: str, search: Search, trials: pd.DataFrame) -> None:
         parts = urlsplit(uri)
         self.served = parts.scheme in ("http", "https")
         host = parts.netloc.rpartition("@")[2]  # no password goes into a page
         self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
+        self.command = f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"
         self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
-        #: MLflow's UI would show an experiment first as one of conversations with language models.
-        self.experiment = f"{self._experiment}/runs?workflowType=machine_learning"
+        self.experiment = f"{self._experiment}/runs{TRAINING}"
         self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))
 
     def run(self, run_id: str) -> str:
-        return f"{self._experiment}/runs/{quote(run_id, safe='')}"
+        return f"{self._experiment}/runs/{quote(run_id, safe='')}{TRAINING}"
 
     def of(self, column: str, value: Any) -> str | None:
         """What a cell links to: a run, or nothing; an architecture to its trials in the leaderboard."""
