@@ -457,3 +457,19 @@ def test_what_a_model_takes_from_the_texts_counts_in_the_time_of_the_first_repor
     first, *rest = run(model)
     assert first.seconds == first.metrics["epoch_seconds"] >= 0.5
     assert max(result.metrics["epoch_seconds"] for result in rest) < 0.5
+
+
+def test_training_does_not_import_torchs_compiler() -> None:
+    """Which takes each worker a second before its first step."""
+    code = (
+        "import sys, torch\n"
+        "from search.train.config import TrainingConfig\n"
+        "from search.train.optimizing import Optimizer\n"
+        "layer = torch.nn.Linear(2, 1)\n"
+        "optimizer = Optimizer(layer, TrainingConfig())\n"
+        "layer(torch.ones(3, 2)).sum().backward()\n"
+        "optimizer.step(0.1)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

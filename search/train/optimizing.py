@@ -16,6 +16,8 @@ from models import WordVectors
 from models.native import rows
 from search.train.config import TrainingConfig
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # those of the paper, and torch's
+
 
 class Optimizer:
     """Adam of a model's parameters (Kingma and Ba 2015), and the average of what they have been.
@@ -30,7 +32,7 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._named = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self._adam = torch.optim.Adam(self._named.values(), lr=config.learning_rate, fused=True)
+        self._state: dict[str, dict[str, Tensor]] = {}  # of Adam, by parameter, once that has had a gradient
         self._average = None if config.averaging is None else Average(self._named, config.averaging)
         self._sparse: dict[str, tuple[Tensor, Tensor]] = {}
         for module in model.modules():
@@ -39,7 +41,8 @@ class Optimizer:
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self._adam.zero_grad(set_to_none=True)
+        for parameter in self._named.values():
+            parameter.grad = None
         self._sparse = {}
 
     def gradients(self) -> dict[str, Tensor]:
@@ -59,20 +62,51 @@ class Optimizer:
         moved = {name: rows_R for name, (rows_R, _) in self._sparse.items()}
         if self._average is not None:
             self._average.before(moved)
-        (group,) = self._adam.param_groups
-        group["lr"] = rate
-        self._adam.step()
+        self._step_dense(rate)
         for name in self._sparse:
-            self._step_rows(name, group)
+            self._step_rows(name, rate)
         if self._average is not None:
             self._average.after(moved)
 
-    def _step_rows(self, name: str, setting: dict[str, Any]) -> None:
+    @torch.no_grad()
+    def _step_dense(self, rate: float) -> None:
+        """What `torch.optim.Adam(fused=True)` does; that imports torch's compiler, which takes a worker a second."""
+        groups: dict[tuple[torch.device, torch.dtype], list[str]] = {}
+        for name, parameter in self._named.items():
+            if parameter.grad is not None:
+                groups.setdefault((parameter.device, parameter.dtype), []).append(name)
+        for names in groups.values():
+            parameters: list[Tensor] = [self._named[name] for name in names]
+            states = [self._state_of(name) for name in names]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(
+                parameters,
+                [parameter.grad for parameter in parameters if parameter.grad is not None],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                steps,
+                lr=rate,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                weight_decay=0.0,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _state_of(self, name: str) -> dict[str, Tensor]:
+        """The moments of a parameter, as torch's Adam keeps them; a dense one can go on from those of a sparse one."""
+        if name not in self._state:
+            parameter = self._named[name].detach()
+            moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+            self._state[name] = {"step": torch.zeros((), device=parameter.device)} | moments
+        return self._state[name]
+
+    def _step_rows(self, name: str, rate: float) -> None:
         parameter, (rows_R, gradients_RE) = self._named[name], self._sparse[name]
-        state = self._adam.state[parameter]  # kept as Adam keeps it, so that a dense one can go on from it
-        if not state:
-            state["step"] = torch.zeros((), device=parameter.device)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state = self._state_of(name)
         state["step"] += 1
         rows.adam(
             parameter.data,
@@ -81,9 +115,9 @@ class Optimizer:
             rows_R,
             gradients_RE,
             step=int(state["step"]),
-            rate=setting["lr"],
-            betas=setting["betas"],
-            epsilon=setting["eps"],
+            rate=rate,
+            betas=BETAS,
+            epsilon=EPSILON,
         )
 
     @contextmanager
@@ -102,11 +136,17 @@ class Optimizer:
                 parameter.data = own[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` goes on from: the state of Adam as torch keeps it, and the average if one is kept."""
-        return self._adam.state_dict() | ({"average": self._average.state_dict()} if self._average else {})
+        """What `load_state_dict` goes on from: the state of Adam by the parameter's number, as torch keeps it, and the
+        average if one is kept."""
+        moments = {number: self._state[name] for number, name in enumerate(self._named) if name in self._state}
+        return {"state": moments} | ({"average": self._average.state_dict()} if self._average else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._adam.load_state_dict(state)
+        names = list(self._named)
+        self._state = {
+            names[number]: {key: each.to(self._named[names[number]].device) for key, each in moments.items()}
+            for number, moments in state["state"].items()
+        }
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
