@@ -28,6 +28,16 @@ Report = Annotated[
     bool,
     typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),
 ]
+OnFinish = Annotated[
+    str | None,
+    typer.Option(
+        "--on-finish",
+        metavar="COMMAND",
+        help="of the shell: run once when the search has ended, however that was, with the result as JSON on its "
+        "standard input",
+        show_default=False,
+    ),
+]
 SpecName = Annotated[
     str,
     typer.Argument(help="a YAML file, the name of a shipped spec, a file of texts and labels, or the name of a corpus"),

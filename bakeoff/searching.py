@@ -10,8 +10,20 @@ from typing import Annotated
 
 import typer
 
-from bakeoff import api, boards
-from bakeoff.options import Address, Label, Report, Root, SearchName, Set, SpecName, Text, TrackingUri, columns
+from bakeoff import api, boards, finishing
+from bakeoff.options import (
+    Address,
+    Label,
+    OnFinish,
+    Report,
+    Root,
+    SearchName,
+    Set,
+    SpecName,
+    Text,
+    TrackingUri,
+    columns,
+)
 from data.base import folding
 from data.base.errors import UserError
 from search.base import console, origin, record
@@ -38,6 +50,7 @@ def run(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
+    on_finish: OnFinish = None,
 ) -> None:
     """Run a search, show its progress, end with the leaderboard and the report page."""
     from search.spec.asked import spec_for
@@ -47,16 +60,18 @@ def run(
         seeded = validated.model_copy(update={"seed": validated.seed + number})
         found = api.start(seeded, address, record.tracking_uri(tracking_uri), searches)
         complete = found.result and found.result.outcome is record.Outcome.COMPLETE
+        left = repeat - number - 1
         if repeat > 1:
-            left = repeat - number - 1
             print(f"{found.id}: {number + 1} of {repeat}, seed {seeded.seed}", flush=True)
             if left and not complete:
                 print(f"Of the others, from seed {seeded.seed + 1}, none was started: --set seed=... --repeat {left}")
         if not complete:
             break
+        if left and on_finish:  # the last one's is called below, when it has a page
+            finishing.call(on_finish, found.confirmation or found, None)
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")
-    _conclude(found.confirmation or found, searches, report)
+    _conclude(found.confirmation or found, searches, report, on_finish)
 
 
 @app.command()
@@ -106,6 +121,7 @@ def confirm(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
+    on_finish: OnFinish = None,
 ) -> None:
     """Train the best of each architecture again, on fresh seeds or over folds; the leaderboard ranks their means."""
     found = _find(search, address, tracking_uri, searches)
@@ -120,7 +136,7 @@ def confirm(
         time_budget=time_budget,
     )
     if confirmation.result:  # else nothing had to be trained
-        _conclude(confirmation, searches, report)
+        _conclude(confirmation, searches, report, on_finish)
 
 
 @app.command("train-sizes")
@@ -132,9 +148,10 @@ def train_sizes(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
+    on_finish: OnFinish = None,
 ) -> None:
     """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the texts: would more labels help?"""
-    _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, report)
+    _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, report, on_finish)
 
 
 @app.command()
@@ -146,11 +163,12 @@ def ablate(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
+    on_finish: OnFinish = None,
 ) -> None:
     """Train what lies between an architecture's default configuration and its best: which change brought how much?"""
     name, _, architecture = search.partition(":")
     found = _find(name, address, tracking_uri, searches)
-    _conclude(found.ablate(architecture, seeds=seeds), searches, report)
+    _conclude(found.ablate(architecture, seeds=seeds), searches, report, on_finish)
 
 
 @app.command()
@@ -163,10 +181,11 @@ def resume(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
+    on_finish: OnFinish = None,
 ) -> None:
     """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
     found = _find(search, address, tracking_uri, searches).resume(trials=trials, time_budget=time_budget)
-    _conclude(found.confirmation or found, searches, report)
+    _conclude(found.confirmation or found, searches, report, on_finish)
 
 
 @app.command()
@@ -411,12 +430,21 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
     return None
 
 
-def _conclude(search: api.Search, searches: Path, report: bool) -> None:
-    """The leaderboard and the report, where everything is and what to do next; the exit status says whether the search
-    is done."""
+def _conclude(search: api.Search, searches: Path, report: bool, on_finish: str | None) -> None:
+    """The leaderboard and the report, where everything is and what to do next; then what the user wants done. The exit
+    status says whether the search is done."""
+    page = None
+    try:
+        page = _show_results(search, report)
+        _say_what_next(search, searches, page)
+    finally:  # also where the terminal is gone, or a signal ends the page
+        if on_finish:
+            finishing.call(on_finish, search, page)
+
+
+def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> None:
     result = search.result
     assert result, "it was opened only"
-    page = _show_results(search, report)
     root = "" if searches == Path("searches") else f" --searches {shlex.quote(str(searches))}"
     option = f" --tracking-uri {shlex.quote(record.without_password(search.tracking_uri))}"
     shown = record.without_password(search.tracking_uri)
