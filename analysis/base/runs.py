@@ -20,6 +20,7 @@ from data.base.errors import UserError, nearest
 from search.base import names, origin, record
 from search.base.record import Outcome
 from search.study.trial import Trial, Worker
+from search.train.costs import COSTS
 from search.train.metrics import declare, measures
 
 if TYPE_CHECKING:
@@ -358,7 +359,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "start": run.info.start_time,
         "end": run.info.end_time,
     }
-    for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS):
+    for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS, record.MODEL_MB, record.LATENCY_MS):
         fixed[name] = metrics.get(name)
     best = _best(run)
     return _hyperparameters(run) | fixed | {name: best.get(name) for name in measures()}
@@ -396,12 +397,18 @@ def _record(search: Search, run: "Run") -> Trial | None:
         best_epoch=metrics.get(record.BEST_EPOCH, 0.0),
         best=_best(run),
         num_parameters=metrics.get(record.NUM_PARAMETERS),
+        costs=_costs(metrics),
         run_id=run.info.run_id,
         worker=Worker(tags[record.NODE], int(tags[record.WORKER])) if record.WORKER in tags else None,
         started=run.info.start_time,
         ended=None if tags.get(record.OUTCOME) in (None, *_OPEN) else run.info.end_time,
         provenance={k: v for k, v in {**search.tags, **tags}.items() if k.startswith(record.PROVENANCE)},
     )
+
+
+def _costs(metrics: Mapping[str, float]) -> dict[str, float]:
+    told = {**metrics, record.TRAIN_SECONDS: metrics.get(record.TRIAL_SECONDS, 0.0)}
+    return {name: told[name] for name in COSTS if name in told}
 
 
 def _hyperparameters(run: "Run") -> dict[str, Any]:

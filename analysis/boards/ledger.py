@@ -12,6 +12,7 @@ from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from search.base import record
 from search.base.record import Outcome
+from search.study.stopping import NO_ROOM
 
 _SHARES = {each: f"{each.value}_share" for each in Outcome}
 _TO_BEST = ["trials_to_best", "epochs_to_best", "seconds_to_best"]
@@ -59,15 +60,40 @@ def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
     parts, saved = [], 0.0
     for name, stop in found.items():
         own = trials[trials["architecture"] == name]
+        if stop["why"] == NO_ROOM:
+            continue
         saved += (stop["of"] - stop["trials"]) * (own["epochs_run"].mean() if own["epochs_run"].notna().any() else 0.0)
         parts.append(
             f"{name} {stop['trials']} of {stop['of']} trials ({stop['why']}: a chance of {stop['chance']:.1%})"
         )
-    left_out = sum(stop["of"] - stop["trials"] for stop in found.values())
+    left_out = sum(stop["of"] - stop["trials"] for stop in found.values() if stop["why"] != NO_ROOM)
+    if not parts:
+        return []
     return [
         f"Budgets are unequal by rule (stop: decided): {', '.join(parts)}. {left_out} trials were left out, about "
         f"{saved:.0f} epochs at the mean of those that ran."
     ]
+
+
+def refused(search: Search, trials: pd.DataFrame) -> list[str]:
+    """Sentences on what the limits of a search refused, and where they left no room for all trials."""
+    found: dict[str, dict[str, int]] = json.loads(search.tags.get(record.REFUSED, "{}"))
+    sentences = []
+    if found:
+        parts = [f"{name} {_counted(counts)}" for name, counts in found.items()]
+        sentences.append(f"Drawn again, and no trials, as their size is over a limit: {', '.join(parts)}.")
+    if over := int((trials["outcome"] == Outcome.REFUSED.value).sum()):
+        sentences.append(f"Refused at their first report, and never ranked: {over} trial{'s' * (over > 1)}.")
+    for name, stop in json.loads(search.tags.get(record.STOPPED, "{}")).items():
+        if stop["why"] == NO_ROOM:
+            sentences.append(f"{name} got {stop['trials']} of {stop['of']} trials: nothing more was within the limits.")
+    return sentences
+
+
+def _counted(counts: dict[str, int]) -> str:
+    """'12 (num_parameters)', or '12 (num_parameters 10, model_mb 2)'."""
+    told = [f"{name} {count:,}" if len(counts) > 1 else name for name, count in counts.items()]
+    return f"{sum(counts.values()):,} ({', '.join(told)})"
 
 
 def searched_less(trials: pd.DataFrame) -> list[str]:
@@ -109,7 +135,13 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
         title=f"{search.id}: what each architecture{' and baseline' * bool(shown(table))} was given"
         if len(trials)
         else f"{search.id} has no trials yet.",
-        notes=[*stopped(search, trials), *_notes(trials), *predicted(search), *notes_on_ranking([search], rank_by)],
+        notes=[
+            *stopped(search, trials),
+            *refused(search, trials),
+            *_notes(trials),
+            *predicted(search),
+            *notes_on_ranking([search], rank_by),
+        ],
     )
 
 

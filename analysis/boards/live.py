@@ -14,6 +14,7 @@ from search.base.record import Outcome
 from search.run.progress import duration
 
 _BARS = "▁▂▃▄▅▆▇█"
+_LOST = (Outcome.DIVERGED, Outcome.FAILED, Outcome.REFUSED)
 MOST_POINTS = 24  # of a sparkline
 _OPEN = (Outcome.RUNNING.value, Outcome.INTERRUPTED.value)
 
@@ -55,7 +56,7 @@ def progress(trials: pd.DataFrame, series: pd.DataFrame, wanted: int | None, ran
             "done": done,
             "missing": missing,
             "running": running,
-            **{each.value: table[each.value] for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)},
+            **{each.value: table[each.value] for each in (Outcome.PRUNED, *_LOST)},
             "trial": table["trial"],
             rank_by: table[rank_by],
             "curve": table["run_id"].map(curves).fillna("").astype("str"),
@@ -81,7 +82,7 @@ def live_table(uri: str, search: Search, rank_by: str) -> Table:
     going = trials[trials["outcome"] == Outcome.RUNNING.value]
     lines += [f"running: {row['trial']}, epoch {row['epochs_run']}" for _, row in going.iterrows()]
     columns = ["architecture", *shown(frame), "done", "missing", "running", Outcome.PRUNED.value]
-    lost = [each.value for each in (Outcome.DIVERGED, Outcome.FAILED) if frame[each.value].any()]
+    lost = [each.value for each in _LOST if frame[each.value].any()]
     return Table(
         frame.assign(left=[duration(each) if each == each and each else "" for each in frame["seconds_left"]]),
         groups=[[*columns, *lost, "trial", rank_by, "curve", "left"]],

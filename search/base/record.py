@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     PRUNED = "pruned"  # stopped early by the pruner
     DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
     FAILED = "failed"  # raised, or its worker died more often than the retries allow
+    REFUSED = "refused"  # what was measured of it breaks a limit of its search
     INTERRUPTED = "interrupted"  # the driver stopped; goes on when the search is resumed
     RUNNING = "running"
 
@@ -64,6 +65,9 @@ CALIBRATED_ECE = "test_calibrated_ece"  # the ECE that this leaves
 THRESHOLD = "threshold"  # on the probability of the positive one of two classes, chosen on validation
 WITH_THRESHOLD = "threshold_{}"  # `best_threshold_val` and `best_threshold_test`: the search's metric with it
 NUM_PARAMETERS = "num_parameters"  # trainable ones
+MODEL_MB = "model_mb"  # of all numbers that answer a text, where its search asks for it
+LATENCY_MS = "latency_ms"  # of one text on one thread, likewise
+TRAIN_SECONDS = "train_seconds"  # what an objective or a limit calls its TRIAL_SECONDS
 TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
 
 
@@ -117,6 +121,7 @@ PATH_OF = "path_of"  # on the search: the id of the search whose default it turn
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
 TOOK_PREFIX = "took."  # and what it took, of both
+REFUSED = "refused"  # on the search: architecture -> limit -> how many draws broke it and were no trials, as JSON
 STOPPED = "stopped"  # on the search: architecture -> why it got fewer trials than planned, how many and when, as JSON
 REPLAY = "replay"  # whether training it again gave the same numbers
 #: On the search: spec.trials, spec.time_budget and other keys of its spec that a resume may change; MLflow lets no
@@ -172,7 +177,14 @@ COLUMNS = (
         "run_id": "str",
         ROLE: "str",
     },
-    {"epochs_run": EPOCHS, "best_epoch": EPOCHS, "num_parameters": "Int64", "seconds": "float64"},
+    {
+        "epochs_run": EPOCHS,
+        "best_epoch": EPOCHS,
+        "num_parameters": "Int64",
+        MODEL_MB: "float64",
+        LATENCY_MS: "float64",
+        "seconds": "float64",
+    },
     {
         "error": "str",
         "node": "str",

@@ -14,6 +14,7 @@ from search.study.trial import Trial
 from search.track.provenance import of_worker
 from search.track.registry import add_tags
 from search.train.config import length_of
+from search.train.costs import COSTS
 from search.train.running import device_of, run_trial
 from search.train.training import Result
 
@@ -92,7 +93,8 @@ def _furthest(result: Result, before: Result) -> tuple[float, str]:
         return float("inf"), "divergence"
     pairs = {name: (result.metrics.get(name), value) for name, value in before.metrics.items()}
     pairs |= {f"best {name}": (result.best.get(name), value) for name, value in before.best.items()}
-    del pairs[record.EPOCH_SECONDS]
+    for name in (record.EPOCH_SECONDS, *(cost.name for cost in COSTS.values() if cost.timed)):
+        pairs.pop(name, None)
     apart = {name: abs(a - b) if a is not None else float("inf") for name, (a, b) in pairs.items()}
     what = max(apart, key=apart.__getitem__)
     return apart[what], what

@@ -69,6 +69,7 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
         "pruner": "none",
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
+        "limits": {},
         "trials": None,
         "time_budget": None,
         "keep_checkpoints": "best",

@@ -204,7 +204,9 @@ class Progress:
     def _render(self) -> Any:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("architecture")
-        columns = ["done", "running", "pruned", "diverged", "failed", f"best {self._metric}", "time left"]
+        ended = [Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED]
+        ended += [Outcome.REFUSED] if any(counts[Outcome.REFUSED] for counts in self._outcomes.values()) else []
+        columns = ["done", "running", *(each.value for each in ended), f"best {self._metric}", "time left"]
         for column in columns:
             table.add_column(column, justify="right")
         for name, wanted in self._num_wanted.items():
@@ -214,7 +216,7 @@ class Progress:
                 f"{name} (baseline)" if name in self._baselines else name,
                 f"{self._num_done(name)}/{wanted}",
                 str(running or ""),
-                *(str(counts[each] or "") for each in (Outcome.PRUNED, Outcome.DIVERGED, Outcome.FAILED)),
+                *(str(counts[each] or "") for each in ended),
                 f"{self._best[name]:.4f}" if name in self._best else "",
                 duration(self.seconds_left(name)) if self._num_left(name) else "",
             )

@@ -37,15 +37,17 @@ from search.spec import read as specs
 from search.spec.code import require_unchanged
 from search.spec.read import SPEC_FILE, load_again, load_corpus, read_spec
 from search.spec.spec import Spec
+from search.study.limits import require_room
 from search.study.storage import JOURNAL
 from search.study.studies import Studies
 from search.track.provenance import of_search, of_worker
 from search.track.registry import add_tags
 from search.track.tracking import Tracker
 from search.train import checkpoints
-from search.train.config import HIDDEN_SIZE
+from search.train.config import HIDDEN_SIZE, learner
+from search.train.costs import COSTS, of_model
 from search.train.matching import solve_hidden_size
-from search.train.running import device_of
+from search.train.running import build_model, device_of
 from search.tune.callback import Silent, StudyCallback, reason
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
@@ -178,6 +180,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             console.print(how_read, highlight=False, markup=False)
         for line in inspected.short(inspection, f"{python()} -m search data {shlex.quote(str(folder / SPEC_FILE))}"):
             warn(line)
+    if new:
+        require_room(spec, partial(measure, spec, corpus))
     started = time.monotonic()
     signals = Signals(console)
     # Taken again once Ray is up, which takes SIGTERM for itself.
@@ -188,7 +192,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             check.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
         studies.provenance = of_search(corpus)
-        studies.solve = partial(solve, spec, corpus)
+        studies.solve, studies.measure = partial(solve, spec, corpus), partial(measure, spec, corpus)
         _require_same_data(studies, folder)
         tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
         origin.keep_uri(folder, uri)
@@ -260,6 +264,14 @@ def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str
     """The hyperparameters that follow from those of a config. Raises UserError when there are none."""
     wanted = spec.of(config[record.ARCHITECTURE]).match_parameters
     return {} if wanted is None else {HIDDEN_SIZE: solve_hidden_size(config, wanted, corpus, spec.embeddings)}
+
+
+def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, float]:
+    """What a trial costs that its search has a limit on, as far as the untrained network tells."""
+    name = config[record.ARCHITECTURE]
+    if not any(COSTS[limit].of_model for limit in spec.limits) or learner(name).in_one_go:
+        return {}
+    return of_model(spec.limits, build_model(config, corpus, spec.embeddings))
 
 
 def _tune(

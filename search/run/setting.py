@@ -20,5 +20,6 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,
         class_weights=spec.class_weights,
+        costs=tuple(spec.measured),
         words={name: words for name in spec.studied if (words := spec.words_of(name)) < spec.most_words},
     )

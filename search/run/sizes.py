@@ -63,6 +63,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "stop": "none",
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
+        "limits": {},
         "trials": None,
         "time_budget": None,
         "keep_checkpoints": "best",

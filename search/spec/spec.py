@@ -28,6 +28,7 @@ from models import (
 from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
+from search.spec.goals import GoalKeys
 from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.spec.weights import Weights
@@ -76,7 +77,7 @@ class NodeType(Strict):
     price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
 
 
-class Spec(ReadingKeys):
+class Spec(GoalKeys, ReadingKeys):
     """Everything that defines a search. Two runs of one spec propose the same first trials."""
 
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")

@@ -8,6 +8,10 @@ from search.spec import space
 from search.spec.spec import Spec
 
 
+#: Those that keep away from what breaks a constraint; the others are told nothing of it.
+USE_CONSTRAINTS = ("tpe", "gp")
+
+
 class _GridSampler(optuna.samplers.GridSampler):
     """Optuna's own stops the study after the last combination, which it may do only inside `study.optimize`."""
 

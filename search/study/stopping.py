@@ -23,6 +23,7 @@ PRIOR = 8  # scores that the common variance counts as; chosen by simulation, se
 _POINTS, _FAR = 400, 12.0  # of the integral over a gain, and how many scales it goes up
 
 OVERTAKEN, NO_GAIN = "cannot overtake", "nothing to gain"
+NO_ROOM = "nothing within the limits"  # decided by `search.study.limits`
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Stop:
-    """That an architecture gets no more trials, and why: `OVERTAKEN` or `NO_GAIN`.
+    """That an architecture gets no more trials, and why: `OVERTAKEN`, `NO_GAIN` or `NO_ROOM`.
 
     trials: how many it had been given, of so many. chance: that one of those left had been better than the best of the
     search; gain: by how much they would have raised it on average, in the metric's unit. time: in ms since 1970.
@@ -58,6 +59,8 @@ class Stop:
     @property
     def summary(self) -> str:
         """For people, after the architecture's name."""
+        if self.why == NO_ROOM:
+            return f"{self.trials} of {self.of} trials: nothing more was found within the limits"
         if self.why == OVERTAKEN:
             return f"{self.trials} of {self.of} trials by stop: decided ({self.chance:.1%} chance to overtake)"
         return f"{self.trials} of {self.of} trials by stop: decided (an expected gain of {self.gain:.2g})"

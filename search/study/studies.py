@@ -5,7 +5,8 @@ resuming a search is opening its studies again and adopting the trials found RUN
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,11 +16,13 @@ from data.base.errors import UserError
 from search.base import names
 from search.base.record import Outcome
 from search.spec.spec import Spec
+from search.study.limits import IN_A_ROW, Measure, draw
 from search.study.ranking import order
-from search.study.stopping import Stop, decide, drawn
+from search.study.stopping import NO_ROOM, Stop, decide, drawn
 from search.study.storage import open_storage
-from search.study.study import Mode, Study
+from search.study.study import Mode, Study, derive_seed
 from search.study.trial import Trial, Worker
+from search.train import costs as costs_of
 from search.train.metrics import split_metric
 from search.train.training import Result
 
@@ -56,6 +59,9 @@ class Studies:
         self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
         #: Is told when an architecture gets no more trials.
         self.on_stop: Callable[[str, Stop], None] = lambda architecture, stop: None
+        #: From a trial's config to what it costs, as far as that is known before it is trained (see `limits`).
+        self.measure: Measure = lambda config: {}
+        self._refused_in_a_row: Counter[str] = Counter()  # by architecture
         self._stopping, self._decided = False, False
         self._deadline = time.monotonic() + (spec.time_budget or float("inf"))
         self._live: dict[str, Trial] = {}
@@ -87,6 +93,11 @@ class Studies:
     def stopped(self) -> dict[str, Stop]:
         """The architectures that get fewer trials than planned, and why."""
         return {name: study.stopped for name, study in self._studies.items() if study.stopped}
+
+    @property
+    def refused(self) -> dict[str, Counter[str]]:
+        """Of each architecture, how many draws broke a limit by their size and were no trials, by limit."""
+        return {name: refused for name, study in self._studies.items() if (refused := study.refused)}
 
     @property
     def num_owed(self) -> int:
@@ -128,10 +139,45 @@ class Studies:
                 study.keep_attempt(trial)
                 self.finish(trial, Outcome.FAILED, str(unsolvable))
                 continue
+            if self._is_refused(trial, study):
+                del self._live[trial.name]
+                continue
             study.keep_attempt(trial)
             self._tell_listeners(trial)
             return trial
         return None
+
+    def _is_refused(self, trial: Trial, study: Study) -> bool:
+        """Whether a trial breaks a limit by its size, and is none: another is drawn, or its architecture gets no more.
+
+        A sampler that proposes nothing else is helped by points that are drawn at random.
+        """
+        limits = self.spec.limits
+        costs = self.measure(trial.config) if limits else {}
+        limit = costs_of.broken(limits, costs)
+        if limit is None:
+            self._refused_in_a_row[trial.architecture] = 0
+            return False
+        study.refuse(trial, limit, costs)
+        self._refused_in_a_row[trial.architecture] += 1
+        if self._refused_in_a_row[trial.architecture] >= IN_A_ROW and self.spec.sampler != "grid":
+            self._refused_in_a_row[trial.architecture] = 0
+
+            def measured(point: dict[str, Any]) -> Mapping[str, float]:
+                config = {**trial.config, **point}
+                return self.measure(config | self.solve(config))
+
+            found = draw(study.space, limits, measured, derive_seed(self.spec.seed, trial.name, "limits"))
+            study.drew(found.point, found.refused)
+            if found.point is None:
+                self._stop_study(trial.architecture, Stop(NO_ROOM, chance=0.0, gain=0.0))
+        return True
+
+    def _stop_study(self, architecture: str, stop: Stop) -> None:
+        study = self._studies[architecture]
+        study.stop(stop)
+        if study.stopped:
+            self.on_stop(architecture, study.stopped)
 
     def _stop_what_is_decided(self) -> None:
         """Whatever has finished since the last time counts; so a search that is resumed decides as it would have."""
@@ -147,9 +193,7 @@ class Studies:
         for name, stop in decide(found, self.spec.min_gain).items():
             study = self._studies[name]
             if study.num_asked < study.num_wanted:
-                study.stop(stop)
-                if study.stopped:
-                    self.on_stop(name, study.stopped)
+                self._stop_study(name, stop)
 
     def _new_trial(self) -> Trial | None:
         self._stop_what_is_decided()
@@ -186,8 +230,14 @@ class Studies:
         if trial.outcome is not Outcome.RUNNING:
             return False
         study, metric = self._studies[trial.architecture], self.spec.metric
-        if result.step > trial.step:
+        is_new = result.step > trial.step
+        if is_new:
             study.keep_result(trial, result, worker)
+        limit = costs_of.broken(self.spec.limits, trial.costs)
+        if limit is not None and not result.diverged:  # before a pruner compares others with it
+            self.finish(trial, Outcome.REFUSED, costs_of.why(limit, trial.costs[limit], self.spec.limits[limit]))
+            return False
+        if is_new:
             self._tell_listeners(trial, result)
         worst = split_metric(metric)[1].worst
         study.report(trial, worst if result.diverged else result.best[metric], result.step)

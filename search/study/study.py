@@ -1,6 +1,8 @@
 """The Optuna study of one architecture or baseline: its trials as records, and all that is written to it."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from search.base.record import Outcome
 from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
-from search.study.samplers import make_pruner, make_sampler
+from search.study.samplers import USE_CONSTRAINTS, make_pruner, make_sampler
 from search.study.stopping import Stop
 from search.study.trial import Trial, Worker
 from search.train.config import length_of
@@ -35,6 +37,7 @@ STOPPED = "stopped"  # likewise: that it gets no more trials, and why
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
 PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
 STARTED, ENDED = "started", "ended"  # in ms since 1970
+REFUSED = "refused"  # of a draw that is no trial: the limit that it breaks; of a study: how often others did, by limit
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
 _STATES = {
@@ -42,6 +45,7 @@ _STATES = {
     Outcome.PRUNED: TrialState.PRUNED,
     Outcome.DIVERGED: TrialState.PRUNED,  # with the worst score, reported as its last
     Outcome.FAILED: TrialState.FAIL,
+    Outcome.REFUSED: TrialState.COMPLETE,  # with a constraint that is broken, so that a sampler keeps away
 }
 
 
@@ -79,6 +83,9 @@ class Study:
         self.optuna.sampler = make_sampler(self._spec, self.space, seed)
         self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
+        for frozen in self.optuna.get_trials(deepcopy=False) if mode == "go on" else ():
+            if REFUSED in frozen.user_attrs and not frozen.state.is_finished():  # its driver died in `refuse`
+                self.optuna.tell(frozen.number, state=TrialState.PRUNED)
         stopped = Stop(**before) if (before := self.optuna.user_attrs.get(STOPPED)) else None
         #: Why it gets no more trials; what was decided of another budget says nothing of this one.
         self.stopped = stopped if stopped and stopped.of == self.num_planned else None
@@ -111,7 +118,7 @@ class Study:
         """How many trials the spec gives it: a grid is never searched beyond its end."""
         if self._spec.sampler != "grid":
             return self._spec.num_trials
-        size = space.grid_size(self.space)
+        size = space.grid_size(self.space) - sum(self.refused.values())
         return min(size, self._spec.trials or size)
 
     @property
@@ -136,7 +143,16 @@ class Study:
 
     def _frozen(self) -> list[FrozenTrial]:
         everything = self.optuna.get_trials(deepcopy=False)
-        return [frozen for frozen in everything if frozen.state is not TrialState.WAITING]
+        return [each for each in everything if each.state is not TrialState.WAITING and REFUSED not in each.user_attrs]
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How many draws broke a limit by their size, by limit."""
+        if not self._spec.limits:
+            return Counter()
+        everything = self.optuna.get_trials(deepcopy=False)
+        found = Counter(each.user_attrs[REFUSED] for each in everything if REFUSED in each.user_attrs)
+        return found + Counter(self.optuna.user_attrs.get(REFUSED, {}))
 
     def _load(self, frozen: FrozenTrial, later: dict[str, Any]) -> Trial:
         attrs, ended = frozen.user_attrs, frozen.state.is_finished()
@@ -204,6 +220,27 @@ class Study:
         self._live[asked.number] = asked
         return self._make(asked.number)
 
+    def refuse(self, trial: Trial, limit: str, costs: Mapping[str, float]) -> None:
+        """A draw that breaks a limit by its size is no trial; the sampler learns to keep away."""
+        self._set(trial, REFUSED, limit)
+        self._constrain(trial, costs)
+        self.optuna.tell(self._optuna(trial), state=TrialState.PRUNED)
+        self._live.pop(trial.number, None)
+        self.num_asked -= 1
+
+    def drew(self, point: dict[str, Any] | None, refused: Counter[str]) -> None:
+        """A point that was drawn elsewhere, which is the next trial's, and those that broke a limit before it."""
+        if refused:
+            self.optuna.set_user_attr(REFUSED, Counter(self.optuna.user_attrs.get(REFUSED, {})) + refused)
+        if point is not None:
+            self.optuna.enqueue_trial(point)
+
+    def _constrain(self, trial: Trial, costs: Mapping[str, float]) -> None:
+        """Tell Optuna how far this is from the limits; what is not known breaks none."""
+        limits = self._spec.limits if self._spec.sampler in USE_CONSTRAINTS else {}
+        for name, limit in limits.items():
+            self._optuna(trial).set_constraint(name, costs.get(name, limit) / limit - 1)
+
     def stop(self, stop: Stop) -> None:
         """No trial is asked for from now on; those that run go on."""
         self.stopped = replace(stop, trials=self.num_asked, of=self.num_planned, time=now_ms())
@@ -264,8 +301,12 @@ class Study:
             self._set(trial, ENDED, ended)
             self._set(trial, OUTCOME, outcome.value)
             self._set(trial, ERROR, error)
-            score = trial.score if outcome is Outcome.COMPLETE else None
-            self.optuna.tell(self._optuna(trial), score, state=_STATES[outcome])
+            state = _STATES[outcome]
+            if outcome is Outcome.REFUSED and self._spec.sampler not in USE_CONSTRAINTS:
+                state = TrialState.PRUNED
+            if state is not TrialState.FAIL:
+                self._constrain(trial, trial.costs)
+            self.optuna.tell(self._optuna(trial), trial.score if state is TrialState.COMPLETE else None, state=state)
             trial.ended = ended
         trial.outcome, trial.error = outcome, error
         self._live.pop(trial.number, None)

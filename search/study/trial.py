@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.base import names, record
 from search.base.record import Outcome
+from search.train.costs import COSTS
 
 if TYPE_CHECKING:
     from search.train.training import Result
@@ -36,6 +37,7 @@ class Trial:
     epochs: how many it has made, and best_epoch: after how many it was best; a fraction within one.
     seconds: spent in them, all attempts together.
     best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that report.
+    costs: what it costs, as far as that is known (see `search.train.costs`).
     ended_by: what ended a complete trial before its last epoch, if anything.
     started, ended: when, in ms since 1970; None before, and where that is not known. An interrupted one has not ended.
     timed: whether its study noted these times when they came; older ones did not.
@@ -62,6 +64,7 @@ class Trial:
     best_epoch: float = 0
     best: dict[str, float] = field(default_factory=dict)
     num_parameters: float | None = None
+    costs: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     worker: Worker | None = None
     provenance: dict[str, str] = field(default_factory=dict)
@@ -115,3 +118,5 @@ class Trial:
         self.epochs, self.best_epoch = result.step / reports_per_epoch, result.best_step / reports_per_epoch
         self.seconds, self.best = result.seconds, result.best
         self.num_parameters = result.metrics.get(record.NUM_PARAMETERS, self.num_parameters)
+        told = {name: result.metrics[name] for name in COSTS if name in result.metrics}
+        self.costs |= told | {record.TRAIN_SECONDS: result.seconds}

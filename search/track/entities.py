@@ -19,6 +19,7 @@ STATUS = {
     Outcome.PRUNED: "KILLED",
     Outcome.DIVERGED: "FAILED",
     Outcome.FAILED: "FAILED",
+    Outcome.REFUSED: "KILLED",
     Outcome.INTERRUPTED: "KILLED",
 }
 

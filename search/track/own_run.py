@@ -28,9 +28,10 @@ def spec_tags(spec: Spec) -> dict[str, str]:
 
 
 def stop_tags(studies: Studies) -> dict[str, str]:
-    """What `stop: decided` has decided, as a tag."""
+    """What was decided of a search while it ran, as tags: which architectures stop, and what its limits refused."""
     stopped = {name: stop.to_dict() for name, stop in studies.stopped.items()}
-    return {record.STOPPED: json.dumps(stopped)} if studies.spec.stop != "none" else {}
+    found = {record.STOPPED: json.dumps(stopped)} if stopped or studies.spec.stop != "none" else {}
+    return found | ({record.REFUSED: json.dumps(studies.refused)} if studies.spec.limits else {})
 
 
 class OwnRun:

@@ -5,7 +5,7 @@ Shapes: N examples of a split, C classes.
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from data.encoded import EMBEDDED, TEXTS, WHOLE_TEXTS, EncodedCorpus, PackedText
 from models import TextEstimator
 from models.parts.estimator import fit_weighted
 from search.base import record
+from search.train import costs
 from search.train.calibrating import calibrate
 from search.train.config import reads_texts
 from search.train.tasks import task_of
@@ -32,8 +33,10 @@ def fit(
     threads: int,
     weights: ClassWeights = "none",
     metric: str = "val_accuracy",
+    measured: Sequence[str] = (),
 ) -> Result:
-    """Fit the trial's estimator and measure it. metric: that of the search.
+    """Fit the trial's estimator and measure it. metric: that of the search. measured:
+    costs that are found out besides (see `search.train.costs`).
 
     Its seconds are those that it takes alone, whatever it found done, such as embeddings of its texts. The state holds
     the files of the estimator as its weights, or, as `refused`, why it has none.
@@ -78,11 +81,18 @@ def fit(
     except UserError as error:  # it is not for the search to fail on
         refused = str(error)
     size = estimator.num_parameters()
+    known = {record.NUM_PARAMETERS: float(size)} if size else {}
+    if record.MODEL_MB in measured and files:
+        known[record.MODEL_MB] = sum(map(len, files.values())) / 1e6
+    if measured:
+        with threadpool_limits(1):
+            texts = read["val"].unpacked()
+            known |= costs.of_answers(measured, lambda i: estimator.predict_proba(texts[i % len(texts) :][:1]))
     return Result(
         step=1,
         metrics={name: value for name, value in metrics.items() if name.startswith(("train_", "val_"))}
         | {record.EPOCH_SECONDS: seconds}
-        | ({record.NUM_PARAMETERS: float(size)} if size else {}),
+        | known,
         curve=[] if diverged else [(1, metrics["train_loss"], metrics["train_accuracy"])],
         best_step=0 if diverged else 1,
         best={} if diverged else metrics,

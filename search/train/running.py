@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
 from models.baselines.counting import counted
 from search.base import record
-from search.train import metrics
+from search.train import costs, metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
 from search.train.estimating import fit
@@ -41,6 +42,7 @@ class Setting:
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
     metrics: Mapping[str, Plugin]  # likewise
     class_weights: ClassWeights
+    costs: tuple[str, ...]  # that are measured of each model (see `search.train.costs`)
     words: Mapping[str, int]  # of a text that each architecture reads, where that is not all that is encoded
 
 
@@ -90,9 +92,11 @@ def _train_network(
     counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
     device = device_of(setting)
     model = build_model(config, corpus, setting.embeddings).to(device)
-    size = {record.NUM_PARAMETERS: float(num_parameters(model))}
+    known = {record.NUM_PARAMETERS: float(num_parameters(model))} | costs.of_model(setting.costs, model)
     weights_C = class_weights(setting.class_weights, corpus.classes, corpus.train.labels_N)
     texts = splits(corpus, device, task_of(model.task, corpus))
+    known |= state.get("costs", {}) if state else costs.of_answers(setting.costs, partial(_answer, model, texts.val))
+    torch.set_num_threads(setting.threads)
     for result in train(
         model,
         texts,
@@ -104,14 +108,22 @@ def _train_network(
         state=state,
         weights_C=None if weights_C is None else torch.from_numpy(weights_C).to(device),
     ):
-        yield dataclasses.replace(result, metrics=result.metrics | size)
+        yield dataclasses.replace(result, metrics=result.metrics | known, state=result.state | {"costs": known})
 
 
 def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
     if state is None:  # else its only epoch is over
-        yield fit(config, corpus, setting.threads, setting.class_weights, setting.metric)
+        yield fit(config, corpus, setting.threads, setting.class_weights, setting.metric, setting.costs)
+
+
+def _answer(model: Architecture, texts: Examples, i: int) -> None:
+    """One text's answer, on one thread, from its words' ids to what a caller can read."""
+    torch.set_num_threads(1)
+    model.eval()
+    with torch.inference_mode():
+        model(*texts.batch(slice(i % len(texts), i % len(texts) + 1))).cpu()
 
 
 LEARN = {"network": _train_network, "estimator": _fit_estimator}

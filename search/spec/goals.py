@@ -1,0 +1,34 @@
+"""The keys of a spec that say what a search is for besides one metric: several objectives, and limits."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data.base.errors import UserError, choose
+from search.train.costs import COSTS
+
+
+class GoalKeys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    limits: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {},
+        description="what no model may exceed: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; "
+        "a configuration that breaks one by its size is drawn again and no trial, one that is too slow is refused at "
+        "its first report; neither is ranked, exported or called best",
+    )
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits_are_costs(cls, written: Any) -> Any:
+        for name in written if isinstance(written, dict) else ():
+            choose("limit", str(name), COSTS)
+        for name, value in written.items() if isinstance(written, dict) else ():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"{name} should be a number; got {value!r:.40}")
+        return written
+
+    @property
+    def measured(self) -> list[str]:
+        """The costs that are measured of each trial besides those that every trial has."""
+        return [name for name in COSTS if name in self.limits]

@@ -1,0 +1,78 @@
+"""What a search draws in place of configurations that break a limit by their size, so that no trial is spent on them.
+
+A sampler learns of each that it proposes and that is refused (Optuna's constraints); where it does not find anything
+else for a while, points are drawn at random from the space until one is within the limits.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import optuna
+
+from data.base.errors import UserError
+from search.base import record
+from search.spec import space
+from search.spec.spec import Spec
+from search.train.costs import broken, shown
+
+IN_A_ROW = 10  # proposals of a sampler that are refused, before points are drawn at random
+DRAWS = 500  # at random, after which an architecture has nothing within the limits
+
+#: From a trial's config to what it costs, as far as that is known before it is trained.
+Measure = Callable[[dict[str, Any]], Mapping[str, float]]
+
+
+@dataclass
+class Drawn:
+    """point: the first that is within the limits, or None. refused: how many were not, by limit. least: the least that
+    any of these had of the limit that it broke."""
+
+    point: dict[str, Any] | None = None
+    refused: Counter[str] = field(default_factory=Counter)
+    least: dict[str, float] = field(default_factory=dict)
+
+
+def draw(points: space.Space, limits: Mapping[str, float], measure: Measure, seed: int) -> Drawn:
+    """Draw from a space at random until a point is within the limits. Each is measured once."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    found, known = Drawn(), set()
+    for _ in range(DRAWS):
+        point = space.suggest(study.ask(), points)
+        if (key := tuple(point.values())) in known:
+            continue
+        known.add(key)
+        try:
+            costs = measure(point)
+        except UserError:  # no hidden size that is to be solved fits this one
+            continue
+        name = broken(limits, costs)
+        if name is None:
+            found.point = point
+            break
+        found.refused[name] += 1
+        found.least[name] = min(costs[name], found.least.get(name, costs[name]))
+    return found
+
+
+def require_room(spec: Spec, measure: Measure) -> None:
+    """Raises UserError, which says how small they get, where no architecture of a space has anything within the
+    limits."""
+    if not spec.limits or spec.configurations is not None or spec.match_parameters is not None:
+        return
+    least: dict[str, float] = {}
+    for name in spec.architectures:
+        own = {record.ARCHITECTURE: name, record.SEED: 0}
+        found = draw(spec.spaces[name], spec.limits, partial(_measured, measure, own), spec.seed)
+        if found.point is not None:
+            return
+        least = {limit: min(least.get(limit, cost), cost) for limit, cost in found.least.items()}
+    limits = {name: shown(spec.limits[name]) for name in least}
+    told = (f"{name} is at most {limits[name]}, and starts at {shown(cost)}" for name, cost in least.items())
+    raise UserError(f"limits: nothing in the space is within them: {', '.join(told)}")
+
+
+def _measured(measure: Measure, own: Mapping[str, Any], point: Mapping[str, Any]) -> Mapping[str, float]:
+    return measure({**own, **point})

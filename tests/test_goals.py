@@ -1,0 +1,328 @@
+"""What a search is for besides one metric: limits that nothing may exceed. No Ray."""
+
+import dataclasses
+import itertools
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import data
+import models
+from analysis.base.runs import tidy
+from analysis.boards import ledger
+from data.base.errors import UserError
+from data.encoded import EncodedCorpus
+from search.base import record
+from search.base.record import Outcome
+from search.prove import replay
+from search.run.run import measure
+from search.run.setting import make_setting
+from search.spec import read as specs
+from search.spec.spec import Spec
+from search.study import limits
+from search.study.ranking import is_ranked, order
+from search.study.samplers import USE_CONSTRAINTS
+from search.study.studies import Studies
+from search.study.trial import Trial, Worker
+from search.train.config import defaults
+from search.train.costs import COSTS
+from search.train.running import build_model, run_trial
+from search.train.training import Result
+from tests.test_search_studies import SAMPLERS, Log
+
+HERE = Worker("127.0.0.1", 1)
+
+
+def make_spec(**changes: Any) -> Spec:
+    content = {
+        "architectures": ["mlp"],
+        "space": {"hidden_size": list(range(8, 65, 8)), "learning_rate": [0.001, 0.003, 0.01]},
+        "epochs": 3,
+        "trials": 6,
+        "baselines": "none",
+        "pruner": "none",
+    }
+    return specs.validate(content | changes)
+
+
+def size(config: dict[str, Any]) -> dict[str, float]:
+    """A stand-in for an untrained network."""
+    return {record.NUM_PARAMETERS: 100.0 * config["hidden_size"], record.MODEL_MB: 1.0}
+
+
+@cache
+def storage(folder: Path) -> optuna.storages.BaseStorage:
+    """Of the studies in this folder: as good as a journal, and faster."""
+    return optuna.storages.InMemoryStorage()
+
+
+def opened(spec: Spec, folder: Path) -> Studies:
+    studies = Studies("s", spec, folder, "go on", storage=storage(folder))
+    studies.measure = size
+    return studies
+
+
+def report(studies: Studies, trial: Trial, step: int, score: float, **costs: float) -> bool:
+    best = {"val_accuracy": score, "val_loss": 1 - score}
+    known = size(trial.config) | costs
+    return studies.report(trial, Result(step, known, [], step, best, None, float(step)), HERE)
+
+
+def run(studies: Studies, **costs: float) -> None:
+    while trial := studies.ask():
+        for step in range(1, 4):
+            score = 0.5 + trial.hyperparameters["hidden_size"] / 1000 + step / 100
+            if not report(studies, trial, step, score, **costs):
+                break
+
+
+# --- Limits on what is known before a trial
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_too_large_is_drawn_again_and_no_trial_is_spent(sampler: str, tmp_path: Path) -> None:
+    studies = opened(make_spec(sampler=sampler, limits={"num_parameters": 2400}), tmp_path)
+    run(studies)
+    trials = studies.trials()
+    assert len(trials) == 6
+    assert studies.num_owed == 0
+    assert {trial.outcome for trial in trials} == {Outcome.COMPLETE}
+    assert {trial.hyperparameters["hidden_size"] for trial in trials} <= {8, 16, 24}
+    assert studies.refused["mlp"]["num_parameters"] >= 1
+    again = opened(make_spec(sampler=sampler, limits={"num_parameters": 2400}), tmp_path)
+    assert again.refused == studies.refused
+    assert [each.name for each in again.trials()] == [t.name for t in trials]
+
+
+def test_a_grid_has_the_trials_that_are_left(tmp_path: Path) -> None:
+    studies = opened(make_spec(sampler="grid", trials=None, limits={"num_parameters": 2400}), tmp_path)
+    run(studies)
+    points = [tuple(trial.hyperparameters.values()) for trial in studies.trials()]
+    assert len(points) == len({*points}) == 9
+    assert studies.num_owed == 0
+    assert studies.refused == {"mlp": Counter(num_parameters=15)}
+
+
+def test_what_is_rare_is_found_at_random_where_a_sampler_does_not(tmp_path: Path) -> None:
+    """One width of 500 is within the limit: proposals of ten in a row are refused."""
+    space = {"hidden_size": {"low": 8, "high": 507}, "learning_rate": {"low": 0.001, "high": 0.01}}
+    studies = opened(make_spec(space=space, limits={"num_parameters": 2500}), tmp_path)
+    run(studies)
+    assert len(studies.trials()) == 6
+    assert studies.refused["mlp"]["num_parameters"] > 6 * limits.IN_A_ROW
+    assert {trial.outcome for trial in studies.trials()} == {Outcome.COMPLETE}
+
+
+def test_an_architecture_without_anything_within_the_limits_gets_no_trial(tmp_path: Path) -> None:
+    studies = opened(make_spec(limits={"num_parameters": 799}), tmp_path)
+    told = []
+    studies.on_stop = lambda architecture, stop: told.append(f"{architecture}: {stop.summary}")
+    assert studies.ask() is None
+    assert told == ["mlp: 0 of 6 trials: nothing more was found within the limits"]
+    assert studies.num_owed == 0
+    assert studies.trials() == []
+    assert opened(make_spec(limits={"num_parameters": 799}), tmp_path).ask() is None
+
+
+def test_a_space_without_anything_within_the_limits_is_one_line() -> None:
+    spec = make_spec(limits={"num_parameters": 799, "model_mb": 5})
+    with pytest.raises(UserError, match=r"^limits: nothing .*: num_parameters is at most 799, and starts at 800$"):
+        limits.require_room(spec, size)
+    limits.require_room(make_spec(limits={"num_parameters": 800}), size)
+
+
+def test_a_driver_that_died_while_it_refused_leaves_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = opened(make_spec(limits={"num_parameters": 2400}), tmp_path)
+
+    class Died(BaseException):
+        pass
+
+    def die(*args: Any, **more: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", die)
+        with pytest.raises(Died):
+            studies.ask()  # the defaults, which are too large
+    again = opened(make_spec(limits={"num_parameters": 2400}), tmp_path)
+    assert again.trials() == []
+    assert again.refused["mlp"]["num_parameters"] == 1
+    run(again)
+    assert len(again.trials()) == 6
+    states = {each.state for each in again._studies["mlp"].optuna.get_trials()}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+# --- Limits on what is measured
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_too_slow_ends_at_its_first_report_and_is_never_ranked(sampler: str, tmp_path: Path) -> None:
+    studies = opened(make_spec(sampler=sampler, limits={"latency_ms": 2}), tmp_path)
+    studies.listeners = (log := Log(),)
+    while trial := studies.ask():
+        slow = trial.hyperparameters["hidden_size"] > 24
+        for step in range(1, 4):
+            if not report(studies, trial, step, 0.9 if slow else 0.6, latency_ms=2.125 if slow else 2.0):
+                break
+    trials = studies.trials()
+    refused = [trial for trial in trials if trial.hyperparameters["hidden_size"] > 24]
+    assert len(trials) == 6
+    assert refused
+    assert studies.num_owed == 0
+    for trial in trials:
+        assert is_ranked(trial) == (trial not in refused)
+        assert trial.outcome is (Outcome.REFUSED if trial in refused else Outcome.COMPLETE)
+        assert trial.costs["latency_ms"] == (2.125 if trial in refused else 2.0)
+        assert len(trial.results) == (1 if trial in refused else 3)
+    assert {trial.error for trial in refused} == {"latency_ms 2.12 is over the limit 2"}
+    assert all(trial not in refused for trial in studies.ranked("mlp"))
+    assert sorted(trials, key=order("val_accuracy"))[-len(refused) :] == sorted(refused, key=lambda each: each.number)
+    # Nobody is told of a score that does not count while it still runs.
+    assert not {("epoch 1", trial.name) for trial in refused} & {*log.events}
+    kept = {each.number: each for each in studies._studies["mlp"].optuna.get_trials()}
+    told = {"latency_ms": 0.0625} if sampler in USE_CONSTRAINTS else {}
+    assert all(kept[trial.number].constraints == told for trial in refused)
+
+
+def test_a_sampler_learns_to_keep_away_from_what_is_refused(tmp_path: Path) -> None:
+    space = {"hidden_size": {"low": 8, "high": 256}, "learning_rate": 0.001}
+
+    def shares(**given: Any) -> float:
+        studies = opened(make_spec(space=space, trials=30, **given), tmp_path / str(len(given)))
+        while trial := studies.ask():
+            width = trial.hyperparameters["hidden_size"]
+            for step in range(1, 4):  # the wider the better, and the slower
+                if not report(studies, trial, step, 0.5 + width / 1000, latency_ms=width / 32):
+                    break
+        return sum(trial.costs["latency_ms"] > 2 for trial in studies.trials()[10:])
+
+    assert shares(limits={"latency_ms": 2}) < 0.75 * shares()
+
+
+def test_the_pruner_compares_nothing_with_what_is_refused(tmp_path: Path) -> None:
+    studies = opened(make_spec(limits={"latency_ms": 2}, pruner="asha", trials=9), tmp_path)
+    for number, trial in enumerate(iter(studies.ask, None)):
+        for step in range(1, 4):
+            if not report(studies, trial, step, 0.6 if number == 8 else 0.9, latency_ms=1 if number == 8 else 3):
+                break
+    assert studies.trials()[8].outcome is Outcome.COMPLETE
+
+
+def test_a_limit_on_the_time_of_training_ends_a_trial_when_it_is_over(tmp_path: Path) -> None:
+    studies = opened(make_spec(limits={"train_seconds": 2}), tmp_path)
+    run(studies)
+    assert {(trial.outcome, len(trial.results)) for trial in studies.trials()} == {(Outcome.REFUSED, 3)}
+
+
+def test_the_ledger_counts_what_was_refused(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    from analysis.base.runs import Search
+
+    stop = {"mlp": {"why": "nothing within the limits", "trials": 1, "of": 6, "chance": 0.0, "gain": 0.0}}
+    tags = {
+        record.REFUSED: '{"mlp": {"num_parameters": 10, "model_mb": 2}, "gru": {"model_mb": 1}}',
+        record.STOPPED: str(stop).replace("'", '"'),
+    }
+    search = Search("s", "r", "1", datetime.now(UTC), "val_accuracy", "complete", tags)
+    trials = tidy([{"architecture": "mlp", "outcome": "refused", "trial": "mlp-0"}])
+    assert ledger.refused(search, trials) == [
+        "Drawn again, and no trials, as their size is over a limit: mlp 12 (num_parameters 10, model_mb 2), "
+        "gru 1 (model_mb).",
+        "Refused at their first report, and never ranked: 1 trial.",
+        "mlp got 1 of 6 trials: nothing more was within the limits.",
+    ]
+    assert ledger.stopped(search, trials) == []
+    assert ledger.ledger(trials)["refused_share"].tolist() == [1.0]
+
+
+# --- What is measured, really
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
+    folder = tmp_path_factory.mktemp("own")
+    rows = [f"{'good film' if n % 2 else 'bad film'} {n},{'pos' if n % 2 else 'neg'}" for n in range(200)]
+    (folder / "own.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    return data.load(f"csv:{folder / 'own.csv'}", embeddings="learned", texts=True, cache=folder, progress=False)
+
+
+def real_spec(corpus: EncodedCorpus, **changes: Any) -> Spec:
+    content = {"corpus": corpus.name, "embeddings": "learned", "architectures": ["mlp"], "epochs": 2}
+    return specs.validate(content | changes)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "gru", "nbsvm", "majority"])
+def test_a_worker_measures_what_is_limited_and_trains_the_same(
+    architecture: str, corpus: EncodedCorpus, tmp_path: Path
+) -> None:
+    config = {"architecture": architecture, "number": 0, "seed": 1, **defaults(architecture)}
+    plain = list(run_trial(config, corpus, make_setting(real_spec(corpus), tmp_path)))
+    spec = real_spec(corpus, limits=dict.fromkeys(COSTS, 1000000000.0))
+    results = list(run_trial(config, corpus, make_setting(spec, tmp_path)))
+    for result, before in zip(results, plain, strict=True):
+        costs = {name: result.metrics.pop(name) for name in ("model_mb", "latency_ms")}
+        assert 0 < costs["latency_ms"] < 1000
+        assert costs["model_mb"] > 0
+        for metrics in (result.metrics, before.metrics):
+            del metrics[record.EPOCH_SECONDS]
+        assert result.metrics == before.metrics
+        assert result.best == before.best
+    if models.architecture(architecture).learner == "network":
+        known = measure(spec, corpus, config)
+        model = build_model(config, corpus, "learned")
+        floats = sum(each.numel() for each in [*model.parameters(), *model.buffers()])
+        assert known == {"num_parameters": models.num_parameters(model), "model_mb": 4 * floats / 1e6}
+        assert known["num_parameters"] == results[0].metrics["num_parameters"]
+        assert known["model_mb"] == costs["model_mb"]
+
+
+def test_a_trial_that_goes_on_elsewhere_keeps_what_was_measured_first(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    config = {"architecture": "mlp", "number": 0, "seed": 1, **defaults("mlp")}
+    setting = make_setting(real_spec(corpus, limits={"latency_ms": 1e9}), tmp_path)
+    (first,) = itertools.islice(run_trial(config, corpus, setting), 1)
+    (second,) = run_trial(config, corpus, setting, first.state)
+    assert second.metrics["latency_ms"] == first.metrics["latency_ms"]
+
+
+def test_replay_compares_all_but_timings() -> None:
+    known = {"val_loss": 0.5, record.EPOCH_SECONDS: 1.0, "latency_ms": 1.0, "model_mb": 2.0}
+    before = Result(1, known, [], 1, {}, None, 1.0)
+    again = dataclasses.replace(before, metrics=known | {record.EPOCH_SECONDS: 9.0, "latency_ms": 7.0})
+    assert replay._furthest(again, before)[0] == 0
+    larger = dataclasses.replace(before, metrics=known | {"model_mb": 2.5})
+    assert replay._furthest(larger, before) == (0.5, "model_mb")
+
+
+# --- What is written wrongly
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"num_parameter": 5}, "limits: unknown limit 'num_parameter' (did you mean 'num_parameters'?)"),
+        ({"latency_ms": "2ms"}, "limits: latency_ms should be a number; got '2ms'"),
+        ({"latency_ms": True}, "limits: latency_ms should be a number; got True"),
+        ({"latency_ms": 0}, "limits.latency_ms: should be greater than 0; got 0"),
+        ([5], "limits: should be dictionary; got [5]"),
+    ],
+)
+def test_a_wrong_limit_is_one_line(written: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_spec(limits=written)
+    assert str(error.value) == f"spec: {message}"
+
+
+def test_limits_are_kept_and_an_old_spec_has_none() -> None:
+    spec = make_spec(limits={"num_parameters": 50000, "latency_ms": 2})
+    assert specs.load(specs.dump(spec), "spec.yaml") == spec
+    with pytest.raises(UserError, match="limits was"):
+        specs.require_unchanged(spec, specs.compared(make_spec()))
+    old = {key: value for key, value in specs.compared(make_spec()).items() if key != "limits"}
+    specs.require_unchanged(make_spec(), old)
