@@ -7,7 +7,6 @@ import optuna
 from search.spec import space
 from search.spec.spec import Spec
 
-
 #: Those that keep away from what breaks a constraint; the others are told nothing of it.
 USE_CONSTRAINTS = ("tpe", "gp")
 
