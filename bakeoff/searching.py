@@ -43,6 +43,16 @@ def run(
     set_: Set = None,
     text: Text = None,
     label: Label = None,
+    from_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="SEARCH...",
+            help="start from what earlier searches found, by id, name or folder; one or several",
+            show_default=False,
+        ),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     repeat: Annotated[
         int, typer.Option(min=1, max=100, help="run it so often, each time with the next seed; then `analysis budget`")
     ] = 1,
@@ -55,7 +65,10 @@ def run(
     """Run a search, show its progress, end with the leaderboard and the report page."""
     from search.spec.asked import spec_for
 
-    validated = spec_for(spec, set_ or [], keys=columns(text, label))
+    if more and not from_:
+        raise UserError(f"one spec, file or corpus; got {more[0]!r:.80} too (earlier searches come after --from)")
+    earlier = {"from": [*(from_ or ()), *(more or ())]} if from_ else {}
+    validated = spec_for(spec, set_ or [], keys=columns(text, label) | earlier)
     for number in range(repeat):
         seeded = validated.model_copy(update={"seed": validated.seed + number})
         found = api.start(seeded, address, record.tracking_uri(tracking_uri), searches)

@@ -8,7 +8,10 @@ import pytest
 
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
+from analysis.boards import leaderboard as boards
 from analysis.boards import ledger as ledgers
+from search.spec import read
+from search.spec.inherited import Inherited
 
 SEARCH = Search("demo-20260101-100000", "run", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, {})
 
@@ -120,3 +123,33 @@ def test_every_format_of_every_kind_of_search(form: str, rows: list[dict[str, An
     shown = ledgers.ledger_table(SEARCH, tidy(rows))
     assert title in shown.title
     assert tables.TEXTS[form](shown)
+
+
+def test_what_was_inherited_is_shown_and_is_budget() -> None:
+    before = Inherited(search="old-20251231-100000", architecture="rnn", trials=8, epochs=24, seconds=80, points=[])
+    spec = read.validate({"architectures": ["rnn", "gru"], "baselines": "none"}, files=False)
+    warm = replace(SEARCH, load_spec=lambda: spec.model_copy(update={"inherited": [before]}))
+    cold = replace(SEARCH, load_spec=lambda: spec)
+    rows = tidy([trial(f"{name}-{i}", i, 0.5 + i / 10) for name in ("rnn", "gru") for i in range(2)])
+    shown = ledgers.ledger_table(warm, rows)
+    given = shown.frame.set_index("architecture")[["inherited_trials", "inherited_epochs", "inherited_seconds"]]
+    assert given.loc["rnn"].tolist() == [8, 24, 80]
+    assert given.loc["gru"].tolist() == [0, 0, 0]
+    assert "inherited_trials" in shown.columns
+    assert shown.notes[0] == "Inherited from old-20251231-100000: trials of rnn 8 (24 epochs, 80 s)."
+    assert "gru was searched less: 2 trials, 10 for rnn" in " ".join(shown.notes)
+    assert "inherited_trials" not in ledgers.ledger_table(cold, rows).columns
+
+
+def test_trials_of_one_configuration_have_one_rank_by_their_mean() -> None:
+    scores = {"rnn-0": 0.9, "rnn-1": 0.85, "rnn-2": 0.7}
+    rows = [trial(name, 1, score) | {"search": "demo"} for name, score in scores.items()]
+    rows[2] |= {"repeats": "rnn-0", "outcome": "complete"}
+    board = boards.leaderboard(tidy(rows)).set_index("trial")
+    assert board["rank"].to_dict() == {"rnn-1": 1, "rnn-0": 2, "rnn-2": 2}
+    assert board["val_accuracy_mean"].fillna(0).tolist() == pytest.approx([0, 0.8, 0.8])
+    assert boards.by_architecture(tidy(rows))["trial"].tolist() == ["rnn-1"]
+    shown = boards.ranking_table(SEARCH, tidy(rows))
+    assert {"val_accuracy_mean", "repeats"} <= {*shown.columns}
+    assert any(note.startswith("Proposed again, on other seeds: 1 trial, of 1 configuration.") for note in shown.notes)
+    assert "val_accuracy_mean" not in boards.ranking_table(SEARCH, tidy(rows[:2])).columns

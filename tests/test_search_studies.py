@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from data.base.errors import UserError
@@ -18,6 +19,7 @@ from search.base.record import Outcome
 from search.run.keeper import _Keeper
 from search.spec import read as specs
 from search.spec.spec import Spec
+from search.study import ranking
 from search.study.studies import Studies
 from search.study.study import derive_seed
 from search.study.trial import Trial, Worker
@@ -506,3 +508,108 @@ def test_what_is_kept_is_the_best_of_all_processes_of_a_search(tmp_path: Path) -
     assert kept(tmp_path) == {"rnn-1", "rnn-2"}
     scored(keeping(spec.model_copy(update={"trials": 5}), tmp_path), {"": [0.6, 0.8]})
     assert kept(tmp_path) == {"rnn-1", "rnn-4"}
+
+
+MEMORY = optuna.storages.InMemoryStorage
+FEW = {"space": {"hidden_size": [8, 16], "activation": ["tanh", "relu"]}, "architectures": ["rnn"]}
+
+
+@pytest.mark.parametrize("sampler", [each for each in SAMPLERS if each != "grid"])
+def test_what_is_proposed_again_is_a_repetition_on_another_seed(sampler: str, tmp_path: Path) -> None:
+    spec = make_spec(**FEW, trials=9, sampler=sampler, pruner="none")
+    storage = MEMORY()
+    studies = Studies("s", spec, tmp_path, "new", storage=storage)
+    while trial := studies.ask():
+        studies.report(trial, epoch_result(4, 0.5), HERE)
+        if trial.number == 6:
+            studies = Studies("s", spec, tmp_path, "go on", storage=storage)
+    trials = studies.trials()
+    firsts: dict[str, Trial] = {}
+    for trial in trials:
+        first = firsts.setdefault(str(trial.hyperparameters), trial)
+        assert trial.repeats == (None if trial is first else first.name)
+        assert trial.params.get("repeats") == trial.repeats
+    assert len(firsts) <= 4
+    assert len({trial.seed for trial in trials}) == 9
+    assert "repeats" not in trials[-1].config
+
+
+@pytest.mark.parametrize("sampler", [each for each in SAMPLERS if each != "grid"])
+def test_what_is_proposed_again_is_drawn_again_until_the_space_is_exhausted(sampler: str, tmp_path: Path) -> None:
+    spec = make_spec(**FEW, trials=12, sampler=sampler, duplicate_trials="redraw")
+    storage = MEMORY()
+    studies = Studies("s", spec, tmp_path, "new", storage=storage)
+    assert studies.exhausted == ["rnn: 4 trials, not 12: each point of its space once (duplicate_trials: redraw)"]
+    running = [studies.ask(), studies.ask()]
+    studies = Studies("s", spec, tmp_path, "go on", storage=storage)
+    while trial := studies.ask():
+        running.append(trial)
+    proposed = [str(trial.hyperparameters) for trial in studies.trials()]
+    assert len(proposed) == len(set(proposed)) == 4
+    assert {each.repeats for each in studies.trials()} == {None}
+
+
+@pytest.mark.parametrize("sampler", [each for each in SAMPLERS if each != "grid"])
+def test_where_nothing_comes_twice_redrawing_changes_nothing(sampler: str, tmp_path: Path) -> None:
+    def proposed(policy: str) -> list[Any]:
+        spec = make_spec(architectures=["rnn"], sampler=sampler, trials=6, duplicate_trials=policy)
+        studies = Studies("s", spec, tmp_path, "new", storage=MEMORY())
+        run(studies)
+        return [trial.hyperparameters for trial in studies.trials()]
+
+    assert proposed("allow") == proposed("redraw")
+
+
+def repeating(tmp_path: Path, scores: list[float], **changes: Any) -> Studies:
+    """Two configurations in turn: the first, the second, the first again, ..."""
+    spec = make_spec(**FEW | {"trials": len(scores), "sampler": "random"} | changes)
+    studies = Studies("s", spec, tmp_path, "new", storage=MEMORY())
+    points = [{"hidden_size": 8, "activation": "tanh"}, {"hidden_size": 16, "activation": "relu"}]
+    study = studies._studies["rnn"]
+    for place in range(len(scores)):
+        study.optuna.enqueue_trial(points[place % 2])
+    for score in scores:
+        trial = studies.ask()
+        assert trial is not None
+        for epoch in range(1, 5):
+            if not studies.report(trial, epoch_result(epoch, score), HERE):
+                break
+    return studies
+
+
+def test_the_better_of_two_repetitions_never_ranks_alone(tmp_path: Path) -> None:
+    studies = repeating(tmp_path, [0.9, 0.85, 0.7], pruner="none")
+    trials = studies.trials()
+    assert [trial.repeats for trial in trials] == [None, None, "rnn-0"]
+    assert [trial.name for trial in studies.ranked("rnn")] == ["rnn-1", "rnn-0", "rnn-2"]
+    assert ranking.best(trials, "val_accuracy").name == "rnn-1"
+    assert ranking.best(trials, "val_accuracy", "s").name == "rnn-1"
+    (found,) = ranking.shared(trials).values()
+    assert (found.outcome, found.score, found.trials) == (Outcome.COMPLETE, pytest.approx(0.8), 2)
+
+
+def test_trials_are_ranked_alone_where_the_spec_says_so_or_is_older(tmp_path: Path) -> None:
+    studies = repeating(tmp_path, [0.9, 0.85, 0.7], pruner="none", duplicate_trials="allow")
+    assert [trial.name for trial in studies.ranked("rnn")] == ["rnn-0", "rnn-1", "rnn-2"]
+    old = {key: value for key, value in make_spec().model_dump(mode="json").items() if key != "duplicate_trials"}
+    assert specs.load(yaml.safe_dump(old), "spec.yaml").duplicate_trials == "allow"
+
+
+def test_a_repetition_is_pruned_only_where_the_first_was(tmp_path: Path) -> None:
+    studies = repeating(tmp_path, [0.9, 0.95, 0.5, 0.4])  # asha would end the last two at once
+    assert [trial.outcome for trial in studies.trials()] == [Outcome.COMPLETE] * 4
+    other = repeating(tmp_path, [0.9, 0.5, 0.8, 0.3])
+    assert [trial.outcome for trial in other.trials()][1::2] == [Outcome.PRUNED] * 2
+
+
+@pytest.mark.parametrize("lost", [Outcome.DIVERGED, Outcome.FAILED, Outcome.PRUNED])
+def test_a_configuration_that_lost_a_seed_is_behind_those_that_lost_none(lost: Outcome, tmp_path: Path) -> None:
+    first, other, again = repeating(tmp_path, [0.9, 0.6, 0.9], pruner="none").trials()
+    again.outcome = lost
+    better = ranking.order("val_accuracy", [first, other, again])
+    assert sorted([first, again, other], key=better)[0] is other
+
+
+def test_the_key_of_texts_is_not_that_of_trials() -> None:
+    with pytest.raises(UserError, match="duplicate_trials: repeat"):
+        make_spec(duplicates="repeat")

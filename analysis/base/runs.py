@@ -290,7 +290,8 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def scored(trials: pd.DataFrame, metric: str) -> list[Any]:
     """The rows of a frame as `search.study.ranking` compares trials, each with its `Index` in the frame."""
-    columns = trials[["architecture", "number", "seed", "configuration", "outcome", "num_parameters", "search", "fold"]]
+    told = ("search", "architecture", "number", "seed", "configuration", "fold", "repeats", "outcome", "num_parameters")
+    columns = trials[[*told]]
     known = columns.assign(score=trials[metric]).astype(object)
     return list(known.where(known.notna(), None).itertuples())
 
@@ -348,6 +349,7 @@ def _row(run: "Run") -> dict[str, Any]:
         "configuration": params.get(record.CONFIGURATION),
         "repetition": params.get(record.REPETITION),
         "fold": params.get(record.FOLD),
+        record.REPEATS: params.get(record.REPEATS),
         "seed": params.get(record.SEED),
         "outcome": tags.get(record.OUTCOME),
         "run_id": run.info.run_id,
@@ -387,6 +389,7 @@ def _record(search: Search, run: "Run") -> Trial | None:
         seed=int(params[record.SEED]),
         configuration=params.get(record.CONFIGURATION),
         repetition=int(params[record.REPETITION]) if record.REPETITION in params else None,
+        repeats=params.get(record.REPEATS),
         fold=params.get(record.FOLD),
         outcome=Outcome(tags.get(record.OUTCOME, Outcome.RUNNING)),
         error=tags.get(record.ERROR),
@@ -414,7 +417,10 @@ def _costs(metrics: Mapping[str, float]) -> dict[str, float]:
 def _hyperparameters(run: "Run") -> dict[str, Any]:
     """As they were. Runs from before the tag that keeps them have only what str() made of them."""
     exact = json.loads(run.data.tags.get(record.HYPERPARAMETERS, "{}"))
-    design = (record.ARCHITECTURE, record.SEED, record.CONFIGURATION, record.REPETITION, record.FOLD)
+    design = (
+        *(record.ARCHITECTURE, record.SEED),
+        *(record.CONFIGURATION, record.REPETITION, record.REPEATS, record.FOLD),
+    )
     params = {name: value for name, value in run.data.params.items() if name not in design}
     return {name: exact[name] if name in exact else _parse(value) for name, value in params.items()}
 

@@ -25,7 +25,7 @@ FORMATS = {
     "importance": ".0%",
     **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
     **dict.fromkeys(["default_test", "best_test"], ".4f"),
-    **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best"], ",.1f"),
+    **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best", "inherited_seconds"], ",.1f"),
     **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
 }
 NUMBER, MEASURE = ".3g", ".4f"  # any other float; one of a metric, or of its mean and so on

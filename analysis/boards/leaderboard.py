@@ -77,22 +77,31 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
             f"cannot rank by {rank_by}: these trials do not measure it; "
             f"choose from {', '.join(f'val_{name}' for name in measured if not METRICS[name].no_rank)}"
         )
-    rows = sorted(scored(trials, rank_by), key=ranking.order(rank_by))
+    rows = scored(trials, rank_by)
+    rows.sort(key=ranking.order(rank_by, rows))
     board = trials.loc[[row.Index for row in rows]]
-    ranks = [place if ranking.is_ranked(row) else None for place, row in enumerate(rows, 1)]
+    common = ranking.shared(rows)
+    places: dict[Any, int] = {}  # trials of a configuration that was proposed again have one
+    ranks: list[int | None] = []
+    for row in rows:
+        which = first if (first := ranking.first_of(row)) in common else row.Index
+        ranks.append(places.setdefault(which, len(places) + 1) if ranking.is_ranked(row) else None)
     board.insert(0, "rank", pd.Series(ranks, board.index, dtype="Int64"))
+    means = [found.score if (found := common.get(ranking.first_of(row))) else None for row in rows]
+    board[_mean(rank_by)] = pd.Series(means, board.index, dtype="float64")
     return board[
         [
             "rank",
             "architecture",
             ROLE,
             "trial",
-            *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
+            *dict.fromkeys([rank_by, *_means(board, rank_by), RANK_BY, *all_tested(trials)]),
             "num_parameters",
             "seconds",
             "epochs_run",
             *hyperparameters(trials),
             "outcome",
+            *_repeating(board),
             "error",
             "run_id",
         ]
@@ -116,7 +125,7 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
             "architecture",
             ROLE,
             "trial",
-            *dict.fromkeys([rank_by, RANK_BY, *all_tested(trials)]),
+            *dict.fromkeys([rank_by, *_means(board, rank_by), RANK_BY, *all_tested(trials)]),
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -139,8 +148,23 @@ def constant(trials: pd.DataFrame) -> dict[str, Any]:
     return {name: next(iter(each)) for name, each in taken.items() if len(each) == 1}
 
 
-def _metrics(trials: pd.DataFrame, rank_by: str) -> list[str]:
-    return list(dict.fromkeys([rank_by, RANK_BY, *tested(trials, rank_by)]))
+def _metrics(trials: pd.DataFrame, board: pd.DataFrame, rank_by: str) -> list[str]:
+    return list(dict.fromkeys([rank_by, *_means(board, rank_by), RANK_BY, *tested(trials, rank_by)]))
+
+
+def _mean(rank_by: str) -> str:
+    """The column of what a configuration is ranked by that was proposed again."""
+    return f"{rank_by}_mean"
+
+
+def _means(board: pd.DataFrame, rank_by: str) -> list[str]:
+    """That column, where there is such a configuration."""
+    return [_mean(rank_by)] if _mean(rank_by) in board and board[_mean(rank_by)].notna().any() else []
+
+
+def _repeating(board: pd.DataFrame) -> list[str]:
+    """The column that says whose configuration was proposed again, where any was."""
+    return [record.REPEATS] if record.REPEATS in board and board[record.REPEATS].notna().any() else []
 
 
 def _counter(outcome: Outcome) -> Any:
@@ -162,8 +186,8 @@ def ranking_table(
     return Table(
         rows,
         groups=[
-            ["rank", "trial", *shown(board), *_metrics(trials, rank_by), "num_parameters", "seconds"],
-            ["outcome", *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
+            ["rank", "trial", *shown(board), *_metrics(trials, board, rank_by), "num_parameters", "seconds"],
+            ["outcome", *_repeating(board), *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key=["trial", *shown(board)],
         title=_title(search, board, num_shown, rank_by) + ", of each baseline only the best" * (left_out > 0),
@@ -178,7 +202,7 @@ def architecture_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK
     return Table(
         best,
         groups=[
-            ["architecture", *shown(best), "trial", *_metrics(trials, rank_by), "num_parameters", "seconds"],
+            ["architecture", *shown(best), "trial", *_metrics(trials, best, rank_by), "num_parameters", "seconds"],
             ["trials", *occurring],
             [*varying(_for_hyperparameters(trials)), "run_id"],
         ],
@@ -204,6 +228,7 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
         *_of_baselines(trials, rank_by),
         *_words_read(search),
         *_on_the_same_words(search, trials, rank_by),
+        *_proposed_again(trials, rank_by),
         *_not_ranked(trials, rank_by),
         *notes_on_classes([search]),
         *notes_on_ranking([search], rank_by),
@@ -303,6 +328,17 @@ def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> It
         parts.append(told + (", ".join(ahead) or "none") + (f", behind it: {', '.join(behind)}" if behind else ""))
     if parts:
         yield f"On the same words of each text, by {rank_by}: {'; '.join(parts)}."
+
+
+def _proposed_again(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
+    """Which trials have a place in common."""
+    again = ranking.shared(scored(trials, rank_by))
+    if num := int(trials[record.REPEATS].notna().sum()):
+        yield (
+            f"Proposed again, on other seeds: {num} trial{'s' * (num > 1)}, of {len(again)} "
+            f"configuration{'s' * (len(again) != 1)}. Each has one rank, by the mean {rank_by} of its trials, "
+            "and ranks as pruned if one of them was pruned or lost."
+        )
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:

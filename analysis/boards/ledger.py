@@ -12,8 +12,11 @@ from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from search.base import record
 from search.base.record import Outcome
+from search.spec.inherited import lines
 from search.study.stopping import NO_ROOM
 
+#: Of what earlier searches had spent on an architecture, that its search started from.
+_INHERITED = {name: f"inherited_{name}" for name in ("trials", "epochs", "seconds")}
 _SHARES = {each: f"{each.value}_share" for each in Outcome}
 _TO_BEST = ["trials_to_best", "epochs_to_best", "seconds_to_best"]
 
@@ -96,15 +99,35 @@ def _counted(counts: dict[str, int]) -> str:
     return f"{sum(counts.values()):,} ({', '.join(told)})"
 
 
-def searched_less(trials: pd.DataFrame) -> list[str]:
+def inherited(search: Search) -> pd.DataFrame:
+    """By architecture, what the searches had spent on it that this one started from (`from:`): `inherited_trials`,
+    `inherited_epochs` and `inherited_seconds`. Without rows where it started from none."""
+    rows = [
+        {"architecture": each.architecture, **{column: getattr(each, name) for name, column in _INHERITED.items()}}
+        for each in (search.spec.inherited if search.spec else ())
+    ]
+    return pd.DataFrame(rows, columns=["architecture", *_INHERITED.values()]).groupby("architecture").sum()
+
+
+def on_inherited(search: Search) -> list[str]:
+    """A sentence for each search that this one started from, and that what it spent counts."""
+    found = lines(search.spec.inherited) if search.spec else []
+    return [*found, "What was inherited is budget: this search could not have begun without it."] if found else []
+
+
+def searched_less(trials: pd.DataFrame, search: Search | None = None) -> list[str]:
     """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
 
     Only complete, pruned and diverged trials count, for these tell something of the architecture. Epochs are compared
-    in whole trials, for what learns in one go makes only one in each. Baselines are not searched.
+    in whole trials, for what learns in one go makes only one in each. Baselines are not searched. search: with which
+    what it has inherited counts, too.
     """
     trials = searched(trials)
     counts = trials["outcome"].isin(_SEARCHED)
     spent = _spent(trials).where(counts, 0).groupby(trials["architecture"]).sum()
+    if search is not None:
+        before = inherited(search).rename(columns={column: name for name, column in _INHERITED.items()})
+        spent = spent.add(before.reindex(spent.index), fill_value=0)
     complete = trials["outcome"] == Outcome.COMPLETE.value
     whole = trials["epochs_run"].where(complete).groupby(trials["architecture"]).max()
     compared = spent.assign(epochs=spent["epochs"] / whole.fillna(whole.max()).fillna(1))
@@ -125,10 +148,13 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
     """What each architecture was given, and what its best took."""
     table = ledger(trials, rank_by)
     occurring = [name for name in _SHARES.values() if table[name].any()]
+    before = inherited(search).reindex(table["architecture"]).reset_index(drop=True)
+    earlier = list(_INHERITED.values()) if before.notna().any(axis=None) else []
+    table = table.join(before.fillna(0)[earlier])
     return Table(
         table,
         groups=[
-            ["architecture", *shown(table), "trials", "epochs", "seconds", *occurring],
+            ["architecture", *shown(table), "trials", "epochs", "seconds", *earlier, *occurring],
             ["trial", rank_by, *_TO_BEST],
         ],
         key=["architecture", *shown(table)],
@@ -136,9 +162,10 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
         if len(trials)
         else f"{search.id} has no trials yet.",
         notes=[
+            *on_inherited(search),
             *stopped(search, trials),
             *refused(search, trials),
-            *_notes(trials),
+            *_notes(trials, search),
             *predicted(search),
             *notes_on_ranking([search], rank_by),
         ],
@@ -157,8 +184,8 @@ def predicted(search: Search) -> list[str]:
     return [f"The plan: {'; '.join(parts)}."] if parts else []
 
 
-def _notes(trials: pd.DataFrame) -> Iterable[str]:
+def _notes(trials: pd.DataFrame, search: Search) -> Iterable[str]:
     rule = " or ".join(f"less than {bound:.0%} of the {measure}" for measure, bound in SEARCHED_LESS.items())
     if searched(trials)["architecture"].nunique() > 1:
-        yield from searched_less(trials) or [f"No architecture had {rule} of the most searched one."]
+        yield from searched_less(trials, search) or [f"No architecture had {rule} of the most searched one."]
     yield "To best: what all trials had spent that ended no later than the best one. Seconds are those of the epochs."

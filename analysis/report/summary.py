@@ -10,7 +10,7 @@ from analysis.base.baselines import BASELINE, ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import by_architecture
-from analysis.boards.ledger import searched_less
+from analysis.boards.ledger import on_inherited, searched_less
 from analysis.figures.plot import Found
 from analysis.figures.style import label
 from analysis.report.view import Links
@@ -51,7 +51,7 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
         if not covered:
             texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
             yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
-    for sentence in searched_less(trials):
+    for sentence in (*on_inherited(search), *searched_less(trials, search)):
         yield Markup("{}").format(sentence)
     if len(trials):
         counts = {each.value: (trials["outcome"] == each.value).sum() for each in Outcome}

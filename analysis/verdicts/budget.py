@@ -17,6 +17,7 @@ from analysis.base.best_of import Curve, expected_best, of_draws, of_searches
 from analysis.base.runs import Search, scored
 from analysis.boards.confirmation import same_data
 from analysis.boards.leaderboard import check_metric, common_metric
+from analysis.boards.ledger import inherited
 from data.base.errors import UserError
 from search.base.record import Outcome
 from search.spec.read import compared
@@ -25,6 +26,7 @@ from search.study.ranking import order
 from search.train.metrics import split_metric
 
 TRIALS, SECONDS = "trials", "core_seconds"  # the units of budgets
+_BEFORE = {TRIALS: "before_trials", SECONDS: "before_seconds"}  # columns: what was inherited, in each unit
 NUM_SEARCHES = 3  # that tell of an adaptive one, at least
 FEWEST = 4  # independent draws of an architecture
 POINTS = 60  # of a curve over core-seconds
@@ -129,6 +131,11 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
     known = list(dict.fromkeys([*spec.studied, *trials["architecture"].dropna()]))
     ended = trials[~trials["outcome"].isin([Outcome.RUNNING.value, Outcome.INTERRUPTED.value])]
     ended = ended.assign(cost=ended["seconds"].fillna(0.0) * spec.resources.cpu)
+    before = inherited(searches[0]).reindex(ended["architecture"]).fillna(0).set_index(ended.index)
+    ended = ended.assign(
+        **{_BEFORE[TRIALS]: before["inherited_trials"]},
+        **{_BEFORE[SECONDS]: before["inherited_seconds"] * spec.resources.cpu},
+    )
     groups = {name: own for name in known if len(own := ended[ended["architecture"] == name])}
     if independent:
         few = {name: len(own) for name, own in groups.items() if not is_baseline(own) and len(own) < FEWEST}
@@ -145,7 +152,7 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
 
 
 def _is_independent(spec: Spec) -> bool:
-    return spec.sampler == "random" and spec.pruner == "none"
+    return spec.sampler == "random" and spec.pruner == "none" and not spec.inherited
 
 
 def _spec(search: Search) -> Spec:
@@ -220,13 +227,13 @@ def _curves(
 
 
 def _most(own: pd.DataFrame, independent: bool) -> int:
-    return len(own) // 2 if independent else int(own.groupby("search").size().min())
+    return len(own) // 2 if independent else int(own.groupby("search").size().min() + own[_BEFORE[TRIALS]].max())
 
 
 def _dearest(own: pd.DataFrame, independent: bool) -> float:
     if independent:
         return float(own["cost"].mean() * (len(own) // 2))
-    return float(own.groupby("search")["cost"].sum().min())
+    return float(own.groupby("search")["cost"].sum().min() + own[_BEFORE[SECONDS]].max())
 
 
 def _of_draws(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
@@ -240,14 +247,16 @@ def _of_searches(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str
     spent, reached = [], []
     for _, trials in own.groupby("search", sort=False):
         trials = trials.sort_values(["end", "number"], kind="stable")
-        better = {each.Index: place for place, each in enumerate(sorted(scored(trials, rank_by), key=order(rank_by)))}
+        rows = scored(trials, rank_by)
+        better = {each.Index: place for place, each in enumerate(sorted(rows, key=order(rank_by, rows)))}
         best: Any = None
         so_far = []
         for index, counts in _has_result(trials, rank_by).items():
             if counts and (best is None or better[index] < better[best]):
                 best = index
             so_far.append([np.nan, np.nan] if best is None else [trials.at[best, rank_by], trials.at[best, on_test]])
-        spent.append(np.arange(1, len(trials) + 1) if unit == TRIALS else trials["cost"].cumsum().to_numpy())
+        own_spent = np.arange(1, len(trials) + 1) if unit == TRIALS else trials["cost"].cumsum().to_numpy()
+        spent.append(own_spent + trials[_BEFORE[unit]].iloc[0])  # what it inherited is budget
         reached.append(np.array(so_far, dtype=float))
     return (
         of_searches(spent, [each[:, 0] for each in reached], budgets),
@@ -272,7 +281,8 @@ def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on
 
 def _from_worst(own: pd.DataFrame, rank_by: str) -> pd.DataFrame:
     """From the worst trial to the best; those without a result come first."""
-    return own.loc[[each.Index for each in sorted(scored(own, rank_by), key=order(rank_by), reverse=True)]]
+    rows = scored(own, rank_by)
+    return own.loc[[each.Index for each in sorted(rows, key=order(rank_by, rows), reverse=True)]]
 
 
 def _has_result(own: pd.DataFrame, rank_by: str) -> pd.Series:

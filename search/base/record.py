@@ -87,6 +87,7 @@ ARCHITECTURE, SEED = "architecture", "seed"
 REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
 FOLD = "fold"  # '2/5': which division of the texts it learned and was tested on, where each text is tested once
 TRAIN_SHARE = "train_share"  # of the training texts that it learns from, where a configuration says so
+REPEATS = "repeats"  # the trial of its search whose configuration was proposed again, as this one: 'gru-3'
 CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
 
 # --- Tags.
@@ -172,6 +173,7 @@ COLUMNS = (
         "configuration": "str",
         "repetition": "Int64",
         "fold": "str",
+        REPEATS: "str",
         "seed": "Int64",
         "outcome": "str",
         "run_id": "str",

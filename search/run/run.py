@@ -27,12 +27,13 @@ from search.base.record import Outcome, without_password
 from search.cluster import capacity, check, connection, session
 from search.run import plan
 from search.run.folders import TUNE, discard, new_search, write_spec
+from search.run.inherit import inherit
 from search.run.keeper import _Keeper
 from search.run.progress import Progress
 from search.run.setting import make_setting
 from search.run.signals import Signals
 from search.run.state import outcome_of, reconcile
-from search.spec import kept
+from search.spec import inherited, kept
 from search.spec import read as specs
 from search.spec.code import require_unchanged
 from search.spec.read import SPEC_FILE, load_again, load_corpus, read_spec
@@ -69,7 +70,11 @@ class SearchResult:
 
 
 def start(spec: Spec, root: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
-    """Run a new search of this spec in a folder of its own under `root`: see `run`."""
+    """Run a new search of this spec in a folder of its own under `root`, with what the searches found that it names
+    under `from`: see `run`."""
+    spec = inherit(spec, root)
+    for line in inherited.lines(spec.inherited):
+        console.print(line, highlight=False, markup=False)
     for _ in range(5):
         folder = new_search(spec, root)
         try:
@@ -191,6 +196,8 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
         if address or spec.storage_path:
             check.require_fit(spec, address, root, warn)
         studies = Studies(search, spec, folder, "new" if new else "go on")
+        for line in studies.exhausted:
+            warn(line)
         studies.provenance = of_search(corpus)
         studies.solve, studies.measure = partial(solve, spec, corpus), partial(measure, spec, corpus)
         _require_same_data(studies, folder)

@@ -208,7 +208,7 @@ def choose(
     if architecture:
         return best([trial for trial in trials if trial.architecture == architecture], metric, origin), None
     chosen = best([trial for trial in trials if not is_baseline(trial.architecture)], metric, origin)
-    first = min([chosen, *(trial for trial in trials if is_baseline(trial.architecture))], key=order(metric))
+    first = min([chosen, *(trial for trial in trials if is_baseline(trial.architecture))], key=order(metric, trials))
     return chosen, None if first is chosen else first
 
 

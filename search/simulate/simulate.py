@@ -42,7 +42,7 @@ class Ended:
     def chosen(self, metric: str) -> Trial | None:
         """The best of the complete trials."""
         complete = (each for each in self.trials if each.outcome is Outcome.COMPLETE)
-        return min(complete, key=order(metric), default=None)
+        return min(complete, key=order(metric, self.trials), default=None)
 
 
 def search(spec: Spec, world: World, workers: int) -> Ended:

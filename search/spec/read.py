@@ -35,7 +35,7 @@ SPEC_FILE = origin.SPEC_FILE  # in a search's folder
 
 
 #: What a kept spec means that was written before there was such a key.
-BEFORE: dict[str, Any] = {"baselines": [], "texts": "all", **reading.BEFORE}
+BEFORE: dict[str, Any] = {"baselines": [], "duplicate_trials": "allow", "texts": "all", **reading.BEFORE}
 
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
 EXTENDABLE = (
@@ -237,7 +237,7 @@ def _explain(error: Any) -> str:
 
 def compared(spec: Spec) -> dict[str, Any]:
     """The part of a spec that defines what is compared."""
-    return spec.model_dump(mode="json", exclude={*EXTENDABLE, "code"}) | {"code": spec.code.digests}
+    return spec.model_dump(mode="json", exclude={*EXTENDABLE, "code", "inherited"}) | {"code": spec.code.digests}
 
 
 def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:

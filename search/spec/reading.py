@@ -99,6 +99,13 @@ class ReadingKeys(BaseModel):
         "yours: path/my_words.py:cut",
     )
 
+    @field_validator("duplicates", mode="before")
+    @classmethod
+    def _duplicates_are_texts(cls, written: Any) -> Any:
+        if written in ("repeat", "redraw", "allow"):
+            raise UserError(f"is of texts (folded or exact); of configurations write duplicate_trials: {written}")
+        return written
+
     @field_validator("tokenizer")
     @classmethod
     def _tokenizer_is_known(cls, name: str) -> str:

@@ -4,7 +4,7 @@ Define-by-run: an architecture's space holds only its own hyperparameters, so th
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,10 @@ class Choice:
     def grid(self) -> list[Any]:
         return list(self.values)
 
+    def every(self) -> Sequence[Any] | None:
+        """All its values; None where they are without end."""
+        return self.values
+
     def ends(self) -> tuple[Any, ...]:
         return self.values
 
@@ -75,7 +79,7 @@ class Range:
         return False
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
-        if self._is_integer():
+        if self.is_integer:
             return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
@@ -84,18 +88,24 @@ class Range:
 
         with warnings.catch_warnings():  # where the steps end below `high`, Optuna says so and takes the last one
             warnings.simplefilter("ignore")
-            if self._is_integer():
+            if self.is_integer:
                 return IntDistribution(int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
             return FloatDistribution(self.low, self.high, step=self.step, log=self.log)
 
     def grid(self) -> list[Any]:
         """Its values, for a grid. Raises UserError for a range that has no step to enumerate it by."""
-        if self.log or (self.step is None and not self._is_integer()):
+        if self.log or (self.step is None and not self.is_integer):
             raise UserError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
-        number = int if self._is_integer() else float
+        number = int if self.is_integer else float
         return [number(self.low + i * step) for i in range(count)]
+
+    def every(self) -> Sequence[Any] | None:
+        """All its numbers; None where they are without end."""
+        if self.step is not None:
+            return self.grid()
+        return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
     def ends(self) -> tuple[Any, ...]:
         """Its bounds and, where a step decides whether its values are integers, the value after the first."""
@@ -109,10 +119,11 @@ class Range:
         """The number of this range that is nearest to a value."""
         inside = min(max(value if isinstance(value, int | float) else self.low, self.low), self.high)
         if self.step is None:
-            return int(inside) if self._is_integer() else float(inside)
+            return int(inside) if self.is_integer else float(inside)
         return min(self.grid(), key=lambda number: abs(number - inside))
 
-    def _is_integer(self) -> bool:
+    @property
+    def is_integer(self) -> bool:
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
 
@@ -203,6 +214,25 @@ def split_design(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     names = (record.CONFIGURATION, record.FOLD, record.REPETITION)
     design = {name: params[name] for name in names if name in params}
     return {name: value for name, value in params.items() if name not in design}, design
+
+
+def num_points(space: Space) -> int | None:
+    """How many different points there are; None where a range holds numbers without end."""
+    size = 1
+    for values in space.values():
+        if (every := values.every()) is None:
+            return None
+        size *= len(every)
+    return size
+
+
+def point_key(space: Space, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Equal for equal points; None while some of its values are not known. The last digits of what a step comes to may
+    differ."""
+    if not space.keys() <= params.keys():
+        return None
+    values = (params[name] for name in space)
+    return tuple(f"{value:.12g}" if isinstance(value, float) else repr(value) for value in values)
 
 
 def grid_size(space: Space) -> int:

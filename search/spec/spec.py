@@ -6,9 +6,18 @@ Every mistake is one line that names the rule, the value and the nearest valid c
 import re
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from data.base import folding
 from data.base.errors import UserError, choose, did_you_mean
@@ -29,12 +38,15 @@ from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.spec.code import Code
 from search.spec.goals import GoalKeys
+from search.spec.inherited import Inherited, enqueued
 from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.spec.weights import Weights
 from search.train.config import HIDDEN_SIZE, TRAIN_SHARE, TRAINING, TrainingConfig, defaults, domains
 from search.train.length import Length
 from search.train.metrics import measures
+
+NUM_INHERITED = 2  # configurations of earlier searches that an architecture tries first, at most
 
 KEEPS = ("all", "best", "top:3")
 
@@ -77,7 +89,23 @@ class NodeType(Strict):
     price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
 
 
-class Spec(GoalKeys, ReadingKeys):
+if TYPE_CHECKING:
+
+    class _Keys(GoalKeys, ReadingKeys): ...
+
+else:  # `from` is a word of Python's own, which no class can declare
+    _FROM = (
+        list[str],
+        Field(
+            [],
+            description="earlier searches by id, name or folder, of any texts: their best configurations are tried "
+            "first, and the sampler learns from the others; what they spent counts as budget",
+        ),
+    )
+    _Keys = create_model("_Keys", __base__=(GoalKeys, ReadingKeys), **{"from": _FROM})
+
+
+class Spec(_Keys):
     """Everything that defines a search. Two runs of one spec propose the same first trials."""
 
     name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
@@ -174,6 +202,13 @@ class Spec(GoalKeys, ReadingKeys):
     seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
     pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    inherited: list[Inherited] = Field([], description="filled in: what `from` found", repr=False)
+    duplicate_trials: Literal["repeat", "redraw", "allow"] = Field(
+        "repeat",
+        description="what becomes of a configuration that the sampler proposes again; repeat: it is trained on another "
+        "seed, to its end, and ranked by the mean of all its trials; redraw: another one is drawn, and a space of few "
+        "points ends when each was tried; allow: each trial is ranked alone",
+    )
     stop: Literal["none", "decided"] = Field(
         "none",
         description="decided: an architecture whose chance to overtake the best one with the trials that it has left "
@@ -209,6 +244,11 @@ class Spec(GoalKeys, ReadingKeys):
         "abfs://...; without it the search's folder",
     )
     nodes: list[NodeType] = Field([], description="the cluster that `plan` reckons with, its head included")
+
+    @field_validator("from", mode="before", check_fields=False)
+    @classmethod
+    def _from_may_be_one(cls, written: Any) -> Any:
+        return [written] if isinstance(written, str) else written
 
     @field_validator("name")
     @classmethod
@@ -476,6 +516,19 @@ class Spec(GoalKeys, ReadingKeys):
         points = (point for named in self.points.values() for point in named.values())
         return min((point.get(record.TRAIN_SHARE, 1.0) for point in points), default=1.0)
 
+    @property
+    def earlier(self) -> list[str]:
+        """The searches that this one learns from: `from`."""
+        return list(getattr(self, "from"))
+
+    def first_points(self, architecture: str) -> list[dict[str, Any]]:
+        """What is tried before the sampler is asked: the best of earlier searches, and the default, which is a baseline
+        in every search and a fair start."""
+        own = [each for each in self.inherited if each.architecture == architecture]
+        points = enqueued(own, max(1, min(NUM_INHERITED, self.num_trials // 4)))
+        default = self.default_point(architecture)
+        return [*points, *[default] * (default not in points)]
+
     def default_point(self, architecture: str) -> dict[str, Any]:
         """The point of an architecture's space that is nearest to what it takes by default."""
         wanted = self._otherwise(architecture)
@@ -505,7 +558,7 @@ class Spec(GoalKeys, ReadingKeys):
 
     def short(self) -> dict[str, Any]:
         """All keys but those that are too long for a table, and `storage`, which may hold a password."""
-        return self.model_dump(mode="json", exclude={"space", "configurations", "code", "storage"})
+        return self.model_dump(mode="json", exclude={"space", "configurations", "code", "inherited", "storage"})
 
     @property
     def length(self) -> Length:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from data.base.errors import UserError
 from data.base.folding import Fold
+from search.base.names import split_trial, trial_name
 from search.base.record import Outcome
 from search.train.metrics import split_metric
 
@@ -35,6 +36,10 @@ class Scored(Protocol):
     def score(self) -> float | None: ...
     @property
     def num_parameters(self) -> float | None: ...
+    @property
+    def search(self) -> str | None: ...
+    @property
+    def repeats(self) -> str | None: ...
 
 
 class Named(Scored, Protocol):
@@ -42,8 +47,6 @@ class Named(Scored, Protocol):
 
     @property
     def configuration(self) -> str | None: ...
-    @property
-    def search(self) -> str: ...
     @property
     def fold(self) -> str | None: ...
     @property
@@ -61,25 +64,74 @@ def is_ranked(trial: Scored) -> bool:
     return trial.outcome in RANKED and trial.score is not None and math.isfinite(trial.score)
 
 
-def order(metric: str) -> Order:
+def order(metric: str, among: Iterable[Scored] = ()) -> Order:
     """A key that sorts trials, the best first: complete ones before pruned ones, then by the metric in its direction,
     fewer parameters, architecture and number. Those that are not ranked follow, by outcome, architecture and number.
+
+    among: all trials that may have repeated a configuration that was proposed again; such are ranked by what they have
+    in common (see `shared`), and among themselves by their own scores.
     """
-    sign = _sign(metric)
+    sign, common = _sign(metric), shared(among)
 
     def key(trial: Scored) -> tuple[Any, ...]:
         ranked = is_ranked(trial)
+        place, score = _PLACES.get(trial.outcome or "", len(_PLACES)), trial.score or 0.0
+        if ranked and (found := common.get(first_of(trial))):
+            place, score = _PLACES[found.outcome], found.score
         return (
             not ranked,
-            _PLACES.get(trial.outcome or "", len(_PLACES)),
-            sign * (trial.score or 0.0) if ranked else 0.0,
+            place,
+            sign * score if ranked else 0.0,
             _or_last(trial.num_parameters) if ranked else 0.0,
-            trial.architecture is None,
-            trial.architecture or "",
+            *_at_last(trial),
+            sign * (trial.score or 0.0) if ranked else 0.0,
             _or_last(trial.number),
         )
 
     return key
+
+
+class Shared(NamedTuple):
+    """What trials of one configuration have in common that was proposed again. score: their mean, whether complete or
+    pruned. outcome: complete if all of them are, else pruned: a seed that was lost or given up is no better than the
+    others. trials: how many are ranked."""
+
+    outcome: Outcome
+    score: float
+    trials: int
+
+
+First = tuple[str | None, str | None, str | None]  # search, architecture and name of a configuration's first trial
+
+
+def first_of(trial: Scored) -> First:
+    """The first trial of its configuration in its search."""
+    number = trial.number
+    own = None if trial.architecture is None or number is None else trial_name(trial.architecture, int(number))
+    return trial.search, trial.architecture, trial.repeats or own
+
+
+def shared(trials: Iterable[Scored]) -> dict[First, Shared]:
+    """What is common to the trials of each configuration that its search proposed again, by the first of them."""
+    trials = list(trials)
+    groups: dict[First, list[Scored]] = {first_of(trial): [] for trial in trials if trial.repeats is not None}
+    for trial in trials if groups else ():
+        if (first := first_of(trial)) in groups:
+            groups[first].append(trial)
+    found = {}
+    for first, own in groups.items():
+        if ranked := [trial for trial in own if is_ranked(trial)]:
+            whole = not any(trial.outcome in (Outcome.PRUNED, *LOST) for trial in own)
+            mean = fmean(trial.score or 0.0 for trial in ranked)
+            found[first] = Shared(Outcome.COMPLETE if whole else Outcome.PRUNED, mean, len(ranked))
+    return found
+
+
+def _at_last(trial: Scored) -> tuple[Any, ...]:
+    """What orders trials of equal worth: the architecture and the number of the first of its configuration."""
+    *_, first = first_of(trial)
+    known = split_trial(first) if first else None
+    return trial.architecture is None, trial.architecture or "", _or_last(known[1] if known else trial.number)
 
 
 @dataclass(frozen=True)
@@ -118,7 +170,7 @@ def configurations(trials: Iterable[T], metric: str, key: Callable[[T], K | None
             bool(of.lost),
             sign * (of.mean or 0.0),
             min(_or_last(trial.num_parameters) for trial in of.trials),
-            min(map(better, of.trials))[-3:],  # by architecture and number of its best
+            min(map(better, of.trials))[-5:],  # by architecture and number of its best
         )
 
     return sorted((_configuration(name, group) for name, group in groups.items()), key=place)
@@ -153,7 +205,8 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
     Where configurations were repeated over folds, that decides which is best, and the search's own trial stands for it:
     a model of a fold has learned from fewer texts.
     """
-    trials, better = list(trials), order(metric)
+    trials = list(trials)
+    better = order(metric, trials)
     fresh = [trial for trial in trials if origin is not None and trial.search != origin]
     over_folds = of_most_folds(fresh)
     on_seeds = [trial for trial in fresh if not trial.fold]
@@ -175,7 +228,7 @@ def of_most_folds(trials: Iterable[N]) -> list[N]:
     where others were trained on fresh seeds.
     """
     trials = list(trials)
-    done: dict[tuple[str | None, str | None, str], set[Fold]] = {}
+    done: dict[tuple[str | None, str | None, str | None], set[Fold]] = {}
     for trial in trials:
         if trial.fold and trial.outcome == Outcome.COMPLETE:
             done.setdefault((trial.architecture, trial.configuration, trial.search), set()).add(Fold.of(trial.fold))

@@ -74,7 +74,10 @@ def drawn(trials: Sequence[Trial], sign: int, left: int) -> Drawn:
     """
     complete = [each for each in trials if each.outcome is Outcome.COMPLETE and each.score is not None]
     metric = complete[0].metric if complete else ""
-    scores = [sign * (each.score or 0.0) for each in complete]
+    seeds: dict[str, list[float]] = {}
+    for each in complete:
+        seeds.setdefault(each.repeats or each.name, []).append(sign * (each.score or 0.0))
+    scores = [fmean(own) for own in seeds.values()]
     best = max(scores, default=None)
     for each in trials:
         if complete and each.outcome is Outcome.PRUNED and each.score is not None:

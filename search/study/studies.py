@@ -100,6 +100,16 @@ class Studies:
         return {name: refused for name, study in self._studies.items() if (refused := study.refused)}
 
     @property
+    def exhausted(self) -> list[str]:
+        """A line for each architecture whose space ends before its trials do."""
+        fewer = {name: self.num_planned(name) for name in self.spec.architectures}
+        return [
+            f"{name}: {num} trials, not {self.spec.num_trials}: each point of its space once (duplicate_trials: redraw)"
+            for name, num in fewer.items()
+            if self.spec.sampler != "grid" and num < self.spec.num_trials
+        ]
+
+    @property
     def num_owed(self) -> int:
         """Trials still to be finished, those that run or wait to be adopted counted."""
         return sum(study.num_owed for study in self._studies.values())
@@ -111,8 +121,9 @@ class Studies:
 
     def ranked(self, architecture: str) -> list[Trial]:
         """The complete trials, the best first."""
-        complete = (trial for trial in self.trials(architecture) if trial.outcome is Outcome.COMPLETE)
-        return sorted(complete, key=order(self.spec.metric))
+        trials = self.trials(architecture)
+        complete = (trial for trial in trials if trial.outcome is Outcome.COMPLETE)
+        return sorted(complete, key=order(self.spec.metric, trials))
 
     def value(self, trial: Trial) -> float | None:
         """Optuna's own value of a trial."""

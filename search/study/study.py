@@ -12,11 +12,12 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.base import record
+from search.base import names, record
 from search.base.origin import now_ms
 from search.base.record import Outcome
 from search.spec import read as specs
 from search.spec import space
+from search.spec.inherited import Point
 from search.spec.spec import Spec
 from search.study.samplers import USE_CONSTRAINTS, make_pruner, make_sampler
 from search.study.stopping import Stop
@@ -38,6 +39,7 @@ RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome"
 PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
 STARTED, ENDED = "started", "ended"  # in ms since 1970
 REFUSED = "refused"  # of a draw that is no trial: the limit that it breaks; of a study: how often others did, by limit
+REPEATS = "repeats"  # the name of an earlier trial of the same configuration
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
 _STATES = {
@@ -80,7 +82,8 @@ class Study:
         # A resumed search must not propose its first trials again; a grid has one order, and goes on in it.
         num_before = 0 if self._spec.sampler == "grid" else len(self.optuna.get_trials(deepcopy=False))
         seed = derive_seed(spec.seed, architecture, "sampler", num_before)
-        self.optuna.sampler = make_sampler(self._spec, self.space, seed)
+        self._firsts: dict[tuple[str, ...], int] | None = None  # the first trial of each configuration, once asked for
+        self.optuna.sampler = make_sampler(self._spec, self.space, seed, self._inherited)
         self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
         for frozen in self.optuna.get_trials(deepcopy=False) if mode == "go on" else ():
@@ -91,6 +94,12 @@ class Study:
         self.stopped = stopped if stopped and stopped.of == self.num_planned else None
         #: Cached: to look at every trial whenever one is asked for would be quadratic.
         self.num_asked = len(self._frozen())
+
+    @property
+    def _inherited(self) -> list[Point]:
+        return [
+            point for each in self._spec.inherited if each.architecture == self.architecture for point in each.points
+        ]
 
     def _open(self, storage: optuna.storages.BaseStorage, mode: Mode) -> optuna.Study:
         name = f"{self._search}/{self.architecture}"
@@ -115,9 +124,12 @@ class Study:
 
     @property
     def num_planned(self) -> int:
-        """How many trials the spec gives it: a grid is never searched beyond its end."""
+        """How many trials the spec gives it: a grid, or a space of which no point is drawn twice, is never searched
+        beyond its end."""
         if self._spec.sampler != "grid":
-            return self._spec.num_trials
+            points = space.num_points(self.space) if self._spec.duplicate_trials == "redraw" else None
+            most = self._spec.num_trials if points is None else points - sum(self.refused.values())
+            return min(most, self._spec.num_trials)
         size = space.grid_size(self.space) - sum(self.refused.values())
         return min(size, self._spec.trials or size)
 
@@ -176,6 +188,7 @@ class Study:
         )
         self._unpack(trial, frozen.params)
         trial.hyperparameters |= attrs.get(SOLVED, {})
+        trial.repeats = attrs.get(REPEATS)
         for step in sorted(int(key.removeprefix(RESULT)) for key in attrs if key.startswith(RESULT)):
             self._add(trial, Result.from_dict(attrs[f"{RESULT}{step}"]))
         return trial
@@ -212,9 +225,10 @@ class Study:
 
     def ask(self) -> Trial:
         """A new trial, without its hyperparameters yet."""
-        if not self.num_asked and not self.optuna.get_trials(deepcopy=False) and self._spec.sampler != "grid":
-            # The defaults come first: a baseline in every search, and a fair start for every architecture.
-            self.optuna.enqueue_trial(self._spec.default_point(self.architecture))
+        if not self.num_asked and self._spec.sampler != "grid":
+            before = len(self.optuna.get_trials(deepcopy=False))  # a crash may have come between two
+            for point in self._spec.first_points(self.architecture)[before:]:
+                self.optuna.enqueue_trial(point)
         asked = self.optuna.ask()
         self.num_asked += 1
         self._live[asked.number] = asked
@@ -249,7 +263,23 @@ class Study:
     def suggest(self, trial: Trial) -> None:
         """Give a trial its hyperparameters. What an adopted one has been given stands; a crash may have come before it
         was given everything."""
-        self._unpack(trial, space.suggest(self._optuna(trial), self.space))
+        params = space.suggest(self._optuna(trial), self.space)
+        self._unpack(trial, params)
+        if self._spec.sampler == "grid" or self._spec.duplicate_trials == "allow":
+            return
+        first = self._known_firsts().setdefault(space.point_key(self.space, params) or (), trial.number)
+        if first != trial.number:
+            name = names.trial_name(self.architecture, first)
+            self._set(trial, REPEATS, name)
+            trial.repeats = name
+
+    def _known_firsts(self) -> dict[tuple[str, ...], int]:
+        if self._firsts is None:
+            self._firsts = {}
+            for frozen in self._frozen():
+                if REPEATS not in frozen.user_attrs and (key := space.point_key(self.space, frozen.params)):
+                    self._firsts.setdefault(key, frozen.number)
+        return self._firsts
 
     def keep_solved(self, trial: Trial, hyperparameters: dict[str, Any]) -> None:
         self._set(trial, SOLVED, hyperparameters)
@@ -292,7 +322,16 @@ class Study:
             self._optuna(trial).report(value, step=step)
 
     def should_prune(self, trial: Trial) -> bool:
+        """A repetition only where the first trial of its configuration was pruned: else what is left of several seeds
+        would be the lucky ones."""
+        if trial.repeats is not None:
+            first = next(each for each in self._frozen() if self._name(each) == trial.repeats)
+            if first.state is not TrialState.PRUNED:
+                return False
         return self._optuna(trial).should_prune()
+
+    def _name(self, frozen: FrozenTrial) -> str:
+        return names.trial_name(self.architecture, frozen.number)
 
     def end(self, trial: Trial, outcome: Outcome, error: str | None) -> None:
         """End a trial. An interrupted one stays RUNNING, to be adopted when the search is resumed."""

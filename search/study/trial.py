@@ -30,6 +30,7 @@ class Trial:
     metric: what its search ranks by.
     seed: None of a run that was only half written.
     configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
+    repeats: the name of the trial of its search whose configuration was proposed again, as this one.
     fold: which division of the texts it learned and was tested on ('2/5'), where each text is tested once.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
     provenance: tags: the data's digest and the commit, and its last worker's processor, device and versions.
@@ -54,6 +55,7 @@ class Trial:
     seed: int | None = None
     configuration: str | None = None
     repetition: int | None = None
+    repeats: str | None = None
     fold: str | None = None
     outcome: Outcome = Outcome.RUNNING
     ended_by: str | None = None
@@ -108,6 +110,7 @@ class Trial:
             record.CONFIGURATION: self.configuration,
             record.FOLD: self.fold,
             record.REPETITION: self.repetition,
+            record.REPEATS: self.repeats,
         }
         given = {name: value for name, value in design.items() if value is not None}
         return {record.ARCHITECTURE: self.architecture, record.SEED: self.seed} | given | self.hyperparameters

@@ -1,0 +1,122 @@
+"""Warm start: what the searches that a spec names under `from:` found, put into its own space.
+
+Trials of other texts, words or seeds have other scores: what is kept of one is its quantile among those of its search
+(Salinas et al. 2020, "A Quantile-based Approach for Hyperparameter Transfer Learning").
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.base.errors import UserError
+from search.base.record import Outcome
+from search.run.folders import find_search
+from search.spec import read as specs
+from search.spec.inherited import Inherited, Point
+from search.spec.read import SPEC_FILE, read_spec
+from search.spec.space import Choice, Space, point_key
+from search.spec.spec import Spec
+from search.study.ranking import first_of, is_ranked, order
+from search.study.studies import Studies
+from search.study.trial import Trial
+
+MOST = 100  # configurations of an architecture that are kept of a search: the best, the worst and evenly between
+
+
+def inherit(spec: Spec, root: Path) -> Spec:
+    """The spec with what the searches have found that it names; `root`: where searches are by their ids and names.
+
+    Raises UserError for a search that is not there, or has no trial of any of its architectures to learn from.
+    """
+    if not spec.earlier or spec.inherited:
+        return spec
+    if spec.sampler == "grid":
+        raise UserError("from: a grid is the same whatever earlier searches found; leave it out")
+    folders = [_find(each, root) for each in spec.earlier]
+    found: list[Inherited] = []
+    for folder in dict.fromkeys(folders):
+        theirs = read_spec(folder)
+        trials = Studies(folder.name, theirs, folder).trials()
+        own = [each for name in spec.architectures if (each := _of(folder.name, name, theirs, trials, spec))]
+        if not any(each.points for each in own):
+            known = ", ".join(dict.fromkeys(trial.architecture for trial in trials if is_ranked(trial))) or "nothing"
+            raise UserError(
+                f"from: {folder.name} has trained {known}, and nothing to learn from for "
+                f"{', '.join(spec.architectures)} in this space"
+            )
+        found += own
+    # Validated last: reading a spec gives the names in it, those of architectures of the user's own, their meaning.
+    content = spec.model_dump() | {"from": [folder.name for folder in folders], "inherited": found}
+    return specs.validate(content, files=False)
+
+
+def _find(asked: str, root: Path) -> Path:
+    path = Path(asked).expanduser()
+    return path.absolute() if (path / SPEC_FILE).is_file() else find_search(asked, root)
+
+
+def _of(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial], spec: Spec) -> Inherited | None:
+    own = [trial for trial in trials if trial.architecture == architecture]
+    if not own:
+        return None
+    ended = [trial for trial in own if is_ranked(trial) or trial.outcome is Outcome.DIVERGED]
+    best_first = sorted(ended, key=order(theirs.metric, own))
+    best_of: dict[Any, Trial] = {}
+    for trial in best_first:
+        best_of.setdefault(first_of(trial), trial)
+    space, otherwise = spec.spaces[architecture], spec.default_point(architecture)
+    points: dict[Any, Point] = {}
+    clipped = dropped = 0
+    for place, trial in enumerate(best_of.values()):
+        values = into(space, trial.hyperparameters, otherwise)
+        if values is None:
+            dropped += 1
+            continue
+        clipped += any(values[name] != trial.hyperparameters.get(name, values[name]) for name in values)
+        quantile = 1 - (place + 0.5) / len(best_of)
+        points.setdefault(point_key(space, values), Point(trial=trial.name, values=values, quantile=quantile))
+    before = [each for each in theirs.inherited if each.architecture == architecture]
+    return Inherited(
+        search=search,
+        architecture=architecture,
+        trials=len(own) + sum(each.trials for each in before),
+        epochs=sum(trial.epochs for trial in own) + sum(each.epochs for each in before),
+        seconds=sum(trial.seconds for trial in own) + sum(each.seconds for each in before),
+        points=_at_most(list(points.values())),
+        clipped=clipped,
+        dropped=dropped,
+    )
+
+
+def into(space: Space, found: Mapping[str, Any], otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The point of a space that is nearest to what an earlier trial had: a number outside a range, or between those of
+    a choice, becomes the nearest one there is. None if a word is none of a choice's, or a None none of a range's.
+
+    otherwise: what stands for a hyperparameter that the trial did not have.
+    """
+    point: dict[str, Any] = {}
+    for name, values in space.items():
+        value = found.get(name, otherwise[name])
+        if values.is_fixed:
+            value = values.ends()[0]  # whatever it was there
+        elif isinstance(values, Choice) and value not in values.values:
+            numbers = [each for each in values.values if _is_number(each)]
+            if not _is_number(value) or not numbers:
+                return None
+            value = min(numbers, key=lambda each: abs(each - value))
+        elif not isinstance(values, Choice):
+            if not _is_number(value):
+                return None
+            value = values.nearest(round(value) if values.is_integer else value)
+        point[name] = value
+    return point
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _at_most(points: list[Point]) -> list[Point]:
+    if len(points) <= MOST:
+        return points
+    return [points[round(place * (len(points) - 1) / (MOST - 1))] for place in range(MOST)]
