@@ -30,7 +30,7 @@ from data.inspecting.words import Words
 from data.text import Tokenizer
 
 NOTHING, NO_OTHERS = Understood(), Others()  # of what is no file
-FORMAT = 3  # of what is kept: raise it when anything is found out in another way
+FORMAT = 4  # of what is kept: raise it when anything is found out in another way
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most whose words are looked at
 
 
@@ -87,7 +87,7 @@ def inspect(
             found += leaks.names_finding(*named, len(examples))
     return Inspection(
         name=name,
-        understood=file.facts(understood) | ({"script": script.in_words(scripts)} if scripts else {}),
+        understood=file.facts(understood) | _facts(splits, texts, script.in_words(scripts) if scripts else ""),
         num_texts=num_texts,
         num_looked_at=len(examples),
         classes=counted,
@@ -96,6 +96,17 @@ def inspect(
         findings=by_severity(found),
         sizes={split: len(examples) for split, examples in splits.items()},
     )
+
+
+def _facts(splits: Mapping[str, Sequence[Example]], texts: Texts, in_script: str) -> dict[str, str]:
+    """What else there is to say of the texts, by name."""
+    found = {"script": in_script} if in_script else {}
+    none = [label for label in range(len(texts.classes)) if not texts.places(label)]
+    num_none = sum(int(np.isin(labels_of(examples), none).sum()) for examples in splits.values()) if none else 0
+    if num_none:
+        share = num_none / sum(map(len, splits.values()))
+        found["no class"] = f"{num_none:,} texts ({share:.1%}), whose label is empty"
+    return found
 
 
 def of_corpus(

@@ -54,6 +54,10 @@ def test_an_empty_label_is_no_class_where_texts_have_several(tmp_path: Path) -> 
     assert division.texts.learned_classes == ("good", "urgent")
     none = division.texts.classes.index("")
     assert sum(label == none for split in division.splits.values() for _, label in split) == 50
+    found = data.inspect(
+        str(file), embeddings="learned", reading=Reading(multi_label=";"), cache=tmp_path, progress=False
+    )
+    assert found.understood["no class"] == "50 texts (25.0%), whose label is empty"
     with pytest.raises(UserError, match="has an empty label in line 5"):
         data.read(str(file), progress=False)
 
