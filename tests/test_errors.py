@@ -9,6 +9,7 @@ import pytest
 import sklearn.metrics
 
 from analysis.base.runs import Search, tidy
+from analysis.base.table import beginning
 from analysis.boards import leaderboard
 from analysis.explain import errors
 from analysis.figures.confusion import PLOT
@@ -124,7 +125,7 @@ def test_the_texts_come_one_line_each_the_surest_first() -> None:
         ["b", "a", 1, 3],
     ]
     assert pairs.frame["beginning"][1] == "two lines"
-    assert len(pairs.frame["beginning"][0]) == errors.LETTERS + 1
+    assert len(pairs.frame["beginning"][0]) == errors.WIDTH
     (long,) = errors.text_tables({"gru-0": found}, frame, long=True)
     assert long.frame["text"].tolist() == [texts[1], texts[3], texts[0]]
 
@@ -221,6 +222,12 @@ def test_texts_of_several_classes_come_with_their_mistakes() -> None:
     files = PLOT.render(Found(trials, confusions=confusions))
     assert files["csv"].decode().splitlines()[:2] == ["model,class,found,missed,added", "gru-0,b,0,2,1"]
     assert files["png"].startswith(b"\x89PNG")
+
+
+def test_a_line_of_a_text_is_as_wide_as_a_terminal_has_room_for() -> None:
+    assert beginning("two\nlines", 70) == "two lines"
+    assert beginning("很" * 40, 70) == "很" * 35 + "…"
+    assert beginning("a" + "很" * 40, 70) == "a" + "很" * 34 + "…"
 
 
 def test_the_majority_stands_below_the_tables() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len, set_cell_size
 
 from search.base import record
 from search.train.metrics import METRICS
@@ -92,3 +93,9 @@ def in_words(value: Any) -> str:
 def clean(text: str) -> str:
     """One line without control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def beginning(text: str, width: int) -> str:
+    """A line of a text, of so many columns of a terminal at most: a Chinese letter takes two."""
+    line = " ".join(clean(text).split())
+    return line if cell_len(line) <= width else f"{set_cell_size(line, width).rstrip()}…"

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.base import runs
-from analysis.base.table import Table, clean
+from analysis.base.table import Table, beginning
 from analysis.verdicts.confusion_tables import NUM_PAIRS, SHARE_OF_MISTAKES, SWAPPED, Confusions, read
 from analysis.verdicts.set_confusion import SetConfusion
 from data.base.errors import UserError, choose
 from search.spec import kept
 from search.study.trial import Trial
 
-NUM_TEXTS, NUM_EXAMPLES, LETTERS = 10, 3, 70  # for readers: of a model, of a pair of classes, of a text
+NUM_TEXTS, NUM_EXAMPLES, WIDTH = 10, 3, 70  # for readers: of a model, of a pair of classes, of a text
 SHARE = "share: of the class's test texts."
 SURE_OF_ONE = "confidence: the probability of what was predicted."
 SURE = "confidence: how sure it was of the surest of its mistakes."
@@ -147,5 +147,4 @@ def text_tables(confusions: Confusions, errors: pd.DataFrame, *, long: bool = Fa
 
 def _begin(frame: pd.DataFrame) -> pd.DataFrame:
     """With a line of each text."""
-    lines = [" ".join(clean(text).split()) for text in frame["text"]]
-    return frame.assign(beginning=[line if len(line) <= LETTERS else f"{line[:LETTERS]}…" for line in lines])
+    return frame.assign(beginning=[beginning(text, WIDTH) for text in frame["text"]])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from analysis.base import runs
-from analysis.base.table import Table
+from analysis.base.table import Table, beginning
 from analysis.explain.labelled import PREDICTED, PROBABILITY, Rows, scores
 from data.base.errors import UserError
 from search.base import names, record
@@ -23,6 +23,7 @@ from search.train.tasks import TASKS, Task
 TEXT = "text"  # of a request
 MOST, TOP = "most probable", 5  # the column of so many classes, in place of one for each of more
 BATCH = 1000  # texts
+WIDTH = 60  # of the beginning of a text
 MOSTLY = 0.5  # the share of unknown words over which a text is marked
 
 
@@ -132,7 +133,7 @@ def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool
     both = rows.beside(answer)
     frame = both.frame
     if not long:
-        frame = frame.assign(beginning=frame[both.text].str.slice(0, 60))
+        frame = frame.assign(beginning=frame[both.text].map(lambda text: beginning(text, WIDTH), na_action="ignore"))
     probabilities = [str(column) for column in answer if str(column).startswith(PROBABILITY)]
     if len(probabilities) > top and not long:
         frame = frame.assign(**{MOST: most_probable(frame[probabilities], top)})
