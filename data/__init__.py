@@ -9,6 +9,7 @@ Imports nothing heavy: validating a spec and answering `--help` stay fast.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -114,6 +115,7 @@ def load(
     reading: Reading = USUAL,
     texts: bool = False,
     whole: bool = False,
+    most_words: int | None = None,
     embedded: bool = False,
     cache: Path | None = None,
     progress: bool = True,
@@ -133,7 +135,10 @@ def load(
     - reading: how texts, and which, are read.
     - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
     - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
-    - embedded: and what the vectors, a function from outside, make of each text (`data.encoded.EMBEDDED`).
+    - most_words: of these training texts together, at most; of a larger corpus those of the first texts that fit are
+      kept, which are a random choice as texts are in the order of their hashes. None keeps all.
+    - embedded: and what the vectors, a function from outside, make of each text that is kept
+      (`data.encoded.EMBEDDED`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
     - progress: show a bar on the terminal while downloading.
 
@@ -172,6 +177,7 @@ def load(
         found,
         max_words=max_words,
         whole=whole,
+        most_words=most_words,
         encoder=encoder,
         limit=limit,
         split_seed=split_seed,
@@ -211,11 +217,19 @@ def read(
 
     The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
     """
+    from data import dividing
     from data.base.files import default_cache
-    from data.base.splitting import split_examples
 
-    texts = _corpus(corpus, reading).read(default_cache() / "downloads", progress=progress, reading=reading)
-    return split_examples(texts, name=corpus, limit=limit, seed=split_seed, reading=reading, fold=fold)
+    return dividing.divide(
+        _corpus(corpus, reading),
+        name=corpus,
+        limit=limit,
+        split_seed=split_seed,
+        fold=fold,
+        reading=reading,
+        cache=default_cache(),
+        progress=progress,
+    )
 
 
 def inspect(
@@ -242,39 +256,45 @@ def inspect(
     Raises UserError when the corpus cannot be read. Where only a search of it is not possible, that is the first of the
     findings.
     """
-    from data import inspection
+    from data import dividing, inspection
     from data.base.files import default_cache
 
-    blocked = ""
-    try:
-        encoded = encoded or load(
-            corpus,
-            vectors=vectors,
-            embeddings=embeddings,
-            embedding_size=embedding_size,
-            max_words=max(max_words),
-            limit=limit,
-            split_seed=split_seed,
+    folder, found, blocked = cache or default_cache(), _corpus(corpus, reading), ""
+    with contextlib.nullcontext() if encoded else dividing.texts_read_once():
+        try:
+            encoded = encoded or load(
+                corpus,
+                vectors=vectors,
+                embeddings=embeddings,
+                embedding_size=embedding_size,
+                max_words=max(max_words),
+                limit=limit,
+                split_seed=split_seed,
+                reading=reading,
+                cache=cache,
+                progress=progress,
+            )
+        except UserError as error:
+            blocked = str(error)
+        return inspection.of_corpus(
+            lambda: dividing.divide(
+                found,
+                name=corpus,
+                limit=limit,
+                split_seed=split_seed,
+                reading=reading,
+                cache=folder,
+                progress=progress,
+            ),
+            lambda: found.read(folder / "downloads", progress=progress, reading=reading),
+            encoded,
+            others=lambda: _others(corpus, reading),
+            name=corpus,
+            max_words=max_words,
             reading=reading,
-            cache=cache,
-            progress=progress,
+            blocked=blocked,
+            cache=folder,
         )
-    except UserError as error:
-        blocked = str(error)
-    cache = cache or default_cache()
-    found = _corpus(corpus, reading)
-    return inspection.of_corpus(
-        lambda: found.read(cache / "downloads", progress=progress, reading=reading),
-        encoded,
-        others=lambda: _others(corpus, reading),
-        name=corpus,
-        max_words=max_words,
-        limit=limit,
-        split_seed=split_seed,
-        reading=reading,
-        blocked=blocked,
-        cache=cache,
-    )
 
 
 def file_of(corpus: str) -> Path | None:

@@ -10,6 +10,7 @@ import logging
 import struct
 import zipfile
 from collections.abc import Mapping
+from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,6 +83,16 @@ def _mapped(file: BinaryIO) -> dict[str, np.ndarray]:
                 mapped = np.asarray(np.memmap(file, dtype, "r", file.tell(), shape))
             arrays[member.filename.removesuffix(".npy")] = mapped
     return arrays
+
+
+def let_go(encoded: EncodedCorpus) -> None:
+    """Give back the memory of what was read of its mapped arrays; it is read again when it is used."""
+    for split in SPLITS:
+        for array in vars(getattr(encoded, split)).values():
+            while array is not None and not isinstance(array, mmap):
+                array = getattr(array, "base", None)
+            if array is not None:
+                array.madvise(MADV_DONTNEED)
 
 
 def _of_arrays(arrays: Mapping[str, np.ndarray], name: str) -> EncodedCorpus:

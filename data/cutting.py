@@ -7,11 +7,12 @@ Shapes: N texts of a part, W words of all of them, L different words.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from data.base.chosen import Chosen
 from data.base.files import write_whole
 from data.base.parallel import MANY, over_batches
 from data.base.texts import Example
-from data.encoded import PADDING, UNKNOWN
+from data.encoded import ALL_WORDS, PADDING, UNKNOWN, PackedTexts
 from data.text import Tokenizer
 
 
@@ -96,9 +97,27 @@ def encode(parts: Parts, ids: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray
     return tokens_W, np.cumsum(lengths_N, dtype=np.int64) - lengths_N, lengths_N
 
 
-def texts(parts: Parts, max_words: int) -> Iterator[str]:
-    """The first words of each text, with spaces between."""
-    return chain.from_iterable(part.texts(max_words) for part in parts())
+def pack(
+    examples: Sequence[Example], cut: Tokenizer, max_words: int, *, most_words: int | None = None, bar: str = ""
+) -> tuple[PackedTexts, int]:
+    """The first words of each text, and how many the longest has.
+
+    most_words: of all texts together; the first texts that fit are taken, at least one. None takes all.
+    """
+    chosen, longest, left = Chosen.of(examples), 0, math.inf if most_words is None else most_words
+    work = partial(cut_part, cut=cut, max_words=max_words)
+
+    def texts() -> Iterator[str]:
+        nonlocal longest, left
+        batches = takewhile(lambda _: left >= 0, chosen.batches())  # some more are begun before enough are done
+        for number, part in enumerate(over_batches(work, batches, len(chosen), bar=bar)):
+            ends_N = np.cumsum(part.lengths_N, dtype=np.int64)
+            num = max(int(np.searchsorted(ends_N, left, "right")), int(number == 0))
+            left -= int(ends_N[-1])
+            longest = max(longest, int(part.lengths_N[:num].max(initial=0)))
+            yield from islice(part.texts(ALL_WORDS), num)
+
+    return PackedTexts.of(texts()), longest
 
 
 def _write(part: Part, path: Path) -> None:

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from data import cutting
-from data.base.chosen import labels_of
+from data import cutting, dividing
+from data.base.chosen import Chosen, labels_of
 from data.base.errors import UserError
 from data.base.files import default_cache
 from data.base.folding import Fold
 from data.base.reading import USUAL, Reading
-from data.base.splitting import split_examples
-from data.base.texts import SPLITS, Corpus, Texts
+from data.base.splitting import Division
+from data.base.texts import SPLITS, Corpus
 from data.cache import read_cache, write_cache
 from data.encoded import (
     ALL_WORDS,
@@ -36,7 +36,6 @@ from data.encoded import (
     UNKNOWN,
     WHOLE_TEXTS,
     EncodedCorpus,
-    PackedTexts,
     Split,
     pad,
 )
@@ -103,15 +102,21 @@ def load(
         downloads = cache / "downloads"
         parts = path.with_suffix(".parts")
         encoded = encode(
-            corpus.read(downloads, progress=progress, reading=reading),
+            dividing.divide(
+                corpus,
+                name=name,
+                limit=limit,
+                split_seed=split_seed,
+                fold=fold,
+                reading=reading,
+                cache=cache,
+                progress=progress,
+            ),
             name=name,
             digest=digest,
             read_vectors=None if vectors is None else partial(vectors.read, downloads=downloads, progress=progress),
             embedding_size=embedding_size,
             max_words=max_words,
-            limit=limit,
-            split_seed=split_seed,
-            fold=fold,
             reading=reading,
             folder=parts,
             progress=progress,
@@ -139,29 +144,23 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def encode(
-    texts: Texts,
+    division: Division,
     *,
     name: str,
     digest: str,
     read_vectors: Callable[[Collection[str]], tuple[list[str], np.ndarray]] | None,
     embedding_size: int,
     max_words: int,
-    limit: int | None,
-    split_seed: int,
     reading: Reading,
-    fold: Fold | None = None,
     folder: Path | None = None,
     progress: bool = False,
 ) -> EncodedCorpus:
-    """Splits, tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
+    """Tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
 
     `read_vectors` gives those of some words that have a vector, and their vectors_FE. folder: where the words of many
     texts are kept, a part at a time, so that what is interrupted goes on from there. The others: see `load`.
     """
     cut = Tokenizer.of(reading)
-    division = split_examples(
-        texts, name=name, limit=limit, seed=split_seed, reading=reading, fold=fold, progress=progress
-    )
     splits, texts = division.splits, division.texts
     parts = {
         split: cutting.cut_all(
@@ -214,6 +213,7 @@ def with_texts(
     *,
     max_words: int,
     whole: bool,
+    most_words: int | None,
     encoder: FunctionVectors | None,
     limit: int | None,
     split_seed: int,
@@ -224,29 +224,43 @@ def with_texts(
 ) -> EncodedCorpus:
     """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
 
-    whole: and with their WHOLE_TEXTS, where there is any that is cut. They are read again each time: 25,000 reviews
+    whole: and with their WHOLE_TEXTS, where there is any that is cut. They are cut again each time: 25,000 reviews
     take a second, whole ones three.
+
+    most_words: of the training texts together that are held; then those of the first that fit are there.
 
     encoder: and with what it makes of each text, all of it and not cut into words (EMBEDDED).
     """
     cut, cache = Tokenizer.of(reading), cache or default_cache()
-    texts = corpus.read(cache / "downloads", progress=False, reading=reading)
-    division = split_examples(texts, name=encoded.name, limit=limit, seed=split_seed, reading=reading, fold=fold)
-    splits = division.splits
-    num_read = ALL_WORDS if whole else max_words
-    parts = {
-        name: cutting.cut_all(splits[name], cut, num_read, None, bar=f"Cutting texts ({name})" if progress else "")
-        for name in SPLITS
-    }
-    cuts = max(int(part.lengths_N.max()) for name in SPLITS for part in parts[name]()) > max_words
+    splits = dividing.divide(
+        corpus,
+        name=encoded.name,
+        limit=limit,
+        split_seed=split_seed,
+        fold=fold,
+        reading=reading,
+        cache=cache,
+        progress=progress,
+    ).splits
+    packed, longest = {}, 0
+    for name in SPLITS:
+        examples, most = Chosen.of(splits[name]), most_words if name == "train" else None
+        if most is not None:  # more cannot fit: of each text that many words are read, or more
+            lengths_N = np.minimum(encoded.train.lengths_N, max_words)
+            examples = examples[: 1 + np.searchsorted(np.cumsum(lengths_N, dtype=np.int64), most, "right")]
+        bar = f"Cutting texts ({name})" if progress else ""
+        num_read = ALL_WORDS if whole else max_words
+        packed[name], own = cutting.pack(examples, cut, num_read, most_words=most, bar=bar)
+        longest = max(longest, own)
     changed: dict[str, Any] = {}
     for name in SPLITS:
         split: Split = getattr(encoded, name)
-        arrays = {**split.arrays, TEXTS: PackedTexts.of(cutting.texts(parts[name], max_words))}
-        if cuts:
-            arrays[WHOLE_TEXTS] = PackedTexts.of(cutting.texts(parts[name], ALL_WORDS))
+        arrays = {**split.arrays, TEXTS: packed[name].first_words(max_words) if longest > max_words else packed[name]}
+        if longest > max_words:
+            arrays[WHOLE_TEXTS] = packed[name]
         if encoder:
-            plain, bar = [cut.plain(text) for text, _ in splits[name]], f"Embedding texts ({name})" if progress else ""
+            given = splits[name][: len(packed[name])]
+            plain, bar = [cut.plain(text) for text, _ in given], f"Embedding texts ({name})" if progress else ""
             arrays[EMBEDDED] = embed(Encoder(encoder.plugin), plain, cache, bar=bar)
         changed[name] = dataclasses.replace(split, arrays=arrays)
     return dataclasses.replace(encoded, **changed)

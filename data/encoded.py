@@ -20,41 +20,64 @@ TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are 
 WHOLE_TEXTS = "whole_texts_N"  # likewise all its words, where some text of the corpus has more than are read
 EMBEDDED = "embedded_N"  # likewise what an encoder has made of each text as a whole (see `data.encoder`)
 ALL_WORDS = 2**31 - 1  # how many are read by who reads all
+CHUNK = 1 << 22  # words that are counted at once
 
 
 @dataclass(frozen=True, eq=False)
 class PackedTexts:
-    """Texts as two arrays, which Ray's object store hands out without copying; a text is made when it is asked for."""
+    """Texts as plain arrays, which Ray's object store hands out without copying; a text is made when it is asked for.
+
+    Of a large training split only the first ones may be there (see `data.load`).
+    """
 
     letters: np.ndarray  # uint8, UTF-8
+    starts_N: np.ndarray  # int64, places in letters
     ends_N: np.ndarray  # int64
+    most_words: int = ALL_WORDS  # of a text; more are not read
 
     #: That another one would have taken to make them; of what is read as it is, nothing.
     seconds = 0.0
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> PackedTexts:
-        letters, ends = bytearray(), array("q")
+        letters, ends = bytearray(), array("q", [0])
         for text in texts:
             letters += text.encode("utf-8", "surrogatepass")
             ends.append(len(letters))
-        return cls(np.frombuffer(letters, dtype=np.uint8), np.array(ends, dtype=np.int64))
+        ends_N = np.array(ends, dtype=np.int64)
+        return cls(np.frombuffer(letters, dtype=np.uint8), ends_N[:-1], ends_N[1:])
+
+    @classmethod
+    def empty(cls, num: int) -> PackedTexts:
+        """So many texts of no words."""
+        return cls(np.zeros(0, dtype=np.uint8), *np.zeros((2, num), dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ends_N)
 
     def __iter__(self) -> Iterator[str]:
-        start = 0
-        for end in self.ends_N.tolist():
-            yield self.letters[start:end].tobytes().decode("utf-8", "surrogatepass")
-            start = end
+        for start, end in zip(self.starts_N.tolist(), self.ends_N.tolist(), strict=True):
+            text = self.letters[start:end].tobytes().decode("utf-8", "surrogatepass")
+            yield (
+                text if self.most_words == ALL_WORDS else " ".join(text.split(" ", self.most_words)[: self.most_words])
+            )
 
     def __getitem__(self, places: slice | np.ndarray) -> PackedTexts:
-        texts = [*self]
-        return PackedTexts.of(texts[places] if isinstance(places, slice) else [texts[place] for place in places])
+        """Those at these places that there are. The letters are the same array."""
+        chosen = _there(places, len(self))
+        return replace(self, starts_N=self.starts_N[chosen], ends_N=self.ends_N[chosen])
+
+    def first_words(self, num: int) -> PackedTexts:
+        """The texts as if they had no more words. The letters are the same array."""
+        return replace(self, most_words=min(num, self.most_words))
 
     def unpacked(self) -> list[str]:
         return [*self]
+
+
+def _there(places: slice | np.ndarray, num: int) -> slice | np.ndarray:
+    """The places that are among the first `num`."""
+    return places if isinstance(places, slice) else places[places < num]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +90,8 @@ class Embedded:
     def __len__(self) -> int:
         return len(self.vectors_NE)
 
-    def __getitem__(self, places: slice) -> Embedded:
-        kept_NE = self.vectors_NE[places]
+    def __getitem__(self, places: slice | np.ndarray) -> Embedded:
+        kept_NE = self.vectors_NE[_there(places, len(self))]
         return Embedded(kept_NE, self.seconds * len(kept_NE) / max(1, len(self)))
 
     def unpacked(self) -> np.ndarray:
@@ -125,7 +148,7 @@ class Split:
         """The split as one encodes it who reads only so many words of a text. The tokens are the same array."""
         arrays = dict(self.arrays)
         if TEXTS in arrays:
-            arrays[TEXTS] = PackedTexts.of(" ".join(text.split(" ", num)[:num]) for text in arrays[TEXTS])
+            arrays[TEXTS] = arrays[TEXTS].first_words(num)
         return replace(self, lengths_N=np.minimum(self.lengths_N, np.int32(num)), arrays=arrays)
 
 
@@ -165,11 +188,21 @@ class EncodedCorpus:
         return self if share >= 1 else replace(self, train=self.train.first_share(share))
 
     @property
+    def num_train_held(self) -> int:
+        """The training texts that are there as words, of many only the first (see `data.load`); all of a corpus that
+        is loaded without."""
+        return len(self.train.arrays.get(TEXTS, self.train))
+
+    @property
     def unknown_share(self) -> float:
         """The share of words, over all splits, that are not in the vocabulary."""
-        splits = (self.train, self.val, self.test)
-        num_unknown = sum(np.count_nonzero(split.tokens_W == UNKNOWN) for split in splits)
-        return num_unknown / sum(np.count_nonzero(split.tokens_W) for split in splits)
+        num_unknown = num_words = 0
+        for split in (self.train, self.val, self.test):
+            for start in range(0, len(split.tokens_W), CHUNK):
+                tokens_W = split.tokens_W[start : start + CHUNK]
+                num_unknown += int(np.count_nonzero(tokens_W == UNKNOWN))
+                num_words += int(np.count_nonzero(tokens_W))
+        return num_unknown / num_words
 
     @property
     def summary(self) -> str:

@@ -20,7 +20,7 @@ from data.base.chosen import labels_of
 from data.base.errors import UserError
 from data.base.files import write_whole
 from data.base.reading import USUAL, Reading, Understood
-from data.base.splitting import Division, split_examples
+from data.base.splitting import Division
 from data.base.texts import SPLITS, Example, Texts
 from data.corpora.table import Others
 from data.encoded import ALL_WORDS, EncodedCorpus
@@ -110,20 +110,20 @@ def _facts(splits: Mapping[str, Sequence[Example]], texts: Texts, in_script: str
 
 
 def of_corpus(
+    divide: Callable[[], Division],
     read: Callable[[], Texts],
     encoded: EncodedCorpus | None,
     *,
     others: Callable[[], Others],
     name: str,
     max_words: Collection[int],
-    limit: int | None,
-    split_seed: int,
     reading: Reading,
     blocked: str,
     cache: Path,
 ) -> Inspection:
-    """Of the texts that a corpus reads, as a search divides them. What was found out once about a corpus is kept.
+    """Of a corpus as a search divides it. What was found out once about a corpus is kept.
 
+    read: gives its texts, which are looked at as they are where they cannot be divided.
     others: reads the columns that the texts are not read from.
     encoded: the corpus as a search takes it. None where it cannot, for the reason `blocked`; then it is looked at as it
     is. The others are those of `data.inspect`. Raises UserError when it cannot be read.
@@ -134,10 +134,10 @@ def of_corpus(
         path = cache / "inspected" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: looked at again
             return dataclasses.replace(Inspection.from_json(path.read_text(encoding="utf-8")), name=name)
-    texts = read()
     try:
-        division = split_examples(texts, name=name, limit=limit, seed=split_seed, reading=reading)
+        division = divide()
     except UserError:
+        texts = read()
         given = {"train": texts.examples, "val": texts.val_examples, "test": texts.test_examples}
         division = Division(texts, {split: examples for split, examples in given.items() if examples})
 

@@ -1,5 +1,6 @@
 """What anyone would use instead of a network: the models themselves, and their place in a search."""
 
+import dataclasses
 import io
 import itertools
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -16,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 import data
 import models
 from data.base.errors import UserError
-from data.encoded import ALL_WORDS, TEXTS, WHOLE_TEXTS, EncodedCorpus
+from data.encoded import ALL_WORDS, TEXTS, WHOLE_TEXTS, EncodedCorpus, PackedTexts
 from models import estimator_contract
 from models.baselines import nbsvm
 from models.baselines.counting import Grams, counted
@@ -226,6 +228,48 @@ def test_its_seconds_are_those_that_it_takes_alone(corpus: EncodedCorpus) -> Non
         found = estimating.fit(config, corpus, threads=1)
         own = [counted(tuple(texts_of(corpus, split, WHOLE_TEXTS)[0]), 2)[2] for split in record.SPLITS]
         assert found.seconds > sum(own)
+
+
+@pytest.mark.parametrize("name", ["nbsvm_whole", "tfidf", "majority"])
+def test_it_learns_from_the_texts_that_are_held_and_is_asked_about_parts_of_the_others(
+    name: str, corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {key: array[:100] for key, array in corpus.train.arrays.items()}
+    held = dataclasses.replace(corpus, train=dataclasses.replace(corpus.train, arrays=arrays))
+    config = {record.ARCHITECTURE: name, record.SEED: 3, **models.defaults(name)}
+    result = estimating.fit(config, held, threads=1)
+    if name != "majority":
+        first = dataclasses.replace(corpus, train=corpus.train.first_texts(100))
+        wanted = estimating.fit(config, first, threads=1)
+        assert result.best == wanted.best
+        assert result.test_outputs_N is not None
+    asked: list[int] = []
+    unpacked = PackedTexts.unpacked
+
+    def watched(self: PackedTexts) -> list[str]:
+        asked.append(len(self))
+        return unpacked(self)
+
+    monkeypatch.setattr(PackedTexts, "unpacked", watched)
+    monkeypatch.setattr(estimating, "AT_ONCE", 37)
+    parts = estimating.fit(config, held, threads=1)
+    assert max(asked[2:]) == 37
+    assert parts.test_outputs_N is not None
+    assert result.test_outputs_N is not None
+    assert torch.allclose(parts.test_outputs_N, result.test_outputs_N, atol=1e-6)
+
+
+def test_a_search_of_more_words_than_baselines_take_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some.csv").write_text("\n".join(["text,label", *(f"good {n} good,{n % 2}" for n in range(100))]))
+    asked = {"corpus": f"csv:{tmp_path}/some.csv", "architectures": ["mlp"], "embeddings": "learned"}
+    spec = specs.validate(asked)
+    assert specs.load_corpus(spec, to_train=True).num_train_held == 80
+    monkeypatch.setattr(specs, "MOST_WORDS", 100)
+    corpus = specs.load_corpus(spec, to_train=True)
+    assert corpus.num_train_held == 33
+    assert specs.load_corpus(specs.validate(asked | {"baselines": ["majority"]}), to_train=True).num_train_held == 80
+    assert [len(corpus.first_share(share).train.arrays[TEXTS]) for share in (0.25, 0.5)] == [20, 33]
+    assert [len(split.arrays[TEXTS]) for split in (corpus.val, corpus.test)] == [10, 10]
 
 
 # --- In a spec

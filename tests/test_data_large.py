@@ -16,7 +16,10 @@ from data.base import chosen, parallel
 from data.base.chosen import Chosen, Listed, Written, joined, relabelled
 from data.base.reading import Reading
 from data.base.texts import SPLITS
-from data.encoded import EncodedCorpus
+from data.corpora.files import File
+from data.dividing import texts_read_once
+from data.encoded import EncodedCorpus, PackedTexts
+from data.text import AS_WRITTEN
 
 
 def cut(text: str, max_words: int) -> list[str]:
@@ -84,9 +87,63 @@ def test_cutting_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: p
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
     for max_words in (2, 5):
-        assert [*cutting.texts(found, max_words)] == [" ".join(cut(text, max_words)) for text, _ in examples]
+        for part, start in zip(found(), range(0, 95, 10), strict=True):
+            wanted = [" ".join(cut(text, max_words)) for text, _ in examples[start : start + 10]]
+            assert [*part.texts(max_words)] == wanted
     counts = sum((np.array([part.counts().get(f"w{n}", 0) for n in range(97)]) for part in found()), np.zeros(97))
     assert counts.tolist() == [sum(cut(text, 5).count(f"w{n}") for text, _ in examples) for n in range(97)]
+
+
+def test_texts_are_packed_until_they_have_enough_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "BATCH", 10)
+    examples = [(words_of(number), number) for number in range(95)]
+    texts = [text for text, _ in examples]
+    every, longest = cutting.pack(examples, cut, 5)
+    assert [*every] == [" ".join(text.split()[:5]) for text in texts]
+    assert longest == 5
+    lengths = np.cumsum([max(1, len(text.split()[:5])) for text in texts])
+    for most_words, num in ((1, 1), (int(lengths[33]), 34), (int(lengths[34]) - 1, 34), (int(lengths[39]), 40)):
+        held, _ = cutting.pack(examples, cut, 5, most_words=most_words)
+        assert [*held] == [*every][:num]
+    assert len(cutting.pack(examples, cut, 5, most_words=0)[0]) == 1
+    assert [*held[np.array([2, 39, 40, 77])]] == [[*every][2], [*every][39]]  # those of them that are there
+    assert [*every.first_words(2)[5:8]] == [" ".join(text.split()[:2]) for text in texts[5:8]]
+    assert [*PackedTexts.empty(2)] == ["", ""]
+
+
+@pytest.mark.slow
+def test_no_more_is_cut_in_processes_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "BATCH", 10)
+    monkeypatch.setattr(parallel, "MANY", 1)
+    held, _ = cutting.pack([(words_of(number), 0) for number in range(700)], AS_WRITTEN, 5, most_words=30)
+    assert len(held) < 20
+
+
+def test_texts_that_are_read_once_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("\n".join(["text,label", *(f"good {n} good,{n % 2}" for n in range(100))]))
+    name, cache, reads = f"csv:{path}", tmp_path / "cache", []
+    read = File.read
+
+    def counted(self: File, *args: Any, **options: Any) -> Any:
+        reads.append(self)
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(File, "read", counted)
+    with texts_read_once():
+        corpus = data.load(name, embeddings="learned", texts=True, whole=True, cache=cache, progress=False)
+        data.inspect(name, embeddings="learned", encoded=corpus, cache=cache, progress=False)
+        first = data.read(name, progress=False).splits["test"]
+        assert len(reads) == 1
+        assert data.read(name, split_seed=1, progress=False).splits["test"] != first
+        path.write_text(path.read_text() + "\nanother,0")
+        data.read(name, split_seed=1, progress=False)
+        assert len(reads) == 3
+    data.inspect(name, embeddings="learned", cache=tmp_path / "new", progress=False)
+    assert len(reads) == 4
+    data.read(name, progress=False)
+    data.read(name, progress=False)
+    assert len(reads) == 6
 
 
 def test_only_one_of_two_encodes_and_the_other_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

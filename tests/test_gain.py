@@ -15,7 +15,8 @@ from analysis.boards import comparison, leaderboard, ledger
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
-from analysis.verdicts.gain import Gain, Standing
+from analysis.verdicts.gain import Gain, Standing, _fitted
+from search.base import record
 from search.spec.spec import Spec
 
 ROWS = [
@@ -131,6 +132,15 @@ def test_the_words(difference: float, low: float, high: float, told: str) -> Non
 def test_the_cost(own: float, others: float, cost: str) -> None:
     standing = Standing("gru-3", "nbsvm-2", 0.1, 0.05, 0.15, (own, others))
     assert Gain("gru-3", score=0.8, against=standing).sentence.endswith(f", {cost}.")
+
+
+def test_a_baseline_that_has_not_learned_from_all_texts() -> None:
+    metrics = {record.NUM_FITTED: 400_000.0, record.NUM_TRAIN: 2_880_000.0}
+    assert _fitted(["majority"], metrics) == _fitted(["nbsvm"], {record.NUM_TRAIN: 100.0}) == ""
+    told = _fitted(["nbsvm_whole", "nbsvm"], metrics)
+    assert told == "nbsvm_whole and nbsvm were fitted on 400,000 of 2,880,000 texts"
+    found = Gain("gru-1", score=0.9, fitted=_fitted(["nbsvm"], metrics))
+    assert found.sentence.endswith("(0.9000). nbsvm was fitted on 400,000 of 2,880,000 texts.")
 
 
 def test_over_fresh_seeds() -> None:

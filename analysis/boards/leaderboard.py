@@ -15,6 +15,7 @@ from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
 from search.study import ranking
+from search.train.config import reads_texts
 from search.train.metrics import METRICS, Metric, check_rank, measures, split_metric
 
 
@@ -226,6 +227,7 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
     return [
         *_same_for_all(_for_hyperparameters(trials)),
         *_of_baselines(trials, rank_by),
+        *_fitted_on(search, trials),
         *_words_read(search),
         *_on_the_same_words(search, trials, rank_by),
         *_proposed_again(trials, rank_by),
@@ -293,6 +295,15 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
     if parts:
         these, of = ("Baselines are", "the best of each") if len(parts) > 1 else ("The baseline is", "its best")
         yield f"{these} for comparison, not searched; {of}: {', '.join(parts)}."
+
+
+def _fitted_on(search: Search, trials: pd.DataFrame) -> Iterable[str]:
+    """How many of many texts baselines have learned from."""
+    names = [name for name in baselines(trials)["architecture"].dropna().unique() if reads_texts(name)]
+    if names and (fitted := search.metrics.get(record.NUM_FITTED)):
+        was = "were" if len(names) > 1 else "was"
+        total = search.metrics[record.NUM_TRAIN]
+        yield f"{', '.join(names)} {was} fitted on {fitted:,.0f} of {total:,.0f} training texts."
 
 
 def _words_read(search: Search) -> Iterable[str]:

@@ -6,7 +6,7 @@ compared: to look for another one that beats the baseline on test would be to ch
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from analysis.verdicts.confusion_tables import same_of_all
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
+from search.base import record
+from search.train.config import reads_texts
 
 ACCURACY = "test_accuracy"
 _NOT_KEPT = "no interval, since what they predicted is not kept"
@@ -61,7 +63,7 @@ class Gain:
     that is compared is called. against: None without a network or without a baseline. same_words: against the best
     baseline that reads as many words as the network, where the best of all reads others and the network is not shown to
     be better. words: of a text that these two read, where that is not the same number. says: what the best says of
-    every test text, if it is the same of all.
+    every test text, if it is the same of all. fitted: on how many texts the baselines were, if not on all.
     """
 
     best: str = ""
@@ -76,6 +78,7 @@ class Gain:
     same_words: Standing | None = None
     words: tuple[int, int] | None = None
     says: str = ""
+    fitted: str = ""
 
     def __str__(self) -> str:
         return self.sentence
@@ -86,7 +89,7 @@ class Gain:
         if not self.best:
             return ""
         warning = f" It tells nothing apart: {self.best} {self.says}." if self.says else ""
-        return self._verdict + warning
+        return self._verdict + f" {self.fitted}." * bool(self.fitted) + warning
 
     @property
     def _verdict(self) -> str:
@@ -250,4 +253,15 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
     chosen = choose(best, words_of)
     run_ids = [run_id for name in chosen if name for run_id in best[name]["run_id"]]
     predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}
-    return gain(best, predictions, rank_by, fresh=fresh, words_of=words_of)
+    found = gain(best, predictions, rank_by, fresh=fresh, words_of=words_of)
+    told = [chosen.baseline, chosen.same_words if found.same_words else None]
+    return replace(found, fitted=_fitted([name for name in told if name], recorded.origin.metrics))
+
+
+def _fitted(names: Sequence[str], metrics: Mapping[str, float]) -> str:
+    """That these baselines have not learned from all texts. metrics: of their search."""
+    names = [name for name in names if reads_texts(name)]
+    if not names or record.NUM_FITTED not in metrics:
+        return ""
+    fitted, total = (f"{metrics[name]:,.0f}" for name in (record.NUM_FITTED, record.NUM_TRAIN))
+    return f"{' and '.join(names)} {'were' if len(names) > 1 else 'was'} fitted on {fitted} of {total} texts"

@@ -135,6 +135,10 @@ class Chosen(Sequence[Example]):
         """All texts, some thousand at a time."""
         return map(self.batch, range(self.num_batches))
 
+    def batches_of_labels(self) -> Iterator[np.ndarray]:
+        """The labels of these."""
+        return (self.labels_N[start : start + BATCH] for start in range(0, len(self), BATCH))
+
     def only(self, places: slice | np.ndarray) -> Chosen:
         ranks = None if self.ranks_N32 is None else self.ranks_N32[places]
         return Chosen(self.store, self.places_N[places], self.labels_N[places], ranks)

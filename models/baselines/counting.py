@@ -3,18 +3,20 @@
 Shapes: N texts, F n-grams.
 """
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain, count
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 #: Counted texts that a process keeps: those of three splits, words alone and with pairs, which all of a grid shares.
 NUM_KEPT = 6
+AT_ONCE = 8192  # texts whose words are in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,27 +58,38 @@ def _keys(grams_F2: np.ndarray, num_words: int) -> np.ndarray:
 
 @lru_cache(maxsize=NUM_KEPT)
 def counted(texts: tuple[str, ...], ngrams: int) -> tuple[Grams, Any, float]:
-    """The words of texts and, with ngrams 2, their pairs of neighbours; how often each comes in each text; and the
-    seconds that it took to count them.
+    """What `count` gives, kept and so not to be changed, and the seconds that it took."""
+    started = time.perf_counter()
+    return *count(texts, ngrams), time.perf_counter() - started
 
-    The counts are a sparse array (N, F) of float32, which must not be changed: they are kept.
+
+def count(texts: Sequence[str], ngrams: int) -> tuple[Grams, Any]:
+    """The words of texts and, with ngrams 2, their pairs of neighbours; and how often each comes in each text, a sparse
+    array (N, F) of float32.
+
+    They are counted some thousand texts at a time: all words at once would take many times the memory of the counts.
     """
     import pandas as pd
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, vstack
 
-    started = time.perf_counter()
-    rows = [text.split() for text in texts]
-    places: defaultdict[str, int] = defaultdict(count().__next__)
-    ids = np.fromiter(map(places.__getitem__, chain.from_iterable(rows)), dtype=np.int64)
-    of_text = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
-    base = len(places) + 1
-    keys = ids * base
-    if ngrams > 1:
-        neighbours = of_text[1:] == of_text[:-1]
-        keys = np.concatenate([keys, (keys[:-1] + ids[1:] + 1)[neighbours]])
-        of_text = np.concatenate([of_text, of_text[1:][neighbours]])
-    codes, grams = pd.factorize(keys)
-    places_2 = (of_text, codes.astype(np.int32))  # ones at the same place are added up
-    counts_NF = csr_array((np.ones(len(codes), dtype=np.float32), places_2), shape=(len(rows), len(grams)))
-    grams_F2 = np.stack([grams // base, grams % base - 1], axis=1).astype(np.int32)
-    return Grams(list(places), grams_F2), counts_NF, time.perf_counter() - started
+    places: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+    parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    for start in range(0, len(texts), AT_ONCE):
+        rows = [text.split() for text in texts[start : start + AT_ONCE]]
+        ids = np.fromiter(map(places.__getitem__, chain.from_iterable(rows)), dtype=np.int64)
+        of_text = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+        pairs = np.flatnonzero(of_text[1:] == of_text[:-1]) if ngrams > 1 else np.zeros(0, dtype=np.int64)
+        codes, keys = pd.factorize((ids[pairs] << 32) + ids[pairs + 1])
+        rows_of = np.concatenate([of_text, of_text[pairs]])
+        parts.append((len(rows), rows_of, ids.astype(np.int32), codes.astype(np.int32), keys))
+    every = pd.Index(pd.unique(np.concatenate([np.zeros(0, dtype=np.int64), *(keys for *_, keys in parts)])))
+    num_words, counts = len(places), []
+    while parts:  # the first each time, so that what it held is free
+        num_rows, rows_of, words, codes, keys = parts.pop(0)
+        columns = np.concatenate([words, num_words + every.get_indexer(keys)[codes]]).astype(np.int32)
+        ones = np.ones(len(columns), dtype=np.float32)  # those at the same place are added up
+        counts.append(csr_array((ones, (rows_of, columns)), shape=(num_rows, num_words + len(every))))
+    words_F2 = np.stack([np.arange(num_words), np.full(num_words, -1)], axis=1)
+    pairs_F2 = np.stack([every.to_numpy() >> 32, every.to_numpy() & 0xFFFFFFFF], axis=1)
+    counts_NF = vstack(counts, format="csr") if counts else csr_array((0, num_words), dtype=np.float32)
+    return Grams(list(places), np.concatenate([words_F2, pairs_F2]).astype(np.int32)), counts_NF

@@ -5,7 +5,7 @@ Shapes: N texts, C classes.
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
@@ -21,6 +21,9 @@ VOCABULARY = "vocabulary_"  # as scikit-learn calls a vectorizer's
 COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
 SAMPLE_WEIGHT = "sample_weight"  # the argument of a `fit` that can weigh texts, as scikit-learn calls it
 RANDOM_STATE = "random_state"  # the argument of a constructor that is given the trial's seed
+#: Of training texts together: of more texts an estimator is given the first that fit. NB-SVM takes 100 bytes a word to
+#: learn, so that this is a gigabyte for each trial that runs at once.
+MOST_WORDS = 10_000_000
 #: Types of scikit-learn that hold numbers only, which skops leaves to its callers to trust.
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
@@ -60,6 +63,10 @@ class TextEstimator:
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities (N, C); where a text can have several classes, of each by itself."""
         raise NotImplementedError
+
+    def predict_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """The same of texts that are too many to be looked at together, a part after the other."""
+        return map(self.predict_proba, parts)
 
     def num_parameters(self) -> int | None:
         """How many coefficients it has fitted, if that can be told."""

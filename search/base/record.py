@@ -110,6 +110,7 @@ DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
 MAJORITY = "majority"  # on the search, where texts are of one class each: the most frequent one of the test texts
 MAJORITY_SHARE = "majority_share"  # and a metric beside it, its share
+NUM_TRAIN, NUM_FITTED = "num_train", "num_train_fitted"  # training texts; and what estimators learn from, if fewer
 POSITIVE_CLASS = "positive_class"  # of two classes, that which F1, ROC AUC and average precision are of
 USER = "mlflow.user"  # MLflow's own tag, on the search: who started it
 FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are

@@ -18,8 +18,11 @@ from rich.console import Console
 
 from data.base.errors import UserError
 from data.base.files import write_whole
+from data.cache import let_go
+from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus
 from models.native import kernels
+from models.parts.estimator import MOST_WORDS
 from search.base import files, inspected, origin, record
 from search.base.console import python
 from search.base.names import config_name
@@ -150,6 +153,15 @@ def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str
 
 
 def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: bool) -> SearchResult:
+    with contextlib.ExitStack() as reading:
+        reading.enter_context(texts_read_once())
+        return _run_reading(reading, folder, uri, console, address, new=new)
+
+
+def _run_reading(
+    reading: contextlib.ExitStack, folder: Path, uri: str, console: Console, address: str | None, *, new: bool
+) -> SearchResult:
+    """reading: to be closed as soon as the texts are not read again."""
     spec, search = read_spec(folder), folder.name
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
@@ -175,6 +187,12 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
     if new:  # what cannot be read is refused before it has a name
         console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
     console.print(corpus.summary, highlight=False, markup=False)
+    if (fitted := corpus.num_train_held) < (num_train := len(corpus.train)):
+        console.print(
+            f"Baselines that read words are fitted on {fitted:,} of the {num_train:,} training texts, as many as have "
+            f"{MOST_WORDS:,} words together.",
+            highlight=False,
+        )
 
     def warn(line: str) -> None:
         console.print(line, style="yellow", highlight=False, markup=False)
@@ -211,6 +229,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
             try:
                 if not spec.cross_validated:  # its models, each of a vocabulary of its own, are for their scores only
                     kept.keep(folder, spec, corpus)
+                reading.close()
             except UserError as error:  # such as a full disk, which is no reason not to train
                 warn(f"{error}; so the models of this search need its texts to stay where they are")
             if inspection:  # for the page, which may show texts where MLflow may not have them
@@ -294,6 +313,7 @@ def _tune(
     # A worker takes only what it trains on, and this process holds one at a time: Ray moves to disk what has no room.
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
     corpora |= {} if folds else {WHOLE: ray.put(corpus)}
+    let_go(corpus)
     searcher = StudySearcher(studies, room)
     tune.Tuner(
         tune.with_resources(

@@ -10,10 +10,11 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from data.base.chosen import Chosen
 from data.base.errors import UserError
 from data.base.texts import Example
 from data.cache import from_bytes, to_bytes
@@ -47,7 +48,8 @@ def _keep(place: Folder, spec: Spec, corpus: EncodedCorpus) -> None:
         return
     texts = read_texts(spec).splits if spec.texts != "none" else {}
     for split in HELD_OUT if texts else ():
-        checkpoints.save_file(place, TEXTS.format(split), _to_parquet(texts[split], corpus.digest))
+        with checkpoints.open_file(place, TEXTS.format(split)) as file:
+            _write_parquet(file, texts[split], corpus.digest)
     kept = dataclasses.replace(corpus, train=_none_of(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
     checkpoints.save_file(place, ENCODED, to_bytes(kept, compressed=True))
 
@@ -97,18 +99,18 @@ def _none_of(split: Split) -> Split:
     return Split(split.tokens_W[-1:], split.starts_N[:0], split.lengths_N[:0], split.labels_N[:0], arrays)
 
 
-def _to_parquet(found: Sequence[Example], digest: str) -> bytes:
+def _write_parquet(file: BinaryIO, found: Sequence[Example], digest: str) -> None:
+    """Some thousand texts at a time."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    # Half of a surrogate pair, which JSON can hold, is no UTF-8 and must not stop a search.
-    texts = pa.array([text.encode("utf-8", "surrogatepass") for text, _ in found], pa.binary()).view(pa.string())
-    table = pa.table({"text": texts, "label": pa.array([label for _, label in found], pa.int64())})
-    out = io.BytesIO()
-    parquet.write_table(
-        table.replace_schema_metadata({DIGEST: digest}), out, compression="zstd", write_page_checksum=True
-    )
-    return out.getvalue()
+    chosen = Chosen.of(found)
+    schema = pa.schema({"text": pa.string(), "label": pa.int64()}, {DIGEST: digest})
+    with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+        for batch, labels_n in zip(chosen.batches(), chosen.batches_of_labels(), strict=True):
+            # Half of a surrogate pair, which JSON can hold, is no UTF-8 and must not stop a search.
+            texts = pa.array([text.encode("utf-8", "surrogatepass") for text in batch], pa.binary())
+            writer.write_batch(pa.record_batch([texts.view(pa.string()), pa.array(labels_n)], schema=schema))
 
 
 def _from_parquet(content: bytes, place: Folder) -> list[Example]:

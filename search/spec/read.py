@@ -21,6 +21,7 @@ from data.base.texts import Example
 from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import WHOLE, architecture, baseline, reads_embeddings, words_named
+from models.parts.estimator import MOST_WORDS
 from search.base import origin
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
@@ -284,6 +285,7 @@ def load_corpus(
         reading=spec.reading,
         texts=to_train and any(map(reads_texts, spec.studied)),
         whole=any(_depends_on_words(name) for name in spec.baselines),
+        most_words=MOST_WORDS,
         embedded=to_train and any(map(reads_embeddings, spec.studied)),
         progress=progress,
     )

@@ -125,6 +125,8 @@ class OwnRun:
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
+        if corpus.num_train_held < len(corpus.train):
+            counts[record.NUM_FITTED] = float(corpus.num_train_held)
         if corpus.label_separator is None:
             shares_C = np.bincount(corpus.test.labels_N, minlength=len(corpus.classes)) / max(1, len(corpus.test))
             counts[record.MAJORITY_SHARE] = float(shares_C.max())

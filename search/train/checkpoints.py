@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from data.base.errors import UserError
 from data.base.files import write_whole
@@ -72,11 +72,10 @@ class ObjectPath:
         with filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
 
-    def write_bytes(self, content: bytes) -> None:
-        """The object appears whole, when all of it has arrived, or not at all."""
+    def open_to_write(self) -> Any:
+        """A stream; the object appears when it is closed, with all that has arrived."""
         filesystem, path = self._place
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(content)
+        return filesystem.open_output_stream(path)
 
     def unlink(self) -> None:
         filesystem, path = self._place
@@ -185,6 +184,13 @@ def save_file(folder: Folder, name: str, content: bytes) -> None:
     _write(folder / name, content)
 
 
+@contextlib.contextmanager
+def open_file(folder: Folder, name: str) -> Iterator[BinaryIO]:
+    """The same of a file that is written a part at a time."""
+    with _open(folder / name) as file:
+        yield file
+
+
 def load_file(folder: Folder, name: str) -> bytes | None:
     """A file beside a trial's checkpoints, or None."""
     try:
@@ -265,16 +271,24 @@ def remove(folder: Folder) -> None:
 
 
 def _write(path: Folder, content: bytes) -> None:
-    """Write a file of a trial whole or not at all.
+    """Write a file of a trial whole or not at all."""
+    with _open(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def _open(path: Folder) -> Iterator[BinaryIO]:
+    """A file of a trial, to be written whole or not at all; in an object store what was written before an exception.
 
     The folder that it is in must have one around it: a node that lacks the shared folder must not make its own.
     """
     if isinstance(path, Path):
         path.parent.mkdir(exist_ok=True)
         with write_whole(path) as file:
-            file.write(content)
+            yield file
     else:
-        path.write_bytes(content)
+        with path.open_to_write() as file:
+            yield file
 
 
 def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:

@@ -26,6 +26,8 @@ from search.train.thresholding import threshold
 from search.train.training import DivergenceError, Result, measure
 from search.train.weighting import ClassWeights, class_weights
 
+AT_ONCE = 50_000  # validation or test texts that an estimator is asked about
+
 
 def fit(
     config: Mapping[str, Any],
@@ -57,17 +59,19 @@ def fit(
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
-        # Copies of labels, for the object store's arrays are read-only.
-        (labels_N,) = (each_N.copy() for each_N in task.targets(corpus.train))
+        # Copies of labels, for the object store's arrays are read-only. Of many texts only the first are there.
+        learned = corpus.train.first_texts(len(read["train"]))
+        (labels_N,) = (each_N.copy() for each_N in task.targets(learned))
         weights_C = class_weights(weights, corpus.classes, labels_N)
         weights_N = None if weights_C is None else weights_C[labels_N]
         fit_weighted(estimator, read["train"].unpacked(), labels_N, weights_N)
         try:
             said = {}
             for split in record.SPLITS:
-                examples: Split = getattr(corpus, split)
+                examples: Split = learned if split == "train" else getattr(corpus, split)
                 targets = task.tensors(examples)
-                logits_N = task.logits(probabilities(estimator, read[split].unpacked(), len(corpus.classes)))
+                at_once = len(examples) if split == "train" else AT_ONCE  # what it has learned from it can hold
+                logits_N = task.logits(probabilities(estimator, read[split], len(corpus.classes), at_once))
                 metrics |= measure(task, logits_N, targets, split)
                 outputs_N, said[split] = task.outputs(logits_N), (logits_N, targets)
             held_out = *said["val"], *said["test"]
@@ -114,14 +118,17 @@ def _read_of(architecture: str, split: Split) -> Any:
     if models.reads_embeddings(architecture):
         return split.arrays[EMBEDDED]
     if not reads_texts(architecture):
-        return PackedTexts(np.zeros(0, dtype=np.uint8), np.zeros(len(split), dtype=np.int64))
+        return PackedTexts.empty(len(split))
     return split.arrays[WHOLE_TEXTS if models.words_named(architecture) == models.WHOLE else TEXTS]
 
 
-def probabilities(estimator: TextEstimator, texts: Any, num_classes: int) -> Tensor:
-    """What it says of the texts, or of their embeddings, (N, C), float32. Raises ValueError for another
-    shape."""
-    probabilities_NC = np.asarray(estimator.predict_proba(texts), dtype=np.float32)
+def probabilities(estimator: TextEstimator, texts: Any, num_classes: int, at_once: int) -> Tensor:
+    """What it says of the texts, or of their embeddings, packed, (N, C), float32. at_once: so many of them are
+    unpacked. Raises ValueError for another shape."""
+    parts = (texts[start : start + at_once].unpacked() for start in range(0, len(texts), at_once))
+    whole = len(texts) <= at_once
+    said = [estimator.predict_proba(texts.unpacked())] if whole else estimator.predict_parts(parts)
+    probabilities_NC = np.concatenate([np.asarray(each, dtype=np.float32) for each in said])
     if probabilities_NC.shape != (len(texts), num_classes):
         raise ValueError(
             f"predict_proba of {type(estimator).__name__} should give {(len(texts), num_classes)} probabilities; "
