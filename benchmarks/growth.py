@@ -5,7 +5,8 @@
 Each search is the whole command, in a folder of its own; seconds are its wall time, memory is the largest proportional
 set size that was seen of the driver, of one worker, and of all processes together. The corpus grows by repeating its
 texts with another last word each time, so that none is a duplicate; it is read twice, at first without a cache.
-Large corpora, of the first 80 words of each text, are only encoded, and read again from the cache.
+Large corpora, of the first 80 words of each text, are only encoded, and read again from the cache; one is searched,
+with baselines, and with reports within its only epoch, by which trials are pruned.
 """
 
 import csv
@@ -32,6 +33,17 @@ NUM_TEXTS = {False: (200_000, 800_000, 3_600_000), True: (1000, 2000)}  # of wha
 WORDS = 80  # of each of them
 ENCODE = "import sys, data; print(data.load(sys.argv[1], progress=False).summary)"
 SMOKE_TEXTS = 1000
+SEARCHED_TEXTS = {False: 1_000_000, True: 1000}
+LARGE: dict[str, Any] = {
+    "architectures": ["mlp", "ngram"],
+    "space": {},
+    "trials": 2,
+    "epochs": 1,
+    "batch_size": 256,
+    "reports_per_epoch": 10,
+    "pruner": "asha",
+    "baselines": ["majority", "tfidf", "nbsvm"],
+}
 ONE_NETWORK = {"space": {"hidden_size": 16}, "architectures": ["mlp"], "trials": 2, "batch_size": 256}
 
 
@@ -42,7 +54,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     cores: int | None = None
     copies: int | None = None  # of the corpus, in a csv file; without it, `settings` say which corpus
-    num_texts: int | None = None  # of a corpus that is only encoded, without a search
+    num_texts: int | None = None  # of a large corpus, which is only encoded unless there are settings of a search
 
 
 def cases(smoke: bool) -> Iterator[Case]:
@@ -52,6 +64,7 @@ def cases(smoke: bool) -> Iterator[Case]:
         yield Case("corpus", f"{copies}x", ONE_NETWORK, copies=copies)
     for num_texts in NUM_TEXTS[smoke]:
         yield Case("encoding", f"{num_texts:,}", num_texts=num_texts)
+    yield Case("search", f"{SEARCHED_TEXTS[smoke]:,}", LARGE, num_texts=SEARCHED_TEXTS[smoke])
     some = SMOKE_TEXTS if smoke else 5000
     for words in (100, 400):
         yield Case("words", f"{words}", {"trials": 1, "limit": some, "max_words": words})
@@ -66,11 +79,14 @@ def measured(case: Case, smoke: bool) -> Iterator[dict[str, Any]]:
         settings = SMALL | {"name": "growth", "seed": 0} | case.settings
         environment = {}
         names = [case.axis]
-        if case.copies is not None:
-            write_copies(shared / "texts.csv", case.copies, SMOKE_TEXTS if smoke else None)
+        if case.copies is not None or case.num_texts is not None:
+            if case.num_texts is not None:
+                write_beginnings(shared / "texts.csv", case.num_texts)
+            else:
+                write_copies(shared / "texts.csv", case.copies or 1, SMOKE_TEXTS if smoke else None)
             settings["corpus"] = f"csv:{shared}/texts.csv"
             environment = measure.fresh_cache(shared)
-            names = ["corpus, without a cache", "corpus, cached"]
+            names = [f"{case.axis}, without a cache", f"{case.axis}, cached"]
         else:
             import data
 
@@ -172,7 +188,7 @@ def main() -> None:
     for _ in range(1 if chosen.smoke else chosen.rounds):
         for case in cases(chosen.smoke):
             if case.axis in (chosen.only or axes):
-                for each in encoded(case) if case.num_texts else measured(case, chosen.smoke):
+                for each in encoded(case) if case.num_texts and not case.settings else measured(case, chosen.smoke):
                     searches.append(each)
                     print(f"{each['axis']} {each['value']}: {each['wall_seconds']:.1f} s", flush=True)
     measure.keep("growth", {"searches": searches}, markdown(searches), chosen)

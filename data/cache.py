@@ -4,12 +4,14 @@ that they are read when they are used, and are the same memory for all who use t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
 import struct
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 #: Where arrays begin in a file, in bytes: a multiple of it, as they do in memory.
 ALIGNED = 64
 CHUNK = 1 << 24  # bytes that are read or written at once
+LET_GO_SECONDS = 0.05  # in which some 100 MB are copied
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip archive: the lengths of its name and its extra field
 _EXTRA_FIELD = struct.Struct("<HH")  # its kind and its length
@@ -93,6 +96,26 @@ def let_go(encoded: EncodedCorpus) -> None:
                 array = getattr(array, "base", None)
             if array is not None:
                 array.madvise(MADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def letting_go(encoded: EncodedCorpus) -> Iterator[None]:
+    """Inside, what is read of its mapped arrays takes memory for a moment only, so that a copy does not take twice the
+    room."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(LET_GO_SECONDS):
+            let_go(encoded)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        let_go(encoded)
 
 
 def _of_arrays(arrays: Mapping[str, np.ndarray], name: str) -> EncodedCorpus:

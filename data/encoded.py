@@ -187,6 +187,15 @@ class EncodedCorpus:
         """The corpus with only this share of its training texts; vocabulary, validation and test stay what they are."""
         return self if share >= 1 else replace(self, train=self.train.first_share(share))
 
+    def without_texts(self) -> EncodedCorpus:
+        """The corpus without what only who learns from whole texts needs."""
+        texts = (TEXTS, WHOLE_TEXTS, EMBEDDED)
+
+        def of(split: Split) -> Split:
+            return replace(split, arrays={name: each for name, each in split.arrays.items() if name not in texts})
+
+        return replace(self, train=of(self.train), val=of(self.val), test=of(self.test))
+
     @property
     def num_train_held(self) -> int:
         """The training texts that are there as words, of many only the first (see `data.load`); all of a corpus that

@@ -16,6 +16,7 @@ from data.base import chosen, parallel
 from data.base.chosen import Chosen, Listed, Written, joined, relabelled
 from data.base.reading import Reading
 from data.base.texts import SPLITS
+from data.cache import letting_go
 from data.corpora.files import File
 from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus, PackedTexts
@@ -109,6 +110,27 @@ def test_texts_are_packed_until_they_have_enough_words(monkeypatch: pytest.Monke
     assert [*held[np.array([2, 39, 40, 77])]] == [[*every][2], [*every][39]]  # those of them that are there
     assert [*every.first_words(2)[5:8]] == [" ".join(text.split()[:2]) for text in texts[5:8]]
     assert [*PackedTexts.empty(2)] == ["", ""]
+
+
+def test_what_was_read_of_mapped_arrays_is_let_go(tmp_path: Path) -> None:
+    rows = "\n".join(["text,label", *(f"good {n} {'good ' * 500},{n % 2}" for n in range(2000))])
+    (tmp_path / "some.csv").write_text(rows)
+    name, cache = f"csv:{tmp_path}/some.csv", tmp_path / "cache"
+    for _ in range(2):
+        corpus = data.load(name, embeddings="learned", max_words=500, texts=True, cache=cache, progress=False)
+
+    def mapped() -> int:
+        """Kilobytes of the cache's file that are in this process's memory."""
+        maps = Path("/proc/self/smaps").read_text().split("VmFlags")
+        own = [each for each in maps if f"{cache}/encoded" in each]
+        return sum(int(line.split()[1]) for each in own for line in each.splitlines() if line.startswith("Rss:"))
+
+    total = corpus.train.tokens_W.sum()
+    assert mapped() > 3000
+    with letting_go(corpus.without_texts()):
+        assert corpus.train.tokens_W.sum() == total
+    assert mapped() < 200
+    assert corpus.train.tokens_W.sum() == total
 
 
 @pytest.mark.slow

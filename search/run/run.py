@@ -18,7 +18,7 @@ from rich.console import Console
 
 from data.base.errors import UserError
 from data.base.files import write_whole
-from data.cache import let_go
+from data.cache import let_go, letting_go
 from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus
 from models.native import kernels
@@ -198,6 +198,7 @@ def _run_reading(
         console.print(line, style="yellow", highlight=False, markup=False)
 
     inspection = None if asked else specs.inspect(spec, corpus)
+    let_go(corpus)
     if inspection:
         if how_read := inspected.how_read(inspection):
             console.print(how_read, highlight=False, markup=False)
@@ -217,7 +218,8 @@ def _run_reading(
         for line in studies.exhausted:
             warn(line)
         studies.provenance = of_search(corpus)
-        studies.solve, studies.measure = partial(solve, spec, corpus), partial(measure, spec, corpus)
+        without = corpus.without_texts()
+        studies.solve, studies.measure = partial(solve, spec, without), partial(measure, spec, without)
         _require_same_data(studies, folder)
         tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
         origin.keep_uri(folder, uri)
@@ -235,12 +237,14 @@ def _run_reading(
             if inspection:  # for the page, which may show texts where MLflow may not have them
                 with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
                     kept_as.write(inspection.to_json().encode())
+            last = [corpus]
+            del corpus  # so that nobody else holds its texts
             with _progress(studies, console, room) as progress:
                 studies.on_stop = progress.stopped
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))
                     with signals.of_training(studies):
-                        _tune(studies, spec, corpus, folder, room, warn)
+                        _tune(studies, spec, last, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 except Exception as error:  # the disk of the studies is full, their server is away, ...
@@ -300,10 +304,16 @@ def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[s
     return of_model(spec.limits, build_model(config, corpus, spec.embeddings))
 
 
+def _put(corpus: list[EncodedCorpus]) -> "ray.ObjectRef[EncodedCorpus]":
+    """Move the corpus of this list into the object store: what this process alone held is free then."""
+    with letting_go(corpus[0].without_texts()):
+        return ray.put(corpus.pop())
+
+
 def _tune(
     studies: Studies,
     spec: Spec,
-    corpus: EncodedCorpus,
+    corpus: list[EncodedCorpus],
     folder: Path,
     room: Callable[[], int],
     warn: Callable[[str], None],
@@ -312,8 +322,7 @@ def _tune(
     folds = {str(fold): fold for fold in spec.cross_validated}
     # A worker takes only what it trains on, and this process holds one at a time: Ray moves to disk what has no room.
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
-    corpora |= {} if folds else {WHOLE: ray.put(corpus)}
-    let_go(corpus)
+    corpora |= {} if folds else {WHOLE: _put(corpus)}
     searcher = StudySearcher(studies, room)
     tune.Tuner(
         tune.with_resources(
