@@ -1,5 +1,7 @@
 """What MLflow has of a search after an outage, a deletion, a resume with another spec, and from another folder."""
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -333,6 +335,25 @@ def test_latest_is_of_the_folder_else_of_the_server_and_says_whose(
         assert capsys.readouterr().err.splitlines()[0] == f"latest is {theirs.name}, started by bob"
     assert runs.find_search(uri, theirs.name).id == theirs.name
     assert capsys.readouterr().err == ""
+
+
+def test_a_disk_that_cannot_read_the_start_does_not_lose_it(new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+
+    def fails(path: Path) -> bytes:
+        if path.name != origin.FILE:
+            return read(path)
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    origin.start(new)
+    before = (new / origin.FILE).read_bytes()
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "read_bytes", fails)
+        origin.keep_uri(new, "sqlite:////elsewhere/mlflow.db")
+        with pytest.raises(UserError, match=r"MLflow .* cannot be used: .*Input/output error.*search\.json"):
+            go_on(new, uri_in(new.parents[1]))
+    assert (new / origin.FILE).read_bytes() == before
+    go_on(new, uri_in(new.parents[1]))
 
 
 def test_the_leaderboard_is_read_where_the_search_is_recorded(search: Path, tmp_path: Path) -> None:

@@ -41,12 +41,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def read(folder: Path) -> Origin:
-    """What this folder remembers. Of an older search the start is that of its id, which was in local time."""
+def read(folder: Path, *, to_keep: bool = False) -> Origin:
+    """What this folder remembers. Of an older search the start is that of its id, which was in local time.
+
+    to_keep: it will be written somewhere, so a disk that fails to read it is an OSError, and no older search.
+    """
     try:
         kept = json.loads((folder / FILE).read_bytes())
         origin = Origin(int(kept["started"]), kept["tracking_uri"])
-    except (OSError, ValueError, KeyError, TypeError):  # an older search's; or damaged: nothing depends on it
+    except (OSError, ValueError, KeyError, TypeError) as error:  # an older search's; or damaged
+        if to_keep and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
         return Origin(_started_by_id(folder))
     uri = origin.tracking_uri
     if uri and uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
@@ -78,14 +83,15 @@ def start(folder: Path) -> None:
 def keep_uri(folder: Path, uri: str) -> None:
     """Note where the search in this folder is recorded. A database beside the folder of the searches is noted by its
     relative path, so that all of them can be moved or copied together."""
-    before, shown = read(folder), record.without_password(uri)
-    if before.tracking_uri == shown:
-        return
-    if shown.startswith(f"{SQLITE}/"):
-        path, beside = Path(shown.removeprefix(SQLITE)), folder.absolute().parent.parent
-        if path.is_relative_to(beside):
-            shown = SQLITE + os.path.relpath(path, folder.absolute())
+    shown = record.without_password(uri)
     with contextlib.suppress(OSError):  # a full disk: the search can do without
+        before = read(folder, to_keep=True)
+        if before.tracking_uri == shown:
+            return
+        if shown.startswith(f"{SQLITE}/"):
+            path, beside = Path(shown.removeprefix(SQLITE)), folder.absolute().parent.parent
+            if path.is_relative_to(beside):
+                shown = SQLITE + os.path.relpath(path, folder.absolute())
         _write(folder, Origin(before.started, shown))
 
 

@@ -77,7 +77,7 @@ class OwnRun:
             **({record.PATH_OF: self._spec.path_of} if self._spec.path_of else {}),
             **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
         }
-        started = origin.read(self._studies.folder).started
+        started = origin.read(self._studies.folder, to_keep=True).started
         made = self._client.create_run(experiment_id, start_time=started, tags=tags, run_name=self._search)
         run_id: str = made.info.run_id
         try:
