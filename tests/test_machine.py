@@ -26,14 +26,25 @@ ONE_TRIAL = (
 )
 SAY_CORES = "from data.base.cores import num_cores; print(num_cores())"
 CONNECT = """
+import urllib.request
+from http.client import HTTPException
 import psutil
+from search.base.console import quiet_libraries
 from search.cluster.connection import connection
+quiet_libraries()
 try:
     with connection(None):
         import ray
         print(ray.cluster_resources()["CPU"])
-        print(*{each.laddr.ip for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
-                for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN})
+        listening = {each.laddr for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+                     for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+        print(*{address.ip for address in listening})
+        for address in listening:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{address.port}/metrics", timeout=5):
+                    print("answers without a token:", address.port)
+            except (OSError, HTTPException):  # refused, or no HTTP at all but Ray's own protocol
+                pass
 except ValueError as error:
     print("error:", error)
 """
@@ -64,12 +75,36 @@ def test_cores_are_those_of_a_containers_quota(quota: str, cores: int, tmp_path:
     assert python(SAY_CORES, "unshare", "--mount", "sh", "-c", mount, "sh", cwd=tmp_path) == [str(cores)]
 
 
+@pytest.mark.parametrize(
+    ("quotas", "cores"),
+    [
+        ({"job/step": "100000 100000"}, 1),
+        ({"job": "50000 100000", "job/step": "max 100000"}, 1),
+        ({"": "150000 100000", "job/step": "100000 100000"}, 1),
+        ({"job/step": "9000000 100000"}, num_cores()),
+        ({"other": "100000 100000"}, num_cores()),
+        ({}, num_cores()),
+    ],
+)
+def test_cores_are_those_of_the_least_quota_on_the_way_to_the_outermost_group(
+    quotas: dict[str, str], cores: int, tmp_path: Path
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("1:cpu:/elsewhere\n0::/job/step\n")
+    for group, quota in quotas.items():
+        folder = tmp_path / "sys/fs/cgroup" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cpu.max").write_text(f"{quota}\n")
+    assert num_cores(tmp_path) == cores
+
+
 @pytest.mark.slow
 def test_ray_has_the_cores_that_are_allowed_needs_no_home_and_is_out_of_reach(tmp_path: Path) -> None:
     one = str(min(os.sched_getaffinity(0)))
-    cpus, addresses = python(CONNECT, "taskset", "--cpu-list", one, cwd=tmp_path, HOME="/proc/none")
+    cpus, addresses, *open_to_all = python(CONNECT, "taskset", "--cpu-list", one, cwd=tmp_path, HOME="/proc/none")
     assert cpus == "1.0"
     assert {address.removeprefix("::ffff:") for address in addresses.split()} == {"127.0.0.1"}
+    assert not open_to_all
 
 
 @pytest.mark.parametrize(

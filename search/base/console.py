@@ -47,6 +47,11 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_prestart_worker_first_driver": "false",  # these workers have not the environment that Tune asks for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Nobody reads a search's own Ray's metrics, and any user of the machine could: two ports have no other switch than
+    # a number that is none.
+    "RAY_enable_metrics_collection": "false",
+    "AUTOSCALER_METRIC_PORT": "65536",
+    "DASHBOARD_METRIC_PORT": "65536",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
