@@ -1,16 +1,19 @@
-"""A small search without Ray of which one call fails, or that is killed at it; and what its resume lacks.
+"""A small search of which one call fails, or that is killed at it; and what its resume lacks.
 
     failing_calls.py KIND LIBRARY FOLDER RESULTS [--part I/K] [--seconds S] [--at-most N]
 
-KIND: what fails, a key of KINDS: each n-th call with each fault is a case. LIBRARY: `fixtures/failing_calls.c`,
-compiled, which is preloaded, too. FOLDER: for scratch. RESULTS: a JSONL file with a line for each case that was tried;
-those in it are not tried again. The cases come in an order of their own, so that any number of them is a sample.
+KIND: what fails, a key of KINDS: each n-th call with each fault is a case. "ray" is the disk of a search through Ray,
+the others do without. LIBRARY: `fixtures/failing_calls.c`, compiled, which is preloaded, too; for "ray" FAILING_CALLS
+names a file in which Ray's processes count together. FOLDER: for scratch. RESULTS: a JSONL file with a line for each
+case that was tried; those in it are not tried again. The cases come in an order of their own, so that any number of
+them is a sample.
 """
 
 import argparse
 import contextlib
 import ctypes
 import errno
+import gc
 import json
 import os
 import random
@@ -29,10 +32,12 @@ import torch
 from rich.console import Console
 
 from models.native import kernels
-from search.base import console, files
+from search.base import console
 from search.base.record import Outcome
+from search.cluster import connection
 from search.prove import audit
 from search.run import run
+from search.run.folders import TUNE
 from search.run.setting import make_setting
 from search.spec import read as specs
 from search.spec.read import read_spec
@@ -131,6 +136,7 @@ KINDS: dict[str, Callable[[ctypes.CDLL], Calls]] = {
     ),
     "journal": lambda shim: DiskCalls(shim, JOURNAL, {"killed": DIE, "killed after half": HALF_AND_DIE, "half": HALF}),
     "mlflow": lambda shim: MlflowCalls(),
+    "ray": lambda shim: DiskCalls(shim, "", {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}),
 }
 
 
@@ -150,6 +156,16 @@ def train_here(studies: Studies, spec: Any, corpus: Any, folder: Path, room: Any
                 studies.restarted(trial)
             else:
                 break
+
+
+def in_this_process(work: Callable[[], object], log: Path) -> int:
+    """The exit status that a command would have that does this; what it says is in `log`."""
+    with log.open("w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            console.command(work)()
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
 
 
 def in_a_child(work: Callable[[], object], log: Path) -> int:
@@ -188,7 +204,8 @@ def wrong(folder: Path, uri: str) -> list[str]:
     if len(read_runs(uri, folder.name).runs) != spec.num_trials:
         found.append("not one run for each trial")
     for path in folder.rglob("*.json"):
-        if not path.name.startswith("."):  # those are of a process that was killed while it wrote them
+        # Those with a dot are of a process that was killed while it wrote them, those of Tune are pickled.
+        if not path.name.startswith(".") and TUNE not in path.relative_to(folder).parts:
             json.loads(path.read_bytes())
     return found
 
@@ -196,10 +213,11 @@ def wrong(folder: Path, uri: str) -> list[str]:
 class Search:
     """The search that is tried, in processes that are forks of this one: its imports are made once."""
 
+    _in_a_process = staticmethod(in_a_child)
+
     def __init__(self, root: Path, calls: Calls) -> None:
         self._root, self._calls = root, calls
         self._template, self._place = root / "template", root / "place"
-        self._uri = f"sqlite:///{self._place}/mlflow.db"
         shutil.rmtree(root, ignore_errors=True)
         self._template.mkdir(parents=True)
         os.chdir(self._template)
@@ -215,30 +233,35 @@ class Search:
                 "embeddings": "learned", "embedding_size": 4, "trials": 2, "epochs": 2, "pruner": "none",
             }
         )  # fmt: skip
-        run._tune = train_here
-        run.connection.connection = contextlib.nullcontext
-        run.session.keep = lambda: self._place  # there is no Ray whose logs could be kept
-        run.capacity.Room = lambda *_: lambda: 1
+        self._prepare()
         first = specs.validate(self._spec.model_dump() | {"trials": 1})
         opened = Studies("first-20260101-000000", first, self._template, "new")
         Tracker(f"sqlite:///{self._template}/mlflow.db", opened)  # MLflow makes its tables
         self.num_calls = self._count()
 
+    def _prepare(self) -> None:
+        """Do without Ray."""
+        run._tune = train_here
+        run.connection.connection = contextlib.nullcontext
+        run.session.keep = lambda: self._place  # there is no Ray whose logs could be kept
+        run.capacity.Room = lambda *_: lambda: 1
+
+    @property
+    def _uri(self) -> str:
+        return f"sqlite:///{self._place}/mlflow.db"
+
     def _count(self) -> int:
-        """How many calls there are where none fails. What that imports is there in all later processes."""
-        modules, log = self._root / "modules", self._root / "first.log"
-
-        def first() -> None:
-            before = set(sys.modules)
-            self._start(0, 0)
-            self._end()
-            modules.write_text("\n".join(name for name in sys.modules if name not in before))
-
+        """How many calls there are where none fails."""
+        place, self._place = self._place, self._root / "first"
         self._fresh()
-        assert in_a_child(first, log) == 0, log.read_text()
-        for name in modules.read_text().split():
-            with contextlib.suppress(Exception):
-                __import__(name)
+        self._start(0, 0)  # in this process, for all that its forks need to have imported and cached
+        self._end()
+        shutil.rmtree(self._place)
+        self._place = place
+        gc.freeze()
+        log = self._root / "first.log"
+        self._fresh()
+        assert self._in_a_process(lambda: self._start(0, 0), log) == 0, log.read_text()
         return int((self._root / "calls").read_text())
 
     def _fresh(self) -> None:
@@ -259,11 +282,6 @@ class Search:
     def _end(self) -> None:
         (folder,) = (self._place / "searches").iterdir()
         run.resume(folder, self._uri, QUIET)
-        before = audit.audit(folder, self._uri)
-        assert not before, f"after the resume: {before}"
-        with files.hold(folder):
-            files.mend_journal(folder / JOURNAL)
-            audit.repair(folder, self._uri)
         problems = wrong(folder, self._uri)
         assert not problems, problems
 
@@ -271,13 +289,31 @@ class Search:
         """What became of a search whose n-th call failed so, and what is `lost` after its resume, if anything is."""
         self._fresh()
         log, again = self._root / "search.log", self._root / "again.log"
-        status = in_a_child(lambda: self._start(n, self._calls.faults[fault]), log)
+        status = self._in_a_process(lambda: self._start(n, self._calls.faults[fault]), log)
         said = log.read_text().strip()
         began = any((self._place / "searches").glob("*/spec.yaml"))
-        lost = again.read_text() if began and in_a_child(self._end, again) else ""
+        lost = again.read_text() if began and self._in_a_process(self._end, again) else ""
         if "this is a bug" in said or "Traceback" in said:
             lost = f"{said}\n{lost}"
         return {"status": status, "said": said[-300:], "began": began, "lost": lost}
+
+
+class RealSearch(Search):
+    """A search through the Ray of this process, whose workers count and fail, too."""
+
+    _in_a_process = staticmethod(in_this_process)
+
+    def _prepare(self) -> None:
+        run.connection.connection = contextlib.nullcontext
+
+    def _fresh(self) -> None:
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place = self._root / f"place-{time.monotonic_ns()}"  # MLflow's client keeps a database open
+        super()._fresh()
+
+    def tried(self, n: int, fault: str) -> dict[str, Any]:
+        line = super().tried(n, fault)
+        return line | {"reached": n <= int((self._root / "calls").read_text())}  # their order is not always the same
 
 
 def main(arguments: list[str]) -> None:
@@ -291,11 +327,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--at-most", type=int)
     args = parser.parse_args(arguments)
     args.results = args.results.absolute()
-    until = time.monotonic() + args.seconds
     console.quiet_libraries()
     torch.set_num_threads(1)
     calls = KINDS[args.kind](ctypes.CDLL(args.library))
-    search = Search(args.folder.absolute(), calls)
+    with connection.connection(None) if args.kind == "ray" else contextlib.nullcontext():
+        try_all(args, calls)
+
+
+def try_all(args: argparse.Namespace, calls: Calls) -> None:
+    until = time.monotonic() + args.seconds
+    search = (RealSearch if args.kind == "ray" else Search)(args.folder.absolute(), calls)
     print(f"{search.num_calls} calls, {len(calls.faults)} faults", flush=True)
     done = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results.exists() else []
     tried = {(line["n"], line["fault"]) for line in done}

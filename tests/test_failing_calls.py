@@ -25,7 +25,9 @@ def fail(kind: str, folder: Path, *options: str) -> list[dict[str, Any]]:
             sys.executable, str(ROOT / "tests" / "failing_calls.py"), kind, str(library), str(folder / "scratch"),
             str(folder / "results.jsonl"), *options,
         ],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "LD_PRELOAD": str(library)},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "LD_PRELOAD": str(library)}
+        | ({"FAILING_CALLS": str(folder / "counter")} if kind == "ray" else {}),
         capture_output=True,
         text=True,
     )  # fmt: skip
@@ -35,7 +37,7 @@ def fail(kind: str, folder: Path, *options: str) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["disk", "journal", "mlflow"])
+@pytest.mark.parametrize("kind", ["disk", "journal", "mlflow", "ray"])
 def test_some_calls_that_fail_lose_nothing(kind: str, tmp_path: Path) -> None:
     tried = fail(kind, tmp_path, "--seconds", os.environ.get("BAKEOFF_FAILING_SECONDS", "60"))
     print(f"{kind}: {len(tried)} faults injected")
