@@ -14,6 +14,7 @@ from conftest import ROOT, command
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
+from bakeoff.searching import UI_HOSTS
 from data.base.files import default_cache
 from data.encoded import EncodedCorpus
 from search.__main__ import app
@@ -122,6 +123,8 @@ def test_the_cluster_file_is_valid_and_safe() -> None:
     start = " ".join(config["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in start
     assert "mlflow server --host 127.0.0.1" in start
+    for commands in (start, (ROOT / "Makefile").read_text(encoding="utf-8")):
+        assert f"--allowed-hosts '{UI_HOSTS}' --backend-store-uri" in commands
     assert "0.0.0.0" not in text
     for name in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
         assert "ray start" not in name or "RAY_AUTH_MODE=token" in name

@@ -183,7 +183,8 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
     for line in (
         f"Search       {smoke_search.id}",
         f"Folder       {smoke_search.folder}",
-        f"MLflow UI    {sys.executable} -m mlflow ui --backend-store-uri {smoke_search.uri}",
+        f"MLflow UI    {sys.executable} -m mlflow ui --allowed-hosts 'localhost:*,127.0.0.1:*' "
+        f"--backend-store-uri {smoke_search.uri}",
         f"Leaderboard  {sys.executable} -m analysis leaderboard {smoke_search.id} --tracking-uri {smoke_search.uri}",
         f"Report       {smoke_search.folder / 'report' / 'index.html'}",
         f"Resume       {sys.executable} -m search resume {smoke_search.id} --tracking-uri {smoke_search.uri}",

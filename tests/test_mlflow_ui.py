@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, expect
 
 from analysis.base import runs
 from analysis.report import view
+from bakeoff.searching import UI_HOSTS
 
 pytestmark = pytest.mark.slow
 STARTED_AFTER, SHOWN_AFTER = 120, 60  # seconds, at most, on a busy machine
@@ -35,7 +36,7 @@ def server(smoke_search: FinishedSearch, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(smoke_search.cwd / "mlflow.db", folder)
     address = f"http://127.0.0.1:{free_port()}"
-    ui = ["ui", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
+    ui = ["ui", "--allowed-hosts", UI_HOSTS, "--port", address.rpartition(":")[2], "--workers", "1"]
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *ui, "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"],
@@ -61,6 +62,31 @@ def await_health(address: str, process: "subprocess.Popen[bytes]", log: Path) ->
         except OSError:
             time.sleep(0.2)
     pytest.fail(f"MLflow's server did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:{port}", "Origin": "http://localhost:{port}"}, 200),
+        ({"Host": "127.0.0.1:{port}", "Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Host": "10.example.com:{port}"}, 403),  # its owner's name server says that it is 127.0.0.1
+        ({"Host": "192.168.1.2:{port}"}, 403),
+        ({"Host": "127.0.0.1:{port}", "Origin": "http://10.example.com"}, 403),
+    ],
+)
+def test_the_ui_answers_its_own_host_and_origin_only(server: str, headers: dict[str, str], status: int) -> None:
+    port = server.rpartition(":")[2]
+    request = urllib.request.Request(
+        f"{server}/ajax-api/2.0/mlflow/experiments/search",
+        b'{"max_results": 1}',
+        {"Content-Type": "application/json"} | {name: text.format(port=port) for name, text in headers.items()},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            got = answer.status
+    except urllib.error.HTTPError as error:
+        got = error.code
+    assert got == status
 
 
 def test_the_ui_shows_the_trial_its_parameters_and_its_curve(
