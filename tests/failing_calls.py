@@ -252,17 +252,21 @@ class Search:
 
     def _count(self) -> int:
         """How many calls there are where none fails."""
-        place, self._place = self._place, self._root / "first"
-        self._fresh()
-        self._start(0, 0)  # in this process, for all that its forks need to have imported and cached
-        self._end()
-        shutil.rmtree(self._place)
-        self._place = place
-        gc.freeze()
+        self._warm_up()
         log = self._root / "first.log"
         self._fresh()
         assert self._in_a_process(lambda: self._start(0, 0), log) == 0, log.read_text()
         return int((self._root / "calls").read_text())
+
+    def _warm_up(self) -> None:
+        """Import and cache in this process all that its forks need."""
+        place, self._place = self._place, self._root / "first"
+        self._fresh()
+        self._start(0, 0)
+        self._end()
+        shutil.rmtree(self._place)
+        self._place = place
+        gc.freeze()
 
     def _fresh(self) -> None:
         shutil.rmtree(self._place, ignore_errors=True)
@@ -311,6 +315,8 @@ class RealSearch(Search):
         self._place = self._root / f"place-{time.monotonic_ns()}"  # MLflow's client keeps a database open
         super()._fresh()
 
+    def _warm_up(self) -> None: ...
+
     def tried(self, n: int, fault: str) -> dict[str, Any]:
         line = super().tried(n, fault)
         return line | {"reached": n <= int((self._root / "calls").read_text())}  # their order is not always the same
@@ -335,7 +341,6 @@ def main(arguments: list[str]) -> None:
 
 
 def try_all(args: argparse.Namespace, calls: Calls) -> None:
-    until = time.monotonic() + args.seconds
     search = (RealSearch if args.kind == "ray" else Search)(args.folder.absolute(), calls)
     print(f"{search.num_calls} calls, {len(calls.faults)} faults", flush=True)
     done = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results.exists() else []
@@ -345,6 +350,7 @@ def try_all(args: argparse.Namespace, calls: Calls) -> None:
     numbers = list(range(1, search.num_calls + 1))
     random.Random(0).shuffle(numbers)
     cases = [(n, names[(n + turn) % len(names)]) for turn in range(len(names)) for n in numbers]
+    until = time.monotonic() + args.seconds
     part, num_parts = map(int, args.part.split("/"))
     for n, fault in [case for case in cases[part::num_parts] if case not in tried][: args.at_most]:
         if time.monotonic() > until:
