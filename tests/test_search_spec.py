@@ -252,6 +252,10 @@ def test_no_clipping_is_a_value_of_a_space_and_no_other_hyperparameter_may_be_no
 def test_a_spec_that_was_kept_is_read_without_its_files_and_is_one_line_where_it_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not on this machine: it has no spec\.yaml$"):
         read.read_spec(tmp_path)
+    (tmp_path / "spec.yaml").mkdir()
+    with pytest.raises(UserError, match=r"spec\.yaml cannot be read: Is a directory$"):
+        read.read_spec(tmp_path)
+    (tmp_path / "spec.yaml").rmdir()
     (tmp_path / "spec.yaml").write_text("corpus: csv:gone.csv\nvectors: file:gone.txt\nstorage_path: gone\n")
     kept = read.read_spec(tmp_path)
     assert kept.corpus == "csv:gone.csv"

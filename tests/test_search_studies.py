@@ -306,7 +306,7 @@ def test_a_full_disk_leaves_no_part_of_a_line_in_a_journal_that_goes_on(tmp_path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, limits[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(OSError, match=rf"too large: '{journal}'"):
             studies.ask()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -32,6 +32,7 @@ from search.study.storage import JOURNAL
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
 from search.track import tracking
+from search.track.client import first_line
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
@@ -496,3 +497,9 @@ def test_resuming_a_finished_search_tells_mlflow_what_its_driver_could_not(
     assert [each.outcome for each in recorded.runs] == ["complete"]
     assert recorded.outcome == "complete"
     assert not search_run.resume(folder, f"sqlite:///{tmp_path}/none/mlflow.db", Console(quiet=True)).recorded
+
+
+def test_what_mlflow_says_of_its_database_begins_with_what_is_wrong() -> None:
+    hint = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block)"
+    said = mlflow.MlflowException(f"{hint}\n(sqlite3.OperationalError) disk I/O error\n[SQL: INSERT INTO tags]")
+    assert first_line(said) == "(sqlite3.OperationalError) disk I/O error"

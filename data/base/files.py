@@ -16,6 +16,17 @@ def default_cache() -> Path:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError that names no file, as one of a write or of fsync does not, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` when the block ends: a crash leaves either the old file or the
     new one, whoever else writes it. After an exception it is the old one.
@@ -24,7 +35,7 @@ def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with partial.open("xb") as file:
+        with naming(path), partial.open("xb") as file:
             if private:
                 partial.chmod(0o600)
             yield file

@@ -111,8 +111,10 @@ def read_spec(folder: Path) -> Spec:
     path = folder / SPEC_FILE
     try:
         return load(path.read_bytes(), str(path))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def load(text: str | bytes, where: str) -> Spec:

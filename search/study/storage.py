@@ -8,6 +8,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from data.base.errors import UserError
+from data.base.files import naming
 from search.base import record
 from search.spec.spec import Spec
 
@@ -36,7 +37,8 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         size = os.path.getsize(self._path)
         try:
-            super().append_logs(logs)
+            with naming(Path(self._path)):
+                super().append_logs(logs)
         except OSError:
             os.truncate(self._path, size)
             raise

@@ -21,7 +21,9 @@ def open_client(uri: str) -> mlflow.MlflowClient:
 
 
 def first_line(error: BaseException) -> str:
-    return in_short(record.without_password((str(error).strip().splitlines() or [repr(error)])[0]))
+    """Of what an error says, but for a hint of SQLAlchemy's to programmers, which comes before what is wrong."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return in_short(record.without_password((lines or [repr(error)])[0]))
 
 
 def experiment_ids(client: mlflow.MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> list[str]:
