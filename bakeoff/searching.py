@@ -28,8 +28,6 @@ from data.base import folding
 from data.base.errors import UserError
 from search.base import console, origin, record
 
-UI_HOSTS = "localhost:*,127.0.0.1:*"  # the names that MLflow's UI goes by where we start it
-
 app = typer.Typer(
     help="Search for the best architecture of a text-classification task.",
     no_args_is_help=True,
@@ -466,9 +464,7 @@ def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> Non
     python = console.python()
     print(f"\nSearch       {search.id}")
     print(f"Folder       {search.folder}")
-    # Without it MLflow answers to names such as 10.example.com, too, for which another site's page can ask.
-    own_hosts = f"--allowed-hosts {shlex.quote(UI_HOSTS)}"
-    ui = f"{python} -m mlflow ui {own_hosts} --backend-store-uri {shlex.quote(shown)}"
+    ui = f"{python} -m {record.ui_command(search.tracking_uri)}"
     print(f"MLflow UI    {shown if shown.startswith('http') else ui}")
     print(f"Leaderboard  {python} -m analysis leaderboard {search.id}{option}")
     if page:

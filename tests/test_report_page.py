@@ -102,8 +102,8 @@ def test_every_trial_links_to_its_run(visit: Visit, smoke_search: FinishedSearch
         row = visit.page.locator("#trials tbody tr").filter(has=visit.page.get_by_text(trial["trial"], exact=True))
         links = row.locator("a").evaluate_all("links => links.map(link => link.href)")
         assert links == [f"{base}{trial['run_id']}?workflowType=machine_learning"] * 2  # its name, and the run id
-    start = f"start it with mlflow ui --backend-store-uri {smoke_search.uri} first"
-    assert start in visit.page.locator("header").inner_text()
+    ui = f"mlflow ui --allowed-hosts 'localhost:*,127.0.0.1:*' --backend-store-uri {smoke_search.uri}"
+    assert f"start it with {ui} first" in visit.page.locator("header").inner_text()
 
 
 def test_sorting_by_a_click_or_a_key(visit: Visit) -> None:
@@ -340,7 +340,7 @@ def test_a_run_is_where_mlflow_serves_it(uri: str, expected: str) -> None:
     html = page(search(), [{"trial": "gru-0", "run_id": "a/b", "val_accuracy": 0.5}], uri)
     assert expected in html
     assert "secret" not in html
-    assert ("mlflow ui --backend-store-uri" in html) is not uri.startswith("http")  # once, of this very database
+    assert ("mlflow ui --allowed-hosts" in html) is not uri.startswith("http")  # once, of this very database
 
 
 def test_settings_and_space_in_words() -> None:

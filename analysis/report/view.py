@@ -1,6 +1,5 @@
 """A table as report.html takes it: its cells with what they link to and are sorted by."""
 
-import shlex
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -9,7 +8,7 @@ import pandas as pd
 from analysis.base.baselines import ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, clean, heading
-from search.base.record import without_password
+from search.base.record import ui_command
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a database
 #: MLflow's UI would show an experiment and its runs first as conversations with language models.
@@ -24,7 +23,7 @@ class Links:
         self.served = parts.scheme in ("http", "https")
         host = parts.netloc.rpartition("@")[2]  # no password goes into a page
         self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
-        self.command = f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"
+        self.command = ui_command(uri)
         self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
         self.experiment = f"{self._experiment}/runs{TRAINING}"
         self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))

@@ -6,6 +6,7 @@ answer `--help` at once.
 
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -252,6 +253,15 @@ def mlflow_at(uri: str) -> Iterator[None]:
             del os.environ["MLFLOW_TRACKING_URI"]
         else:
             os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+#: The names that MLflow's UI goes by here. By itself it answers to 10.example.com, too, which can be anybody's.
+UI_HOSTS = "localhost:*,127.0.0.1:*"
+
+
+def ui_command(uri: str) -> str:
+    """What follows `python -m` to show a database in MLflow's UI, in this machine's browsers."""
+    return f"mlflow ui --allowed-hosts {shlex.quote(UI_HOSTS)} --backend-store-uri {shlex.quote(without_password(uri))}"
 
 
 def without_password(text: str) -> str:
