@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError, choose
-from search.base import console, origin, record
+from search.base import console, origin, record, timings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -471,5 +471,6 @@ def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress:
     from search.run import progress as progresses
     from search.run import run
 
+    timings.note(timings.Event.LOADED)
     result = run.start(spec, searches, uri, progresses.console(progress), address)
     return Search(searches / result.search, uri, address, result)._then_over_folds(progress)

@@ -26,7 +26,8 @@ from bakeoff.options import (
 )
 from data.base import folding
 from data.base.errors import UserError
-from search.base import console, origin, record
+from search.base import console, origin, record, timings
+from search.base.timings import Event
 
 app = typer.Typer(
     help="Search for the best architecture of a text-classification task.",
@@ -61,6 +62,9 @@ def run(
     searches: Root = Path("searches"),
     report: Report = True,
     on_finish: OnFinish = None,
+    timed: Annotated[
+        bool, typer.Option("--timings", help="end with when what of it happened, on standard error")
+    ] = False,
 ) -> None:
     """Run a search, show its progress, end with the leaderboard and the report page."""
     from search.spec.asked import spec_for
@@ -84,7 +88,16 @@ def run(
             finishing.call(on_finish, found.confirmation or found, None)
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")
-    _conclude(found.confirmation or found, searches, report, on_finish)
+    try:
+        _conclude(found.confirmation or found, searches, report, on_finish)
+    finally:
+        timings.note(Event.END)
+        if timed:
+            from search.run import state
+
+            with contextlib.suppress(UserError):  # its folder is gone
+                state.note_training(found.folder)
+            print("\n".join(timings.lines()), file=sys.stderr)
 
 
 @app.command()
@@ -427,6 +440,7 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
             tables.emit(boards.why(search.tracking_uri, search.id), "table")
         else:
             tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
+        timings.note(Event.LEADERBOARD)
         if not report:
             return None
         shown = api.Search(search.folder.parent / (search.spec.repeats or search.id), search.tracking_uri)
@@ -434,6 +448,7 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
             page = shown.report(shared=scratch)
             print(f"wrote {page}")
             registry.log_report(search.tracking_uri, shown.id, Path(scratch))
+            timings.note(Event.PAGE)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except Exception:

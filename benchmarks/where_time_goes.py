@@ -1,9 +1,12 @@
 """Where the core-seconds of a search go whose trials take ten seconds or more, and the memory it needs.
 
-    python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--out FILE.json] [--smoke]
+    python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--events] [--out FILE.json] [--smoke]
 
-The search is that of benchmarks.fixed_work with more epochs, on all cores, with a warm cache. Two views:
+Three views, all with a warm cache and on all cores; the first is of the smoke search, which is start and end more than
+anything else, the others of the search of benchmarks.fixed_work with more epochs:
 
+- What the search itself says of its start and its end (`search run --timings`), and the core-seconds of each kind of
+  process. `--events`: only this one.
 - The trials' own clocks (`rounds` searches; medians): the seconds in epochs, which are training and evaluation, of all
   core-seconds that there were while trials ran, and of all while the command ran. Memory is that of the same runs.
 - py-spy (one search more) sees fifty times a second which Python files the driver and each worker compute in. Their
@@ -13,7 +16,9 @@ The search is that of benchmarks.fixed_work with more epochs, on all cores, with
 
 import contextlib
 import os
+import re
 import subprocess
+import sys
 import sysconfig
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -24,6 +29,7 @@ from typing import Any
 import psutil
 
 from benchmarks import fixed_work, measure
+from search.base.timings import Event
 
 RATE = 50  # looks a second
 
@@ -42,6 +48,47 @@ OF_DRIVER = {
     "/ray/tune/": "Tune and Ray, in the driver",
 }
 OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and ending the command"}
+
+
+def events(output: str) -> dict[str, float]:
+    """When what happened, in seconds since the command was started, by what a search with `--timings` has printed."""
+    said = re.findall(r"^ *(\d+\.\d+) s  (.+)$", output, re.MULTILINE)
+    return {words: float(seconds) for seconds, words in said if words in list(Event)}
+
+
+def smoke(folder: Path) -> dict[str, Any]:
+    """A smoke search: its events, and what it took."""
+    command = [sys.executable, "-m", "search", "run", "smoke", "--timings"]
+    usage = measure.require_success(measure.run(command, folder), folder)
+    output = (folder / "output.log").read_text(encoding="utf-8")
+    return {"events": events(output), "core_seconds_of": usage.core_seconds_of, "wall_seconds": usage.wall_seconds}
+
+
+def markdown_of_events(rounds: list[dict[str, Any]], cores: int) -> str:
+    at = {event: median(each["events"][event] for each in rounds) for event in Event}
+    roles = sorted({role for each in rounds for role in each["core_seconds_of"]})
+    spent = {role: median(each["core_seconds_of"].get(role, 0.0) for each in rounds) for role in roles}
+    total = median(sum(each["core_seconds_of"].values()) for each in rounds)
+    rows = [
+        [event, f"{seconds:.1f}", f"{seconds - before:.1f}"]
+        for (event, seconds), before in zip(
+            sorted(at.items(), key=lambda each: each[1]), [0.0, *sorted(at.values())], strict=False
+        )
+    ]
+    return "\n".join(
+        [
+            f"The smoke search with a warm cache on {measure.processor()}, {cores} cores, medians of {len(rounds)}:",
+            "when what happened, in seconds since the command was started (`search run --timings`).",
+            "",
+            measure.table(["", "s", "after the one before"], rows),
+            "",
+            f"It took {total:.1f} core-seconds: "
+            + ", ".join(
+                f"{seconds:.1f} of {'all workers' if r == measure.WORKER else r}" for r, seconds in spent.items()
+            )
+            + f"; so {total / cores:.1f} s at least, were all cores always busy.",
+        ]
+    )
 
 
 @dataclass
@@ -164,14 +211,26 @@ def markdown(rounds: list[dict[str, Any]], profiled: dict[str, Any], cores: int)
 
 def main() -> None:
     parser = measure.options("where_time_goes", __doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="searches besides the profiled one (default 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="searches of each kind besides the profiled one (default 3)"
+    )
     parser.add_argument("--epochs", type=int, default=6, help="of each trial (default 6)")
+    parser.add_argument("--events", action="store_true", help="only when what of a smoke search happens")
     chosen = parser.parse_args()
     limit = fixed_work.SMOKE_TEXTS if chosen.smoke else None
     if chosen.smoke:
         chosen.rounds, chosen.epochs = 1, 2
     import data
 
+    smokes = []
+    for number in range(chosen.rounds):
+        with measure.scratch() as folder:
+            smokes.append(smoke(folder))
+        print(f"smoke search {number}: {smokes[-1]['wall_seconds']:.0f} s", flush=True)
+    of_events = markdown_of_events(smokes, os.cpu_count() or 1)
+    if chosen.events:
+        measure.keep("where the time goes", {"smokes": smokes}, of_events, chosen)
+        return
     data.load("imdb", max_words=fixed_work.MAX_WORDS, limit=limit, progress=False)  # into the cache
     rounds = []
     for seed in range(chosen.rounds):
@@ -182,8 +241,9 @@ def main() -> None:
         profiler = Profiler(folder)
         profiled = search(folder, 0, limit, chosen.epochs, profiler)
         profiled["spent"] = profiler.divide(profiled["core_seconds_of"])
-    figures = {"rounds": rounds, "profiled": profiled}
-    measure.keep("where the time goes", figures, markdown(rounds, profiled, os.cpu_count() or 1), chosen)
+    figures = {"smokes": smokes, "rounds": rounds, "profiled": profiled}
+    text = f"{of_events}\n\n{markdown(rounds, profiled, os.cpu_count() or 1)}"
+    measure.keep("where the time goes", figures, text, chosen)
 
 
 if __name__ == "__main__":

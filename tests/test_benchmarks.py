@@ -4,6 +4,8 @@ import pytest
 from conftest import ROOT
 
 from benchmarks import measure, where_time_goes
+from search.base import timings
+from search.base.timings import Event
 
 
 @pytest.mark.parametrize("known", [where_time_goes.OF_WORKER, where_time_goes.OF_DRIVER])
@@ -25,3 +27,15 @@ def test_the_innermost_known_file_decides() -> None:
         "Optuna, in the driver",
         "MLflow, in the driver",
     ]
+
+
+def test_the_events_of_a_search_are_read_as_it_prints_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timings, "_happened", {})
+    timings.note(Event.END)
+    timings.note(Event.END, at=0.0)  # of a second search in this process
+    timings.note(Event.RAY, at=0.0)  # noted later than it happened
+    lines = timings.lines()
+    assert [line.partition(" s  ")[2] for line in lines] == ["Ray ready", "end"]
+    found = where_time_goes.events("\n".join(["Search  smoke", *lines, "   1.00 s  of something else"]))
+    assert list(found) == [Event.END]  # seconds before the process was there are none
+    assert found[Event.END] > 0

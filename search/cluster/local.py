@@ -13,6 +13,8 @@ from ray.exceptions import AuthenticationError, GetTimeoutError
 
 from data.base.cores import num_cores
 from data.base.errors import UserError, in_short
+from search.base import timings
+from search.base.timings import Event
 from search.cluster import session
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
@@ -31,12 +33,15 @@ def started(runtime_env: dict[str, Any], **options: Any) -> Iterator[None]:
                     ray.init("local", num_cpus=num_cores(), include_dashboard=False, runtime_env=runtime_env, **options)
             except Exception as error:
                 raise UserError(f"Ray cannot be started: {_why(error)}") from None
+            timings.note(Event.RAY)
             _require_worker()
+            timings.note(Event.WORKER)
             with session.tidy():
                 try:
                     yield
                 finally:
                     ray.shutdown()
+                    timings.note(Event.RAY_ENDED)
         finally:
             ray.shutdown()
 
@@ -91,7 +96,8 @@ def _require_loopback() -> None:
 
 
 def _require_worker() -> None:
-    """Raise UserError unless a worker answers in time; the first trial finds it started."""
+    """Raise UserError unless a worker answers in time. Trials get others: Tune's actors were
+    given none that has run a task, also with the environment that Tune asks for."""
     try:
         ray.get(ray.remote(num_cpus=0, max_retries=0)(_answer).remote(), timeout=WORKER_SECONDS)
     except GetTimeoutError:

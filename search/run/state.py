@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.base.errors import UserError
+from search.base import timings
 from search.base.record import Outcome
+from search.base.timings import Event
 from search.run.folders import find_searches
 from search.spec.read import read_spec
 from search.study.studies import Studies
@@ -19,6 +21,15 @@ def reconcile(studies: Studies, tracker: Tracker) -> None:
         if trial.outcome is Outcome.RUNNING:
             trial.outcome = Outcome.INTERRUPTED
         tracker.changed(trial, None)
+
+
+def note_training(folder: Path) -> None:
+    """Note when the first of a search's trials made its first step, and when the last of them ended."""
+    results = [trial.results for trial in Studies(folder.name, read_spec(folder), folder).trials()]
+    reports = [each for each in results if each and each[0].time and each[-1].time]
+    if reports:
+        timings.note(Event.FIRST_STEP, min((each[0].time or 0) / 1000 - each[0].seconds for each in reports))
+        timings.note(Event.LAST_END, max((each[-1].time or 0) / 1000 for each in reports))
 
 
 def summaries(root: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ from data.encoded import WHOLE_TEXTS, EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import WHOLE, architecture, baseline, reads_embeddings, words_named
 from models.parts.estimator import MOST_WORDS
-from search.base import origin
+from search.base import origin, timings
 from search.spec.code import take_in
 from search.spec.spec import Resources, Spec
 from search.train import weighting
@@ -292,6 +292,7 @@ def load_corpus(
         progress=progress,
     )
     weighting.check(spec.class_weights, corpus.classes)
+    timings.note(timings.Event.CORPUS)
     return corpus
 
 

@@ -17,7 +17,7 @@ from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import architecture
-from search.base import record
+from search.base import record, timings
 from search.base.record import Outcome
 from search.study.studies import Studies
 from search.study.trial import Trial
@@ -77,6 +77,7 @@ class Tracker:
         self._look_first = self.own.found
         if new and self.own.found:
             raise FileExistsError(f"there is a search {self._search} in MLflow")
+        timings.note(timings.Event.MLFLOW)
 
     @property
     def run_id(self) -> str:
