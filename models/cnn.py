@@ -138,8 +138,11 @@ class Convolution(nn.Module):
         inputs_BTD = inputs_BTD.masked_fill(~real_BT.unsqueeze(2), 0)
         inputs_BTD = F.pad(inputs_BTD, (0, 0, (kernel_size - 1) // 2, kernel_size // 2))
         convolved_BH1T = F.conv2d(inputs_BTD.transpose(1, 2).unsqueeze(2), self.W_HDK.unsqueeze(2), self.b_H)
-        shorter_N = (lengths_B < real_BT.shape[1]).nonzero().squeeze(1)
-        convolved_BH1T[shorter_N, :, :, lengths_B[shorter_N].long()] = -torch.inf
+        # A text that fills the batch has nothing after it, and keeps what it has there.
+        text_B, after_B = torch.arange(len(lengths_B), device=lengths_B.device), lengths_B.long()
+        last_B = after_B.clamp(max=real_BT.shape[1] - 1)
+        whole_B11 = (after_B > last_B).view(-1, 1, 1)
+        convolved_BH1T[text_B, :, :, last_B] = convolved_BH1T[text_B, :, :, last_B].where(whole_B11, -torch.inf)
         return convolved_BH1T
 
     @torch.no_grad()

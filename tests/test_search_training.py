@@ -1,5 +1,6 @@
 """The training loop: its metrics, its seeds, its live knobs, its checkpoints and its way out when it diverges."""
 
+import copy
 import dataclasses
 import io
 import itertools
@@ -18,9 +19,11 @@ import sklearn.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from data.base.errors import UserError
+from models.native import kernels
 from models.parts import weights
 from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
@@ -28,10 +31,12 @@ from models.parts.layers import INPUTS
 from search.base import record
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
+from search.train.device import round_products
 from search.train.length import Length
 from search.train.metrics import measured_in
+from search.train.optimizing import Optimizer
 from search.train.tasks import TASKS
-from search.train.training import Examples, Result, Splits, measure, train
+from search.train.training import Examples, Result, Splits, _EpochLog, _train_epoch, measure, train
 from tests.conftest import ROOT
 
 CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
@@ -473,3 +478,44 @@ def test_training_does_not_import_torchs_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operations that would wait for a card: their result is a number, or has as many rows as data say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal"):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "mlp", "attention", "cnn"])
+def test_no_iteration_would_wait_for_a_card(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "usable", lambda tensor: False)
+    config = TrainingConfig(batch_size=16, max_grad_norm=1.0, word_dropout=0.1, averaging=0.9)
+    model = make_model(architecture)
+    targets = tuple(each_N[:48] for each_N in TRAIN.targets)
+    log = _EpochLog(SPLITS.task, targets, curve_interval=100, last=3)
+    rates = dict.fromkeys(range(1, 4), 0.1)
+    with Waits() as waits:
+        _train_epoch(model, Optimizer(model, config), TRAIN, torch.arange(48), config, rates, log, None)
+    # Whether a batch has padding is asked on processors alone.
+    assert waits.found == (["_local_scalar_dense"] * 3 if model.recurrent else [])
+
+
+def test_products_rounded_to_bfloat16_leave_weights_and_logits_in_float32() -> None:
+    exact = make_model("gru", dropout=0.0)
+    rounded = copy.deepcopy(exact)
+    round_products(rounded)
+    tokens_BT, lengths_B = TRAIN.batch(slice(16))
+    logits_BC, expected_BC = rounded(tokens_BT, lengths_B), exact(tokens_BT, lengths_B)
+    logits_BC.sum().backward()
+    assert logits_BC.dtype == torch.float32
+    assert {each.grad.dtype for each in rounded.parameters() if each.grad is not None} == {torch.float32}
+    assert not torch.equal(logits_BC, expected_BC)
+    torch.testing.assert_close(logits_BC, expected_BC, rtol=0.02, atol=0.02)

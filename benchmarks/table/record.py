@@ -30,7 +30,8 @@ from search.spec.spec import Spec
 from search.study.study import derive_seed
 from search.track.provenance import of_search, of_worker
 from search.train import training
-from search.train.running import Setting, build_model, device_of, run_trial, splits
+from search.train.device import device_of
+from search.train.running import Setting, build_model, run_trial, splits
 from search.train.tasks import task_of
 
 CONFIGURATIONS, SEEDS = 60, 2
@@ -103,7 +104,7 @@ def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> It
     seen = corpus.first_words(words) if words else corpus
     judge = build_model(config, seen, setting.embeddings)
     task = task_of(judge.task, seen)
-    test = splits(seen, device_of(setting), task).test
+    test = splits(seen, device_of(setting.gpu), task).test
     aside, started = 0.0, time.process_time()
     for result in run_trial(config, corpus, setting):
         seconds = time.process_time() - started - aside

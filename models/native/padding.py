@@ -13,6 +13,7 @@ def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
 
 
 def padding(lengths_B: Tensor, num_words: int) -> Tensor | None:
-    """A mask (T, B), True after the last word of each text; None where every text has `num_words`."""
+    """A mask (T, B), True after the last word of each text; on a processor None where every text has `num_words`, which
+    a card cannot be asked without waiting for it."""
     padding_TB = ~real_words(lengths_B, num_words).t()
-    return padding_TB if padding_TB.any() else None
+    return padding_TB if not padding_TB.is_cpu or padding_TB.any() else None

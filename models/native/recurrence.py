@@ -24,9 +24,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from models.native import kernels
+from models.native.rounding import in_float32
 from models.native.signatures import LANES
 
 
+@in_float32
 def elman(
     inputs_TBD: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str, padding_TB: Tensor | None = None
 ) -> Tensor:
@@ -43,6 +45,7 @@ def elman(
     return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # a slice would be copied backward
 
 
+@in_float32
 def gru(
     inputs_TBD: Tensor,
     W_3HD: Tensor,

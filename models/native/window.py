@@ -19,11 +19,13 @@ from torch.nn.functional import pad
 
 from models.native import kernels
 from models.native.padding import real_words
+from models.native.rounding import in_float32
 from models.native.signatures import LANES
 
 MIN_BLOCK = 10
 
 
+@in_float32
 def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
     """What each word attends to (B, T, F): the mean of the values of itself and the `window` words on either side,
     weighted by the softmax of its query's products with their keys. Queries and values come side by side, as one

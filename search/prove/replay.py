@@ -15,7 +15,8 @@ from search.track.provenance import of_worker
 from search.track.registry import add_tags
 from search.train.config import length_of
 from search.train.costs import COSTS
-from search.train.running import device_of, run_trial
+from search.train.device import device_of
+from search.train.running import run_trial
 from search.train.training import Result
 
 #: How far numbers may be apart where the processor or a version is another one.
@@ -56,7 +57,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
         )
     if trial.fold:
         corpus = load_again(spec, "replay", fold=Fold.of(trial.fold))
-    others = _differences(trial, of_worker(device_of(setting)))
+    others = _differences(trial, of_worker(device_of(setting.gpu)))
     tolerance = TOLERANCE if others else 0.0
     if others:
         listed = ", ".join(f"{key} {then} then, {now} now" for key, then, now in others)

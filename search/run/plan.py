@@ -28,8 +28,9 @@ from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.train import checkpoints, packing
 from search.train.config import TrainingConfig, learner, length_of
+from search.train.device import device_of
 from search.train.length import Length
-from search.train.running import Setting, build_model, device_of, run_trial, splits, take_in
+from search.train.running import Setting, build_model, run_trial, splits, take_in
 from search.train.tasks import task_of
 
 NUM_STEPS = 20  # of training, at least, in an epoch of a calibration; it has three, of which the first warms up
@@ -109,7 +110,7 @@ def calibrate(
 def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, num_texts: int) -> float:
     """What the untrained model takes from all texts of the training split (see `Architecture.start_from`), from what it
     takes from so many and from four times as many: a part that is in proportion to them, and one that is not."""
-    device = device_of(setting)
+    device = device_of(setting.gpu)
     model = build_model(config, corpus, setting.embeddings).to(device)
     task = task_of(model.task, corpus)
     taken: dict[int, float] = {}

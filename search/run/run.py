@@ -50,8 +50,9 @@ from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE, learner
 from search.train.costs import COSTS, of_model
+from search.train.device import device_of
 from search.train.matching import solve_hidden_size
-from search.train.running import build_model, device_of
+from search.train.running import build_model
 from search.tune.callback import Silent, StudyCallback, reason
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
@@ -226,7 +227,7 @@ def _run_reading(
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
             reconcile(studies, tracker)
-            here = of_worker(device_of(make_setting(spec, folder)))
+            here = of_worker(device_of(make_setting(spec, folder).gpu))
             tracker.describe(corpus, studies.provenance | here, inspection)
             try:
                 if not spec.cross_validated:  # its models, each of a vocabulary of its own, are for their scores only

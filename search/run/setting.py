@@ -16,6 +16,7 @@ def make_setting(spec: Spec, folder: Path) -> Setting:
         embeddings=spec.embeddings,
         threads=max(1, int(spec.resources.cpu)),
         gpu=spec.resources.gpu > 0,
+        precision=spec.precision,
         checkpoints=checkpoints.root(folder),
         architectures=spec.code.architectures,
         metrics=spec.code.metrics,

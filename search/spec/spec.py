@@ -224,6 +224,9 @@ class Spec(_Keys):
         None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
     )
     resources: Resources = Resources()
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "float32", description="of products on a GPU, which tf32 and bf16 round for speed"
+    )
     concurrency: int | None = Field(
         None, ge=1, description="trials at once; without it as many as fit the nodes that are there or may be started"
     )
@@ -297,6 +300,15 @@ class Spec(_Keys):
         if not re.fullmatch(r"all|best|top:[1-9]\d*", keep):
             raise UserError(f"should be all, best or top:K with K from 1; got {keep!r}{did_you_mean(keep, KEEPS)}")
         return keep
+
+    @field_validator("precision")
+    @classmethod
+    def _rounding_is_for_gpus(cls, precision: str, info: ValidationInfo) -> str:
+        if precision != "float32" and not info.data.get("resources", Resources()).gpu:
+            raise UserError(
+                f"is for GPUs, and trials have none (resources: {{gpu: 0.25}}); got {precision}; nearest: float32"
+            )
+        return precision
 
     @field_validator("storage_path")
     @classmethod

@@ -21,6 +21,7 @@ from search.base import record
 from search.train import costs, metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
+from search.train.device import device_of, prepare, round_products
 from search.train.estimating import fit
 from search.train.length import Length
 from search.train.tasks import Task, task_of
@@ -38,6 +39,7 @@ class Setting:
     embeddings: str
     threads: int
     gpu: bool  # whether trials were given a share of one
+    precision: str  # one of `device.PRECISIONS`
     checkpoints: Folder  # every worker reaches it
     architectures: Mapping[str, Plugin]  # those that are not ours, by name
     metrics: Mapping[str, Plugin]  # likewise
@@ -57,11 +59,6 @@ def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) 
     own = models.built_with(config[record.ARCHITECTURE], config)
     num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
     return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
-
-
-def device_of(setting: Setting) -> torch.device:
-    """Where this process trains networks."""
-    return torch.device("cuda" if setting.gpu and torch.cuda.is_available() else "cpu")
 
 
 def run_trial(
@@ -90,8 +87,11 @@ def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Iterator[Result]:
     counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
-    device = device_of(setting)
+    device = device_of(setting.gpu)
+    prepare(device, setting.precision)
     model = build_model(config, corpus, setting.embeddings).to(device)
+    if setting.precision == "bf16":
+        round_products(model)
     known = {record.NUM_PARAMETERS: float(num_parameters(model))} | costs.of_model(setting.costs, model)
     weights_C = class_weights(setting.class_weights, corpus.classes, corpus.train.labels_N)
     texts = splits(corpus, device, task_of(model.task, corpus))

@@ -8,8 +8,10 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,10 +40,17 @@ class Examples:
     def __len__(self) -> int:
         return len(self.lengths_N)
 
+    @cached_property
+    def known_lengths(self) -> np.ndarray:
+        """What the processor knows of them: to ask a card would wait for all that it has been told to do."""
+        return self.lengths_N.numpy(force=True)
+
     def batch(self, texts_B: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """tokens_BT, T of the longest of these texts and padded with 0, and lengths_B."""
+        """tokens_BT, T of the longest of these texts and padded with 0, and lengths_B. texts_B: on the processor."""
+        longest = int(self.known_lengths[texts_B].max())
+        if isinstance(texts_B, Tensor):
+            texts_B = texts_B.to(self.lengths_N.device, non_blocking=True)
         lengths_B = self.lengths_N[texts_B]
-        longest = int(lengths_B.max())
         # A window over the words that follow any place is no copy, and to take whole rows of these is fastest.
         words_WT = self.tokens_W.as_strided((len(self.tokens_W) - longest + 1, longest), (1, 1))
         tokens_BT = words_WT.index_select(0, self.starts_N[texts_B])
@@ -175,7 +184,9 @@ def train(
     for step in range(done + 1, length.num_reports + 1):
         if step == done + 1 or (step - 1) % length.reports_per_epoch == 0:
             before_epoch = shuffler.get_state()
-            order_N = torch.randperm(len(splits.train), generator=shuffler).to(splits.train.lengths_N.device)
+            order_N = torch.randperm(len(splits.train), generator=shuffler)
+            if splits.train.lengths_N.is_cuda:
+                order_N = order_N.pin_memory()  # batches of it are then copied while the card computes
         before, last = (length.iteration(each, per_epoch) for each in (step - 1, step))
         rates = {i: config.rate((i - 1) / (length.epochs * per_epoch)) for i in range(before + 1, last + 1)}
         place = before % per_epoch

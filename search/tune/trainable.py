@@ -21,8 +21,9 @@ from search.track.provenance import of_worker
 from search.train import checkpoints
 from search.train.calibrating import reliability_rows
 from search.train.config import length_of
+from search.train.device import device_of
 from search.train.length import Length
-from search.train.running import Setting, device_of, predictions_csv, run_trial, take_in
+from search.train.running import Setting, predictions_csv, run_trial, take_in
 from search.train.tasks import task_of
 from search.train.training import Result
 
@@ -37,7 +38,7 @@ WHOLE = ""
 def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
     """Train one trial on the corpus of its fold, from its last checkpoint if it has one, and report."""
     corpus = ray.get(corpora[config.get(record.FOLD, WHOLE)])
-    tags = tuple(of_worker(device_of(setting)).items())  # Tune would spread a dict over the report
+    tags = tuple(of_worker(device_of(setting.gpu)).items())  # Tune would spread a dict over the report
     for result, problem in run_on(config, corpus, setting, config[record.ATTEMPT]):
         # An early stop arrives as SystemExit out of this call: nothing here may catch it.
         tune.report({"step": result.step, "result": result, "problem": problem, "provenance": tags})

@@ -1,0 +1,22 @@
+"""Keeps out of torch's autocast what must be computed in float32."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, its tensors taken to float32 and computed with as such where others would be rounded."""
+
+    @wraps(function)
+    def exact(first: Tensor, *rest: Any) -> Tensor:
+        if not torch.is_autocast_enabled(first.device.type):
+            return function(first, *rest)
+        taken = (each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in rest)
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first.float(), *taken)
+
+    return exact
