@@ -140,9 +140,9 @@ KINDS: dict[str, Callable[[ctypes.CDLL], Calls]] = {
 }
 
 
-def train_here(studies: Studies, spec: Any, corpus: Any, folder: Path, room: Any, warn: Any) -> None:
+def train_here(studies: Studies, spec: Any, held: list[Any], folder: Path, room: Any, warn: Any) -> None:
     """In place of Tune: one trial after the other; one that raises is tried again as often as its retries say."""
-    setting = make_setting(spec, folder)
+    corpus, setting = held.pop(), make_setting(spec, folder)
     while trial := studies.ask():
         for attempt in range(spec.retries + 1):
             reports = run_on(trial.config, corpus, setting)

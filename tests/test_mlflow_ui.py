@@ -69,9 +69,10 @@ def await_health(address: str, process: "subprocess.Popen[bytes]", log: Path) ->
     [
         ({"Host": "localhost:{port}", "Origin": "http://localhost:{port}"}, 200),
         ({"Host": "127.0.0.1:{port}", "Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Host": "evil.example"}, 403),
         ({"Host": "10.example.com:{port}"}, 403),  # its owner's name server says that it is 127.0.0.1
         ({"Host": "192.168.1.2:{port}"}, 403),
-        ({"Host": "127.0.0.1:{port}", "Origin": "http://10.example.com"}, 403),
+        ({"Host": "127.0.0.1:{port}", "Origin": "http://evil.example"}, 403),
     ],
 )
 def test_the_ui_answers_its_own_host_and_origin_only(server: str, headers: dict[str, str], status: int) -> None:
@@ -129,16 +130,3 @@ def test_a_server_gives_the_same_as_the_database(server: str, smoke_search: Fini
     pd.testing.assert_frame_equal(runs.read_series(server, trials["run_id"], names), series)
     assert set(series["metric"]) == set(names)
     assert runs.read_names(server, trials["run_id"]) == runs.read_names(smoke_search.uri, trials["run_id"])
-
-
-def test_it_answers_only_its_own_host_and_origin(server: str) -> None:
-    """A page from elsewhere whose name comes to mean 127.0.0.1 gets nothing, and changes nothing."""
-    for header in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
-        request = urllib.request.Request(
-            f"{server}/api/2.0/mlflow/experiments/search",
-            data=b'{"max_results": 1}',
-            headers={"Content-Type": "application/json"} | header,
-        )
-        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-            urllib.request.urlopen(request, timeout=30)
-        refused.value.close()
