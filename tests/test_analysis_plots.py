@@ -19,7 +19,7 @@ from analysis.base.table import Table
 from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
-from analysis.verdicts import data_size, importance
+from analysis.verdicts import data_size, importance, why
 from analysis.verdicts.budget import budget
 from analysis.verdicts.confusion import Confusion
 from analysis.verdicts.variance import variances
@@ -116,6 +116,9 @@ def rich() -> Found:
     draws = trials_of(search, rising, lambda name: 10.0)
     drawn["budget"] = budget([search], draws[draws["architecture"] != "mlp"], "val_accuracy")
     drawn["variances"] = variances([trials], trials[trials["number"] >= 30], 2000, "val_accuracy")
+    steps = trials[trials["number"] >= 30].assign(architecture="gru", test_accuracy=[0.7, 0.71, 0.73] * 2)
+    steps["configuration"] = ["0 default"] * 3 + ["1 dropout 0.1"] * 3
+    drawn["paths"] = {"gru": why.why_table(search, steps)}
     drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)

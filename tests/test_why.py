@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import FinishedSearch, here
 
+from analysis.base import runs
 from analysis.verdicts import why
 from data.base.errors import UserError
+from search.base.record import Outcome
 from search.run import path
 from search.run.folders import new_search
 from search.spec import read as specs
+from search.spec.spec import Spec
 from search.study.studies import Studies
+from search.track.tracking import Tracker
 from tests.test_data_size import HERE, epoch_result
 
 
@@ -37,16 +42,26 @@ def test_steps_add_up_to_the_gain_over_the_same_seeds() -> None:
     assert frame["low"][1] == pytest.approx(0.15 - 12.7062 * 0.05, abs=1e-4)
 
 
-def test_the_search_of_a_path(tmp_path: Path) -> None:
-    spec = specs.validate(
-        {"sampler": "grid", "pruner": "none", "epochs": 1, "architectures": ["mlp"], "baselines": ["majority"]}
-        | {"space": {"hidden_size": [8, 64], "dropout": [0.0, 0.5]}}
-    )
-    folder = new_search(spec, tmp_path)
+SPEC = {"sampler": "grid", "pruner": "none", "epochs": 1, "architectures": ["mlp"], "baselines": ["majority"]}
+
+
+def run(spec: Spec, root: Path, uri: str = "") -> Path:
+    """A search in which a trial is the better the more it changes of the default; in MLflow, if there is one."""
+    folder = new_search(spec, root)
     studies, usual = Studies(folder.name, spec, folder, "new"), spec.default_point("mlp")
+    tracker = Tracker(uri, studies) if uri else None
+    studies.listeners = [tracker] if tracker else []
     while trial := studies.ask():
         changed = sum(trial.hyperparameters.get(name) != value for name, value in usual.items())
-        studies.report(trial, epoch_result(1, 0.5 + changed / 10), HERE)
+        studies.report(trial, epoch_result(1, 0.5 + changed / 10 + (trial.repetition or 0) / 100), HERE)
+    if tracker:
+        tracker.close(Outcome.COMPLETE)
+    return folder
+
+
+def test_the_search_of_a_path(tmp_path: Path) -> None:
+    spec = specs.validate(SPEC | {"space": {"hidden_size": [8, 64], "dropout": [0.0, 0.5]}})
+    folder, usual = run(spec, tmp_path), spec.default_point("mlp")
     again, budget = path.of_path(folder, "mlp", 3)
     points = list(again.points["mlp"].values())
     assert (again.path_of, again.seeds, again.studied, len(points)) == (folder.name, 3, ["mlp"], 3)
@@ -62,3 +77,32 @@ def test_the_search_of_a_path(tmp_path: Path) -> None:
         path.of_path(folder, "majority", 3)
     with pytest.raises(UserError, match="architecture"):
         path.of_path(folder, "gru", 3)
+    with pytest.raises(UserError, match=f"whose path\\? Write {folder.name}:mlp; it may be of mlp"):
+        path.of_path(folder, "", 3)
+
+
+@pytest.mark.slow
+def test_the_newest_path_of_each_architecture_counts(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = run(specs.validate(SPEC | {"space": {"hidden_size": [8, 64], "dropout": [0.0, 0.5]}}), tmp_path, uri)
+    search = runs.find_search(uri, folder.name)
+    assert why.tables(uri, search) == {}
+    paths = [run(path.of_path(folder, "mlp", 2)[0], tmp_path, uri) for _ in range(2)]
+    (found,) = why.tables(uri, search).values()
+    assert found.title.startswith(paths[1].name)
+    assert why.read(uri, search, "").title == why.read(uri, search, "mlp").title == found.title
+    first = why.tables(uri, runs.find_search(uri, paths[0].name))["mlp"]
+    assert first.title.startswith(paths[0].name)
+
+
+def test_what_a_path_costs_is_said_before_it_is_trained(smoke_search: FinishedSearch) -> None:
+    def refused(asked: str) -> str:
+        done = here("analysis", "why", asked, cwd=smoke_search.cwd)
+        assert done.returncode == 2
+        return " ".join(done.stderr.split())
+
+    budget = path.of_path(smoke_search.folder, "mlp", why.SEEDS)[1]
+    configurations = budget.partition(" ")[0]
+    assert f"do so ({configurations} configurations, 3 seeds each: about" in refused(f"{smoke_search.id}:mlp")
+    assert f"ablate {smoke_search.id}:mlp" in refused(f"{smoke_search.id}:mlp")
+    assert "unknown architecture 'mpl' (did you mean 'mlp'?)" in refused(f"{smoke_search.id}:mpl")

@@ -26,7 +26,7 @@ class Found:
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
     trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
     `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s; budget:
-    `budget.read`'s, or None, and then `no_budget` says why; variances: `variance.variances`'."""
+    `budget.read`'s, or None, and then `no_budget` says why; variances: `variance.variances`'; paths: `why.tables`'."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -42,6 +42,7 @@ class Found:
     budget: Budget | None = None
     no_budget: str = ""
     variances: pd.DataFrame = field(default_factory=pd.DataFrame)
+    paths: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def everything(self) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from analysis.figures import (
     spread_over_seeds,
     text_lengths,
     variance,
+    why,
 )
 
 PLOTS = {
@@ -31,6 +32,7 @@ PLOTS = {
         score_by_hyperparameter,
         parallel_coordinates,
         importance,
+        why,
         contour,
         score_against_cost,
         pruning,

@@ -38,7 +38,7 @@ from analysis.report.settings import pairs, searched, settings
 from analysis.report.summary import summary
 from analysis.report.view import Links, view
 from analysis.verdicts import budget as budgets
-from analysis.verdicts import budget_tables, confusion_tables, data_size, gain, tested, variance
+from analysis.verdicts import budget_tables, confusion_tables, data_size, gain, tested, variance, why
 from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
@@ -69,7 +69,7 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     recorded = confirmation.read(uri, search)
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
-    compared = [*different, *_budget_tables(found), *([found.sizes] if found.sizes else [])]
+    compared = [*different, *_budget_tables(found), *found.paths.values(), *([found.sizes] if found.sizes else [])]
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
@@ -92,7 +92,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
     found = replace(found, sizes=_sizes(uri, search), variances=_variances(uri, search, rank_by))
-    found = _with_budget(uri, search, found)
+    found = replace(_with_budget(uri, search, found), paths=why.tables(uri, search))
     best = pd.concat([found.winners, found.best_baseline])
     predictions = _over_folds(uri, search, rank_by)
     if not predictions:
@@ -168,8 +168,8 @@ def _with_budget(uri: str, search: Search, found: Found) -> Found:
         return found
     try:
         budget, _ = budgets.read(uri, [search.id], found.rank_by)
-    except budgets.NotKnownError as why:
-        return replace(found, no_budget=str(why))
+    except budgets.NotKnownError as error:
+        return replace(found, no_budget=str(error))
     return replace(found, budget=budget)
 
 

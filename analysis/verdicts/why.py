@@ -6,11 +6,13 @@ import math
 import pandas as pd
 
 from analysis.base import runs, stats
-from analysis.base.runs import Search
+from analysis.base.baselines import searched
+from analysis.base.runs import Search, hyperparameters, present
 from analysis.base.table import Table, heading
 from analysis.boards.confirmation import same_data
+from analysis.boards.leaderboard import by_architecture
 from analysis.verdicts.data_size import metric_of
-from data.base.errors import UserError
+from data.base.errors import UserError, choose
 from search.base import record
 from search.base.record import Outcome
 from search.train.metrics import split_metric
@@ -23,21 +25,55 @@ NOTES = (
 )
 
 
-def read(uri: str, search: Search, architecture: str) -> Table:
-    """The table of the newest path of an architecture of a search, or of that search itself, where it is one.
+SEEDS = 3  # that `search ablate` trains, if it is not told otherwise
 
-    Raises UserError when none was trained.
+
+def read(uri: str, search: Search, architecture: str) -> Table:
+    """The table of the newest path of an architecture of a search ('': of any), or of that search itself, where it is
+    one.
+
+    Raises UserError when none was trained, with what that would cost.
     """
-    known = [search] if record.PATH_OF in search.tags else runs.searches(uri)
-    for each in reversed(known):
-        if each is search or (each.tags.get(record.PATH_OF) == search.id and same_data(search, each)):
-            trials = runs.read_trials(uri, each.id)
-            if record.PATH_OF in each.tags and (not architecture or (trials["architecture"] == architecture).any()):
-                return why_table(each, trials)
-    raise UserError(
-        f"the path of {architecture or 'an architecture'} was not trained yet; do so (it first says what that costs): "
-        f"python -m search ablate {search.id}:{architecture or 'ARCHITECTURE'}"
-    )
+    found = tables(uri, search)
+    if not architecture and found:
+        return [*found.values()][-1]
+    if architecture not in found:
+        raise UserError(_not_trained(search, searched(runs.read_trials(uri, search.id)), architecture))
+    return found[architecture]
+
+
+def tables(uri: str, search: Search) -> dict[str, Table]:
+    """The table of the newest path of each architecture of which one was trained; the newest of all is the last."""
+    paths = [search] if record.PATH_OF in search.tags else runs.searches(uri)
+    found: dict[str, Table] = {}
+    for path in paths:
+        if path is search or (path.tags.get(record.PATH_OF) == search.id and same_data(search, path)):
+            trials = runs.read_trials(uri, path.id)
+            if record.PATH_OF in path.tags and len(trials):
+                name = str(trials["architecture"].iloc[0])
+                found.pop(name, None)
+                found[name] = why_table(path, trials)
+    return found
+
+
+def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str:
+    """What to do, and how long it takes: for the best architecture, if none is named."""
+    best = by_architecture(trials, search.metric or runs.RANK_BY).dropna(subset="trial")
+    architecture = architecture or next(iter(best["architecture"]), "")
+    if record.PATH_OF in search.tags or search.confirms or not architecture:
+        return f"{search.id} has no path from a default configuration to a best one"
+    choose("architecture", architecture, dict.fromkeys([*best["architecture"], *trials["architecture"]]))
+    command, cost = f"python -m search ablate {search.id}:{architecture}", ""
+    own = trials[trials["architecture"] == architecture]
+    first = own[own["number"] == 0]  # the default configuration
+    last = own[own["trial"].isin(best["trial"])]
+    if len(first) and len(last):
+        values = [each[hyperparameters(own)].astype(object).iloc[0] for each in (first, last)]
+        num = 1 + sum((present(one) or present(other)) and one != other for one, other in zip(*values, strict=True))
+        if num == 1:
+            return f"the best configuration of {architecture} is its default; there is nothing to explain"
+        cost = f" ({num} configurations, {SEEDS} seeds each: about {num * SEEDS * last['seconds'].iloc[0]:,.0f} s)"
+    return f"the path of {architecture} was not trained yet; do so{cost}: {command}"
 
 
 def steps(trials: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -35,6 +35,10 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
     require_unchanged(spec.code)
     if spec.repeats:
         raise UserError(f"{search} is itself a repetition; the path is that of {spec.repeats}")
+    if not architecture:
+        raise UserError(
+            f"whose path? Write {search}:{spec.architectures[0]}; it may be of {', '.join(spec.architectures)}"
+        )
     if architecture in spec.baselines:
         raise UserError(
             f"{architecture} is a baseline, which is not searched; choose of {', '.join(spec.architectures)}"
