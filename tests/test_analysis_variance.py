@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from conftest import FinishedSearch, here
 from test_analysis_confirmation import Recorder
+from test_budget import search_of
 
 from analysis.base.runs import Search, find_search, tidy
+from analysis.verdicts.repetitions import require_repetitions
 from analysis.verdicts.variance import SD, read, tunability, variance_tables, variances
 from data.base.errors import UserError
 
@@ -115,3 +117,13 @@ def test_the_command_on_a_real_search(smoke_search: FinishedSearch) -> None:
     shown = here("analysis", "variance", smoke_search.id, cwd=smoke_search.cwd).stdout
     assert "where the spread of test accuracy comes from" in shown
     assert re.search(r"texts +0\.0\d+", shown)
+
+
+def test_only_searches_that_repeat_each_other_are_taken_apart_together() -> None:
+    first, other = search_of(), search_of("demo-20260102-100000", seed=1, epochs=3)
+    with pytest.raises(UserError, match=r"are not repetitions of one search: they differ in epochs$"):
+        require_repetitions([first, other])
+    with pytest.raises(UserError, match="the same seed are the same search"):
+        require_repetitions([first, search_of("demo-20260102-100000")])
+    require_repetitions([first, search_of("demo-20260102-100000", seed=1, trials=12)])
+    require_repetitions([other])

@@ -154,6 +154,24 @@ def test_a_surrogate_knows_the_landscape_and_the_noise(recorded: Table) -> None:
     assert run.seconds == pytest.approx([2.0, 4.0, 6.0, 8.0], rel=0.01)
 
 
+def test_seeds_of_the_bad_do_not_lift_the_good(recorded: Table) -> None:
+    """Half of the configurations end low or high by luck, and the others, which end higher, hardly differ."""
+    space = recorded.spec.spaces["mlp"]
+
+    def runs(number: int, own: list[Run]) -> list[Run]:
+        ends = (0.8, 0.801) if number % 2 else (0.5, 0.7)
+        point = own[0].hyperparameters | {"learning_rate": 1e-3 if number % 2 else 1e-4}
+        metrics = [[{"val_accuracy": end, "test_accuracy": end}] * 4 for end in ends]
+        return [Run(point, 1.0, own[0].seconds, each) for each in metrics]
+
+    made = {number: runs(number, list(own)) for number, own in recorded.runs["mlp"].items()}
+    made |= {100 + number: runs(number, own) for number, own in made.items()}
+    made |= {200 + number: runs(number, own) for number, own in made.items()}
+    model, rng = Surrogate(made, space, ["val_accuracy", "test_accuracy"], Length(4)), np.random.default_rng(0)
+    best = [model.run(made[1][0].hyperparameters, rng).metrics[-1]["val_accuracy"] for _ in range(100)]
+    assert max(best) < 0.82
+
+
 def test_other_samplers_ask_the_surrogate(recorded: Table) -> None:
     found, label = simulate.searches(make_spec(sampler="tpe"), recorded, 2, workers=2)
     assert "not real runs" in label

@@ -18,9 +18,9 @@ from analysis.base.runs import Search, scored
 from analysis.boards.confirmation import same_data
 from analysis.boards.leaderboard import check_metric, common_metric
 from analysis.boards.ledger import inherited
+from analysis.verdicts.repetitions import differing, require_repetitions
 from data.base.errors import UserError
 from search.base.record import Outcome
-from search.spec.read import compared
 from search.spec.spec import Spec
 from search.study.ranking import order
 from search.train.metrics import split_metric
@@ -30,8 +30,6 @@ _BEFORE = {TRIALS: "before_trials", SECONDS: "before_seconds"}  # columns: what 
 NUM_SEARCHES = 3  # that tell of an adaptive one, at least
 FEWEST = 4  # independent draws of an architecture
 POINTS = 60  # of a curve over core-seconds
-#: What may differ between searches that repeat each other: `seed` has to.
-MAY_DIFFER = {"seed", "name", "trials"}
 
 
 class NotKnownError(UserError):
@@ -109,7 +107,7 @@ def family(uri: str, search: Search) -> list[Search]:
         if other.name != search.name or other.id == search.id or other.spec is None:
             continue
         seeds = {each.spec.seed for each in found if each.spec}
-        if other.spec.seed not in seeds and same_data(search, other) and not _differing(spec, other.spec):
+        if other.spec.seed not in seeds and same_data(search, other) and not differing(spec, other.spec):
             found.append(other)
     return found
 
@@ -117,7 +115,10 @@ def family(uri: str, search: Search) -> list[Search]:
 def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Budget:
     """Raises NotKnownError unless these searches tell what is to be expected of one like them."""
     specs = [_spec(search) for search in searches]
-    _require_alike(searches, specs)
+    try:
+        require_repetitions(searches)
+    except UserError as error:
+        raise NotKnownError(str(error)) from None
     spec, ids = specs[0], ", ".join(search.id for search in searches)
     if spec.sampler == "grid":
         raise NotKnownError(
@@ -160,25 +161,6 @@ def _spec(search: Search) -> Spec:
         return search.load_spec()
     except UserError as error:
         raise NotKnownError(f"{search.id}: how it searched is not known: {error}") from error
-
-
-def _differing(first: Spec, second: Spec) -> list[str]:
-    one, other = compared(first), compared(second)
-    return [key for key in one if key not in MAY_DIFFER and one[key] != other[key]]
-
-
-def _require_alike(searches: Sequence[Search], specs: Sequence[Spec]) -> None:
-    for search, spec in zip(searches[1:], specs[1:], strict=True):
-        if differing := _differing(specs[0], spec):
-            raise NotKnownError(
-                f"{searches[0].id} and {search.id} are not repetitions of one search: they differ in "
-                f"{', '.join(differing)}"
-            )
-        if not same_data(searches[0], search):
-            raise NotKnownError(f"{searches[0].id} and {search.id} learned from different texts")
-    seeds = [spec.seed for spec in specs]
-    if len(set(seeds)) < len(seeds):
-        raise NotKnownError(f"searches with the same seed are the same search; got seeds {', '.join(map(str, seeds))}")
 
 
 def _adaptive(searches: Sequence[Search], spec: Spec, trials: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from analysis.base.runs import Search, scored
 from analysis.base.table import Table
 from analysis.boards import confirmation
 from analysis.boards.leaderboard import RANK_BY, by_architecture, only
+from analysis.verdicts.repetitions import require_repetitions
 from data.base.errors import UserError
 from search.base.record import Outcome
 from search.study import ranking
@@ -115,12 +116,13 @@ def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
 def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[Table]:
     """The shares and the gain over the defaults. searches: one, or several that differ in their seeds only.
 
-    A confirmation stands for the search that it confirms. Raises UserError where that is not recorded or the task has
-    no accuracy, and when MLflow cannot be read.
+    A confirmation stands for the search that it confirms. Raises UserError where that is not recorded, the task has no
+    accuracy or the searches differ in more than their seeds, and when MLflow cannot be read.
     """
     known = runs.searches(uri)
     origins = {each.id: each for each in (confirmation.confirmations(known, search)[0] for search in searches)}
     searches = [*origins.values()]
+    require_repetitions(searches)
     first = searches[0]
     if first.confirms is not None:
         raise UserError(f"{first.id} confirms {first.confirms}, which is not recorded here and is what is taken apart")

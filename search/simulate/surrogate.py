@@ -18,6 +18,7 @@ from search.train.length import Length
 
 FOLDS = 5
 FEWEST = 8  # configurations that a surrogate is fitted to
+NEIGHBOURS = 20  # runs whose noise a simulated one may have
 
 
 class Surrogate:
@@ -25,7 +26,9 @@ class Surrogate:
 
     A curve is what the process expects, the mean over seeds, and the noise of a seed: how a random run in the table
     differed from the mean of its configuration, at all reports and in all metrics together, widened by
-    sqrt(S / (S - 1)) for the S seeds that this mean is of. What differs between configurations and does not follow
+    sqrt(S / (S - 1)) for the S seeds that this mean is of. It is that of one of the NEIGHBOURS whose mean ended nearest
+    to what is expected: seeds of the bad differ by more than those of the good, which it would lift above all that was
+    ever seen. What differs between configurations and does not follow
     smoothly from their hyperparameters is missing: these landscapes are smoother than real ones.
 
     runs: those of each configuration; diverged ones are left out, so no simulated run diverges.
@@ -41,12 +44,13 @@ class Surrogate:
         curves = [np.stack([self._curves(run) for run in own]) for own in sound]
         self._features_CF = np.stack([self._encode(own[0].hyperparameters) for own in sound])
         self._means_C = np.stack([each.mean(axis=0) for each in curves])
-        several = [each for each in curves if len(each) > 1]
-        self._noise = (
-            np.concatenate([(each - each.mean(axis=0)) * (len(each) / (len(each) - 1)) ** 0.5 for each in several])
-            if several
-            else np.zeros((1, len(metrics) * self._reports))
+        several = [each for each in curves if len(each) > 1] or [np.zeros((1, curves[0].shape[1]))]
+        means = [each.mean(axis=0) for each in several]
+        widened = [(len(each) / max(1, len(each) - 1)) ** 0.5 for each in several]
+        self._noise = np.concatenate(
+            [(each - mean) * by for each, mean, by in zip(several, means, widened, strict=True)]
         )
+        self._noisy_ends = np.repeat([mean[self._reports - 1] for mean in means], [len(each) for each in several])
         seconds_CR = np.log([np.mean([run.seconds for run in own], axis=0) for own in sound])
         self._scores, self._seconds = self._fitted(self._means_C), self._fitted(seconds_CR)
         self._num_parameters_C = [own[0].num_parameters for own in sound]
@@ -68,13 +72,14 @@ class Surrogate:
         """A run of this configuration, with a random seed."""
         features_1F = self._encode(hyperparameters)[None]
         expected = self._scores.predict(features_1F)[0]
-        curves_MR = (expected + self._noise[rng.integers(len(self._noise))]).reshape(len(self._metrics), -1)
+        nearest = np.argsort(np.abs(self._noisy_ends - expected[self._reports - 1]), kind="stable")[:NEIGHBOURS]
+        curves_MR = (expected + self._noise[rng.choice(nearest)]).reshape(len(self._metrics), -1)
         metrics = [
             dict(zip(self._metrics, map(float, curves_MR[:, step]), strict=True)) for step in range(self._reports)
         ]
-        nearest = int(np.argmin(((self._features_CF - features_1F) ** 2).sum(axis=1)))
+        alike = int(np.argmin(((self._features_CF - features_1F) ** 2).sum(axis=1)))
         seconds = np.maximum.accumulate(np.exp(self._seconds.predict(features_1F)[0]))
-        return Run(dict(hyperparameters), self._num_parameters_C[nearest], seconds.tolist(), metrics)
+        return Run(dict(hyperparameters), self._num_parameters_C[alike], seconds.tolist(), metrics)
 
     def _curves(self, run: Run) -> np.ndarray:
         """The metrics one after the other, each at all reports."""
