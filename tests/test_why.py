@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import FinishedSearch, here
 
 from analysis.base import runs
 from analysis.verdicts import why
@@ -82,27 +81,19 @@ def test_the_search_of_a_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_newest_path_of_each_architecture_counts(tmp_path: Path) -> None:
+def test_the_newest_path_of_each_architecture_counts_and_the_first_says_what_it_costs(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     folder = run(specs.validate(SPEC | {"space": {"hidden_size": [8, 64], "dropout": [0.0, 0.5]}}), tmp_path, uri)
     search = runs.find_search(uri, folder.name)
     assert why.tables(uri, search) == {}
+    for asked in ("mlp", ""):
+        with pytest.raises(UserError, match=rf"do so \(3 configurations, 3 seeds each: .*ablate {folder.name}:mlp$"):
+            why.read(uri, search, asked)
+    with pytest.raises(UserError, match="unknown architecture 'mpl'"):
+        why.read(uri, search, "mpl")
     paths = [run(path.of_path(folder, "mlp", 2)[0], tmp_path, uri) for _ in range(2)]
     (found,) = why.tables(uri, search).values()
     assert found.title.startswith(paths[1].name)
     assert why.read(uri, search, "").title == why.read(uri, search, "mlp").title == found.title
     first = why.tables(uri, runs.find_search(uri, paths[0].name))["mlp"]
     assert first.title.startswith(paths[0].name)
-
-
-def test_what_a_path_costs_is_said_before_it_is_trained(smoke_search: FinishedSearch) -> None:
-    def refused(asked: str) -> str:
-        done = here("analysis", "why", asked, cwd=smoke_search.cwd)
-        assert done.returncode == 2
-        return " ".join(done.stderr.split())
-
-    budget = path.of_path(smoke_search.folder, "mlp", why.SEEDS)[1]
-    configurations = budget.partition(" ")[0]
-    assert f"do so ({configurations} configurations, 3 seeds each: about" in refused(f"{smoke_search.id}:mlp")
-    assert f"ablate {smoke_search.id}:mlp" in refused(f"{smoke_search.id}:mlp")
-    assert "unknown architecture 'mpl' (did you mean 'mlp'?)" in refused(f"{smoke_search.id}:mpl")
