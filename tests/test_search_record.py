@@ -169,6 +169,23 @@ def test_audit_compares_times_and_repair_mends_them(search: Path, tmp_path: Path
     assert len(runs.read_trials(uri, search.name)) == 4
 
 
+def test_a_report_that_was_none_is_mended_by_a_new_run(search: Path, tmp_path: Path) -> None:
+    uri = uri_in(tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    first, second, *_ = Studies(search.name, read_spec(search), search).trials()
+    assert first.run_id
+    assert second.run_id
+    client.log_metric(first.run_id, record.EPOCHS_RUN, 17.0, step=17)
+    client.log_metric(second.run_id, record.best("val_accuracy"), 0.99, step=17)
+    before = {run.run_id for run in read_runs(uri, search.name).runs}
+    assert [line.partition(":")[0] for line in audit(search, uri)] == [first.name, second.name]
+    repair(search, uri)
+    assert audit(search, uri) == []
+    after = {run.run_id for run in read_runs(uri, search.name).runs}
+    assert before - after == {first.run_id, second.run_id}
+    assert len(after) == 4
+
+
 @pytest.mark.parametrize("with_trials", [False, True])
 @pytest.mark.parametrize("purged", [False, True])
 def test_a_deleted_search_run_is_named_and_restored_or_remade(

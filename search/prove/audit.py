@@ -23,8 +23,6 @@ from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.config import length_of
 
-NOT_ITS_TIMES = "not its times"  # how the lines begin of what only a new run can mend
-
 
 def audit(folder: Path, uri: str) -> list[str]:
     """What differs, a line each; an empty list when everything agrees. Writes nothing."""
@@ -94,42 +92,46 @@ def _compare(trial: Trial, runs: list[Run], studies: Studies, parent: str | None
     if len(runs) != 1:
         yield f"{len(runs)} runs in MLflow, not 1"
     for run in runs:
-        outcome = Outcome.INTERRUPTED if trial.outcome is Outcome.RUNNING else trial.outcome
-        if run.run_id != trial.run_id:
-            yield f"its run is {trial.run_id}, MLflow has {run.run_id}"
-        if run.parent != parent:
-            yield f"its run is under {run.parent}, the search's own is {parent or 'not there'}"
-        if run.outcome != outcome:
-            yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
-        if run.status != STATUS[outcome]:
-            yield f"{outcome} is status {STATUS[outcome]}, its run has {run.status}"
-        if run.ended_by != trial.ended_by:
-            yield f"ended by {trial.ended_by or 'nothing'}, its run says {run.ended_by or 'nothing'}"
-        wanted = trial.params
-        for key in sorted({*wanted, *run.params}):
-            if str(wanted.get(key)) != run.params.get(key):
-                yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
-        if run.epochs != trial.epochs:
-            yield f"{trial.epochs:.4g} epochs, its run has {run.epochs:.4g}"
-            continue
-        yield from _compare_times(trial, run)
-        for key, best in trial.best.items():
-            if run.best.get(key) != best:
-                yield f"best {key} {best}, its run says {run.best.get(key)}"
+        yield from _compare_run(trial, run, parent)
     if trial.outcome is Outcome.COMPLETE and (value := studies.value(trial)) != trial.score:
         yield f"Optuna's value is {value}, its best report's {trial.score}"
+
+
+def _compare_run(trial: Trial, run: Run, parent: str | None) -> Iterator[str]:
+    outcome = Outcome.INTERRUPTED if trial.outcome is Outcome.RUNNING else trial.outcome
+    if run.run_id != trial.run_id:
+        yield f"its run is {trial.run_id}, MLflow has {run.run_id}"
+    if run.parent != parent:
+        yield f"its run is under {run.parent}, the search's own is {parent or 'not there'}"
+    if run.outcome != outcome:
+        yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
+    if run.status != STATUS[outcome]:
+        yield f"{outcome} is status {STATUS[outcome]}, its run has {run.status}"
+    if run.ended_by != trial.ended_by:
+        yield f"ended by {trial.ended_by or 'nothing'}, its run says {run.ended_by or 'nothing'}"
+    wanted = trial.params
+    for key in sorted({*wanted, *run.params}):
+        if str(wanted.get(key)) != run.params.get(key):
+            yield f"{key} {wanted.get(key)}, its run says {run.params.get(key)}"
+    if run.epochs != trial.epochs:
+        yield f"{trial.epochs:.4g} epochs, its run has {run.epochs:.4g}"
+        return
+    yield from _compare_times(trial, run)
+    for key, best in trial.best.items():
+        if run.best.get(key) != best:
+            yield f"best {key} {best}, its run says {run.best.get(key)}"
 
 
 def _compare_times(trial: Trial, run: Run) -> Iterator[str]:
     """Where the study has noted when things came; older ones did not."""
     if trial.timed and run.start != trial.started:
-        yield f"{NOT_ITS_TIMES}: started at {_at(trial.started)}, its run says {_at(run.start)}"
+        yield f"started at {_at(trial.started)}, its run says {_at(run.start)}"
     if trial.timed and trial.outcome is not Outcome.RUNNING and run.end != trial.last_event:
         yield f"ended at {_at(trial.last_event)}, its run says {_at(run.end)}"
     for result in trial.results:
         if result.time and run.times.get(result.step) != result.time:
             noted = _at(run.times.get(result.step))
-            yield f"{NOT_ITS_TIMES}: report {result.step} came at {_at(result.time)}, its run says {noted}"
+            yield f"report {result.step} came at {_at(result.time)}, its run says {noted}"
             return
 
 
@@ -152,23 +154,23 @@ def repair(folder: Path, uri: str, warn: Callable[[str], None] = print) -> None:
     """Make MLflow agree with the study: missing runs and reports written, ended runs ended, runs of no trial closed,
     deleted ones restored, all put under the search's own.
 
-    What MLflow cannot change, the times of a run's start and reports, is written as a new run.
+    A run that differs even then, in what MLflow cannot change, such as its start or a report that was none, is dropped
+    and written again.
     """
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
     tracker = Tracker(uri, studies, warn)
-    trials = {trial.run_id: trial for trial in studies.trials() if trial.run_id}
-    for run in read_runs(uri, folder.name, details=True).runs:
-        trial = trials.get(run.run_id)
-        if trial and any(line.startswith(NOT_ITS_TIMES) for line in _compare_times(trial, run)):
-            tracker.drop(run.run_id)
-            studies.keep_run_id(trial, None)
     reconcile(studies, tracker)
     tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
     if tracker.deliver(every=True):  # else what is right may not be known yet
-        recorded, ours = read_runs(uri, folder.name), {trial.run_id for trial in studies.trials()}
+        trials = {trial.run_id: trial for trial in studies.trials()}
+        recorded = read_runs(uri, folder.name, details=True)
         for run in recorded.runs:
-            if run.run_id not in ours:
+            trial = trials.get(run.run_id)
+            if trial is None or any(_compare_run(trial, run, tracker.run_id)):
                 tracker.drop(run.run_id)
+                if trial:
+                    studies.keep_run_id(trial, None)
+        reconcile(studies, tracker)
         for other, parent in recorded.others.items():
             if parent != tracker.run_id:
                 tracker.adopt(other)
