@@ -28,7 +28,9 @@ def test_choices() -> None:
         ("https://token@host/x", "https://***@host/x"),
         ("postgresql://host/db?user=me&password=secret&ssl=1", "postgresql://host/db?user=me&password=***&ssl=1"),
         ("error at http://me:secret@127.0.0.1:9/api: refused", "error at http://me:***@127.0.0.1:9/api: refused"),
+        ("postgresql://me:my se/cret@host/db", "postgresql://me:***@host/db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://127.0.0.1:5000 is away: ask me@host", "http://127.0.0.1:5000 is away: ask me@host"),
         ("sqlite:////a/b@c/mlflow.db", "sqlite:////a/b@c/mlflow.db"),
     ],
 )
@@ -41,6 +43,7 @@ def test_the_tracking_uri_is_absolute_and_the_given_one_wins(monkeypatch: pytest
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert record.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     assert record.tracking_uri("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert record.tracking_uri("sqlite+pysqlite:///x.db?timeout=9") == f"sqlite+pysqlite:///{tmp_path}/x.db?timeout=9"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:1")
     assert record.tracking_uri() == "http://host:1"
     assert record.tracking_uri("sqlite:////x.db") == "sqlite:////x.db"

@@ -306,6 +306,13 @@ def test_a_tracking_uri_is_remembered_without_its_secret(new: Path, monkeypatch:
     assert lines == []  # it is the same one
 
 
+def test_a_database_beside_the_searches_moves_with_them_whatever_its_driver(new: Path, tmp_path: Path) -> None:
+    origin.keep_uri(new, f"sqlite+pysqlite:///{tmp_path}/mlflow.db")
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "searches", moved / "searches")
+    assert origin.read(moved / "searches" / new.name).tracking_uri == f"sqlite+pysqlite:///{moved}/mlflow.db"
+
+
 def test_a_database_that_is_gone_gives_way_to_the_one_here(new: Path, tmp_path: Path) -> None:
     origin.keep_uri(new, "sqlite:////gone/mlflow.db")
     lines: list[str] = []
@@ -350,6 +357,8 @@ def test_latest_is_of_the_folder_else_of_the_server_and_says_whose(
     for find in (runs.find_search, lambda uri: api.open(tracking_uri=uri)):
         assert find(uri).id == theirs.name
         assert capsys.readouterr().err.splitlines()[0] == f"latest is {theirs.name}, started by bob"
+    assert [each.id for each in runs.find_searches(uri, ["latest", "latest"])] == [theirs.name]
+    assert capsys.readouterr().err == f"latest is {theirs.name}, started by bob\n"
     assert runs.find_search(uri, theirs.name).id == theirs.name
     assert capsys.readouterr().err == ""
 

@@ -130,7 +130,7 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
     if not known:
         raise UserError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
     here = {folder.name for folder in origin.folders("", SEARCHES)}
-    found = {search.id: search for search in (_newest(known, name, here) for name in names)}
+    found = {search.id: search for search in (_newest(known, name, here) for name in dict.fromkeys(names))}
     for search in sorted(found.values(), key=lambda search: search.start):
         declare(search.tags.get(record.METRICS, "{}"))
     return list(found.values())

@@ -16,7 +16,6 @@ from search.base import names, record
 
 FILE = "search.json"  # in the search's folder
 SPEC_FILE = "spec.yaml"  # likewise; what has none is no search
-SQLITE = "sqlite:///"
 MASKED = ":***"  # in place of a password
 
 
@@ -54,9 +53,10 @@ def read(folder: Path, *, to_keep: bool = False) -> Origin:
             raise
         return Origin(_started_by_id(folder))
     uri = origin.tracking_uri
-    if uri and uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
+    scheme, path = record.split_sqlite(uri or "")
+    if scheme and not path.startswith("/"):
         # Normalised without following links, which the user's own spelling does not either.
-        uri = SQLITE + os.path.normpath(folder.absolute() / uri.removeprefix(SQLITE))
+        uri = scheme + os.path.normpath(folder.absolute() / path)
     return Origin(origin.started, uri)
 
 
@@ -88,10 +88,9 @@ def keep_uri(folder: Path, uri: str) -> None:
         before = read(folder, to_keep=True)
         if before.tracking_uri == shown:
             return
-        if shown.startswith(f"{SQLITE}/"):
-            path, beside = Path(shown.removeprefix(SQLITE)), folder.absolute().parent.parent
-            if path.is_relative_to(beside):
-                shown = SQLITE + os.path.relpath(path, folder.absolute())
+        scheme, path = record.split_sqlite(shown)
+        if scheme and Path(path).is_relative_to(folder.absolute().parent.parent):
+            shown = scheme + os.path.relpath(path, folder.absolute())
         _write(folder, Origin(before.started, shown))
 
 

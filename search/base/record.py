@@ -210,17 +210,23 @@ def tracking_uri(given: str | None = None) -> str:
     A path in a `sqlite:` URI is made absolute, because Ray changes the directory of its workers.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    scheme = "sqlite:///"
-    if uri.startswith(scheme) and not uri.startswith(scheme + "/"):
+    scheme, path = split_sqlite(uri)
+    if scheme and not path.startswith("/"):
         here = str(Path.cwd()).replace("%", "%25").replace("?", "%3F")  # as its readers take them back
-        uri = f"{scheme}{here.rstrip('/')}/{Path(uri.removeprefix(scheme))}"
+        uri = f"{scheme}{here.rstrip('/')}/{Path(path)}"
     return uri
+
+
+def split_sqlite(uri: str) -> tuple[str, str]:
+    """'sqlite+pysqlite:///mlflow.db' -> ('sqlite+pysqlite:///', 'mlflow.db'); two times '' for what names no file."""
+    match = re.match(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(?=[^?])", uri)
+    return (match[1], uri.removeprefix(match[1])) if match else ("", "")
 
 
 def sqlite_file(uri: str) -> Path | None:
     """The file that a `sqlite:` URI names; None of any other."""
-    match = re.match(r"sqlite(?:\+\w+)?:///(?!:memory:|file:)([^?]+)", uri)
-    return Path(unquote(match[1])) if match else None
+    _, path = split_sqlite(uri)
+    return Path(unquote(path.partition("?")[0])) if path else None
 
 
 def require_database(uri: str) -> None:
@@ -273,5 +279,7 @@ def without_password(text: str) -> str:
             return match[0]
         return f"{scheme}://{user}:***@" if password else f"{scheme}://***@"
 
-    text = re.sub(r"(?P<scheme>[\w+.-]+)://(?P<user>[^\s@:/]*)(?P<password>:\S*)?@", mask, text)
+    # A password may hold spaces; but what follows a port is none.
+    password = r":(?:\S*|(?!\d+\s)[^@\n]*)"
+    text = re.sub(rf"(?P<scheme>[\w+.-]+)://(?P<user>[^\s@:/]*)(?P<password>{password})?@", mask, text)
     return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text)
