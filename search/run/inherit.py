@@ -37,7 +37,7 @@ def inherit(spec: Spec, root: Path) -> Spec:
     for folder in dict.fromkeys(folders):
         theirs = read_spec(folder)
         trials = Studies(folder.name, theirs, folder).trials()
-        own = [each for name in spec.architectures if (each := _of(folder.name, name, theirs, trials, spec))]
+        own = [each for name in spec.architectures if (each := taken(folder.name, name, theirs, trials, spec))]
         if not any(each.points for each in own):
             known = ", ".join(dict.fromkeys(trial.architecture for trial in trials if is_ranked(trial))) or "nothing"
             raise UserError(
@@ -55,7 +55,8 @@ def _find(asked: str, root: Path) -> Path:
     return path.absolute() if (path / SPEC_FILE).is_file() else find_search(asked, root)
 
 
-def _of(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial], spec: Spec) -> Inherited | None:
+def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial], spec: Spec) -> Inherited | None:
+    """What one search, of the spec `theirs`, has for an architecture of another; None of one that it did not train."""
     own = [trial for trial in trials if trial.architecture == architecture]
     if not own:
         return None
