@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from bakeoff import boards
-from bakeoff.options import Architecture, Figure, Format, Out, RankBy, SearchName, SearchNames, TrackingUri, uri_of
+from bakeoff.options import (
+    Architecture,
+    Figure,
+    Format,
+    Out,
+    Prefer,
+    RankBy,
+    SearchName,
+    SearchNames,
+    TrackingUri,
+    uri_of,
+)
 from data.base import errors
 from search.base import console, record
 
@@ -48,6 +59,31 @@ def leaderboard(
     form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search)
     shown = boards.leaderboard(uri, search, rank_by, architecture, by_architecture, only_confirmed, form, top)
     tables.emit(shown, form, out)
+
+
+@app.command()
+@console.command
+def best(
+    search: SearchName = "latest",
+    architecture: Architecture = None,
+    prefer: Prefer = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The best trial of what was searched, or the point of the front that is preferred: its scores, costs and
+    hyperparameters."""
+    from analysis.explain import choice
+    from search.train.costs import COSTS, shown
+
+    uri, name = uri_of(tracking_uri, search), f"{search}:{architecture}" if architecture else search
+    trial = choice.preferred(uri, name, prefer) if prefer else choice.find(uri, name)
+    scores = {trial.metric: trial.score} | trial.best
+    told = [f"{key} {value:.4f}" for key, value in scores.items() if value is not None and key.startswith("val_")]
+    told += [f"{key} {shown(trial.costs[key])} {COSTS[key].unit}".strip() for key in COSTS if key in trial.costs]
+    print(f"{trial.name} of {trial.search}")
+    print(f"Scores   {', '.join(told)}")
+    print(f"Made of  {', '.join(f'{key} {value}' for key, value in trial.hyperparameters.items())}")
+    if trial.search == trial.folder.name:
+        print(f"Export   {console.python()} -m search export {trial.search} --trial {trial.name}")
 
 
 @app.command()

@@ -266,18 +266,22 @@ class Search:
         return gain.read(self.tracking_uri, found, rank_by or common_metric([recorded]))
 
     @console.quiet()
-    def best(self, architecture: str | None = None) -> "Trial":
+    def best(self, architecture: str | None = None, *, prefer: str | None = None) -> "Trial":
         """The best trial of all that was searched, or of one architecture or baseline: its name, hyperparameters,
         validation score and MLflow run. Whether a baseline is better says `gain`.
 
-        After a confirmation that is the configuration with the best mean. Raises UserError when none is ranked.
+        After a confirmation that is the configuration with the best mean. prefer: of several objectives the point of
+        the front that is the most accurate, small or at its knee. Raises UserError when none is ranked.
 
         >>> search.best("mlp").hyperparameters["activation"]
         'relu'
         """
         from analysis.explain import choice
 
-        return choice.find(self.tracking_uri, f"{self.id}:{architecture}" if architecture else self.id)
+        name = f"{self.id}:{architecture}" if architecture else self.id
+        if prefer:
+            return choice.preferred(self.tracking_uri, name, prefer)
+        return choice.find(self.tracking_uri, name)
 
     @console.quiet()
     def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
@@ -364,6 +368,8 @@ class Search:
         ensemble: int | None = None,
         name: str | None = None,
         calibrated: bool = True,
+        trial: str | None = None,
+        prefer: str | None = None,
     ) -> "Exported":
         """Put the best model into MLflow's registry: of all architectures, or of one or of a baseline. `mlflow.pyfunc`
         loads its `uri`.
@@ -371,8 +377,8 @@ class Search:
         ensemble: instead, as one model, the average of at most so many, chosen on validation. name: of the registered
         model; by default that of the search and its corpus. Its alias `best` moves only to a better model of the same
         data by the same metric; what it `stays` for is told. calibrated: whether its probabilities are those of its
-        temperature, which validation chose.
-        Raises UserError when there is no such model.
+        temperature, which validation chose. trial: this one, such as gru-3, under its name. prefer: as for `best`.
+        Raises UserError when there is no such model, or it breaks a limit.
 
         >>> search.export("mlp").uri
         'models:/smoke-imdb@mlp'
@@ -380,7 +386,7 @@ class Search:
         from search.serve import export
 
         root = self.folder.parent
-        return export.export(self.id, root, self.tracking_uri, architecture, ensemble, name, calibrated)
+        return export.export(self.id, root, self.tracking_uri, architecture, ensemble, name, calibrated, trial, prefer)
 
     @console.quiet()
     def recorded(self) -> "Recorded":

@@ -47,6 +47,7 @@ def leaderboard(
     from analysis.base import tables
     from analysis.boards import confirmation, ensembles
     from analysis.boards import leaderboard as boards
+    from analysis.boards.fronts import front_table
     from analysis.verdicts import gain
 
     recorded = confirmation.read(uri, found)
@@ -68,6 +69,7 @@ def leaderboard(
     elif form == "table" and len(trials):
         # The best of each architecture in a search of equal trials is only the luckiest one.
         winners = [] if found.confirms else [replace(best, notes=())]
+        winners += [front_table(found, trials, rank_by)] if found.objectives and rank_by == found.metric else []
         shown = [*confirmed, *winners, *ensembles.ensemble_tables(uri, found, rank_by), ranking]
     else:
         shown = [ranking]

@@ -71,6 +71,14 @@ RankBy = Annotated[
     str | None, typer.Option(help="a metric of validation (default: that of the search)", show_default=False)
 ]
 Architecture = Annotated[str | None, typer.Option(help="only trials of this one", show_default=False)]
+Prefer = Annotated[
+    str | None,
+    typer.Option(
+        help="of several objectives, a point of the front: accuracy, small or knee, where giving up a little of one no "
+        "longer gains much of another",
+        show_default=False,
+    ),
+]
 Format = Annotated[
     str | None,
     typer.Option(

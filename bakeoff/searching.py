@@ -15,6 +15,7 @@ from bakeoff.options import (
     Address,
     Label,
     OnFinish,
+    Prefer,
     Report,
     Root,
     SearchName,
@@ -386,14 +387,22 @@ def export(
         bool,
         typer.Option(help="whether its probabilities are calibrated: logits divided by a temperature from validation"),
     ] = True,
+    trial: Annotated[
+        str | None, typer.Option(help="this trial, such as gru-3, instead of the best", show_default=False)
+    ] = None,
+    prefer: Prefer = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
     """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
     found = _find(search, None, tracking_uri, searches)
-    exported = found.export(architecture, ensemble=ensemble, name=name, calibrated=calibrated)
-    trial, shown = exported.trial, shlex.quote(record.without_password(found.tracking_uri))
-    what = f"{trial.name} of {trial.folder.name}"
+    if sum(map(bool, (ensemble, trial, prefer))) > 1:
+        raise UserError("one of --ensemble, --trial and --prefer")
+    exported = found.export(
+        architecture, ensemble=ensemble, name=name, calibrated=calibrated, trial=trial, prefer=prefer
+    )
+    shown = shlex.quote(record.without_password(found.tracking_uri))
+    what = f"{exported.trial.name} of {exported.trial.folder.name}"
     if exported.selection:
         print("\n".join(exported.selection.lines()), end="\n\n")
         what = f"The ensemble of {' + '.join(exported.selection.ensemble.members)}"

@@ -1,4 +1,4 @@
-"""What a search is for besides one metric: limits that nothing may exceed. No Ray."""
+"""What a search is for besides one metric: several objectives, and limits that nothing may exceed. No Ray."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,9 @@ from optuna.trial import TrialState
 import data
 import models
 from analysis.base.runs import tidy
+from analysis.boards import leaderboard as boards
 from analysis.boards import ledger
+from analysis.boards.fronts import on_fronts
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from search.base import record
@@ -24,13 +26,14 @@ from search.run.run import measure
 from search.run.setting import make_setting
 from search.spec import read as specs
 from search.spec.spec import Spec
-from search.study import limits
+from search.study import fronts, limits
 from search.study.ranking import is_ranked, order
 from search.study.samplers import USE_CONSTRAINTS
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
 from search.train.config import defaults
 from search.train.costs import COSTS
+from search.train.length import Length
 from search.train.running import build_model, run_trial
 from search.train.training import Result
 from tests.test_search_studies import SAMPLERS, Log
@@ -46,6 +49,7 @@ def make_spec(**changes: Any) -> Spec:
         "trials": 6,
         "baselines": "none",
         "pruner": "none",
+        "duplicate_trials": "allow",
     }
     return specs.validate(content | changes)
 
@@ -326,3 +330,181 @@ def test_limits_are_kept_and_an_old_spec_has_none() -> None:
         specs.require_unchanged(spec, specs.compared(make_spec()))
     old = {key: value for key, value in specs.compared(make_spec()).items() if key != "limits"}
     specs.require_unchanged(make_spec(), old)
+
+
+# --- Several objectives
+
+
+def goals_spec(**changes: Any) -> Spec:
+    return make_spec(**{"objectives": ["val_accuracy", "num_parameters"], "pruner": "front", **changes})
+
+
+def curve(trial: Trial, step: int) -> float:
+    """Wide is good, and a fast learner is better."""
+    width, rate = trial.hyperparameters["hidden_size"], trial.hyperparameters["learning_rate"]
+    return 0.5 + 0.1 * rate / 0.01 + width / 1000 + step / 100
+
+
+def run_goals(studies: Studies) -> None:
+    while trial := studies.ask():
+        for step in range(1, 4):
+            if not report(studies, trial, step, curve(trial, step), latency_ms=1.0):
+                break
+
+
+SEVERAL = [
+    pytest.param(sampler, marks=pytest.mark.slow) if sampler == "gp" else sampler
+    for sampler in SAMPLERS
+    if sampler != "cmaes"
+]
+
+
+@pytest.mark.parametrize("sampler", SEVERAL)
+def test_every_sampler_takes_several_objectives_and_ends_what_cannot_reach_the_front(
+    sampler: str, tmp_path: Path
+) -> None:
+    studies = opened(goals_spec(sampler=sampler, trials=14), tmp_path)
+    run_goals(studies)
+    trials = studies.trials("mlp")
+    assert len(trials) == 14
+    ended = [trial for trial in trials if trial.outcome is Outcome.PRUNED]
+    assert ended
+    assert all(len(trial.results) < 3 for trial in ended)
+    # What was ended would have reached no front: here it is known where it would have come to.
+    complete = [trial for trial in trials if trial.outcome is Outcome.COMPLETE]
+    for trial in ended:
+        end = curve(trial, 3)
+        assert any(
+            (each.score or 0) >= end
+            and each.costs["num_parameters"] <= trial.costs["num_parameters"]
+            and ((each.score or 0) > end or each.costs["num_parameters"] < trial.costs["num_parameters"])
+            for each in complete
+        )
+    again = opened(goals_spec(sampler=sampler, trials=14), tmp_path)
+    assert [each.outcome for each in again.trials("mlp")] == [each.outcome for each in trials]
+    assert all(again.value(trial) == trial.score for trial in again.ranked("mlp"))
+
+
+def test_optuna_knows_the_front_that_the_studies_know(tmp_path: Path) -> None:
+    studies = opened(goals_spec(trials=14), tmp_path)
+    run_goals(studies)
+    study = studies._studies["mlp"].optuna
+    goals = ["val_accuracy", "num_parameters"]
+    ranked = fronts.ranked(studies.trials(), goals, "val_accuracy", lambda trial: fronts.values(trial, goals))
+    first = {trial.number for trial, number in ranked if number == 1}
+    assert first == {each.number for each in study.best_trials}
+    assert [number for _, number in ranked if number] == sorted(number for _, number in ranked if number)
+    assert [trial.name for trial, number in ranked if number] == [trial.name for trial in studies.ranked("mlp")]
+
+
+def test_little_training_is_no_merit_of_what_was_ended_early(tmp_path: Path) -> None:
+    studies = opened(goals_spec(objectives=["val_accuracy", "train_seconds"], trials=14), tmp_path)
+    run_goals(studies)
+    known = {each.number: each.values for each in studies._studies["mlp"].optuna.get_trials()}
+    ended = [trial for trial in studies.trials() if trial.outcome is Outcome.PRUNED]
+    assert ended
+    assert {known[trial.number][1] for trial in ended} == {3.0}  # as long as all of its reports would have taken
+
+
+def test_a_trial_is_held_to_where_others_came_to_from_where_it_stands() -> None:
+    goals, length = ["val_accuracy", "num_parameters"], Length(3)
+
+    def trial(number: int, size: float, *scores: float) -> Trial:
+        made = Trial(architecture="mlp", number=number, search="s", folder=Path(), metric="val_accuracy")
+        for step, score in enumerate(scores, 1):
+            made.add(Result(step, {"num_parameters": size}, [], step, {"val_accuracy": score}, None, step), 1)
+        return made
+
+    finished = [
+        trial(0, 100, 0.5, 0.6, 0.7),
+        trial(1, 200, 0.6, 0.7, 0.75),
+        trial(2, 300, 0.7, 0.8, 0.85),
+        trial(3, 400, 0.8, 0.85, 0.9),
+    ]
+    assert fronts.optimistic(trial(9, 500, 0.55), finished, goals, length) == pytest.approx([0.85, 500])
+    assert fronts.optimistic(trial(9, 500, 0.72), finished, goals, length) == pytest.approx([0.87, 500])
+    assert fronts.optimistic(trial(9, 500, 0.85), finished, goals, length) == pytest.approx([1.0, 500])
+    assert fronts.hopeless(trial(9, 500, 0.72), finished, goals, length)
+    assert not fronts.hopeless(trial(9, 250, 0.75), finished, goals, length)  # small for what it may come to
+    assert not fronts.hopeless(trial(9, 500, 0.85), finished[:2], goals, length)  # two say nothing
+
+
+def test_a_point_of_the_front_is_preferred() -> None:
+    points = {0: (0.9, 1000.0), 1: (0.85, 100.0), 2: (0.6, 10.0), 3: (0.5, 500.0)}
+    trials = [
+        Trial(
+            architecture="mlp",
+            number=number,
+            search="s",
+            folder=Path(),
+            metric="val_accuracy",
+            outcome=Outcome.COMPLETE,
+            best={"val_accuracy": score},
+            costs={"num_parameters": size},
+        )
+        for number, (score, size) in points.items()
+    ]
+    goals = ["val_accuracy", "num_parameters"]
+
+    def preferred(how: str) -> int:
+        return fronts.prefer(how, trials, goals, "val_accuracy", lambda trial: fronts.values(trial, goals)).number
+
+    assert [preferred(how) for how in fronts.PREFER] == [0, 2, 1]
+    with pytest.raises(UserError, match="did you mean 'knee'"):
+        preferred("kne")
+    with pytest.raises(UserError, match="has one objective, val_accuracy, and no front"):
+        fronts.prefer("small", trials, [], "val_accuracy", lambda trial: [])
+
+
+def test_the_leaderboard_ranks_by_fronts(tmp_path: Path) -> None:
+    rows = [(0.9, 1000), (0.85, 100), (0.6, 10), (0.5, 500), (0.84, 110)]
+    frame = tidy(
+        {
+            "architecture": "gru" if n == 4 else "mlp",
+            "trial": f"t-{n}",
+            "number": n,
+            "run_id": str(n),
+            "outcome": "complete",
+            "val_accuracy": score,
+            "num_parameters": size,
+        }
+        for n, (score, size) in enumerate(rows)
+    )
+    goals = ["val_accuracy", "num_parameters"]
+    board = boards.leaderboard(frame, "val_accuracy", goals)
+    assert board["front"].tolist() == [1, 1, 1, 2, 3]
+    assert board["trial"].tolist() == ["t-0", "t-2", "t-1", "t-4", "t-3"]
+    found = on_fronts(frame, "val_accuracy", goals)
+    assert dict(zip(found["trial"], found["on_front"], strict=True)) == {
+        "t-0": "all",
+        "t-2": "all",
+        "t-1": "all",
+        "t-4": "its architecture",
+    }
+    assert "front" not in boards.leaderboard(frame, "val_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objectives": ["val_accuracy"]}, "objectives: at least two, each once; got [val_accuracy]"),
+        ({"objectives": ["val_accuracy", "latency"]}, "unknown objective 'latency' (did you mean 'latency_ms'?)"),
+        ({"objectives": ["val_f1", "model_mb"]}, "objectives: should have the metric val_accuracy, by which the best "),
+        ({"sampler": "cmaes"}, "sampler: cmaes takes one objective; for several: tpe, nsga2, gp, random or grid"),
+        ({"pruner": "asha"}, "pruner: of several objectives front or none; got asha"),
+        ({"stop": "decided"}, "stop: with several objectives none; got decided"),
+        ({"objectives": []}, "pruner: front is for several objectives; leave it out, or write objectives"),
+    ],
+)
+def test_wrong_objectives_are_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        goals_spec(**changes)
+    assert str(error.value).startswith(f"spec: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_several_objectives_have_their_pruner_unless_told() -> None:
+    content = {"architectures": ["mlp"], "objectives": ["val_accuracy", "num_parameters"]}
+    assert specs.validate(content).pruner == "front"
+    assert specs.validate(content | {"pruner": "none"}).pruner == "none"
+    assert specs.validate({"architectures": ["mlp"]}).pruner == "asha"

@@ -28,7 +28,7 @@ from search.train.metrics import METRICS, measured_in
 from search.train.training import Result
 
 SAMPLERS = get_args(Spec.model_fields["sampler"].annotation)
-PRUNERS = get_args(Spec.model_fields["pruner"].annotation)
+PRUNERS = [name for name in get_args(Spec.model_fields["pruner"].annotation) if name != "front"]  # of one objective
 HERE = Worker("127.0.0.1", 1)
 
 

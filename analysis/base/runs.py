@@ -80,6 +80,11 @@ class Search:
         return self.spec.reading.multi_label if self.spec else None
 
     @property
+    def objectives(self) -> list[str]:
+        """Its several objectives; empty where it has one."""
+        return [name for name in self.tags.get(record.OBJECTIVES, "").split(",") if name]
+
+    @property
     def confirms(self) -> str | None:
         """The id of the search whose best configurations this one repeats."""
         return self.tags.get(record.CONFIRMS)

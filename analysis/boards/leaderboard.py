@@ -13,9 +13,10 @@ from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
 from search.base import record
-from search.base.record import Outcome
-from search.study import ranking
+from search.base.record import LATENCY_MS, MODEL_MB, Outcome
+from search.study import fronts, ranking
 from search.train.config import reads_texts
+from search.train.costs import COSTS
 from search.train.metrics import METRICS, Metric, check_rank, measures, split_metric
 
 
@@ -63,8 +64,11 @@ def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
     return chosen.drop(columns=[name for name in hyperparameters(chosen) if not values(chosen[name])])
 
 
-def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
+def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY, objectives: Sequence[str] = ()) -> pd.DataFrame:
     """All trials, best first, in the order of `search.study.ranking`; those that are not ranked have no rank.
+
+    objectives: several, by which complete trials are ranked instead (see `search.study.fronts`), each with the number
+    of its `front`; 1 is the front of all.
 
     Those of baselines have their places among the others, for what is best of all is what a user wants to know; `role`
     tells them apart.
@@ -80,6 +84,11 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
         )
     rows = scored(trials, rank_by)
     rows.sort(key=ranking.order(rank_by, rows))
+    numbers: list[int | None] = []
+    if objectives:
+        known = values_of(trials, objectives)
+        in_order = fronts.ranked(rows, objectives, rank_by, lambda row: known[row.Index])
+        rows, numbers = [row for row, _ in in_order], [number for _, number in in_order]
     board = trials.loc[[row.Index for row in rows]]
     common = ranking.shared(rows)
     places: dict[Any, int] = {}  # trials of a configuration that was proposed again have one
@@ -88,15 +97,19 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
         which = first if (first := ranking.first_of(row)) in common else row.Index
         ranks.append(places.setdefault(which, len(places) + 1) if ranking.is_ranked(row) else None)
     board.insert(0, "rank", pd.Series(ranks, board.index, dtype="Int64"))
+    if objectives:
+        board.insert(1, "front", pd.Series(numbers, board.index, dtype="Int64"))
     means = [found.score if (found := common.get(ranking.first_of(row))) else None for row in rows]
     board[_mean(rank_by)] = pd.Series(means, board.index, dtype="float64")
     return board[
         [
             "rank",
+            *(["front"] if objectives else []),
             "architecture",
             ROLE,
             "trial",
             *dict.fromkeys([rank_by, *_means(board, rank_by), RANK_BY, *all_tested(trials)]),
+            *[name for name in dict.fromkeys(map(column_of, objectives)) if name not in _ALWAYS and name != rank_by],
             "num_parameters",
             "seconds",
             "epochs_run",
@@ -107,6 +120,21 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
             "run_id",
         ]
     ].reset_index(drop=True)
+
+
+_ALWAYS = (RANK_BY, "num_parameters", "seconds")  # columns that every leaderboard has
+
+
+def column_of(objective: str) -> str:
+    """The column of an objective in a frame of trials."""
+    return (COSTS[objective].column or objective) if objective in COSTS else objective
+
+
+def values_of(trials: pd.DataFrame, objectives: Sequence[str]) -> dict[Any, list[float | None]]:
+    """The index of each trial -> what it has of the objectives."""
+    columns = trials[[column_of(name) for name in objectives]].astype("float64").to_numpy()
+    known = ([None if pd.isna(value) else float(value) for value in row] for row in columns)
+    return dict(zip(trials.index, known, strict=True))
 
 
 def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
@@ -180,14 +208,23 @@ def ranking_table(
 ) -> Table:
     """The first `top` of the leaderboard, or (0) all of it. every: else of each baseline only the best: a dozen points
     of their grids, all alike, would stand in the way of what was searched."""
-    board = leaderboard(trials, rank_by)
+    board = leaderboard(trials, rank_by, search.objectives if rank_by == search.metric else ())
     rows = board if every else board[(board[ROLE] == SEARCHED) | ~board["architecture"].duplicated()]
     left_out = len(board) - len(rows)
     rows, num_shown = (rows.head(top), top) if 0 < top < len(rows) else (rows, len(board))
     return Table(
         rows,
         groups=[
-            ["rank", "trial", *shown(board), *_metrics(trials, board, rank_by), "num_parameters", "seconds"],
+            [
+                "rank",
+                *(["front"] if "front" in board else []),
+                "trial",
+                *shown(board),
+                *_metrics(trials, board, rank_by),
+                *[name for name in map(column_of, search.objectives) if name in (MODEL_MB, LATENCY_MS)],
+                "num_parameters",
+                "seconds",
+            ],
             ["outcome", *_repeating(board), *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key=["trial", *shown(board)],
@@ -233,8 +270,19 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
         *_proposed_again(trials, rank_by),
         *_not_ranked(trials, rank_by),
         *notes_on_classes([search]),
+        *notes_on_fronts(search, rank_by),
         *notes_on_ranking([search], rank_by),
     ]
+
+
+def notes_on_fronts(search: Search, rank_by: str) -> Iterable[str]:
+    """By which rule trials of several objectives are ranked."""
+    if search.objectives and rank_by == search.metric:
+        told = ", ".join(f"{name} ({'more' if fronts.maximizes(name) else 'less'})" for name in search.objectives)
+        yield (
+            f"Complete trials are ranked by fronts of {told}: what no other beats in one objective without losing in "
+            "another is on front 1; on a front, what stands farthest from its neighbours comes first."
+        )
 
 
 def notes_on_classes(searches: Sequence[Search]) -> Iterable[str]:

@@ -4,7 +4,8 @@ import re
 
 from analysis.base import runs
 from analysis.base.runs import Search
-from data.base.errors import UserError, did_you_mean
+from data.base.errors import UserError, choose, did_you_mean
+from search.study import fronts
 from search.study.ranking import best, candidates
 from search.study.trial import Trial
 
@@ -33,6 +34,19 @@ def find(uri: str, name: str) -> Trial:
         known = dict.fromkeys(trial.architecture for trial in trials)
         raise UserError(f"{search.id} has no trial or architecture {wanted!r}{did_you_mean(wanted, known)}")
     return own[wanted]
+
+
+def preferred(uri: str, name: str, how: str) -> Trial:
+    """The point of the front that is preferred (see `fronts.prefer`), of SEARCH or SEARCH:ARCHITECTURE: of what was
+    searched itself, not of what confirms it. Raises UserError when there is none."""
+    search_name, _, architecture = name.partition(":")
+    search = runs.find_search(uri, search_name)
+    trials = [trial for trial in read(uri, search, baselines=False) if trial.search == search.id]
+    if architecture:
+        choose("architecture", architecture, dict.fromkeys(trial.architecture for trial in trials))
+        trials = [trial for trial in trials if trial.architecture == architecture]
+    goals = search.objectives
+    return fronts.prefer(how, trials, goals, metric(search), lambda trial: fronts.values(trial, goals))
 
 
 def best_of_each(uri: str, search: Search) -> list[Trial]:

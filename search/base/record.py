@@ -106,6 +106,7 @@ ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
 NODE = "node"  # the address of the machine that ran the trial
 WORKER = "worker_pid"  # and the process there; workers are reused
 METRIC = "metric"  # on the search: what its trials are ranked by
+OBJECTIVES = "objectives"  # and its several objectives, where it has any, with commas between them
 METRICS = "metrics"  # and the metrics that are not ours (see `search.train.metrics.declaration`)
 DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"

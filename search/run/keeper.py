@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from search.base.record import Outcome
+from search.study import fronts
 from search.study.ranking import order
 from search.study.studies import Studies
 from search.study.trial import Trial
@@ -30,6 +31,13 @@ class _Keeper:
         kept = self._kept.setdefault((trial.architecture, trial.configuration), {})
         kept[trial.name] = trial
         if len(kept) > self._num_kept:
-            worst = max(kept.values(), key=order(self._studies.spec.metric))
+            goals, metric = self._studies.spec.objectives, self._studies.spec.metric
+            if goals:  # any point of the front may be exported
+                ranked = fronts.ranked(kept.values(), goals, metric, lambda each: fronts.values(each, goals))
+                worst, number = ranked[-1]
+                if number == 1:
+                    return
+            else:
+                worst = max(kept.values(), key=order(metric))
             checkpoints.drop_weights(self._folder / worst.name)
             del kept[worst.name]

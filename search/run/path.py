@@ -74,6 +74,7 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
         "limits": {},
+        "objectives": [],
         "trials": None,
         "time_budget": None,
         "keep_checkpoints": "best",

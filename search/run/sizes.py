@@ -64,6 +64,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "space": {},
         "match_parameters": None,  # hidden sizes are solved
         "limits": {},
+        "objectives": [],
         "trials": None,
         "time_budget": None,
         "keep_checkpoints": "best",

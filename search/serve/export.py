@@ -15,7 +15,7 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import infer_signature
 
-from data.base.errors import UserError
+from data.base.errors import UserError, did_you_mean
 from data.base.imports import inside
 from models import is_baseline
 from search.base import record
@@ -28,7 +28,8 @@ from search.serve.selection import Selection, select
 from search.serve.trained import load
 from search.spec.read import read_spec
 from search.spec.spec import Spec
-from search.study.ranking import best, order
+from search.study import fronts
+from search.study.ranking import best, is_ranked, order
 from search.study.trial import Trial
 from search.track import registry as tracking
 from search.track.registry import Standing
@@ -106,6 +107,8 @@ def export(
     ensemble: int | None = None,
     name: str | None = None,
     calibrated: bool = True,
+    trial: str | None = None,
+    prefer: str | None = None,
 ) -> Exported:
     """Register the best model that was searched, or the best of one architecture or baseline; or, as one model, an
     ensemble of at most so many (see `selection.select`), which gets a run of its own.
@@ -114,7 +117,9 @@ def export(
     of the search and its corpus (see `registered_name`). It gets the alias `ensemble` or that of the architecture, or,
     as the best of all, `best`: unless a version has that already and this one isn't better on the same data by the same
     metric. Its probabilities are calibrated on validation, unless that is not wanted. A confirmation stands for the
-    search that it confirms. Raises UserError when there is no such search or model, or MLflow cannot be used.
+    search that it confirms. trial: this one instead, by its name, which is the alias too; prefer: the point of the
+    front of several objectives (see `fronts.prefer`). Raises UserError when there is no such search or model, or MLflow
+    cannot be used.
     """
     if name is not None and not re.fullmatch(r"[^/:]*[^/:.\s][^/:]*", name):
         raise UserError(
@@ -144,11 +149,14 @@ def export(
         return Exported(
             name, version, ENSEMBLE, first, num_bytes, selection, calibration=calibration, threshold=threshold
         )
-    chosen, better = choose(trials, spec.metric, folder.name, architecture)
+    if trial or prefer:
+        chosen, better, architecture = _point(trials, spec, folder.name, architecture, trial, prefer), None, None
+    else:
+        chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
         raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
-    tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, architecture or BEST
-    standing = None if architecture else _standing(chosen)
+    tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, trial or prefer or architecture or BEST
+    standing = _standing(chosen) if alias == BEST else None
     model = load(chosen)
     metrics = {**chosen.best, **(of_trial(chosen, model) if calibrated else {})}
     model, calibration = _calibrated(model, metrics if calibrated else {})
@@ -210,6 +218,25 @@ def choose(
     chosen = best([trial for trial in trials if not is_baseline(trial.architecture)], metric, origin)
     first = min([chosen, *(trial for trial in trials if is_baseline(trial.architecture))], key=order(metric, trials))
     return chosen, None if first is chosen else first
+
+
+def _point(
+    trials: Sequence[Trial], spec: Spec, search: str, architecture: str | None, name: str | None, how: str | None
+) -> Trial:
+    """A trial of the search by its name, or the point of its front that is preferred. Raises UserError."""
+    own = [trial for trial in trials if trial.search == search]
+    if name:
+        known = {trial.name: trial for trial in own}
+        if name not in known:
+            raise UserError(f"{search} has no trial {name!r}{did_you_mean(name, known)}")
+        if not is_ranked(known[name]):
+            raise UserError(f"{name} is not exported: {known[name].error or known[name].outcome}")
+        return known[name]
+    searched = [
+        trial for trial in own if trial.architecture in ([architecture] if architecture else spec.architectures)
+    ]
+    goals = spec.objectives
+    return fronts.prefer(str(how), searched, goals, spec.metric, lambda trial: fronts.values(trial, goals))
 
 
 def _record(selection: Selection, search: str, uri: str) -> str:

@@ -24,6 +24,7 @@ from models import WHOLE, architecture, baseline, reads_embeddings, words_named
 from models.parts.estimator import MOST_WORDS
 from search.base import origin, timings
 from search.spec.code import take_in
+from search.spec.goals import check_objectives
 from search.spec.spec import Resources, Spec
 from search.train import weighting
 from search.train.config import reads_texts
@@ -219,6 +220,7 @@ def _check_task(spec: Spec) -> None:
         raise UserError(f"metric: trials are not ranked by {spec.metric}: {why}; choose from {', '.join(measured)}")
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
+    check_objectives(spec, measured)
 
 
 def _explain(error: Any) -> str:

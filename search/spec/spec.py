@@ -200,8 +200,10 @@ class Spec(_Keys):
 
     trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
     seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
-    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"] = "tpe"
-    pruner: Literal["asha", "hyperband", "median", "none"] = "asha"
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    pruner: Literal["asha", "hyperband", "median", "front", "none"] = Field(
+        "asha", description="what ends trials early; of several objectives front (the default then) or none"
+    )
     inherited: list[Inherited] = Field([], description="filled in: what `from` found", repr=False)
     duplicate_trials: Literal["repeat", "redraw", "allow"] = Field(
         "repeat",
@@ -509,6 +511,7 @@ class Spec(_Keys):
             "seeds": 1,
             "sampler": "grid",
             "pruner": "none",
+            "objectives": [],
         }
         return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | own)
 

@@ -17,7 +17,7 @@ from search.spec.inherited import Point
 from search.spec.spec import Spec
 
 #: Those that keep away from what breaks a constraint; the others are told nothing of it.
-USE_CONSTRAINTS = ("tpe", "gp")
+USE_CONSTRAINTS = ("tpe", "gp", "nsga2")
 PRIOR = 4.0  # own trials that weigh as much as all earlier ones
 DRAWS = 20  # of one trial by a sampler that draws what was tried
 
@@ -160,6 +160,9 @@ def _optunas(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
             return _GridSampler({name: values.grid() for name, values in grid.items()}, seed=seed)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+        case "nsga2":
+            # Optuna's 50 would make a random search of most: a generation has to see several before it.
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, spec.num_trials // 5))
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
@@ -174,5 +177,5 @@ def make_pruner(spec: Spec) -> optuna.pruners.BasePruner:
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.length.num_reports)
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
-        case "none":
+        case "none" | "front":  # which is none of Optuna's: see `fronts.hopeless`
             return optuna.pruners.NopPruner()

@@ -16,6 +16,7 @@ from data.base.errors import UserError
 from search.base import names
 from search.base.record import Outcome
 from search.spec.spec import Spec
+from search.study import fronts
 from search.study.limits import IN_A_ROW, Measure, draw
 from search.study.ranking import order
 from search.study.stopping import NO_ROOM, Stop, decide, drawn
@@ -122,8 +123,12 @@ class Studies:
     def ranked(self, architecture: str) -> list[Trial]:
         """The complete trials, the best first."""
         trials = self.trials(architecture)
-        complete = (trial for trial in trials if trial.outcome is Outcome.COMPLETE)
-        return sorted(complete, key=order(self.spec.metric, trials))
+        complete = [trial for trial in trials if trial.outcome is Outcome.COMPLETE]
+        goals = self._studies[architecture].objectives
+        if not goals:
+            return sorted(complete, key=order(self.spec.metric, trials))
+        found = fronts.ranked(complete, goals, self.spec.metric, lambda trial: fronts.values(trial, goals))
+        return [trial for trial, _ in found]
 
     def value(self, trial: Trial) -> float | None:
         """Optuna's own value of a trial."""

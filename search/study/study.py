@@ -1,6 +1,7 @@
 """The Optuna study of one architecture or baseline: its trials as records, and all that is written to it."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,12 +18,15 @@ from search.base.origin import now_ms
 from search.base.record import Outcome
 from search.spec import read as specs
 from search.spec import space
+from search.spec.goals import FRONT
 from search.spec.inherited import Point
 from search.spec.spec import Spec
+from search.study import fronts
 from search.study.samplers import USE_CONSTRAINTS, make_pruner, make_sampler
 from search.study.stopping import Stop
 from search.study.trial import Trial, Worker
 from search.train.config import length_of
+from search.train.costs import COSTS
 from search.train.metrics import split_metric
 from search.train.training import Result
 
@@ -49,6 +53,9 @@ _STATES = {
     Outcome.FAILED: TrialState.FAIL,
     Outcome.REFUSED: TrialState.COMPLETE,  # with a constraint that is broken, so that a sampler keeps away
 }
+
+
+_DIRECTIONS = {True: StudyDirection.MAXIMIZE, False: StudyDirection.MINIMIZE}
 
 
 def derive_seed(*parts: object) -> int:
@@ -92,6 +99,9 @@ class Study:
         stopped = Stop(**before) if (before := self.optuna.user_attrs.get(STOPPED)) else None
         #: Why it gets no more trials; what was decided of another budget says nothing of this one.
         self.stopped = stopped if stopped and stopped.of == self.num_planned else None
+        #: The complete trials, kept for the pruner of several objectives.
+        known = self.trials() if self._spec.objectives else []
+        self._finished = [trial for trial in known if trial.outcome is Outcome.COMPLETE]
         #: Cached: to look at every trial whenever one is asked for would be quadratic.
         self.num_asked = len(self._frozen())
 
@@ -103,19 +113,24 @@ class Study:
 
     def _open(self, storage: optuna.storages.BaseStorage, mode: Mode) -> optuna.Study:
         name = f"{self._search}/{self.architecture}"
-        maximize = split_metric(self._spec.metric)[1].maximize
-        direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
+        goals = self._spec.objectives or [self._spec.metric]
+        directions = [_DIRECTIONS[fronts.maximizes(goal)] for goal in goals]
         if mode == "read":
             try:
                 return optuna.load_study(study_name=name, storage=storage)
             except KeyError:  # its driver died before it made them
-                return optuna.create_study(direction=direction)
+                return optuna.create_study(directions=directions)
         try:
             return optuna.create_study(
-                storage=storage, study_name=name, direction=direction, load_if_exists=mode == "go on"
+                storage=storage, study_name=name, directions=directions, load_if_exists=mode == "go on"
             )
         except optuna.exceptions.DuplicatedStudyError:
             raise FileExistsError(f"there is a study {name}") from None
+
+    @property
+    def objectives(self) -> list[str]:
+        """Its several objectives; empty where it has one."""
+        return self._spec.objectives
 
     @property
     def num_wanted(self) -> int:
@@ -147,8 +162,10 @@ class Study:
         return [self._load(frozen, later) for frozen in self._frozen()]
 
     def value(self, trial: Trial) -> float | None:
-        """Optuna's own value of a trial."""
-        return next(frozen.value for frozen in self._frozen() if frozen.number == trial.number)
+        """Optuna's own value of a trial, by the metric of the search."""
+        place = self._spec.objectives.index(self._spec.metric) if self._spec.objectives else 0
+        found = next(frozen.values for frozen in self._frozen() if frozen.number == trial.number)
+        return found[place] if found else None
 
     def is_finished(self, trial: Trial) -> bool:
         return self._read(trial).state.is_finished()
@@ -318,7 +335,7 @@ class Study:
 
     def report(self, trial: Trial, value: float, step: int) -> None:
         """Give Optuna the value that its pruner sees of a report, once."""
-        if step not in self._read(trial).intermediate_values:
+        if not self._spec.objectives and step not in self._read(trial).intermediate_values:
             self._optuna(trial).report(value, step=step)
 
     def should_prune(self, trial: Trial) -> bool:
@@ -328,7 +345,9 @@ class Study:
             first = next(each for each in self._frozen() if self._name(each) == trial.repeats)
             if first.state is not TrialState.PRUNED:
                 return False
-        return self._optuna(trial).should_prune()
+        if self._spec.pruner == FRONT:
+            return fronts.hopeless(trial, self._finished, self._spec.objectives, self.length)
+        return not self._spec.objectives and self._optuna(trial).should_prune()
 
     def _name(self, frozen: FrozenTrial) -> str:
         return names.trial_name(self.architecture, frozen.number)
@@ -341,14 +360,34 @@ class Study:
             self._set(trial, OUTCOME, outcome.value)
             self._set(trial, ERROR, error)
             state = _STATES[outcome]
-            if outcome is Outcome.REFUSED and self._spec.sampler not in USE_CONSTRAINTS:
-                state = TrialState.PRUNED
             if state is not TrialState.FAIL:
                 self._constrain(trial, trial.costs)
-            self.optuna.tell(self._optuna(trial), trial.score if state is TrialState.COMPLETE else None, state=state)
+            values: Any = None
+            if outcome is Outcome.REFUSED and self._spec.sampler not in USE_CONSTRAINTS:
+                state = TrialState.PRUNED
+            elif self._spec.objectives and state is not TrialState.FAIL:
+                values, state = self._values(trial, outcome), TrialState.COMPLETE  # Optuna prunes by one value only
+            elif state is TrialState.COMPLETE:
+                values = trial.score
+            self.optuna.tell(self._optuna(trial), values, state=state)
             trial.ended = ended
         trial.outcome, trial.error = outcome, error
+        if outcome is Outcome.COMPLETE:
+            self._finished.append(trial)
         self._live.pop(trial.number, None)
+
+    def _values(self, trial: Trial, outcome: Outcome) -> list[float]:
+        """What Optuna is told of several objectives: of a trial that was ended early what it might have come to, for
+        some time in training is no merit; of one that diverged the worst that the metrics can be."""
+        goals = self._spec.objectives
+        if outcome is Outcome.PRUNED:
+            found = fronts.optimistic(trial, self._finished, goals, self.length)
+        else:
+            found = fronts.values(trial, goals)
+        if outcome is Outcome.DIVERGED:
+            found = [each if goal in COSTS else None for goal, each in zip(goals, found, strict=True)]
+        worst = [math.inf if goal in COSTS else split_metric(goal)[1].worst for goal in goals]
+        return [bad if each is None else each for bad, each in zip(worst, found, strict=True)]
 
     def _set(self, trial: Trial, name: str, value: Any) -> None:
         self._optuna(trial).set_user_attr(name, value)

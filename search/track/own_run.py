@@ -72,6 +72,7 @@ class OwnRun:
             record.FOLDER: str(self._studies.folder.absolute()),
             record.USER: origin.user(),
             **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
+            **({record.OBJECTIVES: ",".join(self._spec.objectives)} if self._spec.objectives else {}),
             **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
             **({record.LOOKS: str(self._spec.looks)} if self._spec.looks else {}),
             **({record.PATH_OF: self._spec.path_of} if self._spec.path_of else {}),

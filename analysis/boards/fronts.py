@@ -1,0 +1,32 @@
+"""The fronts of a search with several objectives: of all trials, and of each architecture."""
+
+import pandas as pd
+
+from analysis.base.runs import Search
+from analysis.base.table import Table
+from analysis.boards.leaderboard import column_of, leaderboard, notes_on_fronts
+
+ALL, OWN = "all", "its architecture"
+
+
+def on_fronts(trials: pd.DataFrame, rank_by: str, objectives: list[str]) -> pd.DataFrame:
+    """The complete trials on the front of all, or only on that of their architecture (`on_front`), in the order of the
+    leaderboard."""
+    board, own = leaderboard(trials, rank_by, objectives), set()
+    for _, group in trials.groupby("architecture"):
+        ranked = leaderboard(group, rank_by, objectives)
+        own |= {*ranked["run_id"][ranked["front"] == 1]}
+    found = board[board["run_id"].isin(own)]
+    return found.assign(on_front=[ALL if number == 1 else OWN for number in found["front"]])
+
+
+def front_table(search: Search, trials: pd.DataFrame, rank_by: str) -> Table:
+    """What there is to choose from."""
+    found = on_fronts(trials, rank_by, search.objectives)
+    return Table(
+        found,
+        groups=[["trial", "on_front", *dict.fromkeys(map(column_of, search.objectives)), "run_id"]],
+        key="trial",
+        title=f"{search.id}: the fronts of {', '.join(search.objectives)}",
+        notes=[*notes_on_fronts(search, rank_by)],
+    )
