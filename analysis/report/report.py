@@ -28,6 +28,7 @@ from analysis.base.tables import make_folder, write
 from analysis.boards import confirmation
 from analysis.boards.comparison import pivot_tables
 from analysis.boards.ensembles import ensemble_tables
+from analysis.boards.fronts import front_table
 from analysis.boards.leaderboard import architecture_table, check_metric, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
 from analysis.explain import memory
@@ -69,7 +70,8 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     recorded = confirmation.read(uri, search)
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
-    compared = [*different, *_budget_tables(found), *found.paths.values(), *([found.sizes] if found.sizes else [])]
+    on_fronts = [front_table(search, found.trials, rank_by)] if search.objectives and rank_by == search.metric else []
+    compared = [*on_fronts, *different, *_budget_tables(found), *found.paths.values(), *([found.sizes] if found.sizes else [])]
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
