@@ -135,10 +135,11 @@ def test_the_best_of_each_architecture_with_its_counts() -> None:
     assert list(table["run_id"][:2]) == ["run-of-gru-0", "run-of-rnn-0"]
     assert list(table["test_accuracy"][:2]) == [0.60, 0.71]
     counts = table[["trials", *(each.value for each in Outcome)]]
-    assert list(counts.columns) == ["trials", "complete", "pruned", "diverged", "failed", "interrupted", "running"]
-    assert counts.loc["gru"].tolist() == [3, 1, 1, 1, 0, 0, 0]
-    assert counts.loc["rnn"].tolist() == [2, 1, 1, 0, 0, 0, 0]
-    assert counts.loc["mlp"].tolist() == [3, 0, 0, 0, 1, 1, 1]
+    endings = ["complete", "pruned", "diverged", "failed", "refused", "interrupted", "running"]
+    assert list(counts.columns) == ["trials", *endings]
+    assert counts.loc["gru"].tolist() == [3, 1, 1, 1, 0, 0, 0, 0]
+    assert counts.loc["rnn"].tolist() == [2, 1, 1, 0, 0, 0, 0, 0]
+    assert counts.loc["mlp"].tolist() == [3, 0, 0, 0, 1, 0, 1, 1]
     assert table.loc["mlp", ["trial", "val_accuracy", "run_id"]].isna().all()
 
 
