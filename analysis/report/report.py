@@ -71,7 +71,8 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
     on_fronts = [front_table(search, found.trials, rank_by)] if search.objectives and rank_by == search.metric else []
-    compared = [*on_fronts, *different, *_budget_tables(found), *found.paths.values(), *([found.sizes] if found.sizes else [])]
+    compared = [*on_fronts, *different, *_budget_tables(found), *found.paths.values()]
+    compared += [found.sizes] if found.sizes else []
     # Without baselines it says no more than the page's own words do.
     first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
