@@ -24,7 +24,7 @@ from models import WHOLE, architecture, baseline, reads_embeddings, words_named
 from models.parts.estimator import MOST_WORDS
 from search.base import origin, timings
 from search.spec.code import take_in
-from search.spec.goals import check_objectives
+from search.spec.objectives import check_objectives
 from search.spec.spec import Resources, Spec
 from search.train import weighting
 from search.train.config import reads_texts
