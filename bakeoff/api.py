@@ -1,9 +1,9 @@
 """Searches from Python: `run` one, `open` one, and all that can be done with a `Search`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from data.base.errors import UserError, choose
 from search.base import console, origin, record, timings
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from search.serve.export import Exported
     from search.spec.spec import Spec
     from search.study.trial import Trial
+
+
+#: How often a search is repeated at most.
+MOST_REPEATS = 100
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Search:
         from search.spec import read
 
         return read.read_spec(folders.find_search(self.id, self.folder.parent))
+
+    @property
+    def complete(self) -> bool:
+        """Whether this object ran or resumed it to its end."""
+        return self.result is not None and self.result.outcome is record.Outcome.COMPLETE
 
     @property
     @console.quiet()
@@ -396,21 +405,50 @@ class Search:
         return runs.find_search(self.tracking_uri, self.id)
 
 
-@console.quiet()
+@overload
 def run(
     spec: "str | Path | Mapping[str, Any] | Spec" = "default",
     *,
+    repeat: None = None,
     address: str | None = None,
     tracking_uri: str | None = None,
     searches: str | Path = "searches",
     progress: bool = True,
     **overrides: Any,
-) -> Search:
+) -> Search: ...
+
+
+@overload
+def run(
+    spec: "str | Path | Mapping[str, Any] | Spec" = "default",
+    *,
+    repeat: int,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    searches: str | Path = "searches",
+    progress: bool = True,
+    **overrides: Any,
+) -> list[Search]: ...
+
+
+@console.quiet()
+def run(
+    spec: "str | Path | Mapping[str, Any] | Spec" = "default",
+    *,
+    repeat: int | None = None,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    searches: str | Path = "searches",
+    progress: bool = True,
+    **overrides: Any,
+) -> Search | list[Search]:
     """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials report once more).
 
     spec: the name of a shipped one, a YAML file, a dict or a Spec; or a file of texts and labels or the name of a
     corpus, which a shipped one searches. overrides: keys of the spec, each in place of what
-    it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. address: of a running Ray cluster,
+    it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. repeat: run it so often, 1 to 100
+    times, each time with the next seed, and return the list of them, whose last one is not complete if that was
+    stopped; `analysis budget` and `analysis variance` read them together. address: of a running Ray cluster,
     'auto' for the one on this machine; without one the Ray of this process is used, or one is started and ended.
     tracking_uri: of MLflow (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory). searches: the
     folder that gets the search's own. progress: whether to show any.
@@ -421,7 +459,12 @@ def run(
     Traceback (most recent call last):
     data.base.errors.UserError: .../smoke.yaml: unknown key 'epoch' (did you mean 'epochs'?)
     """
-    return start(spec_of(spec, overrides), address, record.tracking_uri(tracking_uri), Path(searches), progress)
+    times = 1 if repeat is None else repeat
+    if not isinstance(times, int) or not 1 <= times <= MOST_REPEATS:
+        raise UserError(f"repeat: a whole number from 1 to {MOST_REPEATS}; got {repeat!r:.80}")
+    validated, uri = spec_of(spec, overrides), record.tracking_uri(tracking_uri)
+    found = list(repeated(validated, times, address, uri, Path(searches), progress))
+    return found[0] if repeat is None else found
 
 
 @console.quiet()
@@ -480,3 +523,14 @@ def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress:
     timings.note(timings.Event.LOADED)
     result = run.start(spec, searches, uri, progresses.console(progress), address)
     return Search(searches / result.search, uri, address, result)._then_over_folds(progress)
+
+
+def repeated(
+    spec: "Spec", times: int, address: str | None, uri: str, searches: Path, progress: bool = True
+) -> Iterator[Search]:
+    """Run a valid spec so often, each time with the next seed; one that is not complete is the last."""
+    for number in range(times):
+        found = start(spec.model_copy(update={"seed": spec.seed + number}), address, uri, searches, progress)
+        yield found
+        if not found.complete:
+            return

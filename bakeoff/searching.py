@@ -56,7 +56,10 @@ def run(
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     repeat: Annotated[
-        int, typer.Option(min=1, max=100, help="run it so often, each time with the next seed; then `analysis budget`")
+        int,
+        typer.Option(
+            min=1, max=api.MOST_REPEATS, help="run it so often, each time with the next seed; then `analysis budget`"
+        ),
     ] = 1,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -74,18 +77,15 @@ def run(
         raise UserError(f"one spec, file or corpus; got {more[0]!r:.80} too (earlier searches come after --from)")
     earlier = {"from": [*(from_ or ()), *(more or ())]} if from_ else {}
     validated = spec_for(spec, set_ or [], keys=columns(text, label) | earlier)
-    for number in range(repeat):
-        seeded = validated.model_copy(update={"seed": validated.seed + number})
-        found = api.start(seeded, address, record.tracking_uri(tracking_uri), searches)
-        complete = found.result and found.result.outcome is record.Outcome.COMPLETE
-        left = repeat - number - 1
+    for number, found in enumerate(
+        api.repeated(validated, repeat, address, record.tracking_uri(tracking_uri), searches)
+    ):
+        seed, left = validated.seed + number, repeat - number - 1
         if repeat > 1:
-            print(f"{found.id}: {number + 1} of {repeat}, seed {seeded.seed}", flush=True)
-            if left and not complete:
-                print(f"Of the others, from seed {seeded.seed + 1}, none was started: --set seed=... --repeat {left}")
-        if not complete:
-            break
-        if left and on_finish:  # the last one's is called below, when it has a page
+            print(f"{found.id}: {number + 1} of {repeat}, seed {seed}", flush=True)
+            if left and not found.complete:
+                print(f"Of the others, from seed {seed + 1}, none was started: --set seed=... --repeat {left}")
+        if left and found.complete and on_finish:  # the last one's is called below, when it has a page
             finishing.call(on_finish, found.confirmation or found, None)
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")

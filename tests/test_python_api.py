@@ -188,6 +188,26 @@ def test_a_spec_is_checked_only_with_what_overrides_it(tmp_path: Path, in_a_file
     assert (made.name, made.epochs, made.metric) == ("mine", 2, "val_loss")
 
 
+@pytest.mark.parametrize("repeat", [0, 101, 2.0, "5"])
+def test_a_search_is_repeated_a_few_times_or_not_at_all(repeat: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(f"repeat: a whole number from 1 to 100; got {repeat!r}")):
+        api.run("smoke", repeat=repeat, searches=tmp_path)  # type: ignore[call-overload]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_repeated_search_is_a_list_that_ends_where_it_was_stopped(tmp_path: Path) -> None:
+    code = """
+        import bakeoff
+        small = {"architectures": ["mlp"], "baselines": [], "epochs": 1, "trials": 1, "progress": False}
+        print([(each.spec.seed, each.outcome) for each in bakeoff.run("smoke", repeat=2, seed=7, **small)])
+        print([each.outcome for each in bakeoff.run("smoke", repeat=2, time_budget=0.1, **small)])
+    """
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["[(7, 'complete'), (8, 'complete')]", "['interrupted']"]
+
+
 def test_texts_are_one_or_several() -> None:
     assert api.list_of("a film") == ["a film"]
     assert api.list_of(("a", "b")) == ["a", "b"]
