@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.base.formats import to_csv
@@ -12,18 +14,24 @@ from analysis.base.tables import write
 
 FORMATS = ("png", "svg", "csv")
 
-#: Without dates and versions in them, equal figures are equal files.
-_METADATA = {"svg": {"Date": None}, "png": {"Software": None}}
-
 
 def encode(figure: Figure, data: pd.DataFrame, formats: Sequence[str] = ("png",)) -> dict[str, bytes]:
-    """The figure in each of these formats (svg, png), and its data as csv."""
+    """The figure in each of these formats (svg, png), and its data as csv.
+
+    Without dates and versions in them, equal figures are equal files.
+    """
     files = {"csv": to_csv(data).encode()}
+    dpi = figure.dpi
     for each in formats:
         out = io.BytesIO()
-        figure.savefig(out, format=each, dpi="figure", metadata=_METADATA[each])
+        # Not `savefig`, which draws twice: once to lay it out, and again.
+        if each == "svg":
+            FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
+        else:
+            FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
         files[each] = out.getvalue()
-        figure.set_layout_engine("none")  # it is laid out, which takes longer than to draw it
+        figure.dpi = dpi  # of an SVG Matplotlib makes 72
+        figure.set_layout_engine(None)  # it is laid out, which takes longer than to draw it
     return files
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.base.pictures import encode
+from analysis.base.reading import no_garbage_collection
 from analysis.base.runs import tidy
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, tested
@@ -100,6 +101,6 @@ class Plot:
         frame = self.data(found)
         if frame.empty:
             return {}
-        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings(), no_garbage_collection():
             warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
             return encode(self.draw(frame, looks(found.trials["architecture"].dropna())), frame, ("svg", "png"))
