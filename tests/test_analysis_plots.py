@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -502,3 +503,32 @@ def test_a_max_words_that_cuts_no_text_has_no_line(rich: Found) -> None:
     assert [line.get_xdata()[0] for line in axes.lines] == [pytest.approx(math.log2(3))]
     (axes,) = plot.draw(frame[frame["kind"] == "length"], {}).axes
     assert not axes.lines
+
+
+# --- Axes
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.2, 4000, [1, 10, 100, 1000]),
+        (0.8, 60, [1, 3, 10, 30]),
+        (100, 900, [100, 200, 500]),
+        (0.15, 0.52, [0.2, 0.3, 0.4, 0.5]),  # less than a decade: few enough to be read
+        (3, 9, [4, 6, 8]),
+    ],
+)
+def test_a_log_axis_has_few_ticks_and_all_within_it(low: float, high: float, ticks: list[float]) -> None:
+    assert style._LogTicks().tick_values(low, high) == pytest.approx(ticks)
+
+
+def test_budgets_have_names_that_do_not_cover_each_other() -> None:
+    columns = [f"{split}_accuracy_{each}" for split in ("val", "test") for each in ("mean", "low", "high")]
+    frame = pd.DataFrame({"architecture": "gru", "role": "searched", "unit": "core_seconds", "budget": [2.0, 9000.0]})
+    figure = PLOTS["budget"].draw(frame.assign(**dict.fromkeys(columns, 0.8)), style.looks(["gru"]))
+    figure.draw_without_rendering()
+    for axes in figure.axes[1:]:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == 3
+        assert all(before.x1 < after.x0 for before, after in itertools.pairwise(boxes))
+        assert axes.xaxis.label.get_window_extent().x1 <= figure.bbox.x1

@@ -28,13 +28,14 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         own = frame[frame["unit"] == unit]
         _draw(axes, own, measure, looks)
         axes.set_ylabel(f"expected {label(measure)}".replace(" (", "\n(", 1))
-        axes.set_xlabel("trials" if unit == TRIALS else "core-seconds of an architecture's trials")
+        axes.set_xlabel("trials" if unit == TRIALS else "core-seconds per architecture")
         if unit == SECONDS and len(own):
             log_axis(axes.xaxis)
             for words, seconds in ASKED.items():
                 if own["budget"].min() <= seconds <= own["budget"].max():
                     axes.axvline(seconds, c="0.8", lw=0.8, zorder=0)
-                    axes.annotate(words, (seconds, 0.02), xycoords=("data", "axes fraction"), fontsize=7, c="0.4")
+                    place = {"xy": (seconds, 0.02), "xycoords": ("data", "axes fraction"), "ha": "right"}
+                    axes.annotate(words, **place, rotation=90, fontsize=7, c="0.4")  # across, they cover each other
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     names = searched(frame)["architecture"]
     legend(figure, [*architecture_keys(names, looks, lines=True), *baseline_keys(baselines(frame)["architecture"])])

@@ -189,10 +189,15 @@ class _LogTicks(Locator):
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         for steps in ((1,), (1, 3), (1, 2, 5)):
-            found = [each for each in LogLocator(subs=steps).tick_values(vmin, vmax) if vmin <= each <= vmax]
-            if len(found) >= 3:
+            found = _within(LogLocator(subs=steps).tick_values(vmin, vmax), vmin, vmax)
+            others = {float(f"{each:.3e}".partition("e")[0]) for each in found} - {*steps}  # it may fall back to many
+            if len(found) >= 3 and not others:
                 return found
-        return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        return _within(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax), vmin, vmax)
+
+
+def _within(ticks: Iterable[float], low: float, high: float) -> list[float]:
+    return [each for each in ticks if low <= each <= high]
 
 
 def _in_thousands(value: float, _: Any = None) -> str:
