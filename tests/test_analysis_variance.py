@@ -67,7 +67,7 @@ def test_what_is_not_known_is_left_out_and_how_to_find_it_out_is_said() -> None:
     (shares, gains) = variance_tables(SEARCH, [FIRST], REPEATED.head(0), 1600)
     assert shares.frame["source"].tolist() == ["texts", "hyperparameters"]
     assert any("python -m search confirm demo-20260101-100000" in note for note in shares.notes)
-    assert any("--repeat 5" in note for note in shares.notes)
+    assert any("search run spec.yaml --set seed=1 --repeat 4" in note for note in shares.notes)
     assert gains.columns == ["architecture", "default_test", "best_test", "difference"]
     assert len(variance_tables(SEARCH, [FIRST], REPEATED, 1600, with_defaults=False)) == 1
 

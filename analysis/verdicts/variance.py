@@ -181,5 +181,5 @@ def _unknown(search: Search, shares: pd.DataFrame) -> Iterable[str]:
     if SEEDS not in known:
         yield f"That of seeds is not known yet, and is in that of hyperparameters: python -m search confirm {search.id}"
     if SEARCH not in known:
-        again = search.name
-        yield f"That of the search takes several: python -m search run {again} --repeat 5, then all of their ids here."
+        again = f"python -m search run spec.yaml --set seed={search.spec.seed + 1 if search.spec else 1} --repeat 4"
+        yield f"That of the search takes several: {again} (its folder has spec.yaml), then all of their ids here."
