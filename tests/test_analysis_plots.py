@@ -122,6 +122,7 @@ def rich() -> Found:
     drawn["paths"] = {"gru": why.why_table(search, steps)}
     drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
+    drawn["objectives"] = ["val_accuracy", "num_parameters", "train_seconds"]
     return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
 
 
@@ -428,6 +429,33 @@ def test_the_front_holds_what_nothing_cheaper_beats() -> None:
     assert front[front["cost"] == "num_parameters"]["trial"].tolist() == ["gru-1", "gru-4"]
     assert front[front["cost"] == "seconds"]["trial"].tolist() == ["gru-4"]
     assert len(frame) == 10
+
+
+def test_fronts_are_of_all_and_of_each_architecture() -> None:
+    rows = [
+        ("gru-0", 0.9, 30, 3.0),
+        ("gru-1", 0.8, 30, 1.0),  # on the front by its seconds alone
+        ("gru-2", 0.7, 40, 4.0),
+        ("mlp-0", 0.6, 10, 2.0),
+        ("mlp-1", 0.85, 35, 3.5),  # on that of its architecture only
+        ("mlp-2", 0.95, 50, 5.0),
+    ]
+    trials = runs.tidy(trial(name, score, num_parameters=size, seconds=took) for name, score, size, took in rows)
+    trials.loc[5, "outcome"] = Outcome.PRUNED.value
+    found = Found(trials, objectives=["val_accuracy", "num_parameters", "train_seconds"])
+    frame = PLOTS["fronts"].data(found)
+    by_size = frame[frame["objective"] == "num_parameters"].set_index("trial")
+    assert by_size["front"].to_dict() == {
+        "gru-0": "all",
+        "gru-1": "all",
+        "gru-2": "none",
+        "mlp-0": "all",
+        "mlp-1": "its architecture",
+    }
+    assert by_size.index[by_size["attained"]].tolist() == ["mlp-0", "gru-0", "mlp-1"]
+    by_time = frame[frame["objective"] == "train_seconds"]
+    assert by_time["trial"][by_time["attained"]].tolist() == ["gru-1", "mlp-0", "gru-0", "mlp-1"]
+    assert PLOTS["fronts"].render(Found(trials)) == {}  # of one objective
 
 
 def test_a_task_without_accuracy_is_told_by_what_it_measures() -> None:

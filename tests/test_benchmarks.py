@@ -1,9 +1,12 @@
 """What the benchmarks say of a search is still true after its code has been moved."""
 
+import math
+
+import numpy as np
 import pytest
 from conftest import ROOT
 
-from benchmarks import measure, where_time_goes
+from benchmarks import fronts, measure, where_time_goes
 from search.base import timings
 from search.base.timings import Event
 
@@ -39,3 +42,21 @@ def test_the_events_of_a_search_are_read_as_it_prints_them(monkeypatch: pytest.M
     found = where_time_goes.events("\n".join(["Search  smoke", *lines, "   1.00 s  of something else"]))
     assert list(found) == [Event.END]  # seconds before the process was there are none
     assert found[Event.END] > 0
+
+
+def test_the_hypervolume_is_what_complete_trials_dominate_over_the_reference_point() -> None:
+    assert fronts.hypervolume([]) == 0
+    alone = 0.3 * math.log(10 / 2)
+    assert fronts.hypervolume([(0.8, 2.0)]) == pytest.approx(alone)
+    dominated = [(0.8, 2.0), (0.7, 3.0), (0.4, 1.0), (0.9, 11.0)]
+    assert fronts.hypervolume(dominated) == pytest.approx(alone)
+    assert fronts.hypervolume([(0.9, 5.0), (0.8, 2.0)]) == pytest.approx(alone + 0.1 * math.log(10 / 5))
+
+
+def test_a_gain_has_an_interval_over_seeds() -> None:
+    random = np.zeros((2, 3))
+    theirs = np.full((2, 3), 0.1)
+    assert fronts.gain(2 * theirs, theirs, random) == pytest.approx((2, 2, 2))
+    ratio, low, high = fronts.gain(np.array([[0.1, 0.2, 0.3]] * 2), theirs, random)
+    assert ratio == pytest.approx(2)
+    assert low < ratio < high

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -427,6 +428,28 @@ def test_a_trial_is_held_to_where_others_came_to_from_where_it_stands() -> None:
     assert fronts.hopeless(trial(9, 500, 0.72), finished, goals, length)
     assert not fronts.hopeless(trial(9, 250, 0.75), finished, goals, length)  # small for what it may come to
     assert not fronts.hopeless(trial(9, 500, 0.85), finished[:2], goals, length)  # two say nothing
+
+
+def test_the_time_of_a_trial_is_taken_for_what_others_took_from_there() -> None:
+    goals, length = ["val_accuracy", "train_seconds"], Length(3)
+
+    def trial(number: int, *seconds: float) -> Trial:
+        made = Trial(architecture="mlp", number=number, search="s", folder=Path(), metric="val_accuracy")
+        for step, spent in enumerate(seconds, 1):
+            made.add(Result(step, {}, [], step, {"val_accuracy": 0.5}, None, spent), 1)
+        return made
+
+    assert fronts.optimistic(trial(9, 2.0), [], goals, length) == [0.5, 6.0]
+    finished = [trial(0, 2.0, 2.5, 3.0), trial(1, 4.0, 4.4, 4.8), trial(2, 2.0, 3.0, 4.0)]  # most before the first
+    assert fronts.optimistic(trial(9, 2.0), finished, goals, length) == pytest.approx([0.5, 2.4])
+    assert not fronts.hopeless(trial(9, 2.0), finished, goals, length)
+    assert fronts.hopeless(trial(9, 3.0), finished, goals, length)
+
+
+def test_an_objective_that_nothing_is_known_of_is_as_bad_for_all() -> None:
+    goals = ["val_accuracy", "latency_ms"]
+    laid = fronts.scaled(fronts.losses([[0.5, None], [0.9, None], [0.7, None]], goals), goals)
+    assert laid == pytest.approx(np.array([[1.0, 1.0], [0.0, 1.0], [0.5, 1.0]]))
 
 
 def test_a_point_of_the_front_is_preferred() -> None:

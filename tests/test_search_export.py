@@ -28,10 +28,13 @@ import models
 from analysis.explain import choice
 from analysis.explain.predict import find
 from search.base import record
+from search.base.record import Outcome
 from search.prove import audit
+from search.run.confirm import trials_of
 from search.serve import export, trained
 from search.serve.classifier import TextModel
 from search.spec import read as specs
+from search.study.trial import Trial
 from search.track import registry
 from tests.conftest import FinishedSearch, here
 
@@ -144,6 +147,55 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
         find(smoke_search.uri, "smoke:rnn")
     with pytest.raises(ValueError, match=f"has no 'lstm'; it has {', '.join(smoke_search.spec.architectures)}"):
         export.export("smoke", smoke_search.cwd / "searches", smoke_search.uri, "lstm")
+
+
+def test_any_trial_is_exported_under_its_name(exported: export.Exported, smoke_search: FinishedSearch) -> None:
+    root, uri = smoke_search.cwd / "searches", smoke_search.uri
+    first = choice.find(uri, "latest")
+    others = (trial for trial in trials_of(smoke_search.folder, root) if trial.outcome is Outcome.COMPLETE)
+    name = next(trial.name for trial in others if trial.name != first.name)
+    done = here("search", "export", "smoke", "--trial", name, cwd=smoke_search.cwd)
+    assert done.returncode == 0, done.stderr
+    assert f"models:/smoke-imdb@{name}" in done.stdout
+    client = mlflow.MlflowClient(uri)
+    version = client.get_model_version_by_alias("smoke-imdb", name)
+    assert version.tags["trial"] == name
+    assert client.get_model_version_by_alias("smoke-imdb", "best").version == int(exported.version)
+    assert audit.audit(smoke_search.folder, uri) == []
+    with pytest.raises(ValueError, match=r"smoke-\S+ has no trial 'mlp-99' \(did you mean 'mlp-\d'\?\)"):
+        export.export("smoke", root, uri, trial="mlp-99")
+    with pytest.raises(ValueError, match="--prefer small: the search has one objective, val_accuracy, and no front"):
+        export.export("smoke", root, uri, prefer="small")
+
+
+def test_a_point_of_the_front_is_exported(tmp_path: Path) -> None:
+    goals = ["val_accuracy", "num_parameters"]
+    spec = specs.validate({"architectures": ["gru", "mlp"], "objectives": goals}, files=False)
+    points = {"gru-0": (0.9, 1000.0), "gru-1": (0.8, 300.0), "mlp-0": (0.85, 100.0), "mlp-1": (0.6, 10.0)}
+    points |= {"tfidf-0": (0.95, 5.0)}  # a baseline is no part of what was searched
+    trials = [
+        Trial(
+            architecture=name.partition("-")[0],
+            number=int(name[-1]),
+            search="s",
+            folder=tmp_path,
+            metric="val_accuracy",
+            outcome=Outcome.COMPLETE,
+            best={"val_accuracy": score},
+            costs={"num_parameters": size},
+        )
+        for name, (score, size) in points.items()
+    ]
+    trials += [dataclasses.replace(trials[3], number=2, costs={"num_parameters": 1.0}, outcome=Outcome.REFUSED)]
+
+    def chosen(architecture: str | None = None, name: str | None = None, how: str | None = None) -> str:
+        return export._point(trials, spec, "s", architecture, name, how).name
+
+    assert [chosen(how=how) for how in ("accuracy", "small", "knee")] == ["gru-0", "mlp-1", "mlp-0"]
+    assert chosen("gru", how="small") == "gru-1"
+    assert chosen(name="gru-1") == "gru-1"
+    with pytest.raises(ValueError, match="mlp-2 is not exported: refused"):
+        chosen(name="mlp-2")
 
 
 def test_it_needs_neither_the_project_nor_pickle(model_folder: Path, checkpoint: TextModel, tmp_path: Path) -> None:

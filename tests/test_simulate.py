@@ -137,6 +137,14 @@ def test_the_studies_decide_what_is_pruned(recorded: Table) -> None:
         assert trial.seconds == 2.0 * trial.step
 
 
+def test_no_trial_starts_once_so_many_core_seconds_are_spent(recorded: Table) -> None:
+    results = Replay(make_spec(), recorded)
+    spec = results.spec(np.random.default_rng(1))
+    ended = simulate.search(spec, results, workers=1, core_seconds=17.0)  # of 8 each
+    assert len(ended.trials) == 3
+    assert {trial.outcome for trial in ended.trials} == {Outcome.COMPLETE}
+
+
 def test_a_surrogate_knows_the_landscape_and_the_noise(recorded: Table) -> None:
     model = Surrogate(recorded.runs["mlp"], recorded.spec.spaces["mlp"], ["val_accuracy", "test_accuracy"], Length(4))
     assert model.rank_correlation > 0.7

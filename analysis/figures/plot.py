@@ -1,7 +1,7 @@
 """What a figure is: what it shows of a search, how it is drawn, and how the page introduces it."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class Found:
     `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
     trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
     `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s; budget:
-    `budget.read`'s, or None, and then `no_budget` says why; variances: `variance.variances`'; paths: `why.tables`'."""
+    `budget.read`'s, or None, and then `no_budget` says why; variances: `variance.variances`'; paths: `why.tables`';
+    objectives: of a search for several, while its trials are ranked by its own metric."""
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -44,6 +45,7 @@ class Found:
     no_budget: str = ""
     variances: pd.DataFrame = field(default_factory=pd.DataFrame)
     paths: Mapping[str, Table] = field(default_factory=dict)
+    objectives: Sequence[str] = ()
 
     @property
     def everything(self) -> pd.DataFrame:

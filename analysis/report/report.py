@@ -70,7 +70,7 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     recorded = confirmation.read(uri, search)
     confirmed = confirmation.confirmation_tables(recorded, rank_by)
     verdict, different = gain.read(uri, recorded, rank_by), _differences(uri, search, rank_by)
-    on_fronts = [front_table(search, found.trials, rank_by)] if search.objectives and rank_by == search.metric else []
+    on_fronts = [front_table(search, found.trials, rank_by)] if found.objectives else []
     compared = [*on_fronts, *different, *_budget_tables(found), *found.paths.values()]
     compared += [found.sizes] if found.sizes else []
     # Without baselines it says no more than the page's own words do.
@@ -94,6 +94,7 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
     remembered = memory.read(memory.of_search(uri, search), untrained=True)
     found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
+    found = replace(found, objectives=search.objectives if rank_by == search.metric else [])
     found = replace(found, sizes=_sizes(uri, search), variances=_variances(uri, search, rank_by))
     found = replace(_with_budget(uri, search, found), paths=why.tables(uri, search))
     best = pd.concat([found.winners, found.best_baseline])

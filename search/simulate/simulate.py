@@ -45,17 +45,19 @@ class Ended:
         return min(complete, key=order(metric, self.trials), default=None)
 
 
-def search(spec: Spec, world: World, workers: int) -> Ended:
+def search(spec: Spec, world: World, workers: int, core_seconds: float = float("inf")) -> Ended:
     """Run the studies of a search with so many trials at once, each of which takes as long as was recorded.
+
+    core_seconds: no trial starts once the trials have spent as many.
 
     Which seed a trial has follows from the spec's and from what it is, not from the order in which trials end.
     """
     studies = Studies("simulated", spec, Path(), "new", storage=optuna.storages.InMemoryStorage())
     whole: dict[str, Result] = {}
     running: list[tuple[float, int, Trial, float, Iterator[Result], Result]] = []  # the next report of each
-    now, count = 0.0, 0
+    now, count, spent = 0.0, 0, 0.0
     while True:
-        while len(running) < workers and (trial := studies.ask()) is not None:
+        while spent < core_seconds and len(running) < workers and (trial := studies.ask()) is not None:
             luck = derive_seed(spec.seed, trial.architecture, trial.configuration or trial.number)
             results = world.run(trial, np.random.default_rng(luck)).results(spec.metric, spec.length)
             whole[trial.name] = results[-1]
@@ -68,6 +70,8 @@ def search(spec: Spec, world: World, workers: int) -> Ended:
         if studies.report(trial, result, SIMULATED):
             following = next(rest_of)
             heapq.heappush(running, (started + following.seconds, place, trial, started, rest_of, following))
+        else:
+            spent += trial.seconds
 
 
 def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.DataFrame, str]":

@@ -18,6 +18,7 @@ from search.study.trial import Trial
 from search.train.costs import COSTS
 from search.train.length import Length
 from search.train.metrics import split_metric
+from search.train.training import Result
 
 #: What may be asked for of a front.
 ACCURACY, SMALL, KNEE = PREFER = ("accuracy", "small", "knee")
@@ -64,10 +65,12 @@ def scaled(losses_NM: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
     for place, name in enumerate(objectives):
         if name in COSTS:
             laid_NM[:, place] = np.log(np.maximum(laid_NM[:, place], 1e-12))
-    laid_NM = np.where(np.isfinite(laid_NM), laid_NM, np.nan)
-    low_M, high_M = np.nanmin(laid_NM, axis=0), np.nanmax(laid_NM, axis=0)
-    between_NM: np.ndarray = (laid_NM - low_M) / np.where(high_M > low_M, high_M - low_M, 1.0)
-    return np.where(np.isnan(between_NM), 1.0, between_NM)
+    known_NM = np.isfinite(laid_NM)
+    low_M = laid_NM.min(axis=0, initial=np.inf, where=known_NM)
+    high_M = laid_NM.max(axis=0, initial=-np.inf, where=known_NM)
+    found_NM: np.ndarray = np.ones_like(laid_NM)  # what is not known
+    np.subtract(laid_NM, low_M, out=found_NM, where=known_NM)
+    return np.divide(found_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=found_NM, where=known_NM)
 
 
 def crowding(scaled_NM: np.ndarray) -> np.ndarray:
@@ -133,14 +136,14 @@ def optimistic(
     finished: the complete trials of its architecture. Of a metric the best of this: what any of them came to that
     stood no better at the same report, or is among the `LEAST` that stood worst; and what the trial has, with what any
     of them gained from there that stood no worse, or is among the `LEAST` that stood best. Of the time of
-    training: as long as its reports have taken for all of them, or what it has taken if patience may end it. Other
-    costs are known.
+    training: so many times what it has taken as the least of them took in all of what it had by this report (what comes
+    before the first one may be long), or what it has taken if patience may end it. Other costs are known.
     """
     found: list[float | None] = []
     for name, now in zip(objectives, values(trial, objectives), strict=True):
         if now is None or name in COSTS:
             grows = name in COSTS and COSTS[name].column == "seconds" and length.patience is None
-            found.append(now * length.num_reports / max(1, trial.step) if now is not None and grows else now)
+            found.append(now * _left(trial, finished, length) if now is not None and grows else now)
             continue
         sign = 1 if maximizes(name) else -1
         then = sorted((sign * _at(each, trial.step, name), sign * each.best[name]) for each in finished)
@@ -152,9 +155,19 @@ def optimistic(
     return found
 
 
+def _left(trial: Trial, finished: Sequence[Trial], length: Length) -> float:
+    """How many times the seconds that a trial has taken it takes at least."""
+    known = [each.seconds / seconds for each in finished if (seconds := _report(each, trial.step).seconds) > 0]
+    return min(known, default=length.num_reports / max(1, trial.step))
+
+
+def _report(trial: Trial, step: int) -> Result:
+    """That of a step, or its last one before that."""
+    return next(each for each in reversed(trial.results) if each.step <= step or each.step == 1)
+
+
 def _at(trial: Trial, step: int, metric: str) -> float:
-    """Its value at a report, or at its last one before that."""
-    return next(each.best[metric] for each in reversed(trial.results) if each.step <= step or each.step == 1)
+    return _report(trial, step).best[metric]
 
 
 def hopeless(trial: Trial, finished: Sequence[Trial], objectives: Sequence[str], length: Length) -> bool:

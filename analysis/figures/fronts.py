@@ -1,0 +1,80 @@
+"""The fronts of several objectives: what there is to choose from, for each architecture and in all."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.base.baselines import searched
+from analysis.boards.fronts import ALL, on_fronts
+from analysis.boards.leaderboard import column_of
+from analysis.figures.plot import Found, Plot
+from analysis.figures.style import GREY, Looks, architecture_keys, label, legend, log_axis, wrapped
+from search.base.record import Outcome
+from search.study.fronts import maximizes
+from search.train.costs import COSTS
+
+
+def data(found: Found) -> pd.DataFrame:
+    """The metric of complete trials by each other objective, the best of that first.
+
+    `front`: whether a trial is on the front of all trials, only on that of its architecture, or on none, by all
+    objectives together. `attained`: by these two alone no other trial of its architecture is as good or better.
+    """
+    objectives, metric = found.objectives, found.rank_by
+    if not objectives:
+        return pd.DataFrame()
+    complete = searched(found.trials)
+    complete = complete[complete["outcome"] == Outcome.COMPLETE.value].dropna(subset=metric)
+    on = on_fronts(found.trials, metric, list(objectives)).set_index("run_id")["on_front"]
+    complete = complete.assign(front=complete["run_id"].map(on).fillna("none"))
+    sign = 1 if maximizes(metric) else -1
+    parts = []
+    for name in (each for each in objectives if each != metric):
+        own = complete.assign(objective=name, amount=complete[column_of(name)].astype("float64"))
+        own = own.dropna(subset="amount")
+        own = own.sort_values(["amount", metric], ascending=[not maximizes(name), sign < 0], kind="stable")
+        best = (sign * own[metric]).groupby(own["architecture"]).cummax()
+        before = best.groupby(own["architecture"]).shift()
+        parts.append(own.assign(attained=before.isna() | (best > before)))
+    columns = ["architecture", "trial", "run_id", "objective", "amount", metric, "front", "attained"]
+    return pd.concat(parts)[columns].reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
+    metric = frame.columns[-3]
+    objectives = frame["objective"].unique()
+    figure, panels = wrapped(len(objectives), 2, height=3.8)
+    for axes, objective in zip(panels, objectives, strict=True):
+        points = frame[frame["objective"] == objective]
+        farthest = points["amount"].iloc[-1]
+        for architecture, own in points.groupby("architecture"):
+            look, ends = looks[architecture], own[own["attained"]]
+            axes.plot(own["amount"], own[metric], look.marker, c=look.colour, mfc="white", ls="none", alpha=0.6)
+            there = own[own["front"] != "none"]
+            axes.plot(there["amount"], there[metric], look.marker, c=look.colour, ls="none", zorder=3)
+            # What is attained at one amount is at any worse one.
+            amounts, scores = [*ends["amount"], farthest], [*ends[metric], ends[metric].iloc[-1]]
+            axes.step(amounts, scores, where="post", c=look.colour, ls=look.line, lw=1.1)
+        best = points[points["front"] == ALL]
+        axes.plot(best["amount"], best[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none", zorder=4)
+        if objective in COSTS:
+            log_axis(axes.xaxis)
+        axes.margins(0.06, 0.08)
+        axes.set_xlabel(COSTS[objective].label if objective in COSTS else label(objective))
+        axes.set_ylabel(label(metric))
+    ring = Line2D([], [], c=GREY, marker="o", ms=11, mfc="none", mec="black", mew=0.8, ls="none", label="front of all")
+    hollow = Line2D([], [], c=GREY, marker="o", mfc="white", ls="none", label="on no front")
+    legend(figure, [*architecture_keys(frame["architecture"], looks, lines=True), hollow, ring])
+    return figure
+
+
+PLOT = Plot(
+    "fronts",
+    title="The fronts of the objectives",
+    caption="Complete trials by the metric, on validation, and each other objective. Filled are those on the front of "
+    "their architecture, by all objectives; those on the front of all trials are ringed. A line bounds what an "
+    "architecture attains in the two objectives of its panel: for each amount the best score at no worse one.",
+    nothing="the search has one objective, or no complete trial",
+    data=data,
+    draw=draw,
+)
