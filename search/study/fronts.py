@@ -70,7 +70,8 @@ def scaled(losses_NM: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
     high_M = laid_NM.max(axis=0, initial=-np.inf, where=known_NM)
     found_NM: np.ndarray = np.ones_like(laid_NM)  # what is not known
     np.subtract(laid_NM, low_M, out=found_NM, where=known_NM)
-    return np.divide(found_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=found_NM, where=known_NM)
+    np.divide(found_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=found_NM, where=known_NM)
+    return found_NM
 
 
 def crowding(scaled_NM: np.ndarray) -> np.ndarray:
