@@ -29,6 +29,8 @@ from scipy import stats as distributions
 from analysis.base import pairs, stats
 from analysis.base.pairs import Models, Verdict
 from analysis.verdicts import until
+from data.base.errors import UserError
+from search.base import console, record
 
 NUM_TEXTS, ACCURACY = 2490, 0.8
 OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: a text's difficulty, an architecture's own on a text
@@ -188,12 +190,14 @@ def told(rule: Rule, gap: float, num_seeds: int, repetitions: int) -> float:
 
 
 def halves(uri: str, search: str, repetitions: int) -> None:
-    """Prints how often two halves of the same architecture's seeds are told apart."""
+    """Prints how often two halves of the same architecture's seeds are told apart. Raises UserError without seeds."""
     from analysis.base import runs
     from analysis.boards import confirmation
     from analysis.verdicts.differences import best_configurations, models_of
 
     recorded = confirmation.read(uri, runs.find_search(uri, search))
+    if recorded.repeated.empty:
+        raise UserError(f"{recorded.origin.id} has no seeds to split: search confirm {recorded.origin.id} --seeds 12")
     best = best_configurations(recorded.repeated)
     rng, shares = np.random.default_rng(3), []
     for name, own in best.items():
@@ -217,12 +221,15 @@ def halves(uri: str, search: str, repetitions: int) -> None:
 # --- All of it
 
 
+@console.command
 def main(
     repetitions: Annotated[int, typer.Option(min=10, help="simulated comparisons of each kind")] = 1000,
     real: Annotated[str | None, typer.Option(help="a search that was confirmed, too")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="of its MLflow")] = None,
 ) -> None:
     started, failures = time.perf_counter(), 0
+    if real:  # first: a wrong name is told at once
+        halves(record.tracking_uri(tracking_uri), real, repetitions)
     slack = MOST_FALSE if repetitions >= 1000 else 0.05 + 2 * np.sqrt(0.05 * 0.95 / repetitions)
     print(f"{repetitions} families of equal architectures, one look: false verdicts, coverage of the 95 % intervals")
     for label, spreads in SPREADS.items():
@@ -265,10 +272,6 @@ def main(
             found = {name: told(rule, gap, num_seeds, few) for name, rule in RULES.items()}
             rates = ", ".join(f"{name} {share:6.1%}" for name, share in found.items())
             print(f"  {100 * gap:.1f} points, {num_seeds:>2} seeds: {rates}", flush=True)
-    if real:
-        from search.base import record
-
-        halves(record.tracking_uri(tracking_uri), real, repetitions)
     print(f"{time.perf_counter() - started:.0f} s")
     sys.exit(1 if failures else 0)
 

@@ -6,12 +6,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import FinishedSearch
 from scipy import stats
 
 from analysis.base import looks, pairs
 from analysis.base.pairs import Models, Verdict
 from analysis.verdicts import robustness
 from benchmarks import calibration
+from data.base.errors import UserError
 
 # Two seeds and four texts: the seeds get 3 and 2 right, and disagree on one text.
 TWO_SEEDS = np.array([[True, True, True, False], [True, True, False, False]])
@@ -165,6 +167,11 @@ def test_the_fewest_that_flip_the_ranking() -> None:
     assert robustness.trials(pd.Series([0.9, 0.8, 0.7]), pd.Series([0.75, 0.1])) == (2, 3)
     assert robustness.trials(pd.Series([0.9, 0.8]), pd.Series([0.75])) == (None, 2)
     assert robustness.trials(pd.Series([1.0, 2.0]), pd.Series([1.5]), maximize=False) == (1, 2)
+
+
+def test_the_calibration_on_real_runs_takes_confirmed_seeds(smoke_search: FinishedSearch) -> None:
+    with pytest.raises(UserError, match=f"{smoke_search.id} has no seeds to split: search confirm"):
+        calibration.halves(smoke_search.uri, smoke_search.id, 10)
 
 
 @pytest.mark.slow
