@@ -6,6 +6,7 @@ import itertools
 import shutil
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ from search.study import study
 from search.study.storage import JOURNAL
 from search.study.studies import Studies
 from search.study.trial import Trial, Worker
-from search.track import tracking
-from search.track.client import first_line
+from search.track import tables, tracking
+from search.track.client import first_line, open_client
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
@@ -503,3 +504,64 @@ def test_what_mlflow_says_of_its_database_begins_with_what_is_wrong() -> None:
     hint = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block)"
     said = mlflow.MlflowException(f"{hint}\n(sqlite3.OperationalError) disk I/O error\n[SQL: INSERT INTO tags]")
     assert first_line(said) == "(sqlite3.OperationalError) disk I/O error"
+
+
+# --- A new database
+
+
+def schema(database: Path) -> list[Any]:
+    with closing(sqlite3.connect(database)) as opened:
+        return opened.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mlflow"
+
+
+def test_a_new_database_is_as_mlflow_makes_it_and_made_of_one_in_the_cache(tmp_path: Path, cache: Path) -> None:
+    mlflow.MlflowClient(f"sqlite:///{tmp_path / 'theirs.db'}").search_experiments()
+    places = [tmp_path / name for name in ("one", "two")]
+    for place in places:
+        place.mkdir()
+        client = open_client(f"sqlite:///{place / 'ours.db'}")
+        assert schema(place / "ours.db") == schema(tmp_path / "theirs.db")
+        (default,) = client.search_experiments()
+        assert default.name == "Default"
+        client.create_experiment("ours")
+        assert [path.name for path in place.iterdir()] == ["ours.db"]
+        (kept,) = cache.iterdir()
+        assert kept.name == f"{mlflow.__version__}.db"
+        with closing(sqlite3.connect(kept)) as opened:
+            assert opened.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
+
+
+def test_of_many_who_make_one_database_one_is_first(tmp_path: Path, cache: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    tables.make(f"sqlite:///{tmp_path / 'another.db'}")
+
+    def search(name: int) -> str:
+        return str(open_client(uri).create_experiment(str(name)))
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(search, range(8)))
+    assert len(set(made)) == 8
+    assert len(mlflow.MlflowClient(uri).search_experiments()) == 9
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "another.db", "mlflow.db"}
+
+
+def test_a_database_that_is_there_stays_and_one_that_cannot_be_made_is_left_to_mlflow(
+    tmp_path: Path, cache: Path
+) -> None:
+    there = tmp_path / "there.db"
+    there.write_bytes(b"")
+    tables.make(f"sqlite:///{there}")
+    assert there.read_bytes() == b""
+    (tmp_path / "gone.db-journal").touch()  # of a database that was deleted
+    tables.make(f"sqlite:///{tmp_path / 'gone.db'}")
+    tables.make(f"sqlite:///{tmp_path / 'none' / 'mlflow.db'}")
+    tables.make("http://localhost:1")
+    assert {path.name for path in tmp_path.iterdir()} == {"there.db", "gone.db-journal"}
+    cache.parent.write_bytes(b"")  # no folder can be made there
+    assert open_client(f"sqlite:///{tmp_path / 'mlflow.db'}").create_experiment("ours") == "1"

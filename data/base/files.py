@@ -27,11 +27,11 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+def write_whole(path: Path, *, private: bool = False, new: bool = False) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` when the block ends: a crash leaves either the old file or the
     new one, whoever else writes it. After an exception it is the old one.
 
-    private: only its owner may read it.
+    private: only its owner may read it. new: raise FileExistsError where there is one already, which stays as it is.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -41,6 +41,9 @@ def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        if new:
+            os.link(partial, path)
+        else:
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

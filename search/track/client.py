@@ -5,6 +5,7 @@ from mlflow.entities import ViewType
 
 from data.base.errors import UserError, in_short
 from search.base import record
+from search.track import tables
 
 
 def unusable(uri: str, error: Exception) -> UserError:
@@ -16,6 +17,8 @@ def unusable(uri: str, error: Exception) -> UserError:
 
 
 def open_client(uri: str) -> mlflow.MlflowClient:
+    """Raises ConnectionError when its database cannot be used. A SQLite database that is not there yet is made."""
+    tables.make(uri)
     record.require_database(uri)
     return mlflow.MlflowClient(tracking_uri=uri)
 

@@ -1,0 +1,40 @@
+"""The tables of a new SQLite database, which MLflow makes by all its migrations since 2018: more than a second's work.
+
+So that is done once for each version of MLflow, in the cache, and a new database is a copy.
+"""
+
+import contextlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+
+from data.base.files import default_cache, write_whole
+from search.base import record
+
+
+def make(uri: str) -> None:
+    """Make the SQLite database that this URI names, unless it is there. Where that fails, it is left to MLflow."""
+    path = record.sqlite_file(uri)
+    # SQLite would roll the journal of a database that was deleted back into the new one.
+    if path is None or "?" in uri or any(Path(f"{path}{end}").exists() for end in ("", "-journal", "-wal")):
+        return
+    with contextlib.suppress(OSError), write_whole(path, new=True) as file:  # of two searches one comes first
+        file.write(_empty())
+
+
+def _empty() -> bytes:
+    """A database with MLflow's tables, and nothing in them. Raises OSError."""
+    cached = default_cache() / "mlflow" / f"{mlflow.__version__}.db"
+    if not cached.is_file():
+        from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+        with TemporaryDirectory() as folder:
+            made = Path(folder, "mlflow.db")
+            engine = create_sqlalchemy_engine(f"sqlite:///{made}")
+            _initialize_tables(engine)
+            engine.dispose()
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with write_whole(cached) as file:
+                file.write(made.read_bytes())
+    return cached.read_bytes()
