@@ -4,12 +4,17 @@ import math
 import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FinishedSearch, command
+from conftest import ROOT, FinishedSearch, command
 from scipy import stats
+from test_faults import assert_all_gone, trials_of, uri_of, workers_of
 from test_search_confirm import POINTS, finished
 from test_search_studies import HERE, epoch_result
 
@@ -22,6 +27,7 @@ from bakeoff import deciding
 from benchmarks import calibration
 from data.base.errors import UserError
 from search.base.record import Outcome
+from search.prove.audit import audit
 from search.run import confirm
 from search.run.folders import new_search
 from search.spec import read as specs
@@ -175,17 +181,31 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     )
 
 
+def asked_in(cwd: Path, search: FinishedSearch) -> list[str]:
+    """A folder of its own for confirmations of a search, and how two of its architectures are confirmed there."""
+    (cwd / "searches").mkdir(parents=True)
+    os.symlink(search.folder, cwd / "searches" / search.id)
+    (cwd / "mlflow.db").write_bytes((search.cwd / "mlflow.db").read_bytes())
+    only = ["--architecture", "mlp", "--architecture", "cnn"]
+    return [
+        "confirm",
+        search.id,
+        "--until-decided",
+        "--max-seeds",
+        "10",
+        *only,
+        "--no-report",
+        "--tracking-uri",
+        uri_of(cwd),
+    ]
+
+
 @pytest.mark.slow
 def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
     smoke_search: FinishedSearch, tmp_path: Path
 ) -> None:
-    (tmp_path / "searches").mkdir()
-    os.symlink(smoke_search.folder, tmp_path / "searches" / smoke_search.id)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    (tmp_path / "mlflow.db").write_bytes((smoke_search.cwd / "mlflow.db").read_bytes())
-    asked = ["--until-decided", "--max-seeds", "10", "--architecture", "mlp", "--architecture", "cnn", "--no-report"]
-    asked += ["--tracking-uri", uri]
-    stopped = command("search", "confirm", smoke_search.id, *asked, "--time-budget", "1s", cwd=tmp_path)
+    asked, uri = asked_in(tmp_path, smoke_search), uri_of(tmp_path)
+    stopped = command("search", *asked, "--time-budget", "1s", cwd=tmp_path)
     # A slow machine needs all of the second before the first look has begun, and then nothing is left unfinished.
     began = ", which decide most" in stopped.stdout
     assert stopped.returncode == int(began), stopped.stdout + stopped.stderr
@@ -202,3 +222,61 @@ def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
     recorded = boards.read(uri, runs.find_search(uri, smoke_search.id))
     assert differences.num_looks(recorded) == 2
     assert recorded.repeated.groupby("architecture").size().max() <= 10
+
+
+def looks_in(output: str) -> list[str]:
+    """What is said of each look, from its number to what comes of it."""
+    return re.findall(r"^Look .*?^(?:Ended: [^\n]*|[^\n]*, which decide most)", output, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_in_the_middle_of_looks_change_neither_the_looks_nor_what_is_decided(
+    smoke_search: FinishedSearch, tmp_path: Path
+) -> None:
+    """Ctrl-C in the first look, SIGKILL in the second, the same command after each."""
+    asked, uri, told, begun = asked_in(tmp_path, smoke_search), uri_of(tmp_path), [], {}
+    for num_begun, stop in ((1, signal.SIGINT), (2, signal.SIGKILL)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "search", *asked],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        while len({path.parts[-4] for path in tmp_path.glob("searches/*-confirm-*/checkpoints/*/epoch-*")}) < num_begun:
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        workers = workers_of(process)
+        process.send_signal(stop)
+        told.append(process.communicate(timeout=120)[0])
+        assert process.returncode == (1 if stop is signal.SIGINT else -stop), told[-1]
+        assert_all_gone(workers)
+        folder = sorted(tmp_path.glob("searches/*-confirm-*"))[-1]
+        begun[folder] = {trial.name: trial.seed for trial in trials_of(folder)}
+        assert any(trial.outcome is not Outcome.COMPLETE for trial in trials_of(folder)) or len(begun[folder]) < 10
+    done = command("search", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    assert "looked at 2 times in all" in told[0]
+    assert looks_in(told[0]) == []
+    assert "was interrupted; it goes on" in told[1]
+    assert "was interrupted; it goes on" in done.stdout
+    looks = looks_in(told[1]) + looks_in(done.stdout)
+    assert [look.partition(":")[0] for look in looks] == ["Look 1 of 2", "Look 2 of 2"]
+    again = command("search", *asked, cwd=tmp_path)
+    assert looks_in(again.stdout) == looks[1:]  # nothing is left to do, and the record says the same
+
+    found = boards.read(uri, runs.find_search(uri, smoke_search.id))
+    assert (differences.planned_looks(found), differences.num_looks(found)) == (2, 2)
+    assert found.repeated["seed"].is_unique
+    assert sorted(tmp_path.glob("searches/*-confirm-*")) == list(begun)  # none was started in place of another
+    for folder, seeds in begun.items():
+        trials = trials_of(folder)
+        assert all(trial.outcome is Outcome.COMPLETE for trial in trials)
+        assert {trial.name: trial.seed for trial in trials}.items() >= seeds.items()
+        assert len(trials) == len(found.repeated[found.repeated["search"] == folder.name])
+        assert audit(folder, uri) == []
+    assert f"{len(found.repeated[found.repeated['architecture'] == 'mlp'])} seeds of mlp" in looks[1]
