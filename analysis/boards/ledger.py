@@ -10,6 +10,7 @@ from analysis.base.baselines import ROLE, searched, shown
 from analysis.base.runs import Search, epochs
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
+from data.inspecting.findings import counted
 from search.base import record
 from search.base.record import Outcome
 from search.spec.inherited import lines
@@ -73,8 +74,9 @@ def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
     if not parts:
         return []
     return [
-        f"Budgets are unequal by rule (stop: decided): {', '.join(parts)}. {left_out} trials were left out, about "
-        f"{saved:.0f} epochs at the mean of those that ran."
+        f"Budgets are unequal by rule (stop: decided): {', '.join(parts)}. "
+        f"{counted(left_out, 'trial was', 'trials were')} left out, about {counted(round(saved), 'epoch')} at the mean "
+        "of those that ran."
     ]
 
 
