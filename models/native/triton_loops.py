@@ -77,9 +77,9 @@ def _activate(x, NAME: tl.constexpr):
     if NAME == "relu":
         return tl.maximum(x, 0.0)
     elif NAME == "tanh":
-        return 2 * tl.sigmoid(2 * x) - 1
+        return 2 / (1 + tl.exp(-2 * x)) - 1
     elif NAME == "sigmoid":
-        return tl.sigmoid(x)
+        return 1 / (1 + tl.exp(-x))
     else:
         return x
 
@@ -124,7 +124,7 @@ def _product(
         return tl.dot(x, U, input_precision="ieee")
     else:
         tl.debug_barrier()  # other threads have stored it
-        sums = tl.zeros((TEXTS, UNITS), tl.float32)
+        sums = tl.full((TEXTS, UNITS), 0.0, tl.float32)
         for first in range(0, H, PART):
             units = first + tl.arange(0, PART)[None, :]
             x_part = tl.load(x_at + units, mask=there & (units < H), other=0.0)
@@ -223,7 +223,7 @@ def _gru_backward(
     at = last * B * 3 * H + texts * 3 * H
     grad_at = grad + last * B * H + texts * H
     states_at = states + (last + network) * B * H + texts * H  # of the states before
-    from_after = tl.zeros((TEXTS, UNITS), tl.float32)
+    from_after = tl.full((TEXTS, UNITS), 0.0, tl.float32)
     for _ in range(T):
         candidate = tl.load(gates + at + units, mask=there, other=0.0)
         update = tl.load(gates + at + H + units, mask=there, other=0.0)
