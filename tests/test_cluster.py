@@ -53,7 +53,7 @@ def test_checkpoints_in_an_object_store_are_those_of_a_folder(bucket: str, tmp_p
         assert checkpoints.load_text(folder, "note.csv") == "a,ü\n"
         assert checkpoints.load_text(folder, "none.csv") is None
         torn = (folder / "epoch-0003.pt").read_bytes()[:-100]
-        (folder / "epoch-0003.pt").write_bytes(torn)
+        checkpoints.save_file(folder, "epoch-0003.pt", torn)
         saved = checkpoints.load_last(folder)
         assert saved is not None
         assert saved["epoch"] == checkpoints.last_step(folder) == 2

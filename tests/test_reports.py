@@ -152,7 +152,7 @@ def test_a_checkpoint_within_an_epoch_is_written_only_where_much_would_be_lost()
 
 def spec_of(**changes: Any) -> dict[str, Any]:
     small = {"name": "parts", "architectures": ["mlp"], "epochs": 2, "reports_per_epoch": 4, "pruner": "none"}
-    return small | {"trials": 3, "sampler": "random", "baselines": []} | changes
+    return small | {"trials": 3, "sampler": "random", "baselines": [], "duplicate_trials": "allow"} | changes
 
 
 def said(step: int, score: float, best_step: int | None = None, **more: Any) -> Result:

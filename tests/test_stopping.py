@@ -50,7 +50,9 @@ def test_all_are_stopped_where_nothing_is_to_gain() -> None:
 
 def make_spec(**changes: object) -> Spec:
     content = {"architectures": ["mlp", "gru"], "baselines": "none", "epochs": 2, "trials": 6, "pruner": "none"}
-    return specs.validate(content | {"sampler": "random", "stop": "decided", "min_gain": 0.0} | changes)
+    return specs.validate(
+        content | {"sampler": "random", "stop": "decided", "min_gain": 0.0, "duplicate_trials": "allow"} | changes
+    )
 
 
 def result(step: int, score: float, before: float = 0.0) -> Result:

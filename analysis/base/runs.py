@@ -415,7 +415,8 @@ def _record(search: Search, run: "Run") -> Trial | None:
 
 
 def _costs(metrics: Mapping[str, float]) -> dict[str, float]:
-    told = {**metrics, record.TRAIN_SECONDS: metrics.get(record.TRIAL_SECONDS, 0.0)}
+    taken = {record.TRAIN_SECONDS: metrics[record.TRIAL_SECONDS]} if record.TRIAL_SECONDS in metrics else {}
+    told = {**metrics, **taken}
     return {name: told[name] for name in COSTS if name in told}
 
 

@@ -1,5 +1,6 @@
 """A table as report.html takes it: its cells with what they link to and are sorted by."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +24,9 @@ class Links:
         self.served = parts.scheme in ("http", "https")
         host = parts.netloc.rpartition("@")[2]  # no password goes into a page
         self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
-        self.command = ui_command(uri)
+        self.in_folder = parts.scheme == "sqlite"
+        # Pages are passed on: they name no folder of this machine.
+        self.command = ui_command(f"sqlite:///{Path(parts.path).name}" if self.in_folder else uri)
         self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
         self.experiment = f"{self._experiment}/runs{TRAINING}"
         self._runs = dict(zip(trials["trial"], trials["run_id"], strict=True))
