@@ -102,7 +102,7 @@ def test_every_trial_links_to_its_run(visit: Visit, smoke_search: FinishedSearch
         row = visit.page.locator("#trials tbody tr").filter(has=visit.page.get_by_text(trial["trial"], exact=True))
         links = row.locator("a").evaluate_all("links => links.map(link => link.href)")
         assert links == [f"{base}{trial['run_id']}?workflowType=machine_learning"] * 2  # its name, and the run id
-    ui = f"mlflow ui --allowed-hosts 'localhost:*,127.0.0.1:*' --backend-store-uri sqlite:///mlflow.db"
+    ui = "mlflow ui --allowed-hosts 'localhost:*,127.0.0.1:*' --backend-store-uri sqlite:///mlflow.db"
     assert f"start it with {ui} first, in the folder of that file." in visit.page.locator("header").inner_text()
 
 
