@@ -22,8 +22,8 @@ COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
 SAMPLE_WEIGHT = "sample_weight"  # the argument of a `fit` that can weigh texts, as scikit-learn calls it
 RANDOM_STATE = "random_state"  # the argument of a constructor that is given the trial's seed
 #: Of training texts together: of more texts an estimator is given the first that fit. NB-SVM takes 100 bytes a word to
-#: learn, so that this is a gigabyte for each trial that runs at once.
-MOST_WORDS = 10_000_000
+#: learn, so that this is two gigabytes for each trial that runs at once.
+MOST_WORDS = 20_000_000
 #: Types of scikit-learn that hold numbers only, which skops leaves to its callers to trust.
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
