@@ -645,7 +645,7 @@ def explore(place: Path, calls: MlflowCalls, num_examples: int, num_steps: int, 
 
 
 def test_whatever_happens_nothing_is_lost_or_doubled(place: Path, calls: MlflowCalls) -> None:
-    explore(place, calls, 15, 25, derandomize=True)
+    explore(place, calls, 7, 25, derandomize=True)
 
 
 @pytest.mark.slow
