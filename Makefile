@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup help search report test sanitize bench check soak cluster-test ui clean
+.PHONY: setup docs help search report test sanitize bench check soak cluster-test ui clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
 	@echo "make bench    every benchmark of docs/performance.md, against plain torch and other tools: hours on two cores"
 	@echo "make check    ruff and mypy alone"
+	@echo "make docs     docs/commands.md and docs/spec.md, from the code"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
 
 setup: .venv/.complete
@@ -49,6 +50,9 @@ sanitize: setup
 		ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 		$(BIN)/python -m pytest tests/test_kernels_memory.py; fi
+
+docs: setup
+	@$(BIN)/python docs/reference.py
 
 check: setup
 	@$(BIN)/ruff check .

@@ -179,7 +179,7 @@ class Spec(_Keys):
     match_parameters: int | None = Field(
         None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
     )
-    epochs: int = Field(6, ge=1)
+    epochs: int = Field(6, ge=1, description="how often a trial goes over the training texts")
     reports_per_epoch: int = Field(
         1, ge=1, description="how often a trial is evaluated, and may be pruned, in each epoch; its score is the best"
     )
@@ -200,7 +200,9 @@ class Spec(_Keys):
 
     trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
     seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
-    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = Field(
+        "tpe", description="what proposes configurations"
+    )
     pruner: Literal["asha", "hyperband", "median", "front", "none"] = Field(
         "asha", description="what ends trials early; of several objectives front (the default then) or none"
     )
@@ -221,11 +223,11 @@ class Spec(_Keys):
         [], description="yours, measured besides: path/my_metrics.py:name or package.module:name"
     )
     metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of all that is random in a search")
     time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
         None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
     )
-    resources: Resources = Resources()
+    resources: Resources = Field(Resources(), description="what a trial is given: {cpu: 1}, {cpu: 2, gpu: 0.25}")
     precision: Literal["float32", "tf32", "bf16"] = Field(
         "float32", description="of products on a GPU, which tf32 and bf16 round for speed"
     )

@@ -1,0 +1,118 @@
+"""Writes commands.md and spec.md from the code: `python docs/reference.py`; a test compares."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
+
+from bakeoff.__main__ import app  # noqa: E402
+from search.spec.spec import Spec  # noqa: E402
+
+FILLED_IN = "filled in"  # how the description of a key begins that nobody writes
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    lines = [
+        "# Commands",
+        "",
+        "`bakeoff COMMAND`, or without installing it `python -m bakeoff COMMAND`. Every command answers `--help`. "
+        "A search is named by its id, by the name of its spec, by its folder, or by `latest`. A command exits with 0 "
+        "when it did what it says, with 1 when a run failed, and with 2 when the call or the spec is wrong.",
+        "",
+    ]
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        arguments = [each for each in command.params if not each.hidden and each.param_type_name == "argument"]
+        options = [each for each in command.params if not each.hidden and each.param_type_name == "option"]
+        usage = " ".join(["bakeoff", name, *(_usage(each) for each in arguments)])
+        lines += [f"## {name}", "", f"    {usage}{' [OPTIONS]' if options else ''}", "", command.help or "", ""]
+        rows = [(f"`{each.name.upper()}`", _said(each)) for each in arguments]
+        rows += [(_flags(each), _said(each)) for each in options]
+        if rows:
+            lines += ["| | |", "| --- | --- |", *(f"| {one} | {two} |" for one, two in rows), ""]
+    return "\n".join(lines)
+
+
+def _usage(argument: Any) -> str:
+    name = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _flags(option: Any) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
+    return flags if option.is_flag or not option.metavar else f"{flags} {_cell(option.metavar)}"
+
+
+def _said(parameter: Any) -> str:
+    shown = parameter.default
+    known = shown is None or callable(shown) or isinstance(shown, bool) or not parameter.show_default
+    return _cell(parameter.help or "") + ("" if known else f" (default: `{shown}`)")
+
+
+def spec() -> str:
+    """Every key of a spec, with its values and its default."""
+    schema = Spec.model_json_schema()
+    lines = [
+        "# Spec",
+        "",
+        "A spec is a YAML file that defines a search. All keys have defaults; `--set key=value` changes one for a run. "
+        "[default.yaml](../search/spec/shipped/default.yaml) is the spec of `bakeoff run`, with comments.",
+        "",
+        "| key | values | default | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, written in schema["properties"].items():
+        description = written.get("description", "")
+        if not description or description.startswith(FILLED_IN):
+            continue
+        values = " or ".join(dict.fromkeys(_values(written, schema["$defs"])))
+        default = yaml.safe_dump(written.get("default"), default_flow_style=True).removesuffix("...\n").strip()
+        lines.append(f"| `{name}` | {_cell(values)} | `{default}` | {_cell(description)} |")
+    return "\n".join([*lines, ""])
+
+
+def _values(written: Mapping[str, Any], defined: Mapping[str, Any]) -> Iterator[str]:
+    if "$ref" in written:
+        parts = defined[written["$ref"].rpartition("/")[2]]["properties"]
+        yield f"a mapping of {', '.join(f'`{name}`' for name in parts)}"
+    for choice in written.get("anyOf", ()):
+        yield from _values(choice, defined)
+    if "enum" in written:
+        yield ", ".join(f"`{value}`" for value in written["enum"])
+        return
+    least, most = (written.get(key) for key in ("minimum", "maximum"))
+    limits = f" from {least}" if least is not None else ""
+    limits += f" to {most}" if most is not None else ""
+    limits += f" below {written['exclusiveMaximum']}" if "exclusiveMaximum" in written else ""
+    above = written.get("exclusiveMinimum", written.get("gt"))
+    limits += f" above {above}" if above is not None else ""
+    match written.get("type"):
+        case "integer":
+            yield f"a whole number{limits}"
+        case "number":
+            yield f"a number{limits}"
+        case "boolean":
+            yield "`true`, `false`"
+        case "array":
+            yield "a list"
+        case "object":
+            yield "a mapping"
+        case "string":
+            yield "text"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PAGES = {"commands.md": commands, "spec.md": spec}
+
+if __name__ == "__main__":
+    for page, write in PAGES.items():
+        (DOCS / page).write_text(write(), encoding="utf-8")
