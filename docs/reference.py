@@ -1,5 +1,7 @@
-"""Writes commands.md and spec.md from the code: `python docs/reference.py`; a test compares."""
+"""Writes commands.md, spec.md and python.md from the code: `python docs/reference.py`; a test compares."""
 
+import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ import yaml
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
+import bakeoff  # noqa: E402
 from bakeoff.__main__ import app  # noqa: E402
 from search.spec.spec import Spec  # noqa: E402
 
@@ -107,11 +110,56 @@ def _values(written: Mapping[str, Any], defined: Mapping[str, Any]) -> Iterator[
             yield "text"
 
 
+def python() -> str:
+    """The API: what `bakeoff` has, and the methods of a search, with their docstrings, whose examples are tested."""
+    lines = [
+        "# Python",
+        "",
+        "All of it works in a notebook ([a tour](tour.ipynb)), in a script and in a thread.",
+        "",
+        *_documented(bakeoff, "bakeoff"),
+    ]
+    for name in ("run", "open", "data"):
+        function = getattr(bakeoff, name)
+        lines += [f"## bakeoff.{name}", "", *_signature(name, function), *_documented(function, name)]
+    lines += ["## bakeoff.Search", "", *_documented(bakeoff.Search, "Search")]
+    for name, member in vars(bakeoff.Search).items():
+        if name.startswith("_") or not inspect.getdoc(member) or name == "recorded":
+            continue
+        lines += [f"### search.{name}", ""]
+        if inspect.isfunction(member):
+            lines += _signature(name, member)
+        lines += _documented(member, name)
+    lines += ["## bakeoff.UserError", "", *_documented(bakeoff.UserError, "UserError")]
+    return re.sub(r" +\n", "\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def _signature(name: str, function: Any) -> list[str]:
+    given = inspect.signature(function)
+    parameters = [each.replace(annotation=inspect.Parameter.empty) for each in given.parameters.values()]
+    shown = given.replace(
+        parameters=[each for each in parameters if each.name != "self"], return_annotation=inspect.Signature.empty
+    )
+    return ["```python", f"{name}{shown}", "```", ""]
+
+
+def _documented(thing: Any, name: str) -> list[str]:
+    """A docstring as a page has it: examples in blocks, a paragraph on each parameter as an item of its own."""
+    parts: list[str] = []
+    for part in (inspect.getdoc(thing) or "").split("\n\n"):
+        if part.startswith(">>>"):
+            parts += ["```pycon", part, "```", ""]
+        else:
+            one_line = " ".join(part.split())
+            parts += [re.sub(r"(^|(?<=\. ))([a-z_]+): ", r"\n- `\2`: ", one_line).strip(), ""]
+    return parts
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands, "spec.md": spec}
+PAGES = {"commands.md": commands, "spec.md": spec, "python.md": python}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -19,7 +19,7 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["commands.md", "spec.md"])
+@pytest.mark.parametrize("page", ["commands.md", "spec.md", "python.md"])
 def test_pages_from_the_code_are_up_to_date(page: str, reference: ModuleType) -> None:
     written = (DOCS / page).read_text(encoding="utf-8")
     assert written == reference.PAGES[page](), "run `make docs`"
