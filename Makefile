@@ -15,7 +15,7 @@ help:
 	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
 	@echo "make bench    every benchmark of docs/performance.md, against plain torch and other tools: hours on two cores"
 	@echo "make check    ruff and mypy alone"
-	@echo "make docs     docs/commands.md, docs/spec.md and docs/python.md, from the code"
+	@echo "make docs     the documentation as a site, its pages on commands, specs and Python from the code"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
 
 setup: .venv/.complete
@@ -53,6 +53,8 @@ sanitize: setup
 
 docs: setup
 	@$(BIN)/python docs/reference.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "docs: site/index.html"
 
 check: setup
 	@$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def commands() -> str:
         rows = [(f"`{each.name.upper()}`", _said(each)) for each in arguments]
         rows += [(_flags(each), _said(each)) for each in options]
         if rows:
-            lines += ["| | |", "| --- | --- |", *(f"| {one} | {two} |" for one, two in rows), ""]
+            lines += ["| argument | meaning |", "| --- | --- |", *(f"| {one} | {two} |" for one, two in rows), ""]
     return "\n".join(lines)
 
 
@@ -67,7 +67,7 @@ def spec() -> str:
         "A spec is a YAML file that defines a search. All keys have defaults; `--set key=value` changes one for a run. "
         "[default.yaml](../search/spec/shipped/default.yaml) is the spec of `bakeoff run`, with comments.",
         "",
-        "| key | values | default | |",
+        "| key | values | default | meaning |",
         "| --- | --- | --- | --- |",
     ]
     for name, written in schema["properties"].items():
