@@ -60,7 +60,8 @@ def test_a_stop_by_a_signal_is_told_once(number: int, tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, "--on-finish", f"cat >> {told}")
     wait_for_epochs(tmp_path, 3, process)
     process.send_signal(number)
-    assert process.wait(120) == 1
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
     result = json.loads(told.read_text())
     assert result["status"] == "interrupted"
     assert result["trials_to_go"] > 0
