@@ -174,6 +174,15 @@ def test_missed_and_added_classes_by_hand() -> None:
     assert found.swaps.to_numpy().tolist() == [[0, "b", "c"], [4, "c", "b"]]
 
 
+def test_classes_of_which_none_is_said_in_place_of_another() -> None:
+    frame = sets(["a;b", "a", ""], ["a", "a", "b"])
+    found = of_sets(frame)
+    assert found.pairs.empty
+    assert found.swaps.empty
+    (pairs,) = errors.pair_tables({"gru-0": found}, frame.assign(model="gru-0", row=range(3), text="some text"))
+    assert pairs.frame.empty
+
+
 def test_of_many_classes_the_most_probable_are_kept_and_a_missed_one_is_less_so() -> None:
     frame = pd.DataFrame(
         {

@@ -140,4 +140,4 @@ class SetConfusion:
         _, swapped = self._swapped
         frame = swapped.pairs
         support = dict(zip(self.classes, self.counts.wanted_C, strict=True))
-        return frame.assign(share=frame["texts"] / frame["label"].map(support))
+        return frame.assign(share=frame["texts"] / frame["label"].map(support).astype(float))  # of no pair, too
