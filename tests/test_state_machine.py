@@ -358,6 +358,8 @@ class Machine(RuleBasedStateMachine):
             assert found.outcome in (first.outcome, last.outcome)
             self.expected[trial.name] = found
         assert before.keys() <= self.expected.keys() <= after.keys()
+        for name in after.keys() - self.expected.keys():  # no worker begins with a trial before the journal has it
+            shutil.rmtree(checkpoints.folder_of(self.folder, name), ignore_errors=True)
 
     def _copy(self) -> dict[str, Expected]:
         return {name: dataclasses.replace(each, scores=[*each.scores]) for name, each in self.expected.items()}
