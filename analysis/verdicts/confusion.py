@@ -16,6 +16,21 @@ PROBABILITY = "probability of "  # how such columns of predictions begin, each w
 TOP_CLASS, TOP_PROBABILITY = "top 1", "probability 1"  # of many classes, what is kept of the most probable
 
 
+def of_classes(classes: tuple[str, ...], counts: Counts) -> pd.DataFrame:
+    """A row a class: precision, recall and F1, missing where there is nothing to divide by; how many texts are of it
+    (support), and of how many that is said."""
+    return pd.DataFrame(
+        {
+            "class": pd.Series(classes, dtype="str"),
+            "precision": counts.precisions,
+            "recall": counts.recalls,
+            "f1": counts.f1s,
+            "support": counts.wanted_C,
+            "predicted": counts.predicted_C,
+        }
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """What a model said of each test text, by the places of classes, and with which probability."""
@@ -78,19 +93,8 @@ class Confusion:
 
     @property
     def by_class(self) -> pd.DataFrame:
-        """A row a class: precision, recall and F1, missing where there is nothing to divide by; how many texts are of
-        it (support), and of how many that is said."""
-        counts = self.counts
-        return pd.DataFrame(
-            {
-                "class": pd.Series(self.classes, dtype="str"),
-                "precision": counts.precisions,
-                "recall": counts.recalls,
-                "f1": counts.f1s,
-                "support": counts.wanted_C,
-                "predicted": counts.predicted_C,
-            }
-        )
+        """See `of_classes`."""
+        return of_classes(self.classes, self.counts)
 
     @property
     def pairs(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis.verdicts.confusion import PROBABILITY, Confusion
+from analysis.verdicts.confusion import PROBABILITY, Confusion, of_classes
 from data.base.label_sets import split_label
 from data.base.ordering import natural_order
 from search.train.tasks.observed import Counts
@@ -75,21 +75,10 @@ class SetConfusion:
 
     @property
     def by_class(self) -> pd.DataFrame:
-        """As that of one class a text; and of how many texts the class is missed (false negatives), and of how many it
+        """See `of_classes`; and of how many texts the class is missed (false negatives), and of how many it
         is added to what they are (false positives)."""
-        counts = self.counts
-        return pd.DataFrame(
-            {
-                "class": pd.Series(self.classes, dtype="str"),
-                "precision": counts.precisions,
-                "recall": counts.recalls,
-                "f1": counts.f1s,
-                "support": counts.wanted_C,
-                "predicted": counts.predicted_C,
-                "missed": self.missed_NC.sum(0),
-                "added": self.added_NC.sum(0),
-            }
-        )
+        frame = of_classes(self.classes, self.counts)
+        return frame.assign(missed=self.missed_NC.sum(0), added=self.added_NC.sum(0))
 
     @property
     def mistakes(self) -> pd.DataFrame:
