@@ -6,7 +6,7 @@ sets all of its own.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import ray
@@ -46,7 +46,7 @@ def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> Non
 
 def run_on(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0
-) -> Iterator[tuple[Result, str | None]]:
+) -> Generator[tuple[Result, str | None], None, None]:
     """What a trial has to report from its last checkpoint on, that one's result first, and why its checkpoints cannot
     be written, if so. Writes one where that pays; the last one takes the place of all others.
 
