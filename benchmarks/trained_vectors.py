@@ -19,10 +19,12 @@ from benchmarks.time_loops import ALLOCATOR
 from search.spec import read as specs
 from search.spec.read import load_corpus
 from search.train.config import TrainingConfig
+from search.train.examples import Examples
 from search.train.optimizing import Optimizer
 from search.train.running import build_model, splits
+from search.train.stepping import finish
 from search.train.tasks import TASKS
-from search.train.training import Examples, _EpochLog, _train_epoch
+from search.train.training import _EpochLog, _train_epoch
 
 CANDIDATES = {"frozen": ("frozen", "dense"), "dense Adam": ("finetuned", "dense"), "lazy Adam": ("finetuned", "lazy")}
 BATCH, MAX_WORDS, ITERATIONS, SMOKE_TEXTS = 32, 400, 30, 1000
@@ -51,7 +53,7 @@ class Candidate:
         log = _EpochLog(self.task, tuple(each_N[order_N] for each_N in self.examples.targets), 50, iterations)
         rates = dict.fromkeys(range(1, iterations + 1), self.config.learning_rate)
         begun = time.process_time()
-        _train_epoch(self.model, self.optimizer, self.examples, order_N, self.config, rates, log)
+        finish(_train_epoch(self.model, self.optimizer, self.examples, order_N, self.config, rates, log, None))
         return 1e3 * (time.process_time() - begun) / iterations
 
 

@@ -30,6 +30,7 @@ from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.metrics import measured_in
 from search.train.running import build_model, splits
+from search.train.stepping import alone
 from search.train.tasks import TASKS
 from search.train.training import train
 
@@ -159,14 +160,16 @@ def test_a_fresh_process_repeats_the_numbers_of_a_reused_worker(
     }
     torch.set_num_threads(1)
     results = list(
-        train(
-            build_model(config, corpus, spec.embeddings),
-            splits(corpus, torch.device("cpu"), TASKS[CLASSIFICATION]),
-            TrainingConfig.of(config),
-            length=Length(int(run.data.metrics["epochs_run"])),
-            metric=spec.metric,
-            curve_interval=spec.curve_interval,
-            seed=config["seed"],
+        alone(
+            train(
+                build_model(config, corpus, spec.embeddings),
+                splits(corpus, torch.device("cpu"), TASKS[CLASSIFICATION]),
+                TrainingConfig.of(config),
+                length=Length(int(run.data.metrics["epochs_run"])),
+                metric=spec.metric,
+                curve_interval=spec.curve_interval,
+                seed=config["seed"],
+            )
         )
     )
     for name, value in results[-1].metrics.items():

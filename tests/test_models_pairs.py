@@ -23,10 +23,12 @@ from search.serve.classifier import MODEL, TextModel
 from search.spec import read
 from search.train import checkpoints
 from search.train.config import TrainingConfig
+from search.train.examples import Examples, Splits
 from search.train.length import Length
 from search.train.optimizing import Optimizer
+from search.train.stepping import alone
 from search.train.tasks import TASKS
-from search.train.training import Examples, Result, Splits, train
+from search.train.training import Result, train
 from tests.test_search_training import of_matrix
 
 TOKENS_BT = torch.tensor([[5, 6, 7, 5, 6], [6, 0, 7, 5, 0]])
@@ -133,7 +135,7 @@ def run(ngrams: int, state: dict[str, Any] | None = None, **changes: Any) -> lis
     model = models.build("mlp", WordVectors.learned(12, 6), 2, hidden_size=8, ngrams=ngrams)
     config = TrainingConfig(learning_rate=0.02, batch_size=20, **changes)
     setting: Any = {"length": Length(4), "metric": "val_accuracy", "curve_interval": 5, "seed": 5}
-    return list(train(model, SPLITS, config, **setting, state=state))
+    return list(alone(train(model, SPLITS, config, **setting, state=state)))
 
 
 def test_order_is_learned_from_pairs_by_what_reads_words_one_by_one() -> None:
@@ -147,7 +149,7 @@ def test_training_goes_on_from_a_checkpoint_with_the_same_numbers(changes: dict[
     model = models.build("mlp", WordVectors.learned(12, 6), 2, hidden_size=8, ngrams=2)
     config = TrainingConfig(learning_rate=0.02, batch_size=20, **changes)
     setting: Any = {"length": Length(4), "metric": "val_accuracy", "curve_interval": 5, "seed": 5}
-    for result in train(model, SPLITS, config, **setting):
+    for result in alone(train(model, SPLITS, config, **setting)):
         if result.step == 2:
             checkpoints.save(tmp_path, result.step, result.to_checkpoint(last=False))
     saved = checkpoints.load_last(tmp_path)

@@ -19,6 +19,7 @@ from models.native import kernels
 from search.train.config import TrainingConfig
 from search.train.length import Length
 from search.train.optimizing import Optimizer, clip
+from search.train.stepping import alone
 from search.train.tasks import TASKS
 from search.train.training import Result, train
 from tests.test_search_training import SETTINGS, SPLITS, numbers
@@ -124,7 +125,7 @@ def test_lazy_training_measures_the_gradient_that_dense_training_does(max_norm: 
     results = {}
     for adam in ("dense", "lazy"):
         config = TrainingConfig(learning_rate=1e-8, batch_size=100, adam=adam, max_grad_norm=max_norm)
-        (results[adam],) = train(make_model("gru"), SPLITS, config, **SETTINGS | {"length": Length(1)})
+        (results[adam],) = alone(train(make_model("gru"), SPLITS, config, **SETTINGS | {"length": Length(1)}))
     norms = [{k: v for k, v in each.metrics.items() if "grad_norm" in k} for each in results.values()]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert norms[0]["grad_norms/embedding"] > 0
@@ -166,7 +167,7 @@ def test_a_state_of_torchs_adam_is_gone_on_from() -> None:
 
 
 def results(config: TrainingConfig, state: dict[str, Any] | None = None, **changes: Any) -> Iterator[Result]:
-    return train(make_model("mlp", dropout=0.2), SPLITS, config, **SETTINGS | changes, state=state)
+    return alone(train(make_model("mlp", dropout=0.2), SPLITS, config, **SETTINGS | changes, state=state))
 
 
 EVERYTHING: dict[str, Any] = {

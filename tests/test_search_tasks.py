@@ -31,6 +31,7 @@ from search.train import checkpoints, length, training
 from search.train.config import TrainingConfig
 from search.train.metrics import measured_in
 from search.train.running import build_model, predictions_csv, run_trial, splits
+from search.train.stepping import alone
 from search.train.tasks import TASKS, task_of
 from search.train.tasks.base import Columns, Observation, Targets, Task
 from search.train.tasks.text_to_image import TextToImage
@@ -204,8 +205,8 @@ def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     on_cpu = splits(corpus, torch.device("cpu"), TASK)
-    (result,) = train(
-        model, on_cpu, TrainingConfig(), length=length.Length(2), metric=spec.metric, curve_interval=1000, seed=0
+    (result,) = alone(
+        train(model, on_cpu, TrainingConfig(), length=length.Length(2), metric=spec.metric, curve_interval=1000, seed=0)
     )
     assert result.diverged == "train loss became nan in epoch 1"
     assert result.picture is None

@@ -32,11 +32,13 @@ from search.base import record
 from search.train import checkpoints
 from search.train.config import TRAINING, TrainingConfig
 from search.train.device import round_products
+from search.train.examples import Examples, Splits
 from search.train.length import Length
 from search.train.metrics import measured_in
 from search.train.optimizing import Optimizer
+from search.train.stepping import alone, finish
 from search.train.tasks import TASKS
-from search.train.training import Examples, Result, Splits, _EpochLog, _train_epoch, measure, train
+from search.train.training import Result, _EpochLog, _train_epoch, measure, train
 from tests.conftest import ROOT
 
 CONFIG = TrainingConfig(learning_rate=0.01, batch_size=16)
@@ -97,7 +99,7 @@ def start(model: models.Architecture | None = None, **changes: Any) -> Iterator[
         dataclasses.replace(whole, **{name: changes.pop(name) for name in vars(whole) if name in changes})
         for whole in (CONFIG, SETTINGS["length"])
     )
-    return train(model or make_model(), SPLITS, config, **SETTINGS | {"length": length} | changes)
+    return alone(train(model or make_model(), SPLITS, config, **SETTINGS | {"length": length} | changes))
 
 
 def run(model: models.Architecture | None = None, **changes: Any) -> list[Result]:
@@ -503,7 +505,7 @@ def test_no_iteration_would_wait_for_a_card(architecture: str, monkeypatch: pyte
     log = _EpochLog(SPLITS.task, targets, curve_interval=100, last=3)
     rates = dict.fromkeys(range(1, 4), 0.1)
     with Waits() as waits:
-        _train_epoch(model, Optimizer(model, config), TRAIN, torch.arange(48), config, rates, log, None)
+        finish(_train_epoch(model, Optimizer(model, config), TRAIN, torch.arange(48), config, rates, log, None))
     # Whether a batch has padding is asked on processors alone.
     assert waits.found == (["_local_scalar_dense"] * 3 if model.recurrent else [])
 

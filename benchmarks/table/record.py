@@ -32,6 +32,7 @@ from search.track.provenance import of_search, of_worker
 from search.train import training
 from search.train.device import device_of
 from search.train.running import Setting, build_model, run_trial, splits
+from search.train.stepping import finish
 from search.train.tasks import task_of
 
 CONFIGURATIONS, SEEDS = 60, 2
@@ -111,7 +112,7 @@ def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> It
         metrics = dict(result.metrics)
         if not result.diverged:
             judge.load_state_dict(result.state["model"])
-            metrics |= training.measure(task, training._predict(judge, test), test.targets, "test")
+            metrics |= training.measure(task, finish(training._predict(judge, test)), test.targets, "test")
         kept = {name: value for name, value in metrics.items() if name.startswith(record.SPLITS)}
         yield {
             "step": result.step,

@@ -23,9 +23,11 @@ from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
 from search.train.device import device_of, prepare, round_products
 from search.train.estimating import fit
+from search.train.examples import Examples, Splits
 from search.train.length import Length
+from search.train.stepping import Steps, alone, mapped
 from search.train.tasks import Task, task_of
-from search.train.training import Examples, Result, Splits, train
+from search.train.training import Result, train
 from search.train.weighting import ClassWeights, class_weights
 
 
@@ -65,6 +67,13 @@ def run_trial(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
 ) -> Iterator[Result]:
     """Train one trial in this process, from the start or from the state of an earlier result."""
+    return alone(trial_in_steps(config, corpus, setting, state))
+
+
+def trial_in_steps(
+    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None = None
+) -> Steps[Result, None]:
+    """Like `run_trial`, except that the caller executes the steps (see `stepping`)."""
     take_in(config, setting)
     torch.set_num_threads(setting.threads)
     corpus = corpus.first_share(config.get(record.TRAIN_SHARE, 1.0))
@@ -85,7 +94,7 @@ def take_in(config: dict[str, Any], setting: Setting) -> None:
 
 def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
-) -> Iterator[Result]:
+) -> Steps[Result, None]:
     counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
     device = device_of(setting.gpu)
     prepare(device, setting.precision)
@@ -97,7 +106,11 @@ def _train_network(
     texts = splits(corpus, device, task_of(model.task, corpus))
     known |= state.get("costs", {}) if state else costs.of_answers(setting.costs, partial(_answer, model, texts.val))
     torch.set_num_threads(setting.threads)
-    for result in train(
+
+    def with_costs(result: Result) -> Result:
+        return dataclasses.replace(result, metrics=result.metrics | known, state=result.state | {"costs": known})
+
+    steps = train(
         model,
         texts,
         TrainingConfig.of(config),
@@ -107,13 +120,13 @@ def _train_network(
         seed=config[record.SEED],
         state=state,
         weights_C=None if weights_C is None else torch.from_numpy(weights_C).to(device),
-    ):
-        yield dataclasses.replace(result, metrics=result.metrics | known, state=result.state | {"costs": known})
+    )
+    yield from mapped(steps, with_costs)
 
 
 def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
-) -> Iterator[Result]:
+) -> Steps[Result, None]:
     if state is None:  # else its only epoch is over
         yield fit(config, corpus, setting.threads, setting.class_weights, setting.metric, setting.costs)
 

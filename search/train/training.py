@@ -1,4 +1,4 @@
-"""The training loop: a plain generator that yields a Result an epoch, or several.
+"""The training loop: a generator that yields one Result per epoch, or several, and the steps to execute in between.
 
 Shapes: N examples, T words, B batch.
 """
@@ -6,12 +6,10 @@ Shapes: N examples, T words, B batch.
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,61 +17,13 @@ from models import Architecture
 from search.base import record
 from search.train.calibrating import calibrate
 from search.train.config import TrainingConfig
+from search.train.examples import Examples, Splits
 from search.train.length import Length
 from search.train.metrics import measured_in, split_metric
 from search.train.optimizing import Optimizer, clip
+from search.train.stepping import Loss, Step, Steps, Training
 from search.train.tasks import Targets, Task
 from search.train.thresholding import threshold
-
-EVALUATION_BATCH = 128  # a larger one takes longer, and hundreds of megabytes for the states of a recurrent network
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A split on the device that trains, as `data.encoded.Split` has it, and what the task wants of each text."""
-
-    tokens_W: Tensor
-    starts_N: Tensor
-    lengths_N: Tensor
-    targets: Targets
-
-    def __len__(self) -> int:
-        return len(self.lengths_N)
-
-    @cached_property
-    def known_lengths(self) -> np.ndarray:
-        """What the processor knows of them: to ask a card would wait for all that it has been told to do."""
-        return self.lengths_N.numpy(force=True)
-
-    def batch(self, texts_B: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """tokens_BT, T of the longest of these texts and padded with 0, and lengths_B. texts_B: on the processor."""
-        longest = int(self.known_lengths[texts_B].max())
-        if isinstance(texts_B, Tensor):
-            texts_B = texts_B.to(self.lengths_N.device, non_blocking=True)
-        lengths_B = self.lengths_N[texts_B]
-        # A window over the words that follow any place is no copy, and to take whole rows of these is fastest.
-        words_WT = self.tokens_W.as_strided((len(self.tokens_W) - longest + 1, longest), (1, 1))
-        tokens_BT = words_WT.index_select(0, self.starts_N[texts_B])
-        padding_BT = torch.arange(longest, device=lengths_B.device) >= lengths_B.unsqueeze(1)
-        return tokens_BT.masked_fill_(padding_BT, 0), lengths_B
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, ...]]:
-        """All texts in their order: tokens_BT, lengths_B and what is wanted of them."""
-        for start in range(0, len(self), size):
-            texts_B = slice(start, start + size)
-            yield *self.batch(texts_B), *(each_N[texts_B] for each_N in self.targets)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return self.batches(EVALUATION_BATCH)
-
-
-class Splits(NamedTuple):
-    """task: what is learned, whose targets they have."""
-
-    train: Examples
-    val: Examples
-    test: Examples
-    task: Task
 
 
 @dataclass(frozen=True)
@@ -148,8 +98,9 @@ def train(
     seed: int,
     state: dict[str, Any] | None = None,
     weights_C: Tensor | None = None,
-) -> Iterator[Result]:
-    """Train with Adam on the loss of the splits' task, yield at each report; the best one has the best `metric`.
+) -> Steps[Result, None]:
+    """Train with Adam on the loss of the splits' task and yield a Result at each report; the best report is the one
+    with the best `metric`. In between, yield the steps that somebody has to execute (see `stepping`).
 
     All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
     nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
@@ -195,10 +146,10 @@ def train(
         metrics: dict[str, float] = {}
         diverged, picture, test_outputs_N = None, None, None
         try:
-            _train_epoch(model, optimizer, splits.train, part_N, config, rates, log, weights_C)
+            yield from _train_epoch(model, optimizer, splits.train, part_N, config, rates, log, weights_C)
             metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
             with optimizer.averaged():
-                logits_N = _predict(model, splits.val)
+                logits_N = yield from _predict(model, splits.val)
                 metrics |= measure(task, logits_N, splits.val.targets, "val")
                 picture = task.picture(logits_N, splits.val.targets)
                 if not best or sign * metrics[metric] > sign * best[metric]:
@@ -207,7 +158,8 @@ def train(
                 if length.over(step, best_step):
                     last_weights = copy.deepcopy(model.state_dict())
                     model.load_state_dict(best_weights)
-                    val_logits_N, logits_N = (_predict(model, split) for split in (splits.val, splits.test))
+                    val_logits_N = yield from _predict(model, splits.val)
+                    logits_N = yield from _predict(model, splits.test)
                     best = best | measure(task, logits_N, splits.test.targets, "test")
                     said = val_logits_N, splits.val.targets, logits_N, splits.test.targets
                     best |= calibrate(task, *said) | threshold(task, metric, *said)
@@ -298,7 +250,7 @@ class _EpochLog:
 
 
 def _train_epoch(
-    model: nn.Module,
+    model: Architecture,
     optimizer: Optimizer,
     examples: Examples,
     order_N: Tensor,
@@ -306,25 +258,22 @@ def _train_epoch(
     rates: Mapping[int, float],
     log: _EpochLog,
     weights_C: Tensor | None,
-) -> None:
-    """Train on these examples in this order. rates: the learning rate of each iteration; they count over epochs."""
+) -> Steps[Any, None]:
+    """Train on these examples in this order. rates: the learning rate by iteration, counted over epochs."""
     model.train()
     targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
     batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)
+    loss = Loss(log.task, config.label_smoothing, weights_C)
     for (iteration, rate), batch_B, targets_B in batches:
-        tokens_BT, lengths_B = examples.batch(batch_B)
-        if config.word_dropout:
-            tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= config.word_dropout)
-        logits_B = model(tokens_BT, lengths_B)
-        loss = log.task.loss(logits_B, targets_B, config.label_smoothing, weights_C)
         optimizer.clear()
-        loss.backward()
+        answer = yield Step(model, examples, batch_B, Training(loss, targets_B, config.word_dropout))
+        assert answer.loss is not None
         gradients = optimizer.gradients()
         log.add_gradient(iteration, gradients)
         if config.max_grad_norm is not None:
             log.add_clipped_norm(clip(gradients, config.max_grad_norm))
         optimizer.step(rate)
-        log.add_batch(iteration, logits_B, loss)
+        log.add_batch(iteration, answer.logits_B, answer.loss)
 
 
 def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -335,11 +284,14 @@ def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {layer: nn.utils.get_total_norm(own) for layer, own in of_layers.items()}
 
 
-def _predict(model: nn.Module, examples: Examples) -> Tensor:
+def _predict(model: Architecture, examples: Examples) -> Steps[Any, Tensor]:
     """The logits of the model as it stands, without dropout."""
     model.eval()
-    with torch.inference_mode():
-        return torch.cat([model(tokens_BT, lengths_B) for tokens_BT, lengths_B, *_ in examples])
+    logits: list[Tensor] = []
+    for texts_B in examples.slices():
+        answer = yield Step(model, examples, texts_B)
+        logits.append(answer.logits_B)
+    return torch.cat(logits)
 
 
 def measure(

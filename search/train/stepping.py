@@ -1,0 +1,120 @@
+"""The work of a trial between its reports, as requests: one batch for one model at a time.
+
+A trial is a generator that yields a `Step` wherever its model has to compute something, is sent the `Answer`, and
+yields other things, such as results, for its caller. Who executes the steps decides how: `alone` one by one, a pack
+(`search.train.pack`) those of several trials at once.
+
+Shapes: B batch, T words.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from models import Architecture
+from search.train.examples import Examples
+from search.train.tasks import Targets, Task
+
+R = TypeVar("R")
+S = TypeVar("S")
+V = TypeVar("V")
+
+
+class Loss(NamedTuple):
+    """What is minimised. weights_C: of the classes, or None."""
+
+    task: Task
+    label_smoothing: float
+    weights_C: Tensor | None
+
+    def __call__(self, logits_B: Tensor, targets_B: Targets) -> Tensor:
+        return self.task.loss(logits_B, targets_B, self.label_smoothing, self.weights_C)
+
+
+class Training(NamedTuple):
+    """word_dropout: share of the words that are read as padding."""
+
+    loss: Loss
+    targets_B: Targets
+    word_dropout: float
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A request for the logits of a batch and, in training, for the loss and its gradients.
+
+    texts_B: which of the examples, on the processor. training: None for an evaluation.
+    """
+
+    model: Architecture
+    examples: Examples
+    texts_B: Tensor | slice
+    training: Training | None = None
+
+    def execute(self) -> "Answer":
+        """Execute it by itself; the parameters have their gradients afterwards."""
+        if self.training is None:
+            with torch.inference_mode():
+                return Answer(self.model(*self.examples.batch(self.texts_B)), None)
+        loss, targets_B, word_dropout = self.training
+        tokens_BT, lengths_B = self.examples.batch(self.texts_B)
+        if word_dropout:
+            tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= word_dropout)
+        logits_B = self.model(tokens_BT, lengths_B)
+        minimised = loss(logits_B, targets_B)
+        minimised.backward()
+        return Answer(logits_B, minimised)
+
+
+class Answer(NamedTuple):
+    """loss: None after an evaluation."""
+
+    logits_B: Tensor
+    loss: Tensor | None
+
+
+#: Yields steps, which are answered, and results of type R; returns a V.
+Steps = Generator[Step | R, Answer, V]
+
+
+def alone(steps: Steps[R, V]) -> Generator[R, None, V]:
+    """The results; each step is executed by itself."""
+    with contextlib.closing(steps):
+        try:
+            found = next(steps)
+            while True:
+                if isinstance(found, Step):
+                    found = steps.send(found.execute())
+                else:
+                    yield found
+                    found = next(steps)
+        except StopIteration as end:
+            returned: V = end.value
+            return returned
+
+
+def mapped(steps: Steps[R, V], function: Callable[[R], S]) -> Steps[S, V]:
+    """The same steps; the results are what the function makes of them."""
+    with contextlib.closing(steps):
+        try:
+            found = next(steps)
+            while True:
+                found = steps.send((yield found if isinstance(found, Step) else function(found)))
+        except StopIteration as end:
+            returned: V = end.value
+            return returned
+
+
+def finish(steps: Steps[Any, V]) -> V:
+    """Execute all steps, ignore the results; what the generator returns."""
+    results = alone(steps)
+    while True:
+        try:
+            next(results)
+        except StopIteration as end:
+            returned: V = end.value
+            return returned
