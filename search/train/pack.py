@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 R = TypeVar("R")
 
@@ -24,8 +25,8 @@ class RandomState:
 
     python: Any
     numpy: Any
-    torch: torch.Tensor
-    cuda: list[torch.Tensor]  # one for each card; empty while no card is in use
+    torch: Tensor
+    cuda: list[Tensor]  # one for each card; empty while no card is in use
 
     @classmethod
     def now(cls) -> Self:
