@@ -46,6 +46,7 @@ from search.study.studies import Studies
 from search.study.trial import Worker
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
+from search.train.stepping import alone
 from search.tune.trainable import run_on
 
 QUIET = Console(quiet=True)
@@ -145,7 +146,7 @@ def train_here(studies: Studies, spec: Any, held: list[Any], folder: Path, room:
     corpus, setting = held.pop(), make_setting(spec, folder)
     while trial := studies.ask():
         for attempt in range(spec.retries + 1):
-            reports = run_on(trial.config, corpus, setting)
+            reports = alone(run_on(trial.config, corpus, setting))
             try:
                 while report := next(reports, None):
                     if not studies.report(trial, report[0], Worker("here", 1)):

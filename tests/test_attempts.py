@@ -23,6 +23,7 @@ from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.study.trial import Worker
 from search.train import checkpoints
+from search.train.stepping import alone
 from search.tune.callback import node_was_lost
 from search.tune.trainable import run_on
 
@@ -33,11 +34,12 @@ from pathlib import Path
 from search.run.setting import make_setting
 from search.spec import read as specs
 from search.train import checkpoints
+from search.train.stepping import alone
 from search.tune.trainable import run_on
 spec, folder = specs.read("smoke", {OPTIONS!r}), Path(sys.argv[1])
 config = {{"architecture": "mlp", "number": 0, "seed": 1}} | spec.default_point("mlp")
 try:
-    for result, problem in run_on(config, specs.load_corpus(spec), make_setting(spec, folder), attempt=1):
+    for result, problem in alone(run_on(config, specs.load_corpus(spec), make_setting(spec, folder), attempt=1)):
         print(result.step, flush=True)
         sys.stdin.readline()
 except checkpoints.SupersededError as error:
@@ -65,7 +67,7 @@ def test_a_worker_that_wakes_after_its_successor_destroys_nothing(tmp_path: Path
         lost.send_signal(signal.SIGSTOP)  # as a machine that is cut off, or swaps
         lost.stdin.write("\n" * 10)
         lost.stdin.flush()
-        successor = run_on(config_of(spec), load_corpus(spec), make_setting(spec, tmp_path), attempt=2)
+        successor = alone(run_on(config_of(spec), load_corpus(spec), make_setting(spec, tmp_path), attempt=2))
         assert [next(successor)[0].step for _ in range(5)] == [1, 2, 3, 4, 5]  # from the checkpoint on
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         lost.send_signal(signal.SIGCONT)
@@ -105,7 +107,7 @@ def test_provenance_is_the_workers_of_each_attempt(tmp_path: Path) -> None:
     trial = studies.ask()
     assert trial
     (folder / "checkpoints").mkdir()
-    reports = run_on(trial.config, load_corpus(spec), make_setting(spec, folder), trial.attempt)
+    reports = alone(run_on(trial.config, load_corpus(spec), make_setting(spec, folder), trial.attempt))
     for cpu in ("one", "another"):
         result, _ = next(reports)
         studies.report(trial, result, Worker("10.0.0.1", 1, {record.CPU: cpu, record.DEVICE: "cpu"}))

@@ -1,7 +1,7 @@
 """Trials that share a process: each gives the numbers that it gives alone, whoever comes, goes or fails beside it."""
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from search.spec import read as specs
 from search.spec.spec import Spec
 from search.train.pack import Failure, Pack
 from search.train.running import Setting
+from search.train.stepping import Steps, alone
 from search.train.training import Result
 from search.tune.trainable import run_on
 
@@ -84,7 +85,7 @@ def test_packed_trials_give_the_numbers_that_they_give_alone(
     spec, corpus = searched
     configs = [config_of(spec, architecture, number) for number in range(3)]
     setting = setting_in(tmp_path / "alone", spec)
-    alone = [[numbers(result) for result, _ in run_on(config, corpus, setting)] for config in configs]
+    by_itself = [[numbers(result) for result, _ in alone(run_on(config, corpus, setting))] for config in configs]
 
     setting = setting_in(tmp_path / "packed", spec)
     pack: Pack[tuple[Result, str | None]] = Pack()
@@ -96,14 +97,14 @@ def test_packed_trials_give_the_numbers_that_they_give_alone(
         if len(found["1"]) == 2 and name == "1":  # one leaves between two reports, and another takes its place
             pack.leave("1")
             pack.join("2", run_on(configs[2], corpus, setting))
-    assert found == {"0": alone[0], "1": alone[1][:2], "2": alone[2]}
+    assert found == {"0": by_itself[0], "1": by_itself[1][:2], "2": by_itself[2]}
 
     # The one that left goes on from its checkpoint.
-    goes_on = [numbers(each) for each, _ in run_on(configs[1], corpus, setting, attempt=2)]
-    assert goes_on == alone[1][1:]
+    goes_on = [numbers(each) for each, _ in alone(run_on(configs[1], corpus, setting, attempt=2))]
+    assert goes_on == by_itself[1][1:]
 
 
-def drawing(seed: int) -> Generator[tuple[float, float, float], None, None]:
+def drawing(seed: int) -> Steps[tuple[float, float, float], None]:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -119,15 +120,15 @@ def test_packed_members_draw_from_generators_of_their_own() -> None:
     while pack:
         for name, report in pack.next_reports():
             found[name].append(report)
-    assert found == {str(seed): list(drawing(seed)) for seed in range(3)}
+    assert found == {str(seed): list(alone(drawing(seed))) for seed in range(3)}
 
 
-def failing(error: BaseException) -> Generator[int, None, None]:
+def failing(error: BaseException) -> Steps[int, None]:
     yield 1
     raise error
 
 
-def counting() -> Generator[int, None, None]:
+def counting() -> Steps[int, None]:
     yield from range(3)
 
 
@@ -159,7 +160,7 @@ def test_what_is_meant_for_the_process_is_no_failure_of_a_packed_member(error: B
 def test_a_packed_member_that_leaves_is_closed() -> None:
     closed = []
 
-    def open_() -> Generator[int, None, None]:
+    def open_() -> Steps[int, None]:
         try:
             yield from range(9)
         finally:

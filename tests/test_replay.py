@@ -16,6 +16,7 @@ from search.study.trial import Worker
 from search.track.provenance import of_search, of_worker
 from search.train import checkpoints
 from search.train.running import device_of
+from search.train.stepping import alone
 from search.tune.trainable import run_on
 
 
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     studies.provenance = of_search(corpus)
     trial = studies.ask()
     assert trial
-    for result, _ in run_on(trial.config, corpus, setting):
+    for result, _ in alone(run_on(trial.config, corpus, setting)):
         studies.report(trial, result, Worker("here", 1, of_worker(device_of(setting))))
     return folder
 

@@ -25,6 +25,7 @@ from search.spec import read, spec
 from search.train import checkpoints
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial
+from search.train.stepping import alone
 from search.train.tasks import TASKS
 from search.train.training import Result
 from search.tune.callback import Silent
@@ -128,7 +129,7 @@ def test_of_a_finished_trial_only_its_best_weights_are_kept(
     config = config_of(spec, "mlp", learning_rate=0.05, batch_size=16)
     folder = setting.checkpoints / config_name(config)
     sizes, results = [], []
-    for result, problem in run_on(config, corpus, setting):
+    for result, problem in alone(run_on(config, corpus, setting)):
         assert problem is None
         results.append(result)
         sizes.append([path.stat().st_size for path in sorted(folder.glob("epoch-*.pt"))])
@@ -144,7 +145,7 @@ def test_of_a_finished_trial_only_its_best_weights_are_kept(
 
     # The driver may be lost before it hears of the last report.
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert [result for result, _ in run_on(config, corpus, setting)] == [last]
+    assert [result for result, _ in alone(run_on(config, corpus, setting))] == [last]
     assert files == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
@@ -157,7 +158,7 @@ def test_a_finished_trial_s_checkpoint_of_earlier_versions_is_reported_again(csv
     checkpoints.save(
         setting.checkpoints / config_name(config), last.step, {"result": last.to_dict(), "state": last.state}
     )
-    assert [result for result, _ in run_on(config, corpus, setting)] == [last]
+    assert [result for result, _ in alone(run_on(config, corpus, setting))] == [last]
 
 
 def test_the_seed_decides_the_weights(csv_file: Path) -> None:

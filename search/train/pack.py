@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search.train.stepping import Steps, alone
+
 R = TypeVar("R")
 
 
@@ -60,9 +62,9 @@ class Pack(Generic[R]):
     def __len__(self) -> int:
         return len(self._members)
 
-    def join(self, name: str, run: Generator[R, None, None]) -> None:
-        """Add a trial. run: its reports, which it trains for when they are asked for."""
-        self._members[name] = _Member(run, RandomState.now())
+    def join(self, name: str, steps: Steps[R, None]) -> None:
+        """Add a trial: the steps of its training and its reports."""
+        self._members[name] = _Member(alone(steps), RandomState.now())
 
     def leave(self, name: str) -> None:
         """End a trial after its last report, if it has not ended by itself."""

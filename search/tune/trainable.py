@@ -6,7 +6,7 @@ sets all of its own.
 
 import contextlib
 import dataclasses
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -20,10 +20,12 @@ from search.base.names import config_name
 from search.track.provenance import of_worker
 from search.train import checkpoints
 from search.train.calibrating import reliability_rows
+from search.train.checkpoints import Folder
 from search.train.config import length_of
 from search.train.device import device_of
 from search.train.length import Length
-from search.train.running import Setting, predictions_csv, run_trial, take_in
+from search.train.running import Setting, predictions_csv, trial_in_steps
+from search.train.stepping import Steps, alone, mapped
 from search.train.tasks import task_of
 from search.train.training import Result
 
@@ -39,61 +41,80 @@ def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> Non
     """Train one trial on the corpus of its fold, from its last checkpoint if it has one, and report."""
     corpus = ray.get(corpora[config.get(record.FOLD, WHOLE)])
     tags = tuple(of_worker(device_of(setting.gpu)).items())  # Tune would spread a dict over the report
-    for result, problem in run_on(config, corpus, setting, config[record.ATTEMPT]):
+    for result, problem in alone(run_on(config, corpus, setting, config[record.ATTEMPT])):
         # An early stop arrives as SystemExit out of this call: nothing here may catch it.
         tune.report({"step": result.step, "result": result, "problem": problem, "provenance": tags})
 
 
 def run_on(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0
-) -> Generator[tuple[Result, str | None], None, None]:
-    """What a trial has to report from its last checkpoint on, that one's result first, and why its checkpoints cannot
-    be written, if so. Writes one where that pays; the last one takes the place of all others.
+) -> Steps[tuple[Result, str | None], None]:
+    """Train a trial from its last checkpoint on and yield its reports, the checkpoint's own first: each with the reason
+    why no checkpoint could be written, or None.
 
     attempt: how many workers have begun with the trial, this one included. Raises SupersededError, and writes nothing,
     once there is a later one.
     """
     folder = setting.checkpoints / config_name(config)
-    begun = False
+    saving = _Saving(config, corpus, setting, folder, attempt)
     with contextlib.suppress(OSError):  # a full disk: the first checkpoint tries again
-        checkpoints.begin(folder, attempt)
-        begun = True
+        saving.begin()
     checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:
         # The driver may have died, or lost this worker, before it heard of the report; it counts each once.
         yield Result.from_dict(saved["result"]), None
-    take_in(config, setting)  # what is asked next has to know the architecture
-    length = length_of(config[record.ARCHITECTURE], setting.length)
-    saved_seconds = saved["result"]["seconds"] if saved else 0.0
-    for result in run_trial(config, corpus, setting, saved and saved["state"]):
+        saving.saved_seconds = saved["result"]["seconds"]
+    yield from mapped(trial_in_steps(config, corpus, setting, saved and saved["state"]), saving.report)
+
+
+class _Saving:
+    """Writes the files of a trial: a checkpoint where that pays, the last of which takes the place of all others."""
+
+    def __init__(
+        self, config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, folder: Folder, attempt: int
+    ) -> None:
+        self._architecture, self._corpus = config[record.ARCHITECTURE], corpus
+        self._setting, self._folder, self._attempt = setting, folder, attempt
+        self._begun = False
+        self.saved_seconds = 0.0  # of the training that the last checkpoint holds
+
+    def begin(self) -> None:
+        checkpoints.begin(self._folder, self._attempt)
+        self._begun = True
+
+    def report(self, result: Result) -> tuple[Result, str | None]:
+        """Write what a result leaves; the result without what is large, and why that could not be written, or None."""
         problem = None
         if not result.diverged:
             try:
-                if begun:
-                    checkpoints.require_current(folder, attempt)
-                else:
-                    checkpoints.begin(folder, attempt)
-                    begun = True
-                if result.picture is not None:
-                    checkpoints.save_file(folder, record.picture(result.step), result.picture)
-                if result.test_outputs_N is not None:
-                    task = task_of(models.architecture(config[record.ARCHITECTURE]).task, corpus)
-                    text = predictions_csv(task.predictions(result.test_outputs_N, corpus))
-                    checkpoints.save_text(folder, record.PREDICTIONS, text)
-                    if temperature := result.best.get(record.TEMPERATURE):
-                        said_N, targets = result.test_outputs_N.cpu(), task.tensors(corpus.test)
-                        text = predictions_csv(reliability_rows(task, said_N, targets, temperature))
-                        checkpoints.save_text(folder, record.RELIABILITY, text)
-                if pays(length, result, result.seconds - saved_seconds):
-                    last = length.over(result.step, result.best_step)
-                    num_kept = 1 if last else checkpoints.NUM_KEPT
-                    checkpoints.save(folder, result.step, result.to_checkpoint(last=last), num_kept, attempt)
-                    saved_seconds = result.seconds
+                self._write(result)
             except OSError as error:  # a full disk costs the checkpoint, not the training
                 reason = error.strerror or in_short(str(error))  # an object store's errors have no number
                 problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
-        yield dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem
+        return dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem
+
+    def _write(self, result: Result) -> None:
+        if self._begun:
+            checkpoints.require_current(self._folder, self._attempt)
+        else:
+            self.begin()
+        if result.picture is not None:
+            checkpoints.save_file(self._folder, record.picture(result.step), result.picture)
+        if result.test_outputs_N is not None:
+            task = task_of(models.architecture(self._architecture).task, self._corpus)
+            text = predictions_csv(task.predictions(result.test_outputs_N, self._corpus))
+            checkpoints.save_text(self._folder, record.PREDICTIONS, text)
+            if temperature := result.best.get(record.TEMPERATURE):
+                said_N, targets = result.test_outputs_N.cpu(), task.tensors(self._corpus.test)
+                text = predictions_csv(reliability_rows(task, said_N, targets, temperature))
+                checkpoints.save_text(self._folder, record.RELIABILITY, text)
+        length = length_of(self._architecture, self._setting.length)
+        if pays(length, result, result.seconds - self.saved_seconds):
+            last = length.over(result.step, result.best_step)
+            num_kept = 1 if last else checkpoints.NUM_KEPT
+            checkpoints.save(self._folder, result.step, result.to_checkpoint(last=last), num_kept, self._attempt)
+            self.saved_seconds = result.seconds
 
 
 def pays(length: Length, result: Result, seconds: float) -> bool:
