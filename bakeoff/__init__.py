@@ -7,7 +7,7 @@
 >>> sorted(search.leaderboard()["architecture"].unique())
 ['gru', 'mlp', 'tfidf', 'tfidf_whole']
 
-Everything heavy is imported when it is first needed: `import bakeoff` takes a tenth of a second and changes nothing.
+Heavy imports are deferred until first use: `import bakeoff` takes a tenth of a second and has no side effects.
 """
 
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def _require_own_packages() -> None:
-    """Raise ImportError when a file of the user's would be imported in place of one of our packages."""
+    """Raise ImportError when a file of the user shadows one of our packages."""
     for name in ("data", "models", "search", "analysis"):
         spec, own = find_spec(name), Path(__file__).resolve().parents[1] / name
         origin = Path(spec.origin).resolve() if spec and spec.origin else None
@@ -23,13 +23,13 @@ def _require_own_packages() -> None:
             where = origin or f"no file, though {own} was expected"
             raise ImportError(
                 f"bakeoff needs its own package {name!r}, but Python finds {where} first: rename that, or start Python "
-                "in another folder (the command `bakeoff` works in any)"
+                "in another folder (the command `bakeoff` works in any folder)"
             )
 
 
 _require_own_packages()
 
-from bakeoff.api import Search, open, run  # noqa: E402  (after the check that explains why it may fail)
+from bakeoff.api import Search, open, run  # noqa: E402  (the check above explains why this import may fail)
 from bakeoff.looking import data  # noqa: E402
 from data.base.errors import UserError  # noqa: E402
 

@@ -1,11 +1,13 @@
-"""The commands that make tables and pages of recorded searches: `bakeoff leaderboard`, or `python -m analysis ...`."""
+"""The commands that turn recorded searches into tables: `bakeoff leaderboard`, or `python -m analysis leaderboard`."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bakeoff import boards
+from bakeoff.calls import application
 from bakeoff.options import (
     Architecture,
     Figure,
@@ -23,12 +25,7 @@ from search.base import console, record
 
 BUDGET_PARTS = ("use", "crossings", "curves")
 
-app = typer.Typer(
-    help="Turn the recorded runs of a search into tables.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = application("Turn the recorded runs of a search into tables.")
 
 
 @app.command()
@@ -37,22 +34,23 @@ def leaderboard(
     search: SearchName = "latest",
     rank_by: RankBy = None,
     top: Annotated[
-        int | None, typer.Option(min=0, help="so many trials, 0 for all (default: 10 in a table)", show_default=False)
+        int | None,
+        typer.Option(min=0, help="number of trials to show, 0 for all (default: 10 in a table)", show_default=False),
     ] = None,
     architecture: Architecture = None,
     by_architecture: Annotated[
         bool, typer.Option("--by-architecture", help="only the best trial of each architecture")
     ] = False,
     only_confirmed: Annotated[
-        bool, typer.Option("--confirmed", help="only the configurations that were confirmed, by mean over fresh seeds")
+        bool, typer.Option("--confirmed", help="only confirmed configurations, by their mean over fresh seeds")
     ] = False,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Rank the trials of a search by validation: those confirmed on fresh seeds, the best of each architecture, all.
+    """Rank a search by validation score: confirmed configurations, the best of each architecture, all trials.
 
-    csv and json hold one of these tables, all trials if not told otherwise.
+    csv and json hold one of these tables: all trials by default.
     """
     from analysis.base import tables
 
@@ -69,18 +67,17 @@ def best(
     prefer: Prefer = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """The best trial of what was searched, or the point of the front that is preferred: its scores, costs and
-    hyperparameters."""
+    """Show the best trial of a search, or the preferred point of its front: scores, costs and hyperparameters."""
     from analysis.explain import choice
     from search.train.costs import COSTS, shown
 
     uri, name = uri_of(tracking_uri, search), f"{search}:{architecture}" if architecture else search
     trial = choice.preferred(uri, name, prefer) if prefer else choice.find(uri, name)
     scores = {trial.metric: trial.score} | trial.best
-    told = [f"{key} {value:.4f}" for key, value in scores.items() if value is not None and key.startswith("val_")]
-    told += [f"{key} {shown(trial.costs[key])} {COSTS[key].unit}".strip() for key in COSTS if key in trial.costs]
+    parts = [f"{key} {value:.4f}" for key, value in scores.items() if value is not None and key.startswith("val_")]
+    parts += [f"{key} {shown(trial.costs[key])} {COSTS[key].unit}".strip() for key in COSTS if key in trial.costs]
     print(f"{trial.name} of {trial.search}")
-    print(f"Scores   {', '.join(told)}")
+    print(f"Scores   {', '.join(parts)}")
     print(f"Made of  {', '.join(f'{key} {value}' for key, value in trial.hyperparameters.items())}")
     if trial.search == trial.folder.name:
         print(f"Export   {console.python()} -m search export {trial.search} --trial {trial.name}")
@@ -91,26 +88,26 @@ def best(
 def table(
     searches: SearchNames = None,
     rows: Annotated[
-        str, typer.Option(help="a hyperparameter, architecture, configuration or search: a row for each")
+        str, typer.Option(help="what to group by in rows: a hyperparameter, architecture, configuration or search")
     ] = "architecture",
     columns: Annotated[
-        str | None, typer.Option(help="another: a column for each value (default: none)", show_default=False)
+        str | None, typer.Option(help="what to group by in columns (default: nothing)", show_default=False)
     ] = None,
     values: Annotated[
         str | None,
         typer.Option(
-            help="what to average: metrics, num_parameters, seconds, epochs_run, best_epoch (default: those of test)",
+            help="what to average: metrics, num_parameters, seconds, epochs_run, best_epoch (default: test metrics)",
             show_default=False,
         ),
     ] = None,
-    outcomes: Annotated[str, typer.Option(help="trials that ended so count: complete, pruned, ...")] = "complete",
+    outcomes: Annotated[str, typer.Option(help="count trials with these outcomes: complete, pruned, ...")] = "complete",
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Mean and spread over the trials that share the values of one or two hyperparameters, such as those of all seeds.
+    """Show mean and spread over trials that share one or two hyperparameters, such as repetitions with other seeds.
 
-    csv and json hold a row for each cell, the others a table for each of the values.
+    csv and json hold one row per cell; the other formats, one table per averaged value.
     """
     from analysis.base import tables
     from analysis.boards import comparison
@@ -132,7 +129,7 @@ def compare(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Searches side by side: the best of each architecture in each of them, and what that took."""
+    """Compare searches: the best trial of each architecture in each search, and the compute spent."""
     from analysis.base import tables
     from analysis.boards import comparison
 
@@ -152,7 +149,7 @@ def ledger(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What the search spent on each architecture, and whether one was searched less."""
+    """Show the compute spent on each architecture, and whether any was searched less than the others."""
     from analysis.base import tables
     from analysis.boards import ledger as ledgers
 
@@ -167,12 +164,12 @@ def importance(
     search: SearchName = "latest",
     rank_by: RankBy = None,
     architecture: Architecture = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the shuffles that importance is tested against")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="random seed of the permutation test of importance")] = 0,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What mattered: the importance and effects of hyperparameters, and where the best is at the edge of its range."""
+    """Show which hyperparameters mattered, their effects, and best values at the edge of their range."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
@@ -191,15 +188,15 @@ def differences(
     search: SearchName = "latest",
     rank_by: RankBy = None,
     margin: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="who differ by less, in accuracy, are equal")
+        float, typer.Option(min=0.0001, max=0.5, help="architectures that differ by less are equal, in accuracy")
     ] = 0.01,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Which architectures are better, equal within a margin, or cannot be told apart, on the same test texts?
+    """Test which architectures are better, equal within a margin, or undecided, on the same test texts.
 
-    csv and json hold a row for each pair.
+    csv and json hold one row per pair.
     """
     from analysis.base import tables
 
@@ -225,14 +222,15 @@ def budget(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Which architecture wins at which budget? What the best of so many trials, or core-seconds, is to be expected.
+    """Show which architecture wins at which budget: the expected score of the best of n trials, or of n core-seconds.
 
-    From one search with sampler: random and pruner: none, or from three or more that repeat each other with other seeds
+    Needs one search with sampler: random and pruner: none, or at least three that differ in their seeds only
     (`search run --repeat 5`). csv and json hold one part.
     """
-    from analysis.base import pictures, tables
+    from analysis.base import tables
 
     form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    tables.require_png(figure)
     if part:
         errors.choose("part", part, BUDGET_PARTS)
     from analysis.verdicts import budget as budgets
@@ -244,6 +242,7 @@ def budget(
     wanted = [part] if part else ["curves"] if long else BUDGET_PARTS
     tables.emit([shown[name] for name in wanted], form, out)
     if figure:
+        from analysis.base import pictures
         from analysis.base.runs import tidy
         from analysis.figures.budget import PLOT
         from analysis.figures.plot import Found
@@ -262,9 +261,9 @@ def variance(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Where the spread of test accuracy comes from: texts, seeds, hyperparameters, the search's own luck.
+    """Split the variance of test accuracy by source: test texts, seeds, hyperparameters, luck of the search.
 
-    Of one search, or of several that differ in their seeds only (`search run --repeat 5`). csv and json hold the
+    Reads one search, or several that differ in their seeds only (`search run --repeat 5`). csv and json hold the
     shares.
     """
     from analysis.base import tables
@@ -280,15 +279,26 @@ def variance(
 @console.command
 def why(
     search: Annotated[str, typer.Argument(help="SEARCH:ARCHITECTURE")],
+    figure: Figure = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What each change from the default configuration to the best brought, once `search ablate` has trained them."""
+    """Show what each change from the default configuration to the best one gained, after `search ablate`."""
     from analysis.base import tables
 
     form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search.partition(":")[0])
-    tables.emit(boards.why(uri, search), form, out)
+    tables.require_png(figure)
+    paths = boards.why(uri, search)
+    tables.emit([*paths.values()], form, out)
+    if figure:
+        from analysis.base import pictures
+        from analysis.base.runs import tidy
+        from analysis.figures.plot import Found
+        from analysis.figures.why import PLOT
+
+        files = PLOT.render(Found(tidy([]), paths=paths))
+        print(f"wrote {', '.join(map(str, pictures.save(files, figure)))}")
 
 
 @app.command("data-size")
@@ -300,18 +310,19 @@ def data_size(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Would more labels help? The best model and the best baseline by how many texts they learned from, once `search
-    train-sizes` has trained them.
+    """Show whether more labels would help: test scores by number of training texts, after `search train-sizes`.
 
-    csv and json hold a row for each number of texts.
+    csv and json hold one row per number of texts.
     """
-    from analysis.base import pictures, tables
-    from analysis.base.runs import tidy
+    from analysis.base import tables
 
     form, uri = tables.choose_format(format_, out), uri_of(tracking_uri, search)
+    tables.require_png(figure)
     shown = boards.data_size(uri, search)
     tables.emit(shown, form, out)
     if figure:
+        from analysis.base import pictures
+        from analysis.base.runs import tidy
         from analysis.figures.data_size import PLOT
         from analysis.figures.plot import Found
 
@@ -325,7 +336,7 @@ def reproduce(
     searches: Annotated[
         list[str] | None,
         typer.Argument(
-            help="ids of searches of the report's studies (default: the newest of each)", show_default=False
+            help="search ids of the report's studies (default: the newest of each study)", show_default=False
         ),
     ] = None,
     only: Annotated[
@@ -336,10 +347,10 @@ def reproduce(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """The published report's studies, repeated: figure for figure, and whether its conclusions hold here.
+    """Compare the published report with repetitions of its studies: every figure, and whether its conclusions hold.
 
-    Reads the searches that `make report` ran. A markdown file gets figures beside it. csv and json hold one part, by
-    default the figures.
+    Reads the searches that `make report` ran. With a markdown file, figures are written beside it. csv and json hold
+    one part, by default the figures.
     """
     from analysis.base import tables
 
@@ -351,7 +362,7 @@ def reproduce(
     if only:
         shown = parts[errors.choose("part", only, parts)]
     else:
-        shown = parts["figures"] if form in tables.FOR_PROGRAMS else [each for part in parts.values() for each in part]
+        shown = parts["figures"] if form in tables.FOR_PROGRAMS else [*chain.from_iterable(parts.values())]
     if form != "markdown" or out is None or only:
         tables.emit(shown, form, out)
         return
@@ -370,7 +381,7 @@ def report(
     rank_by: RankBy = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Write a page about a search that opens in any browser: tables, figures, and how to repeat it."""
+    """Write the report page of a search, for any browser: verdict, tables, figures, and how to repeat it."""
     from analysis.base import runs
     from analysis.report import report as reports
 

@@ -1,4 +1,4 @@
-"""Searches from Python: `run` one, `open` one, and all that can be done with a `Search`."""
+"""The Python API: `run` and `open`, and the class `Search` that they return."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from search.study.trial import Trial
 
 
-#: How often a search is repeated at most.
+#: The largest `repeat` of `run`.
 MOST_REPEATS = 100
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a notebook shows it, and the data in it, which are the user's as well.
+    """A figure that a notebook displays, with its data.
 
-    frame: a row a point or a word. png: the bytes of an image file.
+    frame: one row per point or word. png: the bytes of the image file.
     """
 
     frame: "pd.DataFrame"
@@ -39,12 +39,11 @@ class Picture:
 
 
 class Search:
-    """A search: one run of one spec, in its folder and in MLflow.
+    """A search: one run of one spec, recorded in a folder and in MLflow.
 
-    folder: where its spec, studies and checkpoints are. tracking_uri: of the MLflow that records it. address: of the
-    Ray cluster that a resume runs on; None for this machine. result: how it ended, if this object ran or resumed it.
-    confirmation: the search over folds that came after it then, as its spec's `folds` ask for. decided: of the last
-    confirmation until it was decided, how that ended.
+    folder: holds the spec, the Optuna studies and the checkpoints. tracking_uri: of MLflow. address: of the Ray cluster
+    for a resume; None for this machine. result: how the search ended, if this object ran or resumed it. confirmation:
+    the search over folds that followed, if the spec has `folds`. decided: how `confirm(until_decided=True)` ended.
     """
 
     confirmation: "Search | None" = None
@@ -60,13 +59,13 @@ class Search:
 
     @property
     def id(self) -> str:
-        """'smoke-20260101-120000': the spec's name, and when it was started."""
+        """The name of the spec and the time of the start: 'smoke-20260101-120000'."""
         return self.folder.name
 
     @property
     @console.quiet()
     def spec(self) -> "Spec":
-        """What was searched, every key with its value. Raises UserError when the folder is not on this machine."""
+        """The spec, with the value of every key. Raises UserError when the folder is not on this machine."""
         from search.run import folders
         from search.spec import read
 
@@ -74,13 +73,13 @@ class Search:
 
     @property
     def complete(self) -> bool:
-        """Whether this object ran or resumed it to its end."""
+        """Whether this object ran or resumed the search to its end."""
         return self.result is not None and self.result.outcome is record.Outcome.COMPLETE
 
     @property
     @console.quiet()
     def outcome(self) -> str:
-        """'complete', 'interrupted' (trials are still owed, `resume` goes on) or 'failed' (no trial is valid)."""
+        """'complete', 'interrupted' (`resume` runs the missing trials) or 'failed' (no trial is valid)."""
         from search.run.state import outcome_of
         from search.study.studies import Studies
 
@@ -90,12 +89,12 @@ class Search:
     def resume(
         self, *, trials: int | None = None, time_budget: str | float | None = None, progress: bool = True
     ) -> "Search":
-        """Go on after a stop: finished trials count, interrupted ones go on from their last checkpoint. Returns itself.
+        """Resume the search: finished trials are kept, interrupted ones continue from their last checkpoint.
 
-        trials: how many each architecture is to have, no fewer than before. time_budget: seconds, or '20m', '1.5h'.
-        Raises UserError when another process runs the search, or its data or spec is no longer what it was.
+        trials: the new number of trials per architecture, no fewer than before. time_budget: seconds, or '20m', '1.5h'.
+        Returns the search itself. Raises UserError when another process runs the search, or its data or spec changed.
 
-        >>> search.resume(progress=False).outcome  # nothing was left to run
+        >>> search.resume(progress=False).outcome  # there was nothing left to run
         'complete'
         """
         from search.run import progress as progresses
@@ -108,7 +107,10 @@ class Search:
         return self._then_over_folds(progress)
 
     def _then_over_folds(self, progress: bool) -> "Search":
-        """Train over folds what its spec asks to, once the search is done: go on with that if it was begun. Itself."""
+        """Confirm a complete search over folds if its spec has `folds`, resuming a confirmation that was begun.
+
+        Returns the search itself.
+        """
         from search.run import confirm
 
         spec = self.spec
@@ -135,17 +137,17 @@ class Search:
         time_budget: str | float | None = None,
         progress: bool = True,
     ) -> "Search":
-        """Train the `top` (3) configurations of each architecture again on `seeds` (5) fresh seeds: a search of its
-        own.
+        """Train the best `top` (3) configurations of every architecture again, on `seeds` (5) fresh seeds, as a new
+        search.
 
-        folds: instead the best, and the best of each baseline, on so many divisions of the texts, in which each text is
-        tested once. architectures: only these. After it the leaderboard of this search is what was confirmed, ranked by
-        its mean. Raises UserError when there is nothing to confirm.
+        folds: instead, cross-validate the best configuration of every architecture and baseline: every text is in the
+        test set of one fold. architectures: only these. Afterwards, the leaderboard of this search ranks the confirmed
+        configurations by their means. Returns the new search. Raises UserError when there is nothing to confirm.
 
-        until_decided: instead the best of each, a few seeds at a time, where they decide most, until each pair is
-        better or equal within `margin` (0.01 of accuracy), or `max_seeds` (15 of each), `time_budget` (seconds, '20m')
-        or what these texts can resolve is at an end. It returns the last confirmation, this search itself if none was
-        needed; `decided` says how it ended.
+        until_decided: instead, add a few seeds at a time to the best configurations, where they help most, until every
+        pair is better or equal within `margin` (0.01 of accuracy), or `max_seeds` (15 per architecture), `time_budget`
+        (seconds, or '20m') or the resolution of the test texts is exhausted. Returns the last confirmation, or this
+        search if none was needed; `decided` of it says how it ended.
 
         >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
         True
@@ -172,10 +174,10 @@ class Search:
 
     @console.quiet()
     def train_sizes(self, *, seeds: int = 3, progress: bool = True) -> "Search":
-        """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the training texts, the model on
-        `seeds` fresh seeds each: a search of its own, after which `data_size` says whether more labels would help.
+        """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the training texts, as a new search.
 
-        Raises UserError when there is nothing to train again.
+        seeds: fresh seeds of the model per number of texts. Afterwards, `data_size` shows whether more labels would
+        help. Returns the new search. Raises UserError when there is nothing to train again.
 
         >>> search.train_sizes(seeds=1, progress=False).spec.sizes_of == search.id
         True
@@ -190,10 +192,10 @@ class Search:
 
     @console.quiet()
     def ablate(self, architecture: str, *, seeds: int = 3, progress: bool = True) -> "Search":
-        """Train each configuration on the way from an architecture's default to its best on the same `seeds` fresh
-        seeds: a search of its own, of which `analysis why` tells what each change brought.
+        """Train the steps from an architecture's default configuration to its best, as a new search.
 
-        Raises UserError when there is no such way.
+        Every step adds one changed value and is trained on the same `seeds` fresh seeds. Afterwards, `analysis why`
+        shows what every change gained. Returns the new search. Raises UserError when there are no steps.
 
         >>> search.ablate("gru", seeds=2, progress=False).spec.path_of == search.id
         True
@@ -207,8 +209,9 @@ class Search:
 
     @console.quiet()
     def data_size(self) -> "pd.DataFrame":
-        """What the best model and the best baseline reach on test by how many texts they learned from, after
-        `train_sizes`: a row each. Raises UserError when that was not run.
+        """The test scores of the best model and the best baseline by number of training texts, one row each.
+
+        Raises UserError unless `train_sizes` was run.
 
         >>> len(search.data_size()) >= 4
         True
@@ -219,17 +222,17 @@ class Search:
 
     @console.quiet()
     def trials(self) -> "pd.DataFrame":
-        """A row a trial, in the order of their starts: hyperparameters, metrics of the best report, outcome.
+        """One row per trial, in the order of their starts: hyperparameters, metrics of the best report, outcome.
 
-        Shares are in [0, 1], times in seconds; what does not apply or was not measured is missing. Raises UserError
-        when MLflow cannot be read or does not hold the search.
+        Shares are in [0, 1], times in seconds; values that do not apply or were not measured are missing. Raises
+        UserError when MLflow cannot be read or does not hold the search.
 
         >>> search.trials()[["trial", "outcome"]].iloc[-1].tolist()[1]
         'complete'
         """
         from analysis.base import runs
 
-        return runs.read_trials(self.tracking_uri, self.recorded().id)  # so that the search's own metrics are known
+        return runs.read_trials(self.tracking_uri, self.recorded().id)  # `recorded` registers custom metrics
 
     @console.quiet()
     def leaderboard(
@@ -240,13 +243,13 @@ class Search:
         by_architecture: bool = False,
         confirmed: bool | None = None,
     ) -> "pd.DataFrame":
-        """The trials as they rank, best first; those without a rank (diverged, failed, ...) last. After a confirmation
-        what was confirmed on fresh seeds, by its mean. The first row that is `searched` by its `role`, no `baseline`,
-        is the configuration of `best()`.
+        """The trials, best first; unranked ones (diverged, failed, ...) last. After a confirmation, the confirmed
+        configurations by their means. The first row whose `role` is `searched` is the configuration of `best()`.
 
-        rank_by: a metric of validation, without one that of the search. architecture: only its trials. by_architecture:
-        only the best trial of each. confirmed: True for nothing but what was confirmed, False for the trials all the
-        same. Raises UserError for a metric or architecture that there is not, or if True and nothing was confirmed.
+        rank_by: a validation metric (default: the metric of the search). architecture: only its trials.
+        by_architecture: only the best trial of every architecture. confirmed: True for confirmed configurations only,
+        False for trials even after a confirmation. Raises UserError for an unknown metric or architecture, or when
+        `confirmed` is True and nothing was confirmed.
 
         >>> search.leaderboard(by_architecture=True).shape[0]
         4
@@ -260,8 +263,8 @@ class Search:
 
     @console.quiet()
     def gain(self, *, rank_by: str | None = None) -> "Gain":
-        """Which model is best of all, and what the best that was searched gains over the best baseline: in numbers, and
-        as the `sentence` above a leaderboard. Raises UserError when MLflow cannot be read.
+        """The best model of all, and the gain of the best searched model over the best baseline: as numbers, and as the
+        `sentence` that stands above a leaderboard. Raises UserError when MLflow cannot be read.
 
         >>> search.gain().sentence.startswith("Best of all by val accuracy is ")
         True
@@ -276,11 +279,11 @@ class Search:
 
     @console.quiet()
     def best(self, architecture: str | None = None, *, prefer: str | None = None) -> "Trial":
-        """The best trial of all that was searched, or of one architecture or baseline: its name, hyperparameters,
-        validation score and MLflow run. Whether a baseline is better says `gain`.
+        """The best searched trial, or the best of one architecture or baseline: its name, hyperparameters, validation
+        score and MLflow run. `gain` tells whether a baseline is better.
 
-        After a confirmation that is the configuration with the best mean. prefer: of several objectives the point of
-        the front that is the most accurate, small or at its knee. Raises UserError when none is ranked.
+        After a confirmation, the configuration with the best mean. prefer: with several objectives, the point of the
+        front to take: 'accuracy', 'small' or 'knee'. Raises UserError when no trial is ranked.
 
         >>> search.best("mlp").hyperparameters["activation"]
         'relu'
@@ -294,11 +297,10 @@ class Search:
 
     @console.quiet()
     def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":
-        """What the best model says: a row a text with what is `predicted`, of classes the probability of each,
-        calibrated as those of its export are, and the share of the text's words that it does not know
-        (`unknown_share`).
+        """Predict with the best model. One row per text: `predicted`, the calibrated probability of every class (as in
+        the exported model), and `unknown_share`, the share of words outside the vocabulary.
 
-        Raises UserError when its checkpoint was not kept.
+        Raises UserError when the model's checkpoint was not kept.
 
         >>> search.predict(["a wonderful film"], "mlp").shape
         (1, 5)
@@ -315,9 +317,9 @@ class Search:
     def explain(
         self, texts: str | Sequence[str] | None = None, architecture: str | None = None, *, labels: Sequence[str] = ()
     ) -> Picture:
-        """Why the best model says what it says of these texts (by default of some that are hard): word by word.
+        """Explain the best model's predictions of texts (by default, of some hard ones) word by word.
 
-        labels: what the texts are, in their order. Raises UserError for what cannot be explained.
+        labels: the true labels of the texts, in their order. Raises UserError when the model cannot be explained.
 
         >>> search.explain(["a wonderful film"], "mlp").frame["word"].tolist()
         ['a', 'wonderful', 'film']
@@ -335,7 +337,7 @@ class Search:
     def figure(self, name: str, *, rank_by: str | None = None) -> Picture:
         """A figure of the report page: learning_curves, gradient_norms, best_so_far, ...
 
-        Raises UserError for one that there is not, or that has nothing to show.
+        Raises UserError for an unknown figure, or one that has nothing to show.
 
         >>> list(search.figure("learning_curves").frame)[:3]
         ['architecture', 'trial', 'run_id']
@@ -356,10 +358,10 @@ class Search:
     def report(
         self, out: str | Path | None = None, *, rank_by: str | None = None, shared: str | Path | None = None
     ) -> Path:
-        """Write the report page into a folder (the search's own without one); its index.html. shared: and into this
-        one, without words of the texts, unless the search has `texts: all`.
+        """Write the report page to a folder (default: `report` in the folder of the search) and return its index.html.
 
-        Raises UserError when the folder cannot be written.
+        shared: a second folder that gets the page without words of the texts, unless the spec has `texts: all`. Raises
+        UserError when a folder cannot be written.
 
         >>> search.report().name
         'index.html'
@@ -380,14 +382,14 @@ class Search:
         trial: str | None = None,
         prefer: str | None = None,
     ) -> "Exported":
-        """Put the best model into MLflow's registry: of all architectures, or of one or of a baseline. `mlflow.pyfunc`
-        loads its `uri`.
+        """Register the best model in MLflow: of all architectures, or of one architecture or baseline. `mlflow.pyfunc`
+        loads the `uri` of the result.
 
-        ensemble: instead, as one model, the average of at most so many, chosen on validation. name: of the registered
-        model; by default that of the search and its corpus. Its alias `best` moves only to a better model of the same
-        data by the same metric; what it `stays` for is told. calibrated: whether its probabilities are those of its
-        temperature, which validation chose. trial: this one, such as gru-3, under its name. prefer: as for `best`.
-        Raises UserError when there is no such model, or it breaks a limit.
+        ensemble: instead, the average of at most this many models, chosen on validation. name: of the registered model
+        (default: from the search and its corpus). Its alias `best` moves only to a better model of the same data by the
+        same metric; otherwise `stays` of the result says why not. calibrated: divide logits by a temperature fitted on
+        validation. trial: this trial, such as 'gru-3'. prefer: as in `best`. Raises UserError when there is no such
+        model, or it breaks a limit.
 
         >>> search.export("mlp").uri
         'models:/smoke-imdb@mlp'
@@ -399,7 +401,7 @@ class Search:
 
     @console.quiet()
     def recorded(self) -> "Recorded":
-        """Its run in MLflow, as the analysis reads it."""
+        """The search's run in MLflow, as the analysis reads it."""
         from analysis.base import runs
 
         return runs.find_search(self.tracking_uri, self.id)
@@ -442,18 +444,18 @@ def run(
     progress: bool = True,
     **overrides: Any,
 ) -> Search | list[Search]:
-    """Run a search to its end (Ctrl-C, or a notebook's button to interrupt, lets running trials report once more).
+    """Run a search to its end. On Ctrl-C, or a notebook's interrupt, running trials report once more.
 
-    spec: the name of a shipped one, a YAML file, a dict or a Spec; or a file of texts and labels or the name of a
-    corpus, which a shipped one searches. overrides: keys of the spec, each in place of what
-    it says: `epochs=3`, `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. repeat: run it so often, 1 to 100
-    times, each time with the next seed, and return the list of them, whose last one is not complete if that was
-    stopped; `analysis budget` and `analysis variance` read them together. address: of a running Ray cluster,
-    'auto' for the one on this machine; without one the Ray of this process is used, or one is started and ended.
-    tracking_uri: of MLflow (default: MLFLOW_TRACKING_URI, else mlflow.db in the working directory). searches: the
-    folder that gets the search's own. progress: whether to show any.
+    spec: the name of a shipped spec, a YAML file, a dict or a Spec; or a file of texts and labels or the name of a
+    corpus, which a shipped spec searches. overrides: keys of the spec that replace its values: `epochs=3`,
+    `corpus="csv:mine.csv"`, `space={"dropout": [0, 0.5]}`. repeat: run 1 to 100 searches, each with the next seed, and
+    return a list of them; the last one is incomplete if it was stopped. `analysis budget` and `analysis variance` read
+    them together. address: of a running Ray cluster, 'auto' for the one on this machine; by default the Ray of this
+    process is used, or one is started and shut down. tracking_uri: of MLflow (default: MLFLOW_TRACKING_URI, else
+    mlflow.db in the working directory). searches: the folder in which the search's folder is made. progress: whether
+    to show progress.
 
-    Raises UserError, a line a mistake, for a spec that cannot be run as it is.
+    Raises UserError, one line per mistake, for an invalid spec.
 
     >>> bakeoff.run("smoke", epoch=3)
     Traceback (most recent call last):
@@ -475,10 +477,10 @@ def open(
     tracking_uri: str | None = None,
     searches: str | Path = "searches",
 ) -> Search:
-    """A search that was run before: by its id, its name (the newest of that name), or the latest.
+    """Open an earlier search: by its id, its name (the newest of that name), or 'latest'.
 
-    Of one that ran elsewhere and is only in MLflow all works that needs no files of it. The others as for `run`.
-    Raises UserError when there is none.
+    For a search that ran elsewhere and is only in MLflow, everything works that does not need its files. The other
+    parameters are those of `run`. Raises UserError when there is no such search.
 
     >>> bakeoff.open("latest").id.startswith("smoke-")
     True
@@ -496,16 +498,16 @@ def open(
 
 
 def list_of(texts: str | Sequence[str]) -> list[str]:
-    """Texts as a list; one alone may be given as it is. Raises UserError unless there is one and all are texts."""
+    """One text or several as a list. Raises UserError for an empty list, or anything that is not a string."""
     found = [texts] if isinstance(texts, str) else list(texts)
-    wrong = [each for each in found if not isinstance(each, str)]
+    wrong = [text for text in found if not isinstance(text, str)]
     if wrong or not found:
         raise UserError(f"should be a text or a list of texts; got {wrong[0]!r:.80}" if wrong else "no text is given")
     return found
 
 
 def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[str, Any]) -> "Spec":
-    """The spec in any of its forms, with keys overridden. Raises UserError."""
+    """The validated spec, from any form that `run` accepts, with keys overridden. Raises UserError."""
     from search.spec.asked import spec_for
     from search.spec.read import validate
     from search.spec.spec import Spec
@@ -528,7 +530,7 @@ def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress:
 def repeated(
     spec: "Spec", times: int, address: str | None, uri: str, searches: Path, progress: bool = True
 ) -> Iterator[Search]:
-    """Run a valid spec so often, each time with the next seed; one that is not complete is the last."""
+    """Run a valid spec this many times, each with the next seed. Ends after a search that is not complete."""
     for number in range(times):
         found = start(spec.model_copy(update={"seed": spec.seed + number}), address, uri, searches, progress)
         yield found

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def read(
     uri: str, names: Iterable[str], rank_by: str | None = None, architecture: str | None = None
 ) -> tuple[list["Search"], "pd.DataFrame", str]:
-    """The searches that were asked for, their trials, and what to rank these by."""
+    """Find searches by name. Returns them, their trials, and the metric to rank by."""
     from analysis.base import runs
     from analysis.boards import leaderboard
 
     found = runs.find_searches(uri, names)
-    if rank_by:  # only now are the searches' own metrics known
+    if rank_by:  # finding the searches registers their custom metrics
         leaderboard.check_metric(rank_by)
     trials = runs.read_trials(uri, *(search.id for search in found))
     if architecture and len(trials):
@@ -39,9 +39,9 @@ def leaderboard(
     form: str = "table",
     top: int | None = None,
 ) -> list["Table"]:
-    """The tables that suit a format: several for a terminal, else the one asked for. Raises UserError.
+    """The tables for a format: several for a terminal, one for other formats. Raises UserError.
 
-    only_confirmed: None for what was confirmed if any of that has a rank, else the trials.
+    only_confirmed: None for confirmed configurations if any has a rank, else trials.
     """
     (found,), trials, rank_by = read(uri, [search], rank_by, architecture)
     from analysis.base import tables
@@ -67,7 +67,7 @@ def leaderboard(
     elif by_architecture:
         shown = [best]
     elif form == "table" and len(trials):
-        # The best of each architecture in a search of equal trials is only the luckiest one.
+        # The trials of a confirmation differ in their seeds only: its best of each architecture is the luckiest seed.
         winners = [] if found.confirms else [replace(best, notes=())]
         winners += [front_table(found, trials, rank_by)] if found.objectives and rank_by == found.metric else []
         shown = [*confirmed, *winners, *ensembles.ensemble_tables(uri, found, rank_by), ranking]
@@ -78,18 +78,20 @@ def leaderboard(
     return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]
 
 
-def why(uri: str, search: str) -> list["Table"]:
-    """What each change from an architecture's default configuration to its best brought; search: SEARCH:ARCHITECTURE,
-    or the id of a search that trained these."""
+def why(uri: str, search: str) -> dict[str, "Table"]:
+    """What each change from an architecture's default configuration to its best gained; the architecture is the key.
+
+    search: SEARCH:ARCHITECTURE, or the id of a search that `search ablate` ran.
+    """
     from analysis.base import runs
     from analysis.verdicts import why as path
 
     name, _, architecture = search.partition(":")
-    return [path.read(uri, runs.find_search(uri, name), architecture)]
+    return path.read(uri, runs.find_search(uri, name), architecture)
 
 
 def data_size(uri: str, search: str) -> list["Table"]:
-    """What fewer texts cost the best models of a search."""
+    """The scores of a search's best models by number of training texts."""
     from analysis.base import runs
     from analysis.verdicts import data_size as sizes
 

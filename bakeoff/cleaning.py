@@ -1,4 +1,4 @@
-"""The command that frees room on the disk: `bakeoff clean`, or `python -m search clean`."""
+"""The command that frees disk space: `bakeoff clean`, or `python -m search clean`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,19 +14,19 @@ from search.base import console
 @app.command()
 @console.command
 def clean(
-    delete: Annotated[bool, typer.Option("--delete", help="free it; without this nothing is changed")] = False,
-    older_than: Annotated[str, typer.Option(metavar="TIME", help="what was not used for 12h, 30d, ...")] = "7d",
+    delete: Annotated[bool, typer.Option("--delete", help="delete; without this, only list")] = False,
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="only what was unused for 12h, 30d, ...")] = "7d",
     keep: Annotated[
-        int, typer.Option(min=1, help="of how many best trials of each architecture checkpoints are kept")
+        int, typer.Option(min=1, help="keep the checkpoints of this many best trials of each architecture")
     ] = 3,
     searches: Root = Path("searches"),
 ) -> None:
-    """Free old checkpoints of searches that have ended, Ray's old sessions and the cache; first only says how much."""
+    """Delete old checkpoints of finished searches, old Ray sessions and the cache. Without --delete, list the sizes."""
     from search.run import clean as cleaning
     from search.spec.spec import parse_seconds
 
     try:
-        seconds = float(parse_seconds(older_than))  # type: ignore[arg-type]  # what is no time is returned as it is
+        seconds = float(parse_seconds(older_than))  # type: ignore[arg-type]  # it returns what it cannot parse unchanged
     except ValueError as error:
         raise UserError(f"--older-than: {error}") from None
     num_bytes = 0
@@ -36,6 +36,6 @@ def clean(
         num_bytes += waste.num_bytes
         print(f"{waste.num_bytes / 1e6:>10,.1f} MB  {waste.what}", flush=True)
     if not num_bytes:
-        print(f"nothing that was not used for {older_than}")
+        print(f"nothing has been unused for {older_than}")
     else:
         print(f"{num_bytes / 1e6:>10,.1f} MB  in all: " + ("freed" if delete else "--delete frees them"))

@@ -1,8 +1,8 @@
-"""Confirms until it is decided: seeds are added a few at a time, to the architectures that decide most, with a look at
-all pairs after each addition (`analysis/verdicts/until.py`).
+"""Sequential confirmation (`confirm --until-decided`): add a few seeds at a time to the architectures where they help
+most, and test all pairs after each addition (`analysis/verdicts/until.py`).
 
-Each addition is a confirmation of its own, and all are on record with the number of looks that was planned at first:
-whoever reads them later has the same bounds, and so has the plan when it goes on after a stop.
+Each addition is recorded as a confirmation with the number of looks planned at the start, so that the bounds stay the
+same for later readers and after an interruption.
 """
 
 import shlex
@@ -28,7 +28,11 @@ MARGIN, MAX_SEEDS = 0.01, 15
 
 @dataclass(frozen=True)
 class Decided:
-    """How it ended. last: the last confirmation, if one was trained. command: goes on where it stopped, if it did."""
+    """How a sequential confirmation ended.
+
+    last: the last confirmation search, None if none was needed. command: the command that continues it if it was
+    stopped, else None.
+    """
 
     look: "Look"
     reason: str
@@ -38,7 +42,7 @@ class Decided:
 
 @dataclass
 class _Clock:
-    """The time budget, and how long the trials of the looks have taken."""
+    """The time budget in seconds, and the seconds per trial at the last look."""
 
     budget: float | None
     started: float
@@ -50,17 +54,19 @@ class _Clock:
 
     @property
     def reason(self) -> str:
-        """Why it goes on no longer."""
+        """Why no more seeds are added."""
         return "the time budget is spent" if self.lacks(1) else "it was stopped"
 
     def lacks(self, num_trials: int) -> bool:
-        """Whether there is too little left for so many trials."""
+        """Whether the time left is too short for this many trials."""
         return self.left is not None and self.left <= self.per_trial * num_trials
 
 
-class _Seen(NamedTuple):
-    """names: of the configurations that are compared, by architecture. done: how many looks there have been. planned:
-    how many there were to be."""
+class _State(NamedTuple):
+    """What is on record.
+
+    names: the compared configuration of each architecture. done, planned: the number of looks.
+    """
 
     look: "Look"
     names: dict[str, str]
@@ -70,8 +76,11 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be decided. folder: of the search. max_seeds: of an architecture. time_budget: in seconds.
-    architectures: only these get seeds, or all without any."""
+    """What to decide.
+
+    folder: of the search. margin: in accuracy. max_seeds: per architecture. time_budget: in seconds. architectures:
+    those that get seeds; empty for all.
+    """
 
     folder: Path
     uri: str
@@ -84,12 +93,12 @@ class Plan:
         if not 0 < self.margin <= 0.5:
             raise UserError(f"margin: above 0 and at most 0.5, in accuracy; got {self.margin:g}; nearest: {MARGIN:g}")
         if not 2 <= self.max_seeds <= 1000:
-            raise UserError(f"max_seeds: 2 to 1000 of each; got {self.max_seeds}")
+            raise UserError(f"max_seeds: 2 to 1000 of each architecture; got {self.max_seeds}")
         if self.time_budget is not None and self.time_budget <= 0:
             raise UserError(f"time_budget: above 0 seconds; got {self.time_budget:g}")
 
     def command(self) -> str:
-        """What a user types to go on with it."""
+        """The command that continues this plan."""
         given = [f"--margin {self.margin:g}", f"--max-seeds {self.max_seeds}"]
         given += [] if self.time_budget is None else [f"--time-budget {self.time_budget:g}s"]
         given += [f"--architecture {shlex.quote(name)}" for name in self.architectures]
@@ -98,7 +107,7 @@ class Plan:
         return f"{consoles.python()} -m search confirm {asked}"
 
     def verdicts(self) -> str:
-        """What a user types to see all pairs."""
+        """The command that shows all pairs."""
         return f"{consoles.python()} -m analysis differences {self.folder.name} --margin {self.margin:g} {self._uri()}"
 
     def _searches(self) -> str:
@@ -108,8 +117,8 @@ class Plan:
     def _uri(self) -> str:
         return f"--tracking-uri {shlex.quote(record.without_password(self.uri))}"
 
-    def look(self, looks: int | None = None) -> _Seen:
-        """All that is recorded. looks: how many there are to be, if not those that are on record."""
+    def look(self, looks: int | None = None) -> _State:
+        """Test all pairs on what is recorded. looks: the planned number of looks; None for the recorded one."""
         from analysis.base import runs
         from analysis.boards import confirmation
         from analysis.boards.leaderboard import common_metric
@@ -130,21 +139,21 @@ class Plan:
         if len(models) < 2:
             raise UserError(f"{self.folder.name} has a single architecture and no baseline: there is no pair to decide")
         names = {name: differences.name_of(own) for name, own in best.items()}
-        pursued = [name for name, each in models.items() if not each.same_with_every_seed]
+        pursued = [name for name, repeated in models.items() if not repeated.same_with_every_seed]
         chosen = [name for name in pursued if not self.architectures or name in self.architectures]
         planned, done = differences.planned_looks(recorded), len(recorded.same)
         look = until.look_at(models, self.margin, looks or max(1, planned, done), chosen)
-        return _Seen(look, names, done, planned)
+        return _State(look, names, done, planned)
 
 
-def require_one_way(until_decided: bool, others: Mapping[str, object], own: Mapping[str, object]) -> None:
-    """Raise UserError where options are given that belong to the other way to confirm."""
-    for name, value in (others if until_decided else own).items():
+def require_one_way(until_decided: bool, fixed: Mapping[str, object], sequential: Mapping[str, object]) -> None:
+    """Raise UserError for options of the other way to confirm: fixed numbers of seeds, or `until_decided`."""
+    for name, value in (fixed if until_decided else sequential).items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             if until_decided:
-                raise UserError(f"--until-decided decides by itself what is trained; leave out {option} {value}")
-            raise UserError(f"{option} {value} is for --until-decided only; add that")
+                raise UserError(f"--until-decided chooses by itself what to train; leave out {option} {value}")
+            raise UserError(f"{option} {value} works with --until-decided only; add that option")
 
 
 def planned(
@@ -155,7 +164,7 @@ def planned(
     time_budget: str | float | None,
     architectures: Sequence[str],
 ) -> Plan:
-    """What a user asks for; None is what is usual. Raises UserError."""
+    """The plan for these options; None means the default. Raises UserError."""
     from search.spec.spec import parse_seconds
 
     seconds = parse_seconds(time_budget) if time_budget is not None else None
@@ -172,10 +181,10 @@ def planned(
 
 
 def until_decided(plan: Plan, console: "Console", address: str | None = None) -> Decided:
-    """Add seeds to the best configurations of a search until every pair of architectures is better or equal within the
-    margin, or texts, seeds or time are at an end. Say so.
+    """Add seeds to the best configurations of a search until every pair of architectures is decided (better, or equal
+    within the margin), or texts, seeds or time are exhausted. Prints every look and the reason for the end.
 
-    address: of a running Ray cluster. Raises UserError when there is nothing to confirm, or to compare.
+    address: of a running Ray cluster. Raises UserError when there is nothing to confirm or to compare.
     """
 
     def say(line: str) -> None:
@@ -185,7 +194,7 @@ def until_decided(plan: Plan, console: "Console", address: str | None = None) ->
     say(f"Ended: {ended.reason}.")
     say(f"Verdicts     {plan.verdicts()}")
     if ended.command:
-        say(f"Go on        {ended.command}")
+        say(f"Continue     {ended.command}")
     return ended
 
 
@@ -194,11 +203,11 @@ def _run(plan: Plan, console: "Console", address: str | None, say: Callable[[str
     from search.run import confirm, run
 
     folder, uri, max_seeds, time_budget = plan.folder, plan.uri, plan.max_seeds, plan.time_budget
-    confirm.confirmation(folder, 1, 1, list(plan.architectures))  # what cannot be confirmed is refused before all else
+    confirm.confirmation(folder, 1, 1, list(plan.architectures))  # raises UserError early if nothing can be confirmed
     clock = _Clock(time_budget, time.monotonic())
     last: SearchResult | None = None
     if begun := confirm.unfinished(folder):
-        say(f"{begun.name} was interrupted; it goes on")
+        say(f"{begun.name} was interrupted; resuming it")
         last = run.resume(begun, uri, console, address, time_budget=None if time_budget is None else str(time_budget))
         if last.outcome is not Outcome.COMPLETE:
             return Decided(plan.look().look, clock.reason, last, plan.command())
@@ -206,7 +215,7 @@ def _run(plan: Plan, console: "Console", address: str | None, say: Callable[[str
     looks = max(planned, done)
     if looks == done and (room := look.room(max_seeds)):
         looks = done + until.planned(room)
-        say(f"Plan: up to {max_seeds} seeds of each, looked at {looks} times in all (Pocock 1977 allows for that)")
+        say(f"Plan: up to {max_seeds} seeds per architecture, tested at {looks} looks (levels after Pocock 1977)")
         look = plan.look(looks).look
     while True:
         wanted, left = look.wanted(max_seeds), looks - done
@@ -219,7 +228,7 @@ def _run(plan: Plan, console: "Console", address: str | None, say: Callable[[str
         add = until.step(look.room(max_seeds), left)
         if clock.lacks(add * len(wanted)):
             return Decided(look, clock.reason, last, plan.command())
-        say(f"{add} more seeds of {', '.join(wanted)}, which decide most")
+        say(f"Training {add} more seeds of {', '.join(wanted)}, where they help most")
         spec = confirm.confirmation(folder, None, add, wanted, named=names)
         began = time.monotonic()
         spec = spec.model_copy(update={"looks": looks, "time_budget": clock.left})
@@ -231,12 +240,15 @@ def _run(plan: Plan, console: "Console", address: str | None, say: Callable[[str
 
 
 def _at_an_end(look: "Look", wanted: Sequence[str], left: int, max_seeds: int) -> str:
-    """Why no seeds are added any more; '' where some are."""
+    """Why no more seeds are added; '' if some are."""
     if not look.open:
         return f"every pair is decided: better, or equal within {look.margin:g}"
     if not look.promising:
-        return "texts are the limit of all open pairs, not seeds: confirm over folds, which test on every text"
+        return (
+            "every open pair is limited by the number of test texts, not by seeds: confirm over folds, which test on "
+            "every text"
+        )
     if not wanted or not left:
         num = len(look.open)
-        return f"the seeds are spent (at most {max_seeds} of each); {num} pair{'s are' if num > 1 else ' is'} open"
+        return f"the seeds are spent (at most {max_seeds} each); {num} pair{'s are' if num > 1 else ' is'} still open"
     return ""

@@ -1,4 +1,4 @@
-"""The commands that look into models and ask them: `bakeoff explain`, or `python -m analysis explain`."""
+"""The commands that inspect, explain and use models: `bakeoff explain`, or `python -m analysis explain`."""
 
 import sys
 from pathlib import Path
@@ -17,29 +17,31 @@ from search.base import console, record
 @console.command
 def explain(
     run: Annotated[
-        str, typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE for its best")
+        str,
+        typer.Argument(help="a run id or its first characters, SEARCH:TRIAL, or SEARCH:ARCHITECTURE (its best trial)"),
     ],
     sentences: Annotated[
         list[str] | None,
-        typer.Argument(help="texts (default: three that are hard; of an image, three of its test set)"),
+        typer.Argument(help="texts to explain (default: three hard ones; for images, three of the test set)"),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="what a sentence is, once for each in their order", show_default=False)
+        list[str] | None,
+        typer.Option(help="the true label of a text; repeat it for every text, in their order", show_default=False),
     ] = None,
-    top: Annotated[int, typer.Option(min=2, help="how many classes, the most probable ones")] = 5,
+    top: Annotated[int, typer.Option(min=2, help="number of classes to show, the most probable ones")] = 5,
     png: Annotated[
-        Path | None, typer.Option(help="draw the scores into this PNG, its data as csv beside it", show_default=False)
+        Path | None,
+        typer.Option(help="also draw the scores to this PNG, with the data as csv beside it", show_default=False),
     ] = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Why does a model say so? Each word's score for each class. Of an image: what each quadrant attended to."""
+    """Explain predictions: the score of every word for every class. For images: what every quadrant attended to."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    if png:
-        tables.choose_format(None, png)
+    tables.require_png(png)
     from analysis.explain import choice, explainers
 
     trial = choice.find(record.tracking_uri(tracking_uri), run)
@@ -55,7 +57,7 @@ def explain(
 @console.command
 def disagree(
     search: SearchName = "latest",
-    top: Annotated[int, typer.Option(min=0, help="how many texts to show the words of")] = 3,
+    top: Annotated[int, typer.Option(min=0, help="number of texts to explain word by word")] = 3,
     part: Annotated[
         str | None, typer.Option(help="one part: slices, texts, words (csv and json: texts)", show_default=False)
     ] = None,
@@ -63,7 +65,7 @@ def disagree(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Where the best models of the architectures differ: on which test texts, of which kind, because of which words."""
+    """Show where the best models of the architectures disagree: test texts, kinds of text, and words responsible."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
@@ -100,10 +102,10 @@ def errors(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What the best models get wrong: precision and recall of each class, which are confused, with some of their texts.
+    """Show the errors of the best models: precision and recall by class, confused classes, and misclassified texts.
 
-    Where a text can have several classes, also which are missed or added most often. csv and json hold all wrong
-    answers with their texts, or (--part classes) all classes.
+    For texts with several classes, also the classes missed or added most often. csv and json hold all errors with their
+    texts, or (--part classes) all classes.
     """
     from analysis.base import tables
 
@@ -134,13 +136,13 @@ def errors(
 def inspect(
     model: Annotated[
         str,
-        typer.Argument(help="an architecture, or a trial: a run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE for its best"),
+        typer.Argument(help="an architecture, or a trial: a run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE (its best)"),
     ],
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What a model is made of: layers, shapes, parameters, multiply-adds; and how many words reach one word's score."""
+    """Describe a model: layers, shapes, parameters, multiply-adds, and the receptive field in words."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
@@ -156,29 +158,29 @@ def memory(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="searches, SEARCH:ARCHITECTURE or SEARCH:TRIAL, run ids (default: latest)", show_default=False
+            help="searches, SEARCH:ARCHITECTURE, SEARCH:TRIAL or run ids (default: latest)", show_default=False
         ),
     ] = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="also each model with its weights as drawn before training")
+        bool, typer.Option("--untrained", help="also show every model with its initial weights")
     ] = False,
     png: Annotated[
-        Path | None, typer.Option(help="draw the curves into this PNG, svg and csv beside it", show_default=False)
+        Path | None,
+        typer.Option(help="also draw the curves to this PNG, with svg and csv beside it", show_default=False),
     ] = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """What recurrent models remember: how much the last state depends on the state and the word so many words before.
+    """Measure the memory of recurrent models: how much the last state depends on the states and words before it.
 
-    Of a search the best trial of each recurrent architecture and activation whose checkpoint is at hand. csv and json
-    hold the whole curves.
+    For a search: the best trial of every recurrent architecture and activation that has a checkpoint on this machine.
+    csv and json hold the whole curves.
     """
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
-    if png:
-        tables.choose_format(None, png)
+    tables.require_png(png)
     from analysis.explain import memory as memories
 
     uri = record.tracking_uri(tracking_uri)
@@ -193,35 +195,37 @@ def memory(
 @console.command
 def predict(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, the folder of a model, or an exported search")],
-    texts: Annotated[list[str] | None, typer.Argument(help="what to predict")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="texts to classify")] = None,
     csv: Annotated[
         Path | None,
-        typer.Option(help="or a file that a search reads: csv, jsonl, parquet, ...", show_default=False),
+        typer.Option(help="a file of texts to classify: csv, jsonl, parquet, ...", show_default=False),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", "--column", help="its column of texts, by name or number", show_default=False),
+        typer.Option("--text", "--column", help="the file's column of texts, by name or number", show_default=False),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(help="its column of labels, to score by, if there is one", show_default=False),
+        typer.Option(help="the file's column of labels, if any: the predictions are scored by it", show_default=False),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="of more classes show the most probable (csv and json: all)")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, help="number of classes to show, the most probable ones (csv and json: all)")
+    ] = 5,
     set_: Set = None,
     format_: Format = None,
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Predict with an exported model (python -m search export): the class of each text, or what is drawn for it.
+    """Predict with an exported model (python -m search export): the class of every text, or the image drawn for it.
 
-    Rows of a file stay in their order, with all of their columns. Labelled ones give the scores. --set takes the keys
-    of a spec that say how a file is read, such as encoding=latin-1.
+    The rows of a file keep their order and all of their columns; with labels, the predictions are scored. --set takes
+    the spec keys that say how a file is read, such as encoding=latin-1.
     """
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)
     if bool(texts) == (csv is not None):
-        raise UserError("give texts or --csv FILE, one of the two")
+        raise UserError("give either texts or --csv FILE")
     import pandas as pd
 
     from analysis.explain import labelled
@@ -239,6 +243,6 @@ def predict(
     programs = form in tables.FOR_PROGRAMS
     table = predicting.table(found, loaded, rows, answer, long=programs, top=top)
     tables.emit([table], form, out)
-    if programs:  # which hold nothing but the rows
+    if programs:  # csv and json hold the rows only
         for note in table.notes:
             print(note, file=sys.stderr if out is None else sys.stdout)

@@ -1,4 +1,4 @@
-"""What is done when a search has ended: the command of `--on-finish` is told how, as JSON on its standard input."""
+"""What runs when a search has ended: the command of `--on-finish`, with the result as JSON on its standard input."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def result(search: "Search", page: Path | None) -> dict[str, Any]:
-    """How a search ended, in plain containers; None for what is not known, as where MLflow is away or nothing ran.
+    """How a search ended, as JSON-serializable containers; unknown values (MLflow unreachable, no trials) are None.
 
-    status: complete, interrupted or failed. best: of what was searched, no baseline, by `metric`, of which it has
-    `score`. gain: of that in test accuracy over the best baseline, with its 95 % interval. page: of the report.
+    status: complete, interrupted or failed. best: the best searched trial (not a baseline) by `metric`; `score` is its
+    value. gain: its test accuracy minus that of the best baseline, with a 95 % interval. page: path of the report.
     """
-    told: dict[str, Any] = {
+    known: dict[str, Any] = {
         "search": search.id,
         "status": search.result.outcome.value if search.result else None,
         "trials_to_go": search.result.num_owed if search.result else None,
@@ -32,36 +32,38 @@ def result(search: "Search", page: Path | None) -> dict[str, Any]:
         "page": str(page.absolute()) if page else None,
         "tracking_uri": record.without_password(search.tracking_uri),
     }
-    with contextlib.suppress(Exception):  # whoever waits for the end is told of it all the same
-        told["metric"] = search.spec.metric
+    with contextlib.suppress(Exception):  # the command must run even if the results cannot be read
+        known["metric"] = search.spec.metric
         best = search.best()
-        told["score"] = best.score
-        told["best"] = {
+        known["score"] = best.score
+        known["best"] = {
             "trial": best.name,
             "architecture": best.architecture,
             "hyperparameters": best.hyperparameters,
             "run_id": best.run_id,
         }
         if found := search.gain().against:
-            known = {name: getattr(found, name) for name in ("difference", "low", "high")}
-            told["gain"] = {"over": found.baseline} | {
-                name: value if math.isfinite(value) else None for name, value in known.items()
+            numbers = {name: getattr(found, name) for name in ("difference", "low", "high")}
+            known["gain"] = {"over": found.baseline} | {
+                name: value if math.isfinite(value) else None for name, value in numbers.items()
             }
-    return told
+    return known
 
 
 def call(command: str, search: "Search", page: Path | None) -> None:
-    """Run a command of the shell with the result on its standard input. The search is done and does not depend on it:
-    what goes wrong is a line on standard error."""
+    """Run a shell command with the result on its standard input.
+
+    The search has ended and does not depend on it: a failure is reported as one line on standard error.
+    """
     problem = None
     try:
         status = subprocess.run(command, shell=True, input=f"{json.dumps(result(search, page))}\n".encode()).returncode
         if status:
-            problem = f"it was ended by signal {-status}" if status < 0 else f"exit status {status}"
+            problem = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
     except KeyboardInterrupt:
-        problem = "it was stopped"
+        problem = "interrupted"
     except OSError as error:
         problem = error.strerror or str(error)
     if problem:
-        with contextlib.suppress(OSError):  # a terminal that is gone
-            print(f"--on-finish: {problem}; that changes nothing for {search.id}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal was closed
+            print(f"--on-finish: {problem}; the search {search.id} is not affected", file=sys.stderr)

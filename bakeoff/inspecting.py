@@ -1,4 +1,4 @@
-"""The command that looks at texts before anything is trained: `bakeoff data`, or `python -m search data`."""
+"""The command that inspects texts before training: `bakeoff data`, or `python -m search data`."""
 
 import shutil
 import sys
@@ -21,7 +21,7 @@ def data(
     text: Text = None,
     label: Label = None,
 ) -> None:
-    """What is understood of texts before anything is trained: format, classes, lengths, and what to mend in them."""
+    """Inspect texts before training: file format, classes, lengths, and problems with their remedies."""
     from search.base import inspected
     from search.spec import read as specs
     from search.spec.asked import spec_for

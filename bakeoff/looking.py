@@ -1,4 +1,4 @@
-"""Texts before anything is trained, from Python: `bakeoff.data`."""
+"""Inspection of texts before training, from Python: `bakeoff.data`."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Look:
-    """What was understood of texts, and what was found in them. It prints as `bakeoff data` does."""
+    """How texts were read, and the problems found in them. Its repr is the output of the command `bakeoff data`."""
 
     inspection: "Inspection"
 
@@ -27,7 +27,7 @@ class Look:
 
     @property
     def findings(self) -> "pd.DataFrame":
-        """A row each, the worst first: kind, severity, what, how many texts or classes, what to do, an example."""
+        """One row per problem, the worst first: kind, severity, description, count, remedy, example."""
         import pandas as pd
 
         from data.inspecting.findings import Finding
@@ -37,7 +37,7 @@ class Look:
 
     @property
     def classes(self) -> "pd.DataFrame":
-        """A row a class: its name, and how many texts it has in each split and in all."""
+        """One row per class: its name, and its number of texts in each split and in total."""
         import pandas as pd
 
         return pd.DataFrame([{"name": each.name, **each.splits, "all": each.total} for each in self.inspection.classes])
@@ -45,9 +45,9 @@ class Look:
 
 @console.quiet()
 def data(texts: str | Path, *, progress: bool = True, **overrides: Any) -> Look:
-    """What is understood of texts before anything is trained on them: format, classes, lengths, and what to mend.
+    """Inspect texts before training: file format, classes, lengths, and problems with their remedies.
 
-    texts: a file, the name of a corpus, or a spec. overrides: keys of the spec, as of `run`.
+    texts: a file, the name of a corpus, or a spec. overrides: keys of the spec, as in `run`.
 
     Raises UserError when they cannot be read.
 
@@ -61,7 +61,7 @@ def data(texts: str | Path, *, progress: bool = True, **overrides: Any) -> Look:
 
 
 def reading_of(file: Path, columns: dict[str, str | None], overrides: list[str] | None = None) -> "Reading":
-    """How a file is read whose columns, by name or number, may be given, with overrides as of a spec."""
+    """How to read a file. columns: names or numbers, None where not given. overrides: as `--set` takes them."""
     from search.spec.asked import spec_for
 
     keys = {key: int(name) if name.isdecimal() else name for key, name in columns.items() if name is not None}

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +15,8 @@ TrackingUri = Annotated[
     ),
 ]
 SearchName = Annotated[str, typer.Argument(help="an id, a name (its newest search), or latest")]
-SearchNames = Annotated[list[str] | None, typer.Argument(help="ids, names (of each its newest search), or latest")]
-Root = Annotated[Path, typer.Option("--searches", help="where searches keep their files")]
+SearchNames = Annotated[list[str] | None, typer.Argument(help="ids, names (the newest search of each), or latest")]
+Root = Annotated[Path, typer.Option("--searches", help="the folder that holds the folders of all searches")]
 Address = Annotated[
     str | None,
     typer.Option(help="a running Ray cluster: auto, or its address (default: this machine)", show_default=False),
@@ -26,14 +26,14 @@ Figure = Annotated[
 ]
 Report = Annotated[
     bool,
-    typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="whether to write the report page at the end"),
+    typer.Option("--report/--no-report", envvar="BAKEOFF_REPORT", help="write the report page at the end"),
 ]
 OnFinish = Annotated[
     str | None,
     typer.Option(
         "--on-finish",
         metavar="COMMAND",
-        help="of the shell: run once when the search has ended, however that was, with the result as JSON on its "
+        help="shell command to run once when the search has ended, in whatever way, with the result as JSON on its "
         "standard input",
         show_default=False,
     ),
@@ -55,27 +55,29 @@ Label = Annotated[
 
 
 def columns(text: str | None, label: str | None) -> dict[str, str | int]:
-    """The keys of a spec for these options."""
+    """The keys of a spec that these options set."""
     given = {"text_column": text, "label_column": label}
     return {key: int(each) if each.isdecimal() else each for key, each in given.items() if each is not None}
 
 
 def uri_of(given: str | None, *searches: str) -> str:
-    """The tracking URI: the given one, else that at which the first of these searches, by ids or names, is recorded, if
-    its folder is here. Raises UserError."""
+    """The tracking URI: the given one, else the one that recorded the first of these searches (ids or names) if its
+    folder is on this machine, else the default. Raises UserError."""
     folders = origin.folders(searches[0], Path("searches")) if searches else []
     return origin.tracking_uri(folders[-1], given) if folders else record.tracking_uri(given)
 
 
 RankBy = Annotated[
-    str | None, typer.Option(help="a metric of validation (default: that of the search)", show_default=False)
+    str | None, typer.Option(help="a validation metric (default: the metric of the search)", show_default=False)
 ]
-Architecture = Annotated[str | None, typer.Option(help="only trials of this one", show_default=False)]
+Architecture = Annotated[
+    str | None, typer.Option(help="only trials of this architecture or baseline", show_default=False)
+]
 Prefer = Annotated[
     str | None,
     typer.Option(
-        help="of several objectives, a point of the front: accuracy, small or knee, where giving up a little of one no "
-        "longer gains much of another",
+        help="with several objectives, the point of the front to take: accuracy (the most accurate), small (the "
+        "smallest) or knee (the best compromise)",
         show_default=False,
     ),
 ]
@@ -83,8 +85,8 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="table, csv, json, markdown or latex (default: by the ending of --out, else table)",
+        help="table, csv, json, markdown or latex (default: from the ending of --out, else table)",
         show_default=False,
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="write into this file instead of the terminal", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="write to this file instead of the terminal", show_default=False)]

@@ -1,4 +1,4 @@
-"""The commands that run searches and prove what they say: `bakeoff run`, or `python -m search run`."""
+"""The commands that run, verify and export searches: `bakeoff run`, or `python -m search run`."""
 
 import contextlib
 import shlex
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bakeoff import api, boards, finishing
+from bakeoff.calls import application
 from bakeoff.options import (
     Address,
     Label,
@@ -30,12 +31,7 @@ from data.base.errors import UserError
 from search.base import console, origin, record, timings
 from search.base.timings import Event
 
-app = typer.Typer(
-    help="Search for the best architecture of a text-classification task.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = application("Search for the best architecture of a text-classification task.")
 
 
 @app.command()
@@ -50,7 +46,7 @@ def run(
         typer.Option(
             "--from",
             metavar="SEARCH...",
-            help="start from what earlier searches found, by id, name or folder; one or several",
+            help="start from the results of earlier searches, by id, name or folder",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +54,7 @@ def run(
     repeat: Annotated[
         int,
         typer.Option(
-            min=1, max=api.MOST_REPEATS, help="run it so often, each time with the next seed; then `analysis budget`"
+            min=1, max=api.MOST_REPEATS, help="number of runs, each with the next seed; then see `analysis budget`"
         ),
     ] = 1,
     address: Address = None,
@@ -67,14 +63,14 @@ def run(
     report: Report = True,
     on_finish: OnFinish = None,
     timed: Annotated[
-        bool, typer.Option("--timings", help="end with when what of it happened, on standard error")
+        bool, typer.Option("--timings", help="at the end, print when every phase began, on standard error")
     ] = False,
 ) -> None:
-    """Run a search, show its progress, end with the leaderboard and the report page."""
+    """Run a search, show its progress, then print the leaderboard and write the report page."""
     from search.spec.asked import spec_for
 
     if more and not from_:
-        raise UserError(f"one spec, file or corpus; got {more[0]!r:.80} too (earlier searches come after --from)")
+        raise UserError(f"give one spec, file or corpus; got also {more[0]!r:.80} (earlier searches come after --from)")
     earlier = {"from": [*(from_ or ()), *(more or ())]} if from_ else {}
     validated = spec_for(spec, set_ or [], keys=columns(text, label) | earlier)
     for number, found in enumerate(
@@ -84,8 +80,8 @@ def run(
         if repeat > 1:
             print(f"{found.id}: {number + 1} of {repeat}, seed {seed}", flush=True)
             if left and not found.complete:
-                print(f"Of the others, from seed {seed + 1}, none was started: --set seed=... --repeat {left}")
-        if left and found.complete and on_finish:  # the last one's is called below, when it has a page
+                print(f"The remaining runs were not started; to run them: --set seed={seed + 1} --repeat {left}")
+        if left and found.complete and on_finish:  # for the last search it is called below, once there is a page
             finishing.call(on_finish, found.confirmation or found, None)
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")
@@ -96,7 +92,7 @@ def run(
         if timed:
             from search.run import state
 
-            with contextlib.suppress(UserError):  # its folder is gone
+            with contextlib.suppress(UserError):  # the folder was deleted
                 state.note_training(found.folder)
             print("\n".join(timings.lines()), file=sys.stderr)
 
@@ -107,42 +103,47 @@ def confirm(
     search: SearchName = "latest",
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="how many configurations of each architecture (default: 3; over folds 1)"),
+        typer.Option(min=1, help="number of configurations per architecture (default: 3; with --folds 1)"),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="how often each is trained (default: 5; over folds once on each)"),
+        typer.Option(min=1, max=1000, help="seeds per configuration (default: 5; with --folds 1 per fold)"),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             min=folding.LEAST,
             max=folding.MOST,
-            help="for small files: on so many divisions of the texts, in which each text is tested once; and the best "
-            "of each baseline, too",
+            help="cross-validation, for small corpora: every text is in the test set of one fold; the best of every "
+            "baseline is trained, too",
             show_default=False,
         ),
     ] = None,
     architecture: Annotated[
-        list[str] | None, typer.Option(help="only this one; may be given several times", show_default=False)
+        list[str] | None, typer.Option(help="only this architecture; repeat it for several", show_default=False)
     ] = None,
     until_decided: Annotated[
         bool,
         typer.Option(
             "--until-decided",
-            help="the best of each, a few seeds at a time, where they decide most, until each pair is better or equal "
-            "within the margin, or texts are the limit",
+            help="add a few seeds at a time, where they help most, until every pair of architectures is better or "
+            "equal within the margin, or limited by the number of test texts",
         ),
     ] = False,
     margin: Annotated[
         float | None,
-        typer.Option(help="with it: who differ by less, in accuracy, are equal (default: 0.01)", show_default=False),
+        typer.Option(
+            help="with --until-decided: architectures that differ by less are equal, in accuracy (default: 0.01)",
+            show_default=False,
+        ),
     ] = None,
     max_seeds: Annotated[
-        int | None, typer.Option(help="with it: of each architecture at most (default: 15)", show_default=False)
+        int | None,
+        typer.Option(help="with --until-decided: most seeds per architecture (default: 15)", show_default=False),
     ] = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="with it: 20m, 1.5h, ... for all looks together", show_default=False)
+        str | None,
+        typer.Option(help="with --until-decided: the total time, as 20m or 1.5h", show_default=False),
     ] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -150,7 +151,7 @@ def confirm(
     report: Report = True,
     on_finish: OnFinish = None,
 ) -> None:
-    """Train the best of each architecture again, on fresh seeds or over folds; the leaderboard ranks their means."""
+    """Train the best configurations again, on fresh seeds or over folds, and rank them by their means."""
     found = _find(search, address, tracking_uri, searches)
     confirmation = found.confirm(
         top=top,
@@ -162,7 +163,7 @@ def confirm(
         max_seeds=max_seeds,
         time_budget=time_budget,
     )
-    if confirmation.result:  # else nothing had to be trained
+    if confirmation.result:  # None where nothing had to be trained
         _conclude(confirmation, searches, report, on_finish)
 
 
@@ -170,14 +171,14 @@ def confirm(
 @console.command
 def train_sizes(
     search: SearchName = "latest",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="how often the best model is trained on each")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="seeds of the best model per number of texts")] = 3,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
     on_finish: OnFinish = None,
 ) -> None:
-    """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all of the texts: would more labels help?"""
+    """Train the best model and the best baseline on 1/8, 1/4, 1/2 and all texts, to see if more labels would help."""
     _conclude(_find(search, address, tracking_uri, searches).train_sizes(seeds=seeds), searches, report, on_finish)
 
 
@@ -185,14 +186,14 @@ def train_sizes(
 @console.command
 def ablate(
     search: Annotated[str, typer.Argument(help="SEARCH:ARCHITECTURE")],
-    seeds: Annotated[int, typer.Option(min=2, max=1000, help="how often each configuration is trained")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="seeds per configuration")] = 3,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
     on_finish: OnFinish = None,
 ) -> None:
-    """Train what lies between an architecture's default configuration and its best: which change brought how much?"""
+    """Train the steps from an architecture's default configuration to its best, to see what every change gained."""
     name, _, architecture = search.partition(":")
     found = _find(name, address, tracking_uri, searches)
     _conclude(found.ablate(architecture, seeds=seeds), searches, report, on_finish)
@@ -202,15 +203,15 @@ def ablate(
 @console.command
 def resume(
     search: SearchName = "latest",
-    trials: Annotated[int | None, typer.Option(min=1, help="more trials for each architecture than it had")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="20m, 1.5h, ...: another time budget")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="new number of trials per architecture, not fewer")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="new time budget, as 20m or 1.5h")] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
     report: Report = True,
     on_finish: OnFinish = None,
 ) -> None:
-    """Go on with a search that was stopped: finished trials count, running ones go on from their last checkpoint."""
+    """Resume a search: finished trials are kept, interrupted ones continue from their last checkpoint."""
     found = _find(search, address, tracking_uri, searches).resume(trials=trials, time_budget=time_budget)
     _conclude(found.confirmation or found, searches, report, on_finish)
 
@@ -224,7 +225,7 @@ def check(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
-    """Is the cluster fit for this spec? Nodes, versions, room for trials, checkpoints, corpus, MLflow: a line each."""
+    """Check a cluster for a spec, one line per check: nodes, versions, resources, checkpoints, corpus, MLflow."""
     from search.cluster import check, connection
     from search.spec.asked import spec_for
 
@@ -242,13 +243,13 @@ def check(
 def check_architecture(
     architecture: Annotated[str, typer.Argument(help="my_net.py:Transformer, package.module:Name, or one of ours")],
 ) -> None:
-    """Does an architecture keep the rules that a search relies on? A line for each; what to do where it does not."""
+    """Check that an architecture keeps the rules a search relies on, one line per rule, with remedies."""
     import torch
 
     from models import contract, estimator_contract
     from search.spec.code import find
 
-    torch.set_num_threads(1)  # for so little work more would only wait for each other
+    torch.set_num_threads(1)  # the models are too small to gain from more
     found, failed = find(architecture), False
     checks = {"network": contract.check, "estimator": estimator_contract.check}
     for rule, problem in checks[found.learner](found):
@@ -264,7 +265,7 @@ def plan(
     set_: Set = None,
     address: Address = None,
 ) -> None:
-    """What a search will take, from a few steps of each architecture: hours, disk, rows and money."""
+    """Estimate the cost of a search from a few steps of every architecture: hours, disk, database rows and money."""
     from functools import partial
 
     from search.cluster import connection
@@ -293,11 +294,11 @@ def plan(
 def submit(
     spec: SpecName = "default",
     set_: Set = None,
-    address: Annotated[str, typer.Option(help="of the cluster's dashboard")] = "http://127.0.0.1:8265",
-    searches: Annotated[str, typer.Option(help="where the head keeps searches")] = "~/results/searches",
+    address: Annotated[str, typer.Option(help="address of the cluster's dashboard")] = "http://127.0.0.1:8265",
+    searches: Annotated[str, typer.Option(help="folder for searches on the head node")] = "~/results/searches",
     wait: Annotated[bool, typer.Option(help="show the search's output until it ends")] = True,
 ) -> None:
-    """Start a search on a cluster from this machine; texts and vectors that the spec names have to be there."""
+    """Submit a search to a cluster. Files that the spec names (texts, vectors) must exist on the cluster."""
     from search.cluster import submit as submits
     from search.spec.asked import spec_for
 
@@ -307,7 +308,7 @@ def submit(
 @app.command("list")
 @console.command
 def list_(searches: Root = Path("searches")) -> None:
-    """The searches of this folder, newest last: trials finished and wanted, and where they are."""
+    """List the searches of a folder, newest last: trials finished and wanted, and the folder of every search."""
     from search.run import state
 
     for line in state.summaries(searches):
@@ -318,11 +319,11 @@ def list_(searches: Root = Path("searches")) -> None:
 @console.command
 def audit(
     search: SearchName = "latest",
-    repair: Annotated[bool, typer.Option("--repair", help="make MLflow agree with the study")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="correct MLflow from the Optuna studies")] = False,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
-    """Prove that Optuna, MLflow and the checkpoints agree, trial by trial; print what differs."""
+    """Check trial by trial that Optuna, MLflow and the checkpoints agree; print every difference."""
     from search.base import files
     from search.prove import audit as audits
     from search.run import folders
@@ -350,7 +351,7 @@ def replay(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
-    """Train a trial again from its record and say whether every epoch's numbers are equal."""
+    """Train a trial again from its record and compare the numbers of every epoch."""
     from search.prove import replay as replays
 
     line = ""
@@ -368,24 +369,24 @@ def export(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="the best of this architecture or baseline (default: of all architectures)", show_default=False
+            help="the best model of this architecture or baseline (default: of all architectures)", show_default=False
         ),
     ] = None,
     ensemble: Annotated[
         int | None,
         typer.Option(
-            help="instead of the best, the average of at most so many models, of any architecture, as one; chosen on "
+            help="instead of one model, the average of at most this many models of any architecture, chosen on "
             "validation",
             show_default=False,
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="of the registered model (default: that of the search and its corpus)", show_default=False),
+        typer.Option(help="name of the registered model (default: from the search and its corpus)", show_default=False),
     ] = None,
     calibrated: Annotated[
         bool,
-        typer.Option(help="whether its probabilities are calibrated: logits divided by a temperature from validation"),
+        typer.Option(help="calibrate the probabilities: divide logits by a temperature fitted on validation"),
     ] = True,
     trial: Annotated[
         str | None, typer.Option(help="this trial, such as gru-3, instead of the best", show_default=False)
@@ -394,10 +395,10 @@ def export(
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),
 ) -> None:
-    """Put the best model (the best confirmed one, if there are any) into MLflow's registry: text in, labels out."""
+    """Register the best model in MLflow (the best confirmed one, if any): text in, labels out."""
     found = _find(search, None, tracking_uri, searches)
     if sum(map(bool, (ensemble, trial, prefer))) > 1:
-        raise UserError("one of --ensemble, --trial and --prefer")
+        raise UserError("give only one of --ensemble, --trial and --prefer")
     exported = found.export(
         architecture, ensemble=ensemble, name=name, calibrated=calibrated, trial=trial, prefer=prefer
     )
@@ -408,13 +409,13 @@ def export(
         what = f"The ensemble of {' + '.join(exported.selection.ensemble.members)}"
     print(f"{what} is version {exported.version} of the registered model {exported.name}")
     if exported.stays:
-        print(f"Latest, not best: {exported.stays}")
+        print(f"The alias latest points to it, best does not: {exported.stays}")
     if better := exported.better:
-        print(f"Better on validation is a baseline, {better.name}; for that one: --architecture {better.architecture}")
+        print(f"The baseline {better.name} is better on validation; to export it: --architecture {better.architecture}")
     if found_by := exported.calibration:
         print(
-            f"Calibrated at temperature {found_by.temperature:.2f}: on test, confidence and accuracy are "
-            f"{found_by.after:.4f} apart (ECE), {found_by.before:.4f} without it"
+            f"Calibrated at temperature {found_by.temperature:.2f}: expected calibration error on test "
+            f"{found_by.after:.4f}, {found_by.before:.4f} before"
         )
     if exported.threshold:
         print(f"Threshold: {exported.threshold}")
@@ -425,20 +426,22 @@ def export(
 
 
 def _find(search: str, address: str | None, tracking_uri: str | None, searches: Path) -> api.Search:
-    """A search of this folder, else of the tracking server's. Raises UserError when neither has it."""
+    """A search in this folder, else one on the tracking server. Raises UserError when neither has it."""
     from search.run import folders
 
     if not folders.find_searches(search, searches):
-        with contextlib.suppress(UserError):  # no MLflow either
+        with contextlib.suppress(UserError):  # not in MLflow either: the error below names the folder
             return api.open(search, address=address, tracking_uri=tracking_uri, searches=searches)
     folder = folders.find_search(search, searches)
     return api.Search(folder, origin.tracking_uri(folder, tracking_uri), address)
 
 
 def _show_results(search: api.Search, report: bool) -> Path | None:
-    """Print the leaderboard, or what fewer texts cost, and write the report page, that of the search whose models were
-    trained again; log it to that search's run. The search is done and does not depend on them: what goes wrong is only
-    shown."""
+    """Print the search's main table, write the report page and log it to MLflow. Returns the page, None without one.
+
+    For a confirmation and the like, the page is that of the search it repeats. The search has ended and does not depend
+    on any of this: errors are printed, not raised.
+    """
     try:
         from analysis.base import tables
         from search.track import registry
@@ -446,7 +449,7 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
         if search.spec.sizes_of:
             tables.emit(boards.data_size(search.tracking_uri, search.id), "table")
         elif search.spec.path_of:
-            tables.emit(boards.why(search.tracking_uri, search.id), "table")
+            tables.emit([*boards.why(search.tracking_uri, search.id).values()], "table")
         else:
             tables.emit(boards.leaderboard(search.tracking_uri, search.id), "table")
         timings.note(Event.LEADERBOARD)
@@ -468,20 +471,22 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
 
 
 def _conclude(search: api.Search, searches: Path, report: bool, on_finish: str | None) -> None:
-    """The leaderboard and the report, where everything is and what to do next; then what the user wants done. The exit
-    status says whether the search is done."""
+    """Print the results, where everything is and what to run next; then run the user's command.
+
+    Exits with 1 unless the search is complete and recorded.
+    """
     page = None
     try:
         page = _show_results(search, report)
         _say_what_next(search, searches, page)
-    finally:  # also where the terminal is gone, or a signal ends the page
+    finally:  # also when the terminal was closed, or a signal interrupts the page
         if on_finish:
             finishing.call(on_finish, search, page)
 
 
 def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> None:
     result = search.result
-    assert result, "it was opened only"
+    assert result, "this search was opened, not run"
     root = "" if searches == Path("searches") else f" --searches {shlex.quote(str(searches))}"
     option = f" --tracking-uri {shlex.quote(record.without_password(search.tracking_uri))}"
     shown = record.without_password(search.tracking_uri)
@@ -499,11 +504,12 @@ def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> Non
     if result.planned:
         print(f"Plan         {result.planned}")
     if result.still_up:
-        print(f"Still up     {result.still_up}, and billed if they are a cloud's")
-        print("Shut down    ray down cluster.yaml, where it was launched (on machines of your own: ray stop, on each)")
+        print(f"Still up     {result.still_up}; cloud machines cost money until they are shut down")
+        print("Shut down    ray down cluster.yaml, where it was launched (on your own machines: ray stop, on each)")
     if result.outcome is record.Outcome.INTERRUPTED:
-        console.fail(f"stopped with {result.num_owed} trials to go; the resume command above goes on", status=1)
+        console.fail(f"stopped with {result.num_owed} trials to go; continue with the resume command above", status=1)
     if result.outcome is record.Outcome.FAILED:
         console.fail("no valid trial: every one diverged or failed; the leaderboard says why", status=1)
     if not result.recorded:
-        console.fail(f"MLflow lacks some of it: {python} -m search audit {search.id} --repair{root}{option}", status=1)
+        audit = f"{python} -m search audit {search.id} --repair{root}{option}"
+        console.fail(f"not everything could be recorded in MLflow; repair it with: {audit}", status=1)

@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 STOPPING = ["epochs_saved", "stop_regret", "stop_within_0.2", "mean_regret", "mean_within_0.2"]
 OF_STOPPING = (
-    "Beside the same searches with stop: none: the share of epochs that was saved, and how much worse what was chosen "
-    "is on validation (stop regret) and in the mean of validation and test over the table's seeds (mean regret), with "
-    "the shares of searches in which that is at most 0.2 points."
+    "Compared with the same searches under stop: none: the share of epochs saved, and how much worse the chosen trial "
+    "is on validation (stop regret) and by the mean of validation and test over the table's seeds (mean regret), each "
+    "with the share of searches in which the regret is at most 0.2 points."
 )
 
 
 @app.command()
 @console.command
 def simulate(
-    table: Annotated[Path, typer.Argument(help="of recorded runs, such as benchmarks/table/imdb-5000.parquet")],
+    table: Annotated[Path, typer.Argument(help="a table of recorded runs, as benchmarks/table/imdb-5000.parquet")],
     spec: SpecName = "default",
     set_: Set = None,
     vary: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY=V1,V2", help="a row for each value of a key: pruner=asha,hyperband,median", show_default=False
+            metavar="KEY=V1,V2", help="compare values of a key: pruner=asha,hyperband,median", show_default=False
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=2, help="simulated searches")] = 100,
-    workers: Annotated[int, typer.Option(min=1, help="trials at once")] = 2,
+    repeats: Annotated[int, typer.Option(min=2, help="number of simulated searches")] = 100,
+    workers: Annotated[int, typer.Option(min=1, help="number of concurrent trials")] = 2,
     format_: Format = None,
     out: Out = None,
 ) -> None:
-    """What pruners, stopping rules and samplers would find and cost, replayed on a table of recorded runs.
+    """Simulate searches on a table of recorded runs: what pruners, stopping rules and samplers would find and cost.
 
-    Of the spec count: architectures, trials, sampler, pruner, patience, metric and seed. The space, the texts and the
-    length of trials are those of the table. sampler: random draws real rows; any other proposes to a surrogate that is
-    fitted to them.
+    Read from the spec: architectures, trials, sampler, pruner, patience, metric and seed. The space, the texts and the
+    number of epochs are those of the table. sampler: random draws recorded runs; other samplers propose to a surrogate
+    model fitted to them.
     """
     from analysis.base import tables
 
@@ -63,13 +63,13 @@ def simulate(
     from search.simulate import simulate as simulations
 
     ran, labels = {}, {}
-    for name, each in specs.items():
-        ran[name], labels[name] = simulations.searches(each, found, repeats, workers)
+    for name, variant in specs.items():
+        ran[name], labels[name] = simulations.searches(variant, found, repeats, workers)
     tables.emit([simulated_table(ran, [found.summary, *dict.fromkeys(labels.values())])], form, out)
 
 
 def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table":
-    """A row for each kind of search, from the searches that were simulated of it (see `simulate.outcome`)."""
+    """One row per spec. ran: the simulated searches of each spec (see `simulate.outcome`)."""
     import pandas as pd
 
     from analysis.base.table import Table
@@ -103,10 +103,10 @@ def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table"
         title=f"{repeats} simulated searches each",
         notes=[
             *notes,
-            "Means over searches. Regret: how much better the best of all trials, each trained to its end, would have "
-            "been on validation than the one that was chosen; regret 95: of 95 % of searches it is at most this.",
+            "Means over searches. Regret: how much worse the chosen trial is on validation than the best of all trials "
+            "when each is trained to its end; regret 95: its 95 % quantile over searches.",
             *([OF_STOPPING] if stopped else []),
-            "Searches share the rows of the table, so they differ less among themselves than real ones.",
+            "The simulated searches share the rows of the table, so they vary less than real searches do.",
         ],
     )
 
@@ -114,7 +114,7 @@ def simulated_table(ran: "dict[str, pd.DataFrame]", notes: list[str]) -> "Table"
 def _of_stopping(searches: "pd.DataFrame") -> dict[str, float]:
     """The columns of `STOPPING`."""
     lost = {name: 100 * searches[name].astype("float64") for name in ("stop_regret", "stop_regret_mean")}
-    shares = [(each.dropna() <= 0.2 + 1e-4).mean() for each in lost.values()]
-    means = [each.mean() / 100 for each in lost.values()]
+    shares = [(points.dropna() <= 0.2 + 1e-4).mean() for points in lost.values()]
+    means = [points.mean() / 100 for points in lost.values()]
     values = [searches["epochs_saved"].mean(), means[0], shares[0], means[1], shares[1]]
     return dict(zip(STOPPING, values, strict=True))

@@ -1,4 +1,4 @@
-"""The command that shows a search while it runs elsewhere: `bakeoff watch`, or `python -m analysis watch`."""
+"""The command that follows a running search: `bakeoff watch`, or `python -m analysis watch`."""
 
 import time
 from typing import Annotated
@@ -14,13 +14,14 @@ from search.base import console, record
 @console.command
 def watch(
     search: SearchName = "latest",
-    every: Annotated[float, typer.Option(min=0.5, help="seconds between two looks")] = 5.0,
+    every: Annotated[float, typer.Option(min=0.5, help="seconds between updates")] = 5.0,
     rank_by: RankBy = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show how far a search is until it ends, from any terminal or machine that reaches its MLflow; Ctrl-C leaves it.
+    """Show the progress of a search until it ends, from any machine that reaches its MLflow. Ctrl-C stops watching.
 
-    A search whose driver was killed seems to run for ever: `search audit` tells. What is no terminal gets one look.
+    A search whose driver was killed still looks as if it were running: `search audit` tells. Without a terminal, the
+    progress is printed once.
     """
     from rich.console import Console
     from rich.live import Live

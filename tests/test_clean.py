@@ -70,12 +70,12 @@ def test_a_dry_run_says_how_much_and_the_best_checkpoints_stay(tmp_path: Path) -
     assert kept(going_on) == every
     assert (old.exists(), part.exists(), new.exists()) == (False, False, True)
     assert not [line for line in audit(ended, f"sqlite:///{tmp_path / 'none.db'}") if "checkpoint" in line]
-    assert here("search", "clean", cwd=tmp_path).stdout == "nothing that was not used for 7d\n"
+    assert here("search", "clean", cwd=tmp_path).stdout == "nothing has been unused for 7d\n"
 
 
 def test_what_is_young_or_runs_stays(tmp_path: Path) -> None:
     folder = search(tmp_path / "searches", 5)
-    assert here("search", "clean", "--older-than", "60d", cwd=tmp_path).stdout == "nothing that was not used for 60d\n"
+    assert here("search", "clean", "--older-than", "60d", cwd=tmp_path).stdout == "nothing has been unused for 60d\n"
     with files.hold(folder):
         assert "nothing" in here("search", "clean", cwd=tmp_path).stdout
     assert here("search", "clean", "--older-than", "soon", cwd=tmp_path).returncode == 2

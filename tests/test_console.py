@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from typer.testing import CliRunner
 
+from bakeoff.__main__ import app
 from data.base.errors import choose, nearest
 from search.base import record
 
@@ -58,3 +61,36 @@ def test_a_reader_who_has_seen_enough_is_no_bug() -> None:
     assert process.stderr
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ("confrm", "unknown command 'confrm' (did you mean 'confirm'?)"),
+        ("confirm --sedes 3", "no option --sedes (did you mean '--seeds'?)"),
+        ("run --repeat 0", "--repeat 0: should be greater than or equal to 1; nearest: 1"),
+        ("run --repeat 101", "--repeat 101: should be less than or equal to 100; nearest: 100"),
+        ("run --repeat x", "--repeat x: should be a valid integer, unable to parse string as an integer"),
+        ("explain", "missing argument 'run'"),
+        ("watch a b", "got unexpected extra argument(s) (b)"),
+        ("run --set", "option '--set' requires an argument"),
+        ("why a:b --out why.png", "--out why.png: a table is text, .png is a picture; nearest: why.csv"),
+        ("why a:b --figure why.csv", "why.csv: a picture's file ends in .png; nearest: why.png"),
+    ],
+)
+def test_a_wrong_call_is_one_line(call: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, call.split(), prog_name="bakeoff")
+    assert (done.exit_code, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert said.partition("; see bakeoff ")[0] == f"error: {line}"
+
+
+def test_a_wrong_call_shows_no_more_than_a_line_of_it() -> None:
+    done = CliRunner().invoke(app, ["run", "--repeat", "x" * 10_000], prog_name="bakeoff")
+    assert len(done.stderr) < 300
+
+
+def test_help_is_no_mistake() -> None:
+    assert CliRunner().invoke(app, ["run", "--help"]).exit_code == 0
+    assert "leaderboard" in CliRunner().invoke(app, []).stdout

@@ -37,7 +37,7 @@ def test_its_failure_is_a_line_and_changes_no_exit_status(smoke_search: Finished
     done = resume(smoke_search, tmp_path, "exit 3")
     assert done.returncode == 0
     (line,) = (line for line in done.stderr.splitlines() if "--on-finish" in line)
-    assert line == f"--on-finish: exit status 3; that changes nothing for {smoke_search.id}"
+    assert line == f"--on-finish: exit status 3; the search {smoke_search.id} is not affected"
     assert resume(smoke_search, tmp_path, "no-such-command-anywhere").returncode == 0
     assert resume(smoke_search, tmp_path, "true").returncode == 0  # reads nothing of what it is told
 

@@ -89,7 +89,7 @@ def test_texts_are_the_limit_of_pairs_that_no_seed_decides() -> None:
     assert few.promising == few.wanted(100) == []
     assert "more texts are needed, not seeds" in list(few.lines())[1]
     assert "that is more than 0.005, so no open pair can be shown to be equal" in list(few.lines())[2]
-    assert "texts are the limit" in deciding._at_an_end(few, few.wanted(100), 3, 100)
+    assert "limited by the number of test texts" in deciding._at_an_end(few, few.wanted(100), 3, 100)
 
 
 def test_baselines_get_no_seeds() -> None:
@@ -165,15 +165,15 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     assert (plan().margin, plan().max_seeds, plan(time_budget="2m").time_budget) == (pairs.MARGIN, 15, 120)
     for given, message in (
         ({"margin": 0.0}, "margin: above 0 and at most 0.5, in accuracy; got 0"),
-        ({"max_seeds": 1}, "max_seeds: 2 to 1000 of each; got 1"),
+        ({"max_seeds": 1}, "max_seeds: 2 to 1000 of each architecture; got 1"),
         ({"time_budget": "soon"}, "got 'soon'; nearest: '20m'"),
         ({"time_budget": 0}, "above 0 seconds; got 0"),
     ):
         with pytest.raises(UserError, match=re.escape(message)):
             plan(**given)
-    with pytest.raises(UserError, match="decides by itself what is trained; leave out --seeds 5"):
+    with pytest.raises(UserError, match="chooses by itself what to train; leave out --seeds 5"):
         deciding.require_one_way(True, {"top": None, "seeds": 5}, {"margin": 0.01})
-    with pytest.raises(UserError, match="--max-seeds 9 is for --until-decided only; add that"):
+    with pytest.raises(UserError, match="--max-seeds 9 works with --until-decided only; add that option"):
         deciding.require_one_way(False, {"seeds": 5}, {"max_seeds": 9})
     assert (
         "--until-decided --margin 0.02 --max-seeds 15 --architecture mlp"
@@ -207,18 +207,18 @@ def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
     asked, uri = asked_in(tmp_path, smoke_search), uri_of(tmp_path)
     stopped = command("search", *asked, "--time-budget", "1s", cwd=tmp_path)
     # A slow machine needs all of the second before the first look has begun, and then nothing is left unfinished.
-    began = ", which decide most" in stopped.stdout
+    began = ", where they help most" in stopped.stdout
     assert stopped.returncode == int(began), stopped.stdout + stopped.stderr
-    assert "looked at 2 times in all" in stopped.stdout
+    assert "tested at 2 looks" in stopped.stdout
     assert "Ended: the time budget is spent." in stopped.stdout
-    how = "Resume  " if began else "Go on  "
+    how = "Resume  " if began else "Continue  "
     (again,) = {line.removeprefix(how) for line in stopped.stdout.splitlines() if line.startswith(how)}
     goes_on = shlex.split(again.replace("--time-budget 1s", "--time-budget 10m"))[3:]
     done = command("search", *goes_on, "--no-report", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ("was interrupted; it goes on" in done.stdout) == began
+    assert ("was interrupted; resuming it" in done.stdout) == began
     assert "Look 1 of 2: 5 seeds of" in done.stdout
-    assert "Ended: the seeds are spent" in done.stdout or "Ended: texts are the limit" in done.stdout
+    assert "Ended: the seeds are spent" in done.stdout or "Ended: every open pair is limited" in done.stdout
     recorded = boards.read(uri, runs.find_search(uri, smoke_search.id))
     assert differences.num_looks(recorded) == 2
     assert recorded.repeated.groupby("architecture").size().max() <= 10
@@ -226,7 +226,7 @@ def test_a_search_is_confirmed_until_it_is_decided_and_goes_on_after_a_stop(
 
 def looks_in(output: str) -> list[str]:
     """What is said of each look, from its number to what comes of it."""
-    return re.findall(r"^Look .*?^(?:Ended: [^\n]*|[^\n]*, which decide most)", output, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^Look .*?^(?:Ended: [^\n]*|[^\n]*, where they help most)", output, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
@@ -260,10 +260,10 @@ def test_kills_in_the_middle_of_looks_change_neither_the_looks_nor_what_is_decid
     done = command("search", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
-    assert "looked at 2 times in all" in told[0]
+    assert "tested at 2 looks" in told[0]
     assert looks_in(told[0]) == []
-    assert "was interrupted; it goes on" in told[1]
-    assert "was interrupted; it goes on" in done.stdout
+    assert "was interrupted; resuming it" in told[1]
+    assert "was interrupted; resuming it" in done.stdout
     looks = looks_in(told[1]) + looks_in(done.stdout)
     assert [look.partition(":")[0] for look in looks] == ["Look 1 of 2", "Look 2 of 2"]
     again = command("search", *asked, cwd=tmp_path)

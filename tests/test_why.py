@@ -94,6 +94,6 @@ def test_the_newest_path_of_each_architecture_counts_and_the_first_says_what_it_
     paths = [run(path.of_path(folder, "mlp", 2)[0], tmp_path, uri) for _ in range(2)]
     (found,) = why.tables(uri, search).values()
     assert found.title.startswith(paths[1].name)
-    assert why.read(uri, search, "").title == why.read(uri, search, "mlp").title == found.title
+    assert why.read(uri, search, "")["mlp"].title == why.read(uri, search, "mlp")["mlp"].title == found.title
     first = why.tables(uri, runs.find_search(uri, paths[0].name))["mlp"]
     assert first.title.startswith(paths[0].name)

@@ -1,4 +1,4 @@
-"""Tables on their way out: to a terminal, a pipe or a file, in the format asked for."""
+"""Output of tables to a terminal, a pipe or a file, in any format."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from analysis.base.terminal import show, to_text
 from data.base.errors import UserError, choose
 from data.base.files import write_whole
 
-#: How a table is written to a file or a pipe.
+#: The text formats for files and pipes.
 TEXTS: dict[str, Callable[[Table], str]] = {
     "table": to_text,
     "csv": lambda table: to_csv(table.frame),
@@ -21,26 +21,43 @@ TEXTS: dict[str, Callable[[Table], str]] = {
     "latex": to_latex,
 }
 
-#: The formats that programs read: one tidy frame instead of tables laid out for a reader.
+#: The formats for programs: one tidy frame instead of tables laid out for a reader.
 FOR_PROGRAMS = ("csv", "json")
 
 ENDINGS = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
 
+#: File endings of pictures, to which no table is written.
+PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".gif", ".webp")
+
 
 def choose_format(given: str | None, out: Path | None) -> str:
-    """The format asked for, else that of the file's ending, else `table`.
+    """The given format, else the one of the file's ending, else `table`.
 
-    Raises UserError, before any work is done, for an unknown one or a file that has no folder.
+    Raises UserError for an unknown format, a file whose folder does not exist, or the ending of a picture. Commands
+    call it before they do any work.
     """
     if out is not None:
         _check_folder(out)
+        if out.suffix.lower() in PICTURES:
+            raise UserError(
+                f"--out {out}: a table is text, {out.suffix} is a picture; nearest: {out.with_suffix('.csv')}"
+            )
     if given is not None:
         return choose("format", given, TEXTS)
     return ENDINGS.get(out.suffix.lower(), "table") if out else "table"
 
 
+def require_png(path: Path | None) -> None:
+    """Raise UserError unless a picture can be written to this path. Commands call it before they do any work."""
+    if path is None:
+        return
+    _check_folder(path)
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: a picture's file ends in .png; nearest: {path.with_suffix('.png')}")
+
+
 def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
-    """Print the tables, or write them into a file and say so. Raises UserError when it cannot be written."""
+    """Print tables, or write them to a file and print its path. Raises UserError when it cannot be written."""
     console = Console(highlight=False)
     if form == "table" and out is None and console.is_terminal:
         for number, table in enumerate(tables):
@@ -57,7 +74,7 @@ def emit(tables: Sequence[Table], form: str, out: Path | None = None) -> None:
 
 
 def write(content: str | bytes, path: Path) -> None:
-    """Write a whole file or none of it. Raises UserError when the folder or the file cannot be written."""
+    """Write a file atomically. Raises UserError when the folder or the file cannot be written."""
     _check_folder(path)
     try:
         with write_whole(path) as file:
@@ -67,7 +84,7 @@ def write(content: str | bytes, path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they aren't there yet. Raises UserError when that cannot be."""
+    """Make a folder and its parents unless they exist. Raises UserError when that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

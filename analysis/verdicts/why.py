@@ -28,18 +28,17 @@ NOTES = (
 SEEDS = 3  # that `search ablate` trains, if it is not told otherwise
 
 
-def read(uri: str, search: Search, architecture: str) -> Table:
-    """The table of the newest path of an architecture of a search ('': of any), or of that search itself, where it is
-    one.
+def read(uri: str, search: Search, architecture: str) -> dict[str, Table]:
+    """The newest path of an architecture ('': of any architecture), as its only entry.
 
-    Raises UserError when none was trained, with what that would cost.
+    search: one whose paths were trained, or one that trained a path itself. Raises UserError when no path was trained;
+    the message estimates the cost.
     """
     found = tables(uri, search)
-    if not architecture and found:
-        return [*found.values()][-1]
+    architecture = architecture or next(reversed(found), "")
     if architecture not in found:
         raise UserError(_not_trained(search, searched(runs.read_trials(uri, search.id)), architecture))
-    return found[architecture]
+    return {architecture: found[architecture]}
 
 
 def tables(uri: str, search: Search) -> dict[str, Table]:
