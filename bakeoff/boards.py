@@ -53,7 +53,7 @@ def leaderboard(
     recorded = confirmation.read(uri, found)
     confirmed = confirmation.confirmation_tables(recorded, rank_by, architecture)
     if only_confirmed and not confirmed:
-        raise UserError(f"nothing of {found.id} was confirmed; do that with: python -m search confirm {found.id}")
+        raise UserError(f"nothing of {found.id} was confirmed yet; run: python -m search confirm {found.id}")
     if only_confirmed is None:
         only_confirmed = not by_architecture and any("rank" in t.frame and t.frame["rank"].any() for t in confirmed)
     top = top if top is not None else 10 if form == "table" else 0

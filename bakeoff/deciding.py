@@ -128,8 +128,8 @@ class Plan:
         recorded = confirmation.read(self.uri, found)
         if recorded.folds:
             raise UserError(
-                f"{self.folder.name} was confirmed over {recorded.folds} folds, which test on more texts than seeds "
-                f"alone; go on with: search confirm {self.folder.name} --folds {recorded.folds} --seeds 3"
+                f"{self.folder.name} was confirmed over {recorded.folds} folds, which test more texts than seeds "
+                f"do; continue with: python -m search confirm {self.folder.name} --folds {recorded.folds} --seeds 3"
             )
         rank_by = common_metric([found])
         best = differences.compared(recorded, rank_by)

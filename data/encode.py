@@ -183,7 +183,7 @@ def encode(
         vectors_VE = np.zeros((len(vocabulary), embedding_size), dtype=np.float32)
         vectors_VE[[ids[word] for word in found]] = vectors_FE
     if not ids:
-        reason = "is seen twice" if read_vectors is None else "has a vector; use embeddings: learned"
+        reason = "comes twice" if read_vectors is None else "has a vector; use embeddings: learned"
         if script.share_without_spaces(script.letters([text for text, _ in splits["train"][:NUM_SAMPLED]]), reading):
             reason += f"{' and' if read_vectors else '; use'} tokenizer: characters"
         raise UserError(f"{name}: none of the {len(counts):,} words of the training split {reason}")

@@ -45,8 +45,8 @@ class Encoder:
         for start in track(starts, bar, disable=not bar, transient=True):
             found.append(self._batch(list(texts[start : start + BATCH])))
             if found[-1].shape[1] != found[0].shape[1]:
-                sizes = f"{found[0].shape[1]} numbers a text and then {found[-1].shape[1]}"
-                raise UserError(f"vectors: {self.plugin.reference} should return as many each time; got {sizes}")
+                sizes = f"{found[0].shape[1]} numbers per text, then {found[-1].shape[1]}"
+                raise UserError(f"vectors: {self.plugin.reference} should return arrays of one width; got {sizes}")
         return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)
 
     def _batch(self, texts: list[str]) -> np.ndarray:
@@ -61,11 +61,11 @@ class Encoder:
         except Exception:  # of any kind: a tensor on a graphics card has one of its own
             raise UserError(f"{where} should return an array of numbers; got {type(returned).__name__}") from None
         if vectors_NE.ndim != 2 or len(vectors_NE) != len(texts) or not vectors_NE.shape[1]:
-            wanted = f"of {len(texts):,} texts an array ({len(texts)}, size)"
+            wanted = f"an array ({len(texts)}, size) for {len(texts):,} texts"
             raise UserError(f"{where} should return {wanted}; got {vectors_NE.shape}")
         if not (finite_N := np.isfinite(vectors_NE).all(axis=1)).all():
             first = texts[int(finite_N.argmin())]
-            raise UserError(f"{where} should return finite numbers; got NaN or infinity of {first!r:.60}")
+            raise UserError(f"{where} should return finite numbers; got NaN or infinity for {first!r:.60}")
         return vectors_NE
 
 

@@ -136,7 +136,9 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
         num_extra = len(word_bytes.split(b" ")) - 1 if _is_number(word_bytes.rpartition(b" ")[2]) else 0
         if not numbers or len(numbers) != size or num_extra:
             num_numbers = len(numbers) + num_extra
-            raise UserError(f"{name}, line {number}: {num_numbers} numbers after the word, not {size or 'more'}")
+            raise UserError(
+                f"{name}, line {number}: should have {size or 'some'} numbers after the word; got {num_numbers}"
+            )
         num_rows += 1
         try:
             word = word_bytes.decode()
@@ -145,10 +147,10 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
         if word in words and word not in found:
             wrong = next((each for each in numbers if not _is_number(each)), None)
             if wrong is not None:
-                raise UserError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is no finite number")
+                raise UserError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is not a finite number")
             found[word] = np.array([float(each) for each in numbers], dtype=np.float32)
     if num_rows == 0:
-        raise UserError(f"{name} has no vectors")
+        raise UserError(f"{name} holds no vectors; a line should be a word and its numbers")
     if promised not in (None, num_rows):
         raise UserError(f"{name}: the first line promises {promised:,} words, but {num_rows:,} follow")
     return list(found), np.array(list(found.values()), dtype=np.float32).reshape(len(found), size)

@@ -83,7 +83,7 @@ def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> No
     """
     where = where or name
     if (name in _SHIPPED or baseline(name)) and not kept:
-        raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
+        raise UserError(f"{where}: {name!r} is a built-in one: give yours another name")
     ARCHITECTURES[name] = as_architecture(made, where)
 
 

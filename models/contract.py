@@ -174,21 +174,23 @@ def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: An
         found.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
     if found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1]):
         raise BrokenRuleError(
-            f"{key} {one} and {key} {other} are the same network; use it, or leave it out of hyperparameters"
+            f"{key} has no effect: {one} and {other} give the same network; use it, or remove it from hyperparameters"
         )
 
 
 def equal_seeds_give_equal_numbers(subject: Subject, **hyperparameters: Any) -> None:
     """The seed decides the weights and the dropout; without training nothing is random."""
     if not torch.equal(*(subject.build(**hyperparameters)(*texts()) for _ in range(2))):
-        raise BrokenRuleError("equal seeds give different numbers; draw with torch's generator only")
+        raise BrokenRuleError(
+            "equal seeds give different numbers; draw random numbers with torch's global generator only"
+        )
     one, other = (subject.build(seed, **hyperparameters).eval() for seed in (0, 1))
     if all(map(torch.equal, one.parameters(), other.parameters())):
         raise BrokenRuleError(
             "the seed does not change the weights; draw them with torch's generator, with no seed of your own"
         )
     if not torch.equal(one(*texts()), one(*texts())):
-        raise BrokenRuleError("in eval mode two passes differ; draw only if self.training")
+        raise BrokenRuleError("two passes in eval mode differ; draw random numbers only if self.training")
 
 
 def the_state_dict_is_whole(subject: Subject) -> None:
@@ -220,7 +222,7 @@ def words_can_be_explained(subject: Subject) -> None:
         means_BC = scores_BTC.sum(1) / lengths_B.unsqueeze(1)
         if not torch.allclose(means_BC, model(tokens_BT, lengths_B), rtol=1e-5, atol=1e-6):
             raise BrokenRuleError(
-                "the mean of word_scores over a text's words is not its logits; return what they come from"
+                "the mean of word_scores over a text's words is not its logits; return the scores that forward averages"
             )
         return
     if subject.architecture.classify is Architecture.classify:  # not defined: it makes no scores of classes
@@ -229,10 +231,12 @@ def words_can_be_explained(subject: Subject) -> None:
     logits_BC = model.classify(words_BTE, lengths_B)
     if not torch.allclose(logits_BC, model(tokens_BT, lengths_B), rtol=1e-4, atol=1e-5):
         raise BrokenRuleError(
-            "from the same word vectors it gives other scores; read words only through setting.embedding"
+            "the same word vectors give other scores; read words only through setting.embedding, not by their ids"
         )
     if not torch.autograd.grad(logits_BC.sum(), words_BTE)[0].any():
-        raise BrokenRuleError("the scores do not depend on the word vectors")
+        raise BrokenRuleError(
+            "the scores do not depend on the word vectors; compute them from setting.embedding(tokens_BT)"
+        )
 
 
 #: What is checked, in this order: the rule in words, and how. `pairs`, `variants`: for each of them.

@@ -45,14 +45,16 @@ def probabilities_are_of_the_classes(subject: EstimatorSubject, **hyperparameter
             "probability of each class, in the order of the labels"
         )
     if not np.allclose(probabilities_NC.sum(1), 1, atol=1e-5) or not (probabilities_NC >= 0).all():
-        raise BrokenRuleError("predict_proba gives what are no probabilities; those of a text are from 0 and sum to 1")
+        raise BrokenRuleError("predict_proba gives no probabilities; those of a text should be 0 or more and sum to 1")
 
 
 def every_hyperparameter_is_live(subject: EstimatorSubject) -> None:
     for key, domain in subject.architecture.hyperparameters.items():
         first_NC, *others = [subject.says(**{key: value}) for value in some_values(domain)]
         if all((first_NC == other_NC).all() for other_NC in others):
-            raise BrokenRuleError(f"every {key} gives the same; use it, or leave it out of hyperparameters")
+            raise BrokenRuleError(
+                f"{key} has no effect: all of its values give the same; use it, or remove it from hyperparameters"
+            )
 
 
 def equal_seeds_give_equal_numbers(subject: EstimatorSubject) -> None:
@@ -64,7 +66,9 @@ def what_was_fitted_is_kept(subject: EstimatorSubject) -> None:
     fitted, other = subject.fitted(), create(subject.architecture, 0, {})
     other.restore(fitted.files())
     if (np.asarray(other.predict_proba(subject.texts)) != fitted.predict_proba(subject.texts)).any():
-        raise BrokenRuleError("from its files it gives other numbers; keep what was fitted in attributes")
+        raise BrokenRuleError(
+            "saved and loaded again, it gives other numbers; keep everything that was fitted in attributes"
+        )
 
 
 RULES = (

@@ -143,7 +143,7 @@ def test_searches_side_by_side_in_a_pivot() -> None:
     [
         ("hiden_size", None, r"unknown row 'hiden_size' \(did you mean 'hidden_size'\?\)"),
         ("search", "actvation", r"unknown column 'actvation' \(did you mean 'activation'\?\)"),
-        ("window", "window", "rows and columns are both 'window'"),
+        ("window", "window", "--rows and --columns are both 'window'"),
         ("test_accuracy", None, "unknown row 'test_accuracy'"),
     ],
 )

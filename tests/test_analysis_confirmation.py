@@ -419,7 +419,7 @@ def test_the_differences_are_those_of_the_confirmed(uri: str, asked: str) -> Non
         (["differences", OLD], "what gru-0 (run "),
         (
             ["leaderboard", OLD, "--confirmed"],
-            f"nothing of {OLD} was confirmed; do that with: python -m search confirm",
+            f"nothing of {OLD} was confirmed yet; run: python -m search confirm",
         ),
         (["differences", SEARCH, "--rank-by", "test_f1"], "cannot rank by test_f1"),
     ],

@@ -127,5 +127,5 @@ def test_disagree_command(smoke_search: FinishedSearch) -> None:
 
 
 def test_one_model_does_not_disagree() -> None:
-    with pytest.raises(ValueError, match="models of two architectures are needed"):
+    with pytest.raises(ValueError, match="at least two architectures with a model are needed"):
         disagree.load_all([])

@@ -215,7 +215,7 @@ def test_the_best_without_confirmation_ranks_first() -> None:
     ]
     assert ranking.best(trials, "val_accuracy").name == "mlp-1"
     assert ranking.best(trials, "val_loss").name == "gru-0"
-    with pytest.raises(ValueError, match="none of 2 trials has a model"):
+    with pytest.raises(ValueError, match="none of the 2 trials has ended with a model"):
         ranking.best(trials[4:], "val_accuracy")
 
 
@@ -270,7 +270,7 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
 def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     found = choice.find(smoke_search.uri, "latest:mlp-0")
     changed = dataclasses.replace(found, provenance={"data_digest": "f" * 64})
-    with pytest.raises(ValueError, match="imdb is not what mlp-0 learned from: its digest is"):
+    with pytest.raises(ValueError, match="imdb has changed since mlp-0 learned from it: its digest is"):
         trained.load(changed)
     with pytest.raises(ValueError, match="mlp-99 has no checkpoint in"):
         trained.load(dataclasses.replace(found, number=99))

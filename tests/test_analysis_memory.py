@@ -91,7 +91,7 @@ def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> N
         assert png.with_suffix(f".{ending}").stat().st_size > 1000
     refused = here("analysis", "memory", f"{smoke_search.id}:mlp", cwd=smoke_search.cwd)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: memory: of rnn and gru only; mlp-")
+    assert refused.stderr.startswith("error: memory: is for rnn and gru only; mlp-")
 
 
 def test_a_failure_leaves_the_threads_as_they_were(smoke_search: FinishedSearch, tmp_path: Path) -> None:
@@ -112,7 +112,9 @@ def test_the_page_without_checkpoints(smoke_search: FinishedSearch, tmp_path: Pa
     away = checkpoints.rename(tmp_path / "away")
     try:
         page = report.make(smoke_search.uri, search, tmp_path / "page").read_text(encoding="utf-8")
-        with pytest.raises(ValueError, match=f"no checkpoint of a recurrent model of {search.id} is at hand"):
+        with pytest.raises(
+            ValueError, match=f"no checkpoint of a recurrent model \\(rnn, gru\\) of {search.id} is on this machine"
+        ):
             memory.find(smoke_search.uri, search.id)
     finally:
         away.rename(checkpoints)

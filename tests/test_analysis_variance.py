@@ -123,7 +123,7 @@ def test_only_searches_that_repeat_each_other_are_taken_apart_together() -> None
     first, other = search_of(), search_of("demo-20260102-100000", seed=1, epochs=3)
     with pytest.raises(UserError, match=r"are not repetitions of one search: they differ in epochs$"):
         require_repetitions([first, other])
-    with pytest.raises(UserError, match="the same seed are the same search"):
+    with pytest.raises(UserError, match="repetitions need different seeds"):
         require_repetitions([first, search_of("demo-20260102-100000")])
     require_repetitions([first, search_of("demo-20260102-100000", seed=1, trials=12)])
     require_repetitions([other])

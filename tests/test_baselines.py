@@ -197,7 +197,7 @@ def test_a_name_says_the_words() -> None:
     assert [models.words_named(name) for name in ("nbsvm", "nbsvm_200", "tfidf_whole")] == ["", "200", "whole"]
     for name in ("nbsvm_0", "nbsvm_02", "nbsvm_", "majority_200", "gru_200", "nbsvm_200_whole"):
         assert (models.find(name), models.is_baseline(name), models.words_named(name)) == (None, False, "")
-    with pytest.raises(UserError, match="'nbsvm_200' is one of ours"):
+    with pytest.raises(UserError, match="'nbsvm_200' is a built-in one"):
         models.register("nbsvm_200", models.BASELINES["tfidf"])
 
 
@@ -299,8 +299,8 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
             "baselines: nbsvm_200 reads more than max_words 100; nearest: nbsvm",
         ),
         ({"architectures": ["gru", "nbsvm_9"]}, "nbsvm_9 is a baseline, which is not searched; write baselines: [nbs"),
-        ({"baselines": ["none", "tfidf"]}, "baselines: none stands alone; got [none, tfidf]"),
-        ({"baselines": ["tfidf", "tfidf"]}, "baselines: each baseline once"),
+        ({"baselines": ["none", "tfidf"]}, "baselines: none cannot stand beside others; got [none, tfidf]"),
+        ({"baselines": ["tfidf", "tfidf"]}, "baselines: should name each baseline once"),
         ({"architectures": ["gru", "nbsvm"]}, "nbsvm is a baseline, which is not searched; write baselines: [nbsvm]"),
         ({"space": {"C": {"nbsvm": [1, 2]}}}, "space.C: unknown key 'nbsvm'"),
         ({"space": {"C": [1, 2]}}, "unknown hyperparameter 'C'"),

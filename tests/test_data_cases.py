@@ -89,7 +89,7 @@ def test_of_two_candidates_the_user_is_asked(tmp_path: Path) -> None:
     assert texts_of(read(tmp_path / "own.csv", text_column="content")) == sorted(BASE)
     assert texts_of(read(tmp_path / "own.csv", text_column=2)) == sorted(BASE)
     assert "has no column 'contents' (did you mean 'content'?)" in told(tmp_path / "own.csv", text_column="contents")
-    assert "has columns 1 to 3; text_column is 4" in told(tmp_path / "own.csv", text_column=4)
+    assert "text_column: should be from 1 to 3, the columns of " in told(tmp_path / "own.csv", text_column=4)
 
 
 def test_a_first_line_like_data_is_said_and_columns_have_numbers(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_encoding_with_a_mark_is_read(tmp_path: Path, encoding: str) -> None:
 )
 def test_what_is_no_text_is_not_taken_for_another_encoding(tmp_path: Path, content: bytes) -> None:
     message = told(tmp_path / "own.csv", content)
-    assert message.endswith("looks like no file of texts; of a document or a spreadsheet save the table as CSV")
+    assert message.endswith("does not look like a file of texts; save the table of a document or spreadsheet as CSV")
 
 
 def test_another_encoding_is_told_with_its_line_and_read_when_given(tmp_path: Path) -> None:
@@ -164,7 +164,9 @@ def test_another_encoding_is_told_with_its_line_and_read_when_given(tmp_path: Pa
     )
     assert texts_of(read(tmp_path / "own.csv", encoding="latin-1")) == sorted(written)
     assert "unknown encoding 'latin-11'" in told(tmp_path / "own.csv", encoding="latin-11")
-    assert "looks like utf-16-le without a mark" in told(tmp_path / "own.csv", table(written).encode("utf-16-le"))
+    assert "looks like utf-16-le without a byte order mark" in told(
+        tmp_path / "own.csv", table(written).encode("utf-16-le")
+    )
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def test_folders_that_datasets_saved_are_read(tmp_path: Path) -> None:
     assert texts_of(division) == sorted(BASE)
     assert {text for text, _ in division.splits["test"]} == {text for text, _ in BASE[50:]}
     assert File(tmp_path / "one").fingerprint() != File(tmp_path / "several").fingerprint()
-    assert "none that `datasets` saved to disk" in told(tmp_path)
+    assert "was not written by save_to_disk of `datasets`" in told(tmp_path)
 
 
 # --- Splits
@@ -346,7 +348,7 @@ def test_what_is_wrong_with_a_given_split_is_not_mended_by_more_texts(tmp_path: 
     rows = [(*row, "test" if row[1] == "good" and number % 4 == 0 else "train") for number, row in enumerate(BASE)]
     message = told(tmp_path / "own.csv", table(rows, ("text", "label", "split")))
     assert "class 'bad' (30, of which 0 in test)" in message
-    assert "split_column: none divides all texts anew" in message
+    assert "write split_column: none to divide all texts anew" in message
     assert "are enough" not in message
 
 
@@ -396,7 +398,7 @@ def test_contradictory_texts_are_counted_apart(tmp_path: Path) -> None:
     kept = read(tmp_path / "own.csv", contradictions="majority")
     assert [label for text, label in texts_of(kept) if text.lower().startswith("the same")] == ["good"]
     everything = [*BASE, *((t, "good" if x == "bad" else "bad") for t, x in BASE)]
-    assert f"all of its {len(BASE)} different texts have several labels" in told(
+    assert f"each of its {len(BASE)} different texts comes with several labels" in told(
         tmp_path / "own.csv", table(everything)
     )
 

@@ -279,7 +279,7 @@ def test_a_corpus_without_a_known_word_is_told(tmp_path: Path) -> None:
     corpus = write_csv(tmp_path / "a.csv", [(f"qzx{i}", i % 2) for i in range(40)])
     with pytest.raises(ValueError, match="none of the 32 words of the training split has a vector"):
         data.load(corpus)
-    with pytest.raises(ValueError, match="none of the 32 words of the training split is seen twice"):
+    with pytest.raises(ValueError, match="none of the 32 words of the training split comes twice"):
         data.load(corpus, embeddings="learned")
 
 

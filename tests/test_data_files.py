@@ -43,7 +43,7 @@ def read_csv(folder: Path, content: str | bytes) -> Texts:
             "text,Class,label\na,b,c\n",
             "several columns that may be the label: set label_column to one of 'Class', 'label'",
         ),
-        ("text,label,text\na,b,c\n", "twice the column 'text'"),
+        ("text,label,text\na,b,c\n", "several columns 'text'"),
         ("text,label\na,0\n,1\n \t,0\nb,1\n", "empty text in line 3, 4;"),
         ("text,label\n" + ",0\n" * 9, "empty text in line 2, 3, 4, 5, 6 and 4 more;"),
         ("text,label\na,0\nb,\n", "empty label in line 3;"),
@@ -53,7 +53,7 @@ def read_csv(folder: Path, content: str | bytes) -> Texts:
         ('text,label\na,0\n"b,1\nc,1\n', "line 3: a quoted cell that begins here never ends; a quote inside"),
         ('text,label\n"a \\"b\\" c",1\n', "line 2: a quoted cell goes on after its closing quote; a quote inside"),
         ("\n \n\n", "is empty: it has no column 'text'"),
-        ("text~label\na~1\n", "has one column only, 'text~label', .* separator:"),
+        ("text~label\na~1\n", "has only one column, 'text~label'; .* set separator to"),
         (b"text,label\na,0\nb\xe9,1\n", "line 3: byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbftext,label\n\xff,0\n", "line 2: byte 0xff is not UTF-8"),
     ],
@@ -105,7 +105,7 @@ def test_a_class_too_small_for_the_splits_is_told(tmp_path: Path) -> None:
     enough = read_csv(tmp_path, "\n".join(["text,label", *rows("a", 15), *rows("b", LEAST_OF_A_CLASS)]))
     splits = encode.split_examples(enough, name="own", limit=None).splits
     assert {name: len(split) for name, split in splits.items()} == {"train": 22, "val": 4, "test": 4}
-    with pytest.raises(ValueError, match="own has one class only, 'a'"):
+    with pytest.raises(ValueError, match="own has only one class, 'a'"):
         encode.split_examples(read_csv(tmp_path, "text,label\na,a\nb,a\n"), name="own", limit=None)
     few = read_csv(tmp_path, "\n".join(["text,label", *rows("a", 15), *rows("b", LEAST_OF_A_CLASS - 1)]))
     with pytest.raises(
@@ -187,18 +187,18 @@ def test_both_text_forms_are_read(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "has no vectors"),
-        (b"2 3\n", "has no vectors"),
-        (b"a\nb 1\n", "line 1: 0 numbers after the word, not more"),
-        (b"a 1 2\nb 1\n", "line 2: 1 numbers after the word, not 2"),
-        (b"a 1 2\nb 1 2 3\n", "line 2: 3 numbers after the word, not 2"),
-        (b"a 1 2\n\nb 1 2\n", "line 2: 0 numbers"),
-        (b"a 1 x\n", "line 1: 'x' is no finite number"),
-        (b"a 1 nan\n", "line 1: 'nan' is no finite number"),
-        (b"a 1 1e39\n", "line 1: '1e39' is no finite number"),
+        (b"", "holds no vectors"),
+        (b"2 3\n", "holds no vectors"),
+        (b"a\nb 1\n", "line 1: should have some numbers after the word; got 0"),
+        (b"a 1 2\nb 1\n", "line 2: should have 2 numbers after the word; got 1"),
+        (b"a 1 2\nb 1 2 3\n", "line 2: should have 2 numbers after the word; got 3"),
+        (b"a 1 2\n\nb 1 2\n", "line 2: should have 2 numbers"),
+        (b"a 1 x\n", "line 1: 'x' is not a finite number"),
+        (b"a 1 nan\n", "line 1: 'nan' is not a finite number"),
+        (b"a 1 1e39\n", "line 1: '1e39' is not a finite number"),
         (b"b 1 2\na\xff 1 2\n", "line 2: the word .* is not UTF-8"),
         (b"3 2\na 1 2\nb 1 2\n", "promises 3 words, but 2 follow"),
-        (b"2 3\na 1 2\nb 1 2\n", "line 2: 2 numbers after the word, not 3"),
+        (b"2 3\na 1 2\nb 1 2\n", "line 2: should have 3 numbers after the word; got 2"),
     ],
 )
 def test_bad_vectors_are_told_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:

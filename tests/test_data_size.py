@@ -132,11 +132,11 @@ def test_what_is_a_repetition_itself_is_not_repeated(tmp_path: Path) -> None:
     own = {"sampler": "grid", "pruner": "none", "epochs": 1, "baselines": "none", "architectures": ["mlp"]}
     folder = finished(tmp_path, specs.validate(own | {"space": {"hidden_size": [8]}}))
     again = new_search(sizes.of_sizes(folder, 2)[0], tmp_path)
-    with pytest.raises(UserError, match=f"is itself a repetition; the learning curve is that of {folder.name}"):
+    with pytest.raises(UserError, match=f"repeats trials of {folder.name}; give that search"):
         sizes.of_sizes(again, 2)
     studies = Studies(again.name, read_spec(again), again, "new")
     studies.provenance = {"data_digest": "another"}
-    with pytest.raises(UserError, match="is not what the search was started with"):
+    with pytest.raises(UserError, match="have changed since the search was started"):
         _require_same_data(studies, again)
     empty = new_search(specs.validate(own), tmp_path)
     Studies(empty.name, read_spec(empty), empty, "new")
@@ -220,7 +220,7 @@ def test_the_newest_on_the_same_texts_counts(tmp_path: Path) -> None:
     folder, uri = finished(tmp_path, specs.validate(own)), f"sqlite:///{tmp_path / 'mlflow.db'}"
     Tracker(uri, Studies(folder.name, read_spec(folder), folder)).close(Outcome.COMPLETE)
     origin = runs.find_search(uri, folder.name)
-    with pytest.raises(UserError, match=f"do so: python -m search train-sizes {folder.name}"):
+    with pytest.raises(UserError, match=f"run: python -m search train-sizes {folder.name}"):
         data_size.read(uri, origin)
     again = new_search(sizes.of_sizes(folder, 1)[0], tmp_path)
     Tracker(uri, Studies(again.name, read_spec(again), again, "new")).close(Outcome.COMPLETE)

@@ -256,7 +256,7 @@ def test_a_corpus_without_a_known_word_is_told_what_helps(tmp_path: Path) -> Non
     for name, message in helps.items():
         with pytest.raises(UserError, match=message):
             data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=Reading(tokenizer=name, **exact))
-    with pytest.raises(UserError, match=r"is seen twice; use tokenizer: characters$"):
+    with pytest.raises(UserError, match=r"comes twice; use tokenizer: characters$"):
         data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=Reading(**exact), embeddings="learned")
     learned = Reading(tokenizer="characters", **exact)
     encoded = data.load(f"csv:{tmp_path / 'zh.csv'}", cache=tmp_path, reading=learned, embeddings="learned")

@@ -84,17 +84,17 @@ def taken_in(vectors: str, **content: Any) -> Any:
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        ("return np.zeros((3, 4))", "should return of 2 texts an array (2, size); got (3, 4)"),
-        ("return np.zeros(2)", "should return of 2 texts an array (2, size); got (2,)"),
-        ("return np.zeros((2, 0))", "should return of 2 texts an array (2, size); got (2, 0)"),
+        ("return np.zeros((3, 4))", "should return an array (2, size) for 2 texts; got (3, 4)"),
+        ("return np.zeros(2)", "should return an array (2, size) for 2 texts; got (2,)"),
+        ("return np.zeros((2, 0))", "should return an array (2, size) for 2 texts; got (2, 0)"),
         ("return [[1.0], [1.0, 2.0]]", "should return an array of numbers; got list"),
         ("return 'no'", "should return an array of numbers; got str"),
-        ("pass", "should return of 2 texts an array (2, size); got ()"),
+        ("pass", "should return an array (2, size) for 2 texts; got ()"),
         (
             "return np.where([[True], [t == 'good' for t in texts[1:]]], 1.0, np.nan)",
-            "should return finite numbers; got NaN or infinity of 'bad'",
+            "should return finite numbers; got NaN or infinity for 'bad'",
         ),
-        ("return np.full((2, 3), 1e300)", "should return finite numbers; got NaN or infinity of 'good'"),
+        ("return np.full((2, 3), 1e300)", "should return finite numbers; got NaN or infinity for 'good'"),
     ],
 )
 def test_what_a_function_does_wrong_is_a_line_that_names_it(source: str, line: str) -> None:
@@ -106,7 +106,7 @@ def test_what_a_function_does_wrong_is_a_line_that_names_it(source: str, line: s
 def test_what_a_function_raises_names_its_line() -> None:
     with pytest.raises(UserError, match=r"^vectors: /home/me/encoder.py, line 4: ModuleNotFoundError: No module named"):
         encoder("import no_such_encoder")(["good"])
-    with pytest.raises(UserError, match="should return as many each time; got 512 numbers a text and then 1"):
+    with pytest.raises(UserError, match="should return arrays of one width; got 512 numbers per text, then 1"):
         encoder("return np.ones((len(texts), len(texts)))")(["good"] * 513)
 
 
@@ -209,7 +209,7 @@ def test_a_spec_keeps_its_source_and_has_one_more_baseline(tmp_path: Path, monke
             "vectors: json.decoder:NaN should be a function from a list of texts to an a",
         ),
         ({"vectors": "json.decoder:embed"}, "vectors: json.decoder has no 'embed'"),
-        ({"baselines": ["embedding"]}, "embedding learns from what an encoder makes of texts; write vectors: path/enc"),
+        ({"baselines": ["embedding"]}, "embedding learns from the output of a text encoder; write vectors: path/enc"),
         ({"baselines": ["embeding"]}, "baselines: unknown baseline 'embeding' (did you mean 'embedding'?)"),
         ({"baselines": ["embedding_whole"]}, "baselines: unknown baseline 'embedding_whole'"),
     ],

@@ -273,7 +273,7 @@ def test_a_search_knows_its_majority_and_its_errors(smoke_search: FinishedSearch
 
 
 def test_what_has_no_predictions_is_a_line(smoke_search: FinishedSearch) -> None:
-    with pytest.raises(UserError, match="no trial of the search has a model yet"):
+    with pytest.raises(UserError, match="no trial of the search has ended with a model yet"):
         errors.confusions(smoke_search.uri, [])
     done = command("analysis", "errors", "smoke", "--architecture", "grv", cwd=smoke_search.cwd)
     assert (done.returncode, done.stderr.strip()) == (2, "error: unknown architecture 'grv' (did you mean 'gru'?)")

@@ -85,7 +85,10 @@ class Nameless(TfidfLogistic):
         super().__init__(ngrams, C)
         self.pipeline[0].tokenizer = lambda text: text.split()  # which skops writes, and does not find again
 """
-REFUSAL = "Unkept cannot be kept without pickle: skops does not trust builtins.method_descriptor"
+REFUSAL = (
+    "Unkept cannot be kept without pickle: skops does not trust builtins.method_descriptor; "
+    "use functions of your file instead"
+)
 TEXTS = ["a good film , yes", "good and great", "a bad film , no", "bad and boring"]
 LABELS_N = np.array([1, 1, 0, 0])
 
@@ -199,7 +202,7 @@ def test_a_mistake_is_a_line(before: str, after: str, message: str) -> None:
             "C=C, ",
             "",
             "every hyperparameter is live",
-            "every C gives the same; use it",
+            "C has no effect: all of its values give the same; use it",
         ),
         (
             "TfidfLogistic",

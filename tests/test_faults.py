@@ -201,7 +201,7 @@ def test_a_search_is_extended_and_only_extended(smoke_search: FinishedSearch, tm
 
 
 def test_a_search_without_a_folder_is_not_resumed_and_gets_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not on this machine: it has no spec\.yaml"):
+    with pytest.raises(UserError, match=r"not on this machine: there is no .*spec\.yaml"):
         api.Search(tmp_path / "gone-20260101-000000", f"sqlite:///{tmp_path / 'mlflow.db'}").resume(progress=False)
     assert list(tmp_path.iterdir()) == []
 

@@ -86,8 +86,13 @@ def test_texts_that_cannot_be_divided_so_are_refused_in_a_line() -> None:
     few = Texts(("a", "b"), [(f"text {place}", int(place < 15)) for place in range(100)])
     for texts, reading, fold, words in [
         (texts_of(order, list(range(120)), times=True), TIMES, FOLDS[0], ["folds: with time_column", "--seeds"]),
-        (own_split, USUAL, FOLDS[0], ["folds: mine has a validation or test split of its own"]),
-        (few, USUAL, Fold(1, 10), ["class 'b' of mine has 15 texts, too few for 2 in each of 10 parts; fewer folds"]),
+        (own_split, USUAL, FOLDS[0], ["folds: mine comes with a validation or test split"]),
+        (
+            few,
+            USUAL,
+            Fold(1, 10),
+            ["class 'b' of mine has 15 texts, too few for 2 in each of 10 parts; use fewer folds"],
+        ),
     ]:
         with pytest.raises(UserError) as error:
             splits_of(texts, fold, reading)
@@ -288,7 +293,7 @@ def test_a_spec_asks_for_folds_and_old_ones_do_not() -> None:
     assert not Spec(folds=5).cross_validated  # a search is of the usual division
     for wrong, words in [
         ({"folds": 2}, "greater than or equal to 3"),
-        ({"folds": 5, "time_column": "date"}, "folds: with time_column nothing may be learned from texts"),
+        ({"folds": 5, "time_column": "date"}, "folds: with time_column a model may not learn from texts"),
     ]:
         with pytest.raises(UserError, match=words):
             specs.validate(wrong, files=False)
@@ -317,7 +322,7 @@ def test_a_search_ends_with_its_folds_which_are_resumed_audited_and_replayed(tmp
         done = command("search", *args, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     assert len([*(tmp_path / "searches").iterdir()]) == 2  # nothing was left to do
-    with pytest.raises(UserError, match="tfidf is a baseline, all of which are trained over folds"):
+    with pytest.raises(UserError, match="folds train every baseline anyway; leave tfidf out"):
         confirm(first, None, None, ["tfidf"], 3)
     done = command("analysis", "differences", first.name, cwd=tmp_path)
     assert "on the same 120 test texts" in done.stdout, done.stdout + done.stderr

@@ -136,7 +136,9 @@ def test_an_architecture_without_anything_within_the_limits_gets_no_trial(tmp_pa
 
 def test_a_space_without_anything_within_the_limits_is_one_line() -> None:
     spec = make_spec(limits={"num_parameters": 799, "model_mb": 5})
-    with pytest.raises(UserError, match=r"^limits: nothing .*: num_parameters is at most 799, and starts at 800$"):
+    with pytest.raises(
+        UserError, match=r"^limits: no configuration .*: num_parameters is at most 799, and starts at 800$"
+    ):
         limits.require_room(spec, size)
     limits.require_room(make_spec(limits={"num_parameters": 800}), size)
 
@@ -510,12 +512,15 @@ def test_the_leaderboard_ranks_by_fronts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objectives": ["val_accuracy"]}, "objectives: at least two, each once; got [val_accuracy]"),
+        ({"objectives": ["val_accuracy"]}, "objectives: should be at least two, all different; got [val_accuracy]"),
         ({"objectives": ["val_accuracy", "latency"]}, "unknown objective 'latency' (did you mean 'latency_ms'?)"),
-        ({"objectives": ["val_f1", "model_mb"]}, "objectives: should have the metric val_accuracy, by which the best "),
+        (
+            {"objectives": ["val_f1", "model_mb"]},
+            "objectives: should include the metric val_accuracy, which chooses the best ",
+        ),
         ({"sampler": "cmaes"}, "sampler: cmaes takes one objective; for several: tpe, nsga2, gp, random or grid"),
-        ({"pruner": "asha"}, "pruner: of several objectives front or none; got asha"),
-        ({"stop": "decided"}, "stop: with several objectives none; got decided"),
+        ({"pruner": "asha"}, "pruner: with several objectives should be front or none; got asha"),
+        ({"stop": "decided"}, "stop: with several objectives should be none; got decided"),
         ({"objectives": []}, "pruner: front is for several objectives; leave it out, or write objectives"),
     ],
 )

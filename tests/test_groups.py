@@ -126,15 +126,19 @@ def test_a_large_group_is_trained_on_and_small_ones_are_held_out() -> None:
 def test_too_few_groups_or_times_are_one_line() -> None:
     rows = [(place % 2, 1 + place // 50, place // 50) for place in range(100)]
     texts = texts_of(rows, list(range(100)), groups=True)
-    with pytest.raises(UserError, match="group_column: mine: 3 splits need as many groups, and there are 2"):
+    with pytest.raises(
+        UserError, match="group_column: mine: at least 3 groups are needed, one for each split; there are 2"
+    ):
         split_examples(texts, name="mine", limit=None, reading=GROUPS)
     texts = texts_of(rows, list(range(100)), times=True)
-    with pytest.raises(UserError, match="time_column: mine: 3 splits need as many different times, and there are 2"):
+    with pytest.raises(
+        UserError, match="time_column: mine: at least 3 different times are needed, one for each split; there are 2"
+    ):
         split_examples(texts, name="mine", limit=None, reading=TIMES)
     rows = [(group // 5, 1 + group, 0) for group in (0, 0, 1, 1, 2, 2, *[5] * 20)]
     with pytest.raises(UserError, match=r"'b' \(20, of which 0 in .*each of the 4 groups is in one split only"):
         split_examples(texts_of(rows, list(range(26)), groups=True), name="mine", limit=None, reading=GROUPS)
-    with pytest.raises(UserError, match="group_column: no text of imdb has a value there"):
+    with pytest.raises(UserError, match="group_column: that column of imdb has no value in any row"):
         split_examples(Texts(("a", "b"), [("x", 0), ("y", 1)]), name="imdb", limit=None, reading=GROUPS)
 
 
@@ -213,11 +217,11 @@ def test_times_are_ordered_however_they_are_written(written: list[str]) -> None:
     ("written", "format", "said"),
     [
         (["03/04/2024", "05/06/2024"], None, "line 2: '03/04/2024' is 4 March 2024 or 3 April 2024; write time_format"),
-        (["2024-01-01", "soon"], None, "line 3: 'soon' is no time; time_format says"),
-        (["2024-01-01", "2024-13-01"], None, "line 3: '2024-13-01' is no time"),
-        (["25/12/2024"], "%m/%d/%Y", "line 2: '25/12/2024' is no time as in time_format: %m/%d/%Y"),
+        (["2024-01-01", "soon"], None, "line 3: 'soon' is not a time; set time_format to"),
+        (["2024-01-01", "2024-13-01"], None, "line 3: '2024-13-01' is not a time"),
+        (["25/12/2024"], "%m/%d/%Y", "line 2: '25/12/2024' is not a time in time_format: %m/%d/%Y"),
         (["25/12/2024"], "%Q", "time_format: .*; got '%Q'"),
-        (["1704067200", "1704067200000"], None, "times of different units, '1704067200' .line 2. and '1704067200000'"),
+        (["1704067200", "1704067200000"], None, "times in different units, '1704067200' .line 2. and '1704067200000'"),
     ],
 )
 def test_what_is_no_time_is_one_line(written: list[str], format: str | None, said: str) -> None:
@@ -279,8 +283,8 @@ def test_the_columns_of_a_file_divide_its_texts(tmp_path: Path) -> None:
         (Reading(group_column="auther"), "no column 'auther' .did you mean 'author'"),
         (Reading(group_column="label"), "group_column is the column of the labels"),
         (Reading(time_column="text"), "time_column is the column of the texts"),
-        (Reading(time_column="author"), "line 2: 'user0' is no time"),
-        (Reading(time_format="%Y"), "time_format says how the times of time_column are written"),
+        (Reading(time_column="author"), "line 2: 'user0' is not a time"),
+        (Reading(time_format="%Y"), "time_format is for the times of time_column, which is not given"),
     ],
 )
 def test_a_wrong_column_is_one_line(reading: Reading, said: str, tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
     assert (folder / "report" / "figures" / "confusion.csv").read_text().startswith("model,class,found,missed,added")
     done = command("analysis", "disagree", folder.name, cwd=tmp_path)
     assert done.returncode == 2
-    assert "predicts several classes of a text, and one is compared" in done.stderr
+    assert "compares one class per text, and " in done.stderr
     done = command("analysis", "predict", folder.name, SENTENCE, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "animals;weather" in done.stdout

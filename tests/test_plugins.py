@@ -95,9 +95,9 @@ def test_a_reference_is_read_and_made_from_its_text_alone(tmp_path: Path) -> Non
         (
             "my_net.py:Net",
             "\nfrom neighbour import x\n",
-            "line 2: ModuleNotFoundError: No module named 'neighbour'; a file",
+            "line 2: ModuleNotFoundError: No module named 'neighbour'; only installed packages",
         ),
-        ("my_net.py:Net", "\nfrom neighbour import x\n", "put both into one file ('neighbour' is a neighbour of it)"),
+        ("my_net.py:Net", "\nfrom neighbour import x\n", "put both into one file ('neighbour' is a file beside it)"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(
@@ -118,7 +118,7 @@ def test_a_file_that_imports_its_neighbour_is_refused_where_that_would_work(
     (tmp_path / "my_net.py").write_text("import math\nfrom good_neighbour import x\n" + NET)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
-        UserError, match=r"my_net.py, line 2: imports 'good_neighbour', a neighbour of it; a file stands"
+        UserError, match=r"my_net.py, line 2: imports 'good_neighbour', a file beside it; only installed packages"
     ):
         plugins.read(f"{tmp_path / 'my_net.py'}:Net").load()
 
@@ -319,7 +319,7 @@ def test_a_subclass_of_architecture_declares_in_plain_forms_too() -> None:
         ),
         ("(2, 64)", "(64, 2)", "hyperparameters['size']: should be (low, high) or a list of choices; got (64, 2)"),
         ("*, size=8", "*, sise=8", "does not take the hyperparameter 'size' (did you mean 'sise'?)"),
-        ("*, size=8", "*, size=8, heads=2", "takes 'heads', which hyperparameters does not declare"),
+        ("*, size=8", "*, size=8, heads=2", "takes 'heads', which is not in hyperparameters"),
         ("*, size=8", "*, size", "should have a default for 'size'"),
         ("size=8", "size=1", "the default of size must be a whole number from 2 to 64, got 1; did you mean 2?"),
     ],
@@ -332,7 +332,7 @@ def test_what_is_no_architecture_is_one_line(old: str, new: str, message: str) -
 
 
 def test_the_names_of_ours_are_taken() -> None:
-    with pytest.raises(UserError, match="'gru' is one of ours: give yours another name"):
+    with pytest.raises(UserError, match="'gru' is a built-in one: give yours another name"):
         models.register("gru", made(NET))
 
 
@@ -356,7 +356,7 @@ def test_the_names_of_ours_are_taken() -> None:
             "nn.Dropout(dropout)",
             "nn.Identity()",
             "every hyperparameter is live",
-            "dropout 0.0 and dropout 0.45 are the same network; use it, or leave it out of hyperparameters",
+            "dropout has no effect: 0.0 and 0.45 give the same network; use it, or remove it from hyperparameters",
         ),
         (
             "self.layer =",
@@ -369,7 +369,7 @@ def test_the_names_of_ours_are_taken() -> None:
             "return self.output((states * real).sum",
             "return torch.rand(1) + self.output((states * real).sum",
             "equal seeds give equal numbers",
-            "in eval mode two passes differ",
+            "two passes in eval mode differ",
         ),
         (
             "super().__init__()",
@@ -478,7 +478,7 @@ def test_a_kept_spec_may_have_its_own_of_a_name_that_was_not_ours_then(
     source = NET.replace("class Net(", f"class {name}(")
     (tmp_path / "my_net.py").write_text(source, encoding="utf-8")
     new = {"architectures": ["mlp", f"my_net.py:{name}"]}
-    with pytest.raises(UserError, match=f"'{name}' is one of ours: give yours another name"):
+    with pytest.raises(UserError, match=f"'{name}' is a built-in one: give yours another name"):
         specs.validate(new)
     kept = {
         "architectures": ["mlp", name],
@@ -504,7 +504,7 @@ def test_a_spec_has_not_both_a_baseline_and_its_own_of_that_name() -> None:
     source = NET.replace("class Net(", "class tfidf(")
     code = {"architectures": {"tfidf": {"reference": "my_net.py:tfidf", "source": source}}}
     both = {"architectures": ["tfidf"], "baselines": ["majority", "tfidf"], "code": code}
-    with pytest.raises(UserError, match="baselines: tfidf is an architecture of this spec's own"):
+    with pytest.raises(UserError, match="baselines: tfidf is the name of an architecture of yours"):
         specs.load(yaml.safe_dump(both), "spec.yaml")
 
 
@@ -531,10 +531,10 @@ def test_the_words_of_a_network_that_is_confirmed_no_further_still_count(
         ({"architectures": ["my_net.py:Net", "other/my_net.py:Net"]}, "architectures: two are named 'Net'"),
         (
             {"architectures": ["taken.py:Net"]},
-            "the hyperparameter 'schedule' is every trial's: rename yours",
+            "'schedule' is a built-in hyperparameter or metric: rename yours",
         ),
         *(
-            ({"architectures": [f"{name}.py:Net"]}, f"the hyperparameter {name!r} is every trial's: rename yours")
+            ({"architectures": [f"{name}.py:Net"]}, f"{name!r} is a built-in hyperparameter or metric: rename yours")
             for name in COLUMNS
         ),
         ({"space": {"sise": 3}}, "spec: space: unknown hyperparameter 'sise' (did you mean 'size'?)"),
@@ -627,7 +627,7 @@ def test_a_function_that_is_no_corpus_is_one_line(body: str, message: str) -> No
     [
         ("cost.maximize = False", "", "cost should say whether more of it is better: cost.maximize = True or False"),
         ("cost.worst = 5", "", "cost should say what a trial that diverges is given: cost.worst = a number"),
-        ("cost", "accuracy", "'accuracy' is one of ours: give yours another name"),
+        ("cost", "accuracy", "'accuracy' is a built-in one: give yours another name"),
     ],
 )
 def test_a_function_that_is_no_metric_is_one_line(old: str, new: str, message: str) -> None:

@@ -78,7 +78,7 @@ def test_a_wrong_class_is_one_line_with_the_classes(tmp_path: Path) -> None:
     line = r"^positive_class: no class 'frud' \(did you mean 'fraud'\?\); the classes are 'fraud' and 'legit'$"
     with pytest.raises(UserError, match=line):
         understood(corpus(tmp_path, fraud=20, legit=20), positive_class="frud")
-    with pytest.raises(UserError, match=r"^positive_class: is of two classes, and .* has 3; got 'a'$"):
+    with pytest.raises(UserError, match=r"^positive_class: is for two classes, and .* has 3; leave it out; got 'a'$"):
         understood(corpus(tmp_path, a=20, b=20, c=20), positive_class="a")
 
 

@@ -73,8 +73,8 @@ def test_an_ensemble_is_the_mean_of_models_that_read_their_own_words(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((None, 1), "an ensemble averages models, at least 2; got 1"),
-        (("gru", 2), "an ensemble is of all architectures: leave out 'gru', or the ensemble"),
+        ((None, 1), "--ensemble: should be at least 2, the models to average; got 1"),
+        (("gru", 2), "--ensemble chooses among all architectures: leave out --architecture gru, or --ensemble"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: tuple[Any, Any], problem: str, tmp_path: Path) -> None:

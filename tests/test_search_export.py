@@ -127,7 +127,7 @@ def test_a_name_of_the_users(smoke_search: FinishedSearch) -> None:
     exported = export.export("smoke", root, smoke_search.uri, "mlp", name="Film reviews")
     assert exported.uri == "models:/Film reviews@mlp"
     for wrong in ("a/b", "a:b", "", " ", ".", ".."):
-        with pytest.raises(ValueError, match=r"--name: the name of a registered model has letters, and neither"):
+        with pytest.raises(ValueError, match=r"--name: should have a letter or digit, and neither"):
             export.export("smoke", root, smoke_search.uri, name=wrong)
 
 
@@ -194,7 +194,7 @@ def test_a_point_of_the_front_is_exported(tmp_path: Path) -> None:
     assert [chosen(how=how) for how in ("accuracy", "small", "knee")] == ["gru-0", "mlp-1", "mlp-0"]
     assert chosen("gru", how="small") == "gru-1"
     assert chosen(name="gru-1") == "gru-1"
-    with pytest.raises(ValueError, match="mlp-2 is not exported: refused"):
+    with pytest.raises(ValueError, match="mlp-2 cannot be exported: refused"):
         chosen(name="mlp-2")
 
 

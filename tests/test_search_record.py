@@ -300,7 +300,7 @@ def test_a_tracking_uri_is_remembered_without_its_secret(new: Path, monkeypatch:
     for uri in ("postgresql://me:hunter2@db/mlflow", "https://me:hunter2@host/", "https://host/?token=hunter2"):
         origin.keep_uri(new, uri)
         assert "hunter2" not in (new / origin.FILE).read_text()
-        with pytest.raises(UserError, match=r"is recorded at .*, which is kept without its secret"):
+        with pytest.raises(UserError, match=r"is recorded at .*, whose password is not kept"):
             origin.tracking_uri(new)
         assert origin.tracking_uri(new, uri, lines.append) == uri
     assert lines == []  # it is the same one

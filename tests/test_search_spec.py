@@ -39,7 +39,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"pruner": "asher"}, ["pruner", "did you mean 'asha'"]),
         ({"architectures": ["grru"]}, ["'grru'", "did you mean 'gru'"]),
         ({"architectures": []}, ["architectures"]),
-        ({"architectures": ["gru", "gru"]}, ["each architecture once"]),
+        ({"architectures": ["gru", "gru"]}, ["name each architecture once"]),
         ({"metric": "test_accuracy"}, ["metric", "'test_accuracy'", "val_"]),
         ({"metric": "val_acuracy"}, ["did you mean 'val_accuracy'"]),
         ({"corpus": "imbd"}, ["'imbd'", "did you mean 'imdb'"]),
@@ -65,7 +65,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"space": {"hidden_size": {"low": 8, "high": 16, "stepp": 2}}}, ["'stepp'", "did you mean 'step'"]),
         ({"space": {"hidden_size": {"low": 8, "high": "x"}}}, ["hidden_size.high", "number", "'x'"]),
         ({"space": {"hidden_size": []}}, ["at least one value"]),
-        ({"space": {"hidden_size": [8, 8]}}, ["each value once"]),
+        ({"space": {"hidden_size": [8, 8]}}, ["name each value once"]),
         ({"space": {"hidden_size": [[8]]}}, ["scalars"]),
         ({"space": {"hidden_size": 0}}, ["hidden_size", "0", "did you mean 1"]),
         ({"space": {"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}}, ["log range", "above 0"]),
@@ -89,7 +89,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"sampler": "grid", "seeds": 2}, ["trials", "leave it out", "got 1"]),
         (GRID | {"configurations": {"rnn": {"": {}}}}, ["configurations.rnn", "name"]),
         (GRID | {"configurations": {"rnn": {"a": {"dropout": None}}}}, ["rnn.a.dropout", "one value", "None"]),
-        (GRID | {"space": {"dropout": 0.1}, "configurations": {"rnn": {"a": {}}}}, ["neither space"]),
+        (GRID | {"space": {"dropout": 0.1}, "configurations": {"rnn": {"a": {}}}}, ["leave out space"]),
         (GRID | {"configurations": {"gru": {"a": {}}}}, ["['rnn']", "['gru']"]),
         (GRID | {"configurations": {"rnn": {}}}, ["configurations.rnn", "at least one"]),
         (GRID | {"configurations": {"rnn": {"a": {"hiden_size": 8}}}}, ["rnn.a", "'hiden_size'", "'hidden_size'"]),
@@ -108,7 +108,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"max_words": "all"}, ["max_words", "whole number from 1", "got 'all'"]),
         ({"max_words": {"gru": 10.5}}, ["max_words", "whole number from 1", "got 10.5"]),
         ({"max_words": {"gruu": 10}}, ["max_words", "'gruu'", "did you mean 'gru'"]),
-        ({"max_words": {"gru": 10, "rnn": 30}}, ["max_words: mlp is searched and has none; add mlp: 30"]),
+        ({"max_words": {"gru": 10, "rnn": 30}}, ["max_words: has no number for mlp, which is searched; add mlp: 30"]),
         ({"max_words": {}}, ["max_words", "one for each architecture", "got {}"]),
     ],
 )
@@ -250,7 +250,9 @@ def test_no_clipping_is_a_value_of_a_space_and_no_other_hyperparameter_may_be_no
 
 
 def test_a_spec_that_was_kept_is_read_without_its_files_and_is_one_line_where_it_cannot_be(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not on this machine: it has no spec\.yaml$"):
+    with pytest.raises(
+        UserError, match=r"not on this machine: there is no .*/spec\.yaml; name their folder with --searches$"
+    ):
         read.read_spec(tmp_path)
     (tmp_path / "spec.yaml").mkdir()
     with pytest.raises(UserError, match=r"spec\.yaml cannot be read: Is a directory$"):
@@ -280,7 +282,10 @@ def test_architectures_alone_picks_a_few_of_a_spec() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["architectures=[rnn]", "space.gate_activation=relu"], "space: 'gate_activation' is of gru, none of which is"),
+        (
+            ["architectures=[rnn]", "space.gate_activation=relu"],
+            "space: 'gate_activation' belongs to gru, which this spec does",
+        ),
         (["architectures=[rnn]", "space.gate_activatoin=relu"], "unknown hyperparameter 'gate_activatoin'"),
     ],
 )

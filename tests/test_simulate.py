@@ -190,9 +190,9 @@ def test_other_samplers_ask_the_surrogate(recorded: Table) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trials": 13}, "trials: the table has 12 configurations of each architecture; got 13"),
-        ({"architectures": ["cnn"]}, "architectures: the table has mlp, gru; got cnn"),
-        ({"metric": "val_f1"}, "metric: recorded are val_accuracy; got val_f1"),
+        ({"trials": 13}, "trials: should be at most 12, the table's configurations of an architecture; got 13"),
+        ({"architectures": ["cnn"]}, "architectures: should be among those of the table, mlp, gru; got cnn"),
+        ({"metric": "val_f1"}, "metric: should be one that the table records, val_accuracy; got val_f1"),
     ],
 )
 def test_what_a_table_cannot_tell_is_refused(recorded: Table, changes: dict[str, Any], message: str) -> None:

@@ -122,7 +122,7 @@ def test_what_was_pruned_would_have_gained_what_complete_trials_did(tmp_path: Pa
 
 
 def test_what_repeats_configurations_is_never_stopped() -> None:
-    with pytest.raises(UserError, match="stop: what repeats configurations is run to its end"):
+    with pytest.raises(UserError, match="stop: repetitions of configurations run to their end"):
         make_spec(sampler="grid", seeds=3, trials=None, space={"dropout": [0.0, 0.5]})
 
 

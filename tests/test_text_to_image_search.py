@@ -134,13 +134,13 @@ def test_explain_says_what_each_quadrant_attended_to(
     table = drawing.drawing_table(shown[0])
     assert table.columns == ["word", "top left", "top right", "bottom left", "bottom right"]
     assert len(table.frame) == len(shown[0].words)
-    with pytest.raises(ValueError, match=f"{without} of {search.id} has no attention to explain it by"):
+    with pytest.raises(ValueError, match=f"{without} of {search.id} was built without attention \\(heads: 0\\)"):
         drawing.explain_all(choice.find(search.uri, f"{search.id}:{without}"), [text])
 
 
 def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
     best = choice.best_of_each(search.uri, runs.find_search(search.uri))
-    with pytest.raises(ValueError, match="two architectures are needed"):
+    with pytest.raises(ValueError, match="two architectures with a model are needed"):
         disagree.load_all(best)
     with pytest.raises(ValueError, match="no checkpoint of a recurrent model"):
         memory.find(search.uri, search.id)

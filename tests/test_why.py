@@ -76,7 +76,7 @@ def test_the_search_of_a_path(tmp_path: Path) -> None:
         path.of_path(folder, "majority", 3)
     with pytest.raises(UserError, match="architecture"):
         path.of_path(folder, "gru", 3)
-    with pytest.raises(UserError, match=f"whose path\\? Write {folder.name}:mlp; it may be of mlp"):
+    with pytest.raises(UserError, match=f"name an architecture too: {folder.name}:mlp; choose from mlp"):
         path.of_path(folder, "", 3)
 
 

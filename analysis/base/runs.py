@@ -133,7 +133,10 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
     """The search that each name means (see `find_search`), each once; from now on metrics are what these declare."""
     known = searches(uri)
     if not known:
-        raise UserError(f"no search in {record.without_password(uri)} yet; start one: python -m search run")
+        raise UserError(
+            f"no search in {record.without_password(uri)} yet; start one: python -m search run (another MLflow: "
+            "--tracking-uri)"
+        )
     here = {folder.name for folder in origin.folders("", SEARCHES)}
     found = {search.id: search for search in (_newest(known, name, here) for name in dict.fromkeys(names))}
     for search in sorted(found.values(), key=lambda search: search.start):

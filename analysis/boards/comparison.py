@@ -91,7 +91,7 @@ def _keys(trials: pd.DataFrame, rows: str, columns: str | None) -> list[str]:
     if trials["configuration"].notna().any():
         known.append("configuration")
     if rows == columns:
-        raise UserError(f"rows and columns are both {rows!r}")
+        raise UserError(f"--rows and --columns are both {rows!r}; choose another for one of them")
     return [choose("row", rows, known), *([choose("column", columns, known)] if columns else [])]
 
 

@@ -20,7 +20,7 @@ def find(uri: str, name: str) -> Trial:
         if len(found) == 1:
             return found[0]
         if found:
-            raise UserError(f"{name} is the beginning of {len(found)} runs: give more of it")
+            raise UserError(f"{len(found)} runs begin with {name}; give more characters")
     search_name, colon, wanted = name.partition(":")
     search = runs.find_search(uri, search_name)
     if not colon:

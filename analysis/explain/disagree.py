@@ -65,14 +65,16 @@ class Reading:
 def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
     """The models by the names of their architectures. Raises UserError unless there are two to compare."""
     if len(trials) < 2:
-        raise UserError(f"models of two architectures are needed to compare; there are {len(trials)}")
+        raise UserError(f"at least two architectures with a model are needed to compare; there are {len(trials)}")
     found = {trial.architecture: load(trial) for trial in trials}
     for name, model in found.items():
         if not model.task.has_classes:
-            raise UserError(f"{name} predicts no classes, which are what is compared; it is for {model.task.name}")
+            raise UserError(
+                f"disagree compares predicted classes, and {name} predicts none; it is for {model.task.name}"
+            )
         if not model.task.exclusive:
             raise UserError(
-                f"{name} predicts several classes of a text, and one is compared; see python -m analysis differences"
+                f"disagree compares one class per text, and {name} predicts several; see python -m analysis differences"
             )
     return found
 

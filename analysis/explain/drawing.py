@@ -56,12 +56,14 @@ def explain_all(
     its checkpoint is gone.
     """
     if labels:
-        raise UserError(f"--label: {trial.name} draws images, which have none")
+        raise UserError(f"--label: {trial.name} draws images and knows no classes; leave it out")
     drawer = load(trial)
     if not texts:
         texts = [text for text, _ in kept.examples(trial.folder, "test")[:NUM_CAPTIONS]]
     if not drawer.hyperparameters["heads"]:
-        raise UserError(f"{trial.name} of {trial.search} has no attention to explain it by: its heads are 0")
+        raise UserError(
+            f"{trial.name} of {trial.search} was built without attention (heads: 0), which is what explain shows of it"
+        )
     return [explain(drawer, text) for text in texts]
 
 

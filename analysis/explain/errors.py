@@ -35,12 +35,12 @@ def confusions(
         choose("architecture", architecture, [trial.architecture for trial in trials])
         trials = [trial for trial in trials if trial.architecture == architecture]
     if not trials:
-        raise UserError("no trial of the search has a model yet")
+        raise UserError("no trial of the search has ended with a model yet; resume it first")
     said = {trial.name: runs.read_predictions(uri, trial.run_id) for trial in trials if trial.run_id}
     found = read(said, separator)
     if not found:
         names = ", ".join(trial.name for trial in trials)
-        raise UserError(f"errors: what {names} predicted is not on record, or is not classes")
+        raise UserError(f"errors: MLflow has no predicted classes of {names}")
     return found
 
 
@@ -54,7 +54,9 @@ def read_texts(trial: Trial, confusions: Confusions) -> list[str]:
     # Labels are numbered as sets where texts can have several, so only which of them are equal can be compared.
     numbers, words = [label for _, label in examples], first.labels.tolist()
     if len(numbers) != len(words) or not len({*zip(numbers, words, strict=True)}) == len({*numbers}) == len({*words}):
-        raise UserError(f"the test texts of {trial.search} are not those that its models were tested on any more")
+        raise UserError(
+            f"the test texts of {trial.search} have changed since its models were tested; put the file back as it was"
+        )
     return [text for text, _ in examples]
 
 

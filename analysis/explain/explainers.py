@@ -46,5 +46,5 @@ def of(trial: Trial) -> Explainer:
     """The explainer of the trial's task. Raises UserError if it has none."""
     task = task_of(trial)
     if task not in EXPLAINERS:
-        raise UserError(f"{trial.name} is for {task}, which is not explained; {', '.join(EXPLAINERS)} are")
+        raise UserError(f"{trial.name} is for {task}, and only models for {', '.join(EXPLAINERS)} can be explained")
     return EXPLAINERS[task]

@@ -63,7 +63,9 @@ def find(uri: str, name: str) -> Subject:
     try:
         trial = choice.find(uri, name)
     except UserError as error:
-        raise UserError(f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}, and {error}") from None
+        raise UserError(
+            f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}; as a model: {error}"
+        ) from None
     spec = read_spec(trial.folder)
     _require_network(trial.architecture)
     corpus: EncodedCorpus = kept.corpus(trial.folder)
@@ -82,7 +84,7 @@ def find(uri: str, name: str) -> Subject:
 def _require_network(architecture: str) -> None:
     if not issubclass(models.architecture(architecture), models.Architecture):
         raise UserError(
-            f"inspect: {architecture} is no network and has no layers; explain says why it says what it says"
+            f"inspect: {architecture} is not a network and has no layers; `explain` shows the words that it goes by"
         )
 
 

@@ -92,12 +92,12 @@ def find(uri: str, name: str) -> list[Trained]:
     if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
         trial = choice.find(uri, name)
         if trial.architecture not in (known := _recurrent()):
-            raise UserError(f"memory: of {' and '.join(known)} only; {trial.name} of {trial.search} has no states")
+            raise UserError(f"memory: is for {' and '.join(known)} only; {trial.name} of {trial.search} has no states")
         return [(trial, load(trial))]
     search = runs.find_search(uri, name)
     found = of_search(uri, search)
     if not found:
-        raise UserError(f"no checkpoint of a recurrent model of {search.id} is at hand")
+        raise UserError(f"no checkpoint of a recurrent model (rnn, gru) of {search.id} is on this machine")
     return found
 
 

@@ -58,7 +58,7 @@ def _exported(uri: str, model: str) -> str:
         versions = [version for version in versions if wanted in _goes_by(version.tags.get(record.TRIAL, ""))]
     if not versions:
         of, option = (f"{wanted} of {search}", f" --architecture {wanted}") if colon else (search, "")
-        raise UserError(f"no model of {of} is in the registry yet; python -m search export {search}{option}")
+        raise UserError(f"no model of {of} is in the registry yet; run: python -m search export {search}{option}")
     newest = max(versions, key=lambda version: version.creation_timestamp)
     return f"models:/{newest.name}/{newest.version}"
 

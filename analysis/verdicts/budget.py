@@ -122,7 +122,8 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
     spec, ids = specs[0], ", ".join(search.id for search in searches)
     if spec.sampler == "grid":
         raise NotKnownError(
-            f"{ids}: its trials are the points of a grid, and no draws: what a budget finds is not known"
+            f"{ids}: its trials are points of a grid, not random draws; run one with --set sampler=random --set "
+            "pruner=none"
         )
     independent = _is_independent(spec)
     if not independent and len(searches) < NUM_SEARCHES:
@@ -143,7 +144,7 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
         if few:
             short = ", ".join(f"{name} {num}" for name, num in few.items())
             raise NotKnownError(
-                f"{ids}: fewer than {FEWEST} draws of some architectures ({short}); add --set trials=16"
+                f"{ids}: fewer than {FEWEST} draws of some architectures ({short}); run it again with --set trials=16"
             )
     on_test = f"test_{split_metric(rank_by)[1].name}"
     curves = _curves(groups, rank_by, on_test, independent)

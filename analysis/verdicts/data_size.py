@@ -36,7 +36,7 @@ def read(uri: str, search: Search) -> Table:
     found = find(runs.searches(uri), search)
     if found is None:
         raise UserError(
-            f"of {search.id} no model was trained on fewer texts yet; do so: python -m search train-sizes {search.id}"
+            f"no model of {search.id} was trained on fewer texts yet; run: python -m search train-sizes {search.id}"
         )
     return data_size_table(found, runs.read_trials(uri, found.id))
 

@@ -30,4 +30,4 @@ def require_repetitions(searches: Sequence[Search]) -> None:
             raise UserError(f"{searches[0].id} and {search.id} learned from different texts")
     seeds = [spec.seed for spec in specs]
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"searches with the same seed are the same search; got seeds {', '.join(map(str, seeds))}")
+        raise UserError(f"repetitions need different seeds; got {', '.join(map(str, seeds))}")

@@ -125,10 +125,10 @@ def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[T
     require_repetitions(searches)
     first = searches[0]
     if first.confirms is not None:
-        raise UserError(f"{first.id} confirms {first.confirms}, which is not recorded here and is what is taken apart")
+        raise UserError(f"variance needs {first.confirms}, which {first.id} confirms, and this MLflow does not have it")
     trials = [searched(runs.read_trials(uri, each.id)) for each in searches]
     if not trials[0][ACCURACY].notna().any():
-        raise UserError(f"no trial of {first.id} has a test accuracy, which is what is taken apart")
+        raise UserError(f"variance needs test accuracies, and no trial of {first.id} has one")
     _, confirming = confirmation.confirmations(known, first)
     repeated = runs.read_trials(uri, *(each.id for each in confirming if confirmation.same_data(first, each)))
     repeated = repeated[repeated["fold"].isna()]  # models of folds differ in their texts, too

@@ -29,7 +29,7 @@ def by_group(
         # a name, with its length before it, is never like a text
         members[f"{len(group)} {group}" if (group := group_of.get(text)) else f"- {text}"].append(text)
     if len(members) <= len(held_out):
-        raise UserError(f"{len(held_out) + 1} splits need as many groups, and there are {len(members)}")
+        raise UserError(f"at least {len(held_out) + 1} groups are needed, one for each split; there are {len(members)}")
     # sorted, so that sums over strata are the same to the last digit in any order of rows
     strata = {name: Counter(sorted(stratum_of[text] for text in texts)) for name, texts in members.items()}
     left = sorted(members, key=lambda name: hashlib.sha256((salt + name).encode()).digest())
@@ -83,7 +83,9 @@ def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int
     counts = Counter(time_of.values())
     times = sorted(counts)
     if len(times) <= len(held_out):
-        raise UserError(f"{len(held_out) + 1} splits need as many different times, and there are {len(times)}")
+        raise UserError(
+            f"at least {len(held_out) + 1} different times are needed, one for each split; there are {len(times)}"
+        )
     before = [0, *accumulate(counts[time] for time in times)]  # texts before each of the times
     tenth = (len(time_of) + share // 2) // share
     split_at: dict[float, str] = dict.fromkeys(times, "train")

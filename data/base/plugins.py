@@ -28,7 +28,7 @@ from data.base.errors import UserError, did_you_mean
 from data.base.imports import OURS, inside
 from data.base.sources import existing_file
 
-STANDS_ALONE = "a file stands alone: it can import installed packages only; put both into one file"
+STANDS_ALONE = "only installed packages can be imported; put both into one file"
 NOTEBOOK = "<notebook>"  # stands for the file of what was defined in a cell
 PACKAGE = __name__.removesuffix("data.base.plugins").rstrip(".")  # that this code is in: of an exported model, or none
 
@@ -127,7 +127,7 @@ class Plugin:
         hint = ""
         if isinstance(error, ModuleNotFoundError) and self.file.endswith(".py"):
             beside = [Path(self.file).with_name(name) for name in (f"{missing}.py", missing)]
-            hint = f"; {STANDS_ALONE}" + f" ({missing!r} is a neighbour of it)" * any(path.exists() for path in beside)
+            hint = f"; {STANDS_ALONE}" + f" ({missing!r} is a file beside it)" * any(path.exists() for path in beside)
         return f"{self.file}, line {at[-1] if at else 1}: {type(error).__name__}: {message}{hint}"
 
 
@@ -141,7 +141,7 @@ def _require_no_neighbour(tree: ast.Module, file: Path) -> None:
             beside = (file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py")
             found = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
             if found is not None and Path(found.origin or "").absolute() in beside:
-                raise UserError(f"{file}, line {node.lineno}: imports {name!r}, a neighbour of it; {STANDS_ALONE}")
+                raise UserError(f"{file}, line {node.lineno}: imports {name!r}, a file beside it; {STANDS_ALONE}")
 
 
 def read(reference: str) -> Plugin:
@@ -173,7 +173,7 @@ def _file_of_module(module: str) -> Path:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{module}: its package {module.rpartition('.')[0]} cannot be imported: {reason}") from error
     if found is None or not (found.origin or "").endswith(".py"):
-        raise UserError(f"no module {module!r} is installed; of a file the form is path/{module}.py:Name")
+        raise UserError(f"no module {module!r} is installed; for a file write path/{module}.py:Name")
     return Path(str(found.origin))
 
 
@@ -185,7 +185,9 @@ def of(made: Any) -> Plugin:
     """
     name = made.__qualname__
     if not name.isidentifier():
-        raise UserError(f"{name} should be defined at the top of a file or a cell, not inside of something else")
+        raise UserError(
+            f"{name} should be defined at the top level of a file or a cell, not inside a function or class"
+        )
     module = sys.modules.get(made.__module__)
     file = getattr(module, "__file__", None)
     if made.__module__ != "__main__" and file is not None:

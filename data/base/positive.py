@@ -86,7 +86,9 @@ def with_positive_class(texts: Texts, wanted: str | None, name: str) -> Texts:
     """
     if len(texts.classes) != 2:
         if wanted not in (None, NATURAL_ORDER):
-            raise UserError(f"positive_class: is of two classes, and {name} has {len(texts.classes)}; got {wanted!r}")
+            raise UserError(
+                f"positive_class: is for two classes, and {name} has {len(texts.classes)}; leave it out; got {wanted!r}"
+            )
         return texts
     from data.base.chosen import labels_of, relabelled
 

@@ -65,8 +65,9 @@ def use_each_once(texts: Texts, reading: Reading, name: str, *, salt: str = "", 
             part.examples = part.examples.only(left_N)
     if texts.examples and not len(rest.examples) and rest.num_contradictory:
         raise UserError(
-            f"{name}: all of its {rest.num_contradictions:,} different texts have several labels each, so that none "
-            "can be learned; are the labels those of several annotators, or rows out of step?"
+            f"{name}: each of its {rest.num_contradictions:,} different texts comes with several labels, so all are "
+            "left out; are rows and labels out of step? If the labels are by several annotators, write "
+            "contradictions: majority"
         )
     totals = {
         each: sum(getattr(part, each) for part in parts)

@@ -26,7 +26,7 @@ NUM_LISTED = 50  # classes in a message
 _CODES = {split: code for code, split in enumerate(SPLITS)}  # 'train' is 0
 
 NO_FOLDS_OF_TIMES = (
-    "folds: with time_column nothing may be learned from texts that are newer than those of the test; leave folds out "
+    "folds: with time_column a model may not learn from texts that are newer than its test texts; leave folds out "
     "(confirm --seeds trains the best again on fresh seeds)"
 )
 
@@ -76,7 +76,7 @@ def split_examples(
         texts = LabelSets.of(texts, reading.multi_label)
     for column, values in (("group_column", texts.group_of), ("time_column", texts.time_of)):
         if getattr(reading, column) is not None and not values:
-            raise UserError(f"{column}: no text of {name} has a value there; leave it out")
+            raise UserError(f"{column}: that column of {name} has no value in any row; leave it out")
     texts = selecting.merge_labels(texts, reading.labels, name)
     _require_two(texts, name)
     texts = selecting.use_each_once(texts, reading, name, salt=_salt(seed), progress=progress)
@@ -202,8 +202,10 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
     if texts.time_of:
         raise UserError(NO_FOLDS_OF_TIMES)
     if texts.val_examples is not None or texts.test_examples is not None:
-        enough = "split_column: none divides all texts anew" if texts.understood.split_column else "leave folds out"
-        raise UserError(f"folds: {name} has a validation or test split of its own, which stays as it is; {enough}")
+        enough = (
+            "write split_column: none to divide all texts anew" if texts.understood.split_column else "leave folds out"
+        )
+        raise UserError(f"folds: {name} comes with a validation or test split, which is kept; {enough}")
     ranks_N32 = divided.examples.ranks_N32
     assert ranks_N32 is not None
     strata: dict[int, np.ndarray] = {}
@@ -215,7 +217,7 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
     try:
         part_of = parts(written, texts.group_of, fold.count, _salt(seed))
     except UserError as error:
-        raise UserError(f"folds: {name}: {error}; fewer folds, or no group_column") from None
+        raise UserError(f"folds: {name}: {error}; use fewer folds, or leave group_column out") from None
     sizes_of = {(part, label): 0 for part in range(fold.count) for label in range(len(texts.learned_classes))}
     new = {}
     for stratum, places_N in strata.items():
@@ -231,7 +233,7 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
         num = sum(sizes_of[part, label] for part in range(fold.count))
         raise UserError(
             f"folds: class {texts.learned_classes[label][:40]!r} of {name} has {num} texts, too few for {LEAST} in "
-            f"each of {fold.count} parts; fewer folds, or min_examples: drop or merge"
+            f"each of {fold.count} parts; use fewer folds, or min_examples: drop or merge"
         )
     return dataclasses.replace(divided, strata=new)
 
@@ -273,13 +275,15 @@ def _by_columns(
             return holding_out.without_groups_held_out(split_of, texts.group_of, held_out)
         return holding_out.by_group(stratum_of, texts.group_of, held_out, share=HELD_OUT, salt=salt)
     except UserError as error:
-        raise UserError(f"{'time' if texts.time_of else 'group'}_column: {name}: {error}") from None
+        raise UserError(f"{'time' if texts.time_of else 'group'}_column: {name}: {error}; leave it out") from None
 
 
 def _require_two(texts: Texts, name: str) -> None:
     if len(texts.classes) < 2:
         which = ", ".join(f"{each[:40]!r}" for each in texts.classes) or "none"
-        raise UserError(f"{name} has one class only, {which}; at least two are needed")
+        raise UserError(
+            f"{name} has only one class, {which}, and at least two are needed; is it the right label_column?"
+        )
 
 
 def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str) -> UserError:
@@ -300,7 +304,7 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
         if number
     ]
     if understood.split_column:
-        enough = "; split_column: none divides all texts anew"
+        enough = "; write split_column: none to divide all texts anew"
     elif texts.val_examples is not None or texts.test_examples is not None:
         enough = ""
     elif texts.time_of:

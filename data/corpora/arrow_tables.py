@@ -46,7 +46,8 @@ def require_saved(folder: Path) -> None:
         files = sorted(each.name[:40] for each in folder.iterdir() if each.is_file())
         listed = f"; name a file in it: {', '.join(files[:5])}{', ...' if files[5:] else ''}" if files else ""
         raise UserError(
-            f"{folder} is a folder, not a file, and none that `datasets` saved to disk, which has {STATE} or {SPLITS}"
+            f"{folder} is a folder, not a file, and was not written by save_to_disk of `datasets`: it has no {STATE} "
+            f"or {SPLITS}"
             f"{listed}"
         )
 

@@ -50,8 +50,8 @@ def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
     """
     if labelled and len(table.columns) == 1:
         raise UserError(
-            f"{table.path} has one column only, {table.columns[0][:40]!r}, and a text and its label need one each"
-            + ("; separator: says what stands between cells" if table.understood.format == "csv" else "")
+            f"{table.path} has only one column, {table.columns[0][:40]!r}; texts and labels need one each"
+            + ("; set separator to what stands between cells" if table.understood.format == "csv" else "")
         )
     if not reading.header and (reading.text_column is None or (labelled and reading.label_column is None)):
         raise UserError(
@@ -71,7 +71,9 @@ def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
         raise UserError(f"{table.path}: split_column is the column of texts or labels, {table.columns[split]!r:.40}")
     split = split if split not in (text, label) else None
     if reading.time_format and reading.time_column is None:
-        raise UserError("time_format says how the times of time_column are written; write that too")
+        raise UserError(
+            "time_format is for the times of time_column, which is not given; add time_column, or leave time_format out"
+        )
     others = {}
     for role, given in (("group", reading.group_column), ("time", reading.time_column)):
         others[role] = None if given is None or not labelled else _given(table, role, given, needed=True)
@@ -94,7 +96,7 @@ def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]]
         if found and needed:
             listed = _listed([columns[place] for place in found])
             if len({columns[place] for place in found}) == 1:
-                raise UserError(f"{table.path} has twice the column {listed.partition(',')[0]}; rename one of them")
+                raise UserError(f"{table.path} has several columns {listed.partition(',')[0]}; rename one of them")
             raise UserError(
                 f"{table.path} has several columns that may be the {role}: set {role}_column to one of {listed}"
             )
@@ -119,13 +121,15 @@ def _given(table: Table, role: str, given: str | int, *, needed: bool) -> int | 
     if columns.count(name) == 1:
         return columns.index(name)
     if columns.count(name) > 1:
-        raise UserError(f"{table.path} has twice the column {name!r}; give its number instead, from 1")
+        raise UserError(
+            f"{table.path} has several columns {name!r}; give the number of the column instead, counted from 1"
+        )
     if isinstance(given, int) and 1 <= given <= len(columns):
         return given - 1
     if not needed:
         return None
     if isinstance(given, int):
-        raise UserError(f"{table.path} has columns 1 to {len(columns)}; {role}_column is {given}")
+        raise UserError(f"{role}_column: should be from 1 to {len(columns)}, the columns of {table.path}; got {given}")
     raise UserError(
         f"{table.path} has no column {name[:40]!r}{did_you_mean(name, columns, else_all=False)}; "
         f"set {role}_column to one of {_listed(columns)}"

@@ -30,7 +30,10 @@ class WithTest:
         whole = dataclasses.replace(reading, split_column="none", group_column=None, time_column=None)
         test = self.test.read(downloads, progress=progress, reading=whole)
         if texts.test_examples is not None:
-            raise UserError("test: the corpus has a test split of its own; leave one of both out (split_column: none)")
+            raise UserError(
+                "test: the corpus already has a test split; leave test out, or write split_column: none to ignore "
+                "that split"
+            )
         names = {*texts.classes, *test.classes}
         classes = texts.classes if len(names) == len(texts.classes) else tuple(sorted(names, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}

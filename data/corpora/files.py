@@ -217,7 +217,7 @@ def _known(path: Path, table: Table, row: _Row, places: Places) -> str:
     if not split and places.split_is_given:
         raise UserError(
             f"{path}, {table.unit} {row.number}: the split should be train, val or test; got {row.split[:40]!r}; "
-            "split_column: none divides the texts anew"
+            "write split_column: none to divide the texts anew"
         )
     return split
 

@@ -51,7 +51,7 @@ def _call(plugin: Plugin) -> Texts:
         if split not in SPLITS:
             raise UserError(f"{where} returns the unknown split {split!r}{did_you_mean(split, SPLITS)}")
     if "train" not in splits:
-        raise UserError(f"{where} returns {', '.join(splits) or 'nothing'}, and train is needed")
+        raise UserError(f"{where} should return a split train; it returns {', '.join(splits) or 'nothing'}")
     labelled = {split: _pairs(f"{where}: {split}", each) for split, each in splits.items()}
     classes = sorted({label for pairs in labelled.values() for _, label in pairs}, key=natural_order)
     if len(classes) < 2:

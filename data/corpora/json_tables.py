@@ -90,7 +90,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, Mapping[str, Any]]]
             except json.JSONDecodeError as error:
                 raise UserError(f"{path}, line {line}: not JSON: {error.msg} at character {error.colno}") from None
             except RecursionError:
-                raise UserError(f"{path}, line {line}: JSON that is nested too deeply") from None
+                raise UserError(f"{path}, line {line}: the JSON is nested too deeply") from None
             if not isinstance(parsed, dict):
                 raise UserError(f'{path}, line {line}: should be an object, such as {{"text": ..., "label": ...}}')
             yield line, _flat(parsed)
@@ -118,7 +118,7 @@ def _objects(path: Path, encoding: str) -> Sequence[Mapping[str, Any]]:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg} at character {error.colno}") from None
     except RecursionError:
-        raise UserError(f"{path}: JSON that is nested too deeply") from None
+        raise UserError(f"{path}: the JSON is nested too deeply") from None
     if isinstance(parsed, dict) and {"columns", "data"} <= parsed.keys() and isinstance(parsed["data"], list):
         names = parsed["columns"]  # how pandas writes a table that is split
         if isinstance(names, list) and all(isinstance(each, list) for each in parsed["data"]):

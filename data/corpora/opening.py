@@ -44,7 +44,7 @@ SCRIPTS = {
 COMMON_SHARE = {"shift_jis": 0.4, "euc-kr": 0.97}  # others 0.8: Japanese has Chinese letters too
 
 CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # in no encoding of text but UTF-16 and UTF-32
-NO_TEXT = "looks like no file of texts; of a document or a spreadsheet save the table as CSV"
+NO_TEXT = "does not look like a file of texts; save the table of a document or spreadsheet as CSV"
 
 NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # which Python has for other things
 
@@ -101,9 +101,11 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     names = [each for each in archive.namelist() if not each.endswith("/") and not each.startswith("__MACOSX/")]
     names = [each for each in names if not each.rpartition("/")[2].startswith(".")] or names
     if "[Content_Types].xml" in names:
-        raise UserError(f"{path} is a document of an office program; save its table as CSV")
+        raise UserError(f"{path} is an office document (a spreadsheet or a text); save its table as CSV")
     if len(names) != 1:
-        raise UserError(f"{path} should hold one file; it holds {len(names)}")
+        raise UserError(
+            f"{path} should hold one file; it holds {len(names)}; unpack it, and name the one with the texts"
+        )
     return names[0]
 
 
@@ -125,7 +127,7 @@ def encoding_of(path: Path, given: str | None) -> str:
             and beginning[start::2].count(0) > 0.7 * pairs
             and beginning[1 - start :: 2].count(0) < 0.1 * pairs
         ):
-            raise UserError(f"{path} looks like {name} without a mark: set encoding: {name}")
+            raise UserError(f"{path} looks like {name} without a byte order mark; write encoding: {name}")
     return "utf-8"
 
 

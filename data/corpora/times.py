@@ -43,8 +43,8 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
         if least > 1e8 and most > UNITS * least:
             one, other = (min(values, key=found.__getitem__), max(values, key=found.__getitem__))
             raise UserError(
-                f"{where}: times of different units, {one[:40]!r} ({unit} {numbers[one]}) and {other[:40]!r} ({unit} "
-                f"{numbers[other]}); write all of them in the same"
+                f"{where}: times in different units, {one[:40]!r} ({unit} {numbers[one]}) and {other[:40]!r} ({unit} "
+                f"{numbers[other]}); use one unit for all"
             )
         return found
     formats = (format,) if format else _formats(values)
@@ -54,9 +54,9 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
         best = max(formats, key=lambda each: int(parsed[each].notna().sum()))
         bad = next(value for value, is_bad in zip(values, parsed[best].isna(), strict=True) if is_bad)
         raise UserError(
-            f"{where}, {unit} {numbers[bad]}: {bad[:40]!r} is no time"
-            + (f" as in time_format: {best}" if format else "")
-            + ("" if format else "; time_format says how they are written, such as %d/%m/%Y %H:%M")
+            f"{where}, {unit} {numbers[bad]}: {bad[:40]!r} is not a time"
+            + (f" in time_format: {best}" if format else "")
+            + ("" if format else "; set time_format to how they are written, such as %d/%m/%Y %H:%M")
         )
     first = whole[0]
     for other in whole[1:]:

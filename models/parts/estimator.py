@@ -94,7 +94,10 @@ class TextEstimator:
                 part[VOCABULARY] = vocabulary
         if refused:
             listed = ", ".join(refused)
-            raise UserError(f"{type(self).__name__} cannot be kept without pickle: skops does not trust {listed}")
+            raise UserError(
+                f"{type(self).__name__} cannot be kept without pickle: skops does not trust {listed}; use functions "
+                "of your file instead"
+            )
         words = [sorted(each, key=each.__getitem__) for each in vocabularies]
         return {FITTED: fitted, VOCABULARIES: json.dumps(words).encode()}
 
@@ -127,7 +130,10 @@ def fit_weighted(made: Any, texts: Sequence[str], labels_N: np.ndarray, weights_
     steps = getattr(made, "steps", None)
     last, prefix = (steps[-1][1], f"{steps[-1][0]}__") if steps else (made, "")
     if SAMPLE_WEIGHT not in inspect.signature(last.fit).parameters:
-        raise UserError(f"class_weights: {type(last).__name__} cannot weigh texts, its fit takes no {SAMPLE_WEIGHT}")
+        raise UserError(
+            f"class_weights: fit of {type(last).__name__} takes no {SAMPLE_WEIGHT}; add that, or leave "
+            "class_weights out"
+        )
     return made.fit(texts, labels_N, **{f"{prefix}{SAMPLE_WEIGHT}": weights_N})
 
 

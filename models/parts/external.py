@@ -155,7 +155,7 @@ def _check_constructor(where: str, parameters: list[inspect.Parameter], domains:
             raise UserError(f"{where}: its constructor does not take the hyperparameter {name!r}{near}")
     for name, default in taken.items():
         if name not in domains:
-            raise UserError(f"{where}: its constructor takes {name!r}, which hyperparameters does not declare")
+            raise UserError(f"{where}: its constructor takes {name!r}, which is not in hyperparameters; add it there")
         if default is inspect.Parameter.empty:
             raise UserError(f"{where}: its constructor should have a default for {name!r}")
         domains[name].check(f"{where}: the default of {name}", default)

@@ -137,7 +137,7 @@ def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], N
         return uri
     if MASKED in kept or "://***" in kept or "=***" in kept:
         raise UserError(
-            f"{folder.name} is recorded at {kept}, which is kept without its secret: give the whole URI with "
+            f"{folder.name} is recorded at {kept}, whose password is not kept: give the whole URI with "
             "--tracking-uri or MLFLOW_TRACKING_URI"
         )
     there = [path.exists() for each in (kept, uri) if (path := record.sqlite_file(each))]

@@ -89,7 +89,10 @@ def _connected(address: str | None) -> Iterator[None]:
             yield
         return
     if address.startswith("ray://"):
-        raise UserError(f"--address: a search runs on the cluster itself; got {address}; see `submit`")
+        raise UserError(
+            "--address: a ray:// client cannot run a search; send it to the cluster with `submit`, or run it there "
+            f"with --address auto; got {address}"
+        )
     # The driver's own code travels to every node, so that all run the same.
     env["py_modules"] = [str(ROOT / package) for package in PACKAGES]
     with tempfile.TemporaryDirectory() as empty:

@@ -64,7 +64,7 @@ def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Se
                 f"no dashboard answers at {address}: {_line(error)}; `ray dashboard cluster.yaml` opens the way to it"
             ) from None
         except AuthenticationError:
-            raise UserError(f"{address} asks for a token: that of the cluster, in {TOKEN}") from None
+            raise UserError(f"{address} asks for the cluster's token; copy it from the head into {TOKEN}") from None
         except RuntimeError as error:
             raise UserError(f"{address} refuses the job: {_line(error)}") from None
     shown = f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} ray job" if "RAY_AUTH_MODE" in os.environ else "ray job"

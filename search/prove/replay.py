@@ -52,7 +52,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     corpus, setting = load_again(spec, "replay"), make_setting(spec, folder)
     if corpus.digest != trial.provenance[record.DATA_DIGEST]:
         raise UserError(
-            f"the data changed: {spec.corpus} has the digest {corpus.digest[:12]}, "
+            f"the texts have changed: {spec.corpus} has the digest {corpus.digest[:12]}, "
             f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
         )
     if trial.fold:

@@ -49,12 +49,15 @@ def confirmation(
     for name in architectures:
         if name in spec.baselines:
             if folds:
-                raise UserError(f"{name} is a baseline, all of which are trained over folds; leave it out")
-            raise UserError(f"{name} gives the same numbers with every seed; there is nothing to confirm")
+                raise UserError(f"--architecture: folds train every baseline anyway; leave {name} out")
+            raise UserError(
+                f"--architecture: {name} gives the same numbers with every seed, so there is nothing to confirm; "
+                "leave it out"
+            )
     chosen = [choose("architecture", name, spec.architectures) for name in architectures] or spec.architectures
     points = {name: points for name in chosen if (points := _best(studies, name, top, (named or {}).get(name)))}
     if not points:
-        raise UserError(f"{search} has no complete trial to confirm")
+        raise UserError(f"{search} has no complete trial to confirm; resume it first")
     baselines = spec.baselines if folds else []  # their numbers are the same with every seed
     of_baselines = {name: best for name in baselines if (best := _best(studies, name, 1))}
     suffix = SUFFIX_OF_FOLDS if folds else SUFFIX

@@ -31,7 +31,7 @@ def inherit(spec: Spec, root: Path) -> Spec:
     if not spec.earlier or spec.inherited:
         return spec
     if spec.sampler == "grid":
-        raise UserError("from: a grid is the same whatever earlier searches found; leave it out")
+        raise UserError("from: a grid learns nothing from earlier searches; leave it out, or choose another sampler")
     folders = [_find(each, root) for each in spec.earlier]
     found: list[Inherited] = []
     for folder in dict.fromkeys(folders):
@@ -41,8 +41,8 @@ def inherit(spec: Spec, root: Path) -> Spec:
         if not any(each.points for each in own):
             known = ", ".join(dict.fromkeys(trial.architecture for trial in trials if is_ranked(trial))) or "nothing"
             raise UserError(
-                f"from: {folder.name} has trained {known}, and nothing to learn from for "
-                f"{', '.join(spec.architectures)} in this space"
+                f"from: no trial of {folder.name} (it has trained {known}) fits the space of "
+                f"{', '.join(spec.architectures)}; leave it out"
             )
         found += own
     # Validated last: reading a spec gives the names in it, those of architectures of the user's own, their meaning.

@@ -34,14 +34,14 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
     if spec.repeats:
-        raise UserError(f"{search} is itself a repetition; the path is that of {spec.repeats}")
+        raise UserError(f"{search} repeats trials of {spec.repeats}; give that search")
     if not architecture:
         raise UserError(
-            f"whose path? Write {search}:{spec.architectures[0]}; it may be of {', '.join(spec.architectures)}"
+            f"name an architecture too: {search}:{spec.architectures[0]}; choose from {', '.join(spec.architectures)}"
         )
     if architecture in spec.baselines:
         raise UserError(
-            f"{architecture} is a baseline, which is not searched; choose of {', '.join(spec.architectures)}"
+            f"{architecture} is a baseline, which is not searched; choose from {', '.join(spec.architectures)}"
         )
     choose("architecture", architecture, spec.architectures)
     if spec.configurations is not None:
@@ -50,7 +50,7 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
     spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
     ranked = [trial for trial in known if ranking.is_ranked(trial)]
     if not ranked:
-        raise UserError(f"{architecture} has no complete trial in {search}")
+        raise UserError(f"{architecture} has no complete trial in {search}; resume it first")
     usual = spec.default_point(architecture).items()
     start = next((each for each in known if each.search == search and usual <= each.hyperparameters.items()), None)
     if start is None:

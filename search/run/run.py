@@ -88,7 +88,7 @@ def start(spec: Spec, root: Path, uri: str, console: Console, address: str | Non
         except BaseException:
             discard(folder)
             raise
-    raise UserError("five times another search had the same id; try again")
+    raise UserError("another search took the same id five times in a row; try again")
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
@@ -286,8 +286,9 @@ def _require_same_data(studies: Studies, folder: Path) -> None:
     for trial in trials:
         if trial.provenance.get(record.DATA_DIGEST, now) != now:
             raise UserError(
-                f"{studies.spec.corpus} is not what the search was started with: its digest is {now[:12]}, "
-                f"{trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; run a new search"
+                f"the texts of {studies.spec.corpus} have changed since the search was started: their digest is "
+                f"{now[:12]}, {trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; put them back, or "
+                "run a new search"
             )
 
 

@@ -33,13 +33,13 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
     if spec.repeats:
-        raise UserError(f"{search} is itself a repetition; the learning curve is that of {spec.repeats}")
+        raise UserError(f"{search} repeats trials of {spec.repeats}; give that search")
     trials = [trial for trial in trials_of(folder, folder.parent) if ranking.is_ranked(trial)]
     spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
     searched = [trial for trial in trials if trial.architecture in spec.architectures]
     baselines = [trial for trial in trials if trial.architecture in spec.baselines]
     if not searched:
-        raise UserError(f"{search} has no complete trial to train again")
+        raise UserError(f"{search} has no complete trial to train again; resume it first")
     models = [ranking.best(each, spec.metric, search) for each in (searched, baselines) if each]
     changes = {
         "name": spec.name[: 64 - len(SUFFIX)] + SUFFIX,

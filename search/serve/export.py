@@ -122,20 +122,22 @@ def export(
     cannot be used.
     """
     if name is not None and not re.fullmatch(r"[^/:]*[^/:.\s][^/:]*", name):
-        raise UserError(
-            f"--name: the name of a registered model has letters, and neither '/' nor ':'; got {name!r:.80}"
-        )
+        raise UserError(f"--name: should have a letter or digit, and neither '/' nor ':'; got {name!r:.80}")
     if architecture and ensemble is not None:
-        raise UserError(f"an ensemble is of all architectures: leave out {architecture!r}, or the ensemble")
+        raise UserError(
+            f"--ensemble chooses among all architectures: leave out --architecture {architecture}, or --ensemble"
+        )
     if ensemble is not None and ensemble < 2:
-        raise UserError(f"an ensemble averages models, at least 2; got {ensemble}")
+        raise UserError(f"--ensemble: should be at least 2, the models to average; got {ensemble}")
     folder = find_search(search, root)
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)
     trials = list(trials_of(folder, root))
     spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
     if architecture and architecture not in spec.studied:
-        raise UserError(f"{folder.name} has no {architecture!r}; it has {', '.join(spec.studied)}")
+        raise UserError(
+            f"{folder.name} has no architecture or baseline {architecture!r}; choose from {', '.join(spec.studied)}"
+        )
     name = name or registered_name(spec)
     if ensemble is not None:
         selection = select(trials, folder, ensemble)
@@ -154,7 +156,9 @@ def export(
     else:
         chosen, better = choose(trials, spec.metric, folder.name, architecture)
     if chosen.run_id is None:
-        raise UserError(f"{chosen.name} is not in MLflow yet; search audit {chosen.folder.name} --repair")
+        raise UserError(
+            f"{chosen.name} is not in MLflow yet; run: python -m search audit {chosen.folder.name} --repair"
+        )
     tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, trial or prefer or architecture or BEST
     standing = _standing(chosen) if alias == BEST else None
     model = load(chosen)
@@ -230,7 +234,7 @@ def _point(
         if name not in known:
             raise UserError(f"{search} has no trial {name!r}{did_you_mean(name, known)}")
         if not is_ranked(known[name]):
-            raise UserError(f"{name} is not exported: {known[name].error or known[name].outcome}")
+            raise UserError(f"{name} cannot be exported: {known[name].error or known[name].outcome}")
         return known[name]
     searched = [
         trial for trial in own if trial.architecture in ([architecture] if architecture else spec.architectures)

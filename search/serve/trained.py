@@ -33,17 +33,18 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     spec = read_spec(trial.folder)
     if trial.fold:
         raise UserError(
-            f"{trial.name} of {trial.search} is the model of fold {trial.fold} and there for its score; the one of all "
-            f"training texts is {spec.confirms}:{trial.configuration}"
+            f"{trial.name} of {trial.search} is the model of fold {trial.fold}, trained for its score alone; use the "
+            f"one of all training texts, {spec.confirms}:{trial.configuration}"
         )
     place = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(place)
-    within_an_epoch = f"{trial.name} was stopped within an epoch, and nothing is kept of its best report's weights"
+    within_an_epoch = f"{trial.name} was stopped within an epoch, before its best weights were saved; choose another"
     if saved is None and 0 < trial.epochs < 1:
         raise UserError(within_an_epoch)
     if saved is None:
         raise UserError(
-            f"{trial.name} has no checkpoint in {place}; the search keeps those of: {spec.keep_checkpoints}"
+            f"{trial.name} has no checkpoint in {place} (keep_checkpoints: {spec.keep_checkpoints}); choose another "
+            "trial, or train it again"
         )
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
     kept_last, kept_best = saved["result"]["epoch"] / per_epoch, saved["result"]["best_epoch"] / per_epoch
@@ -55,8 +56,8 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     learned = trial.provenance.get(record.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:
         raise UserError(
-            f"{spec.corpus} is not what {trial.name} learned from: its digest is {corpus.digest[:12]}, was "
-            f"{learned[:12]}"
+            f"{spec.corpus} has changed since {trial.name} learned from it: its digest is {corpus.digest[:12]}, was "
+            f"{learned[:12]}; put it back as it was"
         )
     task = tasks.task_of(models.architecture(trial.architecture).task, corpus)
     return TextModel.build(

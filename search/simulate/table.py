@@ -144,13 +144,19 @@ def simulated(spec: Spec, table: Table) -> Spec:
     Raises UserError for what the table cannot tell.
     """
     if spec.sampler == "grid":
-        raise UserError("sampler: a grid has no luck to simulate; got grid, simulated are random, tpe, gp and cmaes")
+        raise UserError(
+            "sampler: nothing of a grid is random, so there is nothing to simulate; choose from random, tpe, gp and "
+            "cmaes"
+        )
     architectures = [name for name in spec.architectures if name in table.runs]
     if not architectures:
-        raise UserError(f"architectures: the table has {', '.join(table.runs)}; got {', '.join(spec.architectures)}")
+        raise UserError(
+            f"architectures: should be among those of the table, {', '.join(table.runs)}; got "
+            f"{', '.join(spec.architectures)}"
+        )
     if spec.metric not in table.metrics:
         known = [name for name in table.metrics if name.startswith("val_")]
-        raise UserError(f"metric: recorded are {', '.join(known)}; got {spec.metric}")
+        raise UserError(f"metric: should be one that the table records, {', '.join(known)}; got {spec.metric}")
     recorded = {"corpus", "limit", "space", "epochs", "reports_per_epoch", "batch_size", "max_grad_norm", "max_words"}
     return replace_keys(
         spec,

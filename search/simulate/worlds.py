@@ -35,7 +35,10 @@ class Replay:
     def __init__(self, spec: Spec, table: Table) -> None:
         most = min(len(table.runs[name]) for name in spec.architectures)
         if spec.num_trials > most:
-            raise UserError(f"trials: the table has {most} configurations of each architecture; got {spec.num_trials}")
+            raise UserError(
+                f"trials: should be at most {most}, the table's configurations of an architecture; got "
+                f"{spec.num_trials}"
+            )
         self._spec, self._table = spec, table
         self.label = f"replayed: real runs, rows of the table (of {most} configurations of each architecture)"
 

@@ -26,7 +26,7 @@ def _take_in_architecture(plugin: Plugin, *, kept: bool = False) -> None:
     taken = {*metrics.measures(), *(each.name for each in learner(plugin.name).training)}.union(*record.COLUMNS)
     for name in models.architecture(plugin.name).hyperparameters:
         if name in taken:
-            raise UserError(f"{plugin.reference}: the hyperparameter {name!r} is every trial's: rename yours")
+            raise UserError(f"{plugin.reference}: {name!r} is a built-in hyperparameter or metric: rename yours")
 
 
 #: Of each key of a spec that may name what is not ours: how that is taken in.
@@ -116,7 +116,7 @@ def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
         raise UserError(f"{key}: {error}") from None
     name = plugin.reference if key in BY_REFERENCE else plugin.name
     if sources.setdefault(name, plugin) != plugin:
-        raise UserError(f"{key}: two are named {name!r}: {plugin.file} and {sources[name].file}")
+        raise UserError(f"{key}: two are named {name!r}, in {sources[name].file} and {plugin.file}; rename one")
     return name
 
 

@@ -66,7 +66,9 @@ def corpus(folder: Path) -> EncodedCorpus:
         return load_corpus(spec)
     found = from_bytes(content, name=spec.corpus)
     if found is None:
-        raise UserError(f"{place / ENCODED} is damaged, and with it what the models of {folder.name} know of words")
+        raise UserError(
+            f"{place / ENCODED} is damaged, and the models of {folder.name} cannot be read without it; put back a copy"
+        )
     return found
 
 
@@ -84,7 +86,10 @@ def examples(folder: Path, split: Literal["val", "test"]) -> Sequence[Example]:
     if checkpoints.load_file(place, ENCODED) is not None:  # by which the texts can be told from others
         known: Split = getattr(corpus(folder), split)
         if [label for _, label in found] != known.labels_N.tolist():
-            raise UserError(f"{spec.corpus} has changed, and {folder.name} keeps no texts of its own (texts: none)")
+            raise UserError(
+                f"{spec.corpus} has changed, and {folder.name} kept no copy of its texts (texts: none); put it back "
+                "as it was"
+            )
     return found
 
 

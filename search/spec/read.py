@@ -113,7 +113,10 @@ def read_spec(folder: Path) -> Spec:
     try:
         return load(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"the search's folder {folder} is not on this machine: it has no {SPEC_FILE}") from None
+        raise UserError(
+            f"the files of the search are not on this machine: there is no {folder / SPEC_FILE}; name their folder "
+            "with --searches"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -215,7 +218,7 @@ def _check_task(spec: Spec) -> None:
     measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
         if f"val_{name}" not in measured:
-            raise UserError(f"metrics: {name} is computed from probabilities of one class a text; the task is {task}")
+            raise UserError(f"metrics: {name} is for texts of one class each, not for {task}; leave it out")
     if why := split_metric(spec.metric)[1].no_rank:
         raise UserError(f"metric: trials are not ranked by {spec.metric}: {why}; choose from {', '.join(measured)}")
     if spec.metric not in measured:

@@ -103,7 +103,7 @@ class ReadingKeys(BaseModel):
     @classmethod
     def _duplicates_are_texts(cls, written: Any) -> Any:
         if written in ("repeat", "redraw", "allow"):
-            raise UserError(f"is of texts (folded or exact); of configurations write duplicate_trials: {written}")
+            raise UserError(f"is about texts (folded or exact); for configurations write duplicate_trials: {written}")
         return written
 
     @field_validator("tokenizer")

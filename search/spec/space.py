@@ -153,7 +153,7 @@ def _parse_values(where: str, written: Any) -> Values:
     if not all(value is None or isinstance(value, str | int | float) for value in written):
         raise UserError(f"{where}: a choice is a list of scalars; got {written}")
     if len(set(written)) < len(written):
-        raise UserError(f"{where}: each value once; got {written}")
+        raise UserError(f"{where}: should name each value once; got {written}")
     return Choice(tuple(written))
 
 
@@ -176,7 +176,9 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
     if interval.step is not None and not 0 < interval.step <= max(interval.high - interval.low, 1e-12):
         raise UserError(f"{where}.step: should be above 0 and at most high - low; got {interval.step}")
     if interval.step is not None and (interval.high - interval.low) / interval.step > MAX_STEPS:
-        raise UserError(f"{where}.step: makes more than {MAX_STEPS} values; got {interval.step}")
+        raise UserError(
+            f"{where}.step: should make at most {MAX_STEPS} values; got {interval.step}; use a larger step, or none"
+        )
     if interval.log and interval.low <= 0:
         raise UserError(f"{where}: a log range needs low above 0; got {interval.low}")
     if interval.log and interval.step is not None:

@@ -287,10 +287,10 @@ class Spec(_Keys):
         for name in names:
             if name not in info.data.get("code", Code()).metrics:
                 raise UserError(
-                    f"should have the form path/my_metrics.py:name (ours are always measured); got {name!r}"
+                    f"should have the form path/my_metrics.py:name (built-in ones are always measured); got {name!r}"
                 )
         if len(set(names)) < len(names):
-            raise UserError(f"each metric once; got {names}")
+            raise UserError(f"should name each metric once; got {names}")
         return names
 
     @field_validator("metric")
@@ -321,7 +321,7 @@ class Spec(_Keys):
         if mark:
             choose("storage_path", scheme, STORES)
             if "@" in rest.partition("/")[0]:
-                raise UserError("should hold no keys (give them in the environment, or the machine a role)")
+                raise UserError("should hold no access keys; give them in the environment, or give the machine a role")
         return path
 
     @field_validator("architectures")
@@ -333,7 +333,7 @@ class Spec(_Keys):
                 raise UserError(f"{name} is a baseline, which is not searched; write baselines: [{name}]")
             choose("architecture", name, known)
         if len(set(names)) < len(names):
-            raise UserError(f"each architecture once; got {names}")
+            raise UserError(f"should name each architecture once; got {names}")
         return names
 
     @field_validator("baselines", mode="before")
@@ -354,13 +354,15 @@ class Spec(_Keys):
     def _baselines_exist(cls, names: list[str]) -> list[str]:
         for name in names:
             if name == "none":
-                raise UserError(f"none stands alone; got [{', '.join(names)}]")
+                raise UserError(f"none cannot stand beside others; got [{', '.join(names)}]")
             if baseline(name) is None:
                 choose("baseline", name, BASELINES)
             if not is_baseline(name):
-                raise UserError(f"{name} is an architecture of this spec's own, from before there was that baseline")
+                raise UserError(
+                    f"{name} is the name of an architecture of yours here; rename that, or leave the baseline out"
+                )
         if len(set(names)) < len(names):
-            raise UserError(f"each baseline once; got {names}")
+            raise UserError(f"should name each baseline once; got {names}")
         return names
 
     @field_validator("batch_size", "max_grad_norm")
@@ -375,7 +377,9 @@ class Spec(_Keys):
         if isinstance(self.max_words, dict):
             for name in self.architectures:
                 if name not in self.max_words:
-                    raise UserError(f"max_words: {name} is searched and has none; add {name}: {self.most_words}")
+                    raise UserError(
+                        f"max_words: has no number for {name}, which is searched; add {name}: {self.most_words}"
+                    )
         for name in self.baselines:
             if self.most_words < self.words_of(name) < ALL_WORDS:
                 plain = name.rpartition("_")[0]
@@ -383,7 +387,7 @@ class Spec(_Keys):
         for name in self.studied:
             if reads_embeddings(name) and not self.code.vectors:
                 raise UserError(
-                    f"{name} learns from what an encoder makes of texts; write vectors: path/encoder.py:embed"
+                    f"{name} learns from the output of a text encoder; write vectors: path/encoder.py:embed"
                 )
         return self
 
@@ -392,13 +396,14 @@ class Spec(_Keys):
         repeats = self.seeds > 1
         if repeats and self.sampler != "grid":
             raise UserError(
-                f"seeds: only a grid is repeated, with sampler: grid; got seeds {self.seeds}, {self.sampler}"
+                f"seeds: repeats the points of a grid, with sampler: grid; got seeds {self.seeds}, {self.sampler}; to "
+                "repeat the best: confirm"
             )
         if self.stop != "none" and (repeats or self.repeats):
-            raise UserError(f"stop: what repeats configurations is run to its end; leave it out; got {self.stop}")
+            raise UserError(f"stop: repetitions of configurations run to their end; leave it out; got {self.stop}")
         if self.trials is not None and (repeats or self.configurations is not None):
             raise UserError(
-                f"trials: a grid with seeds or configurations is run to its end; leave it out; got {self.trials}"
+                f"trials: a grid with seeds or configurations runs to its end; leave it out; got {self.trials}"
             )
         if self.match_parameters is not None and HIDDEN_SIZE in self.space:
             raise UserError("match_parameters solves hidden_size: leave it out of the space")
@@ -425,7 +430,8 @@ class Spec(_Keys):
             if name not in known and not isinstance(values, dict):
                 if having := [each for each in ARCHITECTURES if not is_baseline(each) and name in domains(each)]:
                     raise UserError(
-                        f"space: {name!r} is of {', '.join(having)}, none of which is searched; leave it out, or write "
+                        f"space: {name!r} belongs to {', '.join(having)}, which this spec does not search; leave it "
+                        "out, or write "
                         f"{name}: {{{having[0]}: ...}}"
                     )
                 raise UserError(f"space: unknown hyperparameter {name!r}{did_you_mean(name, sorted(known))}")
@@ -437,10 +443,10 @@ class Spec(_Keys):
         if self.configurations is None:
             return {}
         if self.sampler != "grid" or self.space or self.match_parameters:
-            raise UserError("configurations: they need sampler: grid, and neither space nor match_parameters")
+            raise UserError("configurations: write sampler: grid beside them, and leave out space and match_parameters")
         if {*self.configurations} - {*self.baselines} != {*self.architectures}:
             raise UserError(
-                f"configurations: should be of {self.architectures}, the architectures; got {list(self.configurations)}"
+                f"configurations: should be of the architectures, {self.architectures}; got {list(self.configurations)}"
             )
         return {architecture: self._points_of(architecture) for architecture in self.configurations}
 
@@ -449,7 +455,7 @@ class Spec(_Keys):
         known = domains(architecture) | {record.TRAIN_SHARE: TRAIN_SHARE}
         for name, written in (self.configurations or {})[architecture].items():
             if not name:
-                raise UserError(f"{where}: each needs a name; got ''")
+                raise UserError(f"{where}: every configuration needs a name; got ''")
             for key, value in written.items():
                 if key not in known:
                     raise UserError(f"{where}.{name}: unknown hyperparameter {key!r}{did_you_mean(key, sorted(known))}")
@@ -462,7 +468,7 @@ class Spec(_Keys):
                 TRAIN_SHARE.check(f"{where}.{name}.{record.TRAIN_SHARE}", share)
                 points[name][record.TRAIN_SHARE] = share
         if not points:
-            raise UserError(f"{where}: at least one")
+            raise UserError(f"{where}: should have at least one configuration; got none")
         return points
 
     @cached_property

@@ -114,14 +114,16 @@ def prefer(how: str, trials: Iterable[T], objectives: Sequence[str], metric: str
         raise UserError(f"--prefer {how}: the search has one objective, {metric}, and no front; leave it out")
     front = [trial for trial, number in ranked(trials, objectives, metric, of) if number == 1]
     if not front:
-        raise UserError("no complete trial is on the front")
+        raise UserError("--prefer: there is no front yet, as no trial is complete")
     losses_NM = losses([of(trial) for trial in front], objectives)
     if how == KNEE:
         chosen = int(scaled(losses_NM, objectives).sum(axis=1).argmin())
         return front[chosen]
     costs = [place for place, name in enumerate(objectives) if name in COSTS]
     if how == SMALL and not costs:
-        raise UserError(f"--prefer small: none of the objectives is a cost ({', '.join(objectives)})")
+        raise UserError(
+            f"--prefer small: none of the objectives ({', '.join(objectives)}) is a cost; nearest: accuracy"
+        )
     first = objectives.index(metric) if how == ACCURACY else costs[0]
     return front[min(range(len(front)), key=lambda place: (losses_NM[place, first], *losses_NM[place]))]
 

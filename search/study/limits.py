@@ -71,7 +71,7 @@ def require_room(spec: Spec, measure: Measure) -> None:
         least = {limit: min(least.get(limit, cost), cost) for limit, cost in found.least.items()}
     limits = {name: shown(spec.limits[name]) for name in least}
     told = (f"{name} is at most {limits[name]}, and starts at {shown(cost)}" for name, cost in least.items())
-    raise UserError(f"limits: nothing in the space is within them: {', '.join(told)}")
+    raise UserError(f"limits: no configuration of the space keeps them: {', '.join(told)}")
 
 
 def _measured(measure: Measure, own: Mapping[str, Any], point: Mapping[str, Any]) -> Mapping[str, float]:

@@ -250,8 +250,8 @@ def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:
     if found := candidates(trials, metric, origin):
         return found[0]
     if any(trial.fold for trial in trials):
-        raise UserError("models of folds are there for their scores; ask for the search that they confirm")
-    raise UserError(f"none of {len(trials)} trials has a model that could be ranked by {metric}")
+        raise UserError("models of folds are trained for their scores alone; name the search that they confirm")
+    raise UserError(f"none of the {len(trials)} trials has ended with a model and a {metric}")
 
 
 def configuration_of(trial: Named) -> tuple[str, str] | None:

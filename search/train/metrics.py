@@ -195,7 +195,7 @@ def register(plugin: Plugin) -> None:
     attributes `maximize`, `worst` and, if it likes, `label` (see `Metric`). Raises UserError for anything else."""
     name, function, where = plugin.name, plugin.load(), plugin.reference
     if name in OURS:
-        raise UserError(f"{where}: {name!r} is one of ours: give yours another name")
+        raise UserError(f"{where}: {name!r} is a built-in one: give yours another name")
     if not callable(function):
         raise UserError(f"{where} should be a function of labels and probabilities")
     maximize, worst = getattr(function, "maximize", None), getattr(function, "worst", None)
