@@ -510,6 +510,22 @@ def test_what_is_kept_is_the_best_of_all_processes_of_a_search(tmp_path: Path) -
     assert kept(tmp_path) == {"rnn-1", "rnn-4"}
 
 
+def test_what_is_kept_is_the_best_once_repetitions_have_lowered_the_first(tmp_path: Path) -> None:
+    few = {"hidden_size": [8, 16], "learning_rate": 1e-3}
+    spec = make_spec(
+        architectures=["rnn"], sampler="random", pruner="none", trials=8, space=few, keep_checkpoints="best", seed=3
+    )
+    studies = keeping(spec, tmp_path)
+    lucky = None
+    while trial := studies.ask():
+        lucky = lucky or trial.hyperparameters["hidden_size"]
+        score = 0.9 if not trial.number else 0.1 if trial.hyperparameters["hidden_size"] == lucky else 0.8
+        studies.report(trial, epoch_result(4, score), HERE)
+    best, *_ = studies.ranked("rnn")
+    assert best.hyperparameters["hidden_size"] != lucky
+    assert kept(tmp_path) == {best.name}
+
+
 MEMORY = optuna.storages.InMemoryStorage
 FEW = {"space": {"hidden_size": [8, 16], "activation": ["tanh", "relu"]}, "architectures": ["rnn"]}
 

@@ -1,7 +1,7 @@
 """Simulated searches: the studies of real ones ask, prune, stop and rank, but what they are told was recorded."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +45,17 @@ class Ended:
         return min(complete, key=order(metric, self.trials), default=None)
 
 
-def search(spec: Spec, world: World, workers: int, core_seconds: float = float("inf")) -> Ended:
+def search(
+    spec: Spec,
+    world: World,
+    workers: int,
+    core_seconds: float = float("inf"),
+    until: Callable[[Trial], bool] = lambda trial: False,
+) -> Ended:
     """Run the studies of a search with so many trials at once, each of which takes as long as was recorded.
 
     core_seconds: no trial starts once the trials have spent as many.
+    until: called after each report; the search ends at the first report for which it is true.
 
     Which seed a trial has follows from the spec's and from what it is, not from the order in which trials end.
     """
@@ -67,7 +74,10 @@ def search(spec: Spec, world: World, workers: int, core_seconds: float = float("
         if not running:
             return Ended(studies.trials(), whole, now, sum(map(studies.num_planned, spec.studied)))
         now, place, trial, started, rest_of, result = heapq.heappop(running)
-        if studies.report(trial, result, SIMULATED):
+        goes_on = studies.report(trial, result, SIMULATED)
+        if until(trial):
+            running.clear()
+        elif goes_on:
             following = next(rest_of)
             heapq.heappush(running, (started + following.seconds, place, trial, started, rest_of, following))
         else:
