@@ -1,4 +1,4 @@
-# `make search` and `make test` are all a newcomer needs; each sets up what is missing first.
+# A newcomer needs only `make search` and `make test`; both set up what is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -7,15 +7,15 @@ BIN := .venv/bin
 
 help:
 	@echo "make search   set up, then run the default search on the embedded corpus"
-	@echo "make report   repeat the studies of the published report, about an hour on two cores, and compare"
+	@echo "make report   repeat the studies of the published report and compare: about an hour on two cores"
 	@echo "make test     set up, then run ruff, mypy, the kernels' memory checks and the tests"
-	@echo "make sanitize the kernels at every small size under AddressSanitizer and UBSan; a part of make test"
-	@echo "make soak     the slow tests: processes killed again and again, full disks, servers away"
-	@echo "make cluster-test   several Ray nodes on this machine: lost, joining, autoscaled, launched (root, iproute2, sshd, Postgres)"
-	@echo "make ui       the MLflow UI on the local database, at http://127.0.0.1:5000"
-	@echo "make bench    every benchmark of docs/performance.md, against plain torch and other tools: hours on two cores"
-	@echo "make check    ruff and mypy alone"
-	@echo "make docs     the documentation as a site, its pages on commands, specs and Python from the code"
+	@echo "make sanitize test the kernels at every small size under AddressSanitizer and UBSan (part of make test)"
+	@echo "make soak     the slow tests: killed processes, full disks, unreachable servers"
+	@echo "make cluster-test   tests with several Ray nodes on this machine (needs root, iproute2, sshd, Postgres)"
+	@echo "make ui       start the MLflow UI on the local database, at http://127.0.0.1:5000"
+	@echo "make bench    run the benchmarks of docs/performance.md, against plain torch and other tools: hours on two cores"
+	@echo "make check    run ruff and mypy only"
+	@echo "make docs     generate the pages on commands, specs and Python, and build the documentation site"
 	@echo "make clean    remove .venv and caches; searches, runs and checkpoints stay"
 
 setup: .venv/.complete
@@ -25,8 +25,8 @@ setup: .venv/.complete
 		{ echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt --requirement requirements-dev.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .  # the command `bakeoff`, and imports in notebooks
-	@$(BIN)/python -m models >/dev/null 2>&1 || true  # the kernels; torch does their work where they cannot be compiled
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .  # installs the command `bakeoff` and makes notebooks find the packages
+	@$(BIN)/python -m models >/dev/null 2>&1 || true  # compiles the kernels; torch replaces them where that fails
 	@touch $@
 
 search: setup
@@ -43,8 +43,8 @@ report: setup
 test: check sanitize
 	@$(BIN)/python -m pytest
 
-# The kernels' tests with a library that ends the process at the first access beyond an array. Python itself is not
-# built so: the sanitizers' runtime has to be there before it, and its own leaks are not looked for.
+# Tests the kernels in a build that aborts at the first access outside an array. Python itself is not built that way, so
+# the sanitizers' runtime is preloaded, and leaks (which are Python's) are ignored.
 sanitize: setup
 	@export BAKEOFF_KERNELS=sanitize; if $(BIN)/python -m models >/dev/null; then \
 		ASAN_OPTIONS=detect_leaks=0 \
