@@ -89,6 +89,9 @@ def _values(written: Mapping[str, Any], defined: Mapping[str, Any]) -> Iterator[
     if "enum" in written:
         yield ", ".join(f"`{value}`" for value in written["enum"])
         return
+    if "const" in written:
+        yield f"`{written['const']}`"
+        return
     least, most = (written.get(key) for key in ("minimum", "maximum"))
     limits = f" from {least}" if least is not None else ""
     limits += f" to {most}" if most is not None else ""

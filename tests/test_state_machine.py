@@ -51,12 +51,15 @@ from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train import checkpoints
 from search.train.training import Result
+from search.tune.answers import Answer
 from search.tune.callback import StudyCallback
+from search.tune.hosted import MEMBERS, SIZE
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
 from tests.failing_calls import MlflowCalls
 
-EPOCHS, RETRIES, ROOM, MOST_TRIALS = 3, 1, 3, 4
+EPOCHS, RETRIES, MOST_TRIALS = 3, 1, 4
+ROOM = {1: 3, 2: 2}  # workers, by the size of packs
 SPEC = {"name": "any", "architectures": ["mlp", "gru"], "baselines": "none", "trials": 2, "epochs": EPOCHS}
 SPEC |= {"pruner": "asha", "keep_checkpoints": "all", "retries": RETRIES, "seed": 5}
 SCORES = st.sampled_from([0.25, 0.5, 0.625, 0.75])
@@ -73,20 +76,25 @@ class Expected:
 
 
 @dataclasses.dataclass
-class Worker:
-    """What Tune has of a trial that runs. config, error_file, pickled_error_file: of Tune's own trial, which `_Face`s
-    read. result: that of the last checkpoint; unsent: the driver has not been told of it by this worker."""
+class Member:
+    """What a worker has of a trial. result: that of the last checkpoint; unsent: the driver has not been told of it by
+    this worker."""
 
-    tune_id: str
     config: dict[str, Any]
     result: Result | None
     unsent: bool
+
+
+@dataclasses.dataclass
+class Worker:
+    """What Tune has of a trial of its own, which hosts some of ours. trial_id, error_file, pickled_error_file: what the
+    searcher, the scheduler and the callback read of it."""
+
+    trial_id: str
+    size: int
+    members: dict[str, Member]
     error_file: str | None = None
     pickled_error_file: str | None = None
-
-    @property
-    def name(self) -> str:
-        return config_name(self.config)
 
 
 class Driver:
@@ -107,9 +115,11 @@ class Driver:
             self.release()
             raise
         self.studies.listeners = (self.tracker,)
-        self.searcher = StudySearcher(self.studies, lambda: ROOM)
-        self.scheduler = StudyScheduler(self.studies)
-        self.callback = StudyCallback(self.studies, self.searcher)
+        self.room = ROOM[self.studies.spec.pack_size]
+        self.searcher = StudySearcher(self.studies, lambda: self.room)
+        self.answers: dict[str, Answer] = {}
+        self.scheduler = StudyScheduler(self.studies, self.searcher, give=self.answers.__setitem__)
+        self.callback = StudyCallback(self.searcher)
         self.workers: list[Worker] = []
         self.again: set[str] = set()  # trials whose worker is gone, and that another is to go on with
         self.retries: Counter[str] = Counter()
@@ -122,43 +132,69 @@ class Driver:
         if not isinstance(config, dict):
             self.asked_all = config == StudySearcher.FINISHED
             return None
+        self.workers.append(Worker(tune_id, config[SIZE], {}))
+        for member in config[MEMBERS]:
+            self._begin(self.workers[-1], member)
+        return self.workers[-1]
+
+    def _begin(self, worker: Worker, config: dict[str, Any]) -> None:
         folder = checkpoints.folder_of(self.folder, config_name(config))
         checkpoints.begin(folder, config[record.ATTEMPT])
         saved = checkpoints.load_last(folder)
-        self.workers.append(Worker(tune_id, config, Result.from_dict(saved["result"]) if saved else None, bool(saved)))
-        return self.workers[-1]
+        result = Result.from_dict(saved["result"]) if saved else None
+        worker.members[config_name(config)] = Member(config, result, unsent=bool(saved))
 
-    def train(self, worker: Worker, score: float, diverged: bool = False) -> None:
+    def train(self, member: Member, score: float, diverged: bool = False) -> None:
         """Make the next report, and a checkpoint of it."""
-        before = worker.result
+        before = member.result
         step = before.step + 1 if before else 1
         metrics = {"val_accuracy": score, "val_loss": 1 / step}
         better = before is None or score > before.best["val_accuracy"]
         best_step, best = (step, metrics) if better or before is None else (before.best_step, before.best)
         curve = [(step, 0.5, 0.5)]
         problem = "the loss is nan" if diverged else None
-        worker.result = Result(step, metrics, curve, best_step, best, problem, float(step))
-        worker.unsent = True
+        member.result = Result(step, metrics, curve, best_step, best, problem, float(step))
+        member.unsent = True
         if not diverged:
-            folder, attempt = checkpoints.folder_of(self.folder, worker.name), worker.config[record.ATTEMPT]
+            folder = checkpoints.folder_of(self.folder, config_name(member.config))
+            attempt = member.config[record.ATTEMPT]
             checkpoints.require_current(folder, attempt)
-            checkpoints.save(folder, step, worker.result.to_checkpoint(last=step == EPOCHS), attempt=attempt)
+            checkpoints.save(folder, step, member.result.to_checkpoint(last=step == EPOCHS), attempt=attempt)
 
-    def send(self, worker: Worker) -> None:
-        worker.unsent = False
-        told = {"result": worker.result, "problem": None, "node_ip": "10.0.0.1", "pid": 7}
-        told["provenance"] = (("cpu", f"attempt {worker.config[record.ATTEMPT]}"),)
+    def send(self, worker: Worker, name: str) -> list[str]:
+        """Report a result; the names of the trials that join the pack then."""
+        member = worker.members[name]
+        member.unsent = False
+        return self._tell(worker, {"reports": [(name, member.result, None)], "failures": []}, member)
+
+    def fail(self, worker: Worker, name: str, error: Exception) -> list[str]:
+        """Report what a member has raised beside others."""
+        member = worker.members.pop(name)
+        return self._tell(worker, {"reports": [], "failures": [(name, f"Traceback\n{error!r}\n")]}, member)
+
+    def _tell(self, worker: Worker, told: dict[str, Any], member: Member) -> list[str]:
+        told |= {"node_ip": "10.0.0.1", "pid": 7}
+        told["provenance"] = (("cpu", f"attempt {member.config[record.ATTEMPT]}"),)
         if self.scheduler.on_trial_result(None, worker, told) == TrialScheduler.STOP:
             self.workers.remove(worker)
-            self.searcher.on_trial_complete(worker.tune_id, told)
+            self.searcher.on_trial_complete(worker.trial_id, told)
+            return []
+        answer = self.answers.pop(worker.trial_id, Answer())
+        assert worker.size > 1 or answer == Answer()
+        for name in answer.left:
+            del worker.members[name]
+        for config in answer.joined:
+            self._begin(worker, config)
+        assert len(worker.members) <= worker.size
+        return [config_name(config) for config in answer.joined]
 
     def lose(self, worker: Worker, error: Exception) -> None:
-        path = self.folder / f"error-{worker.tune_id}"
+        path = self.folder / f"error-{worker.trial_id}"
         path.with_suffix(".txt").write_text(f"Traceback\n{error!r}\n")
         path.with_suffix(".pkl").write_bytes(pickle.dumps(error))
         worker.error_file, worker.pickled_error_file = f"{path}.txt", f"{path}.pkl"
         self.workers.remove(worker)
-        self.searcher.on_trial_complete(worker.tune_id, error=True)
+        self.searcher.on_trial_complete(worker.trial_id, error=True)
         self.callback.on_trial_error(0, [], worker)
 
     def end(self) -> bool:
@@ -184,19 +220,17 @@ class Machine(RuleBasedStateMachine):
         self.uri, self.calls = f"sqlite:///{place}/mlflow.db", calls
         self.client = mlflow.MlflowClient(tracking_uri=self.uri)
         self.expected: dict[str, Expected] = {}
-        self.wanted = 2
+        self.wanted = SPEC["trials"]
         self.failing = self.damaged = self.confirmed = False
         self.remade = False  # a run was damaged so that only a new one can take its place
         self.agrees = False  # MLflow is known to, as nobody has touched it since
-        spec = specs.validate(SPEC)
         self.folder = place / f"any-{Machine.num_examples:06d}-{os.getpid()}"
         Machine.num_examples += 1
-        made = new_search(spec, place)
-        made.rename(self.folder)
         self.driver: Driver | None = None
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(packing=st.sampled_from([*ROOM]))
+    def start(self, packing: int) -> None:
+        new_search(specs.validate(SPEC | {"packing": packing}), self.folder.parent).rename(self.folder)
         self.driver = Driver(self.folder, self.uri, new=True)
         self._ask()
 
@@ -205,15 +239,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.driver and not self.driver.asked_all)
     @rule()
     def ask(self) -> None:
-        for _ in range(ROOM):
+        for _ in range(self.driver.room):
             self._ask()
 
     def _ask(self) -> None:
         driver = self.driver
         if driver.asked_all:
             return
-        busy = len(driver.workers) >= ROOM
-        running = {worker.name for worker in driver.workers}
+        busy = len(driver.workers) >= driver.room
+        running = {name for worker in driver.workers for name in worker.members}
         waiting = {name for name, each in self.expected.items() if each.outcome is Outcome.RUNNING} - running
         new = [name for name in SPEC["architectures"] if self._count(name) < self.wanted]
         worker = driver.ask()
@@ -222,18 +256,26 @@ class Machine(RuleBasedStateMachine):
             return
         assert not busy
         assert not driver.studies.stopping
-        driver.again.discard(worker.name)
-        if worker.name not in waiting:
-            architecture = worker.config[record.ARCHITECTURE]
-            assert worker.name == f"{architecture}-{self._count(architecture)}"
-            assert architecture in new
-            assert not waiting - driver.again, "interrupted ones come first"
-            self.expected[worker.name] = Expected()
-        expected = self.expected[worker.name]
+        assert len({member.config[record.ARCHITECTURE] for member in worker.members.values()}) == 1
+        assert 1 <= len(worker.members) <= worker.size <= driver.studies.spec.pack_size
+        for name in worker.members:
+            self._begun(worker, name, waiting)
+
+    def _begun(self, worker: Worker, name: str, waiting: set[str]) -> None:
+        """A worker begins with a trial. waiting: those that have begun before, and that no worker had."""
+        driver, member = self.driver, worker.members[name]
+        driver.again.discard(name)
+        if name not in waiting:
+            architecture = member.config[record.ARCHITECTURE]
+            assert name == f"{architecture}-{self._count(architecture)}"
+            assert self._count(architecture) < self.wanted
+            assert not waiting - driver.again - worker.members.keys(), "interrupted ones come first"
+            self.expected[name] = Expected()
+        expected = self.expected[name]
         expected.attempt += 1
-        assert worker.config[record.ATTEMPT] == expected.attempt
+        assert member.config[record.ATTEMPT] == expected.attempt
         # The worker may be one report ahead of the driver, and never behind it.
-        assert len(expected.scores) <= (worker.result.step if worker.result else 0) <= len(expected.scores) + 1
+        assert len(expected.scores) <= (member.result.step if member.result else 0) <= len(expected.scores) + 1
 
     def _count(self, architecture: str) -> int:
         return sum(name.startswith(f"{architecture}-") for name in self.expected)
@@ -242,27 +284,28 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, scores=st.lists(SCORES, min_size=1, max_size=EPOCHS), diverged=st.sampled_from([False, True]))
     def report(self, which: int, scores: list[float], diverged: bool) -> None:
         """One or several. diverged: with the third."""
-        worker = self._worker(which)
+        worker, name = self._member(which)
         for i, score in enumerate(scores):
-            if worker in self.driver.workers:
-                self._report(worker, score, diverged and i == EPOCHS - 1)
+            if worker in self.driver.workers and name in worker.members:
+                self._report(worker, name, score, diverged and i == EPOCHS - 1)
 
-    def _worker(self, which: int) -> Worker:
-        return self.driver.workers[which % len(self.driver.workers)]
+    def _member(self, which: int) -> tuple[Worker, str]:
+        found = [(worker, name) for worker in self.driver.workers for name in worker.members]
+        return found[which % len(found)]
 
-    def _report(self, worker: Worker, score: float, diverged: bool = False) -> None:
-        """The next report of a worker; of one that goes on from a checkpoint first that one's."""
-        driver, expected = self.driver, self.expected[worker.name]
-        if not worker.unsent and not (worker.result and worker.result.step == EPOCHS):
-            driver.train(worker, score, diverged)
-        result = worker.result
+    def _report(self, worker: Worker, name: str, score: float, diverged: bool = False) -> None:
+        """The next report of a trial; of one that goes on from a checkpoint first that one's."""
+        driver, expected, member = self.driver, self.expected[name], worker.members[name]
+        if not member.unsent and not (member.result and member.result.step == EPOCHS):
+            driver.train(member, score, diverged)
+        result = member.result
         known = len(expected.scores) >= result.step
         if not known:
             assert result.step == len(expected.scores) + 1
             expected.scores.append(result.metrics["val_accuracy"])
-        driver.send(worker)
-        (trial,) = (each for each in driver.studies.trials() if each.name == worker.name)
-        goes_on = any(each is worker for each in driver.workers)
+        self._joined(worker, driver.send(worker, name))
+        (trial,) = (each for each in driver.studies.trials() if each.name == name)
+        goes_on = any(each is worker and name in each.members for each in driver.workers)
         if result.diverged:
             expected.outcome = Outcome.DIVERGED
         elif result.step == EPOCHS:
@@ -277,6 +320,11 @@ class Machine(RuleBasedStateMachine):
             assert goes_on is not driver.studies.stopping
         assert goes_on is (expected.outcome is Outcome.RUNNING and not driver.studies.stopping)
 
+    def _joined(self, worker: Worker, names: list[str]) -> None:
+        assert not names or len(self.driver.workers) == self.driver.room, "an idle worker comes first"
+        for name in names:
+            self._begun(worker, name, {name for name in names if name in self.expected})
+
     def _of(self, architecture: str) -> Iterator[tuple[str, Expected]]:
         return ((name, each) for name, each in self.expected.items() if name.startswith(architecture) and each.scores)
 
@@ -284,20 +332,27 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, how=st.sampled_from(["raises", "dies", "loses its node"]), ahead=st.booleans(), score=SCORES)
     def lose_worker(self, which: int, how: str, ahead: bool, score: float) -> None:
         """ahead: it has written a checkpoint that it did not report."""
-        driver, worker = self.driver, self._worker(which)
-        if ahead and not worker.unsent and not (worker.result and worker.result.step == EPOCHS):
-            driver.train(worker, score)
+        driver, (worker, name) = self.driver, self._member(which)
+        member = worker.members[name]
+        if ahead and not member.unsent and not (member.result and member.result.step == EPOCHS):
+            driver.train(member, score)
         lost = how == "loses its node"
         error = RuntimeError("broken") if how == "raises" else RayActorError("ab" if lost else None, preempted=lost)
-        driver.lose(worker, error)
-        expected = self.expected[worker.name]
-        if lost or driver.retries[worker.name] < RETRIES:
-            driver.retries[worker.name] += not lost
-            driver.again.add(worker.name)
+        if how == "raises" and len(worker.members) > 1:
+            names = [name]  # and the others go on
+            joined = driver.fail(worker, name, error)
         else:
-            expected.outcome = Outcome.FAILED
-            (trial,) = (each for each in driver.studies.trials() if each.name == worker.name)
-            assert trial.error == repr(error)
+            names, joined = [*worker.members], []
+            driver.lose(worker, error)
+        for each in names:
+            if lost or driver.retries[each] < RETRIES:
+                driver.retries[each] += not lost
+                driver.again.add(each)
+            else:
+                self.expected[each].outcome = Outcome.FAILED
+                (trial,) = (trial for trial in driver.studies.trials() if trial.name == each)
+                assert trial.error == repr(error)
+        self._joined(worker, joined)
 
     @precondition(lambda self: self.driver and not self.failing)
     @rule(which=WHICH, back=st.integers(0, EPOCHS))
@@ -342,7 +397,7 @@ class Machine(RuleBasedStateMachine):
             self._ask()
         elif what != "ask" and driver.workers:
             if what == "report":
-                self._report(self._worker(which), score)
+                self._report(*self._member(which), score)
             else:
                 self.lose_worker(which=which, how="raises", ahead=False, score=score)
         added = journal.stat().st_size - size
@@ -460,8 +515,9 @@ class Machine(RuleBasedStateMachine):
         driver = Driver(folder, self.uri, new=True)
         while worker := driver.ask():
             while worker in driver.workers:
-                driver.train(worker, 0.5)
-                driver.send(worker)
+                name = next(iter(worker.members))
+                driver.train(worker.members[name], 0.5)
+                driver.send(worker, name)
         assert driver.end()
         assert audit(folder, self.uri) == []
         assert read_runs(self.uri, folder.name).outcome == Outcome.COMPLETE
@@ -521,7 +577,8 @@ class Machine(RuleBasedStateMachine):
         while not self.driver.asked_all:
             self._ask()
             for worker in [*self.driver.workers]:
-                self._report(worker, 0.5)
+                for name in [*worker.members]:
+                    self._report(worker, name, 0.5)
         self.end_driver()
         assert Counter(name.split("-")[0] for name in self.expected) == {"mlp": self.wanted, "gru": self.wanted}
         assert all(each.outcome is not Outcome.RUNNING for each in self.expected.values())

@@ -25,7 +25,6 @@ from models.native import kernels
 from models.parts.estimator import MOST_WORDS
 from search.base import files, inspected, origin, record
 from search.base.console import python
-from search.base.names import config_name
 from search.base.record import Outcome, without_password
 from search.cluster import capacity, check, connection, session
 from search.run import plan
@@ -54,6 +53,7 @@ from search.train.device import device_of
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model
 from search.tune.callback import Silent, StudyCallback, reason
+from search.tune.hosted import tune_name
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
 from search.tune.trainable import WHOLE, trainable
@@ -332,17 +332,17 @@ def _tune(
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=StudyScheduler(studies, warn),
+            scheduler=StudyScheduler(studies, searcher, warn),
             num_samples=-1,  # the searcher says when it has finished
             reuse_actors=True,
-            trial_name_creator=lambda trial: config_name(trial.config),
-            trial_dirname_creator=lambda trial: config_name(trial.config),
+            trial_name_creator=lambda trial: tune_name(trial.config),
+            trial_dirname_creator=lambda trial: tune_name(trial.config),
         ),
         run_config=tune.RunConfig(
             name=TUNE,
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher asks again for what goes on
-            callbacks=[StudyCallback(studies, searcher), Silent()],
+            callbacks=[StudyCallback(searcher), Silent()],
             progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
             verbose=0,
         ),

@@ -37,13 +37,15 @@ SPEC_FILE = origin.SPEC_FILE  # in a search's folder
 
 
 #: What a kept spec means that was written before there was such a key.
-BEFORE: dict[str, Any] = {"baselines": [], "duplicate_trials": "allow", "texts": "all", **reading.BEFORE}
+BEFORE: dict[str, Any] = {"baselines": [], "duplicate_trials": "allow", "texts": "all", "packing": 1}
+BEFORE |= reading.BEFORE
 
 #: What may change when a search is resumed: how far it goes and with what, never what is compared.
 EXTENDABLE = (
     "trials",
     "time_budget",
     "resources",
+    "packing",
     "concurrency",
     "retries",
     "keep_checkpoints",

@@ -39,6 +39,7 @@ from search.base import record
 from search.spec.code import Code
 from search.spec.goals import GoalKeys
 from search.spec.inherited import Inherited, enqueued
+from search.spec.packing import Packing, size_of
 from search.spec.reading import ReadingKeys
 from search.spec.space import Choice, Space, Values, complete, parse
 from search.spec.weights import Weights
@@ -227,12 +228,22 @@ class Spec(_Keys):
     time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
         None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
     )
-    resources: Resources = Field(Resources(), description="what a trial is given: {cpu: 1}, {cpu: 2, gpu: 0.25}")
+    resources: Resources = Field(
+        Resources(), description="what a trial, or a pack, is given: {cpu: 1}, {cpu: 2, gpu: 0.25}"
+    )
     precision: Literal["float32", "tf32", "bf16"] = Field(
         "float32", description="of products on a GPU, which tf32 and bf16 round for speed"
     )
+    packing: Packing = Field(
+        "auto",
+        description="how many trials of one architecture a worker trains together, each with the numbers that it has "
+        "alone; auto: 32 on a GPU, else 1; baselines are never packed",
+    )
     concurrency: int | None = Field(
-        None, ge=1, description="trials at once; without it as many as fit the nodes that are there or may be started"
+        None,
+        ge=1,
+        description="trials, or packs of trials, at once; without it as many as fit the nodes that are there or may be "
+        "started",
     )
     retries: int = Field(
         2, ge=0, description="how often a trial goes on after its worker died; the loss of its node does not count"
@@ -520,6 +531,7 @@ class Spec(_Keys):
             "sampler": "grid",
             "pruner": "none",
             "objectives": [],
+            "packing": 1,
         }
         return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | own)
 
@@ -594,6 +606,11 @@ class Spec(_Keys):
         sizes = [point.get("batch_size", 1) for named in self.points.values() for point in named.values()]
         spaces = [space["batch_size"] for space in self.spaces.values() if "batch_size" in space]
         return max([*sizes, *(size for values in spaces for size in values.ends())], default=1)
+
+    @property
+    def pack_size(self) -> int:
+        """The most trials that a worker trains together; of a baseline, see `of`."""
+        return size_of(self.packing, self.resources.gpu)
 
     @property
     def num_kept(self) -> float:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import optuna
 
 from data.base.errors import UserError
-from search.base import names
 from search.base.record import Outcome
 from search.spec.spec import Spec
 from search.study import fronts
@@ -90,6 +89,10 @@ class Studies:
         """How many trials the spec gives this architecture, stopped or not."""
         return self._studies[architecture].num_planned
 
+    def pack_size(self, architecture: str) -> int:
+        """How many of its trials a worker may train together."""
+        return self.spec.of(architecture).pack_size
+
     @property
     def stopped(self) -> dict[str, Stop]:
         """The architectures that get fewer trials than planned, and why."""
@@ -134,14 +137,20 @@ class Studies:
         """Optuna's own value of a trial."""
         return self._studies[trial.architecture].value(trial)
 
-    def ask(self) -> Trial | None:
+    @property
+    def num_unasked(self) -> int:
+        """Trials that `ask` has yet to give, as far as is known."""
+        return len(self._orphans) + sum(max(0, each.num_wanted - each.num_asked) for each in self._studies.values())
+
+    def ask(self, architecture: str | None = None) -> Trial | None:
         """The next trial: one left RUNNING by an earlier process, else a new one: of a baseline if any is owed, then
         of the architecture with the fewest.
 
-        None when none is owed or the search is stopping.
+        architecture: whose trial it is to be, for a pack. None when none is owed, when the search is stopping, and when
+        this architecture is a whole pack ahead of another.
         """
         while not self.stopping:
-            trial = self._orphans.pop(0) if self._orphans else self._new_trial()
+            trial = self._next_orphan(architecture) or self._new_trial(architecture)
             if trial is None:
                 return None
             self._live[trial.name] = trial
@@ -211,10 +220,21 @@ class Studies:
             if study.num_asked < study.num_wanted:
                 self._stop_study(name, stop)
 
-    def _new_trial(self) -> Trial | None:
+    def _next_orphan(self, architecture: str | None) -> Trial | None:
+        found = next((trial for trial in self._orphans if architecture in (None, trial.architecture)), None)
+        if found:
+            self._orphans.remove(found)
+        return found
+
+    def _new_trial(self, architecture: str | None) -> Trial | None:
         self._stop_what_is_decided()
         counts = {name: study.num_asked for name, study in self._studies.items()}
         owed = [name for name, num in counts.items() if num < self.num_wanted(name)]
+        if architecture is not None:
+            if self._orphans:
+                return None  # those of other architectures come first
+            ahead = counts[architecture] - min((counts[name] for name in owed), default=0)
+            return self._studies[architecture].ask() if architecture in owed and ahead < self.spec.pack_size else None
         if not owed:
             return None
         if baselines := [name for name in owed if name in self.spec.baselines]:
@@ -222,14 +242,8 @@ class Studies:
         # The slowest may be one ahead of the others, and of equals the slower is next: short trials at the end leave
         # fewer cores idle.
         slowest = max(self.spec.architectures, key=self._longest.__getitem__)
-        architecture = min(
-            owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name])
-        )
-        return self._studies[architecture].ask()
-
-    def live(self, config: dict[str, Any]) -> Trial:
-        """The running trial that a Tune trial's config belongs to."""
-        return self._live[names.config_name(config)]
+        fewest = min(owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name]))
+        return self._studies[fewest].ask()
 
     def restarted(self, trial: Trial) -> None:
         """Its worker died, and another one goes on with it."""

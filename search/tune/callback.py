@@ -1,7 +1,6 @@
 """The callback that Ray Tune sees: it decides what becomes of the trial when a worker dies."""
 
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,31 @@ from ray.tune import Callback
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from data.base.errors import in_short
-from search.base.record import Outcome
-from search.study.studies import Studies
-from search.tune.searcher import StudySearcher, _Face
+from search.tune.searcher import Stateless, StudySearcher
 
 KNOWN_SECONDS = 40.0  # how long Ray may take to know that a machine does not answer; of a worker it knows at once
 
 
-class StudyCallback(_Face, Callback):
-    """A trial whose worker died goes on in another one, as often as the retries allow.
+class StudyCallback(Stateless, Callback):
+    """Has other workers go on with the trials of a worker that died, as often as the retries allow.
 
-    Where the whole machine was lost, that is none of its retries: nothing was wrong with the trial.
+    Where its whole machine was lost, that counts as no retry: nothing was wrong with the trials.
     """
 
-    def __init__(self, studies: Studies, searcher: StudySearcher) -> None:
-        self._studies, self._searcher = studies, searcher
-        self._retries: Counter[str] = Counter()  # used, by trial
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        live = self._studies.live(trial.config)
+        hosted = self._searcher.hosted(trial.trial_id)
         if node_was_lost(_error(trial)):
-            self._searcher.again(live)
-        elif self._retries[live.name] < self._studies.spec.retries:
-            self._retries[live.name] += 1
-            self._searcher.again(live)
-        else:
-            raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
-            self._studies.finish(live, Outcome.FAILED, reason(raised))
+            self._searcher.node_lost(hosted)
+            return
+        raised = Path(trial.error_file).read_text(encoding="utf-8", errors="replace") if trial.error_file else ""
+        for live in hosted.members.values():
+            self._searcher.failed(live, reason(raised))
 
 
-class Silent(_Face, TrialProgressCallback):
+class Silent(Stateless, TrialProgressCallback):
     """In place of Ray's own, which whatever the verbosity prints a line for a trial that ends before it has started."""
 
     def _print(self, msg: str) -> None:

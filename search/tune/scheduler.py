@@ -8,29 +8,52 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.base.record import Outcome
 from search.study.studies import Studies
 from search.study.trial import Worker
-from search.tune.searcher import _Face
+from search.tune import answers
+from search.tune.answers import Answer
+from search.tune.callback import reason
+from search.tune.hosted import config_of
+from search.tune.searcher import Stateless, StudySearcher
 
 
-class StudyScheduler(_Face, FIFOScheduler):
+class StudyScheduler(Stateless, FIFOScheduler):
     """Lets the studies take Tune's results and stop trials early."""
 
     # Tune would hold back results of fast trials and hand them over in bulk.
     _supports_buffered_results = False
 
-    def __init__(self, studies: Studies, warn: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        studies: Studies,
+        searcher: StudySearcher,
+        warn: Callable[[str], None] = print,
+        give: Callable[[str, Answer], None] = answers.give,
+    ) -> None:
+        """give: leaves an answer for a pack, by Tune's id."""
         super().__init__()
-        self._studies, self._warn = studies, warn
+        self._studies, self._searcher, self._warn, self._give = studies, searcher, warn, give
         self._warned: set[str] = set()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        problem = result["problem"]
-        if problem and problem not in self._warned:
-            self._warned.add(problem)
-            self._warn(problem)
-        live = self._studies.live(trial.config)
+        hosted = self._searcher.hosted(trial.trial_id)
         worker = Worker(result["node_ip"], result["pid"], dict(result["provenance"]))
-        goes_on = self._studies.report(live, result["result"], worker)
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+        left = []
+        for name, reported, problem in result["reports"]:
+            if problem and problem not in self._warned:
+                self._warned.add(problem)
+                self._warn(problem)
+            live = hosted.members.get(name)
+            if live is None or not self._studies.report(live, reported, worker):
+                hosted.members.pop(name, None)
+                left.append(name)
+        for name, why in result["failures"]:
+            if live := hosted.members.pop(name, None):
+                self._searcher.failed(live, reason(why))
+        joined = self._searcher.join(hosted)
+        if not hosted.members:
+            return TrialScheduler.STOP
+        if left or joined:
+            self._give(trial.trial_id, Answer(left, [config_of(each) for each in joined]))
+        return TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         if not self._studies.stopping:
@@ -42,4 +65,5 @@ class StudyScheduler(_Face, FIFOScheduler):
         return None
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        self._studies.finish(self._studies.live(trial.config), Outcome.INTERRUPTED)
+        for live in self._searcher.hosted(trial.trial_id).members.values():
+            self._studies.finish(live, Outcome.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""The Tune trainable that wraps any architecture: what a trial runs in its Ray worker.
+"""The Tune trainable that wraps any architecture: what a Ray worker runs of the trials that it trains.
 
 Workers are reused, and a process keeps its random state, thread counts and module globals between trials: a trial
 sets all of its own.
@@ -6,6 +6,7 @@ sets all of its own.
 
 import contextlib
 import dataclasses
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,10 +25,13 @@ from search.train.checkpoints import Folder
 from search.train.config import length_of
 from search.train.device import device_of
 from search.train.length import Length
+from search.train.pack import Failure, Pack
 from search.train.running import Setting, predictions_csv, trial_in_steps
-from search.train.stepping import Steps, alone, mapped
+from search.train.stepping import Steps, mapped
 from search.train.tasks import task_of
 from search.train.training import Result
+from search.tune import answers
+from search.tune.hosted import MEMBERS, SIZE
 
 WORTH_SAVING = 10.0  # seconds of training, which another worker would have to repeat
 
@@ -36,19 +40,37 @@ Corpora = Mapping[str, "ray.ObjectRef[EncodedCorpus]"]  # by fold; WHOLE where t
 
 WHOLE = ""
 
+Report = tuple[Result, str | None]  # with the reason why no checkpoint could be written, if so
+
 
 def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
-    """Train one trial on the corpus of its fold, from its last checkpoint if it has one, and report."""
-    corpus = ray.get(corpora[config.get(record.FOLD, WHOLE)])
+    """Train a pack of trials, each on the corpus of its fold and from its last checkpoint if it has one, and report."""
     tags = tuple(of_worker(device_of(setting.gpu)).items())  # Tune would spread a dict over the report
-    for result, problem in alone(run_on(config, corpus, setting, config[record.ATTEMPT])):
-        # An early stop arrives as SystemExit out of this call: nothing here may catch it.
-        tune.report({"step": result.step, "result": result, "problem": problem, "provenance": tags})
+    pack: Pack[Report] = Pack()
+
+    def join(member: dict[str, Any]) -> None:
+        corpus = ray.get(corpora[member.get(record.FOLD, WHOLE)])
+        pack.join(config_name(member), run_on(member, corpus, setting, member[record.ATTEMPT]))
+
+    for member in config[MEMBERS]:
+        join(member)
+    while told := pack.next_reports():
+        reports = [(name, *each) for name, each in told if not isinstance(each, Failure)]
+        failures = [(name, each.error) for name, each in told if isinstance(each, Failure)]
+        if failures and not reports and not pack:
+            raise failures[0][1]  # nobody else is in this process: Tune ends it
+        reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
+        # When the whole pack ends, that arrives as SystemExit out of this call: nothing here may catch it.
+        tune.report({"reports": reports, "failures": reasons, "provenance": tags})
+        if config[SIZE] > 1:
+            answer = answers.take(tune.get_context().get_trial_id())
+            for name in answer.left:
+                pack.leave(name)
+            for member in answer.joined:
+                join(member)
 
 
-def run_on(
-    config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0
-) -> Steps[tuple[Result, str | None], None]:
+def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0) -> Steps[Report, None]:
     """Train a trial from its last checkpoint on and yield its reports, the checkpoint's own first: each with the reason
     why no checkpoint could be written, or None.
 
@@ -83,7 +105,7 @@ class _Saving:
         checkpoints.begin(self._folder, self._attempt)
         self._begun = True
 
-    def report(self, result: Result) -> tuple[Result, str | None]:
+    def report(self, result: Result) -> Report:
         """Write what a result leaves; the result without what is large, and why that could not be written, or None."""
         problem = None
         if not result.diverged:

@@ -1,0 +1,29 @@
+"""The key of a spec that says how many trials a worker trains together."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from data.base.errors import UserError
+
+AUTO = "auto"
+MOST = 512
+ON_A_CARD = 32  # what auto is where trials are given a share of a GPU: small networks leave most of one idle
+
+
+def _parse(written: Any) -> Any:
+    is_number = isinstance(written, int) and not isinstance(written, bool)
+    if written != AUTO and not (is_number and 1 <= written <= MOST):
+        nearest = min(max(written, 1), MOST) if is_number else AUTO
+        raise UserError(f"should be {AUTO} or a whole number from 1 to {MOST}; got {written!r:.40}; nearest: {nearest}")
+    return written
+
+
+Packing = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MOST)], BeforeValidator(_parse)]
+
+
+def size_of(packing: Packing, gpu: float) -> int:
+    """The most trials in a pack. gpu: the share of a card that a worker is given."""
+    if packing == AUTO:
+        return ON_A_CARD if gpu else 1
+    return int(packing)
