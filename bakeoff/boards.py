@@ -75,7 +75,7 @@ def leaderboard(
         shown = [ranking]
     if architecture or for_programs:
         return shown
-    return [replace(shown[0], first=gain.read(uri, recorded, rank_by).sentence), *shown[1:]]
+    return [replace(shown[0], first=gain.read(uri, recorded, rank_by).answers), *shown[1:]]
 
 
 def why(uri: str, search: str) -> dict[str, "Table"]:

@@ -48,21 +48,21 @@ def test_a_network_that_is_shown_to_be_better() -> None:
     assert (found.against.low, found.against.high) == pytest.approx((0.041, 0.159), abs=0.011)
     low, high = 100 * found.against.low, 100 * found.against.high
     assert str(found) == (
-        f"Best of all by val accuracy is gru-0 (0.8000): gru-0 gains 10.0 points ({low:.1f} to {high:.1f}) over "
-        "nbsvm-1 on these texts, for 40 times the training time (170 s against 4.2 s; two models, one seed)."
+        "Best of all by val accuracy is gru-0 (0.8000). gru-0 gains 10.0 points of test accuracy over the best "
+        "baseline, nbsvm-1, for 40 times the training time (170 s against 4.2 s). The gain is significant on these "
+        f"test texts: the 95 % interval of the gain is {low:.1f} to {high:.1f} points (two models with one seed each; "
+        "other seeds can change it)."
     )
 
 
 def test_a_network_that_only_whole_texts_beat() -> None:
     found = verdict([*ROWS, WHOLE])
     assert found.sentence.startswith(
-        "Best of all by val accuracy is nbsvm_whole-2, a baseline (0.9000); no network beats nbsvm_whole-2 on these "
-        "texts: gru-0 loses 7.0 points ("
+        "Best of all by val accuracy is nbsvm_whole-2, a baseline (0.9000). gru-0 loses 7.0 points of test accuracy "
+        "against the best baseline, nbsvm_whole-2, for 17 times the training time (170 s against 10 s). On the same "
+        "words, gru-0 gains 10.0 points of test accuracy over nbsvm-1 (95 % interval "
     )
-    assert (
-        ", for 17 times the training time (170 s against 10 s; two models, one seed). "
-        "On the same words gru-0 gains 10.0 points (" in found.sentence
-    )
+    assert "The loss is significant on these test texts: " in found.sentence
     assert found.same_words is not None
     assert found.same_words.baseline == "nbsvm-1"
     # A baseline that the network beats is the only one worth a word, whatever it reads.
@@ -73,11 +73,11 @@ def test_a_network_that_only_whole_texts_beat() -> None:
 
 def test_words_that_are_not_the_same_are_not_called_so() -> None:
     """`max_words` by architecture, in a search without baselines on the words of those that read fewer."""
-    told = {100: "On the same words", 20: "With 20 words of a text for gru-0 and 100 for nbsvm-1,"}
+    told = {100: "On the same words,", 20: "With 20 words of a text for gru-0 and 100 for nbsvm-1,"}
     for own, words in told.items():
         spec = Spec(architectures=["gru", "ngram"], max_words={"gru": own, "ngram": 100})
         found = verdict([*ROWS, WHOLE], words_of=spec.words_of)
-        assert f"one seed). {words} gru-0 gains 10.0 points (" in found.sentence
+        assert f"(170 s against 10 s). {words} gru-0 gains 10.0 points " in found.sentence
 
 
 def test_it_is_also_held_against_the_best_that_reads_as_much() -> None:
@@ -85,53 +85,75 @@ def test_it_is_also_held_against_the_best_that_reads_as_much() -> None:
     same = trial("nbsvm_20-1", 0.72, test_accuracy=0.70, seconds=2.0, ngrams=2, C=1.0)
     worse = trial("tfidf_20-0", 0.71, test_accuracy=0.80, seconds=2.0, ngrams=2, C=1.0)
     found = verdict([*ROWS, WHOLE, worse, same], words_of=spec.words_of)
-    assert "no network beats nbsvm_whole-2" in found.sentence
-    assert "On the same words gru-0 gains 20.0 points (" in found.sentence
+    assert "against the best baseline, nbsvm_whole-2" in found.sentence
+    assert "On the same words, gru-0 gains 20.0 points " in found.sentence
     assert found.same_words is not None
     assert found.same_words.baseline == "nbsvm_20-1"
 
 
 @pytest.mark.parametrize(
-    ("difference", "low", "high", "told"),
+    ("difference", "low", "high", "gains", "sure", "interval"),
     [
-        (0.012, 0.003, 0.021, "gru-3 gains 1.2 points (0.3 to 2.1) over nbsvm-2 on these texts"),
+        (0.012, 0.003, 0.021, "gains 1.2 points of test accuracy over", "The gain is significant", "0.3 to 2.1"),
+        (0.004, -0.005, 0.013, "gains 0.4 points of test accuracy over", "Not sure", "-0.5 to 1.3"),
+        (0.0, 0.0, 0.0, "gains 0.00 points of test accuracy over", "Not sure", "0.00 to 0.00"),
+        (-0.004, -0.013, 0.005, "loses 0.4 points of test accuracy against", "Not sure", "-1.3 to 0.5"),
         (
-            0.004,
-            -0.005,
-            0.013,
-            "gru-3 cannot be told apart from nbsvm-2 on these texts: it gains 0.4 points (-0.5 to 1.3)",
+            -0.012,
+            -0.021,
+            -0.003,
+            "loses 1.2 points of test accuracy against",
+            "The loss is significant",
+            "-2.1 to -0.3",
         ),
-        (0.0, 0.0, 0.0, "gru-3 cannot be told apart from nbsvm-2 on these texts: it gains 0.00 points (0.00 to 0.00)"),
-        (
-            *(-0.004, -0.013, 0.005),
-            "no network beats nbsvm-2 on these texts: gru-3 loses 0.4 points (-0.5 to 1.3) and cannot be told apart "
-            "from it",
-        ),
-        (-0.012, -0.021, -0.003, "no network beats nbsvm-2 on these texts: gru-3 loses 1.2 points (0.3 to 2.1)"),
-        (0.0012, 0.0003, 0.0021, "gru-3 gains 0.12 points (0.03 to 0.21) over nbsvm-2 on these texts"),
+        (0.0012, 0.0003, 0.0021, "gains 0.12 points of test accuracy over", "The gain is significant", "0.03 to 0.21"),
     ],
 )
-def test_the_words(difference: float, low: float, high: float, told: str) -> None:
+def test_the_words(difference: float, low: float, high: float, gains: str, sure: str, interval: str) -> None:
     standing = Standing("gru-3", "nbsvm-2", difference, low, high, (168.0, 4.2))
-    found = Gain("gru-3", score=0.8, against=standing)
-    so = ":" if low > 0 else ", but"
-    cost = "for 40 times the training time (168 s against 4.2 s; two models, one seed)"
-    assert found.sentence == f"Best of all by val accuracy is gru-3 (0.8000){so} {told}, {cost}."
+    found = dict(Gain("gru-3", score=0.8, against=standing).answers)
+    assert found["What won"] == "Best of all by val accuracy is gru-3 (0.8000)."
+    cost = "for 40 times the training time (168 s against 4.2 s)"
+    assert found["Gain over the baseline"] == f"gru-3 {gains} the best baseline, nbsvm-2, {cost}."
+    assert found["How sure"].startswith(sure)
+    assert f": the 95 % interval of the gain is {interval} points (" in found["How sure"].replace("; the", ": the")
+
+
+@pytest.mark.parametrize(
+    ("more", "command"),
+    [
+        ({"outcome": "interrupted"}, "python -m search resume demo ("),
+        ({"best": ""}, "python -m analysis leaderboard demo ("),
+        ({}, "python -m search confirm demo ("),
+        (
+            {"fresh": True, "against": Standing("a", "b", 0.0, -0.1, 0.1)},
+            "python -m search confirm demo --until-decided (",
+        ),
+        ({"fresh": True, "against": Standing("a", "b", 0.2, 0.1, 0.3)}, "python -m search export demo ("),
+        (
+            {"fresh": True, "is_baseline": True, "architecture": "nbsvm"},
+            "python -m search export demo --architecture nbsvm (",
+        ),
+    ],
+)
+def test_what_to_run_next(more: dict[str, Any], command: str) -> None:
+    found = Gain(**{"best": "gru-3", "score": 0.8, "search": "demo"} | more)
+    assert found.answers[-1][1].startswith(command)
 
 
 @pytest.mark.parametrize(
     ("own", "others", "cost"),
     [
-        (5.0, 10.0, "for 50% of the training time (5 s against 10 s; two models, one seed)"),
-        (3.0, 2.0, "for 1.5 times the training time (3 s against 2 s; two models, one seed)"),
-        (2400.0, 2.0, "for 1,200 times the training time (2,400 s against 2 s; two models, one seed)"),
-        (0.0, 2.0, "for a training time that is not known (two models, one seed)"),
-        (math.nan, 2.0, "for a training time that is not known (two models, one seed)"),
+        (5.0, 10.0, "for 50% of the training time (5 s against 10 s)"),
+        (3.0, 2.0, "for 1.5 times the training time (3 s against 2 s)"),
+        (2400.0, 2.0, "for 1,200 times the training time (2,400 s against 2 s)"),
+        (0.0, 2.0, "for an unknown training time"),
+        (math.nan, 2.0, "for an unknown training time"),
     ],
 )
 def test_the_cost(own: float, others: float, cost: str) -> None:
     standing = Standing("gru-3", "nbsvm-2", 0.1, 0.05, 0.15, (own, others))
-    assert Gain("gru-3", score=0.8, against=standing).sentence.endswith(f", {cost}.")
+    assert dict(Gain("gru-3", score=0.8, against=standing).answers)["Gain over the baseline"].endswith(f", {cost}.")
 
 
 def test_a_baseline_that_has_not_learned_from_all_texts() -> None:
@@ -139,8 +161,8 @@ def test_a_baseline_that_has_not_learned_from_all_texts() -> None:
     assert _fitted(["majority"], metrics) == _fitted(["nbsvm"], {record.NUM_TRAIN: 100.0}) == ""
     told = _fitted(["nbsvm_whole", "nbsvm"], metrics)
     assert told == "nbsvm_whole and nbsvm were fitted on 400,000 of 2,880,000 texts"
-    found = Gain("gru-1", score=0.9, fitted=_fitted(["nbsvm"], metrics))
-    assert found.sentence.endswith("(0.9000). nbsvm was fitted on 400,000 of 2,880,000 texts.")
+    found = Gain("gru-1", fitted=_fitted(["nbsvm"], metrics), against=Standing("gru-1", "nbsvm-0", 0.1))
+    assert "nbsvm was fitted on 400,000 of 2,880,000 texts." in found.sentence
 
 
 def test_over_fresh_seeds() -> None:
@@ -156,27 +178,28 @@ def test_over_fresh_seeds() -> None:
     }
     found = verdict([*again, ROWS[3] | {"test_accuracy": 0.5}], predictions=predictions, fresh=True)
     assert found.sentence.startswith(
-        "Best of all by val accuracy, mean of 2 fresh seeds, is gru-7 (0.8500): gru-7 gains 35.0 points ("
+        "Best of all by val accuracy, mean of 2 fresh seeds, is gru-7 (0.8500). gru-7 gains 35.0 points "
     )
-    assert found.sentence.endswith("(100 s against 4.2 s; 2 fresh seeds of gru-7, 1 of nbsvm-1).")
+    assert found.sentence.endswith(" points (2 fresh seeds of gru-7, 1 of nbsvm-1).")
 
 
 def test_what_can_be_said_of_less() -> None:
     assert verdict([]).sentence == verdict([trial("gru-0", 0.5, "pruned")]).sentence == ""
-    assert verdict(ROWS[:2]).sentence == "Best of all by val accuracy is gru-0 (0.8000)."
+    assert verdict(ROWS[:2]).sentence == (
+        "Best of all by val accuracy is gru-0 (0.8000). Unknown: no baseline is complete. One model with one seed: "
+        "small differences can be luck."
+    )
     lonely = verdict([trial("gru-0", 0.9, "pruned"), *ROWS[2:]])
     assert (
-        lonely.sentence == "Best of all by val accuracy is nbsvm-1, a baseline (0.7500); no network has run to its end."
+        "Best of all by val accuracy is nbsvm-1, a baseline (0.7500). Unknown: no network is complete."
+        in lonely.sentence
     )
-    assert (
-        "gru-0 gains 10.0 points (no interval, since what they predicted is not kept) over nbsvm-1"
-        in verdict(ROWS, predictions={}).sentence
-    )
+    assert verdict(ROWS, predictions={}).sentence.endswith(" Unknown: the predictions were not kept.")
     untested = verdict([each | {"test_accuracy": None} for each in ROWS])
-    assert "what gru-0 gains over nbsvm-1 is not known (no test accuracy is on record)" in untested.sentence
+    assert "Unknown for gru-0 and nbsvm-1: no test accuracy is on record." in untested.sentence
     other = {"run-of-gru-0": predicted("ab", "ab"), "run-of-nbsvm-1": predicted(LABELS, LABELS)}
     assert (
-        "is not known (gru-0 of nan and nbsvm-1 of nan were not tested on the same"
+        "Unknown for gru-0 and nbsvm-1: gru-0 of nan and nbsvm-1 of nan were not tested on the same"
         in verdict(ROWS, predictions=other).sentence
     )
 
@@ -186,7 +209,7 @@ def test_chosen_by_another_metric_it_is_still_told_in_points_of_accuracy() -> No
     found = verdict(rows, "val_f1", predictions={})
     assert (found.best, found.is_baseline) == ("tfidf-0", True)
     assert (
-        "Best of all by val F1 is tfidf-0, a baseline (0.5000), but gru-1 gains 4.0 points of accuracy ("
+        "Best of all by val F1 is tfidf-0, a baseline (0.5000). gru-1 gains 4.0 points of test accuracy over "
         in found.sentence
     )
 

@@ -88,7 +88,7 @@ def visit(browser: Browser, folder: Path) -> Iterator[Visit]:
 def test_the_page_has_its_parts_in_their_order(visit: Visit, smoke_search: FinishedSearch) -> None:
     assert visit.page.title() == smoke_search.id
     assert visit.page.locator("h2").evaluate_all("heads => heads.map(head => head.id)") == [
-        *("searched", "texts", "leaderboard", "winners", "comparisons", "figures", "ledger", "failures", "repeat")
+        *("leaderboard", "winners", "comparisons", "figures", "searched", "texts", "ledger", "failures", "repeat")
     ]
     for link in visit.page.locator("nav a").all():
         assert visit.page.locator(str(link.get_attribute("href"))).count() == 1
@@ -143,6 +143,24 @@ def test_filtering(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_the_first_screen_answers_a_readers_four_questions(
+    browser: Browser, folder: Path, smoke_search: FinishedSearch, width: int
+) -> None:
+    page = Visit.to(browser, folder / "index.html", width).page
+    questions = page.locator(".verdict dt")
+    assert questions.all_inner_texts() == ["What won", "Gain over the baseline", "How sure", "What to run next"]
+    answers = page.locator(".verdict dd")
+    texts = " ".join(answers.all_inner_texts())
+    assert "Best of all by val accuracy is " in texts
+    assert f"python -m search confirm {smoke_search.id}" in texts
+    last, table = answers.last.bounding_box(), page.locator("table").first.bounding_box()
+    assert last
+    assert table
+    assert last["y"] + last["height"] < min(900, table["y"])
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_wider_than_the_window(browser: Browser, folder: Path, width: int) -> None:
     page = Visit.to(browser, folder / "index.html", width).page
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
@@ -179,8 +197,8 @@ def test_each_figure_has_its_files_beside_the_page(visit: Visit, folder: Path) -
 def test_the_words_are_those_of_the_leaderboard(visit: Visit, smoke_search: FinishedSearch) -> None:
     said = visit.page.locator(".summary").inner_text()
     best, score = visit.column("trial")[0], visit.column("val accuracy")[0]
-    assert f"{best.rpartition('-')[0]} is the best of {len(smoke_search.spec.architectures)} architectures" in said
-    assert f"{best} reached a validation accuracy of {score} (test accuracy {visit.column('test accuracy')[0]})" in said
+    assert f"{best} {score} (test accuracy {visit.column('test accuracy')[0]}), " in said
+    assert f"Best of all by val accuracy is {best} ({score})." in visit.page.locator(".verdict dd").first.inner_text()
     assert re.search(rf"^{smoke_search.num_trials} trials: .*\. Trained for \d+ s in all, from 20", said, re.MULTILINE)
 
 
@@ -384,8 +402,7 @@ def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     links = view.Links("sqlite:///mlflow.db", overnight, found.trials)
     words = [re.sub("<.*?>", "", sentence) for sentence in summary.summary(overnight, found, links)]
     assert words == [
-        "gru is the only architecture with a ranked trial on validation: gru-0 reached a validation accuracy of 0.5000 "
-        "(no test score).",
+        "The only architecture with a ranked trial by validation accuracy: gru-0 0.5000 (no test score).",
         "Each is one trial with one seed: small differences can be luck.",
         "1 trial: 1 pruned. Trained for 3 s in all, from 2026-01-01 10:00 to 2026-01-02 01:00 UTC.",
     ]
@@ -398,11 +415,9 @@ def test_baselines_are_marked_rows_and_the_page_begins_with_what_is_best_of_all(
         for name, score in (("gru-0", 0.6), ("nbsvm-0", 0.7), ("nbsvm-1", 0.8))
     )
     found = Found(baselines.searched(trials), baselines=baselines.baselines(trials))
-    html = report.render("sqlite:///mlflow.db", search(), found, {}, [], first="Best of all is <nbsvm-1>.")
+    html = report.render("sqlite:///mlflow.db", search(), found, {}, [], answers=[("What won", "<nbsvm-1>")])
     words = re.sub(r"\s+", " ", re.sub("<.*?>", " ", html[html.index("<body>") :]))
-    assert words.index("Best of all is &lt;nbsvm-1&gt;.") < words.index(
-        "gru is the only architecture with a ranked trial"
-    )
+    assert words.index("What won &lt;nbsvm-1&gt;") < words.index("The only architecture with a ranked trial")
     assert "1 trial: 1 complete. Trained for 2 s in all" in words
     assert "Besides, 2 trials of baselines: 3 s in all." in words
     assert " 3 trials by val_accuracy, of each baseline only the best " in words
@@ -417,7 +432,7 @@ def test_the_words_of_a_task_without_accuracy() -> None:
     trials = runs.tidy([{"trial": "net-0", "architecture": "net", "run_id": "r", "outcome": "complete"} | scores])
     links = view.Links("sqlite:///mlflow.db", search(), trials)
     first, *_ = summary.summary(search(), Found(trials, rank_by="val_pixel_error"), links)
-    assert "reached a validation pixel error of 0.2500 (test pixel error 0.5000)" in re.sub("<.*?>", "", first)
+    assert "by validation pixel error: net-0 0.2500 (test pixel error 0.5000)." in re.sub("<.*?>", "", first)
 
 
 def test_the_winner_is_that_of_the_fresh_seeds() -> None:
@@ -439,14 +454,13 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
         confirmed = [confirmation_table(search(), [], trials, repeated)]
         return [re.sub("<.*?>", "", sentence) for sentence in summary.summary(search(), found, links, confirmed)]
 
-    first, others, *_ = words(again)
+    first, *_ = words(again)
     assert first == (
-        "rnn is the best of 2 architectures on validation: rnn-0 reached a mean over 2 fresh seeds in validation "
-        "accuracy of 0.7500 (no test score)."
+        "The best of each architecture by validation accuracy: rnn-0 0.7500 (no test score, mean over 2 fresh seeds), "
+        "gru-0 0.5500 (no test score, mean over 2 fresh seeds)."
     )
-    assert others == "The best of the others: gru-0 0.5500 (no test score)."
     partly = words(again[again["architecture"] == "gru"])
-    assert partly[0].startswith("gru is the best of 2 architectures")
+    assert partly[0].startswith("The best of each architecture by validation accuracy: gru-0 0.9000")
     assert "Each is one trial with one seed: small differences can be luck." in partly
 
 

@@ -69,7 +69,8 @@ def to_markdown(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     cells = table.cells
-    lines = [_markdown(table.first), ""] if table.first else []
+    lines = [f"- **{_markdown(question)}**: {_markdown(answer)}" for question, answer in table.first]
+    lines += [""] if lines else []
     lines += [f"**{_markdown(table.title)}**", ""] if table.title else []
     lines.append(line(_markdown(heading(name)) for name in table.columns))
     lines.append(line("---:" if table.is_number(name) else "---" for name in table.columns))
@@ -86,7 +87,8 @@ def to_latex(table: Table) -> str:
         return f"{' & '.join(map(_latex, cells))} \\\\"
 
     cells = table.cells
-    caption = " ".join(filter(None, [table.first, table.title and f"{table.title}.", *table.notes]))
+    answers = [f"{question}: {answer}" for question, answer in table.first]
+    caption = " ".join(filter(None, [*answers, table.title and f"{table.title}.", *table.notes]))
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",

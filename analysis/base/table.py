@@ -39,7 +39,7 @@ class Table:
 
     groups: the columns to show, in groups that belong together. key: the column, or columns, that tell the rows
     apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below. first:
-    what is to be read before all of it.
+    questions and their answers, to be read before all of it.
     """
 
     frame: pd.DataFrame
@@ -47,7 +47,7 @@ class Table:
     key: str | Sequence[str]
     title: str = ""
     notes: Sequence[str] = ()
-    first: str = ""
+    first: Sequence[tuple[str, str]] = ()
 
     @property
     def columns(self) -> list[str]:

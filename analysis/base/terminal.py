@@ -23,7 +23,10 @@ _GAP = 2  # spaces between two columns in a terminal
 def show(table: Table, console: Console) -> None:
     """Print the table; columns that do not fit into the width come below, in a block that begins with the key."""
     if table.first:
-        console.print(Text(clean(table.first)))
+        answers = RichTable.grid(padding=(0, 2, 0, 0))
+        for question, answer in table.first:
+            answers.add_row(Text(clean(question), style="bold"), Text(clean(answer)))
+        console.print(answers)
         console.print()
     if table.title:
         console.print(Text(clean(table.title), style="bold"))

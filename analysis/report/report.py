@@ -73,16 +73,14 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     on_fronts = [front_table(search, found.trials, rank_by)] if found.objectives else []
     compared = [*on_fronts, *different, *_budget_tables(found), *found.paths.values()]
     compared += [found.sizes] if found.sizes else []
-    # Without baselines it says no more than the page's own words do.
-    first = verdict.sentence if verdict.against or verdict.is_baseline or verdict.says else ""
     exported = ensemble_tables(uri, search, rank_by)
     html = partial(render, uri, search, images=images, mattered=mattered, confirmed=confirmed, different=compared)
-    write(html(found=found, first=first, exported=exported), page)
+    write(html(found=found, answers=verdict.answers, exported=exported), page)
     if shared:
         shutil.copytree(out, shared, dirs_exist_ok=True)
         if found.inspection and not (search.spec and search.spec.texts == "all"):
             hidden = replace(found, inspection=found.inspection.without_texts())
-            write(html(found=hidden, first=first, exported=exported), shared / page.name)
+            write(html(found=hidden, answers=verdict.answers, exported=exported), shared / page.name)
     return page
 
 
@@ -252,11 +250,11 @@ def render(
     mattered: Sequence[Table],
     confirmed: Sequence[Table] = (),
     different: Sequence[Table] = (),
-    first: str = "",
+    answers: Sequence[tuple[str, str]] = (),
     exported: Sequence[Table] = (),
 ) -> str:
-    """The page as HTML. images: the address of each figure that has something to show. first: its first sentence.
-    exported: the ensembles. Everything that comes from outside is escaped."""
+    """The page as HTML. images: the address of each figure that has something to show. answers: the questions and
+    answers at the top (see `gain.Gain`). exported: the ensembles. Everything that comes from outside is escaped."""
     trials, rank_by = found.everything, found.rank_by
     links = Links(uri, search, trials)
 
@@ -281,7 +279,8 @@ def render(
     return environment.get_template(TEMPLATE).render(
         script=_allowed_script(),
         search=search,
-        summary=[*filter(None, [first]), *summary(search, found, links, confirmed)],
+        answers=answers,
+        summary=[*summary(search, found, links, confirmed)],
         links=links,
         settings=[shown(settings(search)), shown(searched(search))],
         inspection=found.inspection,

@@ -1,4 +1,4 @@
-"""What the report page says, in a few sentences."""
+"""The sentences below the verdict of the report page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,10 @@ from search.base.record import Outcome
 
 
 def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
-    """What the page says, in a few sentences; of the means over fresh seeds if these cover all architectures."""
+    """The best of each architecture, unequal budgets, and the time spent.
+
+    Scores are the means over fresh seeds if these cover all architectures.
+    """
     trials, rank_by = found.trials, found.rank_by
     best = by_architecture(trials, rank_by).dropna(subset="trial")
     fresh = _on_fresh_seeds(confirmed, [rank_by, found.on_test])
@@ -31,23 +34,15 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
     if best.empty:
         yield Markup("No trial can be ranked.")
     else:
-        first, *others = best.to_dict("records")
-        of = f"the best of {len(best)} architectures" if others else "the only architecture with a ranked trial"
-        yield Markup("<strong>{}</strong> is {} on validation: {} reached a {}{} of {}{}.").format(
-            first["architecture"],
-            of,
-            _linked(first, links),
-            f"mean over {first['over']} in " if covered else "",
-            label(rank_by).partition(" (")[0],
-            cell(rank_by, first[rank_by]),
-            _on_test(first, found.on_test),
-        )
-        if others:
-            scores = []
-            for each in others:
-                on_test = _on_test(each, found.on_test)
-                scores.append(Markup("{} {}{}").format(_linked(each, links), cell(rank_by, each[rank_by]), on_test))
-            yield Markup("The best of the others: {}.").format(Markup(", ").join(scores))
+        scores = []
+        for row in best.to_dict("records"):
+            over = f", mean over {row['over']}" if covered else ""
+            on_test = _on_test(row, found.on_test)
+            scores.append(
+                Markup("{} {} ({}{})").format(_linked(row, links), cell(rank_by, row[rank_by]), on_test, over)
+            )
+        which = "The best of each architecture" if len(best) > 1 else "The only architecture with a ranked trial"
+        yield Markup("{} by {}: {}.").format(which, label(rank_by).partition(" (")[0], Markup(", ").join(scores))
         if not covered:
             texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
             yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
@@ -82,7 +77,7 @@ def _on_fresh_seeds(confirmed: Sequence[Table], metrics: Iterable[str]) -> pd.Da
 
 
 def _on_test(row: Mapping[Any, Any], metric: str) -> str:
-    return " (no test score)" if pd.isna(row[metric]) else f" ({heading(metric)} {cell(metric, row[metric])})"
+    return "no test score" if pd.isna(row[metric]) else f"{heading(metric)} {cell(metric, row[metric])}"
 
 
 def _linked(row: Mapping[Any, Any], links: Links) -> Markup:

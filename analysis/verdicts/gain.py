@@ -1,8 +1,8 @@
-"""Is a network worth more than what anyone would use instead? What the best one gains over the best baseline.
+"""The verdict on a search: what won, its gain over the best baseline, how sure that is, and what to run next.
 
-Both are chosen on validation, by the metric of the search, and compared on the same test texts, in points of accuracy:
-of that a paired interval is known, whatever they were chosen by. Of the networks only the one that was chosen is
-compared: to look for another one that beats the baseline on test would be to choose there.
+Network and baseline are chosen on validation, by the metric of the search, and compared on the same test texts, in
+points of accuracy, for which there is a paired interval. Only the one network chosen on validation is compared: looking
+for another that beats the baseline on test would be choosing on test.
 """
 
 import math
@@ -22,21 +22,22 @@ from analysis.verdicts.differences import best_configurations, check_texts, corr
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
 from search.base import record
+from search.base.record import Outcome
 from search.train.config import reads_texts
 
 ACCURACY = "test_accuracy"
-_NOT_KEPT = "no interval, since what they predicted is not kept"
+_NOT_KEPT = "the predictions were not kept"
 
 Predictions = Mapping[str, pd.DataFrame | None]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a network stands against a baseline, each a configuration by the name of a trial.
+    """A network compared with a baseline; both are configurations, named after a trial.
 
-    difference: its mean test accuracy minus the baseline's, in [-1, 1]. low, high: the 95 % interval of that over test
-    texts, and seeds if there are several. What cannot be told is NaN, and `why` says why. seconds: of training, of
-    each. seeds: how many of each.
+    difference: mean test accuracy of the network minus that of the baseline, in [-1, 1]. low, high: its 95 % interval
+    over test texts, and over seeds if there are several. Unknown numbers are NaN, and `why` says why. seconds: training
+    time of network and baseline. seeds: number of models of each.
     """
 
     network: str
@@ -50,20 +51,26 @@ class Standing:
 
     @property
     def is_better(self) -> bool:
-        """Whether the network is shown to be better; without an interval, whether it scored more."""
+        """Whether the network is shown to be better; without an interval, whether its accuracy is higher."""
         return self.low > 0 or (math.isnan(self.low) and self.difference > 0)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is unknown which is better."""
+        return not (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Which configuration is best of all on validation, and what the best network gains over the best baseline.
+    """The verdict on a search; `answers` has it in words.
 
-    best: its name, '' where nothing has run to its end. score: its mean of `rank_by` over its `seeds`.
-    fresh: whether networks are taken from a confirmation. folds: over how many that is, if it is. noun: what the one
-    that is compared is called. against: None without a network or without a baseline. same_words: against the best
-    baseline that reads as many words as the network, where the best of all reads others and the network is not shown to
-    be better. words: of a text that these two read, where that is not the same number. says: what the best says of
-    every test text, if it is the same of all. fitted: on how many texts the baselines were, if not on all.
+    best: the configuration that is best on validation, '' if no trial is complete. architecture: of it. score: its mean
+    of `rank_by` over its `seeds`. fresh: whether networks are taken from a confirmation. folds: number of folds of that
+    confirmation, 0 for none. noun: what to call the compared model. against: the best network compared with the best
+    baseline; None if either is missing. same_words: the network compared with the best baseline that reads as many
+    words, if the best of all reads others and the network is not shown to be better. words: the number of words that
+    these two read, if they differ. says: the single answer of the best model, if it gives the same to every test text.
+    fitted: how many texts the baselines were fitted on, if not all. search: id. outcome: of the search.
     """
 
     best: str = ""
@@ -79,69 +86,113 @@ class Gain:
     words: tuple[int, int] | None = None
     says: str = ""
     fitted: str = ""
+    architecture: str = ""
+    search: str = ""
+    outcome: str | None = Outcome.COMPLETE.value
 
     def __str__(self) -> str:
         return self.sentence
 
     @property
     def sentence(self) -> str:
-        """All of it in words, in a sentence or two; '' where nothing has run to its end."""
-        if not self.best:
-            return ""
-        warning = f" It tells nothing apart: {self.best} {self.says}." if self.says else ""
-        return self._verdict + f" {self.fitted}." * bool(self.fitted) + warning
+        """What won, the gain, and how sure it is; '' if no trial is complete."""
+        return " ".join(text for _, text in self.answers[:-1]) if self.best else ""
 
     @property
-    def _verdict(self) -> str:
+    def answers(self) -> list[tuple[str, str]]:
+        """The four questions of a reader, each with its answer: leaderboards and the report page begin with them."""
+        return [
+            ("What won", self._won),
+            ("Gain over the baseline", self._gain),
+            ("How sure", self._sure),
+            ("What to run next", self._next),
+        ]
+
+    @property
+    def _won(self) -> str:
+        if not self.best:
+            return "Nothing yet: no trial is complete."
         mean = f", mean of {self.seeds}{' fresh' * self.fresh} seeds," if self.seeds > 1 else ""
         mean = f", mean over {self.folds} folds," if self.folds else mean
-        first = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
-        first += f" ({cell(self.rank_by, self.score)})"
+        won = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
+        won += f" ({cell(self.rank_by, self.score)})."
+        return f"{won} It tells nothing apart: {self.best} {self.says}." if self.says else won
+
+    @property
+    def _gain(self) -> str:
         if self.against is None:
-            return f"{first}; no {self.noun} has run to its end." if self.is_baseline else f"{first}."
-        surprising = self.against.is_better == self.is_baseline  # validation said otherwise
-        so = ", but" if surprising else ";" if self.is_baseline else ":"
-        sentence = f"{first}{so} {self._stands(self.against)}, {self._cost(self.against)}."
-        if self.same_words is None:
-            return sentence
-        return f"{sentence} {self._on_words(self.same_words)} {self._stands(self.same_words)}."
+            return f"Unknown: no {self.noun} is complete." if self.is_baseline else "Unknown: no baseline is complete."
+        if math.isnan(self.against.difference):
+            return f"Unknown for {self.against.network} and {self.against.baseline}: {self.against.why}."
+        gain = f"{self._stands(self.against, 'the best baseline, ')}{self._cost(self.against)}."
+        if self.same_words is not None:
+            gain += (
+                f" {self._on_words(self.same_words)} {self._stands(self.same_words)}{self._bounds(self.same_words)}."
+            )
+        return gain + (f" {self.fitted}." if self.fitted else "")
 
     def _on_words(self, to: Standing) -> str:
         if self.words is None:
-            return "On the same words"
+            return "On the same words,"
         own, others = self.words
         return f"With {own:,} words of a text for {to.network} and {others:,} for {to.baseline},"
 
-    def _stands(self, to: Standing) -> str:
-        if math.isnan(to.difference):
-            return f"what {to.network} gains over {to.baseline} is not known ({to.why})"
-        if to.is_better:
-            return f"{to.network} gains {self._points(to, 1)} over {to.baseline} on these texts"
+    def _stands(self, to: Standing, which: str = "") -> str:
+        points = f"{_points(abs(to.difference), to)} of test accuracy"
         if to.difference >= 0:
-            return (
-                f"{to.network} cannot be told apart from {to.baseline} on these texts: it gains {self._points(to, 1)}"
-            )
-        loses = f"no {self.noun} beats {to.baseline} on these texts: {to.network} loses {self._points(to, -1)}"
-        return f"{loses} and cannot be told apart from it" if to.high >= 0 else loses
+            return f"{to.network} gains {points} over {which}{to.baseline}"
+        return f"{to.network} loses {points} against {which}{to.baseline}"
 
-    def _points(self, to: Standing, sign: int) -> str:
-        """A gain, or (-1) a loss: '1.2 points (0.3 to 2.1)'."""
-        digits = 2 if to.high - to.low < 0.005 else 1
-        bounds = sorted((sign * to.low, sign * to.high))
-        value, low, high = (f"{round(100 * each, digits) + 0.0:.{digits}f}" for each in (sign * to.difference, *bounds))
-        of = "" if self.rank_by == RANK_BY else " of accuracy"
-        return f"{value} points{of} ({f'{low} to {high}' if not to.why else to.why})"
+    def _bounds(self, to: Standing) -> str:
+        return "" if math.isnan(to.low) else f" (95 % interval {_points(to.low, to, '')} to {_points(to.high, to)})"
 
     def _cost(self, to: Standing) -> str:
         own, others = to.seconds
-        seeds = f"{to.seeds[0]}{' fresh' * self.fresh} seeds of {to.network}, {to.seeds[1]} of {to.baseline}"
-        models = seeds if max(to.seeds) > 1 else "two models, one seed"
-        models = f"on each of {self.folds} folds" if self.folds else models
         if not (own > 0 and others > 0):
-            return f"for a training time that is not known ({models})"
+            return ", for an unknown training time"
         ratio = own / others
         times = f"{ratio:.0%} of" if ratio < 0.95 else f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.2g} times"
-        return f"for {times} the training time ({_seconds(own)} against {_seconds(others)}; {models})"
+        return f", for {times} the training time ({_seconds(own)} against {_seconds(others)})"
+
+    @property
+    def _sure(self) -> str:
+        to = self.against
+        if not self.best:
+            return "Unknown."
+        if to is None:
+            return "One model with one seed: small differences can be luck." if self.seeds < 2 else "Unknown."
+        if math.isnan(to.difference):
+            return "Unknown."
+        if math.isnan(to.low):
+            return f"Unknown: {to.why}."
+        interval = f"the 95 % interval of the gain is {_points(to.low, to, '')} to {_points(to.high, to)}"
+        verdict = f"Not sure: {to.network} and {to.baseline} cannot be told apart; {interval}"
+        if to.low > 0:
+            verdict = f"The gain is significant on these test texts: {interval}"
+        elif to.high < 0:
+            verdict = f"The loss is significant on these test texts: {interval}"
+        seeds = f"{to.seeds[0]}{' fresh' * self.fresh} seeds of {to.network}, {to.seeds[1]} of {to.baseline}"
+        models = seeds if max(to.seeds) > 1 else "two models with one seed each; other seeds can change it"
+        return f"{verdict} ({f'both on each of {self.folds} folds' if self.folds else models})."
+
+    @property
+    def _next(self) -> str:
+        if self.outcome not in (Outcome.COMPLETE.value, Outcome.FAILED.value):
+            return f"python -m search resume {self.search} (the search is not finished)"
+        if not self.best:
+            return f"python -m analysis leaderboard {self.search} (says why no trial is complete)"
+        if not self.fresh:
+            return f"python -m search confirm {self.search} (trains the best of each architecture on fresh seeds)"
+        if self.against and self.against.is_open and not self.folds:
+            return f"python -m search confirm {self.search} --until-decided (adds seeds until the difference is clear)"
+        of = f" --architecture {self.architecture}" if self.is_baseline else ""
+        return f"python -m search export {self.search}{of} (registers the model, ready to predict)"
+
+
+def _points(accuracy: float, to: Standing, unit: str = " points") -> str:
+    """'1.2 points', with two decimals where the interval is narrower than half a point."""
+    digits = 2 if to.high - to.low < 0.005 else 1
+    return f"{round(100 * accuracy, digits) + 0.0:.{digits}f}{unit}"
 
 
 def _seconds(seconds: float) -> str:
@@ -189,6 +240,7 @@ def gain(
     if first is None:
         return Gain(rank_by=rank_by)
     found = Gain(name_of(best[first]), is_baseline(best[first]), best[first][rank_by].mean(), len(best[first]), rank_by)
+    found = replace(found, architecture=first)
     found = replace(found, fresh=fresh, noun=_noun(network), says=_says(best[first], predictions))
     found = replace(found, folds=num_folds(best[first]))
     if network is None or baseline is None:
@@ -254,8 +306,9 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
     run_ids = [run_id for name in chosen if name for run_id in best[name]["run_id"]]
     predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in run_ids}
     found = gain(best, predictions, rank_by, fresh=fresh, words_of=words_of)
-    told = [chosen.baseline, chosen.same_words if found.same_words else None]
-    return replace(found, fitted=_fitted([name for name in told if name], recorded.origin.metrics))
+    found = replace(found, search=recorded.origin.id, outcome=recorded.origin.outcome)
+    compared = [chosen.baseline, chosen.same_words if found.same_words else None]
+    return replace(found, fitted=_fitted([name for name in compared if name], recorded.origin.metrics))
 
 
 def _fitted(names: Sequence[str], metrics: Mapping[str, float]) -> str:
