@@ -29,6 +29,7 @@ class Attention(Architecture):
     - window: how many words on either side a word attends to, 1 to 100
     """
 
+    stacks = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(2, 5),

@@ -29,6 +29,7 @@ class CNN(Architecture):
     - kernel_size: how many words or positions a convolution reads at once, 1 to 31
     """
 
+    stacks = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

@@ -33,6 +33,7 @@ class GRU(Architecture):
     """
 
     recurrent = True
+    stacks = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

@@ -21,6 +21,7 @@ class MLP(Architecture):
     - dropout: share of the features dropped after the second tapered layer, 0 to 0.9
     """
 
+    stacks = True
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(2, 5),

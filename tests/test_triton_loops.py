@@ -18,7 +18,9 @@ import torch
 from conftest import ROOT
 from torch import Tensor
 
-from models.native import kernels, recurrence
+from models.native import kernels
+from models.native import loops as shared
+from models.native.loops import on_gpu
 from models.native.padding import padding
 from models.native.recurrence import elman, gru
 
@@ -38,10 +40,10 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         monkeypatch.delitem(sys.modules, "models.native.triton_loops", raising=False)
     monkeypatch.setattr(kernels, "usable", lambda tensor: False)
     monkeypatch.delenv("BAKEOFF_KERNELS", raising=False)
-    recurrence._triton_loops.cache_clear()
+    shared._triton_loops.cache_clear()
     yield importlib.import_module("models.native.triton_loops")
     sys.modules.pop("models.native.triton_loops")
-    recurrence._triton_loops.cache_clear()
+    shared._triton_loops.cache_clear()
 
 
 def weights(num_gates: int, size: int, num_hidden: int) -> list[Tensor]:
@@ -71,9 +73,9 @@ def test_loops_are_those_of_torch(network: str, activations: tuple[str, ...], si
     found = outputs_and_gradients(
         network, on_device, *activations, None if padding_TB is None else padding_TB.to(DEVICE)
     )
-    assert recurrence.on_gpu(on_device[0], num_hidden)
+    assert on_gpu(on_device[0], num_hidden)
     expected = outputs_and_gradients(network, [tensor.double() for tensor in tensors], *activations, padding_TB)
-    assert not recurrence.on_gpu(tensors[0].double(), num_hidden)
+    assert not on_gpu(tensors[0].double(), num_hidden)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.cpu().double(), other, rtol=1e-5, atol=1e-5)
 

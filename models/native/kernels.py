@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from data.base.files import default_cache, write_whole
+from models.native import stacking
 from models.native.signatures import KERNELS, LANES, arguments
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -37,7 +38,8 @@ def name() -> str:
 
 def usable(tensor: Tensor) -> bool:
     """Whether the kernels are there, and for tensors like this one."""
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and _library() is not None
+    fits = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+    return fits and _library() is not None and not stacking.active()
 
 
 def path() -> Path:

@@ -6,6 +6,8 @@ Shapes: B batch, T words.
 import torch
 from torch import Tensor
 
+from models.native import stacking
+
 
 def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
     """A mask (B, T), True at the words of each text and False at its padding."""
@@ -13,7 +15,7 @@ def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
 
 
 def padding(lengths_B: Tensor, num_words: int) -> Tensor | None:
-    """A mask (T, B), True after the last word of each text; on a processor None where every text has `num_words`, which
-    a card cannot be asked without waiting for it."""
+    """A mask (T, B), True after the last word of each text; on a processor None where every text has `num_words`. On a
+    card that check would wait for its queue of work, and for stacked networks the answers may differ."""
     padding_TB = ~real_words(lengths_B, num_words).t()
-    return padding_TB if not padding_TB.is_cpu or padding_TB.any() else None
+    return padding_TB if stacking.active() or not padding_TB.is_cpu or padding_TB.any() else None

@@ -11,10 +11,8 @@ outputs is kept for the backward pass.
 Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
 """
 
-import os
-from functools import cache
+from functools import partial
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,7 +21,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from models.native import kernels
+from models.native import kernels, stacked_recurrence, stacking
+from models.native.loops import activate_, clear_, on_gpu, slope
 from models.native.rounding import in_float32
 from models.native.signatures import LANES
 
@@ -37,6 +36,8 @@ def elman(
     `activation` is s: none, relu, tanh or sigmoid. `padding_TB` is true after the last word of a text: the states
     there are zero, whatever the loop made of them. Differentiable once in all tensors.
     """
+    if stacking.active():
+        return stacking.for_all(partial(_elman_of_all, activation), inputs_TBD, W_HD, U_HH, b_H, padding_TB)
     num_hidden = len(b_H)
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_HD, U_HH, b_H = _whole_vectors(inputs_TBD, W_HD, U_HH, b_H, 1)
@@ -65,12 +66,26 @@ def gru(
     The weights hold the rows of c, z and r, in this order. `activation` is s: none, relu, tanh or sigmoid;
     `gate_activation` is g: sigmoid or relu. `padding_TB` is as for `elman`. Differentiable once in all tensors.
     """
+    if stacking.active():
+        activations = activation, gate_activation
+        return stacking.for_all(partial(_gru_of_all, *activations), inputs_TBD, W_3HD, U_3HH, b_3H, padding_TB)
     num_hidden = U_3HH.shape[1]
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_3HD, U_3HH, b_3H = _whole_vectors(inputs_TBD, W_3HD, U_3HH, b_3H, 3)
     settings = activation, gate_activation, padding_TB
     states_TBH: Tensor = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, *settings)  # type: ignore[no-untyped-call]
     return states_TBH if U_3HH.shape[1] == num_hidden else states_TBH[..., :num_hidden]
+
+
+def _elman_of_all(activation: str, *tensors: Tensor | None) -> Tensor:
+    states_PTBH: Tensor = stacked_recurrence.Elman.apply(*tensors, activation)  # type: ignore[no-untyped-call]
+    return states_PTBH
+
+
+def _gru_of_all(activation: str, gate_activation: str, *tensors: Tensor | None) -> Tensor:
+    activations = activation, gate_activation
+    states_PTBH: Tensor = stacked_recurrence.GRU.apply(*tensors, *activations)  # type: ignore[no-untyped-call]
+    return states_PTBH
 
 
 class _Elman(Function):
@@ -175,29 +190,10 @@ def _whole_vectors(
     return inputs, W.flatten(0, 1), U.flatten(0, 1), b.flatten()
 
 
-def on_gpu(states: Tensor, num_hidden: int) -> ModuleType | None:
-    """What does the loops of such states (..., num_hidden) in one launch, if anything can."""
-    if states.dtype != torch.float32 or not (states.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
-        return None
-    loops = _triton_loops()
-    return loops if loops is not None and num_hidden <= loops.MOST_UNITS else None
-
-
-@cache
-def _triton_loops() -> ModuleType | None:
-    if os.environ.get("BAKEOFF_KERNELS") == "0":
-        return None
-    try:
-        from models.native import triton_loops
-    except ImportError:  # Triton comes with torch for GPUs
-        return None
-    return triton_loops
-
-
 def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
     if loops := on_gpu(hidden_TBH, len(U_HH)):
         loops.elman_forward(hidden_TBH.unsqueeze(0), U_HH.contiguous().unsqueeze(0), activation)
-        _clear_(hidden_TBH, padding_TB)
+        clear_(hidden_TBH, padding_TB)
         return
     U_transposed_HH = U_HH.t().contiguous()
     # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
@@ -209,12 +205,12 @@ def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB
         U_transposed_HH = 4 * U_transposed_HH
     hidden = hidden_TBH.unbind()
     step_activation = "sigmoid" if by_sigmoid else activation
-    _activate_(hidden[0], step_activation)
+    activate_(hidden[0], step_activation)
     for previous_BH, current_BH in pairwise(hidden):
-        _activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
+        activate_(current_BH.addmm_(previous_BH, U_transposed_HH), step_activation)
     if by_sigmoid:
         hidden_TBH.mul_(2).sub_(1)
-    _clear_(hidden_TBH, padding_TB)
+    clear_(hidden_TBH, padding_TB)
 
 
 def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str) -> Tensor:
@@ -247,8 +243,8 @@ def _gru_forward(
     if loops := on_gpu(states_SBH, num_hidden):
         tensors = (each.unsqueeze(0) for each in (gates_TB3H, states_SBH, U_3HH.contiguous()))
         loops.gru_forward(*tensors, activation, gate_activation)
-        _clear_(states_SBH[1:], padding_TB)
-        _clear_(gates_TB3H, padding_TB)
+        clear_(states_SBH[1:], padding_TB)
+        clear_(gates_TB3H, padding_TB)
         return
     candidate_TBH = gates_TB3H[..., :num_hidden]
     update_reset_TB2H = gates_TB3H[..., num_hidden:]
@@ -267,13 +263,13 @@ def _gru_forward(
         reset_TBH.unbind(),
         strict=True,
     ):
-        _activate_(update_reset_B2H.addmm_(previous_BH, U_update_reset_H2H), gate_activation)
+        activate_(update_reset_B2H.addmm_(previous_BH, U_update_reset_H2H), gate_activation)
         torch.mul(reset_BH, previous_BH, out=reset_state_BH)
-        _activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
+        activate_(candidate_BH.addmm_(reset_state_BH, U_candidate_HH), activation)
         torch.lerp(previous_BH, candidate_BH, update_BH, out=state_BH)
 
-    _clear_(states_SBH[1:], padding_TB)
-    _clear_(gates_TB3H, padding_TB)
+    clear_(states_SBH[1:], padding_TB)
+    clear_(gates_TB3H, padding_TB)
 
 
 def _gru_backward(
@@ -334,39 +330,3 @@ def _project_backward(
     delta, inputs_ND = delta.flatten(0, 1), inputs_TBD.flatten(0, 1)
     grad_inputs_TBD = (delta @ weight).view(inputs_TBD.shape) if of_inputs else None
     return grad_inputs_TBD, delta.t() @ inputs_ND, delta.sum(0)
-
-
-def _clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:
-    """In place. The loop runs on over padding, where states may grow to infinity: zero times that would be NaN."""
-    if padding_TB is not None:
-        x_TBH.masked_fill_(padding_TB.unsqueeze(-1), 0)
-
-
-def _activate_(x: Tensor, activation: str) -> Tensor:
-    """In place."""
-    if activation == "tanh" and not x.is_cuda:  # torch's tanh on CPUs takes five times as long as its sigmoid
-        return x.mul_(2).sigmoid_().mul_(2).sub_(1)
-    match activation:
-        case "none":
-            return x
-        case "relu":
-            return x.relu_()
-        case "tanh":
-            return x.tanh_()
-        case "sigmoid":
-            return x.sigmoid_()
-    raise ValueError(activation)
-
-
-def slope(y: Tensor, activation: str) -> Tensor:
-    """The derivative of the activation where its output is y."""
-    match activation:
-        case "none":
-            return torch.ones_like(y)
-        case "relu":
-            return (y > 0).to(y.dtype)
-        case "tanh":
-            return 1 - y * y
-        case "sigmoid":
-            return y - y * y
-    raise ValueError(activation)

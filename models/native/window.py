@@ -9,6 +9,7 @@ Shapes: B batch, T words, R = B * T words of the row (rounded up to whole blocks
 K window on either side, M = S + 2K words that a block may attend to, H hidden, F features of a value, P = H + F.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from models.native import kernels
+from models.native import kernels, stacking
 from models.native.padding import real_words
 from models.native.rounding import in_float32
 from models.native.signatures import LANES
@@ -31,6 +32,8 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
     weighted by the softmax of its query's products with their keys. Queries and values come side by side, as one
     product makes them. Padding is never attended to; what it attends to means nothing, but is finite. Differentiable
     once in queries, values and keys."""
+    if stacking.active():
+        return stacking.for_all(partial(_attention_of_all, window), queries_values_BTP, keys_BTH, lengths_B)
     num_hidden = keys_BTH.shape[2]
     sizes = num_hidden, queries_values_BTP.shape[2] - num_hidden
     if kernels.usable(keys_BTH) and min(sizes) >= LANES:
@@ -42,6 +45,12 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
     tensors = queries_RH, keys_BTH.flatten(0, 1), values_RF
     attended_RF: Tensor = _WindowAttention.apply(*tensors, bias_NSM)  # type: ignore[no-untyped-call]
     return attended_RF.view(*keys_BTH.shape[:2], sizes[1])
+
+
+def _attention_of_all(window: int, queries_values: Tensor, keys: Tensor, lengths: Tensor) -> Tensor:
+    """Of several networks: attention has no weights, so that their texts may be in one batch."""
+    attended_BTF: Tensor = window_attention(queries_values.flatten(0, 1), keys.flatten(0, 1), lengths.flatten(0, 1), window)
+    return attended_BTF.view(*keys.shape[:3], -1)
 
 
 def window_weights(queries_BTH: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:

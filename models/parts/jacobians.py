@@ -6,7 +6,7 @@ Shapes: N words and states, D input size, H hidden.
 import torch
 from torch import Tensor
 
-from models.native.recurrence import slope
+from models.native.loops import slope
 from models.parts.layers import ACTIVATIONS
 
 

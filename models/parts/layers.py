@@ -4,7 +4,8 @@ Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidde
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.native import kernels
+from models.native import kernels, masks
 from models.native.dense import dense
 from models.native.padding import real_words
 from models.native.rows import look_up
@@ -83,14 +84,27 @@ class Dropout(nn.Module):
 
     On CPUs it draws 16 random bits a feature, in a quarter of the time of torch's own layer, which would be slower than
     any layer of `mlp`; the share is thus rounded to a multiple of 1/65536.
+
+    mask_settings: while set, the masks come from these (see `masks.settings` and `masked`), not from a generator.
+    num_masks: drawn from them so far.
     """
+
+    mask_settings: Tensor | None
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
+        self.register_buffer("mask_settings", None, persistent=False)
+        self.num_masks = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
+        if not self.training:
+            return x
+        if self.mask_settings is not None:
+            self.num_masks += 1
+            kept = masks.kept(self.mask_settings, x.shape, self.num_masks)
+            return x * (kept / (1 - self.mask_settings[1] / 2**32))
+        if self.share == 0:
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.share)
@@ -101,6 +115,27 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.share:g}"
+
+
+@contextmanager
+def masked(model: nn.Module, seed: int) -> Iterator[None]:
+    """Meanwhile the model's dropout takes its masks from this seed."""
+    device = next(model.parameters()).device
+    for number, (_, dropout) in enumerate(dropouts(model), start=1):
+        if dropout.share:
+            dropout.num_masks = 0
+            settings_2 = torch.tensor(masks.settings(seed, number, dropout.share))
+            dropout.mask_settings = settings_2.to(device, non_blocking=True)
+    try:
+        yield
+    finally:
+        for _, dropout in dropouts(model):
+            dropout.mask_settings = None
+
+
+def dropouts(model: nn.Module) -> list[tuple[str, Dropout]]:
+    """The dropout layers by name, in a fixed order."""
+    return [(name, each) for name, each in model.named_modules() if isinstance(each, Dropout)]
 
 
 class WordVectors(nn.Module):
@@ -180,6 +215,9 @@ class Architecture(nn.Module):
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
     recurrent: ClassVar[bool] = False
+    #: Whether several can be computed at once by `torch.vmap` (see `models.parts.stacked`): what `forward` does must
+    #: depend neither on the numbers in tensors nor, but for `Dropout`, on a generator.
+    stacks: ClassVar[bool] = False
     hyperparameters: ClassVar[dict[str, Domain]]
     inputs: ClassVar[Mapping[str, Input]] = INPUTS
 

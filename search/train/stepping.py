@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from models import Architecture
+from models.native import masks
+from models.parts.layers import masked
 from search.train.examples import Examples
 from search.train.tasks import Targets, Task
 
@@ -36,11 +38,13 @@ class Loss(NamedTuple):
 
 
 class Training(NamedTuple):
-    """word_dropout: share of the words that are read as padding."""
+    """word_dropout: share of the words that are read as padding. seed: of all random masks; None: they are drawn from
+    torch's generator."""
 
     loss: Loss
     targets_B: Targets
     word_dropout: float
+    seed: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +59,26 @@ class Step:
     texts_B: Tensor | slice
     training: Training | None = None
 
+    @property
+    def num_texts(self) -> int:
+        """B."""
+        chosen = self.texts_B
+        return len(range(len(self.examples))[chosen]) if isinstance(chosen, slice) else len(chosen)
+
     def execute(self) -> "Answer":
         """Execute it by itself; the parameters have their gradients afterwards."""
         if self.training is None:
             with torch.inference_mode():
                 return Answer(self.model(*self.examples.batch(self.texts_B)), None)
-        loss, targets_B, word_dropout = self.training
+        loss, targets_B, word_dropout, seed = self.training
         tokens_BT, lengths_B = self.examples.batch(self.texts_B)
-        if word_dropout:
+        if word_dropout and seed is None:
             tokens_BT = tokens_BT * (torch.rand(tokens_BT.shape, device=tokens_BT.device) >= word_dropout)
-        logits_B = self.model(tokens_BT, lengths_B)
+        elif word_dropout and seed is not None:
+            settings_2 = torch.tensor(masks.settings(seed, 0, word_dropout)).to(tokens_BT.device, non_blocking=True)
+            tokens_BT = tokens_BT * masks.kept(settings_2, tokens_BT.shape)
+        with contextlib.nullcontext() if seed is None else masked(self.model, seed):
+            logits_B = self.model(tokens_BT, lengths_B)
         minimised = loss(logits_B, targets_B)
         minimised.backward()
         return Answer(logits_B, minimised)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Architecture
+from models.native import masks
 from search.base import record
 from search.train.calibrating import calibrate
 from search.train.config import TrainingConfig
@@ -263,10 +264,12 @@ def _train_epoch(
     model.train()
     targets = zip(*(each_N.split(config.batch_size) for each_N in log.targets), strict=True)
     batches = zip(rates.items(), order_N.split(config.batch_size), targets, strict=True)
+    by_place = masks.by_place(examples.lengths_N.device)
     loss = Loss(log.task, config.label_smoothing, weights_C)
     for (iteration, rate), batch_B, targets_B in batches:
         optimizer.clear()
-        answer = yield Step(model, examples, batch_B, Training(loss, targets_B, config.word_dropout))
+        seed = masks.draw_seed() if by_place else None
+        answer = yield Step(model, examples, batch_B, Training(loss, targets_B, config.word_dropout, seed))
         assert answer.loss is not None
         gradients = optimizer.gradients()
         log.add_gradient(iteration, gradients)

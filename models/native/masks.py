@@ -1,0 +1,44 @@
+"""Random masks whose bits depend on a seed and their place alone, not on the size of the tensor or on the device.
+
+A batch that is padded further, or stacked with others, keeps its masks, and no generator is needed on a card. The bits
+are hashes of a place's indices in wrapping 64-bit arithmetic, by the finalizer of SplitMix64 (Steele, Lea and Flood
+2014).
+"""
+
+import torch
+from torch import Tensor
+
+GOLDEN = -0x61C8864680B583EB  # 2^64 divided by the golden ratio
+MIX1, MIX2 = -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
+MOST_SEEDS = 2**62
+
+
+def by_place(device: torch.device) -> bool:
+    """Whether masks are drawn this way there: a processor draws from torch's generator, which is faster for it."""
+    return device.type != "cpu"
+
+
+def draw_seed() -> int:
+    """A seed from torch's generator of this process."""
+    return int(torch.randint(MOST_SEEDS, ()))
+
+
+def settings(seed: int, number: int, share: float) -> list[int]:
+    """What `kept` takes of the mask of that number among those of a seed. share: of what is dropped, 0 to 1."""
+    mixed = (seed + (number + 1) * GOLDEN) % 2**64
+    return [mixed - 2**64 if mixed >= 2**63 else mixed, round(share * 2**32)]
+
+
+def kept(settings_2: Tensor, shape: tuple[int, ...], call: int = 0) -> Tensor:
+    """A mask of this shape, False with the probability given to `settings`. call: counts masks of these settings."""
+    hashes = settings_2[0] + call * MIX2
+    for size in shape:
+        index = torch.arange(1, size + 1, device=settings_2.device) * GOLDEN
+        hashes = _mix(hashes.unsqueeze(-1) + index)
+    return (hashes >> 32) + 2**31 >= settings_2[1]
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ (x >> 30)) * MIX1
+    x = (x ^ (x >> 27)) * MIX2
+    return x ^ (x >> 31)

@@ -1,0 +1,44 @@
+"""Functions on the tensors of several networks at once, from within `torch.vmap`.
+
+`torch.vmap` runs the code of one network on the stacked tensors of many. Where that code reaches a loop or a kernel of
+ours, `for_all` leaves the transformation and calls a function written for tensors with a dimension P, networks, in
+front. Gradients are recorded there.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+
+def active() -> bool:
+    """Whether the caller runs within `torch.vmap`: tensors may then stand for those of several networks."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
+def for_all(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+    """What the function, called once with every tensor stacked along a new first dimension, gives each network."""
+    result: Tensor = _ForAll.apply(function, *tensors)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _ForAll(Function):
+    @staticmethod
+    def forward(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+        raise AssertionError("outside of vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass  # makes torch.vmap accept the function
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Tensor], *tensors: Tensor | None
+    ) -> tuple[Tensor, int]:
+        stacked = (
+            each if each is None else each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
+            for each, dim in zip(tensors, in_dims[1:], strict=True)
+        )
+        return function(*stacked), 0

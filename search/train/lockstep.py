@@ -1,0 +1,128 @@
+"""Steps of several trials executed as one: a stacked forward and backward pass for all whose models have one form.
+
+Shapes: P trials, B batch, T words.
+"""
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.native import masks
+from models.parts.stacked import Stack, form
+from search.train.stepping import Answer, Step, Training
+
+
+class Lockstep:
+    """Executes steps together. A trial's numbers depend on no other trial but for the rounding of float32.
+
+    What cannot be stacked is left to be executed alone: architectures that do not allow it (see
+    `Architecture.stacks`), trained word vectors, and a step without another of its form and batch size.
+    """
+
+    def __init__(self) -> None:
+        self._stacks: dict[Hashable, Stack] = {}
+        self._forms: WeakKeyDictionary[nn.Module, Hashable] = WeakKeyDictionary()
+
+    def execute(self, steps: Mapping[str, Step]) -> dict[str, Answer]:
+        """The answers, by the name of the trial, to those steps that can be executed together."""
+        groups: dict[Hashable, list[str]] = {}
+        for name, step in steps.items():
+            if (kind := self._kind(step)) is not None:
+                groups.setdefault(kind, []).append(name)
+        answers: dict[str, Answer] = {}
+        for kind, names in groups.items():
+            if len(names) == 1:
+                continue
+            try:
+                together = self._together(kind, [steps[name] for name in names])
+            except torch.AcceleratorError:
+                raise
+            except Exception as error:  # alone, each trial shows whether the mistake is its own
+                warnings.warn(f"{len(names)} trials are trained one by one: {error}", stacklevel=2)
+                continue
+            answers |= zip(names, together, strict=True)
+        return answers
+
+    def _kind(self, step: Step) -> Hashable | None:
+        """Equal for steps that can be executed together."""
+        model = step.model
+        if model not in self._forms:
+            self._forms[model] = form(model)
+        if self._forms[model] is None or (step.training and step.training.seed is None):
+            return None
+        return self._forms[model], model.training, step.num_texts
+
+    def _together(self, kind: Hashable, steps: Sequence[Step]) -> list[Answer]:
+        models = [step.model for step in steps]
+        where = self._forms[models[0]]  # one stack for training and evaluation
+        stack = self._stacks.get(where)
+        if stack is None or not all(model in stack for model in models):
+            stack = self._stacks[where] = Stack(models)
+        if steps[0].training is None:
+            with torch.inference_mode():
+                logits_PB = stack.logits(models, stack.weights(models), *_evaluated(steps), None)
+                return [Answer(logits_B, None) for logits_B in logits_PB]
+        training = [step.training for step in steps if step.training is not None]
+        weights = {name: each.detach().requires_grad_() for name, each in stack.weights(models).items()}
+        seeds = [each.seed for each in training if each.seed is not None]
+        logits_PB = stack.logits(models, weights, *_trained(steps, training), seeds)
+        losses = _losses(logits_PB, training)
+        gradients = torch.autograd.grad(torch.stack(losses).sum(), list(weights.values()), allow_unused=True)
+        for name, gradient in zip(weights, gradients, strict=True):
+            for place, model in enumerate(models):
+                model.get_parameter(name).grad = None if gradient is None else gradient[place]
+        return [Answer(logits_B, loss) for logits_B, loss in zip(logits_PB.detach(), torch.stack(losses).detach(), strict=True)]
+
+
+def _evaluated(steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
+    """The texts (B, T) and their lengths where all trials read the same ones, else (P, B, T)."""
+    first = steps[0]
+    if all(step.examples is first.examples and step.texts_B == first.texts_B for step in steps):
+        return first.examples.batch(first.texts_B)
+    return _batches(steps)
+
+
+def _trained(steps: Sequence[Step], training: Sequence[Training]) -> tuple[Tensor, Tensor]:
+    """The texts (P, B, T), without the words that are dropped, and their lengths."""
+    tokens_PBT, lengths_PB = _batches(steps)
+    if any(each.word_dropout for each in training):
+        rows = [masks.settings(each.seed or 0, 0, each.word_dropout) for each in training]
+        settings_P2 = torch.tensor(rows).to(tokens_PBT.device, non_blocking=True)
+        tokens_PBT *= torch.vmap(lambda settings_2: masks.kept(settings_2, tokens_PBT.shape[1:]))(settings_P2)
+    return tokens_PBT, lengths_PB
+
+
+def _batches(steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
+    """The texts of all trials (P, B, T), T of the longest of all, and their lengths."""
+    examples, wanted = steps[0].examples, [step.texts_B for step in steps]
+    if all(step.examples is examples for step in steps) and all(isinstance(each, Tensor) for each in wanted):
+        tokens_NT, lengths_N = examples.batch(torch.cat([each for each in wanted if isinstance(each, Tensor)]))
+        return tokens_NT.unflatten(0, (len(steps), -1)), lengths_N.view(len(steps), -1)
+    batches = [step.examples.batch(step.texts_B) for step in steps]
+    longest = max(tokens_BT.shape[1] for tokens_BT, _ in batches)
+    tokens_PBT = torch.stack([F.pad(tokens_BT, (0, longest - tokens_BT.shape[1])) for tokens_BT, _ in batches])
+    return tokens_PBT, torch.stack([lengths_B for _, lengths_B in batches])
+
+
+def _losses(logits_PB: Tensor, training: Sequence[Training]) -> list[Tensor]:
+    """Each trial's; at once for those that minimise the same."""
+    losses: dict[int, Tensor] = {}
+    same: dict[Any, list[int]] = {}
+    for place, each in enumerate(training):
+        task, smoothing, weights_C = each.loss
+        same.setdefault((task.name, smoothing, None if weights_C is None else place), []).append(place)
+    for places in same.values():
+        loss = training[places[0]].loss
+        targets = [torch.stack(each) for each in zip(*(training[i].targets_B for i in places), strict=True)]
+        if loss.weights_C is not None:  # torch.vmap cannot, with label smoothing
+            losses[places[0]] = loss(logits_PB[places[0]], training[places[0]].targets_B)
+            continue
+        chosen = logits_PB if len(places) == len(training) else logits_PB[places]
+        found_P = torch.vmap(lambda logits_B, *targets_B, loss=loss: loss(logits_B, targets_B))(chosen, *targets)
+        losses |= zip(places, found_P, strict=True)
+    return [losses[place] for place in range(len(training))]
