@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.native import stacking
 from models.native.padding import real_words
 from models.parts.geometry import Window
 from models.parts.hyperparameters import Domain, Integer, Real
@@ -139,6 +140,9 @@ class Convolution(nn.Module):
         inputs_BTD = inputs_BTD.masked_fill(~real_BT.unsqueeze(2), 0)
         inputs_BTD = F.pad(inputs_BTD, (0, 0, (kernel_size - 1) // 2, kernel_size // 2))
         convolved_BH1T = F.conv2d(inputs_BTD.transpose(1, 2).unsqueeze(2), self.W_HDK.unsqueeze(2), self.b_H)
+        if stacking.active():  # where assigning to some places is not for several networks
+            after_BT = torch.arange(real_BT.shape[1], device=lengths_B.device) == lengths_B.unsqueeze(1)
+            return convolved_BH1T.masked_fill(after_BT[:, None, None], -torch.inf)
         # A text that fills the batch has nothing after it, and keeps what it has there.
         text_B, after_B = torch.arange(len(lengths_B), device=lengths_B.device), lengths_B.long()
         last_B = after_B.clamp(max=real_BT.shape[1] - 1)

@@ -25,20 +25,30 @@ def draw_seed() -> int:
 
 def settings(seed: int, number: int, share: float) -> list[int]:
     """What `kept` takes of the mask of that number among those of a seed. share: of what is dropped, 0 to 1."""
-    mixed = (seed + (number + 1) * GOLDEN) % 2**64
-    return [mixed - 2**64 if mixed >= 2**63 else mixed, round(share * 2**32)]
+    return [_wrapped(seed + (number + 1) * GOLDEN), round(share * 2**32)]
 
 
 def kept(settings_2: Tensor, shape: tuple[int, ...], call: int = 0) -> Tensor:
     """A mask of this shape, False with the probability given to `settings`. call: counts masks of these settings."""
-    hashes = settings_2[0] + call * MIX2
+    hashes = settings_2[0] + _wrapped(call * MIX2)
     for size in shape:
         index = torch.arange(1, size + 1, device=settings_2.device) * GOLDEN
         hashes = _mix(hashes.unsqueeze(-1) + index)
-    return (hashes >> 32) + 2**31 >= settings_2[1]
+    return _shifted(hashes, 32) >= settings_2[1]
+
+
+def _wrapped(number: int) -> int:
+    """As 64 bits with a sign."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ (x >> 30)) * MIX1
-    x = (x ^ (x >> 27)) * MIX2
-    return x ^ (x >> 31)
+    x = (x ^ _shifted(x, 30)) * MIX1
+    x = (x ^ _shifted(x, 27)) * MIX2
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """To the right, with zeros where torch would repeat the sign."""
+    shifted: Tensor = (x >> bits) & (2 ** (64 - bits) - 1)
+    return shifted

@@ -49,7 +49,8 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
 
 def _attention_of_all(window: int, queries_values: Tensor, keys: Tensor, lengths: Tensor) -> Tensor:
     """Of several networks: attention has no weights, so that their texts may be in one batch."""
-    attended_BTF: Tensor = window_attention(queries_values.flatten(0, 1), keys.flatten(0, 1), lengths.flatten(0, 1), window)
+    in_one_batch = (each.flatten(0, 1) for each in (queries_values, keys, lengths))
+    attended_BTF: Tensor = window_attention(*in_one_batch, window)
     return attended_BTF.view(*keys.shape[:3], -1)
 
 

@@ -74,9 +74,11 @@ class Lockstep:
         losses = _losses(logits_PB, training)
         gradients = torch.autograd.grad(torch.stack(losses).sum(), list(weights.values()), allow_unused=True)
         for name, gradient in zip(weights, gradients, strict=True):
-            for place, model in enumerate(models):
-                model.get_parameter(name).grad = None if gradient is None else gradient[place]
-        return [Answer(logits_B, loss) for logits_B, loss in zip(logits_PB.detach(), torch.stack(losses).detach(), strict=True)]
+            # The fused Adam reads gradients in the order in which they lie in memory.
+            own = [None] * len(models) if gradient is None else gradient.contiguous().unbind()
+            for model, each in zip(models, own, strict=True):
+                model.get_parameter(name).grad = each
+        return [Answer(*each) for each in zip(logits_PB.detach(), torch.stack(losses).detach(), strict=True)]
 
 
 def _evaluated(steps: Sequence[Step]) -> tuple[Tensor, Tensor]:

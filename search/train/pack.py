@@ -1,7 +1,6 @@
 """Several trials of one process, which take turns: each trains from its last report to its next."""
 
 import random
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -9,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.train.stepping import Steps, alone
+from search.train.lockstep import Lockstep
+from search.train.stepping import Answer, Step, Steps
 
 R = TypeVar("R")
 
@@ -45,8 +45,16 @@ class RandomState:
 
 @dataclass
 class _Member(Generic[R]):
-    run: Generator[R, None, None]
+    """asked: the step that it waits for; None before its start and after a report."""
+
+    steps: Steps[R, None]
     random_state: RandomState
+    asked: Step | None = None
+
+    def go_on(self, answer: Answer | None) -> R | Step:
+        if self.asked is None:
+            return next(self.steps)
+        return self.steps.send(answer or self.asked.execute())
 
 
 class Pack(Generic[R]):
@@ -54,41 +62,65 @@ class Pack(Generic[R]):
 
     A member that raises fails alone: its `Failure` is reported and the others go on. What is meant for the whole
     process passes through: SystemExit and KeyboardInterrupt, and an error after which a GPU can no longer be used.
+
+    lockstep: executes the steps of all members together; they then go on at the same time, and their numbers are equal
+    within the rounding of float32. None: members take turns, from report to report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lockstep: Lockstep | None = None) -> None:
         self._members: dict[str, _Member[R]] = {}  # the one whose turn it is first
+        self._lockstep = lockstep
 
     def __len__(self) -> int:
         return len(self._members)
 
     def join(self, name: str, steps: Steps[R, None]) -> None:
         """Add a trial: the steps of its training and its reports."""
-        self._members[name] = _Member(alone(steps), RandomState.now())
+        self._members[name] = _Member(steps, RandomState.now())
 
     def leave(self, name: str) -> None:
         """End a trial after its last report, if it has not ended by itself."""
         if member := self._members.pop(name, None):
-            member.run.close()
+            member.steps.close()
 
     def next_reports(self) -> list[tuple[str, R | Failure]]:
         """Train until a member reports or fails: a list of (name, report). Empty once no member is left.
 
         A member whose reports have come to an end leaves the pack.
         """
-        while self._members:
-            name, member = next(iter(self._members.items()))
-            del self._members[name]
-            member.random_state.restore()
-            try:
-                report = next(member.run)
-            except StopIteration:
+        reports: list[tuple[str, R | Failure]] = []
+        while self._members and not reports:
+            if self._lockstep is None:
+                reports = self._go_on(next(iter(self._members)), None)
                 continue
-            except torch.AcceleratorError:
-                raise
-            except Exception as error:
-                return [(name, Failure(error))]
-            member.random_state = RandomState.now()
-            self._members[name] = member
-            return [(name, report)]
-        return []
+            asked = {name: member.asked for name, member in self._members.items() if member.asked is not None}
+            answers = self._lockstep.execute(asked)
+            for name in list(self._members):
+                reports += self._go_on(name, answers.get(name))
+        return reports
+
+    def _go_on(self, name: str, answer: Answer | None) -> list[tuple[str, R | Failure]]:
+        """Let a member go on to its next report or, in lockstep, to its next step at most; what it reports, if it does.
+
+        answer: to the step that it waits for; None: the step is still to be executed.
+        """
+        member = self._members.pop(name)
+        member.random_state.restore()
+        try:
+            found = member.go_on(answer)
+            while self._lockstep is None and isinstance(found, Step):
+                found = member.steps.send(found.execute())
+        except StopIteration:
+            return []
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:
+            member.steps.close()
+            return [(name, Failure(error))]
+        member.random_state = RandomState.now()
+        self._members[name] = member
+        if isinstance(found, Step):
+            member.asked = found
+            return []
+        member.asked = None
+        return [(name, found)]

@@ -1,0 +1,245 @@
+"""Trials trained in lockstep, as on a card: equal to each alone within float32's rounding, whoever is beside it.
+
+Their masks are drawn by place here as they are on a card, in a pack and alone.
+"""
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from test_search_training import SETTINGS
+from torch import Tensor
+from torch.nn.functional import pad
+
+import models
+from models.native import masks
+from search.train.config import TrainingConfig
+from search.train.examples import Examples, Splits
+from search.train.length import Length
+from search.train.lockstep import Lockstep
+from search.train.pack import Failure, Pack
+from search.train.stepping import Steps, alone
+from search.train.tasks import TASKS
+from search.train.training import Result, train
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(masks, "by_place", lambda device: True)
+
+
+def texts(num: int, seed: int) -> Examples:
+    """Of 1 to 9 words out of thirty; the label is whether most are among the first half."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths_N = torch.randint(1, 10, (num,), generator=generator, dtype=torch.int32)
+    tokens_W = torch.randint(1, 30, (int(lengths_N.sum()),), generator=generator, dtype=torch.int32)
+    starts_N = lengths_N.cumsum(0) - lengths_N
+    labels_N = torch.stack([(each < 15).float().mean() > 0.5 for each in tokens_W.split(lengths_N.tolist())]).long()
+    return Examples(pad(tokens_W, (0, 10)), starts_N, lengths_N, (labels_N,))
+
+
+VECTORS_VE = pad(torch.randn(29, 6, generator=torch.Generator().manual_seed(0)), (0, 0, 1, 0))
+VECTORS = {each: VECTORS_VE.to(each) for each in (torch.float32, torch.float64)}  # each the same for all trials
+SPLITS = Splits(texts(44, 1), texts(20, 2), texts(20, 3), TASKS[models.CLASSIFICATION])
+SHARES = (0.3, 0.0, 0.5)
+
+
+def member(
+    architecture: str,
+    number: int,
+    state: dict[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int = 16,
+    diverges: bool = False,
+    weights_C: Tensor | None = None,
+    trainable: bool = False,
+    **hyperparameters: Any,
+) -> Steps[Result, None]:
+    """A trial that differs from the others in all that trials of one form may differ in."""
+    torch.manual_seed(number)
+    own = {"hidden_size": 8, "dropout": SHARES[number % len(SHARES)]} | hyperparameters
+    config = TrainingConfig(
+        learning_rate=0.01 / (1 + number % 3),
+        batch_size=batch_size,
+        max_grad_norm=0.1 if number % 2 else None,
+        word_dropout=0.1 if number % 4 > 1 else 0.0,
+        averaging=0.9 if number % 3 == 1 else None,
+        label_smoothing=0.1 if number == 2 else 0.0,
+        schedule="linear" if number % 2 else "constant",
+    )
+    vectors = models.WordVectors(VECTORS[dtype], trainable=trainable)
+    model = models.build(architecture, vectors, 2, **own).to(dtype)
+    if diverges:
+        next(model.parameters()).data.fill_(float("nan"))
+    settings = SETTINGS | {"length": Length(2), "seed": number, "state": state, "weights_C": weights_C}
+    return train(model, SPLITS, config, **settings)
+
+
+def in_lockstep(*members: Steps[Result, None]) -> list[list[Result]]:
+    """The reports of each."""
+    pack: Pack[Result] = Pack(Lockstep())
+    for number, each in enumerate(members):
+        pack.join(str(number), each)
+    reports: list[list[Result]] = [[] for _ in members]
+    while pack:
+        for name, report in pack.next_reports():
+            if isinstance(report, Failure):
+                raise report.error
+            reports[int(name)].append(frozen(report))
+    return reports
+
+
+def frozen(result: Result) -> Result:
+    """With a copy of the state, of which the training goes on to change the tensors."""
+    return dataclasses.replace(result, state=copy.deepcopy(result.state))
+
+
+def assert_equal(found: list[Result], expected: list[Result]) -> None:
+    """In float64, but for rounding, and in float32 to 1e-5: Adam can make much of the rounding of a gradient near 0, so
+    weights are compared as a whole."""
+    assert [each.step for each in found] == [each.step for each in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.state["rng"], other.state["rng"])
+        tolerance = 1e-9 if next(iter(other.state["model"].values())).dtype == torch.float64 else 1e-5
+        for name, value in other.metrics.items():
+            if "loss" in name or "norm" in name:
+                assert one.metrics[name] == pytest.approx(value, rel=tolerance, abs=tolerance), name
+        assert [loss for _, loss, _ in one.curve] == pytest.approx([loss for _, loss, _ in other.curve], rel=1e-5)
+        assert one.best["val_loss"] == pytest.approx(other.best["val_loss"], rel=tolerance)
+        assert one.best.get("test_loss", 0.0) == pytest.approx(other.best.get("test_loss", 0.0), rel=tolerance)
+        for name, weight in other.state["model"].items():
+            apart = (one.state["model"][name] - weight).double().norm()
+            assert apart <= tolerance * (1 + weight.double().norm()), name
+
+
+@pytest.fixture
+def stacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trials were computed together, for each step."""
+    sizes: list[int] = []
+    together = Lockstep._together
+
+    def noted(self: Lockstep, kind: Any, steps: Any) -> Any:
+        sizes.append(len(steps))
+        return together(self, kind, steps)
+
+    monkeypatch.setattr(Lockstep, "_together", noted)
+    return sizes
+
+
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        (architecture, {"activation": activation})
+        for architecture in ("rnn", "gru", "mlp", "attention", "cnn")
+        for activation in ("none", "relu", "tanh", "sigmoid")
+    ),
+    ("rnn", {"num_layers": 2, "pooling": "mean"}),
+    ("gru", {"num_layers": 3, "pooling": "mean", "gate_activation": "relu"}),
+    ("mlp", {"num_layers": 4}),
+    ("attention", {"window": 2}),
+    ("cnn", {"num_layers": 2, "kernel_size": 4}),
+]
+
+
+def by_itself(*arguments: Any, **settings: Any) -> list[Result]:
+    return [frozen(each) for each in alone(member(*arguments, **settings))]
+
+
+@pytest.mark.parametrize(("architecture", "hyperparameters"), FORMS, ids=str)
+def test_packed_trials_in_lockstep_are_those_alone(
+    architecture: str, hyperparameters: dict[str, Any], stacked: list[int]
+) -> None:
+    settings = hyperparameters | {"dtype": torch.float64}
+    found = in_lockstep(*(member(architecture, number, **settings) for number in range(3)))
+    assert stacked
+    assert set(stacked) == {3}
+    for number, reports in enumerate(found):
+        assert_equal(reports, by_itself(architecture, number, **settings))
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "mlp", "attention", "cnn"])
+def test_packed_trials_are_equal_at_every_size_of_the_pack(architecture: str, stacked: list[int]) -> None:
+    for size in (1, 3, 8):
+        found = in_lockstep(*(member(architecture, number) for number in range(size)))
+        assert_equal(found[0], by_itself(architecture, 0))
+    assert set(stacked) == {3, 8}  # one by itself is as it is alone
+    assert_equal(found[7], by_itself(architecture, 7))
+
+
+def test_packed_trials_of_several_forms_batch_sizes_and_weights_of_classes(stacked: list[int]) -> None:
+    """With what cannot be stacked: n-grams, and word vectors that are trained."""
+    settings: list[dict[str, Any]] = [
+        {"architecture": "mlp", "number": 0},
+        {"architecture": "gru", "number": 1},
+        {"architecture": "mlp", "number": 2, "weights_C": torch.tensor([0.5, 2.0])},
+        {"architecture": "mlp", "number": 3, "batch_size": 7},
+        {"architecture": "mlp", "number": 4, "hidden_size": 9},
+        {"architecture": "ngram", "number": 5, "hidden_size": 2, "buckets": 50},
+        {"architecture": "gru", "number": 6},
+        {"architecture": "mlp", "number": 7, "trainable": True},
+    ]
+    found = in_lockstep(*(member(**each) for each in settings))
+    assert set(stacked) == {2}  # the first and the third, the second and the seventh
+    for reports, each in zip(found, settings, strict=True):
+        assert_equal(reports, by_itself(**each))
+
+
+def test_a_packed_trial_that_diverges_leaves_or_joins_changes_nothing_for_the_others() -> None:
+    expected = [by_itself("gru", number) for number in range(4)]
+    pack: Pack[Result] = Pack(Lockstep())
+    for number in range(3):
+        pack.join(str(number), member("gru", number, diverges=number == 1))
+    found: dict[str, list[Result]] = {str(number): [] for number in range(4)}
+    joined = False
+    while pack:
+        for name, report in pack.next_reports():
+            assert isinstance(report, Result)
+            found[name].append(frozen(report))
+        if found["2"] and not joined:
+            joined = True
+            pack.leave("2")
+            pack.join("3", member("gru", 3))
+    assert found["1"][-1].diverged
+    assert_equal(found["0"], expected[0])
+    assert_equal(found["2"], expected[2][:1])
+    assert_equal(found["3"], expected[3])
+
+
+def test_a_packed_trial_whose_step_fails_fails_alone() -> None:
+    class Broken(models.architecture("mlp")):  # type: ignore[misc]
+        def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+            raise ValueError("broken")
+
+    pack: Pack[Result] = Pack(Lockstep())
+    pack.join("0", member("mlp", 0))
+    pack.join("1", train(Broken(models.WordVectors(VECTORS_VE), 2), SPLITS, TrainingConfig(), **SETTINGS))
+    reports = dict(pack.next_reports())
+    assert str(reports.pop("1").error) == "broken"  # type: ignore[union-attr]
+    while len(reports) < 1:
+        reports |= dict(pack.next_reports())
+    assert isinstance(reports["0"], Result)
+
+
+def test_a_packed_trial_resumed_alone_or_in_a_pack_goes_on_with_the_same_numbers() -> None:
+    whole = [by_itself("attention", number) for number in range(3)]
+    (first, *_), (second, *_), _ = in_lockstep(*(member("attention", number) for number in range(3)))
+    assert_equal(by_itself("attention", 0, first.state)[-1:], whole[0][-1:])
+    resumed = in_lockstep(member("attention", 1, second.state), member("attention", 2))
+    assert_equal(resumed[0], whole[1][1:])
+    assert_equal(resumed[1], whole[2])
+
+
+def test_the_masks_of_packed_trials_depend_on_seed_and_place_alone() -> None:
+    settings_2 = torch.tensor(masks.settings(2**61, 3, 0.3))
+    mask = masks.kept(settings_2, (40, 50, 30))
+    assert torch.equal(masks.kept(settings_2, (40, 60, 35))[:, :50, :30], mask)
+    assert float(mask.float().mean()) == pytest.approx(0.7, abs=0.01)
+    others = [masks.settings(2**61, 4, 0.3), masks.settings(2**61 + 1, 3, 0.3)]
+    for other in [masks.kept(settings_2, mask.shape, 1), *(masks.kept(torch.tensor(o), mask.shape) for o in others)]:
+        both = float((mask & other).float().mean())
+        assert both == pytest.approx(0.49, abs=0.01)
+    for neighbour in (mask.roll(1, dim) for dim in range(3)):
+        assert float((mask & neighbour).float().mean()) == pytest.approx(0.49, abs=0.01)
