@@ -25,9 +25,10 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "`bakeoff COMMAND`, or without installing it `python -m bakeoff COMMAND`. Every command answers `--help`. "
-        "A search is named by its id, by the name of its spec, by its folder, or by `latest`. A command exits with 0 "
-        "when it did what it says, with 1 when a run failed, and with 2 when the call or the spec is wrong.",
+        "Look up a command and its options. Run it as `bakeoff COMMAND`, or as `python -m bakeoff COMMAND` without "
+        "installing; `--help` shows the same text. A search is named by its id, by the name of its spec (the newest "
+        "search of that name), by its folder, or by `latest`. The exit status is 0 when a command did what it says, 1 "
+        "when a run failed, and 2 when the call or the spec is wrong.",
         "",
     ]
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
@@ -64,8 +65,9 @@ def spec() -> str:
     lines = [
         "# Spec",
         "",
-        "A spec is a YAML file that defines a search. All keys have defaults; `--set key=value` changes one for a run. "
-        "[default.yaml](../search/spec/shipped/default.yaml) is the spec of `bakeoff run`, with comments.",
+        "Look up a key of a spec, the YAML file that defines a search. Every key has a default, and `--set key=value` "
+        "changes one for a run. [default.yaml](../search/spec/shipped/default.yaml), the spec of `bakeoff run`, is a "
+        "commented example.",
         "",
         "| key | values | default | meaning |",
         "| --- | --- | --- | --- |",
@@ -118,7 +120,7 @@ def python() -> str:
     lines = [
         "# Python",
         "",
-        "All of it works in a notebook ([a tour](tour.ipynb)), in a script and in a thread.",
+        "Run and analyse searches from a notebook ([a tour](tour.ipynb)), a script or a thread.",
         "",
         *_documented(bakeoff, "bakeoff"),
     ]
@@ -154,7 +156,11 @@ def _documented(thing: Any, name: str) -> list[str]:
             parts += ["```pycon", part, "```", ""]
         else:
             one_line = " ".join(part.split())
-            parts += [re.sub(r"(^|(?<=\. ))([a-z_]+): ", r"\n- `\2`: ", one_line).strip(), ""]
+            items = re.sub(r"(^|(?<=\. ))([a-z_]+): ", r"\n- `\2`: ", one_line).strip()
+            if "- `" in items:  # blank lines before the list, and before what is not about its last parameter
+                items = re.sub(r"^([^-\n][^\n]*)\n- ", r"\1\n\n- ", items)
+                items = re.sub(r" (?=(?:Returns|Raises|Afterwards,) )", "\n\n", items, count=1)
+            parts += [items, ""]
     return parts
 
 

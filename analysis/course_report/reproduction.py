@@ -84,7 +84,10 @@ def write_page(found: Reproduction, parts: Mapping[str, Sequence[Table]], out: P
     for name, data, figure in drawn.values():
         save(encode(figure, data), out.parent / FOLDER / f"{name}.png")
     lines = ["# The report's studies, repeated\n"]
-    lines.append(f"Made by `{command}` from the searches listed at the end, which `make report` runs.\n")
+    lines.append(
+        "Compare the conclusions of a published course report with the same studies run here. "
+        f"Made by `{command}` from the searches listed at the end, which `make report` runs.\n"
+    )
     for table in chain(*parts.values()):
         lines.append(to_markdown(table))
         if table.title in drawn:
