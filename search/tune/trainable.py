@@ -6,8 +6,9 @@ sets all of its own.
 
 import contextlib
 import dataclasses
+import functools
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -25,12 +26,14 @@ from search.train.checkpoints import Folder
 from search.train.config import length_of
 from search.train.device import device_of
 from search.train.length import Length
+from search.train.lockstep import Lockstep
 from search.train.pack import Failure, Pack
 from search.train.running import Setting, predictions_csv, trial_in_steps
 from search.train.stepping import Steps, mapped
 from search.train.tasks import task_of
 from search.train.training import Result
 from search.tune import answers
+from search.tune.answers import Answer
 from search.tune.hosted import MEMBERS, SIZE
 
 WORTH_SAVING = 10.0  # seconds of training, which another worker would have to repeat
@@ -45,29 +48,50 @@ Report = tuple[Result, str | None]  # with the reason why no checkpoint could be
 
 def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
     """Train a pack of trials, each on the corpus of its fold and from its last checkpoint if it has one, and report."""
-    tags = tuple(of_worker(device_of(setting.gpu)).items())  # Tune would spread a dict over the report
-    pack: Pack[Report] = Pack()
+    device = device_of(setting.gpu)
+    tags = tuple(of_worker(device).items())  # Tune would spread a dict over the report
+    tune_id = tune.get_context().get_trial_id()
+
+    def tell(told: dict[str, Any]) -> Answer:
+        # When the whole pack ends, that arrives as SystemExit out of this call: nothing here may catch it.
+        tune.report(told | {"provenance": tags})
+        return answers.take(tune_id) if config[SIZE] > 1 else Answer()
+
+    # On a processor trials in lockstep would save no time, and differ in rounding from those that are trained alone.
+    pack: Pack[Report] = Pack(Lockstep() if device.type == "cuda" else None)
+    train_pack(pack, config[MEMBERS], functools.cache(lambda fold: ray.get(corpora[fold])), setting, tell)
+
+
+def train_pack(
+    pack: Pack[Report],
+    members: Sequence[dict[str, Any]],
+    corpus_of: Callable[[str], EncodedCorpus],
+    setting: Setting,
+    tell: Callable[[dict[str, Any]], Answer],
+) -> None:
+    """Train these trials together, and those that join them, until all have left.
+
+    corpus_of: that of a fold. tell: is given reports as (name, result, problem with its files or None) and failures as
+    (name, traceback), and says who leaves and who joins. Raises what the last one that is left raises.
+    """
 
     def join(member: dict[str, Any]) -> None:
-        corpus = ray.get(corpora[member.get(record.FOLD, WHOLE)])
+        corpus = corpus_of(member.get(record.FOLD, WHOLE))
         pack.join(config_name(member), run_on(member, corpus, setting, member[record.ATTEMPT]))
 
-    for member in config[MEMBERS]:
+    for member in members:
         join(member)
     while told := pack.next_reports():
         reports = [(name, *each) for name, each in told if not isinstance(each, Failure)]
         failures = [(name, each.error) for name, each in told if isinstance(each, Failure)]
         if failures and not reports and not pack:
-            raise failures[0][1]  # nobody else is in this process: Tune ends it
+            raise failures[0][1]  # nobody else is in this process: it may end
         reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
-        # When the whole pack ends, that arrives as SystemExit out of this call: nothing here may catch it.
-        tune.report({"reports": reports, "failures": reasons, "provenance": tags})
-        if config[SIZE] > 1:
-            answer = answers.take(tune.get_context().get_trial_id())
-            for name in answer.left:
-                pack.leave(name)
-            for member in answer.joined:
-                join(member)
+        answer = tell({"reports": reports, "failures": reasons})
+        for name in answer.left:
+            pack.leave(name)
+        for member in answer.joined:
+            join(member)
 
 
 def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0) -> Steps[Report, None]:
