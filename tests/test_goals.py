@@ -137,7 +137,7 @@ def test_an_architecture_without_anything_within_the_limits_gets_no_trial(tmp_pa
 def test_a_space_without_anything_within_the_limits_is_one_line() -> None:
     spec = make_spec(limits={"num_parameters": 799, "model_mb": 5})
     with pytest.raises(
-        UserError, match=r"^limits: no configuration .*: num_parameters is at most 799, and starts at 800$"
+        UserError, match=r"^limits: no configuration .*: num_parameters is at least 800, with 799 allowed$"
     ):
         limits.require_room(spec, size)
     limits.require_room(make_spec(limits={"num_parameters": 800}), size)

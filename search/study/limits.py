@@ -70,7 +70,7 @@ def require_room(spec: Spec, measure: Measure) -> None:
             return
         least = {limit: min(least.get(limit, cost), cost) for limit, cost in found.least.items()}
     limits = {name: shown(spec.limits[name]) for name in least}
-    told = (f"{name} is at most {limits[name]}, and starts at {shown(cost)}" for name, cost in least.items())
+    told = (f"{name} is at least {shown(cost)}, with {limits[name]} allowed" for name, cost in least.items())
     raise UserError(f"limits: no configuration of the space keeps them: {', '.join(told)}")
 
 
