@@ -48,7 +48,9 @@ def choose_positive(classes: tuple[str, ...], counts: Counter[int], wanted: str 
         return Positive(1, "the second in natural order")
     if wanted is not None:
         if wanted not in classes:
-            raise UserError(f"positive_class: no class {wanted!r}{did_you_mean(wanted, classes, else_all=False)}{_listed(classes)}")
+            raise UserError(
+                f"positive_class: no class {wanted!r}{did_you_mean(wanted, classes, else_all=False)}{_listed(classes)}"
+            )
         return Positive(classes.index(wanted), "as the spec says")
     for label, (name, other) in enumerate([classes, classes[::-1]]):
         if _opposite(name, other):
