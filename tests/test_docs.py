@@ -1,14 +1,18 @@
-"""The pages that are written from the code are those of this code."""
+"""The pages that are written from the code are up to date, and the commands on the others exist."""
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 from conftest import ROOT
+
+from bakeoff.__main__ import app
 
 DOCS = ROOT / "docs"
 
@@ -43,3 +47,25 @@ def test_the_site_is_built_without_a_broken_link(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "your-own-data" / "index.html").is_file()
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]
+CALL = re.compile(
+    r"(?:^ *|`|&& |\$ )(?:bakeoff|python -m (?:bakeoff|search|analysis)) ([a-z][a-z-]*)((?:[^`\n\\]|\\\n)*)",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, rest in CALL.findall(page.read_text(encoding="utf-8")):
+        known = {flag for each in commands[name].params for flag in (*each.opts, *each.secondary_opts)}
+        given = re.findall(r"(?<= |\[)--[a-z-]+", rest.partition("#")[0])
+        assert {*given} <= known | {"--help"}, f"{name}{rest}"
+
+
+def test_the_readme_is_a_page_that_is_read_at_once() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert lines[-1] == "No licence has been chosen yet."
