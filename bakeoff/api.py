@@ -519,11 +519,14 @@ def spec_of(spec: "str | Path | Mapping[str, Any] | Spec", overrides: Mapping[st
 
 def start(spec: "Spec", address: str | None, uri: str, searches: Path, progress: bool = True) -> Search:
     """Run a new search of a valid spec to its end."""
-    from search.run import progress as progresses
-    from search.run import run
+    from search.cluster import connection
 
-    timings.note(timings.Event.LOADED)
-    result = run.start(spec, searches, uri, progresses.console(progress), address)
+    with connection.ahead(address, spec.resources):  # Ray starts while the other libraries are imported
+        from search.run import progress as progresses
+        from search.run import run
+
+        timings.note(timings.Event.LOADED)
+        result = run.start(spec, searches, uri, progresses.console(progress), address)
     return Search(searches / result.search, uri, address, result)._then_over_folds(progress)
 
 

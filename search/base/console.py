@@ -45,7 +45,6 @@ QUIET = {
     "PGCONNECT_TIMEOUT": "10",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_prestart_worker_first_driver": "false",  # these workers have not the environment that Tune asks for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Nobody reads a search's own Ray's metrics, and any user of the machine could: two ports have no other switch than
     # a number that is none.

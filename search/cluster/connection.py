@@ -6,9 +6,8 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,8 +15,9 @@ from ray._private import ray_constants
 
 from data.base.errors import UserError, in_short
 from search.cluster import local
+from search.cluster.local import ROOT
+from search.spec.spec import Resources
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("search", "models", "data")  # what workers import
 HOOK = "search.base.console.collect_rarely"  # the first thing that a worker does
 
@@ -30,7 +30,31 @@ _ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
 _in_use = threading.Lock()
+_begun: tuple[int, Callable[[], None]] | None = None  # by the thread of this id: what waits for the Ray it has started
+
+
+@contextmanager
+def ahead(address: str | None, resources: Resources) -> Iterator[None]:
+    """Start Ray in the background, for a `connection` inside to find it up; where that would not start one, neither
+    does this. resources: of each trial."""
+    global _begun
+    if address is not None or ray.is_initialized() or not _in_use.acquire(blocking=False):
+        yield
+        return
+    try:
+        # Ray starts a worker for each core: where a trial takes more, most of them would never train.
+        preload = resources.cpu <= 1 and not resources.gpu
+        with _put_back(), _without_uv(), local.starting(_ALLOCATOR, HOOK, preload, **_QUIET) as wait:
+            _begun = threading.get_ident(), wait
+            try:
+                yield
+            finally:
+                _begun = None
+    finally:
+        _in_use.release()
 
 
 @contextmanager
@@ -40,6 +64,10 @@ def connection(address: str | None) -> Iterator[str | None]:
     Gives the address of the cluster, None of a Ray that is ours alone. Raises UserError without one, when that of this
     process is another, and when a search of another thread uses it.
     """
+    if address is None and _begun and _begun[0] == threading.get_ident():
+        _begun[1]()
+        yield None
+        return
     if not _in_use.acquire(blocking=False):
         raise UserError("another search runs in this process: wait for its end, or start this one in another process")
     try:
@@ -80,14 +108,12 @@ def _put_back() -> Iterator[None]:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    env: dict[str, Any] = {"env_vars": _ALLOCATOR, "worker_process_setup_hook": HOOK}
     if address is None:
-        # Workers import this project whatever directory the command was started in, and nothing from there: without a
-        # directory of their own Ray puts that one first, and with it a `models` or a `data.py` of the user's.
-        with _without_uv(), local.started(env | {"working_dir": f"local://{ROOT}"}, **options):
+        with _without_uv(), local.starting(_ALLOCATOR, HOOK, False, **_QUIET) as wait:
+            wait()
             yield
         return
+    env: dict[str, Any] = {"env_vars": _ALLOCATOR, "worker_process_setup_hook": HOOK}
     if address.startswith("ray://"):
         raise UserError(
             "--address: a ray:// client cannot run a search; send it to the cluster with `submit`, or run it there "
@@ -100,7 +126,7 @@ def _connected(address: str | None) -> Iterator[None]:
             env["working_dir"] = empty
         try:
             with _without_uv():
-                ray.init(address, runtime_env=env, **options)
+                ray.init(address, runtime_env=env, **_QUIET)
         except (ConnectionError, RuntimeError, ValueError) as error:
             problem = in_short(str(error))
             raise UserError(f"--address: no Ray cluster can be used at {address!r}: {problem}") from None

@@ -1,15 +1,25 @@
-"""A Ray of this process alone: out of other machines' reach, on the cores that this process may use."""
+"""A Ray of this process alone: out of other machines' reach, on the cores that this process may use.
+
+It starts in the background, without the daemons that only a cluster needs, and its workers import what trials run
+before there are any. Ray starts workers ahead of time only with an empty `runtime_env`, and gives an actor only a worker
+with exactly its own; so ours take what they need from this process's environment variables instead.
+"""
 
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import node, parameter, ray_constants
 from ray.exceptions import AuthenticationError, GetTimeoutError
+from ray.job_config import JobConfig
 
 from data.base.cores import num_cores
 from data.base.errors import UserError, in_short
@@ -17,33 +27,86 @@ from search.base import timings
 from search.base.timings import Event
 from search.cluster import session
 
+ROOT = Path(__file__).parents[2]
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "127.0.0.1"
 WORKER_SECONDS = 60.0  # a worker takes one or two
+# Ray would end workers that nobody has used for a second when cores are reserved for Tune's actors, just before these.
+KEPT: dict[str, Any] = {"idle_worker_killing_time_threshold_ms": 3_600_000}
+OF_TRIALS = "search.tune.trainable"  # what a worker imports to train
+
+
+class _OwnCode(JobConfig):
+    """Keeps the directory in which the command or script was started, with a `models` or a `data.py` of the user's,
+    off the workers' path."""
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 @contextmanager
-def started(runtime_env: dict[str, Any], **options: Any) -> Iterator[None]:
-    """Ray on this machine until the end, with a worker that has answered. Raises UserError when that cannot be."""
+def starting(environment: Mapping[str, str], hook: str, preload: bool, **options: Any) -> Iterator[Callable[[], None]]:
+    """Ray on this machine until the end. It starts in the background: what this gives waits until a worker is up, and
+    raises UserError if that cannot be.
+
+    environment: variables for the workers. hook: the function they call first. preload: let them import what trials run
+    before there are any. options: for `ray.init`.
+    """
     _require_loopback()
-    with _own_token():
-        try:
-            try:
-                with _on_loopback(), session.deaf_to_hangups():
-                    ray.init("local", num_cpus=num_cores(), include_dashboard=False, runtime_env=runtime_env, **options)
-            except Exception as error:
-                raise UserError(f"Ray cannot be started: {_why(error)}") from None
-            timings.note(Event.RAY)
-            _require_worker()
-            timings.note(Event.WORKER)
-            with session.tidy():
-                try:
-                    yield
-                finally:
-                    ray.shutdown()
-                    timings.note(Event.RAY_ENDED)
-        finally:
-            ray.shutdown()
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {**environment, "PYTHONPATH": path, ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR: hook}
+    options["_system_config"] = KEPT | ({"preload_python_modules": [OF_TRIALS]} if preload else {})
+    # Linux ends the daemons together with the thread that started them: it lives until Ray has been shut down.
+    with _own_token(), ThreadPoolExecutor(1) as thread:
+        begun = thread.submit(_init, variables, options)
+        with session.tidy(begun):
+            yield partial(_wait, begun)
+
+
+def _init(variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    with _variables(variables), _few_daemons(), _on_loopback(), session.deaf_to_hangups():
+        ray.init("local", num_cpus=num_cores(), include_dashboard=False, job_config=_OwnCode(), **options)
+    timings.note(Event.RAY)
+
+
+def _wait(begun: "Future[None]") -> None:
+    try:
+        begun.result()
+    except Exception as error:
+        raise UserError(f"Ray cannot be started: {_why(error)}") from None
+    _require_worker()
+    timings.note(Event.WORKER)
+
+
+@contextmanager
+def _variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes that are started meanwhile have these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@contextmanager
+def _few_daemons() -> Iterator[None]:
+    """A Ray that is started meanwhile has no autoscaler, nobody who copies its logs, and no server of a dashboard that
+    is not shown. Each takes half a core-second or more to start."""
+    before = parameter.RayParams, node.Node.start_api_server
+    parameter.RayParams = partial(before[0], no_monitor=True, include_log_monitor=False)
+    node.Node.start_api_server = lambda *args, **options: None
+    try:
+        yield
+    finally:
+        parameter.RayParams, node.Node.start_api_server = before
 
 
 @contextmanager
@@ -61,10 +124,7 @@ def _own_token() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        _restore(before)
         loader.reset_cache()
 
 
@@ -96,20 +156,35 @@ def _require_loopback() -> None:
 
 
 def _require_worker() -> None:
-    """Raise UserError unless a worker answers in time. Trials get others: Tune's actors were
-    given none that has run a task, also with the environment that Tune asks for."""
+    """Raise UserError unless a worker is up in time.
+
+    None that has run a task is given to an actor, as Tune's trials are: so none is asked to, unless the workers have an
+    environment after all, that of RAY_RUNTIME_ENV_HOOK.
+    """
     try:
-        ray.get(ray.remote(num_cpus=0, max_retries=0)(_answer).remote(), timeout=WORKER_SECONDS)
+        if not ray.get_runtime_context().runtime_env:
+            _wait_for_worker()
+        else:
+            ray.get(ray.remote(num_cpus=0, max_retries=0)(_answer).remote(), timeout=WORKER_SECONDS)
     except GetTimeoutError:
         raise UserError(
             f"no worker of Ray's has started within {WORKER_SECONDS:.0f} s; the files raylet.out and runtime_env* in "
-            f"{session.own() / 'logs'} say why. "
+            f"{session.keep()} say why. "
             "RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
         ) from None
     except ray.exceptions.OutOfMemoryError:  # it did start; where there is no room for trials either, they say so
         return
     except ray.exceptions.RayError as error:
-        raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.own() / 'logs'}") from None
+        raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.keep()}") from None
+
+
+def _wait_for_worker() -> None:
+    """Raises GetTimeoutError."""
+    until = time.monotonic() + WORKER_SECONDS
+    while not ray._private.state.workers():
+        if time.monotonic() > until:
+            raise GetTimeoutError
+        time.sleep(0.02)
 
 
 def _answer() -> None:

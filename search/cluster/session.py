@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir  # that of RAY_TMPDIR and TMPDIR
 
 from data.base.errors import UserError
+from search.base import timings
+from search.base.timings import Event
 
 PREFIX = "session_"
 
@@ -32,27 +35,27 @@ def keep() -> Path:
 
 
 @contextmanager
-def tidy() -> Iterator[None]:
-    """Open it when our own Ray has started: once that is stopped inside, its folder is removed, unless it is to be
-    kept or what was done in it broke off for a reason that its logs may tell."""
-    folder = own()
+def tidy(begun: "Future[None]") -> Iterator[None]:
+    """Shuts our own Ray down at the end, and removes the folder of its session unless that is to be kept, or what was
+    done meanwhile broke off for a reason that Ray's logs may tell. begun: is done once Ray has started, or cannot."""
     try:
         yield
-    except (UserError, KeyboardInterrupt):
-        _remove(folder)
-        raise
     except Exception as error:
-        error.add_note(f"Ray's logs are in {folder / 'logs'}")
+        if not isinstance(error, UserError) and _is_up(begun):
+            error.add_note(f"Ray's logs are in {keep()}")
         raise
-    else:
-        _remove(folder)
+    finally:
+        folder = own() if _is_up(begun) else None
+        ray.shutdown()
+        timings.note(Event.RAY_ENDED)
+        if folder in _kept:
+            _kept.discard(folder)
+        elif folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove(folder: Path) -> None:
-    if folder in _kept:
-        _kept.discard(folder)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+def _is_up(begun: "Future[None]") -> bool:
+    return begun.exception() is None  # which waits for it
 
 
 @contextmanager

@@ -52,6 +52,7 @@ from search.train.costs import COSTS, of_model
 from search.train.device import device_of
 from search.train.matching import solve_hidden_size
 from search.train.running import build_model
+from search.tune.actors import in_any_worker
 from search.tune.callback import Silent, StudyCallback, reason
 from search.tune.hosted import tune_name
 from search.tune.scheduler import StudyScheduler
@@ -154,7 +155,7 @@ def _extend(studies: Studies, folder: Path, trials: int | None, time_budget: str
 
 
 def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: bool) -> SearchResult:
-    with contextlib.ExitStack() as reading:
+    with contextlib.ExitStack() as reading, connection.ahead(address, read_spec(folder).resources):
         reading.enter_context(texts_read_once())
         return _run_reading(reading, folder, uri, console, address, new=new)
 
@@ -326,7 +327,7 @@ def _tune(
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
     corpora |= {} if folds else {WHOLE: _put(corpus)}
     searcher = StudySearcher(studies, room)
-    tune.Tuner(
+    tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, corpora=corpora, setting=setting), spec.resources.model_dump()
         ),
@@ -346,7 +347,9 @@ def _tune(
             progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
             verbose=0,
         ),
-    ).fit()
+    )
+    with in_any_worker():
+        tuner.fit()
 
 
 def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Progress:
