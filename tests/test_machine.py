@@ -49,6 +49,32 @@ except ValueError as error:
     print("error:", error)
 """
 
+AHEAD = """
+import os, sys, time
+from search.base.console import quiet_libraries
+from search.cluster.connection import ahead, connection
+from search.spec.spec import Resources
+quiet_libraries()
+
+def trial(config):
+    tune.report({"worker": (os.getpid(), config["started"], "search.tune.trainable" in sys.modules, sys.path[0])})
+
+with ahead(None, Resources()):
+    import ray
+    from ray import tune
+    from search.tune.actors import in_any_worker
+    with connection(None):
+        time.sleep(3)  # as long as Ray leaves a worker that nobody uses, and more
+        space = tune.with_resources(trial, {"cpu": 1})
+        with in_any_worker():
+            done = tune.Tuner(space, param_space={"started": time.time()},
+                              run_config=tune.RunConfig(storage_path=os.path.abspath("tune"), verbose=0)).fit()
+        pid, began, loaded, path = done[0].metrics["worker"]
+        import psutil
+        print(psutil.Process(pid).create_time() < began, loaded, path)
+assert not ray.is_initialized()
+"""
+
 
 def run(*words: str | Path, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = os.environ | {"PYTHONPATH": str(ROOT), "BAKEOFF_CACHE": str(default_cache())} | environment
@@ -105,6 +131,15 @@ def test_ray_has_the_cores_that_are_allowed_needs_no_home_and_is_out_of_reach(tm
     assert cpus == "1.0"
     assert {address.removeprefix("::ffff:") for address in addresses.split()} == {"127.0.0.1"}
     assert not open_to_all
+
+
+@pytest.mark.slow
+def test_a_trial_runs_in_a_worker_that_was_up_before_and_sees_no_modules_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    *_, said = python(AHEAD, cwd=tmp_path, PYTHONSAFEPATH="1")
+    up, loaded, path = said.split(maxsplit=2)
+    assert (up, loaded) == ("True", "True")
+    assert path != str(tmp_path)
 
 
 @pytest.mark.parametrize(

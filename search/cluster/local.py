@@ -1,8 +1,8 @@
 """A Ray of this process alone: out of other machines' reach, on the cores that this process may use.
 
 It starts in the background, without the daemons that only a cluster needs, and its workers import what trials run
-before there are any. Ray starts workers ahead of time only with an empty `runtime_env`, and gives an actor only a worker
-with exactly its own; so ours take what they need from this process's environment variables instead.
+before there are any. Ray starts workers ahead of time only with an empty `runtime_env`, and gives an actor only a
+worker with exactly its own; so ours take what they need from this process's environment variables instead.
 """
 
 import os
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ray
 from ray._private import node, parameter, ray_constants
@@ -65,7 +66,15 @@ def starting(environment: Mapping[str, str], hook: str, preload: bool, **options
 
 def _init(variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
     with _variables(variables), _few_daemons(), _on_loopback(), session.deaf_to_hangups():
-        ray.init("local", num_cpus=num_cores(), include_dashboard=False, job_config=_OwnCode(), **options)
+        # An empty environment, not None, is what hooks of RAY_RUNTIME_ENV_HOOK expect.
+        ray.init(
+            "local",
+            num_cpus=num_cores(),
+            include_dashboard=False,
+            job_config=_OwnCode(),
+            runtime_env={},
+            **options,
+        )
     timings.note(Event.RAY)
 
 
@@ -100,13 +109,9 @@ def _restore(before: Mapping[str, str | None]) -> None:
 def _few_daemons() -> Iterator[None]:
     """A Ray that is started meanwhile has no autoscaler, nobody who copies its logs, and no server of a dashboard that
     is not shown. Each takes half a core-second or more to start."""
-    before = parameter.RayParams, node.Node.start_api_server
-    parameter.RayParams = partial(before[0], no_monitor=True, include_log_monitor=False)
-    node.Node.start_api_server = lambda *args, **options: None
-    try:
+    few = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)  # type: ignore[arg-type]
+    with mock.patch.object(parameter, "RayParams", few), mock.patch.object(node.Node, "start_api_server"):
         yield
-    finally:
-        parameter.RayParams, node.Node.start_api_server = before
 
 
 @contextmanager
