@@ -28,7 +28,7 @@ from search.train.training import Result, train
 @pytest.fixture(autouse=True)
 def _as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(masks, "by_place", lambda device: True)
+    monkeypatch.setattr(masks, "BY_PLACE", {"cpu", "cuda"})
 
 
 def texts(num: int, seed: int) -> Examples:

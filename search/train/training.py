@@ -155,9 +155,9 @@ def train(
                 picture = task.picture(logits_N, splits.val.targets)
                 if not best or sign * metrics[metric] > sign * best[metric]:
                     best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
-                    best_weights = copy.deepcopy(model.state_dict())
+                    best_weights = _copied(model)
                 if length.over(step, best_step):
-                    last_weights = copy.deepcopy(model.state_dict())
+                    last_weights = _copied(model)
                     model.load_state_dict(best_weights)
                     val_logits_N = yield from _predict(model, splits.val)
                     logits_N = yield from _predict(model, splits.test)
@@ -196,6 +196,12 @@ def train(
         if diverged or length.over(step, best_step):
             return
         started = time.perf_counter()
+
+
+def _copied(model: nn.Module) -> dict[str, Any]:
+    """The state dict. To copy a tensor of a pack deeply would copy those of all its trials."""
+    state = model.state_dict()
+    return {name: each.clone() if isinstance(each, Tensor) else copy.deepcopy(each) for name, each in state.items()}
 
 
 class _EpochLog:
