@@ -207,7 +207,8 @@ def report(found: dict[str, Figure | None], texts: Texts) -> str:
     heads = ["", "trials an hour", "over 8 processes", "core-s a trial", "MiB", "accuracy, %", "loss of the first"]
     where = torch.cuda.get_device_name() if texts.device == "cuda" else f"{measure.processor()}, one thread a process"
     about = f"`{texts.architecture}` of {texts.hidden_size} units, {texts.num:,} texts of up to {MAX_WORDS} words"
-    return f"`python -m benchmarks.packed` on {where}: {about}, two epochs.\n\n{measure.table(heads, rows)}"
+    text = f"`python -m benchmarks.packed` on {where}: {about}, two epochs.\n\n{measure.table(heads, rows)}"
+    return text if texts.device == "cuda" else f"{text}\n\nOn a GPU: not measured."
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """What the benchmarks say of a search is still true after its code has been moved."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,13 @@ def test_the_files_that_time_is_divided_by_are_there(known: dict[str, str]) -> N
     for part in known:
         if part.startswith(("/search", "/analysis", "/models", "/data")):
             assert any(file.startswith(part) for file in ours), part
+
+
+def test_packed_trials_are_measured_without_ray_optuna_and_mlflow() -> None:
+    """A machine with a GPU may have none of them."""
+    code = "import sys, benchmarks.packed; print({'ray', 'optuna', 'mlflow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_innermost_known_file_decides() -> None:

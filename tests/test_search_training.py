@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import sklearn.metrics
@@ -29,9 +30,9 @@ from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
 from models.parts.layers import INPUTS
 from search.base import record
-from search.train import checkpoints
+from search.train import checkpoints, device
 from search.train.config import TRAINING, TrainingConfig
-from search.train.device import round_products
+from search.train.device import on_device, round_products
 from search.train.examples import Examples, Splits
 from search.train.length import Length
 from search.train.metrics import measured_in
@@ -521,3 +522,14 @@ def test_products_rounded_to_bfloat16_leave_weights_and_logits_in_float32() -> N
     assert {each.grad.dtype for each in rounded.parameters() if each.grad is not None} == {torch.float32}
     assert not torch.equal(logits_BC, expected_BC)
     torch.testing.assert_close(logits_BC, expected_BC, rtol=0.02, atol=0.02)
+
+
+def test_trials_share_what_is_copied_to_a_card_for_as_long_as_one_uses_it() -> None:
+    array, other = np.arange(6.0), np.arange(6.0)
+    card = torch.device("meta")
+    copies = [on_device(array, card), on_device(array[:], card), on_device(other, card)]
+    assert copies[1] is copies[0]
+    assert copies[2] is not copies[0]
+    assert on_device(array, torch.device("cpu")).data_ptr() == array.ctypes.data
+    del copies
+    assert not device._resident

@@ -4,7 +4,10 @@ Shapes: B batch, T words, C classes.
 """
 
 import os
+import warnings
+from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +30,28 @@ def prepare(device: torch.device, precision: str) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+#: What the trials of this process share on a card, by the place of the array in host memory.
+_resident: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array there, to be read only. On a processor it is not copied; on a card all trials of this process have one
+    copy, for as long as one of them uses it."""
+    with warnings.catch_warnings():
+        # The object store's memory is read-only, and nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        in_host = torch.from_numpy(array)
+    if device.type == "cpu":
+        return in_host
+    key = (in_host.data_ptr(), in_host.shape, in_host.stride(), in_host.dtype, device)
+    copy = _resident.get(key)
+    if copy is None:
+        copy = in_host.to(device)
+        copy.copy_of = in_host  # type: ignore[attr-defined]  # no other array can take its place meanwhile
+        _resident[key] = copy
+    return copy
 
 
 def round_products(model: nn.Module) -> None:

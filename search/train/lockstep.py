@@ -84,7 +84,7 @@ class Lockstep:
 def _evaluated(steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
     """The texts (B, T) and their lengths where all trials read the same ones, else (P, B, T)."""
     first = steps[0]
-    if all(step.examples is first.examples and step.texts_B == first.texts_B for step in steps):
+    if all(step.examples.place == first.examples.place and step.texts_B == first.texts_B for step in steps):
         return first.examples.batch(first.texts_B)
     return _batches(steps)
 
@@ -101,9 +101,9 @@ def _trained(steps: Sequence[Step], training: Sequence[Training]) -> tuple[Tenso
 
 def _batches(steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
     """The texts of all trials (P, B, T), T of the longest of all, and their lengths."""
-    examples, wanted = steps[0].examples, [step.texts_B for step in steps]
-    if all(step.examples is examples for step in steps) and all(isinstance(each, Tensor) for each in wanted):
-        tokens_NT, lengths_N = examples.batch(torch.cat([each for each in wanted if isinstance(each, Tensor)]))
+    examples, chosen = steps[0].examples, [step.texts_B for step in steps if isinstance(step.texts_B, Tensor)]
+    if len(chosen) == len(steps) and all(step.examples.place == examples.place for step in steps):
+        tokens_NT, lengths_N = examples.batch(torch.cat(chosen))
         return tokens_NT.unflatten(0, (len(steps), -1)), lengths_N.view(len(steps), -1)
     batches = [step.examples.batch(step.texts_B) for step in steps]
     longest = max(tokens_BT.shape[1] for tokens_BT, _ in batches)

@@ -3,13 +3,11 @@
 import csv
 import dataclasses
 import io
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 import models
@@ -21,7 +19,7 @@ from search.base import record
 from search.train import costs, metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
-from search.train.device import device_of, prepare, round_products
+from search.train.device import device_of, on_device, prepare, round_products
 from search.train.estimating import fit
 from search.train.examples import Examples, Splits
 from search.train.length import Length
@@ -50,17 +48,20 @@ class Setting:
     words: Mapping[str, int]  # of a text that each architecture reads, where that is not all that is encoded
 
 
-def build_model(config: dict[str, Any], corpus: EncodedCorpus, embeddings: str) -> Architecture:
-    """The untrained model of a trial; its initial weights are fixed by the trial's seed."""
+def build_model(
+    config: dict[str, Any], corpus: EncodedCorpus, embeddings: str, device: torch.device | None = None
+) -> Architecture:
+    """The untrained model of a trial, by default on the processor; the trial's seed fixes its initial weights."""
+    device = device or torch.device("cpu")
     torch.manual_seed(config[record.SEED])
     if corpus.vectors_VE is None:
         embedding = WordVectors.learned(len(corpus.vocabulary), corpus.embedding_size)
     else:
-        embedding = WordVectors(_tensor(corpus.vectors_VE), trainable=embeddings == "finetuned")
+        embedding = WordVectors(on_device(corpus.vectors_VE, device), trainable=embeddings == "finetuned")
     architecture = models.architecture(config[record.ARCHITECTURE])
     own = models.built_with(config[record.ARCHITECTURE], config)
     num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
-    return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own)
+    return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own).to(device)
 
 
 def run_trial(
@@ -98,7 +99,7 @@ def _train_network(
     counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
     device = device_of(setting.gpu)
     prepare(device, setting.precision)
-    model = build_model(config, corpus, setting.embeddings).to(device)
+    model = build_model(config, corpus, setting.embeddings, device)
     if setting.precision == "bf16":
         round_products(model)
     known = {record.NUM_PARAMETERS: float(num_parameters(model))} | costs.of_model(setting.costs, model)
@@ -156,13 +157,6 @@ def splits(corpus: EncodedCorpus, device: torch.device, task: Task) -> Splits:
 
 def _examples(split: Split, device: torch.device, task: Task) -> Examples:
     tokens_W, starts_N, lengths_N, *targets = (
-        _tensor(array).to(device) for array in (split.tokens_W, split.starts_N, split.lengths_N, *task.targets(split))
+        on_device(array, device) for array in (split.tokens_W, split.starts_N, split.lengths_N, *task.targets(split))
     )
     return Examples(tokens_W, starts_N, lengths_N, tuple(targets))
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    """The array as a tensor, not copied. The object store's memory is read-only, and nothing here writes to it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
