@@ -29,6 +29,7 @@ from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.train import checkpoints
 
+PACKING = pytest.mark.parametrize("packing", [pytest.param(1, id="alone"), pytest.param(4, id="packed")])
 LONG = ["--set", "epochs=25", "--set", "baselines=none", "--set", "pruner=none", "--set", "architectures=[mlp, gru]"]
 
 
@@ -97,8 +98,9 @@ def assert_finished_as_if_nothing_had_happened(folder: Path, uri: str) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG)
+@PACKING
+def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(packing: int, tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--set", f"packing={packing}")
     wait_for_epochs(tmp_path, 3, process)
     children = descendants(process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the driver and all that it has started
@@ -142,8 +144,9 @@ def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG)
+@PACKING
+def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(packing: int, tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--set", f"packing={packing}")
     wait_for_epochs(tmp_path, 3, process)
     workers_of(process)[0].kill()
     output, _ = process.communicate(timeout=200)
@@ -151,12 +154,13 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on_from_its_checkpoint(t
     folder = the_search(tmp_path)
     assert_finished_as_if_nothing_had_happened(folder, uri_of(tmp_path))
     attempts = {trial.name: trial.attempt for trial in trials_of(folder)}
-    assert sorted(attempts.values()) == [1, 1, 1, 2], attempts
+    assert sorted(attempts.values()) == ([1, 1, 1, 2] if packing == 1 else [1, 1, 2, 2]), attempts
 
 
 @pytest.mark.slow
-def test_a_killed_driver_leaves_a_search_that_resumes(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG)
+@PACKING
+def test_a_killed_driver_leaves_a_search_that_resumes(packing: int, tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, "--set", f"packing={packing}")
     wait_for_epochs(tmp_path, 4, process)
     children = workers_of(process)
     process.kill()

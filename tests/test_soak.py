@@ -20,6 +20,7 @@ import pytest
 from conftest import ROOT, command
 from test_faults import (
     LONG,
+    PACKING,
     assert_all_gone,
     assert_finished_as_if_nothing_had_happened,
     descendants,
@@ -70,9 +71,10 @@ def resume(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_ten_kills_at_random_moments_in_one_search(tmp_path: Path) -> None:
+@PACKING
+def test_ten_kills_at_random_moments_in_one_search(packing: int, tmp_path: Path) -> None:
     rng = random.Random(0)
-    process = start(tmp_path, *LONG, "--set", "trials=6", "--set", "epochs=150")
+    process = start(tmp_path, *LONG, "--set", "trials=6", "--set", "epochs=150", "--set", f"packing={packing}")
     kills = 0
     for _ in range(10):
         try:

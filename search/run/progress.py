@@ -199,7 +199,7 @@ class Progress:
             mean = sum(seconds) / len(seconds)
             spent = [now - started for trial, started in running if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
-        return left / max(1, self._num_parallel())
+        return left / max(1, self._num_parallel(), len(running))  # those in packs are more than the workers
 
     def _render(self) -> Any:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
