@@ -88,7 +88,7 @@ def arrays_of(corpus: str, reading: Reading = USUAL) -> tuple[str, ...]:
     if reading.multi_label and own:
         raise UserError(f"multi_label: texts of {corpus} have no labels with several classes; leave it out")
     if reading.test and own:
-        raise UserError(f"test: texts of {corpus} ask for more than a class; leave it out")
+        raise UserError(f"test: is for corpora of texts and classes, which {corpus} is not; leave it out")
     return (LABEL_SETS,) if reading.multi_label else own
 
 
@@ -171,7 +171,7 @@ def load(
     function = _find(vectors, VECTORS, "vectors") if embedded else None
     encoder = function if isinstance(function, FunctionVectors) else None
     if embedded and not encoder:
-        raise UserError(f"vectors: only a function, path/encoder.py:embed, makes something of texts; got {vectors!r}")
+        raise UserError(f"vectors: should be an encoder of texts, path/encoder.py:embed; got {vectors!r}")
     return encode.with_texts(
         encoded,
         found,

@@ -94,8 +94,8 @@ class Room:
         if not self._autoscaled and not any(node.fits(spec.resources) for node in up):
             wanted = spec.resources
             raise UserError(
-                f"resources: a trial wants {wanted.cpu:g} CPU and {wanted.gpu:g} GPU; no node has more than "
-                f"{max(node.cpu for node in up):g} CPU and {max(node.gpu for node in up):g} GPU"
+                f"resources: should fit a node; a trial wants {wanted.cpu:g} CPU and {wanted.gpu:g} GPU; "
+                f"no node has more than {max(node.cpu for node in up):g} CPU and {max(node.gpu for node in up):g} GPU"
             )
 
     def __call__(self) -> int:
