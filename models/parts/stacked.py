@@ -45,25 +45,27 @@ class Stack:
     def __init__(self, models: Sequence[Architecture]) -> None:
         self._places = {id(model): place for place, model in enumerate(models)}
         self._models = list(models)  # as long as they are alive, no other object has one of these ids
+        self._parameters = [list(model.parameters()) for model in models]
+        self._dropouts = [dropouts(model) for model in models]
         self._weights = _stacked(models)
-        for place, model in enumerate(models):
-            for name, parameter in model.named_parameters():
-                parameter.data = self._weights[name][place]
+        for place, parameters in enumerate(self._parameters):
+            for parameter, weight in zip(parameters, self._weights.values(), strict=True):
+                parameter.data = weight[place]
 
     def __contains__(self, model: Architecture) -> bool:
         return id(model) in self._places
 
+    def _places_of(self, models: Sequence[Architecture]) -> list[int]:
+        return [self._places[id(model)] for model in models]
+
     def weights(self, models: Sequence[Architecture]) -> dict[str, Tensor]:
         """The stacked parameters of some of these networks; those that a network has for the moment, such as averages,
         take the place of its own."""
-        places = [self._places[id(model)] for model in models]
+        places = self._places_of(models)
         first = next(iter(self._weights.values()))
-        at_home = (
-            next(model.parameters()).data_ptr() == first[i].data_ptr() for model, i in zip(models, places, strict=True)
-        )
-        if not all(at_home):
+        if not all(self._parameters[i][0].data_ptr() == first[i].data_ptr() for i in places):
             return _stacked(models)
-        if places == list(range(len(self._places))):
+        if places == list(range(len(self._models))):
             return dict(self._weights)
         places_P = torch.tensor(places).to(first.device, non_blocking=True)
         return {name: weight[places_P] for name, weight in self._weights.items()}
@@ -81,7 +83,7 @@ class Stack:
         tokens, lengths: (P, B, T) and (P, B) or, where all networks read the same texts, (B, T) and (B).
         seeds: of the masks of dropout, as `layers.masked` takes one; None in evaluation.
         """
-        settings = {} if seeds is None else _mask_settings(models, seeds, tokens.device)
+        settings = {} if seeds is None else self._mask_settings(models, seeds, tokens.device)
 
         def compute(own: dict[str, Tensor], tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
             logits_BC: Tensor = functional_call(models[0], own, (tokens_BT, lengths_B))
@@ -91,21 +93,31 @@ class Stack:
         logits_PBC: Tensor = torch.vmap(compute, in_dims=(0, texts, texts))({**weights, **settings}, tokens, lengths)
         return logits_PBC
 
+    def set_gradients(self, models: Sequence[Architecture], gradients: Sequence[Tensor | None]) -> None:
+        """Give each of these networks its part of the gradients (P, ...), which are in the order of the parameters."""
+        parameters = zip(*(self._parameters[i] for i in self._places_of(models)), strict=True)
+        for same, gradient in zip(parameters, gradients, strict=True):
+            # The fused Adam reads gradients in the order in which they lie in memory.
+            parts = [None] * len(models) if gradient is None else gradient.contiguous().unbind()
+            for parameter, part in zip(same, parts, strict=True):
+                parameter.grad = part
+
+    def _mask_settings(
+        self, models: Sequence[Architecture], seeds: Sequence[int], device: torch.device
+    ) -> dict[str, Tensor]:
+        """Of the dropout layers, by the name of their buffer, where any network drops something: (P, 2)."""
+        settings: dict[str, Tensor] = {}
+        layers = zip(*(self._dropouts[i] for i in self._places_of(models)), strict=True)
+        for number, same in enumerate(layers, start=1):
+            if any(dropout.share for _, dropout in same):
+                name, first = same[0]
+                first.num_masks = 0
+                rows = [masks.settings(seed, number, each.share) for seed, (_, each) in zip(seeds, same, strict=True)]
+                settings[f"{name}.mask_settings"] = torch.tensor(rows).to(device, non_blocking=True)
+        return settings
+
 
 def _stacked(models: Sequence[Architecture]) -> dict[str, Tensor]:
     names = [name for name, _ in models[0].named_parameters()]
     by_name = zip(*(model.parameters() for model in models), strict=True)
     return {name: torch.stack([each.detach() for each in same]) for name, same in zip(names, by_name, strict=True)}
-
-
-def _mask_settings(models: Sequence[Architecture], seeds: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """Of the dropout layers, by the name of their buffer, where any network drops something: (P, 2)."""
-    settings: dict[str, Tensor] = {}
-    layers = zip(*(dropouts(model) for model in models), strict=True)
-    for number, same in enumerate(layers, start=1):
-        if any(dropout.share for _, dropout in same):
-            name, first = same[0]
-            first.num_masks = 0
-            rows = [masks.settings(seed, number, each.share) for seed, (_, each) in zip(seeds, same, strict=True)]
-            settings[f"{name}.mask_settings"] = torch.tensor(rows).to(device, non_blocking=True)
-    return settings

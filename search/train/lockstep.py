@@ -73,11 +73,7 @@ class Lockstep:
         logits_PB = stack.logits(models, weights, *_trained(steps, training), seeds)
         losses = _losses(logits_PB, training)
         gradients = torch.autograd.grad(torch.stack(losses).sum(), list(weights.values()), allow_unused=True)
-        for name, gradient in zip(weights, gradients, strict=True):
-            # The fused Adam reads gradients in the order in which they lie in memory.
-            own = [None] * len(models) if gradient is None else gradient.contiguous().unbind()
-            for model, each in zip(models, own, strict=True):
-                model.get_parameter(name).grad = each
+        stack.set_gradients(models, gradients)
         return [Answer(*each) for each in zip(logits_PB.detach(), torch.stack(losses).detach(), strict=True)]
 
 

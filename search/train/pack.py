@@ -1,7 +1,7 @@
 """Several trials of one process, which take turns: each trains from its last report to its next."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -35,10 +35,17 @@ class RandomState:
         cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cards)
 
-    def restore(self) -> None:
+    def with_torch_now(self) -> Self:
+        """The same, but for torch's generator on the processor."""
+        return replace(self, torch=torch.get_rng_state())
+
+    def restore(self, *, whole: bool = True) -> None:
+        """whole: NumPy's alone takes a hundred times as long as torch's, too long for each iteration."""
+        torch.set_rng_state(self.torch)
+        if not whole:
+            return
         random.setstate(self.python)
         np.random.set_state(self.numpy)
-        torch.set_rng_state(self.torch)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)
 
@@ -105,7 +112,8 @@ class Pack(Generic[R]):
         answer: to the step that it waits for; None: the step is still to be executed.
         """
         member = self._members.pop(name)
-        member.random_state.restore()
+        whole = answer is None  # a member whose step is executed in lockstep draws from torch's generator alone
+        member.random_state.restore(whole=whole)
         try:
             found = member.go_on(answer)
             while self._lockstep is None and isinstance(found, Step):
@@ -117,7 +125,7 @@ class Pack(Generic[R]):
         except Exception as error:
             member.steps.close()
             return [(name, Failure(error))]
-        member.random_state = RandomState.now()
+        member.random_state = RandomState.now() if whole else member.random_state.with_torch_now()
         self._members[name] = member
         if isinstance(found, Step):
             member.asked = found
