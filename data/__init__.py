@@ -1,10 +1,9 @@
-"""Text in, integer matrices out: labelled texts and word vectors by name, encoded once and cached on disk.
+"""From text to integer matrices: corpora and word vectors by name, encoded once and cached on disk.
 
-The two registries below say what a search may name. To add a corpus or vectors, write a class with the
-methods of `data.base.texts.Corpus` or `data.vectors.Vectors` and give it one line here; the contract tests pick it
-up.
+The two registries below hold the names that a spec may use. To add a corpus or vectors, write a class with the methods
+of `data.base.texts.Corpus` or `data.vectors.Vectors` and add a line here; the contract tests pick it up.
 
-Imports nothing heavy: validating a spec and answering `--help` stay fast.
+Imports nothing heavy, so that validating a spec and `--help` stay fast.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Split = Literal["train", "val", "test"]
 
-# A key that ends in ':PATH' stands for every name of that form; its loader is called with the path. A path without
-# such a prefix is one too.
+# A key that ends in ':PATH' matches every name of that form, and its loader is called with the path. A plain path
+# matches as well.
 CORPORA: dict[str, Callable[..., Corpus]] = {
     "imdb": partial(MovieReviews, source="imdb"),
     "rotten-tomatoes": partial(MovieReviews, source="rotten_tomatoes"),
@@ -57,21 +56,21 @@ VECTORS: dict[str, Callable[..., Vectors]] = {
 
 
 def register(plugin: Plugin) -> None:
-    """Take in a corpus from outside: a function that `FunctionCorpus` describes, by its reference. It is not called."""
+    """Registers a corpus from outside under its reference: a function as in `FunctionCorpus`. It is not called yet."""
     if not callable(plugin.load()):
         raise UserError(f"{plugin.reference} should be a function that returns texts and labels")
     CORPORA[plugin.reference] = partial(FunctionCorpus, plugin)
 
 
 def register_vectors(plugin: Plugin) -> None:
-    """Take in vectors from outside: a function that `data.encoder.Encoder` describes, likewise."""
+    """Registers vectors from outside under their reference: a function as in `data.encoder.Encoder`."""
     if not callable(plugin.load()):
         raise UserError(f"{plugin.reference} should be a function from a list of texts to an array, a row a text")
     VECTORS[plugin.reference] = partial(FunctionVectors, plugin)
 
 
 def check_names(corpus: str, vectors: str | None, test: str | None = None) -> None:
-    """Raises UserError if any name is unknown, or names a file that does not exist. Reads nothing."""
+    """Raises UserError for an unknown name or a file that does not exist. Reads no file."""
     for name in (corpus, *([test] if test else [])):
         _find(name, CORPORA, "corpus")
     if vectors is not None:
@@ -79,26 +78,26 @@ def check_names(corpus: str, vectors: str | None, test: str | None = None) -> No
 
 
 def arrays_of(corpus: str, reading: Reading = USUAL) -> tuple[str, ...]:
-    """What the texts of the corpus of that name ask for besides a class (see `data.encoded.Split`). Reads nothing.
+    """The names of a corpus's targets besides the class (see `data.encoded.Split`). Reads no file.
 
-    Raises UserError where texts of several classes cannot be.
+    Raises UserError if `reading` has options that a corpus with such targets does not support.
     """
     loader, _ = _entry(corpus, CORPORA, "corpus")
-    own: tuple[str, ...] = getattr(getattr(loader, "func", loader), "arrays", ())
-    if reading.multi_label and own:
+    arrays: tuple[str, ...] = getattr(getattr(loader, "func", loader), "arrays", ())
+    if reading.multi_label and arrays:
         raise UserError(f"multi_label: texts of {corpus} have no labels with several classes; leave it out")
-    if reading.test and own:
+    if reading.test and arrays:
         raise UserError(f"test: is for corpora of texts and classes, which {corpus} is not; leave it out")
-    return (LABEL_SETS,) if reading.multi_label else own
+    return (LABEL_SETS,) if reading.multi_label else arrays
 
 
 def absolute(corpus: str) -> str:
-    """The name of a corpus, which means the same in any working directory: of a file 'csv:/home/me/reviews.csv'."""
+    """The name of a corpus, independent of the working directory: for a file 'csv:/home/me/reviews.csv'."""
     return _absolute(corpus, CORPORA, "corpus")
 
 
 def absolute_vectors(vectors: str) -> str:
-    """Likewise of vectors: 'file:/home/me/vectors.txt'."""
+    """Likewise for vectors: 'file:/home/me/vectors.txt'."""
     return _absolute(vectors, VECTORS, "vectors")
 
 
@@ -120,30 +119,30 @@ def load(
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
-    """The corpus of that name as token ids, lengths and labels, split for training, validation and test.
+    """The named corpus as token ids, lengths and labels, in training, validation and test splits.
 
-    The first call encodes it (seconds; minutes when it must be downloaded), later ones read it from `cache`.
+    The first call encodes the corpus (seconds; minutes with a download), later calls read it from the cache.
 
-    - vectors: a name in VECTORS; they fix the embedding size. Not used with embeddings='learned'.
-    - embeddings: 'frozen' and 'finetuned' start from the vectors and know the training words that have one;
-      'learned' starts from nothing and knows the words seen at least twice in training.
+    - vectors: a name in VECTORS, which determines the embedding size. Ignored with embeddings='learned'.
+    - embeddings: with 'frozen' and 'finetuned' the vocabulary is the training words that have a vector; with
+      'learned' it is the words seen at least twice in training.
     - embedding_size: of 'learned' embeddings, from 1.
-    - max_words: later words of a text are never read, from 1.
+    - max_words: texts are truncated to this number of words, from 1.
     - limit: number of examples to keep, over all splits, stratified; None keeps all.
-    - split_seed: from 0, the usual split; each gives another one, but official splits stay.
-    - fold: of cross-validation over the same texts, this division (see `data.base.folding`).
-    - reading: how texts, and which, are read.
-    - texts: also keep the words that are read of each text as they are (`data.encoded.TEXTS`).
-    - whole: and, where max_words cuts any text, all words of each (`data.encoded.WHOLE_TEXTS`).
-    - most_words: of these training texts together, at most; of a larger corpus those of the first texts that fit are
-      kept, which are a random choice as texts are in the order of their hashes. None keeps all.
-    - embedded: and what the vectors, a function from outside, make of each text that is kept
+    - split_seed: 0 is the standard split, other numbers (from 1) give other splits; official splits stay the same.
+    - fold: one fold of a cross-validation over the same texts (see `data.base.folding`).
+    - reading: options for reading the corpus.
+    - texts: also keep the (truncated) words of each text, as text (`data.encoded.TEXTS`).
+    - whole: also keep all words of each text, if any text is truncated (`data.encoded.WHOLE_TEXTS`).
+    - most_words: bound on the total number of words of the training texts kept this way; the first texts that fit are
+      kept, a random sample since texts are ordered by hash. None keeps all.
+    - embedded: also keep the embedding of each kept text by `vectors`, which has to be a function from outside
       (`data.encoded.EMBEDDED`).
     - cache: folder of encoded corpora and downloads; None means `default_cache()`.
-    - progress: show a bar on the terminal while downloading.
+    - progress: show progress bars on the terminal.
 
-    Raises UserError, in one line, for anything a user can set right: a wrong name or number, a bad file, no
-    network.
+    Raises UserError, with a one-line message, for anything that a user can correct: a wrong name or number, an invalid
+    file, no network.
     """
     from data import encode
 
@@ -152,9 +151,9 @@ def load(
             f"unknown embeddings {embeddings!r}{did_you_mean(embeddings, encode.EMBEDDINGS)}; "
             f"known: {', '.join(encode.EMBEDDINGS)}"
         )
-    found = _corpus(corpus, reading)
+    source = _corpus(corpus, reading)
     encoded = encode.load(
-        found,
+        source,
         name=corpus,
         vectors=None if embeddings == "learned" else _find(vectors, VECTORS, "vectors"),
         embedding_size=embedding_size,
@@ -174,7 +173,7 @@ def load(
         raise UserError(f"vectors: should be an encoder of texts, path/encoder.py:embed; got {vectors!r}")
     return encode.with_texts(
         encoded,
-        found,
+        source,
         max_words=max_words,
         whole=whole,
         most_words=most_words,
@@ -197,9 +196,9 @@ def read_examples(
     reading: Reading = USUAL,
     progress: bool = True,
 ) -> Sequence[Example]:
-    """The texts of a split ('train', 'val' or 'test') as they were written, each with the index of its class.
+    """The original texts of a split ('train', 'val' or 'test'), each with the index of its class.
 
-    The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
+    Reads the corpus itself, not the cache, which takes seconds. Arguments and errors are those of `load`.
     """
     return read(corpus, limit=limit, split_seed=split_seed, reading=reading, progress=progress).splits[split]
 
@@ -213,9 +212,9 @@ def read(
     reading: Reading = USUAL,
     progress: bool = True,
 ) -> Division:
-    """All texts as they were written, by split, the classes, and what was understood of them.
+    """The original texts by split, the classes, and what was detected while reading.
 
-    The corpus itself is read: seconds. The arguments, and what is raised, are those of `load`.
+    Reads the corpus itself, not the cache, which takes seconds. Arguments and errors are those of `load`.
     """
     from data import dividing
     from data.base.files import default_cache
@@ -246,20 +245,19 @@ def inspect(
     cache: Path | None = None,
     progress: bool = True,
 ) -> Inspection:
-    """What was understood of the corpus and what is odd about it, with what to do: see `data.inspection`.
+    """Facts about the corpus, and problems found in it with their remedies: see `data.inspection`.
 
-    - max_words: how many words of a text are read, by the different architectures; the most make the vocabulary.
-    - encoded: what `load` gives for these arguments, where it is at hand.
+    - max_words: the numbers of words to which the architectures truncate texts; the largest determines the vocabulary.
+    - encoded: the result of `load` for these arguments, if it is available.
 
-    The other arguments are those of `load`. 25,000 reviews take some four seconds; a second time reads the cache.
+    The other arguments are those of `load`. 25,000 reviews take about four seconds; later calls read the cache.
 
-    Raises UserError when the corpus cannot be read. Where only a search of it is not possible, that is the first of the
-    findings.
+    Raises UserError if the corpus cannot be read. If it can be read but not searched, the reason is the first finding.
     """
     from data import dividing, inspection
     from data.base.files import default_cache
 
-    folder, found, blocked = cache or default_cache(), _corpus(corpus, reading), ""
+    folder, source, blocked = cache or default_cache(), _corpus(corpus, reading), ""
     with contextlib.nullcontext() if encoded else dividing.texts_read_once():
         try:
             encoded = encoded or load(
@@ -278,7 +276,7 @@ def inspect(
             blocked = str(error)
         return inspection.of_corpus(
             lambda: dividing.divide(
-                found,
+                source,
                 name=corpus,
                 limit=limit,
                 split_seed=split_seed,
@@ -286,7 +284,7 @@ def inspect(
                 cache=folder,
                 progress=progress,
             ),
-            lambda: found.read(folder / "downloads", progress=progress, reading=reading),
+            lambda: source.read(folder / "downloads", progress=progress, reading=reading),
             encoded,
             others=lambda: _others(corpus, reading),
             name=corpus,
@@ -298,7 +296,7 @@ def inspect(
 
 
 def file_of(corpus: str) -> Path | None:
-    """The file or folder that a corpus of that name is in, where it is named by one; it need not be there."""
+    """The file or folder that a corpus name refers to, whether or not it exists; None for corpora without one."""
     if corpus in CORPORA:
         return None
     try:
@@ -308,15 +306,15 @@ def file_of(corpus: str) -> Path | None:
 
 
 def _corpus(name: str, reading: Reading) -> Corpus:
-    """The corpus of that name, with the test split that `reading` names."""
-    found = _find(name, CORPORA, "corpus")
-    return WithTest(found, _find(reading.test, CORPORA, "corpus")) if reading.test else found
+    """The named corpus, with the test split that `reading` names."""
+    corpus = _find(name, CORPORA, "corpus")
+    return WithTest(corpus, _find(reading.test, CORPORA, "corpus")) if reading.test else corpus
 
 
 def _others(name: str, reading: Reading) -> Others:
-    """The columns that are not read, of a corpus that has any."""
-    found = _find(name, CORPORA, "corpus")
-    return found.others(reading) if isinstance(found, File) else Others()
+    """Samples of the unused columns; empty for a corpus that is not a file."""
+    corpus = _find(name, CORPORA, "corpus")
+    return corpus.others(reading) if isinstance(corpus, File) else Others()
 
 
 def _find(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> T:
@@ -333,7 +331,7 @@ def _entry(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tu
 
 
 def _form(name: str, registry: Mapping[str, Callable[..., T]], kind: str) -> tuple[str, str]:
-    """'csv:reviews.csv' -> 'csv:PATH', 'reviews.csv'; likewise of a path without a prefix, if there is such a file."""
+    """'csv:reviews.csv' -> 'csv:PATH', 'reviews.csv'; likewise for a path without a prefix, if that file exists."""
     prefix, colon, path = name.partition(":")
     if colon and (form := f"{prefix}:PATH") in registry:
         return form, path

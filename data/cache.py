@@ -1,5 +1,6 @@
-"""The cache of encoded corpora on disk, which makes a second time fast: an .npz file whose arrays are memory-mapped, so
-that they are read when they are used, and are the same memory for all who use them.
+"""The cache of encoded corpora on disk: uncompressed .npz files whose arrays are memory-mapped.
+
+Mapped arrays are loaded on access, and processes share their memory.
 """
 
 from __future__ import annotations
@@ -25,39 +26,39 @@ from data.encoded import EncodedCorpus, Split
 
 logger = logging.getLogger(__name__)
 
-#: Where arrays begin in a file, in bytes: a multiple of it, as they do in memory.
+#: Alignment of arrays in a file, in bytes, as in memory.
 ALIGNED = 64
-CHUNK = 1 << 24  # bytes that are read or written at once
-LET_GO_SECONDS = 0.05  # in which some 100 MB are copied
+CHUNK = 1 << 24  # bytes written at once
+LET_GO_SECONDS = 0.05  # interval, in which about 100 MB are copied
 
-_LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip archive: the lengths of its name and its extra field
-_EXTRA_FIELD = struct.Struct("<HH")  # its kind and its length
-_PADDING = 0xD935  # the kind that Android's zipalign uses
-_ZIP64_FIELD = 20  # bytes that zipfile writes after ours
+_LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: the lengths of its name and of its extra fields
+_EXTRA_FIELD = struct.Struct("<HH")  # type and length
+_PADDING = 0xD935  # the type that Android's zipalign uses for padding
+_ZIP64_FIELD = 20  # bytes that zipfile appends to the extra fields
 
 
 class OlderLayoutError(Exception):
-    """The file has the texts as padded matrices."""
+    """The file has the layout of an older version."""
 
 
 def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
-    """Its arrays are mapped. None if there is no such file, an older version's or one that is damaged (the checksum of
-    each array is verified)."""
+    """The cached corpus, with mapped arrays; None if the file is missing, has an older layout, or is damaged (the
+    checksum of every array is verified)."""
     try:
         with path.open("rb") as file:
-            found = _of_arrays(_mapped(file), name)
-        if found.digest != digest:
-            raise UserError(f"it holds {found.digest}")
+            encoded = _of_arrays(_mapped(file), name)
+        if encoded.digest != digest:
+            raise UserError(f"it holds {encoded.digest}")
     except (FileNotFoundError, OlderLayoutError):
         return None
-    except Exception as error:  # a damaged file can raise nearly anything, and the answer is the same to all
+    except Exception as error:  # a damaged file can raise nearly any exception
         logger.warning("damaged cache file %s (%s): encoding again", path, error)
         return None
-    return found
+    return encoded
 
 
 def from_bytes(content: bytes, *, name: str) -> EncodedCorpus | None:
-    """What `to_bytes` wrote, or None if that is damaged."""
+    """The corpus that `to_bytes` wrote; None if the content is damaged."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return _of_arrays(arrays, name)
@@ -66,11 +67,11 @@ def from_bytes(content: bytes, *, name: str) -> EncodedCorpus | None:
 
 
 def _mapped(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that is not compressed. Raises an exception of any kind if it is damaged."""
+    """The arrays of an uncompressed .npz file. Raises some exception, of any type, if it is damaged."""
     arrays = {}
     with zipfile.ZipFile(file) as archive:
         if damaged := archive.testzip():
-            raise zipfile.BadZipFile(f"the checksum of {damaged} is another one")
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
                 raise OlderLayoutError
@@ -82,14 +83,14 @@ def _mapped(file: BinaryIO) -> dict[str, np.ndarray]:
             if dtype.hasobject or fortran or file.tell() % dtype.alignment:
                 raise OlderLayoutError
             mapped = np.zeros(shape, dtype)
-            if mapped.size:  # a plain array, because Ray's object store hands out no other kind without a copy
+            if mapped.size:  # a plain array, because Ray's object store copies other types
                 mapped = np.asarray(np.memmap(file, dtype, "r", file.tell(), shape))
             arrays[member.filename.removesuffix(".npy")] = mapped
     return arrays
 
 
 def let_go(encoded: EncodedCorpus) -> None:
-    """Give back the memory of what was read of its mapped arrays; it is read again when it is used."""
+    """Releases the memory of mapped arrays; the kernel loads pages again on access."""
     for split in SPLITS:
         for array in vars(getattr(encoded, split)).values():
             while array is not None and not isinstance(array, mmap):
@@ -100,8 +101,8 @@ def let_go(encoded: EncodedCorpus) -> None:
 
 @contextlib.contextmanager
 def letting_go(encoded: EncodedCorpus) -> Iterator[None]:
-    """Inside, what is read of its mapped arrays takes memory for a moment only, so that a copy does not take twice the
-    room."""
+    """Inside this context, memory of mapped arrays is released again and again, so that copying a corpus does not take
+    twice its size."""
     done = threading.Event()
 
     def repeat() -> None:
@@ -137,12 +138,14 @@ def _of_arrays(arrays: Mapping[str, np.ndarray], name: str) -> EncodedCorpus:
 
 
 def _split(arrays: Mapping[str, np.ndarray], prefix: str) -> Split:
-    own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-    return Split(own.pop("tokens_W"), own.pop("starts_N"), own.pop("lengths_N"), own.pop("labels_N"), own)
+    fields = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    return Split(
+        fields.pop("tokens_W"), fields.pop("starts_N"), fields.pop("lengths_N"), fields.pop("labels_N"), fields
+    )
 
 
 def write_cache(path: Path, encoded: EncodedCorpus) -> None:
-    """A cache that cannot be written costs time, not the search: that is only a warning."""
+    """Writes the cache. Failing to write only logs a warning: the search can go on without a cache."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_whole(path) as file:
@@ -152,19 +155,19 @@ def write_cache(path: Path, encoded: EncodedCorpus) -> None:
 
 
 def to_bytes(encoded: EncodedCorpus, *, compressed: bool) -> bytes:
-    """The corpus as a file of plain arrays. Its arrays must not be packed texts."""
+    """The corpus as the content of an .npz file. Packed texts are not supported."""
     out = io.BytesIO()
     (np.savez_compressed if compressed else np.savez)(out, allow_pickle=False, **_arrays_of(encoded))
     return out.getvalue()
 
 
 def _write_aligned(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """As numpy's `savez` does, but each array begins at a multiple of ALIGNED bytes, as one that is mapped has to."""
+    """Like numpy's `savez`, but with every array aligned to ALIGNED bytes, as memory mapping requires."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy")
             header = _LOCAL_HEADER.size + len(member.filename.encode()) + _EXTRA_FIELD.size + _ZIP64_FIELD
-            padding = -(file.tell() + header) % ALIGNED  # the header of an array itself is a multiple of 64 bytes
+            padding = -(file.tell() + header) % ALIGNED  # the array's own header is a multiple of 64 bytes
             member.extra = _EXTRA_FIELD.pack(_PADDING, padding) + bytes(padding)
             with archive.open(member, "w", force_zip64=True) as out:
                 np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
@@ -185,8 +188,8 @@ def _arrays_of(encoded: EncodedCorpus) -> dict[str, np.ndarray]:
     }
     arrays = {"rest": np.frombuffer(json.dumps(rest).encode(), dtype=np.uint8)}
     for split in SPLITS:
-        own = vars(getattr(encoded, split))
-        arrays |= {f"{split}_{name}": array for name, array in (own | own["arrays"]).items() if name != "arrays"}
+        fields = vars(getattr(encoded, split))
+        arrays |= {f"{split}_{name}": array for name, array in (fields | fields["arrays"]).items() if name != "arrays"}
     if encoded.vectors_VE is not None:
         arrays["vectors_VE"] = encoded.vectors_VE
     return arrays

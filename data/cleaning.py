@@ -1,4 +1,4 @@
-"""Takes out of a text what its typing, its web page or its word processor put in, and word vectors do not know."""
+"""Removes from texts what typing, web pages and word processors add and word vectors do not know."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from html.entities import html5
 from typing import Final
 
 _ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-NESTED = 4  # how often markup inside of markup is still read as such: '&amp;lt;' is twice
+NESTED = 4  # levels of nested markup that are resolved: '&amp;lt;' has two
 
-# By name, so that what people write in angle brackets is left: '<user>', '<time>' (so not all names), '<3', 'x < y'.
+# By name, to keep other uses of angle brackets: '<user>', '<3', 'x < y', and '<time>', so that element is not listed.
 _ELEMENTS: Final = (
     "a|abbr|acronym|applet|area|article|aside|audio|b|base|basefont|bdi|bdo|big|blockquote|body|br|button|"
     "canvas|caption|center|cite|code|col|colgroup|datalist|dd|del|details|dfn|dialog|dir|div|dl|dt|em|embed|"
@@ -21,12 +21,12 @@ _ELEMENTS: Final = (
     "picture|pre|q|rp|rt|ruby|s|samp|script|section|select|small|span|strike|strong|style|sub|"
     "sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|title|tr|track|tt|u|ul|var|video|wbr"
 )
-# None of them looks past the next beginning of its kind, so that no text takes longer than its length.
+# No pattern looks beyond the next start of the same kind of element, so that matching takes linear time.
 _NOT_SHOWN: Final = re.compile(r"(?is)<(script|style)\b(?:(?!<\1\b).)*?</\1\s*>|<!--(?:(?!<!--).)*?-->")
 _TAG: Final = re.compile(rf"(?i)</?(?:{_ELEMENTS})(?![\w:.@])[^<>]*>")
 _BEGINNING: Final = re.compile(rf"(?i)<(?=/?(?:{_ELEMENTS})(?![\w:.@]))")
 
-# Between letters of these scripts (Arabic, Syriac, those of India and South-East Asia, Mongolian) they are spelling.
+# Joiners after letters of these scripts (Arabic, Syriac, Indian and South-East Asian, Mongolian) are part of spelling.
 _JOINERS: Final = re.compile("[\u200c\u200d](?<![\u0600-\u0dff\u1000-\u109f\u1780-\u18af].)")
 _DASH: Final = re.compile(r" ?--+ ?")
 
@@ -38,19 +38,19 @@ _SAME: Final[dict[str, str]] = {
     "...": "\u2026",
     " ": "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
     "\n": "\u2028\u2029",
-    # Soft hyphens, zero-width spaces, marks of direction, byte order marks, and how an emoji is to look.
+    # Soft hyphens, zero-width spaces, direction marks, byte order marks, and variation selectors of emoji.
     "": "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064"
     "\u2066\u2067\u2068\u2069\ufeff\ufe0e\ufe0f",
 }
 
 
 def _instead() -> dict[str, str]:
-    """What each character that is not left as it is becomes."""
-    table = {each: new for new, characters in _SAME.items() for each in characters}
+    """Character -> its replacement, for characters that are changed."""
+    table = {character: new for new, characters in _SAME.items() for character in characters}
     for code in (*range(0x20), 0x7F):
         if chr(code) not in "\t\n\r":
             table[chr(code)] = " "
-    for code in range(0x80, 0xA0):  # controls that nobody types: of Windows' code page, read as Latin-1
+    for code in range(0x80, 0xA0):  # C1 controls, which nobody types: Windows-1252 that was read as Latin-1
         meant = bytes([code]).decode("cp1252", "replace")
         table[chr(code)] = " " if meant == "\ufffd" else table.get(meant, meant)
     return table
@@ -58,25 +58,25 @@ def _instead() -> dict[str, str]:
 
 _INSTEAD: Final = _instead()
 _CHANGED: Final = re.compile(f"[{re.escape(''.join(_INSTEAD))}]")
-_HALVES: Final = re.compile("[\ud800-\udfff]")  # of characters: they cannot be written to any file
+_HALVES: Final = re.compile("[\ud800-\udfff]")  # lone surrogates, which no file can contain
 
 
 def clean(text: str) -> str:
-    """The text in Unicode's composed form (NFC), with the quotes, dashes, ellipses and spaces of ASCII and what HTML's
-    entities stand for, but without HTML's tags, comments and scripts, control characters and characters of no width.
+    """Normalises a text: to Unicode's composed form (NFC), with quotes, dashes, ellipses and spaces in ASCII, with HTML
+    entities resolved, and without HTML tags, comments, scripts, control characters and zero-width characters.
 
-    Cleaning what is clean changes nothing. It takes time in proportion to the length of the text, whatever is in it.
+    Idempotent. Takes time linear in the length of the text, whatever it contains.
     """
-    text = _characters(text.replace("<br />", " "))  # most tags of most corpora, and far faster than by its pattern
+    text = _characters(text.replace("<br />", " "))  # by far the most frequent tag; faster than the pattern
     if "&" in text:
-        text = _until_same(text, lambda each: _characters(_ENTITY.sub(_meant, each)), _ENTITY)
+        text = _until_same(text, lambda part: _characters(_ENTITY.sub(_meant, part)), _ENTITY)
     if "<" in text:
-        text = _until_same(text, lambda each: _TAG.sub(" ", _NOT_SHOWN.sub(" ", each)), _BEGINNING)
+        text = _until_same(text, lambda part: _TAG.sub(" ", _NOT_SHOWN.sub(" ", part)), _BEGINNING)
     return _DASH.sub(" -- ", text) if "--" in text else text
 
 
 def _until_same(text: str, change: Callable[[str], str], begins: re.Pattern[str]) -> str:
-    """The text after as many changes as change anything; after NESTED what begins another one is a space."""
+    """Applies `change` until nothing changes, at most NESTED times; then replaces matches of `begins` by spaces."""
     for _ in range(NESTED):
         changed = change(text)
         if changed == text:
@@ -97,5 +97,5 @@ def _new(changed: re.Match[str]) -> str:
 
 
 def _meant(entity: re.Match[str]) -> str:
-    """What an entity stands for; one that nobody has defined stands for itself."""
+    """The character of an HTML entity; an undefined entity stays as it is."""
     return html.unescape(entity[0]) if entity[0][1] == "#" else html5.get(entity[0][1:], entity[0])

@@ -1,8 +1,8 @@
-"""Texts cut into words, a part of some thousand at a time, and these as ids.
+"""Tokenizes texts in parts of some thousands, and encodes the words as ids.
 
-Each part is kept in a file as soon as it is made, so that what is interrupted goes on from there.
+Every part is written to a file as soon as it is done, so that an interrupted encoding continues from there.
 
-Shapes: N texts of a part, W words of all of them, L different words.
+Shapes: N texts of a part, W words of all texts of a part, L distinct words.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from data.text import Tokenizer
 
 @dataclass(frozen=True)
 class Part:
-    """The words of some texts. A text of no words has a single empty one."""
+    """The words of some texts. A text without words gets a single empty word."""
 
-    words: str  # those that there are, with a space between
-    places_W: np.ndarray  # unsigned, which of them
-    lengths_N: np.ndarray  # int32, words of each text
+    words: str  # the distinct words, joined by spaces
+    places_W: np.ndarray  # unsigned, index of each word among the distinct ones
+    lengths_N: np.ndarray  # int32, number of words of each text
 
     def counts(self) -> dict[str, int]:
-        """How often each word comes."""
+        """The frequency of each word."""
         counts = np.bincount(self.places_W).tolist()
         return dict(zip(self.words.split(" "), counts, strict=True))
 
     def tokens(self, ids: Mapping[str, int]) -> np.ndarray:
-        """tokens_W: the id of each word, int32, UNKNOWN where it has none."""
+        """tokens_W: the id of each word, int32; UNKNOWN for words without an id."""
         ids_L = np.array([ids.get(word, UNKNOWN) for word in self.words.split(" ")], dtype=np.int32)
         tokens_W: np.ndarray = ids_L[self.places_W]
         return tokens_W
 
     def texts(self, max_words: int) -> Iterator[str]:
-        """The first words of each text, with spaces between."""
+        """The first `max_words` words of each text, joined by spaces."""
         words, places, end = self.words.split(" "), self.places_W.tolist(), 0
         for length in self.lengths_N.tolist():
             yield " ".join(words[place] for place in places[end : end + min(length, max_words)])
@@ -66,9 +66,9 @@ def cut_part(texts: list[str], *, cut: Tokenizer, max_words: int) -> Part:
 def cut_all(
     examples: Sequence[Example], cut: Tokenizer, max_words: int, folder: Path | None, *, bar: str = ""
 ) -> Parts:
-    """What gives the parts of these texts, in order, as often as it is asked for them.
+    """Tokenizes the texts. Returns a function that iterates over the parts, in order, any number of times.
 
-    folder: where the parts of many texts are kept, and found if they were made before.
+    folder: if there are many texts, parts are kept here, and parts from an interrupted run are reused.
     """
     chosen = Chosen.of(examples)
     work = partial(cut_part, cut=cut, max_words=max_words)
@@ -85,31 +85,32 @@ def cut_all(
 
 
 def encode(parts: Parts, ids: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tokens_W, starts_N and lengths_N, as a Split has them."""
+    """tokens_W, starts_N and lengths_N of a `Split`."""
     lengths_N = np.concatenate([np.zeros(0, dtype=np.int32), *(part.lengths_N for part in parts())])
     num_words = int(lengths_N.sum(dtype=np.int64))
     tokens_W = np.full(num_words + int(lengths_N.max(initial=1)), PADDING, dtype=np.int32)
     end = 0
     for part in parts():
-        own_W = part.tokens(ids)
-        tokens_W[end : end + len(own_W)] = own_W
-        end += len(own_W)
+        part_W = part.tokens(ids)
+        tokens_W[end : end + len(part_W)] = part_W
+        end += len(part_W)
     return tokens_W, np.cumsum(lengths_N, dtype=np.int64) - lengths_N, lengths_N
 
 
 def pack(
     examples: Sequence[Example], cut: Tokenizer, max_words: int, *, most_words: int | None = None, bar: str = ""
 ) -> tuple[PackedTexts, int]:
-    """The first words of each text, and how many the longest has.
+    """The first `max_words` words of each text, and the length in words of the longest.
 
-    most_words: of all texts together; the first texts that fit are taken, at least one. None takes all.
+    most_words: bound on the words of all texts together; as many of the first texts as fit are kept, at least one.
+    None keeps all.
     """
     chosen, longest, left = Chosen.of(examples), 0, math.inf if most_words is None else most_words
     work = partial(cut_part, cut=cut, max_words=max_words)
 
     def texts() -> Iterator[str]:
         nonlocal longest, left
-        batches = takewhile(lambda _: left >= 0, chosen.batches())  # some more are begun before enough are done
+        batches = takewhile(lambda _: left >= 0, chosen.batches())  # batches that are already in progress are finished
         for number, part in enumerate(over_batches(work, batches, len(chosen), bar=bar)):
             ends_N = np.cumsum(part.lengths_N, dtype=np.int64)
             num = max(int(np.searchsorted(ends_N, left, "right")), int(number == 0))
@@ -129,7 +130,7 @@ def _write(part: Part, path: Path) -> None:
 def _is_whole(path: Path) -> bool:
     try:
         _read(path)
-    except Exception:  # none yet; or damaged, which can raise nearly anything
+    except Exception:  # missing; or damaged, which can raise nearly any exception
         return False
     return True
 
@@ -141,5 +142,5 @@ def _read(path: Path) -> Part:
 
 
 def discard(folder: Path) -> None:
-    """Remove all parts in a folder."""
+    """Removes the parts in a folder."""
     shutil.rmtree(folder, ignore_errors=True)

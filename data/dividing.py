@@ -1,4 +1,4 @@
-"""A corpus read and divided, once for all that need its texts one after the other."""
+"""Reading and dividing a corpus, at most once for several callers in a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEMBERED: ContextVar[dict[str, Division] | None] = ContextVar("remembered", d
 
 @contextlib.contextmanager
 def texts_read_once() -> Iterator[None]:
-    """Inside, a corpus that was read and divided is not read again for the same division; the last one is held."""
+    """Inside this context, repeated divisions of the same corpus are read once; only the last division is kept."""
     token = _REMEMBERED.set({})
     try:
         yield
@@ -37,7 +37,7 @@ def divide(
     fold: Fold | None = None,
     progress: bool = False,
 ) -> Division:
-    """All texts of a corpus, by split. The arguments, and what is raised, are those of `data.load`."""
+    """All texts of a corpus, by split. Arguments and errors are those of `data.load`."""
     remembered = _REMEMBERED.get()
     key = ""
     if remembered is not None:

@@ -1,7 +1,7 @@
-"""Corpus -> token ids, lengths and labels in three splits; and the cache on disk that makes a second time fast.
+"""Encodes a corpus as token ids, lengths and labels in three splits, through the cache on disk.
 
 Shapes: N examples of a split, T words (of the longest text, at most max_words), V vocabulary, E embedding size,
-F words found to have a vector.
+F words with a vector.
 """
 
 from __future__ import annotations
@@ -46,13 +46,11 @@ from data.vectors import FunctionVectors, Vectors
 
 EMBEDDINGS = ("frozen", "finetuned", "learned")
 
+LEARNED_MIN_COUNT = 2  # a word seen only once in training cannot be learned
 
-LEARNED_MIN_COUNT = 2  # a word seen once in training cannot be learned
+NUM_SAMPLED = 50_000  # texts sampled to detect a language that is written without spaces
 
-
-NUM_SAMPLED = 50_000  # texts, by which it is told whether a language is written without spaces
-
-FORMAT = 1  # of the cache, and of everything below that decides what is in it: raise it when that changes
+FORMAT = 1  # version of the cache: raise it when any code below changes what is cached
 
 
 def load(
@@ -69,9 +67,9 @@ def load(
     cache: Path | None = None,
     progress: bool = True,
 ) -> EncodedCorpus:
-    """Reads the encoded corpus from the cache or, if it is not there or is damaged, encodes and caches it.
+    """Reads the encoded corpus from the cache; if it is missing or damaged, encodes and caches the corpus.
 
-    `vectors` None means learned embeddings of `embedding_size`. The other arguments are those of `data.load`.
+    vectors: None means learned embeddings of `embedding_size`. The other arguments are those of `data.load`.
     """
     for option, value in (("embedding_size", embedding_size), ("max_words", max_words), ("limit", limit)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
@@ -96,7 +94,7 @@ def load(
     if encoded := read_cache(path, name=name, digest=digest):
         return encoded
     with _alone(cache / "locks" / f"{digest}.lock"):
-        # What another process encoded while this one waited for it.
+        # Another process may have encoded it while this one waited.
         if encoded := read_cache(path, name=name, digest=digest):
             return encoded
         downloads = cache / "downloads"
@@ -128,17 +126,17 @@ def load(
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Be the only process that encodes this; the others wait, for their work would be the same. Where no lock can be
-    written there is no cache to share either.
+    """Holds a lock, so that only one process encodes a corpus and the others wait for its result.
 
-    The kernel releases the lock of a process that dies.
+    If the lock file cannot be written, neither can the cache, and there is nothing to wait for. The kernel releases the
+    lock of a process that dies.
     """
     from filelock import FileLock
 
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError, NotImplementedError):
             lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()  # FileLock would wait for a file that cannot be
+            lock.touch()  # raises if the file cannot be created, where FileLock would wait forever
             held.enter_context(FileLock(lock))
         yield
 
@@ -155,10 +153,10 @@ def encode(
     folder: Path | None = None,
     progress: bool = False,
 ) -> EncodedCorpus:
-    """Tokenizes, builds the vocabulary from the training split only, and turns words into its ids.
+    """Tokenizes the texts, builds the vocabulary from the training split only, and encodes words as ids.
 
-    `read_vectors` gives those of some words that have a vector, and their vectors_FE. folder: where the words of many
-    texts are kept, a part at a time, so that what is interrupted goes on from there. The others: see `load`.
+    read_vectors: a function from words to those that have a vector, and their vectors_FE. folder: for the words of
+    parts of a large corpus, from which an interrupted encoding continues. The other arguments are those of `load`.
     """
     cut = Tokenizer.of(reading)
     splits, texts = division.splits, division.texts
@@ -171,7 +169,7 @@ def encode(
     counts = Counter[str]()
     for part in parts["train"]():
         counts.update(part.counts())
-    for special in (*SPECIALS, ""):  # a review that spells out '<pad>' does not mean padding
+    for special in (*SPECIALS, ""):  # a text that contains the word '<pad>' does not mean padding
         del counts[special]
     if read_vectors is None:
         vocabulary, vectors_VE = build_vocabulary(counts, min_count=LEARNED_MIN_COUNT), None
@@ -222,14 +220,13 @@ def with_texts(
     cache: Path | None,
     progress: bool,
 ) -> EncodedCorpus:
-    """The encoded corpus with the TEXTS of each split, whose words need not be in the vocabulary.
+    """The encoded corpus with the TEXTS of each split, including words outside of the vocabulary.
 
-    whole: and with their WHOLE_TEXTS, where there is any that is cut. They are cut again each time: 25,000 reviews
-    take a second, whole ones three.
+    Texts are tokenized again every time: 25,000 reviews take one second, or three with `whole`.
 
-    most_words: of the training texts together that are held; then those of the first that fit are there.
-
-    encoder: and with what it makes of each text, all of it and not cut into words (EMBEDDED).
+    whole: also add WHOLE_TEXTS, if any text is truncated. most_words: bound on the total number of words of the
+    training texts; the first texts that fit are kept. encoder: also add the EMBEDDED texts, computed from the
+    original texts rather than from their words.
     """
     cut, cache = Tokenizer.of(reading), cache or default_cache()
     splits = dividing.divide(
@@ -245,13 +242,13 @@ def with_texts(
     packed, longest = {}, 0
     for name in SPLITS:
         examples, most = Chosen.of(splits[name]), most_words if name == "train" else None
-        if most is not None:  # more cannot fit: of each text that many words are read, or more
+        if most is not None:  # more texts cannot fit, since lengths_N is a lower bound of the number of words
             lengths_N = np.minimum(encoded.train.lengths_N, max_words)
             examples = examples[: 1 + np.searchsorted(np.cumsum(lengths_N, dtype=np.int64), most, "right")]
         bar = f"Cutting texts ({name})" if progress else ""
         num_read = ALL_WORDS if whole else max_words
-        packed[name], own = cutting.pack(examples, cut, num_read, most_words=most, bar=bar)
-        longest = max(longest, own)
+        packed[name], length = cutting.pack(examples, cut, num_read, most_words=most, bar=bar)
+        longest = max(longest, length)
     changed: dict[str, Any] = {}
     for name in SPLITS:
         split: Split = getattr(encoded, name)
@@ -267,16 +264,17 @@ def with_texts(
 
 
 def word_ids(vocabulary: Sequence[str]) -> dict[str, int]:
-    """Word -> id, without padding and unknown, which no word of a text may become by its spelling."""
+    """Word -> id. Without the specials, so that a word spelled '<pad>' or '<unk>' is not encoded as one."""
     return {word: i for i, word in enumerate(vocabulary) if i > UNKNOWN}
 
 
 def encode_texts(
     texts: Sequence[str], ids: Mapping[str, int], *, max_words: int, cut: Tokenizer = AS_WRITTEN
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-    """New texts for a trained model whose `word_ids` are given: tokens_NT (int32, T of the longest text), lengths_N
-    (int32), and the words that the ids stand for. A text without any word is one unknown word, '<unk>'. May import
-    torch.
+    """Encodes new texts for a trained model.
+
+    ids: the model's `word_ids`. Returns tokens_NT (int32, T of the longest text), lengths_N (int32), and the words of
+    each text. A text without words becomes a single unknown word, '<unk>'. May import torch.
     """
     words = [cut(text, max_words) or [SPECIALS[UNKNOWN]] for text in texts]
     tokens_W, starts_N, lengths_N = encode_words(words, ids)
@@ -284,9 +282,9 @@ def encode_texts(
 
 
 def encode_words(words: Sequence[Sequence[str]], ids: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tokens_W, starts_N and lengths_N, as a Split has them. A text of no words becomes a single UNKNOWN."""
-    words = [each or ("",) for each in words]
-    lengths_N = np.array([len(each) for each in words], dtype=np.int32)
+    """tokens_W, starts_N and lengths_N of a `Split`. A text without words becomes a single UNKNOWN."""
+    words = [text_words or ("",) for text_words in words]
+    lengths_N = np.array([len(text_words) for text_words in words], dtype=np.int32)
     known = (ids.get(word, UNKNOWN) for word in chain.from_iterable(words))
     tokens_W = np.array([*known, *repeat(PADDING, lengths_N.max(initial=1))], dtype=np.int32)
     return tokens_W, np.cumsum(lengths_N, dtype=np.int64) - lengths_N, lengths_N

@@ -1,7 +1,7 @@
-"""An encoded corpus: plain arrays.
+"""The encoded corpus, as plain arrays.
 
-Shapes: N examples of a split, T words (of the longest text, at most max_words), V vocabulary, E embedding size,
-C classes.
+Shapes: N examples of a split, W words of all texts, T words of the longest text (at most max_words), V vocabulary,
+E embedding size, C classes.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ import numpy as np
 from data.base.label_sets import LABEL_SETS
 
 PADDING, UNKNOWN = 0, 1  # ids of '<pad>' and '<unk>' in every vocabulary
-TEXTS = "texts_N"  # among a split's arrays where asked for: the words that are read of each text, spaces between
-WHOLE_TEXTS = "whole_texts_N"  # likewise all its words, where some text of the corpus has more than are read
-EMBEDDED = "embedded_N"  # likewise what an encoder has made of each text as a whole (see `data.encoder`)
-ALL_WORDS = 2**31 - 1  # how many are read by who reads all
-CHUNK = 1 << 22  # words that are counted at once
+# Keys of optional arrays of a split:
+TEXTS = "texts_N"  # the (truncated) words of each text, joined by spaces
+WHOLE_TEXTS = "whole_texts_N"  # all words of each text; only if some text of the corpus is truncated
+EMBEDDED = "embedded_N"  # the embedding of each whole text by an encoder (see `data.encoder`)
+
+ALL_WORDS = 2**31 - 1  # a `max_words` that truncates nothing
+CHUNK = 1 << 22  # words counted at once
 
 
 @dataclass(frozen=True, eq=False)
 class PackedTexts:
-    """Texts as plain arrays, which Ray's object store hands out without copying; a text is made when it is asked for.
+    """Texts as plain arrays, which Ray's object store shares without copies. Strings are created on access.
 
-    Of a large training split only the first ones may be there (see `data.load`).
+    Of a large training split it may hold the first texts only (see `data.load`).
     """
 
     letters: np.ndarray  # uint8, UTF-8
-    starts_N: np.ndarray  # int64, places in letters
-    ends_N: np.ndarray  # int64
-    most_words: int = ALL_WORDS  # of a text; more are not read
+    starts_N: np.ndarray  # int64, positions in letters
+    ends_N: np.ndarray  # int64, likewise
+    most_words: int = ALL_WORDS  # texts are truncated to this number of words
 
-    #: That another one would have taken to make them; of what is read as it is, nothing.
+    #: Computing time, as in `Embedded`: texts need none.
     seconds = 0.0
 
     @classmethod
@@ -49,7 +51,7 @@ class PackedTexts:
 
     @classmethod
     def empty(cls, num: int) -> PackedTexts:
-        """So many texts of no words."""
+        """`num` texts without words."""
         return cls(np.zeros(0, dtype=np.uint8), *np.zeros((2, num), dtype=np.int64))
 
     def __len__(self) -> int:
@@ -63,12 +65,12 @@ class PackedTexts:
             )
 
     def __getitem__(self, places: slice | np.ndarray) -> PackedTexts:
-        """Those at these places that there are. The letters are the same array."""
+        """The texts at these positions, without positions beyond the end. Shares the array of letters."""
         chosen = _there(places, len(self))
         return replace(self, starts_N=self.starts_N[chosen], ends_N=self.ends_N[chosen])
 
     def first_words(self, num: int) -> PackedTexts:
-        """The texts as if they had no more words. The letters are the same array."""
+        """The texts truncated to `num` words. Shares the array of letters."""
         return replace(self, most_words=min(num, self.most_words))
 
     def unpacked(self) -> list[str]:
@@ -76,16 +78,16 @@ class PackedTexts:
 
 
 def _there(places: slice | np.ndarray, num: int) -> slice | np.ndarray:
-    """The places that are among the first `num`."""
+    """The places below `num`."""
     return places if isinstance(places, slice) else places[places < num]
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """Embeddings of texts, which Ray's object store hands out without copying."""
+    """Embeddings of texts, which Ray's object store shares without copies."""
 
-    vectors_NE: np.ndarray  # float32, E embedding size
-    seconds: float  # that it took to compute them
+    vectors_NE: np.ndarray  # float32
+    seconds: float  # computing time
 
     def __len__(self) -> int:
         return len(self.vectors_NE)
@@ -100,38 +102,38 @@ class Embedded:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The examples of a split, in the order of a hash of their texts.
+    """The examples of a split, ordered by a hash of their texts.
 
-    The tokens of text n are tokens_W[starts_N[n] : starts_N[n] + lengths_N[n]]: as a padded matrix they would take
-    many times the memory as soon as a few texts are long.
+    The tokens of text n are tokens_W[starts_N[n] : starts_N[n] + lengths_N[n]]. A padded matrix would take many times
+    the memory if only a few texts are long.
     """
 
-    tokens_W: np.ndarray  # int32, ids in the vocabulary, of one text after the other, then PADDING, as long as any text
-    starts_N: np.ndarray  # int64, places in tokens_W
-    lengths_N: np.ndarray  # int32, words that are read, at least 1
-    labels_N: np.ndarray  # int64, index into the classes; of texts of several, the place of their set
-    arrays: Mapping[str, Any] = field(default_factory=dict)  # by name, what the corpus has besides; texts are packed
+    tokens_W: np.ndarray  # int32, vocabulary ids of all texts, concatenated, then PADDING for the length of any text
+    starts_N: np.ndarray  # int64, positions in tokens_W
+    lengths_N: np.ndarray  # int32, words after truncation, at least 1
+    labels_N: np.ndarray  # int64, index into the classes; for multi-label texts, the index of the set of classes
+    arrays: Mapping[str, Any] = field(default_factory=dict)  # further targets of the corpus, and the optional arrays
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
     @property
     def tokens_NT(self) -> np.ndarray:  # noqa: N802 (T is a dimension)
-        """The tokens that are read as a matrix, a copy, right padded with PADDING."""
+        """The tokens as a matrix, padded on the right with PADDING (a copy)."""
         return pad(self.tokens_W, self.starts_N, self.lengths_N)
 
     def first_texts(self, num: int) -> Split:
-        """The split as if it had only so many texts. The tokens are the same array."""
+        """The first `num` texts. Shares the array of tokens."""
         return self._only(slice(num))
 
     def first_share(self, share: float) -> Split:
-        """The split as if it had only this share of its texts: the first of each class, at least one; where texts have
-        several classes, simply the first. A smaller share is part of a larger one. The tokens are the same array."""
+        """This share, in (0, 1], of the texts: the first of each class, at least one; of multi-label texts the first
+        overall. A smaller share is a subset of a larger one. Shares the array of tokens."""
         labels_N = np.zeros_like(self.labels_N) if LABEL_SETS in self.arrays else self.labels_N
         order_N = np.argsort(labels_N, kind="stable")
         counts_C = np.bincount(labels_N)
         before_C = np.cumsum(counts_C) - counts_C
-        rank_N = np.empty(len(labels_N), dtype=np.int64)  # of a text among those of its class
+        rank_N = np.empty(len(labels_N), dtype=np.int64)  # rank of a text within its class
         rank_N[order_N] = np.arange(len(labels_N)) - before_C[labels_N[order_N]]
         return self._only(np.flatnonzero(rank_N < np.ceil(share * counts_C - 1e-9)[labels_N]))
 
@@ -145,7 +147,7 @@ class Split:
         )
 
     def first_words(self, num: int) -> Split:
-        """The split as one encodes it who reads only so many words of a text. The tokens are the same array."""
+        """The texts truncated to `num` words. Shares the array of tokens."""
         arrays = dict(self.arrays)
         if TEXTS in arrays:
             arrays[TEXTS] = arrays[TEXTS].first_words(num)
@@ -153,7 +155,7 @@ class Split:
 
 
 def pad(tokens_W: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:
-    """tokens_NT, T of the longest text, of tokens that stand one text after the other (see `Split`)."""
+    """tokens_NT, padded to the longest text, from concatenated tokens (see `Split`)."""
     longest = lengths_N.max(initial=1)
     tokens_NT: np.ndarray = np.lib.stride_tricks.sliding_window_view(tokens_W, longest)[starts_N]
     tokens_NT[np.arange(longest) >= lengths_N[:, None]] = PADDING
@@ -162,49 +164,48 @@ def pad(tokens_W: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray) -> np
 
 @dataclass(frozen=True, eq=False)
 class EncodedCorpus:
-    """What trials see of a corpus: plain arrays, so that Ray's object store can hand it out without copying."""
+    """A corpus as trials see it: plain arrays, which Ray's object store shares without copies."""
 
     name: str
-    digest: str  # hex; of the corpus's content and every option that changes the encoding
-    classes: tuple[str, ...]  # by label; of two, the second is the positive one
+    digest: str  # hex; identifies the corpus's content and all options that affect the encoding
+    classes: tuple[str, ...]  # by label; the second of two is the positive class
     vocabulary: tuple[str, ...]  # by token id
     vectors_VE: np.ndarray | None  # float32, rows 0 and 1 zero; None for learned embeddings
     embedding_size: int
     train: Split
     val: Split
     test: Split
-    num_duplicates: int  # examples removed because their text came twice
-    label_separator: str | None = None  # what stands between the classes of a text, where it can have several
+    num_duplicates: int  # removed examples
+    label_separator: str | None = None  # between the classes of a multi-label text; None for single-label corpora
 
     def first_words(self, num: int) -> EncodedCorpus:
-        """The corpus as one sees it who reads only so many words of a text; the vocabulary stays what it is."""
+        """The corpus with texts truncated to `num` words and the same vocabulary."""
         if num >= max(int(split.lengths_N.max(initial=0)) for split in (self.train, self.val, self.test)):
             return self
         splits = {name: getattr(self, name).first_words(num) for name in ("train", "val", "test")}
         return replace(self, **splits)
 
     def first_share(self, share: float) -> EncodedCorpus:
-        """The corpus with only this share of its training texts; vocabulary, validation and test stay what they are."""
+        """The corpus with a share, in (0, 1], of the training texts; vocabulary, validation and test are unchanged."""
         return self if share >= 1 else replace(self, train=self.train.first_share(share))
 
     def without_texts(self) -> EncodedCorpus:
-        """The corpus without what only who learns from whole texts needs."""
+        """The corpus without the optional arrays, which only models of whole texts need."""
         texts = (TEXTS, WHOLE_TEXTS, EMBEDDED)
 
         def of(split: Split) -> Split:
-            return replace(split, arrays={name: each for name, each in split.arrays.items() if name not in texts})
+            return replace(split, arrays={name: array for name, array in split.arrays.items() if name not in texts})
 
         return replace(self, train=of(self.train), val=of(self.val), test=of(self.test))
 
     @property
     def num_train_held(self) -> int:
-        """The training texts that are there as words, of many only the first (see `data.load`); all of a corpus that
-        is loaded without."""
+        """The number of training texts held as words (see `data.load`); all if the corpus was loaded without texts."""
         return len(self.train.arrays.get(TEXTS, self.train))
 
     @property
     def unknown_share(self) -> float:
-        """The share of words, over all splits, that are not in the vocabulary."""
+        """The share, in [0, 1], of the words of all splits that are not in the vocabulary."""
         num_unknown = num_words = 0
         for split in (self.train, self.val, self.test):
             for start in range(0, len(split.tokens_W), CHUNK):
@@ -215,7 +216,7 @@ class EncodedCorpus:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """The corpus in one line."""
         classes = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
         return (
             f"{self.name}: {len(self.train):,} train, {len(self.val):,} val and {len(self.test):,} test examples "

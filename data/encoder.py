@@ -1,5 +1,5 @@
-"""An encoder from outside: a function from texts to embeddings, such as a pretrained model's; and what it has made of
-a corpus, computed once.
+"""Encoders from outside, that is functions from texts to embeddings such as pretrained models, and the cache of their
+embeddings.
 
 Shapes: N texts, E embedding size.
 """
@@ -23,31 +23,31 @@ from data.encoded import Embedded
 
 logger = logging.getLogger(__name__)
 
-BATCH = 512  # texts that the function is given at once
+BATCH = 512  # texts per call of the function
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """What somebody's function makes of texts. It is known by its source alone: what it reads should not change."""
+    """A user's function from texts to embeddings. The cache key is its source: files that it reads must not change."""
 
     plugin: Plugin
 
     def __call__(self, texts: Sequence[str], *, bar: str = "") -> np.ndarray:
-        """Embeddings (N, E), float32 and finite; of no texts (0, 0).
+        """The embeddings, shape (N, E), float32 and finite; shape (0, 0) for no texts.
 
-        bar: what is shown beside the progress bar, if there is to be one. Raises UserError, with the line in its file
-        or with what it should return.
+        bar: the label of the progress bar; '' shows no bar. Raises UserError, with the line in the user's file or the
+        expected return value.
         """
         from rich.progress import track
 
         starts = range(0, len(texts), BATCH)
-        found: list[np.ndarray] = []
+        batches: list[np.ndarray] = []
         for start in track(starts, bar, disable=not bar, transient=True):
-            found.append(self._batch(list(texts[start : start + BATCH])))
-            if found[-1].shape[1] != found[0].shape[1]:
-                sizes = f"{found[0].shape[1]} numbers per text, then {found[-1].shape[1]}"
+            batches.append(self._batch(list(texts[start : start + BATCH])))
+            if batches[-1].shape[1] != batches[0].shape[1]:
+                sizes = f"{batches[0].shape[1]} numbers per text, then {batches[-1].shape[1]}"
                 raise UserError(f"vectors: {self.plugin.reference} should return arrays of one width; got {sizes}")
-        return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)
+        return np.concatenate(batches) if batches else np.zeros((0, 0), dtype=np.float32)
 
     def _batch(self, texts: list[str]) -> np.ndarray:
         function, where = self.plugin.load(), f"vectors: {self.plugin.reference}"
@@ -56,9 +56,9 @@ class Encoder:
         except Exception as error:
             raise UserError(f"vectors: {self.plugin.explain(error)}") from error
         try:
-            with np.errstate(over="ignore"):  # what is too large is found below
+            with np.errstate(over="ignore"):  # overflow is reported below
                 vectors_NE = np.array(np.asarray(returned), dtype=np.float32)
-        except Exception:  # of any kind: a tensor on a graphics card has one of its own
+        except Exception:  # of any type: a tensor on a graphics card raises another one
             raise UserError(f"{where} should return an array of numbers; got {type(returned).__name__}") from None
         if vectors_NE.ndim != 2 or len(vectors_NE) != len(texts) or not vectors_NE.shape[1]:
             wanted = f"an array ({len(texts)}, size) for {len(texts):,} texts"
@@ -70,7 +70,7 @@ class Encoder:
 
 
 def embed(encoder: Encoder, texts: Sequence[str], cache: Path, *, bar: str = "") -> Embedded:
-    """The embeddings of texts, from the cache if they are there and whole, else computed and cached."""
+    """The embeddings of texts, from the cache if they are there and undamaged, otherwise computed and cached."""
     key = json.dumps([encoder.plugin.name, encoder.plugin.source, *texts])
     path = cache / "embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()}.npz"
     try:
@@ -78,7 +78,7 @@ def embed(encoder: Encoder, texts: Sequence[str], cache: Path, *, bar: str = "")
             return Embedded(arrays["vectors_NE"], float(arrays["seconds"]))
     except FileNotFoundError:
         pass
-    except Exception as error:  # a damaged file can raise nearly anything, and the answer is the same to all
+    except Exception as error:  # a damaged file can raise nearly any exception
         logger.warning("damaged cache file %s (%s): computing again", path, error)
     started = time.perf_counter()
     vectors_NE = encoder(texts, bar=bar)

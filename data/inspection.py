@@ -1,6 +1,6 @@
-"""Looks at a corpus before anything is trained on it: what was understood, and what is odd, with what to do about it.
+"""Inspects a corpus before anything is trained on it: facts, and findings (possible problems) with their remedies.
 
-The time grows with the number of texts; of a large corpus a sample is looked at.
+Takes time linear in the number of texts; of a large corpus only a sample is inspected.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from data.inspecting.findings import ClassCount, Finding, Inspection, by_severit
 from data.inspecting.words import Words
 from data.text import Tokenizer
 
-NOTHING, NO_OTHERS = Understood(), Others()  # of what is no file
-FORMAT = 4  # of what is kept: raise it when anything is found out in another way
-LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # texts at most whose words are looked at
+NOTHING, NO_OTHERS = Understood(), Others()  # for corpora that are no files
+FORMAT = 4  # version of cached inspections: raise it when any finding changes
+LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # maximum number of texts whose words are inspected
 
 
 def inspect(
@@ -48,43 +48,43 @@ def inspect(
     others: Others = NO_OTHERS,
     blocked: str = "",
 ) -> Inspection:
-    """Of examples by split, in an order of chance; texts: says what their labels are, and what was understood.
+    """Inspects examples by split.
 
-    tokenize: gives all words of a text. vocabulary: the words that a network knows; None where that is not known.
-    learned: whether it learns their vectors from these texts. max_words: how many words of a text are read, by the
-    different architectures. understood: of the corpus, when it was divided. others: columns that are not read. blocked:
-    why no search can be run, where it cannot.
+    splits: examples in random order. texts: their classes, groups and times. tokenize: returns all words of a text.
+    vocabulary: the words that a network knows; None if unknown. learned: whether word vectors are learned from these
+    texts. max_words: the numbers of words to which the architectures truncate texts. understood: facts detected when
+    the corpus was divided. others: samples of unused columns. blocked: why no search is possible; '' if it is.
     """
     classes, num_texts = texts.learned_classes, sum(map(len, splits.values()))
     counted = count_classes(splits, texts)
-    found = [Finding("no search", "blocking", blocked.removeprefix(f"{name}: "), 0, "")] if blocked else []
-    found += [
+    findings = [Finding("no search", "blocking", blocked.removeprefix(f"{name}: "), 0, "")] if blocked else []
+    findings += [
         *file.of_reading(understood, reading.contradictions),
         *labels.odd_labels(counted, num_texts, texts.label_separator),
         *columns.of_splits(splits, texts),
         *columns.findings(others, reading),
     ]
-    looked_at = {split: list(splits.get(split, ())[: LOOKED_AT[split]]) for split in SPLITS}
-    examples = [example for split in SPLITS for example in looked_at[split]]
-    every = Words.of((text for text, _ in examples), tokenize)
-    lengths = words.lengths(every, max_words)
-    unknown = words.unknown(every, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
+    sampled = {split: list(splits.get(split, ())[: LOOKED_AT[split]]) for split in SPLITS}
+    examples = [example for split in SPLITS for example in sampled[split]]
+    all_words = Words.of((text for text, _ in examples), tokenize)
+    lengths = words.lengths(all_words, max_words)
+    unknown = words.unknown(all_words, vocabulary, max(max_words)) if lengths and vocabulary is not None else None
     scripts = script.letters([text for text, _ in examples])
-    found += [*script.without_spaces(scripts, num_texts, reading), *words.wordless(every)]
+    findings += [*script.without_spaces(scripts, num_texts, reading), *words.wordless(all_words)]
     if lengths:
-        found += words.unread(lengths, num_texts)
+        findings += words.unread(lengths, num_texts)
     if unknown:
-        found += words.unfamiliar(unknown, script.what_helps(reading, learned))
-    num_train, held_out = len(looked_at["train"]), looked_at["val"] + looked_at["test"]
+        findings += words.unfamiliar(unknown, script.what_helps(reading, learned))
+    num_train, held_out = len(sampled["train"]), sampled["val"] + sampled["test"]
     if lengths and held_out and num_train:
-        train, held = every.part(0, num_train), every.part(num_train, len(examples))
-        found += twins.finding(twins.near_duplicates(train, held), looked_at["train"], held_out)
-        of_NC = classes_of(examples, texts)
-        given = leaks.leaks(train, of_NC[:num_train], held, of_NC[num_train:])
-        found += leaks.finding(given, classes, of_NC.sum(axis=0))
-        if not given:
-            named = leaks.share_that_names(every, of_NC, [tokenize(each) for each in classes])
-            found += leaks.names_finding(*named, len(examples))
+        train, held = all_words.part(0, num_train), all_words.part(num_train, len(examples))
+        findings += twins.finding(twins.near_duplicates(train, held), sampled["train"], held_out)
+        classes_NC = classes_of(examples, texts)
+        leaking = leaks.leaks(train, classes_NC[:num_train], held, classes_NC[num_train:])
+        findings += leaks.finding(leaking, classes, classes_NC.sum(axis=0))
+        if not leaking:
+            named = leaks.share_that_names(all_words, classes_NC, [tokenize(class_name) for class_name in classes])
+            findings += leaks.names_finding(*named, len(examples))
     return Inspection(
         name=name,
         understood=file.facts(understood) | _facts(splits, texts, script.in_words(scripts) if scripts else ""),
@@ -93,20 +93,20 @@ def inspect(
         classes=counted,
         lengths=lengths,
         unknown=unknown,
-        findings=by_severity(found),
+        findings=by_severity(findings),
         sizes={split: len(examples) for split, examples in splits.items()},
     )
 
 
 def _facts(splits: Mapping[str, Sequence[Example]], texts: Texts, in_script: str) -> dict[str, str]:
-    """What else there is to say of the texts, by name."""
-    found = {"script": in_script} if in_script else {}
+    """Further facts about the texts, by name."""
+    facts = {"script": in_script} if in_script else {}
     none = [label for label in range(len(texts.classes)) if not texts.places(label)]
     num_none = sum(int(np.isin(labels_of(examples), none).sum()) for examples in splits.values()) if none else 0
     if num_none:
         share = num_none / sum(map(len, splits.values()))
-        found["no class"] = f"{num_none:,} texts ({share:.1%}), whose label is empty"
-    return found
+        facts["no class"] = f"{num_none:,} texts ({share:.1%}), whose label is empty"
+    return facts
 
 
 def of_corpus(
@@ -121,18 +121,17 @@ def of_corpus(
     blocked: str,
     cache: Path,
 ) -> Inspection:
-    """Of a corpus as a search divides it. What was found out once about a corpus is kept.
+    """Inspects a corpus as a search would divide it. The result is cached.
 
-    read: gives its texts, which are looked at as they are where they cannot be divided.
-    others: reads the columns that the texts are not read from.
-    encoded: the corpus as a search takes it. None where it cannot, for the reason `blocked`; then it is looked at as it
-    is. The others are those of `data.inspect`. Raises UserError when it cannot be read.
+    divide: divides the corpus. read: reads its texts, which are inspected undivided if `divide` fails. encoded: the
+    encoded corpus; None if it cannot be encoded, for the reason `blocked`. others: reads samples of unused columns. The
+    other arguments are those of `data.inspect`. Raises UserError if the corpus cannot be read.
     """
     path = None
     if encoded is not None:
         key = json.dumps([FORMAT, encoded.digest, sorted(set(max_words))])
         path = cache / "inspected" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: looked at again
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged
             return dataclasses.replace(Inspection.from_json(path.read_text(encoding="utf-8")), name=name)
     try:
         division = divide()
@@ -156,7 +155,7 @@ def of_corpus(
         blocked=blocked,
     )
     if path is not None:
-        with contextlib.suppress(OSError):  # it costs seconds the next time
+        with contextlib.suppress(OSError):  # without a cache the next inspection takes seconds
             path.parent.mkdir(parents=True, exist_ok=True)
             with write_whole(path) as out:
                 out.write(inspection.to_json().encode("utf-8", "surrogatepass"))
@@ -164,7 +163,7 @@ def of_corpus(
 
 
 def classes_of(examples: Sequence[Example], texts: Texts) -> csr_array:
-    """NC: 1 where a text is of a class, else 0."""
+    """Shape (N, C): 1 where a text has a class, else 0."""
     places = [texts.places(label) for label in labels_of(examples).tolist()]
     starts_N = np.cumsum([0, *map(len, places)])
     columns = np.fromiter(chain.from_iterable(places), dtype=np.int64, count=int(starts_N[-1]))

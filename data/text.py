@@ -1,7 +1,7 @@
-"""From a text to its words, and from words to a vocabulary: cleaning, tokenizers, and torchtext's vocabulary.
+"""Tokenizers, with cleaning before them, and the vocabulary, which is torchtext's.
 
-The only module that touches torchtext, which imports torch and takes seconds: so only where a text is really cut, or a
-vocabulary built.
+The only module that uses torchtext. Importing it imports torch, which takes seconds, so it is imported only when a
+text is tokenized or a vocabulary is built.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from data.cleaning import clean
 SPECIALS = ["<pad>", "<unk>"]  # ids 0 and 1: data.encode.PADDING and UNKNOWN
 
 HTML_BREAK = re.compile(r"<\s*/?\s*br\s*/?\s*>", re.IGNORECASE)
-CHARACTERS_PER_WORD = 6  # of a text's beginning: at 100 words enough for all but 37 reviews of imdb
+CHARACTERS_PER_WORD = 6  # estimate; with 100 words it is enough for all but 37 reviews of imdb
 
 #: Letters of scripts that are written without spaces between words, as a class of `re`.
 UNSPACED = (
@@ -34,7 +34,7 @@ UNSPACED = (
     "\u1780-\u17ff\u19e0-\u19ff"  # Khmer
     "\u1950-\u19df\u1a20-\u1aaf"  # Tai Le, New Tai Lue, Tai Tham
     "\ua980-\ua9df"  # Javanese
-    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b"  # what stands among Chinese characters
+    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b"  # marks and numerals used among Chinese characters
     "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001aff0-\U0001b16f"  # Hiragana, Katakana
     "\u3105-\u312f\u31a0-\u31bf"  # Bopomofo
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
@@ -42,11 +42,11 @@ UNSPACED = (
 
 
 def basic_english(text: str, max_words: int) -> list[str]:
-    """The first `max_words` tokens of the text: torchtext's `basic_english` after HTML breaks are removed.
+    """The first `max_words` tokens of torchtext's `basic_english`, after HTML breaks are removed.
 
-    Only the beginning is tokenized where that must give the same. It is cut at a space, and the tokenizer looks
-    past a space in one case only (a `<br />` that comes to light when quotes are removed), which the cut leaves as
-    the beginning's last token. So if there is a token to spare, those before it are the whole text's.
+    Only the beginning of the text is tokenized if the result is certain to be the same. The beginning ends at a space.
+    The tokenizer looks beyond a space in one case only (a `<br />` that appears when quotes are removed), and then it
+    affects only the last token of the beginning. So if there is at least one token too many, the others are right.
     """
     cut = _torchtexts()
     text = HTML_BREAK.sub(" ", text)
@@ -67,35 +67,35 @@ def _torchtexts() -> Callable[[str], list[str]]:
 
 
 def characters(text: str, max_words: int) -> list[str]:
-    """The first `max_words` of: each character of a script that is written without spaces, with the marks on it; other
-    letters, digits and `_` by words, in lower case; and each other character that is no space, with its marks."""
-    return [found[0] for found in islice(_characters().finditer(text.lower()), max_words)]
+    """The first `max_words` tokens, in lower case. A token is a character of a script that is written without spaces, a
+    word of other letters, digits and `_`, or any other character that is not a space; each with its combining marks."""
+    return [token[0] for token in islice(_characters().finditer(text.lower()), max_words)]
 
 
 @cache
 def _characters() -> re.Pattern[str]:
-    # Vowels and tones of many scripts are marks, which Python's \w does not have; without private and unused planes.
+    # Vowels and tones of many scripts are combining marks, which Python's \w lacks. Skips private and unused planes.
     points = (*range(0x20000), *range(0xE0000, 0xE0200))
     marks = "".join(chr(point) for point in points if unicodedata.category(chr(point))[0] == "M")
     mark = f"[{re.escape(marks)}]*"
     return re.compile(rf"[{UNSPACED}]{mark}|(?:[^\W{UNSPACED}]{mark})+|\S{mark}")
 
 
-#: What cuts a text into its words, at most so many.
+#: Functions from a text and a maximum number of words to its words.
 TOKENIZERS: dict[str, Callable[[str, int], list[str]]] = {"basic_english": basic_english, "characters": characters}
 
 
 def require_function(plugin: Plugin) -> None:
-    """Raises UserError unless it can be called, as what makes a list of words of a text. It is not called yet."""
+    """Raises UserError unless the plugin is callable. It is not called yet."""
     if not callable(plugin.load()):
         raise UserError(f"{plugin.reference} should be a function from a text to a list of words")
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """How a text becomes words: whether it is cleaned first, and what cuts it.
+    """Splits texts into words.
 
-    cuts: one of `TOKENIZERS`, or a function from outside.
+    clean: whether texts are cleaned first. cuts: a name in `TOKENIZERS`, or a function from outside.
     """
 
     clean: bool = False
@@ -103,7 +103,7 @@ class Tokenizer:
 
     @classmethod
     def of(cls, reading: Reading) -> Tokenizer:
-        """Raises UserError for a tokenizer that is unknown or cannot be found."""
+        """The tokenizer that the options name. Raises UserError if it is unknown or cannot be found."""
         cuts = reading.tokenizer
         if isinstance(cuts, str) and cuts not in TOKENIZERS:
             if not plugins.is_reference(cuts):
@@ -115,24 +115,24 @@ class Tokenizer:
         return cls(reading.clean, cuts)
 
     def __call__(self, text: str, max_words: int) -> list[str]:
-        """The first `max_words` words of a text, none of them empty or with a space in it. May import torch."""
+        """The first `max_words` words of a text; no word is empty or contains a space. May import torch."""
         text = self.plain(text)
         if isinstance(self.cuts, Plugin):
             return _words_of(self.cuts, text)[:max_words]
         return TOKENIZERS[self.cuts](text, max_words)
 
     def plain(self, text: str) -> str:
-        """The text before it is cut."""
+        """The text as it is before tokenization: cleaned, if the option is set."""
         return clean(text) if self.clean else text
 
 
-#: As models read that do not say how: those of version 0.2 and before.
+#: For models that do not state their tokenizer: those of version 0.2 and before.
 AS_WRITTEN = Tokenizer()
 
 
 def _words_of(plugin: Plugin, text: str) -> list[str]:
-    """What somebody's function makes of a text, an expression of several words joined by `_`: words are kept with
-    spaces between them. Raises UserError, with the line in its file or with what it should return."""
+    """The words that a user's function returns for a text; spaces inside a word become `_`, since words are stored
+    joined by spaces. Raises UserError, with the line in the user's file or the expected return value."""
     function = plugin.load()
     try:
         returned: Any = function(text)
@@ -140,17 +140,20 @@ def _words_of(plugin: Plugin, text: str) -> list[str]:
         words = list(returned) if is_list else [returned]
     except Exception as error:
         raise UserError(f"tokenizer: {plugin.explain(error)}") from error
-    wrong = [type(each).__name__ for each in words if not (is_list and isinstance(each, str))]
+    wrong = [type(word).__name__ for word in words if not (is_list and isinstance(word, str))]
     if wrong:
         got = f"{wrong[0]} in a list" if is_list else wrong[0]
         raise UserError(f"tokenizer: {plugin.reference} should return a list of words; got {got}")
-    return [word for each in words if (word := "_".join(each.split()))]
+    return [joined for word in words if (joined := "_".join(word.split()))]
 
 
 def build_vocabulary(
     counts: Counter[str], *, known: Collection[str] | None = None, min_count: int = 1
 ) -> tuple[str, ...]:
-    """Padding, unknown, then the counted words that are known and seen `min_count` times, most frequent first."""
+    """The specials, then the words seen at least `min_count` times, the most frequent first.
+
+    known: if given, only these words.
+    """
     from torchtext.vocab import Vocab
 
     kept = counts if known is None else Counter({word: counts[word] for word in known})

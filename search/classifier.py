@@ -1,4 +1,4 @@
-"""Where models that were exported before version 0.2 look for their classifier."""
+"""The classifier module that models exported before version 0.2 import."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from search.serve.classifier import TextModel
 
 
 class TextClassifier:
-    """What their code asks of it."""
+    """The interface that the code of these models uses."""
 
     def __init__(self, model: TextModel) -> None:
         self._model, self.classes = model, model.classes
@@ -19,5 +19,5 @@ class TextClassifier:
         return cls(TextModel.load(folder))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, C) of N texts, float32."""
+        """Probabilities (N, C) of N texts, float32."""
         return self._model.outputs(texts).numpy()

@@ -49,8 +49,8 @@ def test_the_loss_is_the_mean_over_weights() -> None:
         ("balnced", r"class_weights: unknown class_weights 'balnced' \(did you mean 'balanced'\?\)"),
         ({"fraud": 0}, "class_weights: the weight of 'fraud' should be a number above 0; got 0"),
         ({"fraud": "x"}, "class_weights: the weight of 'fraud' should be a number above 0; got 'x'"),
-        ([1, 2], r"class_weights: should be none, balanced or a weight for each of some classes; got \[1, 2\]"),
-        ({True: 2}, "class_weights: YAML takes it for True; write the class in quotes"),
+        ([1, 2], r"class_weights: should be none, balanced or a mapping from class to weight; got \[1, 2\]"),
+        ({True: 2}, "class_weights: YAML reads it as True; write the class in quotes"),
     ],
 )
 def test_a_wrong_key_is_one_line(written: Any, line: str) -> None:
@@ -66,7 +66,7 @@ def test_numbers_are_names_of_classes_and_images_have_none() -> None:
     images = {"architectures": ["text_to_image"], "corpus": "captions", "embeddings": "learned"}
     with pytest.raises(
         UserError,
-        match="class_weights: only for texts of one class each, not for text_to_image",
+        match="class_weights: only for single-label classification, not for text_to_image",
     ):
         specs.validate(images | {"class_weights": "balanced"})
 

@@ -240,7 +240,7 @@ def test_near_duplicates_across_splits_are_found_with_what_they_share() -> None:
     found = look(twins(lambda words: [*words[:20], "changed", *words[21:]]))
     finding = the(found)
     assert (finding.kind, finding.severity, finding.how_many) == ("near duplicates", "serious", 20)
-    assert "20 of 80 texts" in finding.what
+    assert "20 of 80 validation and test texts" in finding.what
     assert "at least 70%" in finding.what
     assert "another label" not in finding.what
 

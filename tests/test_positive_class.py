@@ -92,7 +92,7 @@ def test_the_key_of_a_spec(tmp_path: Path) -> None:
     assert specs.validate(content).reading.positive_class is None
     assert specs.validate(content | {"positive_class": 1}).reading.positive_class == "1"
     with pytest.raises(
-        UserError, match='positive_class: YAML takes it for True; write the class in quotes, such as "yes"'
+        UserError, match='positive_class: YAML reads it as True; write the class in quotes, such as "yes"'
     ):
         specs.validate(content | {"positive_class": True})
     kept = specs.load(specs.dump(specs.validate(content)).replace("positive_class: null\n", ""), "spec.yaml")

@@ -1,6 +1,6 @@
-"""Labelled texts that lie elsewhere than in memory, and a choice of them in any order.
+"""Labelled texts outside of memory, and subsets of them in any order.
 
-Shapes: N examples, 32 bytes of a rank.
+Shapes: N examples, 32 bytes per rank (a SHA-256).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 from data.base.texts import Example
 
-BATCH = 8192  # texts that are in memory at once
+BATCH = 8192  # texts held in memory at once
 
 
 class Store(Protocol):
-    """Texts by place."""
+    """Texts that are read by their position."""
 
     def batch(self, places_N: np.ndarray) -> list[str]: ...
 
@@ -38,13 +38,13 @@ class Listed:
 
 
 class Written:
-    """Texts in a file that has no name, so that it is gone when nobody has it open any more."""
+    """Texts in an anonymous temporary file, which the system removes once it is closed."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: where the file lies; where that cannot be, among the system's temporary files."""
+        """folder: for the file; if it cannot be written, the system's temporary folder is used instead."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (open as long as the texts are needed)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (open for as long as the texts are needed)
         except OSError:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -65,29 +65,30 @@ class Written:
 
 @dataclass(frozen=True)
 class Joined:
-    """The texts of several stores, one after the other."""
+    """The concatenation of several stores."""
 
     stores: Sequence[Store]
     starts: Sequence[int]
 
     def batch(self, places_N: np.ndarray) -> list[str]:
-        of_N = np.searchsorted(self.starts, places_N, "right") - 1
-        found = [""] * len(places_N)
-        for number in np.unique(of_N):
-            own = np.flatnonzero(of_N == number)
-            for place, text in zip(own, self.stores[number].batch(places_N[own] - self.starts[number]), strict=True):
-                found[place] = text
-        return found
+        store_N = np.searchsorted(self.starts, places_N, "right") - 1
+        texts = [""] * len(places_N)
+        for number in np.unique(store_N):
+            members = np.flatnonzero(store_N == number)
+            read = self.stores[number].batch(places_N[members] - self.starts[number])
+            for place, text in zip(members, read, strict=True):
+                texts[place] = text
+        return texts
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen(Sequence[Example]):
-    """Some of the texts of a store, each with a label. A text is read when it is asked for."""
+    """Labelled texts selected from a store. A text is read on access."""
 
     store: Store
-    places_N: np.ndarray  # int64, in the store
+    places_N: np.ndarray  # int64, positions in the store
     labels_N: np.ndarray  # int64
-    ranks_N32: np.ndarray | None = None  # uint8, the hash of each text, where it is known
+    ranks_N32: np.ndarray | None = None  # uint8, the hash of each text; None if not computed
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> Chosen:
@@ -128,15 +129,15 @@ class Chosen(Sequence[Example]):
         return -(-len(self) // BATCH)
 
     def batch(self, number: int) -> list[str]:
-        """Some thousand texts."""
+        """The texts of batch `number`, BATCH of them (fewer in the last batch)."""
         return self.store.batch(self.places_N[number * BATCH : (number + 1) * BATCH])
 
     def batches(self) -> Iterator[list[str]]:
-        """All texts, some thousand at a time."""
+        """All texts, batch by batch."""
         return map(self.batch, range(self.num_batches))
 
     def batches_of_labels(self) -> Iterator[np.ndarray]:
-        """The labels of these."""
+        """All labels, in the same batches as the texts."""
         return (self.labels_N[start : start + BATCH] for start in range(0, len(self), BATCH))
 
     def only(self, places: slice | np.ndarray) -> Chosen:
@@ -149,14 +150,14 @@ def _equal(one: object, other: object) -> bool:
 
 
 def joined(parts: Sequence[Chosen]) -> Chosen:
-    """The examples of all of them, one after the other; with ranks where all have them."""
+    """The concatenation of the parts. It has ranks if all parts have them."""
     parts = [part for part in parts if len(part)] or parts[:1]
     starts = [0]
     for part in parts:
         starts.append(starts[-1] + int(part.places_N.max(initial=-1)) + 1)
     places_N = np.concatenate([part.places_N + start for part, start in zip(parts, starts, strict=False)])
     ranks = [part.ranks_N32 for part in parts]
-    known = [each for each in ranks if each is not None]
+    known = [ranks_N32 for ranks_N32 in ranks if ranks_N32 is not None]
     return Chosen(
         Joined([part.store for part in parts], starts[:-1]),
         places_N,
@@ -166,15 +167,15 @@ def joined(parts: Sequence[Chosen]) -> Chosen:
 
 
 def relabelled(examples: Sequence[Example], new: Sequence[int | None]) -> Chosen:
-    """The examples with the label `new[label]`, without those for which that is None."""
+    """Maps every label to `new[label]`; examples whose new label is None are left out."""
     chosen = Chosen.of(examples)
-    labels_N = np.array([-1 if each is None else each for each in new], dtype=np.int64)[chosen.labels_N]
-    found = Chosen(chosen.store, chosen.places_N, labels_N, chosen.ranks_N32)
-    return found if (labels_N >= 0).all() else found.only(np.flatnonzero(labels_N >= 0))
+    labels_N = np.array([-1 if label is None else label for label in new], dtype=np.int64)[chosen.labels_N]
+    mapped = Chosen(chosen.store, chosen.places_N, labels_N, chosen.ranks_N32)
+    return mapped if (labels_N >= 0).all() else mapped.only(np.flatnonzero(labels_N >= 0))
 
 
 def labels_of(examples: Sequence[Example]) -> np.ndarray:
-    """Their labels, int64, without reading a text that lies elsewhere."""
+    """The labels, int64, without reading any text."""
     if isinstance(examples, Chosen):
         return examples.labels_N
     return np.array([label for _, label in examples], dtype=np.int64)

@@ -1,6 +1,6 @@
-"""What a user did wrong, and how a wrong name is answered: with the nearest one that exists.
+"""Errors made by users, and suggestions of the nearest valid name.
 
-The one module that `data`, `models`, `search` and `analysis` share.
+The only module that `data`, `models`, `search` and `analysis` all share.
 """
 
 import difflib
@@ -9,13 +9,19 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: its message is one line (or a line a mistake) that names the rule, the value
-    and the nearest valid choice. Commands show it without a traceback; any other exception is a bug of ours."""
+    """A mistake that the user can correct.
+
+    The message is one line (one line per mistake if there are several) that names the rule, the value and the nearest
+    valid choice. Commands print it without a traceback; any other exception is a bug in this project.
+    """
 
 
 def in_short(message: str, length: int = 200) -> str:
-    """A library's message on one line; of one that is longer, the sentences that begin within `length`, or as many
-    words as twice that has room for."""
+    """A library's message, shortened to one line of at most `2 * length` characters.
+
+    A longer message is cut after the sentence that is running at `length` characters, or between words if that
+    sentence is too long as well.
+    """
     line = " ".join(message.split())
     end = line.find(". ", length)
     if end < 0 or end >= 2 * length:
@@ -24,21 +30,24 @@ def in_short(message: str, length: int = 200) -> str:
 
 
 def nearest(name: object, known: Iterable[object]) -> str | None:
-    """The known name most like this one, ignoring case, if any is like it at all."""
-    by_lower_case = {str(each).lower(): str(each) for each in known}
-    near = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
-    return by_lower_case[near[0]] if near else None
+    """The most similar known name, ignoring case; None if none is similar."""
+    by_lower_case = {str(candidate).lower(): str(candidate) for candidate in known}
+    matches = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
+    return by_lower_case[matches[0]] if matches else None
 
 
 def did_you_mean(name: object, known: Iterable[object], *, else_all: bool = True) -> str:
-    """' (did you mean 'epochs'?)' or, when nothing is near, ' (one of a, b, c)' or (not `else_all`) nothing."""
-    names = [str(each) for each in known]
+    """The end of an error message: ' (did you mean 'epochs'?)'.
+
+    If no known name is similar: ' (one of a, b, c)' with `else_all`, otherwise ''.
+    """
+    names = [str(candidate) for candidate in known]
     near = nearest(name, names)
     return f" (did you mean {near!r}?)" if near else f" (one of {', '.join(names)})" if names and else_all else ""
 
 
 def choose(what: str, name: str, known: Iterable[str]) -> str:
-    """`name` if it is known, else UserError with the nearest that is."""
+    """Returns `name` if it is known. Raises UserError, with the nearest known name, if not."""
     names = list(known)
     if name not in names:
         raise UserError(f"unknown {what} {name!r}{did_you_mean(name, names)}")

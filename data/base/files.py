@@ -1,4 +1,4 @@
-"""Where files are kept on this machine, and how one is written: whole or not at all."""
+"""The cache folder on this machine, and atomic writing of files."""
 
 import os
 import uuid
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 def default_cache() -> Path:
-    """$BAKEOFF_CACHE, else the folder `bakeoff` in $XDG_CACHE_HOME or ~/.cache."""
+    """$BAKEOFF_CACHE, or else the folder `bakeoff` in $XDG_CACHE_HOME or ~/.cache."""
     if given := os.environ.get("BAKEOFF_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
@@ -17,7 +17,7 @@ def default_cache() -> Path:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError that names no file, as one of a write or of fsync does not, names this one."""
+    """Adds the path to an OSError that names no file, such as those raised by write and fsync."""
     try:
         yield
     except OSError as error:
@@ -28,10 +28,11 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def write_whole(path: Path, *, private: bool = False, new: bool = False) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` when the block ends: a crash leaves either the old file or the
-    new one, whoever else writes it. After an exception it is the old one.
+    """Writes a file atomically: the file yielded here replaces `path` when the block ends.
 
-    private: only its owner may read it. new: raise FileExistsError where there is one already, which stays as it is.
+    A crash leaves either the old or the new file, even with several writers; after an exception the old file stays.
+
+    private: readable by its owner only. new: raise FileExistsError, and keep the existing file, if `path` exists.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:

@@ -1,4 +1,4 @@
-"""Cross-validation: several divisions of the same texts, in which each text is a test text once."""
+"""Cross-validation: several divisions of the same texts, such that every text is in exactly one test split."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from data.base import holding_out
 
-LEAST, MOST = 3, 20  # folds: with two there would be nothing left to train on
+LEAST, MOST = 3, 20  # folds; two would leave nothing to train on, besides the validation and test split
 
 
 @dataclass(frozen=True, order=True)
 class Fold:
-    """One of these divisions, as it is written: '2/5'. number: from 1 to count."""
+    """One division of a cross-validation, written '2/5'. number: from 1 to count."""
 
     number: int
     count: int
@@ -27,26 +27,26 @@ class Fold:
 
     @classmethod
     def all(cls, count: int) -> tuple[Fold, ...]:
-        """Those of a division into so many parts."""
+        """The folds of a cross-validation with `count` parts."""
         return tuple(cls(number, count) for number in range(1, count + 1))
 
     def split_of(self, part: int) -> str:
-        """What the texts of a part, from 0, are in this division."""
+        """The split ('train', 'val' or 'test') that a part (from 0) has in this fold."""
         return "test" if part == self.number - 1 else "val" if part == self.number % self.count else "train"
 
 
 def parts(strata: Mapping[int, Sequence[str]], group_of: Mapping[str, str], count: int, salt: str) -> dict[str, int]:
-    """The part of each text, from 0, in a division into so many of about the same size.
+    """Assigns each text to one of `count` parts (from 0) of about equal size.
 
-    strata: the texts by stratum, in the order of their hashes; each part has the same share of a stratum. All texts of
-    a group are in the same part. Raises UserError where there are too few groups.
+    strata: the texts of each stratum, ordered by hash; every part gets the same share of every stratum. All texts of a
+    group go to the same part. Raises UserError if there are too few groups.
     """
     if group_of:
         stratum_of = {text: stratum for stratum, texts in strata.items() for text in texts}
-        names = [str(part) for part in range(count - 1)]  # what these leave is the last part
-        found = holding_out.by_group(stratum_of, group_of, names, share=count, salt=salt)
-        return {text: int(part) if part in names else count - 1 for text, part in found.items()}
-    # Not the same part has one text more than the others in every stratum.
+        names = [str(part) for part in range(count - 1)]  # the last part gets the rest
+        part_of = holding_out.by_group(stratum_of, group_of, names, share=count, salt=salt)
+        return {text: int(part) if part in names else count - 1 for text, part in part_of.items()}
+    # The offset by stratum spreads the remainders: otherwise the same parts would get one more text in every stratum.
     return {
         text: (place * count // len(texts) + stratum) % count
         for stratum, texts in strata.items()

@@ -1,4 +1,4 @@
-"""Which texts are held out where their groups or their times decide that, rather than the hash of each text."""
+"""Holding out texts by group or by time, rather than by the hash of each text."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from itertools import accumulate
 
 from data.base.errors import UserError
 
-LEAST = 2  # examples of a class in a split
+LEAST = 2  # minimum number of examples of a class in a split
 
 
 def by_group(
     stratum_of: Mapping[str, int], group_of: Mapping[str, str], held_out: Sequence[str], *, share: int, salt: str
 ) -> dict[str, str]:
-    """The split of each text, 'train' or one of those held out; all texts of a group are in the same.
+    """The split of each text, 'train' or one of `held_out`. All texts of a group are in the same split.
 
-    Each held out split takes groups in the order of the hashes of their names, as long as one brings it nearer to one
-    in `share` texts of each stratum, and then what it lacks of LEAST texts of a stratum. A text without a group is one
-    of its own. Row order does not matter.
+    The target of each held-out split is a fraction 1/`share` of each stratum. A split takes groups, in the order of
+    the hashes of their names, as long as a group brings it closer to its targets; then it takes the groups it needs to
+    have LEAST texts of every stratum. A text without a group forms a group by itself. Row order does not matter.
 
-    Raises UserError where there are too few groups for as many splits.
+    Raises UserError if there are too few groups for the splits.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for text in stratum_of:
-        # a name, with its length before it, is never like a text
+        # the length before the name keeps names of groups and texts apart
         members[f"{len(group)} {group}" if (group := group_of.get(text)) else f"- {text}"].append(text)
     if len(members) <= len(held_out):
         raise UserError(f"at least {len(held_out) + 1} groups are needed, one for each split; there are {len(members)}")
-    # sorted, so that sums over strata are the same to the last digit in any order of rows
+    # sorted, so that sums over strata are equal to the last digit in any row order
     strata = {name: Counter(sorted(stratum_of[text] for text in texts)) for name, texts in members.items()}
     left = sorted(members, key=lambda name: hashlib.sha256((salt + name).encode()).digest())
     sizes = Counter(stratum_of.values())
@@ -44,21 +44,21 @@ def by_group(
 
 
 def _nearest(groups: Sequence[tuple[str, Counter[int]]], targets: Mapping[int, int]) -> set[str]:
-    """The names of groups that together have about the wanted number of each stratum."""
+    """The names of groups that together have about the target number of texts of each stratum."""
     have, chosen = Counter[int](), set()
 
     def further(group: Counter[int]) -> list[float]:
-        """How much further away from each target it brings what there is, by squares, as a part of that target."""
+        """By stratum, how much the group would increase the squared distance to the target, relative to the target."""
         return [
-            number * (2 * (have[each] - targets[each]) + number) / max(1, targets[each])
-            for each, number in group.items()
+            number * (2 * (have[stratum] - targets[stratum]) + number) / max(1, targets[stratum])
+            for stratum, number in group.items()
         ]
 
     def take(name: str, group: Counter[int]) -> None:
         chosen.add(name)
         have.update(group)
 
-    for distance in (max, sum):  # first those that suit every stratum, then those that do more good than harm
+    for distance in (max, sum):  # first groups that improve every stratum, then groups that improve the total
         for name, group in groups:
             if name not in chosen and distance(further(group)) < 0:
                 take(name, group)
@@ -67,18 +67,19 @@ def _nearest(groups: Sequence[tuple[str, Counter[int]]], targets: Mapping[int, i
             continue
         others = [(name, group) for name, group in groups if group[stratum] and name not in chosen]
         while have[stratum] < LEAST and others:
-            name, group = best = min(others, key=lambda each: sum(further(each[1])))
+            name, group = best = min(others, key=lambda candidate: sum(further(candidate[1])))
             take(name, group)
             others.remove(best)
     return chosen
 
 
 def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int) -> dict[str, str]:
-    """The split of each text: the latest of the future are the first of those held out, those before them the next.
+    """The split of each text: the newest texts are the first split of `held_out`, the next newest the second, ...
 
-    Each held out split is as near to one in `share` texts as it can be where texts of the same time are never parted.
+    The size of each held-out split is as close to a fraction 1/`share` of the texts as possible without separating
+    texts of equal times.
 
-    Raises UserError where there are too few different times for as many splits.
+    Raises UserError if there are too few different times for the splits.
     """
     counts = Counter(time_of.values())
     times = sorted(counts)
@@ -86,16 +87,16 @@ def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int
         raise UserError(
             f"at least {len(held_out) + 1} different times are needed, one for each split; there are {len(times)}"
         )
-    before = [0, *accumulate(counts[time] for time in times)]  # texts before each of the times
+    before = [0, *accumulate(counts[time] for time in times)]  # number of texts before each time
     tenth = (len(time_of) + share // 2) // share
     split_at: dict[float, str] = dict.fromkeys(times, "train")
     end = len(times)
     for place, split in enumerate(held_out):
-        needed = len(held_out) - place  # times that the other splits need
+        needed = len(held_out) - place  # times to leave for the remaining splits
         wanted = before[end] - tenth
         later = bisect_left(before, wanted)
-        borders = [each for each in (later - 1, later) if needed <= each < end] or [max(needed, end - 1)]
-        start = min(borders, key=lambda each: abs(before[each] - wanted))
+        borders = [border for border in (later - 1, later) if needed <= border < end] or [max(needed, end - 1)]
+        start = min(borders, key=lambda border: abs(before[border] - wanted))
         split_at.update((time, split) for time in times[start:end])
         end = start
     return {text: split_at[time] for text, time in time_of.items()}
@@ -104,11 +105,11 @@ def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int
 def without_groups_held_out(
     split_of: Mapping[str, str], group_of: Mapping[str, str], held_out: Iterable[str]
 ) -> dict[str, str]:
-    """Without those texts whose group is in a split that is held out before theirs."""
+    """Leaves out texts whose group also occurs in an earlier split, in the order of `held_out`, then 'train'."""
     taken: set[str] = set()
     left_out: set[str] = set()
     for split in (*held_out, "train"):
-        own = [text for text, of in split_of.items() if of == split]
-        left_out.update(text for text in own if group_of.get(text) in taken)
-        taken.update(group_of[text] for text in own if text in group_of and text not in left_out)
+        members = [text for text, of in split_of.items() if of == split]
+        left_out.update(text for text in members if group_of.get(text) in taken)
+        taken.update(group_of[text] for text in members if text in group_of and text not in left_out)
     return {text: split for text, split in split_of.items() if text not in left_out}

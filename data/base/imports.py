@@ -1,6 +1,7 @@
-"""The project's code in a package of another name: an exported model's has one of its own.
+"""Moves the project's code into another package: every exported model has its own.
 
-So it neither meets what an application calls `data` or `models`, nor another version's.
+So it conflicts neither with packages of an application that are called `data` or `models`, nor with other versions of
+this project.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ OURS = ("data", "models", "search")
 
 
 def inside(source: str, package: str) -> str:
-    """The source with all that it imports of OURS taken from inside this package, line by line; '' changes nothing.
+    """The source with its imports of OURS redirected to `package`; line numbers stay the same. '' changes nothing.
 
-    Raises SyntaxError for what is no Python.
+    Raises SyntaxError if the source is not valid Python.
     """
     if not package:
         return source
@@ -50,7 +51,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _moved(alias: ast.alias, package: str) -> str:
-    """One name of an `import` statement as a statement of its own."""
+    """A separate statement for one name of an `import` statement."""
     renamed = f" as {alias.asname}" if alias.asname else ""
     first, dot, _ = alias.name.partition(".")
     if not _is_ours(alias.name):
@@ -59,4 +60,4 @@ def _moved(alias: ast.alias, package: str) -> str:
         return f"from {package} import {first}{renamed}"
     if renamed:
         return f"import {package}.{alias.name}{renamed}"
-    return f"import {package}.{alias.name}; from {package} import {first}"  # it binds the name of the first package
+    return f"import {package}.{alias.name}; from {package} import {first}"  # `import a.b` also binds the name `a`

@@ -1,6 +1,7 @@
-"""Texts of several classes: a label names all of them, with a separator between.
+"""Multi-label texts: a label names all classes of a text, with a separator between them.
 
-Until such texts are encoded, a set of classes is as good as a class; then each becomes a row of ones and zeros.
+Until the texts are encoded, every distinct set of classes is treated as one class; encoding turns it into a row of
+ones and zeros.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from data.base.texts import Example, Texts
 if TYPE_CHECKING:
     import numpy as np
 
-LABEL_SETS = "labels_NC"  # among a split's arrays: uint8, whether the text is of the class
-ENOUGH = 20  # texts of a set to be divided by themselves, so that each split has two
+LABEL_SETS = "labels_NC"  # key among a split's arrays: uint8, 1 if the text has the class
+ENOUGH = 20  # texts that a set of classes needs to be a stratum, so that each split has two
 
 
 def split_label(label: str, separator: str) -> frozenset[str]:
-    """'good; urgent' -> good, urgent. Spaces around a class do not count, and nothing between separators is none."""
-    return frozenset(filter(None, (each.strip() for each in label.split(separator))))
+    """'good; urgent' -> good, urgent. Spaces around a class are removed, and empty parts are ignored."""
+    return frozenset(filter(None, (part.strip() for part in label.split(separator))))
 
 
 @dataclass(frozen=True)
 class LabelSets(Texts):
-    """Texts each of which is of any number of classes: `classes` are the sets of these that there are.
+    """Multi-label texts: `classes` are the distinct sets of classes that occur.
 
-    single: the classes, in order. members: by the place of a set, the places of its classes. separator: see `of`.
+    single: the classes, in order. members: for each set, the indices of its classes in `single`. separator: see `of`.
     """
 
     single: tuple[str, ...] = ()
@@ -46,21 +47,21 @@ class LabelSets(Texts):
 
     @classmethod
     def of(cls, texts: Texts, separator: str) -> LabelSets:
-        """The same texts, whose labels are sets of classes with the separator between, in any order."""
+        """Texts whose labels list classes, in any order, with the separator between them."""
         from data.base.chosen import relabelled
 
         sets = [split_label(name, separator) for name in texts.classes]
         single = sorted(frozenset().union(*sets), key=natural_order)
         places = {name: place for place, name in enumerate(single)}
-        of_label = [tuple(sorted(places[name] for name in each)) for each in sets]
-        members = sorted({*of_label})
-        new = [members.index(each) for each in of_label]
+        members_of = [tuple(sorted(places[name] for name in names)) for names in sets]
+        members = sorted({*members_of})
+        new = [members.index(classes) for classes in members_of]
 
         def renamed(examples: Sequence[Example] | None) -> Sequence[Example] | None:
             return None if examples is None else relabelled(examples, new)
 
         return cls(
-            classes=tuple(separator.join(single[place] for place in each) for each in members),
+            classes=tuple(separator.join(single[place] for place in combination) for combination in members),
             examples=renamed(texts.examples) or [],
             test_examples=renamed(texts.test_examples),
             val_examples=renamed(texts.val_examples),
@@ -76,8 +77,7 @@ class LabelSets(Texts):
         return self.members[label]
 
     def strata(self, counts: Mapping[int, int]) -> Sequence[int]:
-        """A set of few texts is divided with the others that are rare for the same class, their rarest; and all that
-        are few even so together."""
+        """Rare sets of classes are pooled by their rarest class; pools that are still too small form one stratum."""
         texts_of = Counter[int]()
         for label, num in counts.items():
             texts_of.update(dict.fromkeys(self.members[label], num))

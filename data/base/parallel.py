@@ -1,4 +1,4 @@
-"""The same work on many batches of texts: on all cores where there are many texts, else in this process."""
+"""Applies a function to batches of texts: on all cores if there are many texts, otherwise in this process."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MANY = 50_000  # texts, of which it is worth the seconds that processes take to start
+MANY = 50_000  # texts from which parallel work outweighs the seconds that processes take to start
 
 
 def over_batches(
     work: Callable[[list[str]], T], batches: Iterable[list[str]], num_texts: int, *, bar: str = ""
 ) -> Iterator[T]:
-    """What the work makes of each batch, in order. Of the batches only a few are in memory at once.
+    """Yields `work(batch)` for each batch, in order. Only a few batches are in memory at once.
 
-    work: a function that can be pickled. bar: what is shown beside the progress bar, if there is to be one.
+    work: picklable. bar: the label of the progress bar; '' shows no bar.
     """
     from rich.progress import Progress
 
     with Progress(disable=not bar or num_texts < MANY, transient=True) as progress:
         task = progress.add_task(bar, total=num_texts)
-        found = _in_processes(work, batches) if num_texts >= MANY else (_counted(work, batch) for batch in batches)
-        for made, number in found:
-            yield made
+        results = _in_processes(work, batches) if num_texts >= MANY else (_counted(work, batch) for batch in batches)
+        for result, number in results:
+            yield result
             progress.advance(task, number)
 
 
 def _in_processes(work: Callable[[list[str]], T], batches: Iterable[list[str]]) -> Iterator[tuple[T, int]]:
-    # joblib's processes run no main module again, as those of the standard library would.
+    # Unlike the standard library's, joblib's processes do not run the main module again.
     import joblib
     from joblib.externals.loky import get_reusable_executor
 
@@ -37,7 +37,7 @@ def _in_processes(work: Callable[[list[str]], T], batches: Iterable[list[str]]) 
     try:
         yield from pool(joblib.delayed(_counted)(work, batch) for batch in batches)
     finally:
-        get_reusable_executor().shutdown(wait=True)  # else their memory stays taken for minutes
+        get_reusable_executor().shutdown(wait=True)  # otherwise idle processes keep their memory for minutes
 
 
 def _counted(work: Callable[[list[str]], T], batch: list[str]) -> tuple[T, int]:

@@ -1,4 +1,4 @@
-"""Which of two classes is the positive one, whose F1, precision and recall are meant: it becomes the second."""
+"""Choosing the positive class of two, for which F1, precision and recall are computed: it becomes the second class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example, Texts
 
-#: Instead of a class: the second in natural order, whatever it is. So it was before there was a choice.
+#: In place of a class name: always the second class in natural order, the only rule before the class could be chosen.
 NATURAL_ORDER = "natural order"
-RARE = 0.4  # of the texts: a class with fewer is what one looks for
+RARE = 0.4  # share of the texts: a class below it is likely the one to be detected
 
-#: What is positive by its name, and what is not if it stands beside it. Besides: 'not X', 'no X' and 'non X' for any X.
+#: Positive class -> names of the other class that make it the positive one; 'not X', 'no X' and 'non X' do for any X.
 OPPOSITES = {
     "positive": {"negative"},
     "pos": {"neg"},
@@ -35,15 +35,17 @@ OPPOSITES = {
 
 @dataclass(frozen=True)
 class Positive:
-    """The positive class, and why it is that."""
+    """The index of the positive class, and the reason for the choice, in words."""
 
     label: int
     reason: str
 
 
 def choose_positive(classes: tuple[str, ...], counts: Counter[int], wanted: str | None) -> Positive:
-    """Of two classes, with the texts of each: the one that is wanted, else by its name, else the rarer one if it is
-    rare, else the second. Raises UserError for one that is not there."""
+    """The positive one of two classes: the wanted one, or else by its name, or else a rare class, or else the second.
+
+    counts: texts by class index. Raises UserError if the wanted class does not exist.
+    """
     if wanted == NATURAL_ORDER:
         return Positive(1, "the second in natural order")
     if wanted is not None:
@@ -62,12 +64,12 @@ def choose_positive(classes: tuple[str, ...], counts: Counter[int], wanted: str 
 
 
 def _listed(classes: tuple[str, ...]) -> str:
-    return f"; the classes are {' and '.join(repr(each[:40]) for each in classes)}"
+    return f"; the classes are {' and '.join(repr(name[:40]) for name in classes)}"
 
 
 def _opposite(name: str, other: str) -> bool:
-    """Whether a class is the positive one of the two by their names."""
-    positive, negative = (_plain(each) for each in (name, other))
+    """Whether the names alone make `name` the positive class."""
+    positive, negative = _plain(name), _plain(other)
     return negative in OPPOSITES.get(positive, ()) or negative in {
         f"{no}{space}{positive}" for no in ("not", "no", "non") for space in (" ", "")
     }
@@ -81,10 +83,10 @@ def _plain(name: str) -> str:
 
 
 def with_positive_class(texts: Texts, wanted: str | None, name: str) -> Texts:
-    """The texts with their positive class as the second of two; of more classes none is.
+    """Orders two classes so that the positive one is the second. With more classes there is no positive one.
 
-    wanted: the class, or NATURAL_ORDER; None lets the names and the numbers of texts decide. Raises UserError for a
-    class that is not there, or that is wanted of more than two.
+    wanted: the class, or NATURAL_ORDER; None decides by the names and numbers of texts. Raises UserError for a class
+    that does not exist, or if a class is wanted although there are more than two.
     """
     if len(texts.classes) != 2:
         if wanted not in (None, NATURAL_ORDER):
@@ -97,11 +99,11 @@ def with_positive_class(texts: Texts, wanted: str | None, name: str) -> Texts:
     counts = Counter[int]()
     for examples in (texts.examples, texts.val_examples, texts.test_examples):
         counts.update(labels_of(examples or []).tolist())
-    found = choose_positive(texts.classes, counts, wanted)
+    positive = choose_positive(texts.classes, counts, wanted)
     understood = replace(
-        texts.understood, positive_class=texts.classes[found.label], positive_class_because=found.reason
+        texts.understood, positive_class=texts.classes[positive.label], positive_class_because=positive.reason
     )
-    if found.label == 1:
+    if positive.label == 1:
         return replace(texts, understood=understood)
 
     def swapped(examples: Sequence[Example] | None) -> Sequence[Example] | None:

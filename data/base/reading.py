@@ -1,4 +1,4 @@
-"""How a user's texts are read: every option with its default; and what was understood of them."""
+"""Options for reading a user's texts, with their defaults, and the facts that were detected while reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from data.base.plugins import Plugin
 
-#: What a spec means that was written before there were these options: the values that are not the defaults of today.
+#: The meaning of specs from before these options existed, where it differs from today's defaults.
 BEFORE: dict[str, Any] = {
     "text_column": "text",
     "label_column": "label",
@@ -25,7 +25,7 @@ Column = str | int | None
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a corpus is read. Each field is a key of a spec, which describes it (search/spec/reading.py)."""
+    """How a corpus is read. Every field is a key of a spec; search/spec/reading.py describes them."""
 
     text_column: Column = None
     label_column: Column = None
@@ -48,10 +48,10 @@ class Reading:
 
     @property
     def key(self) -> list[str]:
-        """What of it makes the texts others than they were before there were options: its part of a cache's key."""
-        before = {**vars(Reading()), **BEFORE, "test": self.test}  # that has a fingerprint of its own
-        changed = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("text_column", "label_column"):  # where the one that was read before is there, it is found
+        """The part of the cache key for these options: empty if the texts are those from before the options existed."""
+        before = {**vars(Reading()), **BEFORE, "test": self.test}  # the test corpus has a fingerprint
+        changed = {option.name: getattr(self, option.name) for option in fields(self)}
+        for name in ("text_column", "label_column"):  # automatic detection finds the former column if it exists
             changed[name] = changed[name] or before[name]
         changed = {name: value for name, value in changed.items() if value != before[name]}
         return [json.dumps(changed, sort_keys=True, default=lambda plugin: plugin.digest)] if changed else []
@@ -62,14 +62,14 @@ USUAL = Reading()
 
 @dataclass(frozen=True, kw_only=True)
 class Understood:
-    """What was understood of a corpus. Of one that is not a file the first fields are empty."""
+    """What was detected while reading a corpus. The fields about files and columns are empty for other sources."""
 
     format: str = ""  # csv, jsonl, json, parquet, dataset
     compression: str = ""  # gz, xz, bz2, zip
     encoding: str = ""
     separator: str = ""
     header: bool = True
-    columns: tuple[str, ...] = ()  # all of the file, as its header names them
+    columns: tuple[str, ...] = ()  # all columns of the file, named as in its header
     text_column: str = ""
     label_column: str = ""
     split_column: str = ""
@@ -77,13 +77,13 @@ class Understood:
     time_column: str = ""
     num_groups: int = 0
     num_spanning: int = 0  # rows left out because their group is in a later split
-    num_rows: int = 0  # that have a text
-    num_control_characters: int = 0  # that became spaces
-    num_duplicates: int = 0  # rows left out because their text was there, as it is or nearly, with that label
-    num_near_duplicates: int = 0  # of these, those whose texts differ in case, spaces or punctuation at their end
-    num_contradictions: int = 0  # different texts that have more than one label
-    num_contradictory: int = 0  # rows of such texts
-    positive_class: str = ""  # of two classes
+    num_rows: int = 0  # rows with a text
+    num_control_characters: int = 0  # replaced by spaces
+    num_duplicates: int = 0  # rows left out because an equal or nearly equal text with the same label is kept
+    num_near_duplicates: int = 0  # duplicates that differ in case, spaces or punctuation at the end
+    num_contradictions: int = 0  # distinct texts with more than one label
+    num_contradictory: int = 0  # rows with such texts
+    positive_class: str = ""  # '' unless there are two classes
     positive_class_because: str = ""
-    dropped: Mapping[str, int] = field(default_factory=dict)  # class -> texts, of those that have too few
-    merged: Mapping[str, int] = field(default_factory=dict)  # likewise, of those that became one class
+    dropped: Mapping[str, int] = field(default_factory=dict)  # rare class that was left out -> its number of texts
+    merged: Mapping[str, int] = field(default_factory=dict)  # likewise for rare classes that were merged

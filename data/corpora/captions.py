@@ -1,7 +1,7 @@
-"""Captions, and the images that they ask for: handwritten digits in the quadrants of a square.
+"""Captions with the images they describe: handwritten digits in the quadrants of a square.
 
-The captions are drawn from a small grammar, split by their hashes as all texts are. Only then are the images composed,
-each split's from handwritten digits of its own, so that a test image has no stroke that was seen in training.
+Captions are sampled from a small grammar and split by hash like all texts. Images are composed after that: every split
+uses different handwritten digits, so that no stroke of a test image was seen in training.
 
 Shapes: N captions, D handwritten digits, Q quadrants (top left, top right, bottom left, bottom right), Y rows,
 X columns.
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from sklearn.svm import SVC
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-EMPTY = len(DIGITS)  # stands for the digit of a quadrant without one
+EMPTY = len(DIGITS)  # in place of the digit of an empty quadrant
 QUADRANTS = ("top left", "top right", "bottom left", "bottom right")
-SIZE = 8  # rows and columns of a handwritten digit, and so of a quadrant
+SIZE = 8  # rows and columns of a handwritten digit, and of a quadrant
 
-GRAMMAR = 1  # raise it when the captions or images below change
+GRAMMAR = 1  # version: raise it when the captions or images below change
 SYNONYMS = {"zero": ("zero", "nought"), "top": ("top", "upper"), "bottom": ("bottom", "lower")}
 ADJECTIVES = ("big", "bold", "curly", "fine", "handwritten", "neat", "tidy", "wobbly")
 SOME_DIGIT = ("a {adjective} {digit}", "{article} {digit}", "the digit {digit}", "the number {digit}", "{digit}")
@@ -49,12 +49,12 @@ OPENINGS = (
 )
 CLOSINGS = ("please", "thank you", "if you can", "in black ink", "as ever", "and be quick", "for a friend", "on a card")
 
-Scene = tuple[int, ...]  # the digit asked for in each quadrant, or EMPTY
+Scene = tuple[int, ...]  # the digit in each quadrant, or EMPTY
 
 
 @dataclass(frozen=True)
 class Captions:
-    """`num` captions of 1 to 4 digits, as many of each number, which is their class; the same ones for a seed."""
+    """`num` captions of 1 to 4 digits; the class is the number of digits, and classes are balanced. Seeded."""
 
     num: int = 10_000
     seed: int = 0
@@ -77,14 +77,14 @@ class Captions:
 
 @dataclass(frozen=True)
 class CaptionTexts(Texts):
-    """Texts that ask for images."""
+    """Captions with their scenes."""
 
     scenes: Mapping[str, Scene] = field(default_factory=dict)  # by caption
 
     def arrays(self, split: str, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        """What captions of this split ask for: images_NYX (float32, ink from 0 to 1) and digits_NQ (int64, or EMPTY).
+        """The targets of captions: images_NYX (float32, ink from 0 to 1) and digits_NQ (int64, EMPTY if none).
 
-        Which handwritten seven stands for a seven is decided by the caption.
+        Handwritten digits are sampled with the caption as the seed.
         """
         import numpy as np
 
@@ -101,13 +101,13 @@ class CaptionTexts(Texts):
 
 
 def some_scene(rng: random.Random, num_digits: int) -> Scene:
-    """That many digits, any of them, in quadrants of their own."""
+    """A random scene of `num_digits` digits, in different quadrants."""
     filled = rng.sample(range(len(QUADRANTS)), num_digits)
     return tuple(rng.randrange(len(DIGITS)) if quadrant in filled else EMPTY for quadrant in range(len(QUADRANTS)))
 
 
 def describe(scene: Scene, rng: random.Random) -> str:
-    """A caption of the scene: its quadrants in any order, of the empty ones one in four, in any words."""
+    """A random caption of the scene: all digits, in random order, and a quarter of the empty quadrants."""
     mentioned = [quadrant for quadrant, digit in enumerate(scene) if digit != EMPTY or rng.random() < 0.25]
     rng.shuffle(mentioned)
     phrases = [_phrase(scene[quadrant], QUADRANTS[quadrant], rng) for quadrant in mentioned]
@@ -132,13 +132,13 @@ def _phrase(digit: int, quadrant: str, rng: random.Random) -> str:
 
 
 def join_quadrants(quadrants_NQYX: np.ndarray) -> np.ndarray:
-    """Images (N, 2Y, 2X) of four quadrants (N, 4, Y, X)."""
+    """Joins four quadrants, (N, 4, Y, X), to images, (N, 2Y, 2X)."""
     num, _, rows, columns = quadrants_NQYX.shape
     return quadrants_NQYX.reshape(num, 2, 2, rows, columns).swapaxes(2, 3).reshape(num, 2 * rows, 2 * columns)
 
 
 def split_quadrants(images_NYX: np.ndarray) -> np.ndarray:
-    """The four quadrants (N, 4, Y/2, X/2) of images."""
+    """The four quadrants, (N, 4, Y/2, X/2), of images, (N, Y, X)."""
     num, rows, columns = images_NYX.shape
     halves = images_NYX.reshape(num, 2, rows // 2, 2, columns // 2)
     return halves.swapaxes(2, 3).reshape(num, 4, rows // 2, columns // 2)
@@ -148,8 +148,8 @@ def split_quadrants(images_NYX: np.ndarray) -> np.ndarray:
 def handwritten(split: str) -> tuple[np.ndarray, np.ndarray]:
     """The handwritten digits of a split: images_DYX (float32, ink from 0 to 1) and labels_D (int64).
 
-    Real ones, 1,797 in all (Alpaydin and Kaynak 1998, the test set, which scikit-learn brings), split by the rule for
-    texts: one in ten for validation and for test, by their hashes.
+    1,797 real digits (the test set of Alpaydin and Kaynak 1998, included in scikit-learn), split by hash like texts:
+    one in ten each for validation and test.
     """
     import numpy as np
     from sklearn.datasets import load_digits
@@ -166,8 +166,8 @@ def handwritten(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_digits(quadrants_NYX: np.ndarray) -> np.ndarray:
-    """The digit (N, int64) that each quadrant shows, or EMPTY where it has less than half the ink of the faintest of
-    the training split's handwritten digits. Told from each other by a support vector machine that knows these alone.
+    """The digit shown in each quadrant, (N,) int64. EMPTY if the quadrant has less than half the ink of the faintest
+    handwritten digit of the training split; otherwise recognised by a support vector machine trained on that split.
     """
     import numpy as np
 

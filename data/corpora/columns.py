@@ -1,4 +1,4 @@
-"""Which columns of a table have the texts, labels, splits, groups and times: those given, or that have a usual name."""
+"""Finds the columns of texts, labels, splits, groups and times: as given, or by usual names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.base.reading import Column, Reading
 if TYPE_CHECKING:
     from data.corpora.table import Table
 
-#: In any case. The second of each are looked for where none of the first is there.
+#: Usual names, in upper or lower case. The second names are tried only if none of the first exists.
 TEXT_NAMES = (
     ("text", "sentence", "review", "content"),
     ("texts", "message", "comment", "tweet", "document", "body", "utterance", "query", "question", "headline", "title"),
@@ -33,7 +33,8 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Places:
-    """Of the columns in a table. split_is_given: not found by its name."""
+    """Column indices in a table, from 0; None if there is no such column. split_is_given: set by the user, rather than
+    found by its name."""
 
     text: int
     label: int | None
@@ -44,9 +45,9 @@ class Places:
 
 
 def find(table: Table, reading: Reading, *, labelled: bool = True) -> Places:
-    """The places of the columns. Raises UserError, with their names, where none or several could be meant.
+    """The indices of the columns. Raises UserError, with the names of columns, if a column is missing or ambiguous.
 
-    labelled: whether there has to be a label.
+    labelled: whether a label column is required.
     """
     if labelled and len(table.columns) == 1:
         raise UserError(
@@ -90,12 +91,12 @@ def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]]
         return _given(table, role, given, needed=needed or role == "split")
     lower = [name.lower() for name in columns]
     for names in usual:
-        found = [place for place, name in enumerate(lower) if name in names]
-        if len(found) == 1:
-            return found[0]
-        if found and needed:
-            listed = _listed([columns[place] for place in found])
-            if len({columns[place] for place in found}) == 1:
+        matches = [place for place, name in enumerate(lower) if name in names]
+        if len(matches) == 1:
+            return matches[0]
+        if matches and needed:
+            listed = _listed([columns[place] for place in matches])
+            if len({columns[place] for place in matches}) == 1:
                 raise UserError(f"{table.path} has several columns {listed.partition(',')[0]}; rename one of them")
             raise UserError(
                 f"{table.path} has several columns that may be the {role}: set {role}_column to one of {listed}"
@@ -116,7 +117,7 @@ def _find(table: Table, role: str, given: Column, usual: Sequence[Sequence[str]]
 
 
 def _given(table: Table, role: str, given: str | int, *, needed: bool) -> int | None:
-    """The place of a column by its name, or by its number where no name is like that."""
+    """The index of a column given by its name, or by its number (from 1) if no column has that name."""
     columns, name = table.columns, str(given)
     if columns.count(name) == 1:
         return columns.index(name)
@@ -137,7 +138,7 @@ def _given(table: Table, role: str, given: str | int, *, needed: bool) -> int | 
 
 
 def _listed(names: Sequence[str]) -> str:
-    """'a', 'b', 'c' and 7 more: names for a message of one line."""
+    """'a', 'b', 'c' and 7 more: names for a one-line message."""
     listed = [repr(name[:30]) for name in names]
     more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
     return ", ".join(listed[:12]) + more or "nothing"

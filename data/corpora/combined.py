@@ -1,4 +1,4 @@
-"""A corpus whose test split is another corpus: a file of its own."""
+"""A corpus whose test split is another corpus, such as a separate file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data.base.texts import Corpus, Example, Texts
 
 @dataclass(frozen=True)
 class WithTest:
-    """The texts of one corpus, and all of another as their test split. Its labels are the same by their names."""
+    """One corpus, with all texts of another as its test split. Classes are matched by name."""
 
     corpus: Corpus
     test: Corpus
@@ -38,23 +38,23 @@ class WithTest:
         classes = texts.classes if len(names) == len(texts.classes) else tuple(sorted(names, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}
 
-        def placed(examples: Sequence[Example], of: tuple[str, ...]) -> Sequence[Example]:
-            return relabelled(examples, [places[each] for each in of])
+        def mapped(examples: Sequence[Example], own_classes: tuple[str, ...]) -> Sequence[Example]:
+            return relabelled(examples, [places[class_name] for class_name in own_classes])
 
         both = (texts.understood, test.understood)
         understood = dataclasses.replace(
             texts.understood,
-            num_rows=sum(each.num_rows for each in both),
-            num_control_characters=sum(each.num_control_characters for each in both),
+            num_rows=sum(part.num_rows for part in both),
+            num_control_characters=sum(part.num_control_characters for part in both),
         )
         return dataclasses.replace(
             texts,
             understood=understood,
             classes=classes,
-            examples=placed(texts.examples, texts.classes),
-            val_examples=None if texts.val_examples is None else placed(texts.val_examples, texts.classes),
-            test_examples=placed(
-                joined([Chosen.of(each or []) for each in (test.examples, test.val_examples, test.test_examples)]),
+            examples=mapped(texts.examples, texts.classes),
+            val_examples=None if texts.val_examples is None else mapped(texts.val_examples, texts.classes),
+            test_examples=mapped(
+                joined([Chosen.of(split or []) for split in (test.examples, test.val_examples, test.test_examples)]),
                 test.classes,
             ),
         )

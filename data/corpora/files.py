@@ -1,4 +1,4 @@
-"""A user's own labelled texts, in a file or a folder of any kind that `data.corpora.tables` reads."""
+"""A user's labelled texts, in a file or folder of any kind that `data.corpora.tables` reads."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from data.corpora.times import moments
 if TYPE_CHECKING:
     from data.base.chosen import Written
 
-#: Control characters but tab and line ends, and halves of characters, which no text has and UTF-8 cannot say.
+#: Control characters, except tab and line ends, and lone surrogates, which UTF-8 cannot encode.
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-MOST_ROWS, MOST_COLUMNS = 20_000, 50  # of those that are looked at, although they are not read
+MOST_ROWS, MOST_COLUMNS = 20_000, 50  # of the sample of unused columns
 
 
 @dataclass(frozen=True)
 class File:
-    """A user's own file, or a folder that `datasets` saved.
+    """A user's file, or a folder saved by `datasets`.
 
-    Every cell is taken as it is written: "NA" and "null" are texts, "None" and "0" are labels; only control characters
-    become spaces. Classes are in natural order (numbers by value), so that of two the second, as in no/yes or 0/1, is
-    the positive one.
+    Cells are taken literally: "NA" and "null" are texts, "None" and "0" are labels; only control characters become
+    spaces. Classes are in natural order (numbers by value), so that the second of two, as in no/yes or 0/1, is the
+    positive one.
     """
 
     path: str | Path
@@ -53,8 +53,8 @@ class File:
         path = Path(self.path)
         if path.is_file():
             return f"csv {sha256(path)}"
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-        listed = "".join(f"{each.relative_to(path)} {sha256(each)}\n" for each in files)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listed = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files)
         return f"folder {hashlib.sha256(listed.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
     def read(self, downloads: Path, *, progress: bool, reading: Reading = USUAL) -> Texts:
@@ -62,21 +62,23 @@ class File:
 
         path = Path(self.path)
         tables = [(table, find(table, reading)) for table in open_tables(path, reading)]
-        found, splits = _Found(path, Written(downloads.parent / "texts")), set()
+        collected, splits = _Collected(path, Written(downloads.parent / "texts")), set()
         for table, places in tables:
-            for row in _labelled(table, places, found, empty_is_none=reading.multi_label is not None):
-                found.add(row, table.split or _known(path, table, row, places))
-            found.require_nothing_empty(table)
-        if not found.labels:
+            for row in _labelled(table, places, collected, empty_is_none=reading.multi_label is not None):
+                collected.add(row, table.split or _known(path, table, row, places))
+            collected.require_nothing_empty(table)
+        if not collected.labels:
             raise UserError(f"{path} has {'a header' if reading.header else 'columns'} but no examples")
-        splits = {each for each in found.splits if each}
-        if "" in found.splits or (splits and "train" not in splits):  # a column of that name that says something else
+        splits = {split for split in collected.splits if split}
+        if "" in collected.splits or (
+            splits and "train" not in splits
+        ):  # a column named 'split' that holds something else
             if any(places.split_is_given or table.split for table, places in tables):
                 raise UserError(f"{path} should have a split train; it has {', '.join(sorted(splits))}")
             splits = set()
         table, places = tables[0]
         name = table.columns[places.label or 0]
-        if reading.header and isinstance(reading.label_column, int) and name in found.classes:
+        if reading.header and isinstance(reading.label_column, int) and name in collected.classes:
             raise UserError(
                 f"{path}: the name of column {reading.label_column}, {name[:40]!r}, is a label too: if the first line "
                 "is data, set header: false; if not, give label_column by its name"
@@ -88,23 +90,23 @@ class File:
             split_column=table.columns[places.split] if splits and places.split is not None else "",
             group_column="" if places.group is None else table.columns[places.group],
             time_column="" if places.time is None else table.columns[places.time],
-            num_rows=len(found.labels),
-            num_control_characters=found.num_control_characters,
+            num_rows=len(collected.labels),
+            num_control_characters=collected.num_control_characters,
         )
-        time_of = found.time_of(table.unit, reading.time_format)
-        return dataclasses.replace(found.texts(splits, understood), group_of=found.group_of, time_of=time_of)
+        time_of = collected.time_of(table.unit, reading.time_format)
+        return dataclasses.replace(collected.texts(splits, understood), group_of=collected.group_of, time_of=time_of)
 
     def others(self, reading: Reading) -> Others:
-        """The first rows of the columns that are not read."""
+        """A sample of the unused columns: their first rows."""
         table = open_tables(Path(self.path), reading)[0]
         places = find(table, reading)
         assert places.label is not None
         used = {places.text, places.label, places.split, places.group, places.time}
         left = [place for place in range(len(table.columns)) if place not in used][:MOST_COLUMNS]
         rows = chain.from_iterable(table.batches([places.label, *left])) if left else iter(())
-        cells = [[each.strip() for each in row] for _, row in islice(rows, MOST_ROWS) if row and row[0].strip()]
+        cells = [[cell.strip() for cell in row] for _, row in islice(rows, MOST_ROWS) if row and row[0].strip()]
         labels, *others = zip(*cells, strict=True) if cells else ([], *([] for _ in left))
-        return Others(labels, {table.columns[place]: own for place, own in zip(left, others, strict=True)})
+        return Others(labels, {table.columns[place]: values for place, values in zip(left, others, strict=True)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ class _Row:
     time: str = ""
 
 
-class _Found:
-    """The examples of some tables, as they are read."""
+class _Collected:
+    """The examples of some tables, collected row by row."""
 
     def __init__(self, path: Path, examples: Written) -> None:
         self.path = path
@@ -126,12 +128,12 @@ class _Found:
         self.labels = array("q")
         self.classes: dict[str, int] = {}
         self.splits: Counter[str] = Counter()
-        self.by_example: list[str] = []  # the split of each, where it is not ''
+        self.by_example: list[str] = []  # the split of each example; '' if unknown
         self.num_control_characters = 0
         self.empty: dict[str, list[int]] = {"text": [], "label": [], "time": []}
-        self.group_of: dict[str, str] = {}  # text -> the first by alphabet, of texts that have one
-        self.times: dict[str, set[str]] = {}  # text -> as they are written
-        self.numbers: dict[str, int] = {}  # time, as it is written -> its first row
+        self.group_of: dict[str, str] = {}  # text -> its alphabetically first group
+        self.times: dict[str, set[str]] = {}  # text -> its times, as written
+        self.numbers: dict[str, int] = {}  # time, as written -> its first row
 
     def add(self, row: _Row, split: str) -> None:
         self.examples.append(row.text)
@@ -145,14 +147,14 @@ class _Found:
             self.numbers.setdefault(row.time, row.number)
 
     def time_of(self, unit: str, format: str | None) -> dict[str, float]:
-        """Text -> the earliest of its times."""
+        """Text -> its earliest time."""
         if not self.times:
             return {}
         moment_of = moments(self.numbers, str(self.path), unit, format)
         return {text: min(moment_of[time] for time in times) for text, times in self.times.items()}
 
     def without_control(self, text: str) -> str:
-        if text.isprintable():  # which is faster to see
+        if text.isprintable():  # a fast check for most texts
             return text
         text, number = CONTROL.subn(" ", text)
         self.num_control_characters += number
@@ -177,17 +179,19 @@ class _Found:
         index_C = np.empty(len(classes), dtype=np.int64)
         index_C[[self.classes[label] for label in classes]] = np.arange(len(classes))
         places_N = np.arange(len(self.labels))
-        every = Chosen(self.examples, places_N, index_C[np.frombuffer(self.labels, dtype=np.int64)])
+        examples = Chosen(self.examples, places_N, index_C[np.frombuffer(self.labels, dtype=np.int64)])
         if not splits:
-            return Texts(tuple(classes), every, understood=understood)
+            return Texts(tuple(classes), examples, understood=understood)
         split_N = np.array(self.by_example)
-        of = {split: every.only(np.flatnonzero(split_N == split)) for split in splits}
-        return Texts(tuple(classes), of["train"], of.get("test"), of.get("val"), understood)
+        by_split = {split: examples.only(np.flatnonzero(split_N == split)) for split in splits}
+        return Texts(tuple(classes), by_split["train"], by_split.get("test"), by_split.get("val"), understood)
 
 
-def _labelled(table: Table, places: Places, found: _Found, *, empty_is_none: bool) -> Iterator[_Row]:
-    """Each row that has all that is needed; of others the numbers are kept. empty_is_none: whether an empty label means
-    no class."""
+def _labelled(table: Table, places: Places, collected: _Collected, *, empty_is_none: bool) -> Iterator[_Row]:
+    """Yields the complete rows; notes the numbers of rows with empty cells in `collected`.
+
+    empty_is_none: whether an empty label means that the text has no class.
+    """
     assert places.label is not None
     more = {name: place for name in ("split", "group", "time") if (place := getattr(places, name)) is not None}
     wanted = [places.text, places.label, *more.values()]
@@ -196,21 +200,21 @@ def _labelled(table: Table, places: Places, found: _Found, *, empty_is_none: boo
             if not cells:  # a blank line
                 continue
             text, label, *others = cells
-            text, label = found.without_control(text), found.without_control(label).strip()
+            text, label = collected.without_control(text), collected.without_control(label).strip()
             if not text.strip():
-                found.empty["text"].append(number)
+                collected.empty["text"].append(number)
             elif not (label or empty_is_none):
-                found.empty["label"].append(number)
+                collected.empty["label"].append(number)
             else:
                 row = _Row(number, text, label, **{name: cell.strip() for name, cell in zip(more, others, strict=True)})
                 if "time" in more and not row.time:
-                    found.empty["time"].append(number)
+                    collected.empty["time"].append(number)
                 else:
                     yield row
 
 
 def _known(path: Path, table: Table, row: _Row, places: Places) -> str:
-    """The split that a cell names; '' if it names none and its column was not given."""
+    """The split named in a row's cell; '' if the cell names no split and the column was found by its name."""
     if places.split is None:
         return "train"
     split = SPLIT_NAMES.get(row.split.lower(), "")
@@ -224,19 +228,19 @@ def _known(path: Path, table: Table, row: _Row, places: Places) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """Every row of a file as it is written, in order; a blank line of a CSV file is a row of no cells."""
+    """All rows of a file as written, in order; a blank line of a CSV file is a row without cells."""
 
     columns: tuple[str, ...]
     cells: list[list[str]]
-    text: int  # which column has the texts
-    label: int | None  # and which the labels, where there is one
+    text: int  # index of the text column
+    label: int | None  # index of the label column, if there is one
     understood: Understood
 
 
 def read_rows(path: str | Path, reading: Reading = USUAL) -> Rows:
-    """A file whose texts need no labels, to predict. Its columns are found as those of a corpus; UserError likewise."""
+    """Reads a file for prediction, whose texts need no labels. Finds columns and raises UserError as for a corpus."""
     tables = open_tables(existing(path), reading)
-    table = next((each for each in tables if each.split == "test"), tables[0])
+    table = next((table for table in tables if table.split == "test"), tables[0])
     places = find(table, reading, labelled=False)
     everything = range(len(table.columns))
     cells = [list(row) for batch in table.batches(everything) for _, row in batch]
@@ -244,7 +248,7 @@ def read_rows(path: str | Path, reading: Reading = USUAL) -> Rows:
 
 
 def read_cells(path: Path, columns: Sequence[str], reading: Reading = USUAL) -> Iterator[Row]:
-    """Number, from 1, and the named columns' cells, as written, of every row that is not blank."""
+    """The number (from 1) and the cells of the named columns, as written, of every row that is not blank."""
     (table,) = open_tables(path, reading)
     for name in columns:
         if table.columns.count(name) != 1:

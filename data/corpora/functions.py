@@ -1,4 +1,4 @@
-"""A corpus from outside: a function that gives labelled texts."""
+"""A corpus from outside: a function that returns labelled texts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from data.base.texts import SPLITS, Example, Texts
 
 @dataclass(frozen=True)
 class FunctionCorpus:
-    """What a function without arguments returns: texts and their labels, or a dict of both by split.
+    """A corpus from a function without arguments that returns texts and labels, or a dict of both by split.
 
-    Texts are strings; labels, of any kind, are taken as they print and put in natural order (see `File`). Of the
-    splits `test` and `val` are left out or kept as they are; the rest is `train`. It is known by its source and by what
-    it returns, in any order. It runs once in each process that needs its texts: what it reads should not change.
+    Texts are strings. Labels can have any type; they are converted to strings and sorted in natural order (see `File`).
+    `train` is required; the splits `test` and `val` are optional, and kept as they are. The fingerprint covers the
+    function's source and its result, regardless of order. The function runs once in every process that needs the
+    texts, so the files that it reads must not change.
     """
 
     plugin: Plugin
 
     def fingerprint(self) -> str:
         texts = _call(self.plugin)
-        examples = [each and sorted(each) for each in (texts.examples, texts.val_examples, texts.test_examples)]
+        examples = [split and sorted(split) for split in (texts.examples, texts.val_examples, texts.test_examples)]
         content = [self.plugin.digest, texts.classes, *examples]
         return f"function {hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
@@ -40,7 +41,7 @@ class FunctionCorpus:
 
 @cache
 def _call(plugin: Plugin) -> Texts:
-    """What it returns. Raises UserError, with the line in its file or with what it should return."""
+    """Calls the function. Raises UserError, with the line in the user's file or the expected return value."""
     where, function = plugin.reference, plugin.load()
     try:
         returned = function()
@@ -52,7 +53,7 @@ def _call(plugin: Plugin) -> Texts:
             raise UserError(f"{where} returns the unknown split {split!r}{did_you_mean(split, SPLITS)}")
     if "train" not in splits:
         raise UserError(f"{where} should return a split train; it returns {', '.join(splits) or 'nothing'}")
-    labelled = {split: _pairs(f"{where}: {split}", each) for split, each in splits.items()}
+    labelled = {split: _pairs(f"{where}: {split}", content) for split, content in splits.items()}
     classes = sorted({label for pairs in labelled.values() for _, label in pairs}, key=natural_order)
     if len(classes) < 2:
         raise UserError(f"{where} returns {len(classes)} classes; at least two are needed")
@@ -64,9 +65,11 @@ def _call(plugin: Plugin) -> Texts:
 
 
 def _pairs(where: str, returned: Any) -> list[tuple[str, str]]:
-    """Texts with their labels. Raises UserError, with the number of the example, for what they cannot be."""
+    """Texts with their labels. Raises UserError, with the number of the example, for invalid ones."""
     try:
-        texts, labels = (list(each) for each in returned if isinstance(each, Iterable) and not isinstance(each, str))
+        texts, labels = (
+            list(column) for column in returned if isinstance(column, Iterable) and not isinstance(column, str)
+        )
     except (TypeError, ValueError):
         raise UserError(
             f"{where}: should be two sequences, of texts and of labels; got {type(returned).__name__}"
@@ -75,5 +78,5 @@ def _pairs(where: str, returned: Any) -> list[tuple[str, str]]:
         raise UserError(f"{where}: each text needs a label; got {len(texts):,} texts and {len(labels):,} labels")
     for number, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
-            raise UserError(f"{where}: text {number} (from 0) should be a text of some words; got {text!r:.40}")
+            raise UserError(f"{where}: text {number} (from 0) should be a non-empty string; got {text!r:.40}")
     return [(text, str(label).strip()) for text, label in zip(texts, labels, strict=True)]

@@ -1,4 +1,4 @@
-"""A user's file as text: unpacked, and decoded by its mark, as UTF-8, or as the user says."""
+"""Opens a user's file as text: decompressed, and decoded by its byte order mark, as the user says, or as UTF-8."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import IO, cast
 
 from data.base.errors import UserError, did_you_mean
 
-SAMPLE = 1 << 16  # bytes of a file's beginning, from which its form is told
+SAMPLE = 1 << 16  # bytes from the start of a file, used to detect its format
 
 MAGIC = {"gz": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bz2": b"BZh", "zip": b"PK\x03\x04"}
 
-#: Longer marks first: that of UTF-32 begins with that of UTF-16.
+#: Byte order marks, longer ones first: that of UTF-32 begins with that of UTF-16.
 MARKS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -28,11 +28,11 @@ MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
 }
 
-#: What is commonly written with each encoding, if that is not Latin letters.
+#: Encoding -> its typical letters, for encodings of other than Latin scripts.
 SCRIPTS = {
     "shift_jis": "[\u3041-\u30ff]",
     "euc-kr": "[\uac00-\ud7a3]",
-    "windows-1255": "[\u05d0-\u05ea]",  # before those that have the same bytes and more
+    "windows-1255": "[\u05d0-\u05ea]",  # before the encodings whose letters include the same bytes
     "windows-1251": "[\u0430-\u044f]",
     "koi8-r": "[\u0430-\u044f]",
     "windows-1253": "[\u03ac-\u03ce]",
@@ -40,19 +40,19 @@ SCRIPTS = {
     "gb18030": "[\u4e00-\u9fa5\u3000-\u303f\uff00-\uffef]",
     "big5": "[\u4e00-\u9fa5\u3000-\u303f\uff00-\uffef]",
 }
-#: What share of the letters that is at least.
-COMMON_SHARE = {"shift_jis": 0.4, "euc-kr": 0.97}  # others 0.8: Japanese has Chinese letters too
+#: Minimum share of typical letters; 0.8 for other encodings. Japanese texts also contain Chinese characters.
+COMMON_SHARE = {"shift_jis": 0.4, "euc-kr": 0.97}
 
-CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # in no encoding of text but UTF-16 and UTF-32
+CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # occurs in text only in UTF-16 and UTF-32
 NO_TEXT = "does not look like a file of texts; save the table of a document or spreadsheet as CSV"
 
-NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # which Python has for other things
+NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # Python codecs for other purposes
 
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 def compression(path: Path) -> str:
-    """gz, xz, bz2, zip or ''."""
+    """gz, xz, bz2, zip, or '' for a file that is not compressed."""
     beginning = _beginning(path)
     return next((name for name, magic in MAGIC.items() if beginning.startswith(magic)), "")
 
@@ -67,7 +67,7 @@ def _beginning(path: Path) -> bytes:
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """The file's content, unpacked. What fails inside because the file cannot be read or unpacked is a UserError."""
+    """Opens the decompressed content. Errors of reading or decompressing inside the block become a UserError."""
     packed = compression(path)
     try:
         if packed == "zip":
@@ -77,7 +77,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             with _open(path, packed) as file:
                 yield file
     except DAMAGED as error:
-        raise UserError(f"cannot read {path}: it is damaged or cut off ({str(error)[:80]})") from error
+        raise UserError(f"cannot read {path}: it is damaged or truncated ({str(error)[:80]})") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or str(error)[:80]}") from error
 
@@ -98,8 +98,8 @@ def _open(path: Path, packed: str) -> IO[bytes]:
 
 
 def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
-    names = [each for each in archive.namelist() if not each.endswith("/") and not each.startswith("__MACOSX/")]
-    names = [each for each in names if not each.rpartition("/")[2].startswith(".")] or names
+    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    names = [name for name in names if not name.rpartition("/")[2].startswith(".")] or names
     if "[Content_Types].xml" in names:
         raise UserError(f"{path} is an office document (a spreadsheet or a text); save its table as CSV")
     if len(names) != 1:
@@ -110,7 +110,10 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def encoding_of(path: Path, given: str | None) -> str:
-    """The encoding that a file's mark tells, that is given, or UTF-8. Raises UserError for one that does not exist."""
+    """The encoding by the file's byte order mark, or else the given one, or else UTF-8.
+
+    Raises UserError if the given encoding does not exist, or if the file does not look like text.
+    """
     with open_bytes(path) as file:
         beginning = file.read(SAMPLE)
     for mark, name in MARKS.items():
@@ -132,14 +135,14 @@ def encoding_of(path: Path, given: str | None) -> str:
 
 
 def codecs_name(encoding: str) -> str:
-    """The name by which Python knows an encoding of texts. Raises UserError if it knows none."""
+    """Python's name for a text encoding. Raises UserError for an unknown encoding."""
     from encodings.aliases import aliases
 
     try:
-        found = codecs.lookup(encoding)
-        "".encode(found.name)  # raises for those that are not of texts
-        if found.name not in NOT_OF_FILES:
-            return found.name
+        codec = codecs.lookup(encoding)
+        "".encode(codec.name)  # raises for codecs that do not encode text
+        if codec.name not in NOT_OF_FILES:
+            return codec.name
     except (LookupError, ValueError, UnicodeError, TypeError):
         pass
     raise UserError(
@@ -149,7 +152,7 @@ def codecs_name(encoding: str) -> str:
 
 @contextmanager
 def open_text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """The file's text, its line ends as they are. A byte that is not of the encoding is a UserError with its line."""
+    """Opens the file as text, keeping line ends. A byte that cannot be decoded becomes a UserError with its line."""
     try:
         with open_bytes(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
             yield text
@@ -158,7 +161,7 @@ def open_text(path: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
 
 
 def _undecodable(path: Path, encoding: str) -> str:
-    """'line 2: byte 0xe9 is not UTF-8; it looks like latin-1: set encoding: latin-1', by reading it once more."""
+    """'line 2: byte 0xe9 is not UTF-8; it looks like latin-1: set encoding: latin-1'. Reads the file again."""
     decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     with open_bytes(path) as file:
         while True:
@@ -170,7 +173,7 @@ def _undecodable(path: Path, encoding: str) -> str:
                 byte = f"byte 0x{error.object[error.start]:02x}"
                 around = error.object[max(0, error.start - SAMPLE) : error.start + SAMPLE]
                 break
-            except UnicodeError:  # UTF-16 that has no mark
+            except UnicodeError:  # UTF-16 without a byte order mark
                 return f"line {line}: it is not {encoding}; set encoding: to another"
             if not chunk:
                 return f"line {line}: it is not {encoding}"
@@ -193,5 +196,5 @@ def likely_encoding(content: bytes) -> str:
             shares[encoding] = len(re.findall(letter, others)) / max(1, len(others)) / COMMON_SHARE.get(encoding, 0.8)
         best = max(shares, key=shares.__getitem__)
         if shares[best] > 1:
-            return next((each for each in COMMON_SHARE if shares[each] > 1), best)
+            return next((encoding for encoding in COMMON_SHARE if shares[encoding] > 1), best)
     return "windows-1252" if re.search(rb"[\x80-\x9f]", content) else "latin-1"

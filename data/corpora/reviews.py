@@ -1,4 +1,4 @@
-"""Film reviews: two sets in an installed wheel, and the official IMDB archive."""
+"""Movie reviews: two corpora from an installed wheel, and the official IMDB archive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MovieReviews:
 @dataclass(frozen=True)
 class StanfordReviews:
     """The official archive of Maas et al. (2011), "Learning Word Vectors for Sentiment Analysis": 50,000
-    labelled reviews, of which 25,000 are its own test split. The unlabelled ones are not read.
+    labelled reviews, of which 25,000 are the official test split. Unlabelled reviews are ignored.
     """
 
     url: str = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
@@ -52,7 +52,7 @@ class StanfordReviews:
 
         archive_path = download(self.url, self.archive_sha256, downloads, progress=progress)
         examples: dict[str, list[Example]] = {"train": [], "test": []}
-        # Members are read where they lie: nothing is unpacked, so no path or link in the archive can do harm.
+        # Members are read without extracting them to disk, so paths and links in the archive are harmless.
         with tarfile.open(archive_path, "r:gz") as archive:
             for member in archive:
                 place = re.fullmatch(r"aclImdb/(train|test)/(neg|pos)/[^/]+\.txt", member.name)

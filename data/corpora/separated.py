@@ -1,7 +1,7 @@
-"""CSV and its relatives: cells with commas, tabs, semicolons or bars between them.
+"""CSV and its variants, with commas, tabs, semicolons or bars between cells.
 
-Read by Python's own `csv`, not by pyarrow's reader, which is faster but glues '"a"b' together, refuses cells that are
-longer than its blocks, and does not tell the line of a row; 180 MB/s are not what a search waits for.
+Read with Python's `csv` rather than pyarrow, which is faster but joins '"a"b', rejects cells longer than its blocks
+and does not report line numbers; at 180 MB/s reading is not the bottleneck of a search.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from data.corpora.columns import USUAL_NAMES
 from data.corpora.opening import SAMPLE, open_text
 from data.corpora.table import Row, Table
 
-#: Where two explain a file equally well it is the first: tabs are rare in texts.
+#: If two separators fit a file equally well, the first one is used: tabs are rare in texts.
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 
 NUM_SAMPLED = 50  # rows
 
-
-#: The first line by which Excel is told what stands between cells.
+#: A first line that tells Excel the separator.
 DECLARED = re.compile(r'"?sep=(.)"?[\r\n]')
 
 
@@ -36,8 +35,8 @@ DECLARED = re.compile(r'"?sep=(.)"?[\r\n]')
 class Form:
     separator: str
     quoted: bool = True
-    skipped: int = 0  # lines before the table
-    spaced: bool = False  # spaces after a separator are no part of a cell, so that a quoted one may come after them
+    skipped: int = 0  # number of lines before the table
+    spaced: bool = False  # spaces after a separator are ignored, so that a quoted cell may follow them
 
     def reader(self, lines: Iterable[str]) -> Any:
         csv.field_size_limit(2**31 - 1)  # the default refuses texts over 128 KiB
@@ -48,7 +47,7 @@ class Form:
 
 
 def open_table(path: Path, encoding: str, sample: str, reading: Reading, understood: Understood) -> Table:
-    """The table of a file that begins with `sample`."""
+    """Opens the table of a file; `sample` is the beginning of the file."""
     declared = DECLARED.match(sample)
     given = reading.separator or (declared and declared[1])
     forms = [Form(each, skipped=1 if declared else 0) for each in ([given] if given else SEPARATORS)]
@@ -104,15 +103,17 @@ def _rows(
 
 
 def _explained(error: csv.Error) -> str:
-    """What is wrong with the quotes of a row, of which `csv` says where its automaton stopped."""
+    """Explains an error in the quoting of a row; `csv` only reports the state of its parser."""
     inside = 'a quote inside a quoted cell is written twice, ""'
     if "unexpected end" in str(error):
         return f"a quoted cell that begins here never ends; {inside}"
-    return f"a quoted cell goes on after its closing quote; {inside}" if "expected after" in str(error) else str(error)
+    return (
+        f"a quoted cell continues after its closing quote; {inside}" if "expected after" in str(error) else str(error)
+    )
 
 
 def _sampled(form: Form, sample: str) -> list[list[str]]:
-    """The first rows of a sample that are whole, as far as they can be read; the first may be cut off."""
+    """The first complete rows of a sample, up to a row that cannot be parsed; the first row may be truncated."""
     lines = io.StringIO(sample, newline="").readlines()
     if len(sample) >= SAMPLE and len(lines) > 1:
         lines = lines[:-1]
@@ -132,23 +133,26 @@ def _sampled(form: Form, sample: str) -> list[list[str]]:
 
 
 def _fitness(form: Form, sample: str, reading: Reading) -> tuple[float, ...]:
-    """How well a separator explains a sample: names that it brings to light, then rows as wide as the first."""
+    """How well a separator fits a sample: by the usual column names in the header, then by rows of equal width."""
     records = _sampled(form, sample)
     if not records:
         return (0,)
     first, width = {cell.strip().lower() for cell in records[0]}, len(records[0])
-    given = {str(each).lower() for each in (reading.text_column, reading.label_column, reading.split_column)}
+    given = {str(name).lower() for name in (reading.text_column, reading.label_column, reading.split_column)}
     known = len(first & (USUAL_NAMES | given))
     share = sum(len(cells) == width for cells in records) / len(records)
     return known if reading.header else 0, share if width > 1 else share / 2, width > 1
 
 
 def _is_spaced(form: Form, sample: str) -> bool:
-    """Whether a sample has a space before quoted cells ('a, "b, c"'): so read all of its rows are as wide as the first,
-    and they are not otherwise, or have such cells with quotes at both ends."""
+    """Whether a sample has spaces before quoted cells ('a, "b, c"').
+
+    That is the case if ignoring such spaces gives rows of equal width, and otherwise either the widths differ or cells
+    contain a space and then a quoted string.
+    """
     if f'{form.separator} "' not in sample:
         return False
-    plain, spaced = (_sampled(dataclasses.replace(form, spaced=each), sample) for each in (False, True))
+    plain, spaced = (_sampled(dataclasses.replace(form, spaced=spaced), sample) for spaced in (False, True))
     if len({len(cells) for cells in spaced}) != 1 or len(spaced[0]) < 2:
         return False
     in_quotes = re.compile(r'\s+"(?:[^"]|"")*"\s*', re.DOTALL)
@@ -156,7 +160,7 @@ def _is_spaced(form: Form, sample: str) -> bool:
 
 
 def _is_well_quoted(path: Path, encoding: str, form: Form) -> bool:
-    """Whether the quotes of a whole file are those of quoted cells. In files with tabs they rarely are."""
+    """Whether the whole file parses with quoted cells. Files with tabs usually contain quotes as plain characters."""
     with open_text(path, encoding) as text:
         reader, width = form.reader(text), None
         try:
@@ -170,7 +174,7 @@ def _is_well_quoted(path: Path, encoding: str, form: Form) -> bool:
 
 
 def _like_data(first: list[str], rows: list[list[str]]) -> str:
-    """The first cell of a first line that is no name of a column: it is long, a number, or comes again below."""
+    """The first header cell that looks like data: long, a number, or repeated in a later row. '' if there is none."""
     for place, cell in enumerate(first):
         below = {cells[place].strip() for cells in rows if len(cells) > place}
         if len(cell.split()) > 4 or re.fullmatch(r"[-+]?\d+([.,]\d+)?", cell) or (cell and cell in below):

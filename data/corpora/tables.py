@@ -1,4 +1,4 @@
-"""Any file or folder that has a table: what kind it is, is told by its content."""
+"""Opens a file or folder as tables, detecting the format from its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.corpora.table import Table
 
 
 def open_tables(path: Path, reading: Reading) -> list[Table]:
-    """The table of a file, or those of a folder's splits. Raises UserError for what is none."""
+    """The table of a file, or one table per split of a folder. Raises UserError for any other content."""
     if path.is_dir():
         return arrow_tables.open_folder(path)
     with open_bytes(path) as file:
@@ -21,11 +21,11 @@ def open_tables(path: Path, reading: Reading) -> list[Table]:
     if beginning.startswith((arrow_tables.PARQUET, arrow_tables.ARROW)):
         if packed:
             raise UserError(
-                f"{path} is a Parquet or Arrow file packed as {packed}: unpack it, it is compressed in itself"
+                f"{path} is a Parquet or Arrow file compressed as {packed}: decompress it (it has compression inside)"
             )
         return [arrow_tables.open_file(path)]
     if beginning[257:262] == b"ustar":
-        raise UserError(f"{path} is a tar archive: unpack it, and name a file in it")
+        raise UserError(f"{path} is a tar archive: extract it, and give the path of a file in it")
     encoding = encoding_of(path, reading.encoding)
     with open_text(path, encoding) as text:
         sample = text.read(SAMPLE)

@@ -1,4 +1,4 @@
-"""A column of times, in whatever way they are written, as numbers that order them."""
+"""Parses a column of times, in any common format, into sortable numbers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
-YEAR_DAY = re.compile("%Y.?%d")  # guessed of 2024-13-01, which nobody means
+YEAR_DAY = re.compile("%Y.?%d")  # pandas' guess for 2024-13-01, never the intended format
 
-#: What pandas does not guess: of e-mail, of Twitter, of Germany.
+#: Formats that pandas does not guess: e-mail, Twitter, German dates, ...
 MORE = ("%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%d.%m.%y", "%b %d, %Y %I:%M %p", "%B %d, %Y")
 
-NUM_SAMPLED = 20  # values that are looked at to find their format
+NUM_SAMPLED = 20  # values from which the format is guessed
 
-UNITS = 100.0  # times of one unit, such as seconds since 1970, do not differ by more
+UNITS = 100.0  # maximum ratio of times in the same unit, such as seconds since 1970
 
 
 class UnclearError(UserError):
-    """Times that can be read in several ways."""
+    """Times with an ambiguous format."""
 
 
 def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | None) -> dict[str, float]:
-    """Each of the values as a number; the later the greater. Times without a zone are in UTC.
+    """Value -> number, greater for later times. Times without a time zone are taken as UTC.
 
-    numbers: the number of the row where each value comes first. where: the file. format: as `strptime` takes it, or
-    None, to find out. Numbers (seconds since 1970, years, 20240131) are taken by their size.
+    numbers: value -> number of the first row that has it. where: the file, for messages. unit: 'line' or 'row', for
+    messages. format: as for `strptime`; None detects it. Numeric values (seconds since 1970, years, 20240131) are
+    taken as they are.
 
-    Raises UserError for what is no time, or where it is not clear whether the day or the month comes first.
+    Raises UserError for an invalid time, and UnclearError if the order of day and month is ambiguous.
     """
     values = list(numbers)
     if format is None and all(map(NUMBER.fullmatch, values)):
@@ -48,10 +49,10 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
             )
         return found
     formats = (format,) if format else _formats(values)
-    parsed = {each: _parse(values, each) for each in formats}
-    whole = [each for each in formats if parsed[each].notna().all()]
+    parsed = {candidate: _parse(values, candidate) for candidate in formats}
+    whole = [candidate for candidate in formats if parsed[candidate].notna().all()]
     if not whole:
-        best = max(formats, key=lambda each: int(parsed[each].notna().sum()))
+        best = max(formats, key=lambda candidate: int(parsed[candidate].notna().sum()))
         bad = next(value for value, is_bad in zip(values, parsed[best].isna(), strict=True) if is_bad)
         raise UserError(
             f"{where}, {unit} {numbers[bad]}: {bad[:40]!r} is not a time"
@@ -62,7 +63,7 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
     for other in whole[1:]:
         if differing := [i for i, same in enumerate(parsed[first] == parsed[other]) if not same]:
             value = values[differing[0]]
-            one, another = (f"{parsed[each].iloc[differing[0]]:%-d %B %Y}" for each in (first, other))
+            one, another = (f"{parsed[format].iloc[differing[0]]:%-d %B %Y}" for format in (first, other))
             raise UnclearError(
                 f"{where}, {unit} {numbers[value]}: {value[:40]!r} is {one} or {another}; write time_format: "
                 f"'{first}' or '{other}'"
@@ -71,24 +72,24 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
 
 
 def _formats(values: Sequence[str]) -> tuple[str, ...]:
-    """Ways in which some values may be written."""
+    """Candidate formats of the values."""
     from pandas.tseries.api import guess_datetime_format
 
     sample = values[:NUM_SAMPLED]
     if _parse(sample, "ISO8601").notna().all():
         return ("ISO8601",)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of days before months, which is what we ask
+        warnings.simplefilter("ignore")  # about the order of days and months, which is tried both ways
         guessed = [guess_datetime_format(value, dayfirst=first) for value in sample for first in (False, True)]
-    found = [each for each in guessed if each and not YEAR_DAY.match(each)]
-    return tuple(dict.fromkeys([*found, *MORE]))
+    formats = [guess for guess in guessed if guess and not YEAR_DAY.match(guess)]
+    return tuple(dict.fromkeys([*formats, *MORE]))
 
 
 def _parse(values: Sequence[str], format: str) -> pd.Series:
-    """Times in UTC; NaT for what is none."""
+    """Times in UTC; NaT for invalid values."""
     import pandas as pd
 
     try:
         return pd.to_datetime(pd.Series(values, dtype=object), format=format, utc=True, errors="coerce")
-    except ValueError as error:  # of the format itself
+    except ValueError as error:  # an invalid format
         raise UserError(f"time_format: {' '.join(str(error).split())[:100]}; got {format[:40]!r}") from None

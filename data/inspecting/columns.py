@@ -1,4 +1,4 @@
-"""What the columns that are not read say of the texts: which belong together, and when they were written."""
+"""Detects groups and times among the unused columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data.corpora.table import Others
 from data.corpora.times import NUMBER, UnclearError, moments
 from data.inspecting.findings import Finding, counted, shortened
 
-#: Words in the names of columns whose values are groups, and times.
+#: Words in the names of columns that hold groups or times.
 GROUP_NAMES = re.compile(
     "author|user|username|account|customer|client|patient|speaker|person|writer|reviewer|thread|conversation|dialog|"
     "dialogue|session|ticket|product|item|movie|film|book|asin|article|document|doc|source|site|domain|url|channel|"
@@ -21,18 +21,18 @@ GROUP_NAMES = re.compile(
 )
 TIME_NAMES = re.compile("date|datetime|time|timestamp|day|year|created|posted|published|updated|at")
 
-FEWEST_GROUPS = 10  # fewer are rather a class of another kind, such as a language
-PER_GROUP = 1.5  # texts at least
-LARGEST = 0.5  # share of the texts that one group has, at most
-TOLD = 0.3  # share of the labels that the majority leaves wrong and groups tell, at least
-NUM_TIMES = 1_000  # different values that are read as times
+FEWEST_GROUPS = 10  # columns with fewer values rather hold a category, such as a language
+PER_GROUP = 1.5  # minimum mean number of texts per group
+LARGEST = 0.5  # maximum share of texts in one group
+TOLD = 0.3  # minimum share of the majority baseline's errors that groups correct
+NUM_TIMES = 1_000  # distinct values that are parsed as times
 
 EPOCHS = ((1e8, 1e11), (1e11, 1e14))  # seconds and milliseconds since 1970
 DAYS = (19_000_101, 21_001_231)  # as numbers
 
 
 def findings(others: Others, reading: Reading) -> Iterator[Finding]:
-    """Columns that look like groups or times, unless there is one already."""
+    """Columns that look like groups or times, unless the spec already names such a column."""
     for name, values in others.columns.items():
         if time := _time(name, values):
             yield from [time] if reading.time_column is None else []
@@ -48,32 +48,37 @@ def _groups(name: str, values: Sequence[str], labels: Sequence[str]) -> Iterator
         return
     if sizes.most_common(1)[0][1] > LARGEST * len(pairs):
         return
-    majority, told = _told(pairs)
-    tells = told - majority >= TOLD * (1 - majority)
+    majority, predicted = _told(pairs)
+    tells = predicted - majority >= TOLD * (1 - majority)
     if not named and not tells:
         return
     yield Finding(
         "groups",
         "serious" if tells else "minor",
         f"column {shortened(name, 30)} has {len(sizes):,} values for {counted(len(pairs), 'text')}"
-        + (f", and the others of a value tell {told:.0%} of the labels (the majority {majority:.0%})" if tells else ""),
+        + (
+            f", and other texts with the same value predict {predicted:.0%} of the labels (the majority {majority:.0%})"
+            if tells
+            else ""
+        ),
         len(sizes),
-        f"if new texts will be of others (authors, threads, products), keep each in one split: group_column: {name}",
+        "if new texts will come from other groups (authors, threads, products), keep every group in one split: "
+        f"group_column: {name}",
     )
 
 
 def _told(pairs: Sequence[tuple[str, str]]) -> tuple[float, float]:
-    """The share of the majority, and of the labels that most of the other texts of the same group have."""
+    """The accuracy of predicting the majority label, and of predicting a label by the other texts of its group."""
     by_group: dict[str, Counter[str]] = defaultdict(Counter)
     for value, label in pairs:
         by_group[value][label] += 1
-    told = 0
+    num_right = 0
     for labels in by_group.values():
         for label, number in labels.items():
-            if number - 1 > max((other for each, other in labels.items() if each != label), default=0):
-                told += number
+            if number - 1 > max((count for other, count in labels.items() if other != label), default=0):
+                num_right += number
     majority = Counter(label for _, label in pairs).most_common(1)[0][1]
-    return majority / len(pairs), told / len(pairs)
+    return majority / len(pairs), num_right / len(pairs)
 
 
 def _time(name: str, values: Sequence[str]) -> Finding | None:
@@ -94,7 +99,7 @@ def _time(name: str, values: Sequence[str]) -> Finding | None:
         "minor",
         f"column {shortened(name, 30)} has times",
         len(values),
-        f"if new texts will be newer than these, train on the past and test on the newest: time_column: {name}{more}",
+        f"if new texts will be newer than these, train on older and test on newer texts: time_column: {name}{more}",
         shortened(first[0], 30),
     )
 
@@ -112,34 +117,34 @@ def _words(name: str) -> list[str]:
 
 
 def of_splits(splits: Mapping[str, Sequence[Example]], texts: Texts) -> Iterator[Finding]:
-    """What is wrong with splits that were given, where texts have groups or times."""
+    """Problems of given splits if texts have groups or times."""
     if not texts.group_of and not texts.time_of:
         return
     held_out = [text for split in SPLITS[1:] for text, _ in splits.get(split, ())]
     train = [text for text, _ in splits.get("train", ())]
-    found: dict[str, set[str]] = defaultdict(set)
+    splits_of: dict[str, set[str]] = defaultdict(set)
     for split, examples in splits.items():
         for text, _ in examples:
             if text in texts.group_of:
-                found[texts.group_of[text]].add(split)
-    if several := sorted(group for group, own in found.items() if len(own) > 1):
+                splits_of[texts.group_of[text]].add(split)
+    if spanning := sorted(group for group, group_splits in splits_of.items() if len(group_splits) > 1):
         yield Finding(
             "groups in two splits",
             "serious",
-            f"{counted(len(several), 'group')} {'has' if len(several) == 1 else 'have'} texts in several splits",
-            len(several),
-            "the scores are not those of new groups; split_column: none divides the texts anew, by group_column",
-            shortened(several[0], 30),
+            f"{counted(len(spanning), 'group')} {'has' if len(spanning) == 1 else 'have'} texts in several splits",
+            len(spanning),
+            "scores do not hold for new groups; split_column: none divides the texts again, by group_column",
+            shortened(spanning[0], 30),
         )
-    if held := [texts.time_of[text] for text in held_out if text in texts.time_of]:
-        newer = [text for text in train if texts.time_of[text] >= min(held)]
+    if held_times := [texts.time_of[text] for text in held_out if text in texts.time_of]:
+        newer = [text for text in train if texts.time_of[text] >= min(held_times)]
         if newer:
             yield Finding(
                 "future in training",
                 "serious",
-                f"{counted(len(newer), 'training text')} {'is' if len(newer) == 1 else 'are'} not older than all that "
-                "is held out",
+                f"{counted(len(newer), 'training text')} {'is' if len(newer) == 1 else 'are'} not older than all "
+                "held-out texts",
                 len(newer),
-                "the scores are not those of the future; split_column: none divides the texts anew, by time_column",
+                "scores do not hold for future texts; split_column: none divides the texts again, by time_column",
                 shortened(newer[0]),
             )

@@ -1,4 +1,4 @@
-"""What is found out about labelled texts before anything is trained, as plain values that can be kept as JSON."""
+"""The result of inspecting labelled texts, as plain values that can be saved as JSON."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: How much a finding matters, the worst first: no search can be run; scores mislead; worth knowing.
+#: The worst first: no search is possible; scores mislead; worth knowing.
 SEVERITIES = ("blocking", "serious", "minor")
 Severity = Literal["blocking", "serious", "minor"]
 
-HIDDEN = "..."  # in place of words of the texts, where these may not be
+HIDDEN = "..."  # replaces words of the texts where they must not appear
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the texts that a user should know, and what to do about it.
+    """A possible problem of the texts, and its remedy.
 
-    kind: what tells findings apart, such as 'near duplicates'. what: a sentence. how_many: texts or classes that it
-    concerns. example: one of them, in a few words. remedy: a sentence, with the key of the spec where there is one.
-    quoted: what of it, in `what` or the example, are words of the texts.
+    kind: a short name such as 'near duplicates'. what: a sentence. how_many: number of texts or classes concerned.
+    remedy: a sentence, with the key of the spec if there is one. example: one of the texts or classes, in a few words.
+    quoted: the parts of `what` and `example` that quote the texts.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Finding:
     quoted: tuple[str, ...] = ()
 
     def without_texts(self) -> Finding:
-        """The same with dots for what is quoted."""
+        """The finding with all quotes replaced by dots."""
         what, example = self.what, self.example
         for words in self.quoted:
             what, example = what.replace(words, HIDDEN), example.replace(words, HIDDEN)
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How many texts a class has, in all and in each split (none where the texts cannot be divided)."""
+    """The number of texts of a class, in total and by split (empty if the texts cannot be divided)."""
 
     name: str
     total: int
@@ -50,7 +50,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Cut:
-    """What is not read of the texts at this `max_words`: shares, in [0, 1], of the texts and of all their words."""
+    """What truncation to `max_words` cuts: shares, in [0, 1], of truncated texts and of words that are not read."""
 
     max_words: int
     texts: float
@@ -59,11 +59,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many words the texts have. enough: the `max_words` that reads 95 % of all words. histogram: for each range of
-    lengths, from 1 in powers of two, the longest length in it and how many texts are so long."""
+    """The lengths of the texts, in words.
+
+    enough: the `max_words` that keeps 95 % of all words. histogram: for every bin (powers of two) its upper bound and
+    the number of texts in it.
+    """
 
     median: int
-    most: int  # of 95 % of the texts
+    most: int  # the 95 % quantile
     longest: int
     enough: int
     cuts: tuple[Cut, ...]
@@ -72,7 +75,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Unknown:
-    """The share, in [0, 1], of the words read that are not in the vocabulary, and the most frequent of these."""
+    """The share, in [0, 1], of words outside of the vocabulary, and the most frequent ones with their counts."""
 
     share: float
     words: tuple[tuple[str, int], ...]
@@ -80,10 +83,10 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was understood of a corpus, and what was found in it, the worst first.
+    """Facts about a corpus, and findings, the worst first.
 
-    understood: facts of how it was read, by name. num_looked_at: texts whose words were looked at, fewer than there are
-    of a large corpus. lengths, unknown: None where there is no word, or no vocabulary, to tell.
+    understood: how it was read, fact by name. num_looked_at: number of texts whose words were inspected, a sample of a
+    large corpus. lengths: None if there are no words. unknown: None if there are no words or no vocabulary.
     """
 
     name: str
@@ -94,26 +97,26 @@ class Inspection:
     lengths: Lengths | None
     unknown: Unknown | None
     findings: tuple[Finding, ...]
-    sizes: dict[str, int] = dataclasses.field(default_factory=dict)  # texts by split; not in what was kept before
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)  # texts by split; empty if read from an older file
 
     @property
     def majority(self) -> ClassCount:
-        """The largest class; of equal ones the first."""
-        return max(self.classes, key=lambda each: each.total)
+        """The largest class; the first one of a tie."""
+        return max(self.classes, key=lambda count: count.total)
 
     @property
     def majority_share(self) -> float:
-        """The share of the texts that are of the largest class."""
+        """The share of the largest class, in [0, 1]."""
         return self.majority.total / max(1, self.num_texts)
 
     def count(self, split: str) -> int:
-        return self.sizes.get(split, 0) if self.sizes else sum(each.splits.get(split, 0) for each in self.classes)
+        return self.sizes.get(split, 0) if self.sizes else sum(count.splits.get(split, 0) for count in self.classes)
 
     def without_texts(self) -> Inspection:
-        """The same without any word of the texts; names of classes stay."""
+        """The inspection without any words of the texts; names of classes are kept."""
         unknown = self.unknown and dataclasses.replace(self.unknown, words=())
         return dataclasses.replace(
-            self, findings=tuple(each.without_texts() for each in self.findings), unknown=unknown
+            self, findings=tuple(finding.without_texts() for finding in self.findings), unknown=unknown
         )
 
     def to_json(self) -> str:
@@ -121,34 +124,34 @@ class Inspection:
 
     @classmethod
     def from_json(cls, text: str) -> Inspection:
-        """What `to_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        """Reads what `to_json` wrote. Raises ValueError, KeyError or TypeError for any other content."""
         content: dict[str, Any] = json.loads(text)
         lengths, unknown = content["lengths"], content["unknown"]
-        for each in content["findings"]:
-            each["quoted"] = tuple(each.get("quoted", ()))
+        for finding in content["findings"]:
+            finding["quoted"] = tuple(finding.get("quoted", ()))
         if lengths:
-            lengths["cuts"] = tuple(Cut(**each) for each in lengths["cuts"])
+            lengths["cuts"] = tuple(Cut(**cut) for cut in lengths["cuts"])
             lengths["histogram"] = tuple(map(tuple, lengths["histogram"]))
         if unknown:
             unknown["words"] = tuple(map(tuple, unknown["words"]))
         return cls(
             **content
             | {
-                "classes": tuple(ClassCount(**each) for each in content["classes"]),
+                "classes": tuple(ClassCount(**count) for count in content["classes"]),
                 "lengths": Lengths(**lengths) if lengths else None,
                 "unknown": Unknown(**unknown) if unknown else None,
-                "findings": tuple(Finding(**each) for each in content["findings"]),
+                "findings": tuple(Finding(**finding) for finding in content["findings"]),
             }
         )
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The worst first; those equally bad in the order in which they were found."""
-    return tuple(sorted(findings, key=lambda each: SEVERITIES.index(each.severity)))
+    """Sorts findings, the worst first (stable)."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """A text, or its beginning, quoted on one line, without characters that a terminal would obey."""
+    """A text, or its beginning, quoted on one line, with control characters escaped."""
     line = " ".join(text[: 4 * most].split())
     return repr(line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3].rstrip()}...")
 

@@ -1,34 +1,35 @@
-"""What is odd about the classes: too many, too few texts, one written in two ways, several in one."""
+"""Findings about labels: too many or rare classes, one class spelled in two ways, several classes in one label."""
 
 from __future__ import annotations
 
 import math
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from data.inspecting.findings import ClassCount, Finding, counted, shortened
 
-SEPARATORS = (";", "|", ",", "/")  # of several labels in one cell
-LIST = re.compile(r"""\[\s*(['"].*['"]|\d+([\s,]+\d+)*)?\s*\]""", re.DOTALL)  # as Python, JSON and NumPy write one
+SEPARATORS = (";", "|", ",", "/")  # between several labels in one cell
+LIST = re.compile(r"""\[\s*(['"].*['"]|\d+([\s,]+\d+)*)?\s*\]""", re.DOTALL)  # as written by Python, JSON and NumPy
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
-LARGE = 0.9  # share of a class from which accuracy says little; half as serious from MANY
-MANY = 0.75
-RARE = 0.01  # share of a class, and at most a fifth of an even share where there are many
-FEW = 5  # test texts of a class on which its score is luck
+MANY, LARGE = 0.75, 0.9  # shares of the largest class from which accuracy says little: minor, serious
+RARE = 0.01  # share of a rare class; with many classes, a fifth of an equal share
+FEW = 5  # with fewer test texts, the score of a class depends on chance
 
 
 def odd_labels(classes: Sequence[ClassCount], total: int, separator: str | None = None) -> Iterator[Finding]:
-    """All findings about classes, of their names and counts alone. total: of the texts. separator: of the classes of a
-    text, where it can have several."""
+    """Findings from the names and sizes of classes.
+
+    total: number of texts. separator: between the classes of a multi-label text; None for single-label texts.
+    """
     if 2 * len(classes) > max(total, 20):
         yield Finding(
             "labels like ids",
             "serious",
             f"There are {len(classes):,} labels for {total:,} texts: they look like ids or free text, not like classes",
             len(classes),
-            "name the column of the classes: label_column",
+            "give the column of the classes: label_column",
             shortened(classes[0].name),
         )
         return
@@ -41,9 +42,9 @@ def odd_labels(classes: Sequence[ClassCount], total: int, separator: str | None 
 
 def _written_in_two_ways(classes: Sequence[ClassCount]) -> Iterator[Finding]:
     alike: dict[str, list[ClassCount]] = defaultdict(list)
-    for each in classes:
-        alike[folded(each.name)].append(each)
-    groups = [sorted(group, key=lambda each: -each.total) for group in alike.values() if len(group) > 1]
+    for count in classes:
+        alike[folded(count.name)].append(count)
+    groups = [sorted(group, key=lambda count: -count.total) for group in alike.values() if len(group) > 1]
     if groups:
         merges = {other.name: first.name for first, *others in groups for other in others}
         pairs = ", ".join(f"{first!r} and {other!r}" for other, first in list(merges.items())[:4])
@@ -52,7 +53,7 @@ def _written_in_two_ways(classes: Sequence[ClassCount]) -> Iterator[Finding]:
         yield Finding(
             "labels alike",
             "serious",
-            f"Some labels differ by case, spaces or the form of a number only, and are classes of their own: {pairs}"
+            f"Some labels differ only in case, spaces or the form of a number, but are separate classes: {pairs}"
             + (", ..." if len(merges) > 4 else ""),
             len(merges),
             f"if they mean the same, merge them: labels: {{{listed}{more}}}",
@@ -60,7 +61,7 @@ def _written_in_two_ways(classes: Sequence[ClassCount]) -> Iterator[Finding]:
 
 
 def folded(label: str) -> str:
-    """What two ways to write a label have in common: 'Not_Spam' and 'not spam', '1' and '1.0'."""
+    """A normal form, equal for spellings of the same label: 'Not_Spam' and 'not spam', '1' and '1.0'."""
     label = INVISIBLE.sub("", unicodedata.normalize("NFKC", label)).strip()
     try:
         if math.isfinite(number := float(label)):
@@ -71,32 +72,33 @@ def folded(label: str) -> str:
 
 
 def _several_in_one(classes: Sequence[ClassCount]) -> Iterator[Finding]:
-    """Labels with a separator in them whose parts are labels, or parts of others, too; or written as lists."""
-    if lists := [each for each in classes if LIST.fullmatch(each.name)]:
+    """Labels that contain a separator and parts of other labels, or that are written as lists."""
+    if lists := [count for count in classes if LIST.fullmatch(count.name)]:
         yield Finding(
             "several labels",
             "serious",
-            f"{counted(len(lists), 'label')} of {sum(each.total for each in lists):,} texts "
-            f"{'is written as a list' if len(lists) == 1 else 'are written as lists'}, each a class of its own",
+            f"{counted(len(lists), 'label')} of {sum(count.total for count in lists):,} texts "
+            + ("is written as a list, which is one class" if len(lists) == 1 else "are lists, each of them one class"),
             len(lists),
-            "write the labels of a text with ; between them and nothing around, a;b, and set multi_label: ';'",
-            shortened(max(lists, key=lambda each: len(each.name)).name),
+            "write the labels of a text with ; between them and no brackets, a;b, and set multi_label: ';'",
+            shortened(max(lists, key=lambda count: len(count.name)).name),
         )
         return
     for separator in SEPARATORS:
-        parts = {each.name: {part.strip() for part in each.name.split(separator)} for each in classes}
-        seen: dict[str, int] = defaultdict(int)
-        for own in parts.values():
-            for part in own:
-                seen[part] += 1
-        several = [each for each in classes if separator in each.name and any(seen[p] > 1 for p in parts[each.name])]
+        parts_of = {count.name: {part.strip() for part in count.name.split(separator)} for count in classes}
+        frequency = Counter(part for parts in parts_of.values() for part in parts)
+        several = [
+            count
+            for count in classes
+            if separator in count.name and any(frequency[part] > 1 for part in parts_of[count.name])
+        ]
         if several:
             yield Finding(
                 "several labels",
                 "serious",
-                f"{counted(len(several), 'label')} of {sum(each.total for each in several):,} texts "
-                f"{'looks' if len(several) == 1 else 'look'} like several with {separator!r} between them, each set of "
-                "them a class of its own",
+                f"{counted(len(several), 'label')} of {sum(count.total for count in several):,} texts "
+                f"{'looks' if len(several) == 1 else 'look'} like several with {separator!r} between them, but every "
+                "combination is one class",
                 len(several),
                 f"if a text can have several classes: multi_label: {separator!r}",
                 shortened(several[0].name),
@@ -105,28 +107,28 @@ def _several_in_one(classes: Sequence[ClassCount]) -> Iterator[Finding]:
 
 
 def _unbalanced(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
-    largest = max(classes, key=lambda each: each.total)
+    largest = max(classes, key=lambda count: count.total)
     if len(classes) > 1 and total and (share := largest.total / total) >= MANY:
         yield Finding(
             "imbalanced",
             "serious" if share >= LARGE else "minor",
-            f"{share:.1%} of the texts are {shortened(largest.name, 30)}, the accuracy of always saying so",
+            f"{share:.1%} of the texts are {shortened(largest.name, 30)}, the accuracy of always predicting this class",
             largest.total,
-            "rank by what counts each class alike, metric: val_macro_f1; and try class_weights: balanced",
+            "rank by a metric that weights classes equally, metric: val_macro_f1; and try class_weights: balanced",
         )
 
 
 def _rare(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
     bound = min(RARE, 0.2 / len(classes))
-    rare = [each for each in classes if each.total < bound * total or each.splits.get("test", FEW) < FEW]
+    rare = [count for count in classes if count.total < bound * total or count.splits.get("test", FEW) < FEW]
     if rare:
-        least = min(rare, key=lambda each: each.total)
+        least = min(rare, key=lambda count: count.total)
         yield Finding(
             "rare classes",
             "minor",
             f"{counted(len(rare), 'class', 'classes')} "
             f"{'has' if len(rare) == 1 else 'have'} few texts: under {bound:.1%} of all or under {FEW} to test on, so "
-            "that scores of them are luck",
+            "that their scores depend on chance",
             len(rare),
             "label more of them, or leave out or merge rare classes: min_examples or labels",
             f"{shortened(least.name, 30)} has {counted(least.total, 'text')}",
@@ -134,6 +136,6 @@ def _rare(classes: Sequence[ClassCount], total: int) -> Iterator[Finding]:
 
 
 def _yaml(label: str) -> str:
-    """In quotes; what cannot be seen as a number."""
+    """The label as a quoted YAML string, with unprintable characters escaped."""
     escaped = label.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'
+    return '"' + "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in escaped) + '"'

@@ -1,7 +1,6 @@
-"""Words that alone give the label: most texts of a class have them, and next to none of any other.
+"""Words that leak the label: most texts of a class contain them, and almost no other texts do.
 
-Shapes: N texts, W words of all of them, V different words, C classes, G pairs of a class and a
-word.
+Shapes: N texts, W words of all texts, V distinct words, C classes, G pairs of a class and a word.
 """
 
 from __future__ import annotations
@@ -14,32 +13,32 @@ from scipy.sparse import coo_array, csr_array
 from data.inspecting.findings import Finding, shortened
 from data.inspecting.words import Words
 
-OF_ITS_CLASS = 0.6  # share of a class's texts that have the word, at least
-OF_OTHERS = 0.005  # share of all other texts that have it, at most
-NAMED_BY_OTHERS = 0.1  # share of the texts with the name of another class, at most, where nearly all name their own
-FEWEST = 20  # training texts of a class: among fewer many words are of one class by chance
+IN_CLASS = 0.6  # minimum share of the texts of the class that contain the word
+IN_OTHERS = 0.005  # maximum share of all other texts that contain it
+NAMING_ANOTHER = 0.1  # maximum share of texts that contain the name of another class
+FEWEST = 20  # training texts of a class; with fewer, many words occur in one class only by chance
 
 
 def leaks(train: Words, train_NC: csr_array, held: Words, held_NC: csr_array) -> dict[int, list[str]]:
-    """Class -> the words that alone give it, the most frequent first. The two are parts of the same `Words`.
+    """Class -> the words that leak it, the most frequent first.
 
-    train_NC, held_NC: 1 where a text is of a class, else 0.
+    train, held: parts of the same `Words`. train_NC, held_NC: 1 where a text has a class, else 0.
     """
-    own_CV = coo_array(train_NC.T @ _documents(train))
-    labels_G, ids_G = own_CV.coords
-    gives_G = _give(own_CV.data, labels_G, ids_G, train, train_NC) & (train_NC.sum(axis=0)[labels_G] >= FEWEST)
-    labels_G, ids_G, own_G = labels_G[gives_G], ids_G[gives_G], own_CV.data[gives_G]
-    own_held_G = csr_array(held_NC.T @ _documents(held))[labels_G, ids_G]
-    gives_G = _give(own_held_G, labels_G, ids_G, held, held_NC)
-    found: dict[int, list[str]] = {}
-    for place in np.lexsort((ids_G, -own_G, labels_G)):
-        if gives_G[place]:
-            found.setdefault(int(labels_G[place]), []).append(train.words[ids_G[place]])
-    return found
+    texts_CV = coo_array(train_NC.T @ _documents(train))
+    labels_G, ids_G = texts_CV.coords
+    leaks_G = _leak(texts_CV.data, labels_G, ids_G, train, train_NC) & (train_NC.sum(axis=0)[labels_G] >= FEWEST)
+    labels_G, ids_G, num_G = labels_G[leaks_G], ids_G[leaks_G], texts_CV.data[leaks_G]
+    held_G = csr_array(held_NC.T @ _documents(held))[labels_G, ids_G]
+    leaks_G = _leak(held_G, labels_G, ids_G, held, held_NC)
+    words_of: dict[int, list[str]] = {}
+    for place in np.lexsort((ids_G, -num_G, labels_G)):
+        if leaks_G[place]:
+            words_of.setdefault(int(labels_G[place]), []).append(train.words[ids_G[place]])
+    return words_of
 
 
 def _documents(words: Words) -> csr_array:
-    """NV: 1 where a text has a word."""
+    """Shape (N, V): 1 where a text contains a word."""
     ends_N = np.append(words.starts_N, len(words.ids_W))
     ones_W = np.ones(len(words.ids_W), dtype=np.int64)
     documents_NV = csr_array((ones_W, words.ids_W, ends_N), shape=(len(words.lengths_N), len(words.words)))
@@ -48,60 +47,68 @@ def _documents(words: Words) -> csr_array:
     return documents_NV
 
 
-def _give(own: np.ndarray, labels: np.ndarray, ids: np.ndarray, words: Words, of_NC: csr_array) -> np.ndarray:
-    """Whether each word gives its class here: most of its texts have it, and next to none of the others."""
-    num_own = of_NC.sum(axis=0)[labels]
-    others = _documents(words).sum(axis=0)[ids] - own
-    most, few = own >= OF_ITS_CLASS * num_own, others <= OF_OTHERS * (of_NC.shape[0] - num_own)
-    gives: np.ndarray = (num_own > 0) & (num_own < of_NC.shape[0]) & most & few
-    return gives
+def _leak(
+    num_with_word: np.ndarray, labels: np.ndarray, ids: np.ndarray, words: Words, classes_NC: csr_array
+) -> np.ndarray:
+    """For pairs of a class and a word, whether the word leaks the class in these texts.
+
+    num_with_word: the number of texts of the class that contain the word.
+    """
+    class_sizes = classes_NC.sum(axis=0)[labels]
+    num_others = _documents(words).sum(axis=0)[ids] - num_with_word
+    most, few = num_with_word >= IN_CLASS * class_sizes, num_others <= IN_OTHERS * (classes_NC.shape[0] - class_sizes)
+    leaking: np.ndarray = (class_sizes > 0) & (class_sizes < classes_NC.shape[0]) & most & few
+    return leaking
 
 
 def share_that_names(
-    words: Words, of_NC: csr_array, names: Sequence[Sequence[str]], most: int = 5_000
+    words: Words, classes_NC: csr_array, names: Sequence[Sequence[str]], most: int = 5_000
 ) -> tuple[float, float]:
-    """The share of texts that have the name of their class in them, and of those that have that of another class.
+    """The share of texts that contain the name of their class, and of texts that contain the name of another class.
 
-    names: of each class, in words. most: texts that are looked at.
+    names: the words of the name of each class. most: maximum number of texts to inspect.
     """
-    some, of_CN = words.part(0, most), csr_array(of_NC[:most].T)
+    sample, classes_CN = words.part(0, most), csr_array(classes_NC[:most].T)
     places = {word: place for place, word in enumerate(words.words)}
-    texts_W = some.places_of_texts()
-    own_N, other_N = (np.zeros(of_CN.shape[1], dtype=bool) for _ in range(2))
+    texts_W = sample.places_of_texts()
+    naming_N, misnaming_N = (np.zeros(classes_CN.shape[1], dtype=bool) for _ in range(2))
     for label, name in enumerate(names):
         ids = [places.get(word, -1) for word in name]
         num = len(texts_W) - len(ids) + 1
         if not ids or -1 in ids or num < 1:
             continue
-        at_W = texts_W[:num] == texts_W[len(ids) - 1 :]  # not over the end of a text
-        for step, each in enumerate(ids):
-            at_W &= some.ids_W[step : step + num] == each
-        has_N, is_N = np.zeros_like(own_N), np.zeros_like(own_N)
-        has_N[texts_W[:num][at_W]] = True
-        is_N[of_CN.indices[of_CN.indptr[label] : of_CN.indptr[label + 1]]] = True
-        own_N |= has_N & is_N
-        other_N |= has_N & ~is_N
-    return float(own_N.mean()), float(other_N.mean())
+        at_W = texts_W[:num] == texts_W[len(ids) - 1 :]  # not across texts
+        for step, word_id in enumerate(ids):
+            at_W &= sample.ids_W[step : step + num] == word_id
+        named_N, in_class_N = np.zeros_like(naming_N), np.zeros_like(naming_N)
+        named_N[texts_W[:num][at_W]] = True
+        in_class_N[classes_CN.indices[classes_CN.indptr[label] : classes_CN.indptr[label + 1]]] = True
+        naming_N |= named_N & in_class_N
+        misnaming_N |= named_N & ~in_class_N
+    return float(naming_N.mean()), float(misnaming_N.mean())
 
 
 def names_finding(own: float, other: float, num_texts: int) -> Iterator[Finding]:
-    """What it means that texts have the names of their classes in them."""
-    if own >= OF_ITS_CLASS and other <= NAMED_BY_OTHERS:
+    """The finding that texts contain the names of their classes.
+
+    own, other: shares of texts that contain the name of their class, or of another class.
+    """
+    if own >= IN_CLASS and other <= NAMING_ANOTHER:
         yield Finding(
             "names in texts",
             "serious",
-            f"{own:.0%} of the texts have the name of their class in them, {other:.0%} that of another",
+            f"{own:.0%} of the texts contain the name of their class, {other:.0%} that of another",
             round(own * num_texts),
-            "if new texts will not have it, take it out of the texts: else the scores are too good",
+            "if new texts will not contain it, remove it from the texts: otherwise the scores are too good",
         )
 
 
 def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndarray) -> Iterator[Finding]:
-    """What leaks mean. counts: how many texts each class has."""
+    """The finding about leaks. found: class -> leaking words. counts: number of texts by class."""
     if not found:
         return
     shown = {label: shortened(words[0], 30) for label, words in list(found.items())[:3]}
-    said = [
+    listed = [
         f"{word} ({shortened(classes[label], 30)})"
         + (f" and {len(found[label]) - 1} more" if len(found[label]) > 1 else "")
         for label, word in shown.items()
@@ -109,9 +116,9 @@ def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndar
     yield Finding(
         "leaks",
         "serious",
-        f"A word alone gives the label: {', '.join(said)}; at least {OF_ITS_CLASS:.0%} of that class's texts have it "
-        f"and at most {OF_OTHERS:.1%} of the others, in training and held out",
+        f"A single word gives the label away: {', '.join(listed)}; at least {IN_CLASS:.0%} of the texts of the class "
+        f"contain it and at most {IN_OTHERS:.1%} of the others, in training and held out",
         int(sum(counts[label] for label in found)),
-        "if new texts will not have it (a tag, a template), take it out of the texts: else the scores are too good",
+        "if new texts will not contain it (a tag, a template), remove it: otherwise the scores are too good",
         quoted=tuple(shown.values()),
     )

@@ -1,4 +1,4 @@
-"""What every command shares: quiet libraries, and a user's mistake as one line that helps instead of a traceback."""
+"""Shared by all commands: silencing libraries, and reporting users' mistakes in one line without a traceback."""
 
 import atexit
 import errno
@@ -17,11 +17,9 @@ from typing import NoReturn, ParamSpec, TypeVar
 from data.base.errors import UserError
 
 P = ParamSpec("P")
-
-
 R = TypeVar("R")
 
-#: What is wrong with a disk or a folder rather than with us.
+#: Errors caused by a disk or a folder rather than by a bug.
 OF_THE_DISK = (
     errno.EIO,
     errno.ENOSPC,
@@ -34,61 +32,60 @@ OF_THE_DISK = (
 )
 
 
-#: No telemetry, no banners; set before Ray or MLflow is imported.
+#: Environment without telemetry and banners; set before Ray or MLflow is imported.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # A tracking server that is away holds up the driver; what it misses is delivered later (search/track).
+    # Short, since an unreachable tracking server blocks the driver; missing records are delivered later (search/track).
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "PGCONNECT_TIMEOUT": "10",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Nobody reads a search's own Ray's metrics, and any user of the machine could: two ports have no other switch than
-    # a number that is none.
+    # Metrics of the search's private Ray are not used, and their ports are open to all users of the machine. Two of the
+    # ports can only be disabled by an invalid number.
     "RAY_enable_metrics_collection": "false",
     "AUTOSCALER_METRIC_PORT": "65536",
     "DASHBOARD_METRIC_PORT": "65536",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the record; no result.json, csv and tfevents beside it
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets running trials report and checkpoint
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result.json, csv and tfevents: MLflow has the results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our handler lets running trials report and checkpoint
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Tune's own bound on waiting trials is fixed when it starts; the searcher's follows the cluster.
+    # Tune fixes its limit of pending trials at the start; the searcher has a limit that follows the cluster.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the studies are what a resume reads, not Tune's own record
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # a resume reads the studies, not Tune's checkpoints
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-#: What Ray writes into the environment when it is imported and started.
+#: Variables that Ray sets when it is imported and started.
 OF_RAY = {"RAY_AUTH_MODE", "RAY_CLIENT_MODE", "PYTHONBREAKPOINT"}
 
 _lock = threading.Lock()
-_num_open, _new, _verbosity = 0, {""}, logging.INFO  # of `quiet`
+_num_open, _new, _verbosity = 0, {""}, logging.INFO  # state of `quiet`
 
 
 def quiet_libraries() -> None:
-    """Quiet libraries for as long as this process lives; what the user has set stays."""
+    """Silences libraries for the rest of this process. Variables that the user has set are kept."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # 150 lines of a database that is locked
-    # In a notebook without widgets, which nothing here uses.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # 150 lines per locked database
+    # Warns in a notebook without widgets, which are not used here.
     logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "IProgress not found")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Quiet libraries while this is open, in however many threads; then the environment, and what Optuna says, are as
-    they were before."""
+    """Silences libraries inside the block. Environment and Optuna's log level are restored once no thread is inside."""
     global _num_open, _new, _verbosity
     optuna = logging.getLogger("optuna")  # not optuna.logging, whose import takes a second
     with _lock:
         if not _num_open:
             _new = (QUIET.keys() | OF_RAY) - os.environ.keys()
-            _verbosity = optuna.level or logging.INFO  # what its import, which may be still to come, sets
+            _verbosity = optuna.level or logging.INFO  # the level set by importing Optuna, which may happen later
             quiet_libraries()
         _num_open += 1
     try:
@@ -103,21 +100,21 @@ def quiet() -> Iterator[None]:
 
 
 def collect_rarely() -> None:
-    """For a process of our own: the libraries make a million objects that live as long as it does.
+    """Makes garbage collection rare, for a process that is ours alone.
 
-    With Python's own settings a third of the time of their import goes into looking for garbage among them, and
-    another second when the process ends.
+    Imported libraries create a million permanent objects. With Python's default settings, searching them for garbage
+    takes a third of the import time, and another second at exit.
     """
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
 
 
 def command(command: Callable[P, R]) -> Callable[P, R]:
-    """A command, in a process of its own with quiet libraries: a UserError (a wrong argument, spec or file) ends it
-    with its message and exit status 2, a disk that is full or cannot be written with one line and exit status 1;
-    anything else is a bug, shown whole.
+    """Decorates the main function of a command, which runs in a separate process with silenced libraries.
 
-    BAKEOFF_TRACEBACK=1 shows where a mistake was noticed.
+    A UserError (a wrong argument, spec or file) ends it with the message and exit status 2, a full or unwritable disk
+    with one line and exit status 1. Any other exception is a bug and shows its traceback. BAKEOFF_TRACEBACK=1 shows
+    the traceback of the former, too.
     """
 
     @functools.wraps(command)
@@ -126,8 +123,9 @@ def command(command: Callable[P, R]) -> Callable[P, R]:
         collect_rarely()
         try:
             return command(*args, **kwargs)
-        except BrokenPipeError:  # whoever reads what is printed has seen enough, as `head` has
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own end would fail again
+        except BrokenPipeError:  # the reader of our output has closed it, as `head` does
+            # Otherwise Python fails again when it flushes standard output at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
         except Exception as error:
             if isinstance(error, UserError):
@@ -145,14 +143,14 @@ def command(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Say what is wrong, a line for each thing, on standard error; end with this exit status."""
+    """Prints every line of the message as an error on standard error, and exits with the status."""
     for line in message.splitlines() or [""]:
         print(f"error: {line}", file=sys.stderr)
     raise SystemExit(status)
 
 
 def python() -> str:
-    """How a user starts this Python: `python` in an activated environment, else its path from here."""
+    """The command that starts this Python: `python` in an activated environment, otherwise its relative path."""
     if os.environ.get("VIRTUAL_ENV") == sys.prefix:
         return "python"
     path = os.path.relpath(sys.executable)

@@ -1,4 +1,4 @@
-"""A search belongs to one process at a time; what a crash left of its journal is mended."""
+"""Locking a search for one process at a time, and repairing its journal after a crash."""
 
 import os
 import socket
@@ -15,9 +15,9 @@ LOCK = "lock"
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Own a search while this process runs it. Raises UserError when another process does.
+    """Holds the lock of a search. Raises UserError if another process holds it.
 
-    The kernel releases the lock of a process that dies, so a stale one is simply taken over.
+    The kernel releases the lock of a process that dies, so stale locks need no treatment.
     """
     path = folder / LOCK
     try:
@@ -31,8 +31,8 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def mend_journal(path: Path) -> None:
-    """Remove what a crash or a full disk left of a journal's last line, to which Optuna would append. Hold the search:
-    nobody else may be writing."""
+    """Removes an incomplete last line, left by a crash or a full disk, to which Optuna would append. Call it only while
+    holding the search, as nobody else may be writing."""
     if not path.exists():
         return
     with path.open("rb+") as file:

@@ -1,4 +1,4 @@
-"""What a search's folder remembers of its beginning: when that was, and in which MLflow the search is recorded."""
+"""The file in a search's folder that stores its start time and its MLflow tracking URI."""
 
 import contextlib
 import getpass
@@ -15,76 +15,75 @@ from data.base.files import write_whole
 from search.base import names, record
 
 FILE = "search.json"  # in the search's folder
-SPEC_FILE = "spec.yaml"  # likewise; what has none is no search
-MASKED = ":***"  # in place of a password
+SPEC_FILE = "spec.yaml"  # likewise; a folder without it is not a search
+MASKED = ":***"  # replaces a password
 
 
 @dataclass(frozen=True)
 class Origin:
-    """started: in ms since 1970. tracking_uri: without secrets; None before anything was recorded."""
+    """started: ms since 1970. tracking_uri: without secrets; None before anything was recorded."""
 
     started: int
     tracking_uri: str | None = None
 
 
 def user() -> str:
-    """Who this is."""
+    """The name of the current user."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container may know no name
+    except (KeyError, OSError, ImportError):  # a container may have no user names
         return "unknown"
 
 
 def now_ms() -> int:
-    """The time in ms since 1970, as MLflow counts it."""
+    """The time in ms since 1970, the unit that MLflow uses."""
     return time.time_ns() // 1_000_000
 
 
 def read(folder: Path, *, to_keep: bool = False) -> Origin:
-    """What this folder remembers. Of an older search the start is that of its id, which was in local time.
+    """Reads the origin of a search. An older search has no such file; its start is the local time in its id.
 
-    to_keep: it will be written somewhere, so a disk that fails to read it is an OSError, and no older search.
+    to_keep: the result will be stored, so a failing disk raises OSError instead of being taken for an older search.
     """
     try:
-        kept = json.loads((folder / FILE).read_bytes())
-        origin = Origin(int(kept["started"]), kept["tracking_uri"])
-    except (OSError, ValueError, KeyError, TypeError) as error:  # an older search's; or damaged
+        stored = json.loads((folder / FILE).read_bytes())
+        origin = Origin(int(stored["started"]), stored["tracking_uri"])
+    except (OSError, ValueError, KeyError, TypeError) as error:  # an older search, or a damaged file
         if to_keep and isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise
         return Origin(_started_by_id(folder))
     uri = origin.tracking_uri
     scheme, path = record.split_sqlite(uri or "")
     if scheme and not path.startswith("/"):
-        # Normalised without following links, which the user's own spelling does not either.
+        # Normalised without following links, as the URI was when the user wrote it.
         uri = scheme + os.path.normpath(folder.absolute() / path)
     return Origin(origin.started, uri)
 
 
 def folders(search: str, root: Path) -> list[Path]:
-    """The folders of the searches with this id or name, or of all for '' and `latest`; the oldest first, by the start
-    that each has noted."""
-    found = [path.parent for path in root.glob(f"*/{SPEC_FILE}")]
-    wanted = [each for each in found if search in ("", "latest", each.name, names.split_search(each.name)[0])]
+    """The folders of searches with this id or name, or of all searches for '' and `latest`; sorted by start time."""
+    paths = [path.parent for path in root.glob(f"*/{SPEC_FILE}")]
+    wanted = [path for path in paths if search in ("", "latest", path.name, names.split_search(path.name)[0])]
     return sorted(wanted, key=lambda folder: (read(folder).started, folder.name))
 
 
 def noted(folder: Path) -> int | None:
-    """When the search in this folder started, in ms since 1970; None of an older one, which did not note it."""
+    """The stored start time of a search, ms since 1970; None for an older search, which did not store it."""
     started = read(folder).started
-    # Where an older one was resumed, the start by its id was noted, which is only near.
+    # Resuming an older search stores the start by its id, which is only approximate.
     return started if (folder / FILE).exists() and started != _started_by_id(folder) else None
 
 
 def start(folder: Path) -> None:
-    """Note that the search in this folder starts now."""
+    """Stores the current time as the start of a search."""
     _write(folder, Origin(now_ms()))
 
 
 def keep_uri(folder: Path, uri: str) -> None:
-    """Note where the search in this folder is recorded. A database beside the folder of the searches is noted by its
-    relative path, so that all of them can be moved or copied together."""
+    """Stores the tracking URI of a search. The path of a database next to the folder of searches is stored relative to
+    the search, so that they can be moved or copied together."""
     shown = record.without_password(uri)
-    with contextlib.suppress(OSError):  # a full disk: the search can do without
+    with contextlib.suppress(OSError):  # a full disk; the search works without it
         before = read(folder, to_keep=True)
         if before.tracking_uri == shown:
             return
@@ -109,39 +108,39 @@ def _started_by_id(folder: Path) -> int:
 
 
 def say(line: str) -> None:
-    """For the user, beside what is printed for programs."""
+    """Prints a line for the user on standard error; standard output is for programs."""
     print(line, file=sys.stderr)
 
 
-def say_which(asked: str, found: str, user: str | None = None) -> None:
-    """Tell which search `latest` means, and which a name means that somebody else has started, the user."""
-    if asked == "latest" or (user and asked != found):
-        say(f"{asked} is {found}" + (f", started by {user}" if user else ""))
+def say_which(requested: str, search: str, user: str | None = None) -> None:
+    """Tells the user which search `latest` stands for, or a name if another user started that search.
+
+    requested: as written by the user. user: the other user who started the search.
+    """
+    if requested == "latest" or (user and requested != search):
+        say(f"{requested} is {search}" + (f", started by {user}" if user else ""))
 
 
 def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], None] = say) -> str:
-    """The MLflow tracking URI of the search in this folder: the given one, else MLFLOW_TRACKING_URI, else the one that
-    it is recorded at, else a database in the working directory.
+    """The MLflow tracking URI of a search: the given one, or else MLFLOW_TRACKING_URI, or else the URI where the search
+    is recorded, or else a database in the working directory.
 
-    warn: is told when that is not where the search is recorded. Raises UserError when the search is recorded where a
-    password is needed, and no URI is given.
+    warn: callback for a warning if the search is recorded elsewhere. Raises UserError if the stored URI needs a
+    password and no URI is given.
     """
-    kept, uri = read(folder).tracking_uri, record.tracking_uri(given)
-    if kept is None or record.without_password(uri) == kept:
+    stored, uri = read(folder).tracking_uri, record.tracking_uri(given)
+    if stored is None or record.without_password(uri) == stored:
         return uri
     if given or os.environ.get("MLFLOW_TRACKING_URI"):
-        warn(
-            f"{folder.name} is recorded at {kept}, not at the tracking URI that is given now, "
-            f"{record.without_password(uri)}"
-        )
+        warn(f"{folder.name} is recorded at {stored}, not at the given tracking URI, {record.without_password(uri)}")
         return uri
-    if MASKED in kept or "://***" in kept or "=***" in kept:
+    if MASKED in stored or "://***" in stored or "=***" in stored:
         raise UserError(
-            f"{folder.name} is recorded at {kept}, whose password is not kept: give the whole URI with "
+            f"{folder.name} is recorded at {stored}, whose password is not kept: give the whole URI with "
             "--tracking-uri or MLFLOW_TRACKING_URI"
         )
-    there = [path.exists() for each in (kept, uri) if (path := record.sqlite_file(each))]
-    if there == [False, True]:
-        warn(f"{folder.name} is recorded at {kept}, which is not there any more; {uri} is used")
+    exist = [path.exists() for candidate in (stored, uri) if (path := record.sqlite_file(candidate))]
+    if exist == [False, True]:
+        warn(f"{folder.name} is recorded at {stored}, which no longer exists; using {uri}")
         return uri
-    return kept
+    return stored

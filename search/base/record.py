@@ -1,7 +1,6 @@
-"""The vocabulary of a run: the name of every parameter, metric, tag and outcome, and where runs are kept.
+"""The names of all parameters, metrics, tags, artifacts and outcomes of runs; and tracking URIs.
 
-`search.track` writes these names and `analysis.base.runs` reads them. Imports nothing heavy, so that a command can
-answer `--help` at once.
+`search.track` writes these names and `analysis.base.runs` reads them. Imports nothing heavy, so that `--help` is fast.
 """
 
 import os
@@ -18,30 +17,30 @@ from urllib.parse import unquote
 class Outcome(StrEnum):
     """How a trial ended (tag `outcome`)."""
 
-    COMPLETE = "complete"  # ran all its epochs, or as many as its search had patience for
+    COMPLETE = "complete"  # ran all epochs, or ended by the patience of its search
     PRUNED = "pruned"  # stopped early by the pruner
     DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
-    FAILED = "failed"  # raised, or its worker died more often than the retries allow
-    REFUSED = "refused"  # what was measured of it breaks a limit of its search
-    INTERRUPTED = "interrupted"  # the driver stopped; goes on when the search is resumed
+    FAILED = "failed"  # raised an exception, or its worker died more often than the retries allow
+    REFUSED = "refused"  # a measurement exceeds a limit of its search
+    INTERRUPTED = "interrupted"  # the driver stopped; continues when the search is resumed
     RUNNING = "running"
 
 
 SPLITS = ("train", "val", "test")
 
-# --- Series of a trial's run. Steps are reports (from 1), but for the two curves, whose steps are iterations. An epoch
-# has one report unless the spec says otherwise; EPOCHS_RUN is the axis on which any runs can be laid over each other.
+# --- Series of a trial's run. Steps are reports (from 1), or iterations for the two curves. An epoch has one report by
+# default; EPOCHS_RUN is the common axis for comparing runs.
 CURVE_LOSS, CURVE_ACCURACY = "curve_loss", "curve_accuracy"
-#: Mean of the gradient's L2 norm, before any clipping, over the curve points since the last report and the last
-#: iteration (with clipping: over all iterations).
+#: Mean L2 norm of the gradient before clipping, over the curve points since the last report and the last iteration
+#: (with clipping: over all iterations).
 GRAD_NORM = "grad_norm"
-#: And a layer's name, such as output: the same of its parameters, at the curve points only. Older runs have
-#: `grad_norm/output` beside `grad_norm`, a folder and a file of one name in MLflow's file store.
+#: Prefixes of a layer's name, such as output: the norm for its parameters, at the curve points only. Older runs have
+#: `grad_norm/output` besides `grad_norm`, which clash as a folder and a file in MLflow's file store.
 GRAD_NORM_OF, OLD_GRAD_NORM_OF = "grad_norms/", "grad_norm/"
 
 
 def as_named_now(metric: str) -> str:
-    """The name of a metric of an older run."""
+    """The current name of a metric of an older run."""
     old = metric.startswith(OLD_GRAD_NORM_OF)
     return GRAD_NORM_OF + metric.removeprefix(OLD_GRAD_NORM_OF) if old else metric
 
@@ -56,117 +55,116 @@ def gradient_layer(metric: str) -> str | None:
 
 LEARNING_RATE = "learning_rate"
 EPOCH_SECONDS = "epoch_seconds"  # since the last report
-# and {train,val}_ with each metric of the task
+# also {train,val}_<metric> for every metric of the task
 
-# --- Single values of a trial's run. `best_*` are those of the trial's best validation report, and so is `test_*`.
-BEST_EPOCH = "best_epoch"  # in epochs, as the next one: a fraction within one
+# --- Single values of a trial's run. `best_*` and `test_*` belong to the trial's best report on validation.
+BEST_EPOCH = "best_epoch"  # in epochs, like EPOCHS_RUN: has a fraction within an epoch
 EPOCHS_RUN = "epochs_run"
-TEMPERATURE = "temperature"  # that its logits are divided by to be calibrated, as `best_temperature`
-CALIBRATED_ECE = "test_calibrated_ece"  # the ECE that this leaves
-THRESHOLD = "threshold"  # on the probability of the positive one of two classes, chosen on validation
-WITH_THRESHOLD = "threshold_{}"  # `best_threshold_val` and `best_threshold_test`: the search's metric with it
-NUM_PARAMETERS = "num_parameters"  # trainable ones
-MODEL_MB = "model_mb"  # of all numbers that answer a text, where its search asks for it
-LATENCY_MS = "latency_ms"  # of one text on one thread, likewise
-TRAIN_SECONDS = "train_seconds"  # what an objective or a limit calls its TRIAL_SECONDS
-TRIAL_SECONDS = "trial_seconds"  # spent in its epochs, all attempts together
+TEMPERATURE = "temperature"  # divisor of the logits that calibrates the model; logged as `best_temperature`
+CALIBRATED_ECE = "test_calibrated_ece"  # the ECE after calibration
+THRESHOLD = "threshold"  # on the probability of the positive class of two, chosen on validation
+WITH_THRESHOLD = "threshold_{}"  # `best_threshold_val` and `best_threshold_test`: the search's metric at the threshold
+NUM_PARAMETERS = "num_parameters"  # trainable parameters
+MODEL_MB = "model_mb"  # size of all numbers needed for inference; only if the search has it as objective or limit
+LATENCY_MS = "latency_ms"  # inference of one text on one thread; likewise
+TRAIN_SECONDS = "train_seconds"  # the name of TRIAL_SECONDS in objectives and limits
+TRIAL_SECONDS = "trial_seconds"  # time in epochs, summed over all attempts
 
 
 def best(metric: str) -> str:
-    """'val_accuracy' -> 'best_val_accuracy'; test metrics have only one value, that of the best epoch."""
+    """'val_accuracy' -> 'best_val_accuracy'; a test metric keeps its name, as it exists for the best epoch only."""
     return metric if metric.startswith("test_") else f"best_{metric}"
 
 
 def of_best_epoch(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What a run has of its best epoch, by the names of the epochs' metrics; the other way round than `best`."""
+    """The metrics of a run's best epoch, by the names of epoch metrics; the inverse of `best`."""
     names = (name.removeprefix("best_") for name in metrics if name.startswith(("best_", "test_")))
     return {name: metrics[best(name)] for name in names if best(name) != BEST_EPOCH}
 
 
-# --- Parameters of a trial's run: these and one for each hyperparameter.
+# --- Parameters of a trial's run: these and all hyperparameters.
 ARCHITECTURE, SEED = "architecture", "seed"
-REPETITION = "repetition"  # from 0: which of the equal trials it is that differ in nothing but their seeds
-FOLD = "fold"  # '2/5': which division of the texts it learned and was tested on, where each text is tested once
-TRAIN_SHARE = "train_share"  # of the training texts that it learns from, where a configuration says so
-REPEATS = "repeats"  # the trial of its search whose configuration was proposed again, as this one: 'gru-3'
-CONFIGURATION = "configuration"  # the name of its configuration, in a search of configurations instead of a space
+REPETITION = "repetition"  # from 0, among trials that differ only in their seeds
+FOLD = "fold"  # the fold of a cross-validation: '2/5'
+TRAIN_SHARE = "train_share"  # share of the training texts, in (0, 1], if the configuration sets it
+REPEATS = "repeats"  # the earlier trial with the same configuration, which the sampler proposed again: 'gru-3'
+CONFIGURATION = "configuration"  # the name of the configuration, in a search over named configurations
 
 # --- Tags.
 KIND, KIND_SEARCH, KIND_TRIAL = "kind", "search", "trial"  # a search is the parent run of its trials
-KIND_ENSEMBLE = "ensemble"  # and of the models of several trials that were exported as one; no trial itself
+KIND_ENSEMBLE = "ensemble"  # several trials' models exported as one; also a child run of the search
 SEARCH = "search"  # '<name>-<yyyymmdd-hhmmss>'
 TRIAL = "trial"  # '<architecture>-<number>'
 NUMBER = "number"  # the Optuna trial's number
-HYPERPARAMETERS = "hyperparameters"  # as JSON: of a parameter MLflow keeps only str(value)
-BASELINE, IS_BASELINE = "baseline", "yes"  # on the trials of baselines only
+HYPERPARAMETERS = "hyperparameters"  # as JSON, since MLflow stores parameters as str(value)
+BASELINE, IS_BASELINE = "baseline", "yes"  # only on trials of baselines
 OUTCOME = "outcome"
-ERROR = "error"  # the last line of what was raised
-ENDED_BY, PATIENCE = "ended_by", "patience"  # what ended a complete trial before its last epoch
-ATTEMPT = "attempt"  # 1, or more after worker deaths and resumes
+ERROR = "error"  # the last line of the exception
+ENDED_BY, PATIENCE = "ended_by", "patience"  # the reason why a complete trial ended before its last epoch
+ATTEMPT = "attempt"  # from 1; more after worker deaths and resumes
 NODE = "node"  # the address of the machine that ran the trial
-WORKER = "worker_pid"  # and the process there; workers are reused
-METRIC = "metric"  # on the search: what its trials are ranked by
-OBJECTIVES = "objectives"  # and its several objectives, where it has any, with commas between them
-METRICS = "metrics"  # and the metrics that are not ours (see `search.train.metrics.declaration`)
+WORKER = "worker_pid"  # the process on that machine; workers are reused
+METRIC = "metric"  # on the search: the ranking metric
+OBJECTIVES = "objectives"  # on the search: its objectives if there are several, joined by commas
+METRICS = "metrics"  # on the search: metrics from outside (see `search.train.metrics.declaration`)
 DATA_DIGEST = "data_digest"
 GIT_COMMIT = "git_commit"
-MAJORITY = "majority"  # on the search, where texts are of one class each: the most frequent one of the test texts
-MAJORITY_SHARE = "majority_share"  # and a metric beside it, its share
-NUM_TRAIN, NUM_FITTED = "num_train", "num_train_fitted"  # training texts; and what estimators learn from, if fewer
-POSITIVE_CLASS = "positive_class"  # of two classes, that which F1, ROC AUC and average precision are of
-USER = "mlflow.user"  # MLflow's own tag, on the search: who started it
-FOLDER = "folder"  # on the search: where its spec, studies and checkpoints are
-CPU = "cpu"  # the model of the worker's processor; on the search the driver's
-KERNELS = "kernels"  # what does the models' work there: the compiled kernels, by name, or torch
-DEVICE = "device"  # where networks are trained there: cpu, or the name of the card
-LOOKS = "looks"  # on a confirmation: at how many looks at its seeds, this one included, verdicts are to be right
+MAJORITY = "majority"  # on the search, for single-label texts: the most frequent class of the test texts
+MAJORITY_SHARE = "majority_share"  # a metric: the share of that class
+NUM_TRAIN, NUM_FITTED = "num_train", "num_train_fitted"  # training texts; those used by estimators, if fewer
+POSITIVE_CLASS = "positive_class"  # of two classes, the one for which F1, ROC AUC and average precision are computed
+USER = "mlflow.user"  # MLflow's tag, on the search: who started it
+FOLDER = "folder"  # on the search: the folder of its spec, studies and checkpoints
+CPU = "cpu"  # the processor model of the worker; on the search, of the driver
+KERNELS = "kernels"  # what computes the models there: the compiled kernels, by name, or torch
+DEVICE = "device"  # where networks are trained: cpu, or the name of the GPU
+LOOKS = "looks"  # on a confirmation: the number of looks (including this one) for which its verdicts are valid
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
-PATH_OF = "path_of"  # on the search: the id of the search whose default it turns into its best, step by step
+PATH_OF = "path_of"  # on the search: the id of the search whose default it turns step by step into its best
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
-PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds: what `plan` had predicted
-TOOK_PREFIX = "took."  # and what it took, of both
-REFUSED = "refused"  # on the search: architecture -> limit -> how many draws broke it and were no trials, as JSON
-STOPPED = "stopped"  # on the search: architecture -> why it got fewer trials than planned, how many and when, as JSON
-REPLAY = "replay"  # whether training it again gave the same numbers
-#: On the search: spec.trials, spec.time_budget and other keys of its spec that a resume may change; MLflow lets no
-#: parameter change.
+PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds, the prediction of `plan`
+TOOK_PREFIX = "took."  # on the search: the actual values of both
+REFUSED = "refused"  # on the search: architecture -> limit -> number of proposals above it that were redrawn, as JSON
+STOPPED = "stopped"  # on the search: architecture -> why, when and after how many trials it stopped early, as JSON
+REPLAY = "replay"  # whether training the trial again gave the same numbers
+#: On the search: spec.trials, spec.time_budget and other keys of its spec that a resume may change. Tags, since MLflow
+#: parameters are immutable.
 SPEC_PREFIX = "spec."
 VERSION_PREFIX = "version."  # version.torch, version.ray, ...
-#: How the tags begin that say what a trial learned from, with which code and where.
+#: Prefixes of the tags with a trial's provenance: data, code and machine.
 PROVENANCE = (DATA_DIGEST, GIT_COMMIT, CPU, KERNELS, DEVICE, VERSION_PREFIX)
-PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's own tag that nests a run under another
+PARENT_RUN_ID = "mlflow.parentRunId"  # MLflow's tag that nests a run under another
 
-# --- Parameter of an ensemble's run, whose metrics are named as a trial's.
-MEMBERS = "members"  # what its models are called, the first one first: 'gru-3, mlp-0'
+# --- Parameter of an ensemble's run. Its metrics have the same names as a trial's.
+MEMBERS = "members"  # the names of its models, in order: 'gru-3, mlp-0'
 
 # --- Artifacts of a search's run.
-SPEC = "spec.json"  # for programs; beside it is the search's spec.yaml, for people. Without `storage`: see there.
+SPEC = "spec.json"  # for programs, besides spec.yaml for people; without the key `storage`, which may hold a password
 
 # --- Artifacts of a trial's run.
-#: Of a complete trial: a row for each text of the test set, in the order of the encoded corpus, with the columns
-#: `label` and `predicted` (names of classes) and `probability of <class>` for each class; of more than 50 classes
-#: of the most probable ones only, as `top 1`, `probability 1`, `top 2`, ... Of images only the first two:
-#: the digits of their quadrants, as asked for and as read ('7 - - 3').
+#: Of a complete trial: a row per test text, in the order of the encoded corpus, with the columns `label` and
+#: `predicted` (class names) and `probability of <class>` for all classes; with more than 50 classes only the most
+#: probable ones, as `top 1`, `probability 1`, `top 2`, ... For images only `label` and `predicted`: the digits of the
+#: quadrants, wanted and recognised ('7 - - 3').
 PREDICTIONS = "test_predictions.csv"
-#: Of a complete trial of a classifier: as trained, and `calibrated` (1) by its `temperature`, a row for each bin of
-#: confidence that has any test texts: their mean `confidence`, the share that is `right`, and how many `answers` they
-#: are.
+#: Of a complete trial of a classifier: a row per non-empty bin of confidence on the test set, as trained and
+#: `calibrated` (1) by its `temperature`: mean `confidence`, share that is `right`, number of `answers`.
 RELIABILITY = "test_reliability.csv"
-#: Of a trial that draws, an image for each report: what was drawn for some validation texts, above what was asked for.
+#: Of a trial that generates images, an image per report: generated images for some validation texts, above the targets.
 PICTURE = "drawn-above-wanted"
 
 
 def picture(step: int) -> str:
-    """The file of a report's image, beside the trial's checkpoints."""
+    """The file name of a report's image, among the trial's checkpoints."""
     return f"epoch-{step:04d}.png"
 
 
-EPOCHS = "epochs"  # the dtype of a column of these: Int64, or float64 where one has fractions
+EPOCHS = "epochs"  # dtype of a column of epochs: Int64, or float64 if any value has a fraction
 
-ROLE = "role"  # a column of the analysis: what a trial is in its search, searched or a baseline
+ROLE = "role"  # a column of the analysis: whether a trial is searched or a baseline
 
-#: Columns of the analysis's table of trials, with their dtypes: those before the hyperparameters, those between these
-#: and the metrics, and those after the metrics. No hyperparameter may have such a name.
+#: Columns of the analysis's table of trials, with their dtypes: before the hyperparameters, between these and the
+#: metrics, and after the metrics. Hyperparameters must not have these names.
 COLUMNS = (
     {
         "search": "str",
@@ -206,51 +204,51 @@ SCORE_RULE = (
 
 
 def tracking_uri(given: str | None = None) -> str:
-    """The MLflow tracking URI: the given one, else MLFLOW_TRACKING_URI, else a database in the working directory.
+    """The MLflow tracking URI: the given one, or else MLFLOW_TRACKING_URI, or else a database in the working directory.
 
-    A path in a `sqlite:` URI is made absolute, because Ray changes the directory of its workers.
+    The path in a `sqlite:` URI is made absolute, because Ray's workers run in another directory.
     """
     uri = given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme, path = split_sqlite(uri)
     if scheme and not path.startswith("/"):
-        here = str(Path.cwd()).replace("%", "%25").replace("?", "%3F")  # as its readers take them back
+        here = str(Path.cwd()).replace("%", "%25").replace("?", "%3F")  # readers of the URI decode these
         uri = f"{scheme}{here.rstrip('/')}/{Path(path)}"
     return uri
 
 
 def split_sqlite(uri: str) -> tuple[str, str]:
-    """'sqlite+pysqlite:///mlflow.db' -> ('sqlite+pysqlite:///', 'mlflow.db'); two times '' for what names no file."""
+    """'sqlite+pysqlite:///mlflow.db' -> ('sqlite+pysqlite:///', 'mlflow.db'); ('', '') if the URI names no file."""
     match = re.match(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(?=[^?])", uri)
     return (match[1], uri.removeprefix(match[1])) if match else ("", "")
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file that a `sqlite:` URI names; None of any other."""
+    """The file of a `sqlite:` URI; None for other URIs."""
     _, path = split_sqlite(uri)
     return Path(unquote(path.partition("?")[0])) if path else None
 
 
 def require_database(uri: str) -> None:
-    """Raise ConnectionError when the database of a tracking URI cannot be used: MLflow tries for 100 seconds."""
+    """Raises ConnectionError if the database of a tracking URI is unusable. MLflow would retry for 100 seconds."""
     if path := sqlite_file(uri):
         try:
             with closing(sqlite3.connect(path)) as database:
                 database.execute("PRAGMA schema_version")
-        except sqlite3.Error as error:  # no such folder, not ours to open, no database
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:  # who has locked it will be done
+        except sqlite3.Error as error:  # missing folder, no permission, not a database
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:  # locks are temporary
                 raise ConnectionError(str(error)) from error
     if re.match(r"(postgresql|mysql|mssql)\b", uri):
         import sqlalchemy
 
         try:
             sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
-        except Exception as error:  # it is away, its password is another, its driver is missing, ...
+        except Exception as error:  # unreachable, wrong password, missing driver, ...
             raise ConnectionError(str(error)) from error
 
 
 @contextmanager
 def mlflow_at(uri: str) -> Iterator[None]:
-    """Within it, what in MLflow is given no URI (its registry asks for a model's artifacts so) takes this one."""
+    """Sets MLFLOW_TRACKING_URI inside the block, for parts of MLflow that take no URI, such as registered models."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     os.environ["MLFLOW_TRACKING_URI"] = uri
     try:
@@ -262,17 +260,17 @@ def mlflow_at(uri: str) -> Iterator[None]:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-#: The names that MLflow's UI goes by here. By itself it answers to 10.example.com, too, which can be anybody's.
+#: Host names accepted by MLflow's UI. By default it also accepts names such as 10.example.com, which anybody may own.
 UI_HOSTS = "localhost:*,127.0.0.1:*"
 
 
 def ui_command(uri: str) -> str:
-    """What follows `python -m` to show a database in MLflow's UI, in this machine's browsers."""
+    """The arguments after `python -m` that open a database in MLflow's UI, for browsers on this machine."""
     return f"mlflow ui --allowed-hosts {shlex.quote(UI_HOSTS)} --backend-store-uri {shlex.quote(without_password(uri))}"
 
 
 def without_password(text: str) -> str:
-    """A URI, or a text with some, as it may be shown: 'postgresql://me:***@host/db'."""
+    """Masks the passwords in a URI, or in a text that contains URIs: 'postgresql://me:***@host/db'."""
 
     def mask(match: re.Match[str]) -> str:
         scheme, user, password = match["scheme"], match["user"], match["password"]
@@ -280,7 +278,7 @@ def without_password(text: str) -> str:
             return match[0]
         return f"{scheme}://{user}:***@" if password else f"{scheme}://***@"
 
-    # A password may hold spaces; but what follows a port is none.
+    # A password may contain spaces; but text after a port number is not a password.
     password = r":(?:\S*|(?!\d+\s)[^@\n]*)"
     text = re.sub(rf"(?P<scheme>[\w+.-]+)://(?P<user>[^\s@:/]*)(?P<password>{password})?@", mask, text)
     return re.sub(r"(?i)([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]*", r"\1***", text)

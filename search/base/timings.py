@@ -1,11 +1,11 @@
-"""When what of a command happened, for whoever wonders where its time goes: `bakeoff run --timings`."""
+"""Timestamps of the phases of a command: `bakeoff run --timings`."""
 
 import time
 from enum import StrEnum
 
 
 class Event(StrEnum):
-    """What is timed, in words."""
+    """The events that are timed, as shown to users."""
 
     LOADED = "libraries imported"
     CORPUS = "corpus ready"
@@ -24,13 +24,13 @@ _happened: dict[Event, float] = {}
 
 
 def note(event: Event, at: float | None = None) -> None:
-    """Note that this happened, now or `at` a time in seconds since 1970; only the first time is kept."""
+    """Records the time of an event: now, or `at` (seconds since 1970). Only the first time is kept."""
     _happened.setdefault(event, time.time() if at is None else at)
 
 
 def lines() -> list[str]:
-    """What has been noted, in its order: seconds since this process was started, and the words."""
+    """The recorded events in order of time, with seconds since the start of this process."""
     import psutil
 
     started = psutil.Process().create_time()
-    return [f"{at - started:8.2f} s  {event}" for event, at in sorted(_happened.items(), key=lambda each: each[1])]
+    return [f"{at - started:8.2f} s  {event}" for event, at in sorted(_happened.items(), key=lambda item: item[1])]

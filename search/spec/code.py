@@ -1,7 +1,7 @@
-"""What a spec names that is not ours: found where it is written, and its source kept in the spec.
+"""Code from outside that a spec refers to: it is loaded, and its source is stored in the spec.
 
-So a frozen spec is all that a search needs: its workers, its models when they are read back, and another machine make
-the same things from it, wherever the files are by then.
+So a frozen spec is self-contained: workers, models that are read back, and other machines create the same objects from
+it, wherever the files are by then.
 """
 
 from collections.abc import Mapping
@@ -21,32 +21,32 @@ from search.train import metrics
 from search.train.config import learner
 
 
-def _take_in_architecture(plugin: Plugin, *, kept: bool = False) -> None:
+def _register_architecture(plugin: Plugin, *, kept: bool = False) -> None:
     models.register(plugin.name, plugin.load(), plugin.reference, kept=kept)
-    taken = {*metrics.measures(), *(each.name for each in learner(plugin.name).training)}.union(*record.COLUMNS)
+    taken = {*metrics.measures(), *(option.name for option in learner(plugin.name).training)}.union(*record.COLUMNS)
     for name in models.architecture(plugin.name).hyperparameters:
         if name in taken:
             raise UserError(f"{plugin.reference}: {name!r} is a built-in hyperparameter or metric: rename yours")
 
 
-#: Of each key of a spec that may name what is not ours: how that is taken in.
+#: Key of a spec -> the function that registers a plugin, for all keys that may refer to code from outside.
 REGISTER = {
-    "architectures": _take_in_architecture,
+    "architectures": _register_architecture,
     "corpus": data.register,
     "tokenizer": text.require_function,
     "vectors": data.register_vectors,
     "metrics": metrics.register,
 }
-#: Those of which there is one, which goes by its whole reference: others go by their names.
+#: Keys with a single plugin, which a spec calls by its full reference; other plugins are called by their names.
 BY_REFERENCE = ("corpus", "tokenizer", "vectors")
-#: Those whose names of ours may have colons, before a path.
+#: Keys whose built-in names may contain a colon, before a path.
 WITH_PREFIXES = ("corpus", "vectors")
-#: The same of sources that a spec has kept, where that differs: its names may be older than ours.
-KEPT = {"architectures": partial(_take_in_architecture, kept=True)}
+#: Replaces REGISTER for sources stored in a spec, whose names may be older than built-in ones of the same name.
+KEPT = {"architectures": partial(_register_architecture, kept=True)}
 
 
 class Code(BaseModel):
-    """The sources of a spec, by key and by what they are called there. They are taken in as soon as this is made."""
+    """The sources of plugins, by key of the spec and by name. Creating this object registers them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,28 +69,28 @@ class Code(BaseModel):
 
     @property
     def digests(self) -> dict[str, dict[str, str]]:
-        """SHA-256 by key and name: what is compared when a search goes on."""
+        """SHA-256 by key and name, which must not change when a search is resumed."""
         return {key: {name: plugin.digest for name, plugin in sources.items()} for key, sources in self if sources}
 
 
 def find(architecture: str) -> Any:
-    """The class of a reference or of one of ours. Raises UserError."""
+    """The architecture class for a reference or a built-in name. Raises UserError if there is none."""
     if ":" not in architecture:
         return models.architecture(architecture)
     plugin = plugins.read(architecture)
-    _take_in_architecture(plugin)
+    _register_architecture(plugin)
     return models.architecture(plugin.name)
 
 
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a spec with names in place of references, classes and functions, and their sources under `code`.
+    """Replaces references, classes and functions in the content of a spec by names, and adds their sources as `code`.
 
-    A corpus, a tokenizer and vectors go by their whole references, all others by their names. Raises UserError for
-    what cannot be found or executed, and for two things of one name.
+    A corpus, a tokenizer and vectors are called by their full references, others by their names. Raises UserError for
+    code that cannot be found or executed, and for two plugins with the same name.
     """
     changed: dict[str, Any] = {}
     code: dict[str, dict[str, Plugin]] = {}
-    # The words of an architecture that is searched no longer, as in the confirmation of others, stay and count.
+    # Architectures in max_words are kept even if they are not searched, as in a confirmation of others.
     words = content.get("max_words")
     also = {"architectures": words if isinstance(words, dict) else ()}
     for key, known in Code.model_validate(content.get("code") or {}):
@@ -98,19 +98,19 @@ def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
             many = isinstance(content[key], list | tuple)
             written = list(content[key]) if many else [content[key]]
             code[key] = {name: plugin for name, plugin in known.items() if name in (*written, *also.get(key, ()))}
-            names = [_name(key, each, code[key]) for each in written]
+            names = [_name(key, value, code[key]) for value in written]
             changed[key] = names if many else names[0]
-    models.reset()  # another spec may have had an architecture of its own by such a name
+    models.reset()  # removes architectures that an earlier spec registered
     return {**content, **changed, "code": Code(**code)}
 
 
-def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
-    """What a spec calls something; what is not ours is entered in `sources`."""
-    is_reference = isinstance(each, str) and (plugins.is_reference(each) if key in WITH_PREFIXES else ":" in each)
-    if (isinstance(each, str) and each in sources) or not (is_reference or callable(each)):
-        return each
+def _name(key: str, value: Any, sources: dict[str, Plugin]) -> Any:
+    """The name of a value in a spec; a plugin is registered and added to `sources`."""
+    is_reference = isinstance(value, str) and (plugins.is_reference(value) if key in WITH_PREFIXES else ":" in value)
+    if (isinstance(value, str) and value in sources) or not (is_reference or callable(value)):
+        return value
     try:
-        plugin = plugins.of(each) if callable(each) else plugins.read(each)
+        plugin = plugins.of(value) if callable(value) else plugins.read(value)
         REGISTER[key](plugin)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
@@ -121,6 +121,6 @@ def _name(key: str, each: Any, sources: dict[str, Plugin]) -> Any:
 
 
 def require_unchanged(code: Code) -> None:
-    """Raises UserError if a file that is still there is not what a search was started with."""
+    """Raises UserError if a file still exists but has changed since the search was started."""
     for plugin in code.plugins:
         plugin.require_unchanged()

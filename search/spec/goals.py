@@ -1,4 +1,4 @@
-"""The keys of a spec that say what a search is for besides one metric: several objectives, and limits."""
+"""The keys of a spec for goals besides the metric: several objectives, and limits."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from data.base.errors import UserError, choose
 from search.train.costs import COSTS
 
-FRONT = "front"  # the pruner of several objectives
+FRONT = "front"  # the pruner for several objectives
 
 
 class GoalKeys(BaseModel):
@@ -15,14 +15,14 @@ class GoalKeys(BaseModel):
 
     objectives: list[str] = Field(
         [],
-        description="several goals at once, such as [val_accuracy, num_parameters]: the metric, and other metrics of "
-        "validation, num_parameters, model_mb, latency_ms or train_seconds; trials are then ranked by fronts",
+        description="several goals, such as [val_accuracy, num_parameters]: the metric, and other validation metrics, "
+        "num_parameters, model_mb, latency_ms or train_seconds; trials are then ranked by Pareto fronts",
     )
     limits: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {},
-        description="what no model may exceed: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; "
-        "a configuration that breaks one by its size is drawn again and no trial, one that is too slow is refused at "
-        "its first report; neither is ranked, exported or called best",
+        description="upper bounds: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; a too large "
+        "configuration is replaced by another proposal, and a too slow trial is refused at its first report; neither "
+        "is ranked, exported or best",
     )
 
     @field_validator("limits", mode="before")

@@ -1,6 +1,7 @@
-"""What a search takes from earlier ones: `from:` names these, and what was found in them is filled in when it starts.
+"""Trials inherited from earlier searches: the key `from` names these searches, and their trials are stored in the spec
+when the search starts.
 
-So a search can be resumed, read and repeated when those that it learned from are gone.
+So a search can be resumed, read and repeated when the earlier ones are gone.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Point(BaseModel):
-    """One configuration of an earlier search, as it lies in the space of this one.
+    """One configuration of an earlier search, mapped into the space of this one.
 
-    trial: whose it was, the best one's. values: a hyperparameter's, each in the space. quantile: the share of the
-    earlier search's configurations of this architecture that are no better, less half of its own: in (0, 1).
+    trial: the name of its (best) trial. values: hyperparameter -> value in the space. quantile: its mid-rank among the
+    earlier search's configurations of this architecture, in (0, 1), higher for better ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -24,11 +25,11 @@ class Point(BaseModel):
 
 
 class Inherited(BaseModel):
-    """What comes from an earlier search for one architecture.
+    """The inheritance from one earlier search for one architecture.
 
-    trials, epochs, seconds: what that search had spent on it, with what it had inherited itself. points: the best
-    first. clipped: trials of which a value was moved to the nearest one of the space; dropped: those with
-    a value that has none.
+    trials, epochs, seconds: the cost of that search for the architecture, including what it had inherited. points: the
+    best first. clipped: number of trials with a value that was moved to the nearest one in the space. dropped: number
+    of trials with a value that has no counterpart in the space.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -44,24 +45,26 @@ class Inherited(BaseModel):
 
 
 def lines(inherited: Sequence[Inherited]) -> list[str]:
-    """A line for each earlier search, for people."""
-    found = []
-    for search in dict.fromkeys(each.search for each in inherited):
-        own = [each for each in inherited if each.search == search]
-        counts = ", ".join(f"{each.architecture} {each.trials}" for each in own)
-        spent = f"{sum(each.epochs for each in own):,.0f} epochs, {sum(each.seconds for each in own):,.0f} s"
-        clipped, dropped = (sum(getattr(each, name) for each in own) for name in ("clipped", "dropped"))
+    """One line per earlier search, for people."""
+    listed = []
+    for search in dict.fromkeys(part.search for part in inherited):
+        parts = [part for part in inherited if part.search == search]
+        counts = ", ".join(f"{part.architecture} {part.trials}" for part in parts)
+        spent = f"{sum(part.epochs for part in parts):,.0f} epochs, {sum(part.seconds for part in parts):,.0f} s"
+        clipped, dropped = (sum(getattr(part, name) for part in parts) for name in ("clipped", "dropped"))
         moved = f"; {clipped} with values moved to the nearest in the space" * (clipped > 0)
-        left = f"; {dropped} left out, with values that are not in it" * (dropped > 0)
-        found.append(f"Inherited from {search}: trials of {counts} ({spent}){moved}{left}.")
-    return found
+        left = f"; {dropped} left out for values outside of the space" * (dropped > 0)
+        listed.append(f"Inherited from {search}: trials of {counts} ({spent}){moved}{left}.")
+    return listed
 
 
 def enqueued(inherited: Sequence[Inherited], most: int) -> list[dict[str, Any]]:
-    """The configurations of one architecture that are tried first, at most so many: the best of each search in turn."""
-    found: list[dict[str, Any]] = []
-    for place in range(most):
-        for each in inherited:
-            if place < len(each.points) and len(found) < most and each.points[place].values not in found:
-                found.append(each.points[place].values)
-    return found
+    """The configurations of an architecture to try first, at most `most`: the best of every search, then the second
+    best, and so on."""
+    configurations: list[dict[str, Any]] = []
+    for rank in range(most):
+        for earlier in inherited:
+            if rank < len(earlier.points) and len(configurations) < most:
+                values = earlier.points[rank].values
+                configurations += [values] * (values not in configurations)
+    return configurations

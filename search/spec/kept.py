@@ -1,9 +1,9 @@
-"""What a search keeps of its corpus, so that its models outlive the file: all but the training texts.
+"""The copy of its corpus, without the training texts, that a search stores, so that its models outlive the file.
 
-It lies among the search's checkpoints, once for all trials: classes, vocabulary, word vectors and the encoded held-out
-texts as the cache of encoded corpora has them, and these texts as they were written, each split a Parquet file. How
-texts are read is in the spec. An older search has none of it; its corpus is read again. Where texts may be nowhere
-(`texts: none`) these are not kept; when they are needed, the corpus is read again.
+It is stored among the search's checkpoints, once for all trials: classes, vocabulary, word vectors and the encoded
+held-out texts, in the format of the cache of encoded corpora, and the original held-out texts, a Parquet file each.
+The spec has the options for reading texts. With `texts: none` the original texts are not stored, and an older search
+has no copy at all; in both cases the corpus is read again when needed.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ from search.spec.spec import Spec
 from search.train import checkpoints
 from search.train.checkpoints import Folder
 
-FOLDER = "corpus"  # among the checkpoints, where no trial has this name
-ENCODED = "encoded.npz"  # written last: where it is, all is
-TEXTS = "{}.parquet"  # of a split: the columns text and label, the index of its class
+FOLDER = "corpus"  # among the checkpoints; no trial has this name
+ENCODED = "encoded.npz"  # written last, so its existence means that the copy is complete
+TEXTS = "{}.parquet"  # by split, with the columns text and label (the index of its class)
 HELD_OUT: tuple[Literal["val", "test"], ...] = ("val", "test")
 
 DIGEST = b"digest"  # of the corpus, in the metadata of a Parquet file
 
 
 def keep(folder: Path, spec: Spec, corpus: EncodedCorpus) -> None:
-    """Keep the corpus that the search in this folder learns from, unless it is kept. Raises UserError when its texts
-    cannot be read, or there is no room."""
+    """Stores the corpus of the search in this folder, unless it is stored already. Raises UserError if the texts cannot
+    be read or the copy cannot be written."""
     place = checkpoints.root(folder) / FOLDER
     try:
         _keep(place, spec, corpus)
@@ -50,70 +50,70 @@ def _keep(place: Folder, spec: Spec, corpus: EncodedCorpus) -> None:
     for split in HELD_OUT if texts else ():
         with checkpoints.open_file(place, TEXTS.format(split)) as file:
             _write_parquet(file, texts[split], corpus.digest)
-    kept = dataclasses.replace(corpus, train=_none_of(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
+    kept = dataclasses.replace(corpus, train=_empty(corpus.train), val=_plain(corpus.val), test=_plain(corpus.test))
     checkpoints.save_file(place, ENCODED, to_bytes(kept, compressed=True))
 
 
 def corpus(folder: Path) -> EncodedCorpus:
-    """The corpus of the search in this folder as it was trained on, no text in its training split.
+    """The corpus that the search in this folder was trained on, with an empty training split.
 
-    Of an older search it is the whole corpus, as it is now. Raises UserError when that, or what was kept, cannot be
-    read.
+    For an older search it is the full corpus, in its current state. Raises UserError if the corpus, or the stored
+    copy, cannot be read.
     """
     spec, place = read_spec(folder), checkpoints.root(folder) / FOLDER
     content = checkpoints.load_file(place, ENCODED)
     if content is None:
         return load_corpus(spec)
-    found = from_bytes(content, name=spec.corpus)
-    if found is None:
+    stored = from_bytes(content, name=spec.corpus)
+    if stored is None:
         raise UserError(
             f"{place / ENCODED} is damaged, and the models of {folder.name} cannot be read without it; put back a copy"
         )
-    return found
+    return stored
 
 
 def examples(folder: Path, split: Literal["val", "test"]) -> Sequence[Example]:
-    """The held-out texts of the search in this folder as they were written, each with the index of its class.
+    """The original held-out texts of the search in this folder, each with the index of its class.
 
-    Raises as `corpus` does.
+    Raises UserError as `corpus` does, or if the texts are not stored and have changed.
     """
     place = checkpoints.root(folder) / FOLDER
     content = checkpoints.load_file(place, TEXTS.format(split))
     if content is not None:
         return _from_parquet(content, place)
     spec = read_spec(folder)
-    found = read_examples(spec, split)
-    if checkpoints.load_file(place, ENCODED) is not None:  # by which the texts can be told from others
+    texts = read_examples(spec, split)
+    if checkpoints.load_file(place, ENCODED) is not None:  # detects changed texts by their labels
         known: Split = getattr(corpus(folder), split)
-        if [label for _, label in found] != known.labels_N.tolist():
+        if [label for _, label in texts] != known.labels_N.tolist():
             raise UserError(
                 f"{spec.corpus} has changed, and {folder.name} kept no copy of its texts (texts: none); put it back "
                 "as it was"
             )
-    return found
+    return texts
 
 
 def _plain(split: Split) -> Split:
-    """The split without the texts that are packed for who learns from these."""
+    """The split without packed texts."""
     return dataclasses.replace(split, arrays={k: v for k, v in split.arrays.items() if isinstance(v, np.ndarray)})
 
 
-def _none_of(split: Split) -> Split:
-    """The split without its examples; what shape they have can still be seen."""
+def _empty(split: Split) -> Split:
+    """The split without examples; its arrays keep their other dimensions."""
     arrays = {name: array[:0] for name, array in _plain(split).arrays.items()}
     return Split(split.tokens_W[-1:], split.starts_N[:0], split.lengths_N[:0], split.labels_N[:0], arrays)
 
 
-def _write_parquet(file: BinaryIO, found: Sequence[Example], digest: str) -> None:
-    """Some thousand texts at a time."""
+def _write_parquet(file: BinaryIO, labelled: Sequence[Example], digest: str) -> None:
+    """Writes examples, a batch at a time."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    chosen = Chosen.of(found)
+    chosen = Chosen.of(labelled)
     schema = pa.schema({"text": pa.string(), "label": pa.int64()}, {DIGEST: digest})
     with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch, labels_n in zip(chosen.batches(), chosen.batches_of_labels(), strict=True):
-            # Half of a surrogate pair, which JSON can hold, is no UTF-8 and must not stop a search.
+            # A lone surrogate, which JSON can contain, is not valid UTF-8 and must not stop a search.
             texts = pa.array([text.encode("utf-8", "surrogatepass") for text in batch], pa.binary())
             writer.write_batch(pa.record_batch([texts.view(pa.string()), pa.array(labels_n)], schema=schema))
 

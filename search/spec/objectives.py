@@ -1,4 +1,4 @@
-"""Whether the several objectives of a spec belong together."""
+"""Checks that the objectives of a spec fit together, and fit the other keys."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from search.train.costs import COSTS
 
 
 def check_objectives(spec: Spec, metrics: Sequence[str]) -> None:
-    """Raises UserError unless a spec's objectives are some and belong together. metrics: those to rank by."""
+    """Raises UserError unless the objectives are valid. metrics: the metrics that can rank trials."""
     names = spec.objectives
     if not names:
         if spec.pruner == FRONT:
@@ -26,7 +26,7 @@ def check_objectives(spec: Spec, metrics: Sequence[str]) -> None:
             f"add it, or write metric: {near}"
         )
     if spec.sampler == "cmaes":
-        raise UserError("sampler: cmaes takes one objective; for several: tpe, nsga2, gp, random or grid")
+        raise UserError("sampler: cmaes supports one objective only; for several use tpe, nsga2, gp, random or grid")
     if spec.pruner not in (FRONT, "none"):
         raise UserError(f"pruner: with several objectives should be front or none; got {spec.pruner}")
     if spec.duplicate_trials == "repeat":

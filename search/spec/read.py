@@ -1,6 +1,6 @@
-"""Reads a spec: a YAML file, overrides applied, everything in it checked before anything is started.
+"""Reads a spec from a YAML file, applies overrides, and checks all of it before anything is started.
 
-Every mistake is one line that names the rule, the value and the nearest valid choice.
+Every mistake gives one line with the rule, the value and the nearest valid choice.
 """
 
 import json
@@ -32,15 +32,14 @@ from search.train.metrics import OURS, measured_in, split_metric
 
 SHIPPED = Path(__file__).parent / "shipped"
 
-
 SPEC_FILE = origin.SPEC_FILE  # in a search's folder
 
 
-#: What a kept spec means that was written before there was such a key.
+#: The values of keys that a stored spec lacks because it is older than they are.
 BEFORE: dict[str, Any] = {"baselines": [], "duplicate_trials": "allow", "texts": "all", "packing": 1}
 BEFORE |= reading.BEFORE
 
-#: What may change when a search is resumed: how far it goes and with what, never what is compared.
+#: Keys that may change when a search is resumed: its extent and its resources, never what is compared.
 EXTENDABLE = (
     "trials",
     "time_budget",
@@ -57,7 +56,7 @@ EXTENDABLE = (
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 1e-4 for a string (it wants 1.0e-4); users write 1e-4 and mean a number."""
+    """Reads 1e-4 as a number, which is a string in YAML 1.1 (it requires 1.0e-4)."""
 
 
 _Loader.add_implicit_resolver(
@@ -66,10 +65,10 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Sources are written as they are, line by line."""
+    """Writes sources as literal blocks."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        # A NEL that is not escaped is read back as the end of a line.
+        # An unescaped NEL would be read back as a line end.
         style = '"' if "\x85" in text else "|" if "\n" in text else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -84,11 +83,11 @@ def parse_yaml(text: str) -> Any:
 def read(
     source: str, overrides: Iterable[str] = (), *, keys: Mapping[str, Any] | None = None, files: bool = True
 ) -> Spec:
-    """The spec in a file, or one of the shipped ones by its name, with `key=value` overrides applied.
+    """The spec in a file, or a shipped spec by name, with `key=value` overrides applied.
 
-    keys: whole keys, each in place of what the file says. files: whether the files that it names have to be there.
+    keys: values that replace whole keys of the file. files: whether the files that the spec names have to exist.
 
-    Raises UserError, one line for each mistake.
+    Raises UserError, with one line per mistake.
     """
     path, where = Path(source), source
     if not path.is_file():
@@ -102,14 +101,14 @@ def read(
 
 
 def shipped() -> list[str]:
-    """The names of the specs that come with us."""
-    return sorted(str(each.relative_to(SHIPPED).with_suffix("")) for each in SHIPPED.rglob("*.yaml"))
+    """The names of the specs that this project ships."""
+    return sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.yaml"))
 
 
 def read_spec(folder: Path) -> Spec:
-    """The spec that the search in this folder was started with.
+    """The spec with which the search in this folder was started.
 
-    Raises UserError, in one line, where it is not there or can be read no longer.
+    Raises UserError, with a one-line message, if it is missing or no longer readable.
     """
     path = folder / SPEC_FILE
     try:
@@ -124,9 +123,9 @@ def read_spec(folder: Path) -> Spec:
 
 
 def load(text: str | bytes, where: str) -> Spec:
-    """A spec that was kept, as YAML or, if `where` ends so, JSON; the files that it names need not be there any more.
+    """A stored spec, as YAML, or as JSON if `where` ends in .json. The files that it names need not exist any more.
 
-    Raises UserError, in one line, for one that can be read no longer.
+    Raises UserError, with a one-line message, if it is no longer readable.
     """
     try:
         return validate({**BEFORE, **parse(text, where)}, where=where, files=False)
@@ -135,7 +134,7 @@ def load(text: str | bytes, where: str) -> Spec:
 
 
 def parse(text: str | bytes, where: str) -> dict[str, Any]:
-    """A spec as it is written, nothing in it checked or executed. Raises UserError unless it is a mapping."""
+    """The content of a spec, without any checks; nothing is executed. Raises UserError unless it is a mapping."""
     is_json = where.endswith(".json")
     try:
         content = json.loads(text) if is_json else parse_yaml(text if isinstance(text, str) else text.decode())
@@ -147,15 +146,13 @@ def parse(text: str | bytes, where: str) -> dict[str, Any]:
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
-    """Set 'a.b=value' in nested mappings; the value is YAML, but for keys of texts, such as paths, as it is: a ~ may
-    stand between cells."""
+    """Sets 'a.b=value' in nested mappings. The value is parsed as YAML, except for string keys: YAML reads ~, which may
+    be a home folder or a separator, as null."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"--set takes key=value; got {override!r}")
     field = Spec.model_fields.get(key)
-    if (
-        field is not None and field.annotation in (str, str | None) and value not in ("", "null")
-    ):  # ~ is a separator, or home
+    if field is not None and field.annotation in (str, str | None) and value not in ("", "null"):
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
         content[key] = parse_yaml(value) if quoted else value
         return
@@ -171,13 +168,13 @@ def _apply(content: dict[str, Any], override: str) -> None:
 
 
 def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = True) -> Spec:
-    """The spec. Raises UserError with a line for each mistake: its types, its names and its space."""
+    """The validated spec. Raises UserError with one line per mistake."""
     try:
         spec = Spec.model_validate(take_in(content))
     except ValidationError as invalid:
         lines = [_explain(error) for error in invalid.errors()]
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
-    except UserError as error:  # of what is not ours
+    except UserError as error:  # about code from outside
         raise UserError(f"{where}: {error}") from None
 
     try:
@@ -192,7 +189,7 @@ def validate(content: Mapping[str, Any], where: str = "spec", *, files: bool = T
 
 
 def _check_task(spec: Spec) -> None:
-    """Raises UserError unless the architectures are of one kind, and corpus and metric belong to their task."""
+    """Raises UserError unless all architectures have the same task, and corpus, metrics and other keys fit it."""
     from models import ARCHITECTURES
     from search.train.tasks import TASKS, task_with
 
@@ -200,36 +197,36 @@ def _check_task(spec: Spec) -> None:
     for name in spec.architectures:
         names.setdefault(ARCHITECTURES[name].task, []).append(name)
     if len(names) > 1:
-        listed = ", ".join(f"{' '.join(own)} for {task}" for task, own in names.items())
+        listed = ", ".join(f"{' '.join(of_task)} for {task}" for task, of_task in names.items())
         raise UserError(f"architectures: should be for one task; got {listed}")
     (kind,) = names
     for name in spec.baselines:
-        if (its := architecture(name).task) != kind:
-            raise UserError(f"baselines: {name} is for {its}, not {kind}; write baselines: none")
-    found = data.arrays_of(spec.corpus, spec.reading)
-    needed = task_with(kind, found).arrays
-    task = task_with(kind, found).name
-    if not {*needed} <= {*found}:
+        if (other := architecture(name).task) != kind:
+            raise UserError(f"baselines: {name} is for {other}, not {kind}; write baselines: none")
+    arrays = data.arrays_of(spec.corpus, spec.reading)
+    needed = task_with(kind, arrays).arrays
+    task = task_with(kind, arrays).name
+    if not {*needed} <= {*arrays}:
         known = [name for name in data.CORPORA if {*needed} <= {*data.arrays_of(name)}]
         raise UserError(
-            f"corpus: {task} needs one with {' and '.join(needed)}, such as {' or '.join(known)}; got {spec.corpus!r}"
+            f"corpus: {task} needs a corpus with {' and '.join(needed)}: {' or '.join(known)}; got {spec.corpus!r}"
         )
     if spec.class_weights != "none" and not (TASKS[task].has_classes and TASKS[task].exclusive):
-        raise UserError(f"class_weights: only for texts of one class each, not for {task}; leave it out")
+        raise UserError(f"class_weights: only for single-label classification, not for {task}; leave it out")
     of_task = [metric for metric in measured_in(task) if metric.name in (*OURS, *spec.metrics)]
     measured = [f"val_{metric.name}" for metric in of_task if not metric.no_rank]
     for name in spec.metrics:
         if f"val_{name}" not in measured:
             raise UserError(f"metrics: {name} is for texts of one class each, not for {task}; leave it out")
     if why := split_metric(spec.metric)[1].no_rank:
-        raise UserError(f"metric: trials are not ranked by {spec.metric}: {why}; choose from {', '.join(measured)}")
+        raise UserError(f"metric: {spec.metric} cannot rank trials: {why}; choose from {', '.join(measured)}")
     if spec.metric not in measured:
         raise UserError(f"metric: should be one of {', '.join(measured)} for {task}; got {spec.metric!r}")
     check_objectives(spec, measured)
 
 
 def _explain(error: Any) -> str:
-    """One pydantic error -> one line: key, rule, value, nearest valid choice."""
+    """A pydantic error in one line: key, rule, value, nearest valid choice."""
     key = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "extra_forbidden":
@@ -246,21 +243,21 @@ def _explain(error: Any) -> str:
 
 
 def compared(spec: Spec) -> dict[str, Any]:
-    """The part of a spec that defines what is compared."""
+    """The part of a spec that defines what is compared, and must not change on a resume."""
     return spec.model_dump(mode="json", exclude={*EXTENDABLE, "code", "inherited"}) | {"code": spec.code.digests}
 
 
 def require_unchanged(spec: Spec, before: Mapping[str, Any]) -> None:
-    """Raises UserError that shows what differs from the `compared` part that a search was started with."""
-    now = compared(spec)
-    changed = [key for key in now if now[key] != before.get(key, now[key])]
+    """Raises UserError, with the differences, unless the `compared` part is the one that a search was started with."""
+    current = compared(spec)
+    changed = [key for key in current if current[key] != before.get(key, current[key])]
     if changed:
-        lines = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
-        raise UserError("\n".join(["the spec is not the one that this search was started with", *lines]))
+        lines = [f"{key} was {before[key]!r}, is {current[key]!r}" for key in changed]
+        raise UserError("\n".join(["the spec differs from the one that this search was started with", *lines]))
 
 
 def freeze(spec: Spec) -> Spec:
-    """The spec with the paths in it absolute, so that it means the same wherever it is read."""
+    """The spec with absolute paths, so that it means the same in any working directory."""
     storage_path = spec.storage_path
     if storage_path is not None and "://" not in storage_path:
         storage_path = str(Path(storage_path).expanduser().absolute())
@@ -277,10 +274,10 @@ def freeze(spec: Spec) -> Spec:
 def load_corpus(
     spec: Spec, progress: bool = False, *, to_train: bool = False, fold: Fold | None = None
 ) -> EncodedCorpus:
-    """The corpus of a spec, encoded; raises UserError where a user can set something right.
+    """The encoded corpus of a spec.
 
-    to_train: with its texts, where one of the architectures or baselines learns from these. fold: the same texts,
-    divided in this way.
+    to_train: include texts and embeddings, if an architecture or baseline learns from them. fold: the fold of a
+    cross-validation to divide the texts by. Raises UserError for mistakes that a user can correct.
     """
     corpus = data.load(
         spec.corpus,
@@ -304,7 +301,7 @@ def load_corpus(
 
 
 def load_again(spec: Spec, purpose: str, progress: bool = False, fold: Fold | None = None) -> EncodedCorpus:
-    """The corpus to train on once more; the purpose says which command cannot do without its texts if they are gone."""
+    """The corpus for training again. purpose: the command, for the error message if the texts are gone."""
     try:
         return load_corpus(spec, progress, to_train=True, fold=fold)
     except UserError as error:
@@ -312,17 +309,17 @@ def load_again(spec: Spec, purpose: str, progress: bool = False, fold: Fold | No
 
 
 def require_folds(spec: Spec) -> None:
-    """Raises UserError unless the texts can be divided into the folds over which the best is trained after a search."""
+    """Raises UserError unless the texts can be divided into the folds for the cross-validation after a search."""
     if spec.folds and not spec.repeats:
-        read_texts(spec, Fold(1, spec.folds))  # any of them tells of all
+        read_texts(spec, Fold(1, spec.folds))  # the first fold checks all of them
 
 
 def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = False) -> Inspection:
-    """What was understood of the spec's corpus, and what is odd about it. corpus: as `load_corpus` gives it.
+    """The inspection of the spec's corpus: facts and findings. corpus: the result of `load_corpus`, if available.
 
-    Without a word of its texts, where the spec says that these may be nowhere. Raises UserError when it cannot be read.
+    Contains no words of the texts if the spec has `texts: none`. Raises UserError if the corpus cannot be read.
     """
-    found = data.inspect(
+    inspection = data.inspect(
         spec.corpus,
         vectors=spec.vectors,
         embeddings=spec.embeddings,
@@ -334,24 +331,24 @@ def inspect(spec: Spec, corpus: EncodedCorpus | None = None, progress: bool = Fa
         encoded=corpus,
         progress=progress,
     )
-    return found.without_texts() if spec.texts == "none" else found
+    return inspection.without_texts() if spec.texts == "none" else inspection
 
 
 def read_examples(spec: Spec, split: Literal["train", "val", "test"]) -> Sequence[Example]:
-    """The texts of a split of the spec's corpus as they were written, each with the index of its class."""
+    """The original texts of a split of the spec's corpus, each with the index of its class."""
     return read_texts(spec).splits[split]
 
 
 def read_texts(spec: Spec, fold: Fold | None = None) -> Division:
-    """All texts of the spec's corpus, by split, as they were written."""
+    """All original texts of the spec's corpus, by split."""
     return data.read(spec.corpus, limit=spec.limit, split_seed=spec.split_seed, fold=fold, reading=spec.reading)
 
 
 def fitted(spec: Spec, corpus: EncodedCorpus) -> Spec:
-    """The spec as its corpus, loaded to train, allows and asks for.
+    """Adapts the spec to its corpus, which has to be loaded for training.
 
-    An epoch has at most a report a batch. The baselines come once more on as many words as each of the architectures
-    reads, and on whole texts, where that makes a difference; what repeats a search has all that it needs.
+    An epoch has at most one report per batch. Baselines that read words are added for every max_words of an
+    architecture, and for whole texts, if that makes a difference; a spec that repeats a search already has them.
     """
     batches = -(-round(spec.smallest_share * len(corpus.train)) // spec.largest_batch)
     if spec.reports_per_epoch > batches:
@@ -362,18 +359,18 @@ def fitted(spec: Spec, corpus: EncodedCorpus) -> Spec:
     counts = sorted({spec.words_of(name) for name in spec.architectures})
     words = [*(str(num) for num in counts if num < min(spec.most_words, longest)), *[WHOLE] * cuts]
     plain = [name for name in spec.baselines if _depends_on_words(name) and not words_named(name)]
-    more = [f"{name}_{each}" for each in words for name in plain]
+    more = [f"{name}_{num_words}" for num_words in words for name in plain]
     names = [name for name in dict.fromkeys((*spec.baselines, *more)) if cuts or words_named(name) != WHOLE]
     return spec.model_copy(update={"baselines": names})
 
 
 def _depends_on_words(name: str) -> bool:
-    """Whether this is a baseline to which it matters how many words of a text it reads."""
-    return (found := baseline(name)) is not None and found.depends_on_words
+    """Whether this is a baseline whose result depends on the number of words read per text."""
+    return (entry := baseline(name)) is not None and entry.depends_on_words
 
 
 def dump(spec: Spec) -> str:
-    """The spec as YAML that reads back equal."""
+    """The spec as YAML; reading it gives an equal spec."""
     content = spec.model_dump(mode="json", exclude={"code"})
     if spec.code.plugins:
         content["code"] = spec.code.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""The keys of a spec that say how its texts are read."""
+"""The keys of a spec for reading its texts."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from data.text import TOKENIZERS
 
 
 def _as_written(labels: Any) -> Any:
-    """YAML takes {1.0: 1} for numbers, and labels are texts."""
+    """Labels as strings, since YAML parses {1.0: 1} as numbers."""
     return {str(old): str(new) for old, new in labels.items()} if isinstance(labels, dict) else labels
 
 
@@ -21,7 +21,7 @@ def _known(encoding: str | None) -> str | None:
 
 
 def _one_character(separator: str | None) -> str | None:
-    """Raises UserError for what cannot stand between cells."""
+    """Raises UserError for an invalid separator."""
     if separator in ("tab", "\\t"):
         return "\t"
     if separator is not None and (len(separator) != 1 or separator in '"\r\n '):
@@ -30,73 +30,81 @@ def _one_character(separator: str | None) -> str | None:
 
 
 def as_class(written: Any) -> Any:
-    """YAML takes 1 for a number, and a class is a text. Raises UserError for what was yes, no, true or false."""
+    """A class as a string, since YAML parses 1 as a number. Raises UserError for an unquoted yes, no, true or false."""
     if isinstance(written, bool):
-        raise UserError(f'YAML takes it for {written}; write the class in quotes, such as "yes"')
+        raise UserError(f'YAML reads it as {written}; write the class in quotes, such as "yes"')
     return str(written) if isinstance(written, int | float) else written
 
 
 class ReadingKeys(BaseModel):
-    """Every field of `data.base.reading.Reading`, flat."""
+    """The fields of `data.base.reading.Reading` as keys of a spec."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     text_column: Column = Field(None, description="the column of the texts, by name or number from 1")
     label_column: Column = Field(None, description="the column of the labels, by name or number from 1")
     split_column: Column = Field(
-        None, description="a column of train, val and test; without it one named split is used; none: not even that"
+        None,
+        description="the column with train, val and test; by default a column named split, if it has these values; "
+        "none: ignore that column, too",
     )
     group_column: Column = Field(
-        None, description="a column of authors, threads, products ...: all texts of one are in the same split"
+        None,
+        description="a column of groups (authors, threads, products, ...): all texts of a group are in the same split",
     )
     time_column: Column = Field(
-        None, description="a column of times: train on the past, validate on what follows, test on the newest texts"
+        None, description="a column of times: train on the oldest texts, validate on newer ones, test on the newest"
     )
     time_format: str | None = Field(
-        None, min_length=1, description="of the times, where it cannot be told: %d/%m/%Y, as Python's strptime takes it"
+        None, min_length=1, description="the format of the times, if it is ambiguous, as for strptime: %d/%m/%Y"
     )
-    header: bool = Field(True, description="whether the first line names the columns; if not, they have numbers")
+    header: bool = Field(
+        True, description="whether the first line names the columns; if not, columns are given by number"
+    )
     encoding: Annotated[str | None, AfterValidator(_known)] = Field(
-        None, description="of a file that is neither UTF-8 nor marked as UTF-16: latin-1 ..."
+        None, description="for files that are neither UTF-8 nor UTF-16 with a byte order mark: latin-1, ..."
     )
     separator: Annotated[str | None, AfterValidator(_one_character)] = Field(
-        None, description="of cells, one character or tab; without it, it is found"
+        None, description="between cells: one character, or tab; detected by default"
     )
     test: str | None = Field(None, description="another corpus, csv:PATH, whose texts are the test split")
     labels: Annotated[dict[str, str], BeforeValidator(_as_written)] = Field(
-        {}, description='labels that mean another one: {"1.0": "1"}'
+        {}, description='renames or merges labels, old -> new: {"1.0": "1"}'
     )
     multi_label: str | None = Field(
         None,
         min_length=1,
-        description='texts of several classes, or of none (an empty label): what stands between these in a label, ";"',
+        description='for texts with several classes, or none (an empty label): what separates classes in a label, ";"',
     )
     min_examples: Literal["drop", "merge"] | None = Field(
-        None, description="classes of too few texts: drop them, or merge them into one; without it they are an error"
+        None,
+        description="how to treat classes with too few texts: drop them, or merge them into one; by default an error",
     )
     contradictions: Literal["drop", "majority", "first"] = Field(
         Reading.contradictions,
-        description="texts of several labels: drop them, or keep each with the label that most have; first: of classes",
+        description="how to treat equal texts with different labels: drop them, or keep the majority label; first: the "
+        "first of their labels in the order of classes",
     )
     duplicates: Literal["folded", "exact"] = Field(
         Reading.duplicates,
-        description="of equal texts one is kept; folded: of those too that differ in case, spaces or end punctuation",
+        description="which texts count as equal, so that only one is kept; folded: also texts that differ in case, "
+        "spaces or punctuation at the end",
     )
     positive_class: Annotated[str | None, BeforeValidator(as_class)] = Field(
         None,
-        description="of two classes, the one that F1, precision and recall are of; without it that with such a name "
-        "(positive, spam, yes, 1, ...), else one of less than 40 % of the texts, else the second in natural order, "
-        "which is taken at once with: natural order",
+        description="of two classes, the one for F1, precision and recall; by default a class with a positive name "
+        "(positive, spam, yes, 1, ...), or else one with less than 40 % of the texts, or else the second in natural "
+        "order; natural order: always the second",
     )
 
     clean: bool = Field(
         Reading.clean,
-        description="whether tags, entities, typographic punctuation and invisible characters become plain text first",
+        description="whether to clean texts first: tags, entities, typographic punctuation and invisible characters",
     )
     tokenizer: str = Field(
         "basic_english",
-        description="cuts texts into words: basic_english; characters, of languages without spaces between words; or "
-        "yours: path/my_words.py:cut",
+        description="splits texts into words: basic_english; characters, for languages without spaces between words; "
+        "or yours: path/my_words.py:cut",
     )
 
     @field_validator("duplicates", mode="before")

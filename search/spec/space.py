@@ -1,6 +1,6 @@
-"""The values that hyperparameters may take: what is written under `space` in a spec, read once into typed objects.
+"""Search spaces: the values of hyperparameters under `space` in a spec, parsed once into typed objects.
 
-Define-by-run: an architecture's space holds only its own hyperparameters, so that a sampler sees no dead branches.
+The space of an architecture contains only hyperparameters of that architecture, so that samplers see no dead branches.
 """
 
 import warnings
@@ -14,16 +14,16 @@ from models.parts.hyperparameters import OrNone
 from search.base import record
 from search.train.config import domains
 
-if TYPE_CHECKING:  # what only reads models does without Optuna
+if TYPE_CHECKING:  # reading models must not import Optuna
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-MAX_STEPS = 10_000  # of a range with a step
+MAX_STEPS = 10_000  # in a range with a step
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the values; a single value is a fixed hyperparameter."""
+    """One of several values; with a single value the hyperparameter is fixed."""
 
     values: tuple[Any, ...]
 
@@ -46,24 +46,24 @@ class Choice:
         return list(self.values)
 
     def every(self) -> Sequence[Any] | None:
-        """All its values; None where they are without end."""
+        """All values; None if there are infinitely many."""
         return self.values
 
     def ends(self) -> tuple[Any, ...]:
         return self.values
 
     def at(self, position: float) -> Any:
-        """The value at a position from 0, the first, to 1, the last."""
+        """The value at a relative position, from 0 (the first value) to 1 (the last)."""
         return self.values[min(int(position * len(self.values)), len(self.values) - 1)]
 
     def nearest(self, value: Any) -> Any:
-        """The value itself if it is one of them, else the first."""
+        """The value itself if it is one of the choices, otherwise the first choice."""
         return value if value in self.values else self.values[0]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included; integers when both ends and the step are."""
+    """Numbers from low to high, both included; integers if both ends and the step are integers."""
 
     low: float
     high: float
@@ -86,14 +86,14 @@ class Range:
     def distribution(self) -> "IntDistribution | FloatDistribution":
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        with warnings.catch_warnings():  # where the steps end below `high`, Optuna says so and takes the last one
+        with warnings.catch_warnings():  # Optuna warns, and lowers `high`, if it is not a whole number of steps
             warnings.simplefilter("ignore")
             if self.is_integer:
                 return IntDistribution(int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
             return FloatDistribution(self.low, self.high, step=self.step, log=self.log)
 
     def grid(self) -> list[Any]:
-        """Its values, for a grid. Raises UserError for a range that has no step to enumerate it by."""
+        """All values, for a grid. Raises UserError for a range that cannot be enumerated."""
         if self.log or (self.step is None and not self.is_integer):
             raise UserError(f"a grid needs values: give a list, or low, high and step; got {self.low} to {self.high}")
         step = self.step or 1
@@ -102,21 +102,21 @@ class Range:
         return [number(self.low + i * step) for i in range(count)]
 
     def every(self) -> Sequence[Any] | None:
-        """All its numbers; None where they are without end."""
+        """All values; None if there are infinitely many."""
         if self.step is not None:
             return self.grid()
         return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
     def ends(self) -> tuple[Any, ...]:
-        """Its bounds and, where a step decides whether its values are integers, the value after the first."""
+        """The bounds and, if there is a step, the second value, since the step decides whether values are integers."""
         return (self.low, self.high) if self.step is None else (self.low, self.high, self.low + self.step)
 
     def at(self, position: float) -> Any:
-        """The number at a position from 0, the lowest, to 1, the highest."""
+        """The number at a relative position, from 0 (the lowest) to 1 (the highest)."""
         return self.nearest((1 - position) * self.low + position * self.high)
 
     def nearest(self, value: Any) -> Any:
-        """The number of this range that is nearest to a value."""
+        """The number in this range that is nearest to a value."""
         inside = min(max(value if isinstance(value, int | float) else self.low, self.low), self.high)
         if self.step is None:
             return int(inside) if self.is_integer else float(inside)
@@ -133,14 +133,14 @@ _RANGE_KEYS = ("low", "high", "step", "log")
 
 
 def parse(where: str, written: Any) -> Values | dict[str, Values]:
-    """A hyperparameter's values as they are written, for all architectures or by architecture. Raises UserError."""
+    """Parses the values of a hyperparameter, for all architectures or by architecture. Raises UserError."""
     if not isinstance(written, dict) or not written or set(written) & set(_RANGE_KEYS):
         return _parse_values(where, written)
-    known = [name for name in ARCHITECTURES if not is_baseline(name)]  # these have grids of their own
+    known = [name for name in ARCHITECTURES if not is_baseline(name)]  # baselines have built-in grids
     for name in written:
         if name not in known:
             raise UserError(f"{where}: unknown key {name!r}{did_you_mean(name, [*_RANGE_KEYS, *known])}")
-    return {name: _parse_values(where, each) for name, each in written.items()}
+    return {name: _parse_values(where, values) for name, values in written.items()}
 
 
 def _parse_values(where: str, written: Any) -> Values:
@@ -186,17 +186,17 @@ def _parse_range(where: str, written: dict[str, Any]) -> Range:
     return interval
 
 
-def complete(where: str, architecture: str, given: Space, otherwise: Mapping[str, Any]) -> Space:
-    """Every hyperparameter of an architecture: what is not given is fixed to what it is `otherwise`.
+def complete(where: str, architecture: str, given: Space, defaults: Mapping[str, Any]) -> Space:
+    """The space of an architecture with all hyperparameters; those that are not given are fixed to their `defaults`.
 
-    Raises UserError for a value out of its domain.
+    Raises UserError for a value outside of its domain.
     """
     space: dict[str, Values] = {}
     for name, domain in domains(architecture).items():
         values = given.get(name)
-        # A key without a value in YAML: None, which is left out unless it is a value of its own.
+        # A key without a value in YAML is None; it counts as not given unless None is in the domain.
         if values is None or (values.ends() == (None,) and not isinstance(domain, OrNone)):
-            values = Choice((otherwise[name],))
+            values = Choice((defaults[name],))
         for value in values.ends():
             try:
                 domain.check(f"{where}.{name}", value)
@@ -207,30 +207,30 @@ def complete(where: str, architecture: str, given: Space, otherwise: Mapping[str
 
 
 def suggest(trial: "optuna.Trial", space: Space) -> dict[str, Any]:
-    """The values of one trial: a flat dict from hyperparameter to value."""
+    """The values of one trial, proposed by the sampler: hyperparameter -> value."""
     return {name: values.suggest(trial, name) for name, values in space.items()}
 
 
 def split_design(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What Optuna suggested -> the hyperparameters, and which configuration, fold and repetition it is."""
+    """Splits Optuna's parameters into hyperparameters and design: configuration, fold and repetition."""
     names = (record.CONFIGURATION, record.FOLD, record.REPETITION)
     design = {name: params[name] for name in names if name in params}
     return {name: value for name, value in params.items() if name not in design}, design
 
 
 def num_points(space: Space) -> int | None:
-    """How many different points there are; None where a range holds numbers without end."""
+    """The number of points of a space; None if it is infinite."""
     size = 1
     for values in space.values():
-        if (every := values.every()) is None:
+        if (all_values := values.every()) is None:
             return None
-        size *= len(every)
+        size *= len(all_values)
     return size
 
 
 def point_key(space: Space, params: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Equal for equal points; None while some of its values are not known. The last digits of what a step comes to may
-    differ."""
+    """A key that is equal for equal points; None if a value is missing. Floats are rounded, as multiples of a step may
+    differ in the last digits."""
     if not space.keys() <= params.keys():
         return None
     values = (params[name] for name in space)
@@ -238,7 +238,7 @@ def point_key(space: Space, params: Mapping[str, Any]) -> tuple[str, ...] | None
 
 
 def grid_size(space: Space) -> int:
-    """The number of combinations of a space without continuous ranges."""
+    """The number of points of a space without continuous ranges."""
     size = 1
     for values in space.values():
         size *= len(values.grid())

@@ -1,6 +1,6 @@
-"""The spec of a search: one YAML file, validated and turned into typed objects before anything is started.
+"""The spec of a search: a YAML file, validated and turned into typed objects before anything is started.
 
-Every mistake is one line that names the rule, the value and the nearest valid choice.
+Every mistake gives one line with the rule, the value and the nearest valid choice.
 """
 
 import re
@@ -47,25 +47,23 @@ from search.train.config import HIDDEN_SIZE, TRAIN_SHARE, TRAINING, TrainingConf
 from search.train.length import Length
 from search.train.metrics import measures
 
-NUM_INHERITED = 2  # configurations of earlier searches that an architecture tries first, at most
+NUM_INHERITED = 2  # configurations from earlier searches that an architecture tries first, at most
 
-KEEPS = ("all", "best", "top:3")
+KEEPS = ("all", "best", "top:3")  # examples of keep_checkpoints, for suggestions
 
-
-#: The object stores that checkpoints may be kept in: Amazon's and what speaks like it, Google's, Azure's.
+#: Object stores for checkpoints: Amazon S3 and compatible ones, Google's, Azure's.
 STORES = ("s3", "gs", "abfs")
-
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_seconds(value: object) -> object:
-    """'90s', '20m', '1.5h' or a number of seconds -> seconds; anything else is left for the type check."""
+    """'90s', '20m', '1.5h' or a number of seconds -> seconds; other values are left for the type check to reject."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
     return float(match[1]) * _UNITS.get(match[2], 1) if match else value
 
 
-#: Those of every search of classifiers.
+#: The default baselines for classification, without and with an encoder.
 USUAL_BASELINES = ("majority", "tfidf", "nbsvm")
 USUAL_WITH_ENCODER = (*USUAL_BASELINES, "embedding")
 
@@ -75,164 +73,179 @@ class Strict(BaseModel):
 
 
 class Resources(Strict):
-    """What one trial is given."""
+    """The resources of one trial."""
 
-    cpu: Annotated[float, Field(ge=0.01, description="cores; a trial uses as many threads as whole cores")] = 1
-    gpu: Annotated[float, Field(ge=0, description="cards; 0.25 shares a card between four trials")] = 0
+    cpu: Annotated[float, Field(ge=0.01, description="cores; a trial uses one thread per whole core")] = 1
+    gpu: Annotated[float, Field(ge=0, description="GPUs; with 0.25 four trials share one")] = 0
 
 
 class NodeType(Strict):
-    """Equal machines of a cluster, for the prediction of what a search costs."""
+    """Machines of one type in a cluster, for predicting the cost of a search."""
 
     cpu: float = Field(ge=0)
     gpu: float = Field(0, ge=0)
     count: int = Field(1, ge=1)
-    price: float = Field(0, ge=0, description="of one of them, an hour, in any money")
+    price: float = Field(0, ge=0, description="per machine and hour, in any currency")
 
 
 if TYPE_CHECKING:
 
     class _Keys(GoalKeys, ReadingKeys): ...
 
-else:  # `from` is a word of Python's own, which no class can declare
+else:  # `from` is a keyword of Python, so a class cannot declare it
     _FROM = (
         list[str],
         Field(
             [],
-            description="earlier searches by id, name or folder, of any texts: their best configurations are tried "
-            "first, and the sampler learns from the others; what they spent counts as budget",
+            description="earlier searches by id, name or folder, also on other texts: their best configurations are "
+            "tried first and the sampler learns from the others; their cost counts as budget",
         ),
     )
     _Keys = create_model("_Keys", __base__=(GoalKeys, ReadingKeys), **{"from": _FROM})
 
 
 class Spec(_Keys):
-    """Everything that defines a search. Two runs of one spec propose the same first trials."""
+    """Everything that defines a search. Repeated runs of a spec propose the same first trials."""
 
-    name: str = Field("search", description="the MLflow experiment and the first part of the search's id")
+    name: str = Field("search", description="the name of the MLflow experiment, and the first part of the search's id")
 
     corpus: str = Field(
-        "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, a file of yours or path/my_data.py:load"
+        "imdb", description="imdb, rotten-tomatoes, imdb-full, captions, your file, or path/my_data.py:load"
     )
     vectors: str = Field(
         "glove.6B.50d",
-        description="glove.6B.50d/100d/200d/300d, file:PATH, or an encoder of yours, path/encoder.py:embed",
+        description="glove.6B.50d/100d/200d/300d, file:PATH, or your encoder, path/encoder.py:embed",
     )
     embeddings: Literal["frozen", "finetuned", "learned"] = Field(
-        "frozen", description="learned: no vectors, trained from scratch with embedding_size dimensions"
+        "frozen",
+        description="frozen or finetuned word vectors; learned: trained from scratch, with embedding_size dimensions",
     )
     embedding_size: int = Field(50, ge=1, description="dimensions of learned embeddings")
     max_words: int | dict[str, int] = Field(
-        100, description="texts are cut after so many words; or a mapping from architecture to one's own"
+        100, description="texts are truncated to this number of words; or a mapping from architecture to number"
     )
-    limit: int | None = Field(None, ge=20, description="use only so many texts, the same ones every time")
+    limit: int | None = Field(None, ge=20, description="use only this number of texts, the same ones every time")
 
     split_seed: int = Field(
-        0, ge=0, lt=2**31, description="another division into training, validation and test; official splits stay"
+        0,
+        ge=0,
+        lt=2**31,
+        description="selects a division into training, validation and test; official splits stay the same",
     )
     folds: int | None = Field(
         None,
         ge=folding.LEAST,
         le=folding.MOST,
-        description="for small files: in the end the best of each architecture and all baselines are trained on so "
-        "many divisions of the texts, in which each text is tested once; scores are means over these folds",
+        description="cross-validation, for small files: at the end the best configuration of each architecture and all "
+        "baselines are trained on this number of folds; their scores are means over the folds",
     )
 
     texts: Literal["none", "page", "all"] = Field(
         "page",
-        description="where texts of the corpus may appear: page: on report pages and terminals, and kept in "
-        "the search's folder; all: in MLflow, too; none: only in what analysis commands show when they are asked",
+        description="where texts of the corpus may appear; page: on report pages and terminals, and in the search's "
+        "folder; all: in MLflow as well; none: only in the output of analysis commands that show texts",
     )
 
-    code: Code = Field(Code(), description="filled in: the sources of what is not ours", repr=False)
+    code: Code = Field(
+        Code(), description="filled in: the sources of your architectures, corpora, metrics, ...", repr=False
+    )
     architectures: list[str] = Field(
         ["rnn", "gru", "mlp", "attention", "cnn"],
         min_length=1,
-        description="names of ours, or yours: path/my_net.py:Name or package.module:Name",
+        description="built-in ones by name, or yours: path/my_net.py:Name or package.module:Name",
     )
     baselines: list[str] = Field(
         None,
         validate_default=True,
-        description="what the architectures have to beat, each with a small grid of its own: majority, tfidf, nbsvm; "
-        "embedding, which is logistic regression on what an encoder makes of whole texts (see vectors); or none; "
-        "without it the first three where texts are classified, and the last where there is an encoder; those that "
-        "depend on words once more on every number of words that an architecture reads (nbsvm_200) and on whole texts "
-        "(nbsvm_whole)",
+        description="models to beat, tuned on small grids: majority, tfidf, nbsvm; embedding: a logistic regression "
+        "on an encoder's embeddings of texts (see vectors); or none. By default the first three for "
+        "classification, and embedding if there is an encoder. Baselines of words also run with each max_words of "
+        "an architecture (nbsvm_200) and on whole texts (nbsvm_whole)",
     )
     space: dict[str, Any] = Field(
         {},
         description="hyperparameter -> list (a choice), mapping low/high/step/log (a range), scalar (fixed), "
-        "or a mapping from architecture to one of these",
+        "or a mapping from architecture to any of these",
     )
     configurations: dict[str, dict[str, dict[str, Any]]] | None = Field(
         None,
-        description="instead of a space, for sampler: grid: architecture -> name -> hyperparameters, and train_share "
-        "where a trial learns from a share of the training texts; baselines have their grids unless they are named too",
+        description="named points instead of a space, with sampler: grid: architecture -> name -> hyperparameters, and "
+        "optionally train_share, the share of training texts to use; baselines keep their grids unless they are listed",
     )
     confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
     looks: int | None = Field(
         None,
         ge=1,
-        description="of a confirmation until it is decided: at how many looks at its seeds verdicts are right",
+        description="for confirm --until-decided: the number of looks at its seeds for which its verdicts are valid",
     )
-    sizes_of: str | None = Field(None, description="the id of the search whose best models these are, on fewer texts")
-    path_of: str | None = Field(None, description="the id of the search whose default these turn into its best")
+    sizes_of: str | None = Field(
+        None, description="the id of the search whose best models are trained here on fewer texts"
+    )
+    path_of: str | None = Field(
+        None, description="the id of the search whose default is turned here step by step into its best"
+    )
     match_parameters: int | None = Field(
-        None, ge=1, description="hidden_size is solved so that every model has so many trainable parameters, within 2 %"
+        None,
+        ge=1,
+        description="solve hidden_size so that every model has this number of trainable parameters, within 2 %",
     )
-    epochs: int = Field(6, ge=1, description="how often a trial goes over the training texts")
+    epochs: int = Field(6, ge=1, description="passes of a trial over the training texts")
     reports_per_epoch: int = Field(
-        1, ge=1, description="how often a trial is evaluated, and may be pruned, in each epoch; its score is the best"
+        1, ge=1, description="evaluations per epoch, at which a trial may be pruned; its score is the best one"
     )
     patience: int | None = Field(
-        None, ge=1, description="reports without a better score after which a trial ends, as complete as any"
+        None,
+        ge=1,
+        description="early stopping: a trial ends, as complete, after this number of reports without a better score",
     )
     class_weights: Weights = Field(
         "none",
-        description="how much a text of each class counts in what is learned: none (all the same), balanced (all "
-        "classes together the same) or {class: weight}, 1 for others; the losses that are reported are not weighted",
+        description="weights of the classes in the training loss: none (equal for all texts), balanced (equal for all "
+        "classes) or {class: weight}, 1 for other classes; reported losses are not weighted",
     )
-    batch_size: int = Field(TrainingConfig.batch_size, description="where the space says nothing else")
+    batch_size: int = Field(TrainingConfig.batch_size, description="for all trials, unless the space sets it")
     max_grad_norm: float | None = Field(
         TrainingConfig.max_grad_norm,
-        description="gradients are clipped to this norm if given; where the space says nothing else",
+        description="clip gradients to this norm; null: no clipping; for all trials, unless the space sets it",
     )
     curve_interval: int = Field(50, ge=1, description="iterations between two points of the training curves")
 
-    trials: int | None = Field(None, ge=1, description="for each architecture; a grid is run to its end unless told")
-    seeds: int = Field(1, ge=1, le=1000, description="trials of each point of a grid, equal but for their seeds")
+    trials: int | None = Field(None, ge=1, description="per architecture; by default 8, or all points of a grid")
+    seeds: int = Field(1, ge=1, le=1000, description="trials per point of a grid, which differ only in their seeds")
     sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = Field(
-        "tpe", description="what proposes configurations"
+        "tpe", description="the algorithm that proposes configurations"
     )
     pruner: Literal["asha", "hyperband", "median", "front", "none"] = Field(
-        "asha", description="what ends trials early; of several objectives front (the default then) or none"
+        "asha", description="the rule that ends trials early; with several objectives front (the default then) or none"
     )
-    inherited: list[Inherited] = Field([], description="filled in: what `from` found", repr=False)
+    inherited: list[Inherited] = Field([], description="filled in: the trials found by `from`", repr=False)
     duplicate_trials: Literal["repeat", "redraw", "allow"] = Field(
         "repeat",
-        description="what becomes of a configuration that the sampler proposes again; repeat: it is trained on another "
-        "seed, to its end, and ranked by the mean of all its trials; redraw: another one is drawn, and a space of few "
-        "points ends when each was tried; allow: each trial is ranked alone",
+        description="how to treat a configuration that the sampler proposes again; repeat: train it with another seed, "
+        "without pruning, and rank it by the mean of its trials; redraw: propose another one, and end when all points "
+        "of a small space were tried; allow: rank every trial separately",
     )
     stop: Literal["none", "decided"] = Field(
         "none",
-        description="decided: an architecture whose chance to overtake the best one with the trials that it has left "
-        "is under 5 % gets no more, and the search ends when its best score is expected to gain less than min_gain",
+        description="decided: an architecture gets no more trials once its chance to overtake the best is below 5 %, "
+        "and the search ends once the expected gain of its best score is below min_gain",
     )
     min_gain: float = Field(0.002, ge=0, description="with stop: decided, in the metric's unit; 0.002 is 0.2 points")
     metrics: list[str] = Field(
-        [], description="yours, measured besides: path/my_metrics.py:name or package.module:name"
+        [], description="your additional metrics: path/my_metrics.py:name or package.module:name"
     )
-    metric: str = Field("val_accuracy", description="what trials are ranked by, on validation")
-    seed: int = Field(0, ge=0, lt=2**31, description="of all that is random in a search")
+    metric: str = Field("val_accuracy", description="the validation metric that ranks trials")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of all random numbers of a search")
     time_budget: Annotated[float, BeforeValidator(parse_seconds)] | None = Field(
-        None, gt=0, description="seconds, or a number with s, m, h or d; then the search stops and can be resumed"
+        None,
+        gt=0,
+        description="seconds, or a number with s, m, h or d, after which the search stops; it can be resumed",
     )
     resources: Resources = Field(
-        Resources(), description="what a trial, or a pack, is given: {cpu: 1}, {cpu: 2, gpu: 0.25}"
+        Resources(), description="resources of one trial, or of one pack of trials: {cpu: 1}, {cpu: 2, gpu: 0.25}"
     )
     precision: Literal["float32", "tf32", "bf16"] = Field(
-        "float32", description="of products on a GPU, which tf32 and bf16 round for speed"
+        "float32", description="of matrix products on a GPU; tf32 and bf16 are faster but less precise"
     )
     packing: Packing = Field(
         "auto",
@@ -242,26 +255,27 @@ class Spec(_Keys):
     concurrency: int | None = Field(
         None,
         ge=1,
-        description="trials, or packs of trials, at once; without it as many as fit the nodes that are there or may be "
-        "started",
+        description="trials, or packs of trials, at a time; by default as many as fit on the nodes that exist or may "
+        "be started",
     )
     retries: int = Field(
-        2, ge=0, description="how often a trial goes on after its worker died; the loss of its node does not count"
+        2, ge=0, description="how often a trial is continued after its worker died; the loss of a node does not count"
     )
     keep_checkpoints: str = Field(
         "all",
-        description="of finished trials: all, or the best or the top:K of each architecture (of each configuration)",
+        description="which finished trials keep their checkpoints: all, best or top:K, per architecture (per "
+        "configuration, if the spec has configurations)",
     )
     storage: str | None = Field(
-        None, min_length=1, description="an Optuna storage URL; without one a journal in the search's folder"
+        None, min_length=1, description="an Optuna storage URL; by default a journal in the search's folder"
     )
     storage_path: str | None = Field(
         None,
         min_length=1,
-        description="where trials keep checkpoints: a folder that all nodes share, s3://bucket/folder, gs://... or "
-        "abfs://...; without it the search's folder",
+        description="where trials store checkpoints: a folder shared by all nodes, s3://bucket/folder, gs://... or "
+        "abfs://...; by default the search's folder",
     )
-    nodes: list[NodeType] = Field([], description="the cluster that `plan` reckons with, its head included")
+    nodes: list[NodeType] = Field([], description="the cluster that `plan` assumes, including its head node")
 
     @field_validator("from", mode="before", check_fields=False)
     @classmethod
@@ -283,13 +297,15 @@ class Spec(_Keys):
     @field_validator("max_words", mode="before")
     @classmethod
     def _words_are_whole_numbers(cls, written: Any) -> Any:
-        own = written if isinstance(written, dict) else {}
-        for name in own:
+        by_architecture = written if isinstance(written, dict) else {}
+        for name in by_architecture:
             if name not in ARCHITECTURES:
                 raise UserError(f"unknown architecture {name!r}{did_you_mean(name, ARCHITECTURES)}")
-        for value in own.values() or (written,):
+        for value in by_architecture.values() or (written,):
             if not isinstance(value, int | float) or isinstance(value, bool) or value < 1 or value % 1:
-                raise UserError(f"should be a whole number from 1, or one for each architecture; got {value!r}")
+                raise UserError(
+                    f"should be a whole number from 1, or a mapping from architecture to one; got {value!r}"
+                )
         return written
 
     @field_validator("metrics")
@@ -307,7 +323,7 @@ class Spec(_Keys):
     @field_validator("metric")
     @classmethod
     def _metric_is_on_validation(cls, metric: str) -> str:
-        return choose("metric", metric, measures("val"))  # whether it is one to rank by, its task decides
+        return choose("metric", metric, measures("val"))  # the task decides whether it can rank trials
 
     @field_validator("keep_checkpoints")
     @classmethod
@@ -341,7 +357,7 @@ class Spec(_Keys):
         known = [*OURS, *info.data.get("code", Code()).architectures]
         for name in names:
             if is_baseline(name):
-                raise UserError(f"{name} is a baseline, which is not searched; write baselines: [{name}]")
+                raise UserError(f"{name} is a baseline, not an architecture to search; write baselines: [{name}]")
             choose("architecture", name, known)
         if len(set(names)) < len(names):
             raise UserError(f"should name each architecture once; got {names}")
@@ -384,7 +400,7 @@ class Spec(_Keys):
 
     @model_validator(mode="after")
     def _words_are_of_every_architecture(self) -> Self:
-        # What is for others than those searched may stay, and counts: a confirmation of a few reads the same corpus.
+        # Entries for other architectures are kept, and count: a confirmation of a few reads the same corpus.
         if isinstance(self.max_words, dict):
             for name in self.architectures:
                 if name not in self.max_words:
@@ -430,16 +446,17 @@ class Spec(_Keys):
 
     @cached_property
     def given(self) -> dict[str, Values | dict[str, Values]]:
-        """What `space` says: the values of a hyperparameter, for all architectures or by architecture."""
+        """The parsed `space`: hyperparameter -> values, for all architectures or by architecture."""
         known = {name for architecture in self.architectures for name in domains(architecture)}
         given = {name: parse(f"space.{name}", written) for name, written in self.space.items()}
         for name, values in given.items():
-            # What is for other architectures than those searched may stay: so `architectures` alone picks a few.
+            # Entries for architectures that are not searched are allowed, so that `architectures` can select a few.
             for architecture in values if isinstance(values, dict) else ():
-                if name not in (own := domains(architecture)):
-                    raise UserError(f"space.{name}: {architecture} has no {name!r}{did_you_mean(name, sorted(own))}")
+                if name not in (available := domains(architecture)):
+                    near = did_you_mean(name, sorted(available))
+                    raise UserError(f"space.{name}: {architecture} has no {name!r}{near}")
             if name not in known and not isinstance(values, dict):
-                if having := [each for each in ARCHITECTURES if not is_baseline(each) and name in domains(each)]:
+                if having := [other for other in ARCHITECTURES if not is_baseline(other) and name in domains(other)]:
                     raise UserError(
                         f"space: {name!r} belongs to {', '.join(having)}, which this spec does not search; leave it "
                         "out, or write "
@@ -450,7 +467,7 @@ class Spec(_Keys):
 
     @cached_property
     def points(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Architecture -> name -> every hyperparameter, of a spec that gives configurations; else nothing."""
+        """Architecture -> name -> all hyperparameters, for a spec with configurations; otherwise empty."""
         if self.configurations is None:
             return {}
         if self.sampler != "grid" or self.space or self.match_parameters:
@@ -471,9 +488,9 @@ class Spec(_Keys):
                 if key not in known:
                     raise UserError(f"{where}.{name}: unknown hyperparameter {key!r}{did_you_mean(key, sorted(known))}")
                 if isinstance(value, list | dict) or (value is None and not isinstance(known[key], OrNone)):
-                    raise UserError(f"{where}.{name}.{key}: one value; got {value}")
+                    raise UserError(f"{where}.{name}.{key}: should be a single value; got {value}")
             fixed = {key: Choice((value,)) for key, value in written.items()}
-            space = complete(f"{where}.{name}", architecture, fixed, self._otherwise(architecture))
+            space = complete(f"{where}.{name}", architecture, fixed, self._defaults(architecture))
             points[name] = {key: values.ends()[0] for key, values in space.items()}
             if (share := written.get(record.TRAIN_SHARE)) is not None:
                 TRAIN_SHARE.check(f"{where}.{name}.{record.TRAIN_SHARE}", share)
@@ -484,9 +501,10 @@ class Spec(_Keys):
 
     @cached_property
     def spaces(self) -> dict[str, Space]:
-        """The space of each architecture, every hyperparameter in it: those that the spec does not name are fixed.
+        """The space of each architecture, with all hyperparameters; those that the spec does not name are fixed.
 
-        With match_parameters the hidden size is solved and not in it. Of configurations it holds only the names.
+        With match_parameters it does not contain the hidden size, which is solved. With configurations it contains only
+        their names.
         """
         repeated: dict[str, Values] = {}
         if self.cross_validated:
@@ -499,31 +517,31 @@ class Spec(_Keys):
             }
         spaces: dict[str, Space] = {}
         for architecture in self.architectures:
-            own = {
+            selected = {
                 name: values.get(architecture) if isinstance(values, dict) else values
                 for name, values in self.given.items()
             }
-            given = {name: values for name, values in own.items() if values is not None}
-            space = complete("space", architecture, given, self._otherwise(architecture))
+            given = {name: values for name, values in selected.items() if values is not None}
+            space = complete("space", architecture, given, self._defaults(architecture))
             solved = [HIDDEN_SIZE] if self.match_parameters is not None else []
-            spaces[architecture] = {name: each for name, each in space.items() if name not in solved} | repeated
+            spaces[architecture] = {name: values for name, values in space.items() if name not in solved} | repeated
         return spaces
 
     @property
     def studied(self) -> list[str]:
-        """What has a study of its own: the baselines, and what is compared with them."""
+        """The names of all studies: baselines and architectures."""
         return [*self.baselines, *self.architectures]
 
     def of(self, name: str) -> "Spec":
-        """The spec of one study: of an architecture this one; a baseline is tried at each point of its grid, or in its
-        configurations, once."""
-        if name not in self.baselines or not (found := baseline(name)):
+        """The spec of one study: this one for an architecture; a baseline is trained once per point of its grid, or of
+        its configurations."""
+        if name not in self.baselines or not (entry := baseline(name)):
             return self
         given = (self.configurations or {}).get(name)
-        own = {
+        changes = {
             "architectures": [name],
             "baselines": [],
-            "space": {} if given else {key: list(values) for key, values in found.grid.items()},
+            "space": {} if given else {key: list(values) for key, values in entry.grid.items()},
             "configurations": {name: given} if given else None,
             "match_parameters": None,
             "trials": None,
@@ -533,58 +551,58 @@ class Spec(_Keys):
             "objectives": [],
             "packing": 1,
         }
-        return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | own)
+        return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | changes)
 
     @property
     def repeats(self) -> str | None:
-        """The id of the search of whose models these are some, trained again."""
+        """The id of the search whose models are trained again here; None for an ordinary search."""
         return self.confirms or self.sizes_of or self.path_of
 
     @property
     def cross_validated(self) -> tuple[folding.Fold, ...]:
-        """The divisions of the texts that its trials are of: those of a confirmation over folds, else none."""
+        """The folds of the trials: those of a confirmation with folds, otherwise none."""
         return folding.Fold.all(self.folds) if self.folds and self.confirms else ()
 
     @property
     def smallest_share(self) -> float:
-        """Of the training texts, that any trial learns from."""
+        """The smallest share of the training texts that any trial uses, in (0, 1]."""
         points = (point for named in self.points.values() for point in named.values())
         return min((point.get(record.TRAIN_SHARE, 1.0) for point in points), default=1.0)
 
     @property
     def earlier(self) -> list[str]:
-        """The searches that this one learns from: `from`."""
+        """The earlier searches that this one learns from: the key `from`."""
         return list(getattr(self, "from"))
 
     def first_points(self, architecture: str) -> list[dict[str, Any]]:
-        """What is tried before the sampler is asked: the best of earlier searches, and the default, which is a baseline
-        in every search and a fair start."""
-        own = [each for each in self.inherited if each.architecture == architecture]
-        points = enqueued(own, max(1, min(NUM_INHERITED, self.num_trials // 4)))
+        """The points to try before the sampler proposes any: the best of earlier searches, and the default, which is a
+        baseline in every search."""
+        inherited = [earlier for earlier in self.inherited if earlier.architecture == architecture]
+        points = enqueued(inherited, max(1, min(NUM_INHERITED, self.num_trials // 4)))
         default = self.default_point(architecture)
         return [*points, *[default] * (default not in points)]
 
     def default_point(self, architecture: str) -> dict[str, Any]:
-        """The point of an architecture's space that is nearest to what it takes by default."""
-        wanted = self._otherwise(architecture)
+        """The point of an architecture's space that is nearest to its defaults."""
+        wanted = self._defaults(architecture)
         return {name: values.nearest(wanted.get(name)) for name, values in self.spaces[architecture].items()}
 
-    def _otherwise(self, architecture: str) -> dict[str, Any]:
-        """What the hyperparameters are by default, those of training that are keys of the spec as it says."""
+    def _defaults(self, architecture: str) -> dict[str, Any]:
+        """Default hyperparameters; keys of the spec, such as batch_size, replace the defaults of training."""
         return defaults(architecture) | {name: getattr(self, name) for name in TRAINING if name in Spec.model_fields}
 
     @property
     def reading(self) -> Reading:
-        """How its texts are read, with the source of a tokenizer that is not ours."""
+        """The options for reading texts, with the source of a tokenizer from outside."""
         return replace(super().reading, tokenizer=self.code.tokenizer.get(self.tokenizer, self.tokenizer))
 
     @property
     def most_words(self) -> int:
-        """How many words of a text are encoded, and make the vocabulary: as many as any architecture reads."""
+        """The largest max_words of all architectures, with which the corpus is encoded."""
         return max(self.max_words.values()) if isinstance(self.max_words, dict) else self.max_words
 
     def words_of(self, architecture: str) -> int:
-        """How many words of a text it reads."""
+        """The number of words to which an architecture or baseline truncates texts."""
         if reads_embeddings(architecture):
             return ALL_WORDS
         if named := words_named(architecture):
@@ -592,17 +610,17 @@ class Spec(_Keys):
         return self.max_words.get(architecture, self.most_words) if isinstance(self.max_words, dict) else self.max_words
 
     def short(self) -> dict[str, Any]:
-        """All keys but those that are too long for a table, and `storage`, which may hold a password."""
+        """All keys except those too long for a table, and `storage`, which may contain a password."""
         return self.model_dump(mode="json", exclude={"space", "configurations", "code", "inherited", "storage"})
 
     @property
     def length(self) -> Length:
-        """Of a trial (see `search.train.config.length_of`)."""
+        """The length of a trial (see `search.train.config.length_of`)."""
         return Length(self.epochs, self.reports_per_epoch, self.patience)
 
     @property
     def largest_batch(self) -> int:
-        """The most texts that any trial's iteration trains on."""
+        """The largest batch size of any trial."""
         sizes = [point.get("batch_size", 1) for named in self.points.values() for point in named.values()]
         spaces = [space["batch_size"] for space in self.spaces.values() if "batch_size" in space]
         return max([*sizes, *(size for values in spaces for size in values.ends())], default=1)
@@ -614,11 +632,11 @@ class Spec(_Keys):
 
     @property
     def num_kept(self) -> float:
-        """How many trials of each architecture keep their checkpoints when they have finished."""
+        """The number of finished trials per architecture that keep their checkpoints."""
         keep = self.keep_checkpoints
         return float("inf") if keep == "all" else 1 if keep == "best" else int(keep.removeprefix("top:"))
 
     @property
     def num_trials(self) -> int:
-        """Trials for each architecture, where the sampler does not bound them itself."""
+        """Trials per architecture, for samplers other than grid."""
         return self.trials or 8

@@ -1,4 +1,4 @@
-"""The key of a spec that says how much classes count in what is learned."""
+"""The key of a spec for class weights."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ def _parse(written: Any) -> Any:
     if isinstance(written, str):
         return choose("class_weights", written, ("none", "balanced"))
     if not isinstance(written, dict) or not written:
-        raise UserError(f"should be none, balanced or a weight for each of some classes; got {written!r}")
+        raise UserError(f"should be none, balanced or a mapping from class to weight; got {written!r}")
     for name, weight in written.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise UserError(f"the weight of {name!r} should be a number above 0; got {weight!r}")
