@@ -249,14 +249,14 @@ def test_packed_files_are_read_and_cut_off_ones_told(tmp_path: Path, how: str, f
     division = read(tmp_path / f"own.{form}.{how}", content)
     assert texts_of(division) == sorted(BASE)
     assert division.understood.compression == how
-    assert "damaged or cut off" in told(tmp_path / f"own.{form}.{how}", content[:-40])
+    assert "damaged or truncated" in told(tmp_path / f"own.{form}.{how}", content[:-40])
 
 
 def test_a_tar_archive_is_told_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(table(BASE))
     with tarfile.open(tmp_path / "own.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "own.csv", "own.csv")
-    assert "is a tar archive: unpack it" in told(tmp_path / "own.tar.gz")
+    assert "is a tar archive: extract it" in told(tmp_path / "own.tar.gz")
 
 
 def test_a_zip_of_one_file_is_read(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ FEATURES = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["
 def test_a_packed_parquet_file_is_told_to_be_unpacked(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"], "label": ["b"]}), tmp_path / "own.parquet")
     packed = gzip.compress((tmp_path / "own.parquet").read_bytes())
-    assert "is a Parquet or Arrow file packed as gz: unpack it" in told(tmp_path / "own.parquet.gz", packed)
+    assert "is a Parquet or Arrow file compressed as gz: decompress it" in told(tmp_path / "own.parquet.gz", packed)
 
 
 def test_parquet_and_arrow_files_are_read(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def read_csv(folder: Path, content: str | bytes) -> Texts:
         ("text,label\na,0\nwell, well,1\n", "line 3: 3 cells, but the header has 2"),
         ("text,label\na,0\nb\n", "line 3: 1 cells, but the header has 2"),
         ('text,label\na,0\n"b,1\nc,1\n', "line 3: a quoted cell that begins here never ends; a quote inside"),
-        ('text,label\n"a \\"b\\" c",1\n', "line 2: a quoted cell goes on after its closing quote; a quote inside"),
+        ('text,label\n"a \\"b\\" c",1\n', "line 2: a quoted cell continues after its closing quote; a quote inside"),
         ("\n \n\n", "is empty: it has no column 'text'"),
         ("text~label\na~1\n", "has only one column, 'text~label'; .* set separator to"),
         (b"text,label\na,0\nb\xe9,1\n", "line 3: byte 0xe9 is not UTF-8"),

@@ -518,7 +518,7 @@ def test_the_leaderboard_ranks_by_fronts(tmp_path: Path) -> None:
             {"objectives": ["val_f1", "model_mb"]},
             "objectives: should include the metric val_accuracy, which chooses the best ",
         ),
-        ({"sampler": "cmaes"}, "sampler: cmaes takes one objective; for several: tpe, nsga2, gp, random or grid"),
+        ({"sampler": "cmaes"}, "sampler: cmaes supports one objective only; for several use tpe, nsga2, gp, random"),
         ({"pruner": "asha"}, "pruner: with several objectives should be front or none; got asha"),
         ({"stop": "decided"}, "stop: with several objectives should be none; got decided"),
         ({"objectives": []}, "pruner: front is for several objectives; leave it out, or write objectives"),

@@ -466,7 +466,7 @@ def test_a_spec_keeps_the_source_and_needs_no_file(tmp_path: Path, monkeypatch: 
     assert set(spec.spaces["Net"]) > {"size", "dropout", "pooling", "learning_rate"}
     changed = plugins.Plugin(f"{path}:Net", NET + "# changed\n")
     other = spec.model_copy(update={"code": spec.code.model_copy(update={"architectures": {"Net": changed}})})
-    with pytest.raises(UserError, match="the spec is not the one that this search was started with\ncode was"):
+    with pytest.raises(UserError, match="the spec differs from the one that this search was started with\ncode was"):
         specs.require_unchanged(other, specs.compared(spec))
 
 
@@ -609,7 +609,7 @@ def test_a_function_runs_once_and_may_list_its_texts_in_any_order(tmp_path: Path
     ("body", "message"),
     [
         ("return ['a'], ['b', 'c']", "my_data.py:load: train: each text needs a label; got 1 texts and 2 labels"),
-        ("return ['a', 3], ['b', 'c']", "train: text 1 (from 0) should be a text of some words; got 3"),
+        ("return ['a', 3], ['b', 'c']", "train: text 1 (from 0) should be a non-empty string; got 3"),
         ("return ['a', 'b'], ['c', 'c']", "my_data.py:load returns 1 classes; at least two are needed"),
         ("return 3", "train: should be two sequences, of texts and of labels; got int"),
         ("return {'trian': ([], [])}", "returns the unknown split 'trian' (did you mean 'train'?)"),

@@ -283,7 +283,7 @@ def test_a_search_is_audited_where_it_is_recorded_from_wherever(
     done = here("search", "audit", search.name, *where, cwd=elsewhere)
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == (
-        f"{search.name} is recorded at {uri}, not at the tracking URI that is given now, {other}"
+        f"{search.name} is recorded at {uri}, not at the given tracking URI, {other}"
     )
     assert done.stderr.endswith(f"--repair mends the runs at {other}\n")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -317,7 +317,7 @@ def test_a_database_that_is_gone_gives_way_to_the_one_here(new: Path, tmp_path: 
     origin.keep_uri(new, "sqlite:////gone/mlflow.db")
     lines: list[str] = []
     assert origin.tracking_uri(new, None, lines.append) == uri_in(tmp_path)
-    assert "is not there any more" in lines[0]
+    assert "which no longer exists" in lines[0]
 
 
 @pytest.mark.parametrize("place", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])

@@ -49,7 +49,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"time_budget": "soon"}, ["time_budget", "'soon'"]),
         (
             IMAGES | {"corpus": "imdb"},
-            ["corpus: text_to_image needs one with images_NYX and digits_NQ, such as captions; got 'imdb'"],
+            ["corpus: text_to_image needs a corpus with images_NYX and digits_NQ: captions; got 'imdb'"],
         ),
         (
             IMAGES | {"architectures": ["gru", "text_to_image"]},
@@ -88,13 +88,13 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"configurations": {"rnn": {"a": {}}}, "trials": None}, ["configurations", "sampler: grid"]),
         ({"sampler": "grid", "seeds": 2}, ["trials", "leave it out", "got 1"]),
         (GRID | {"configurations": {"rnn": {"": {}}}}, ["configurations.rnn", "name"]),
-        (GRID | {"configurations": {"rnn": {"a": {"dropout": None}}}}, ["rnn.a.dropout", "one value", "None"]),
+        (GRID | {"configurations": {"rnn": {"a": {"dropout": None}}}}, ["rnn.a.dropout", "single value", "None"]),
         (GRID | {"space": {"dropout": 0.1}, "configurations": {"rnn": {"a": {}}}}, ["leave out space"]),
         (GRID | {"configurations": {"gru": {"a": {}}}}, ["['rnn']", "['gru']"]),
         (GRID | {"configurations": {"rnn": {}}}, ["configurations.rnn", "at least one"]),
         (GRID | {"configurations": {"rnn": {"a": {"hiden_size": 8}}}}, ["rnn.a", "'hiden_size'", "'hidden_size'"]),
         (GRID | {"configurations": {"rnn": {"a": {"window": 3}}}}, ["rnn.a", "'window'"]),
-        (GRID | {"configurations": {"rnn": {"a": {"hidden_size": [8, 9]}}}}, ["rnn.a.hidden_size", "one value"]),
+        (GRID | {"configurations": {"rnn": {"a": {"hidden_size": [8, 9]}}}}, ["rnn.a.hidden_size", "single value"]),
         (GRID | {"configurations": {"rnn": {"a": {"hidden_size": 0}}}}, ["rnn.a", "hidden_size", "0"]),
         ({"space": {"hidden_size": [10**400]}}, ["hidden_size", "whole number"]),
         ({"space": {"dropout": [-(10**400)]}}, ["dropout", "did you mean 0"]),
@@ -109,7 +109,7 @@ def test_every_shipped_spec_is_valid_and_reads_back(name: str, tmp_path: Path, m
         ({"max_words": {"gru": 10.5}}, ["max_words", "whole number from 1", "got 10.5"]),
         ({"max_words": {"gruu": 10}}, ["max_words", "'gruu'", "did you mean 'gru'"]),
         ({"max_words": {"gru": 10, "rnn": 30}}, ["max_words: has no number for mlp, which is searched; add mlp: 30"]),
-        ({"max_words": {}}, ["max_words", "one for each architecture", "got {}"]),
+        ({"max_words": {}}, ["max_words", "mapping from architecture", "got {}"]),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(content: dict[str, Any], words: list[str]) -> None:

@@ -1,6 +1,7 @@
-"""The Ray cluster that a search runs on: the connection, the room that it has for trials, whether it is fit for one.
+"""The capacity of a Ray cluster: its nodes, and how many trials fit on them.
 
-A cluster changes while a search runs: spot nodes are lost, autoscaled ones come and go. Nothing here remembers nodes.
+A cluster changes while a search runs (spot nodes are lost, autoscaled nodes come and go), so nodes are never cached for
+more than a second.
 """
 
 import time
@@ -13,55 +14,55 @@ import yaml
 from data.base.errors import UserError
 from search.spec.spec import Resources, Spec
 
-#: What Ray's cluster launcher leaves on the head: cluster.yaml with everything filled in.
+#: The complete configuration that Ray's cluster launcher writes on the head node.
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster that is up."""
+    """A running machine of the cluster."""
 
     id: str
     address: str
     cpu: float
     gpu: float
     memory: float  # bytes
-    here: bool  # the driver runs on it
+    here: bool  # whether the driver runs on it
 
     def fits(self, wanted: Resources) -> int:
-        """How many trials it runs at once."""
+        """The number of trials that it can run at a time."""
         return num_fitting(wanted, self.cpu, self.gpu)
 
 
 def num_fitting(wanted: Resources, cpu: float, gpu: float) -> int:
-    """How many trials fit so many cores and cards."""
-    return min(int(has / each + 1e-9) for has, each in ((cpu, wanted.cpu), (gpu, wanted.gpu)) if each)
+    """The number of trials that fit on these numbers of cores and GPUs."""
+    return min(int(has / needed + 1e-9) for has, needed in ((cpu, wanted.cpu), (gpu, wanted.gpu)) if needed)
 
 
 def nodes() -> list[Node]:
-    """The machines that are up, this one first."""
-    own = ray.get_runtime_context().get_node_id()
-    found = []
+    """The running machines, this one first."""
+    this_node = ray.get_runtime_context().get_node_id()
+    running = []
     for node in ray.nodes():
         if node["Alive"]:
             has = node["Resources"]
-            found.append(
+            running.append(
                 Node(
                     node["NodeID"],
                     node["NodeManagerAddress"],
                     has.get("CPU", 0.0),
                     has.get("GPU", 0.0),
                     has.get("memory", 0.0),
-                    node["NodeID"] == own,
+                    node["NodeID"] == this_node,
                 )
             )
-    return sorted(found, key=lambda node: (not node.here, node.address))
+    return sorted(running, key=lambda node: (not node.here, node.address))
 
 
 def num_autoscaled(wanted: Resources, address: str | None, launched: Path = LAUNCHED) -> int:
-    """How many trials fit the workers that the cluster launcher's autoscaler may start, 0 without one.
+    """The number of trials that fit on all workers that the autoscaler may start; 0 without an autoscaler.
 
-    address: None when Ray runs on this machine alone, whatever was launched here.
+    address: None if Ray runs on this machine only.
     """
     path = launched.expanduser()
     if address is None or not path.is_file():
@@ -72,7 +73,8 @@ def num_autoscaled(wanted: Resources, address: str | None, launched: Path = LAUN
         (num_fitting(wanted, has.get("CPU", 0), has.get("GPU", 0)), int(kind.get("max_workers", left)))
         for name, kind in config.get("available_node_types", {}).items()
         for has in [kind.get("resources", {})]
-        if name != config.get("head_node_type") and (wanted.gpu or not has.get("GPU"))  # no cards for CPU trials
+        if name != config.get("head_node_type")
+        and (wanted.gpu or not has.get("GPU"))  # CPU trials do not use GPU nodes
     ]
     for fits, most in sorted(types, reverse=True):
         room += fits * min(most, left)
@@ -81,9 +83,10 @@ def num_autoscaled(wanted: Resources, address: str | None, launched: Path = LAUN
 
 
 class Room:
-    """How many trials may run or wait for a node: those that fit the nodes that are up, or more while more may come.
+    """The number of trials that may run, or wait for a node: as many as fit on the running nodes, or on the nodes that
+    the autoscaler may start, whichever is more. `concurrency` in the spec overrides it.
 
-    A spec's `concurrency` counts as it is. Raises UserError when a trial fits no node, now or autoscaled.
+    Raises UserError if a trial fits on no node, running or autoscaled.
     """
 
     def __init__(self, spec: Spec, address: str | None) -> None:
@@ -107,7 +110,7 @@ class Room:
 
 
 def still_up() -> str:
-    """What to tell the user of a cluster when a search has ended on it."""
+    """A line for the end of a search: the nodes of the cluster, which are still running."""
     up = nodes()
     listed = ", ".join(f"{node.address} ({node.cpu:g} CPU{f', {node.gpu:g} GPU' if node.gpu else ''})" for node in up)
     return f"{len(up)} nodes: {listed}"

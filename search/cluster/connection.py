@@ -1,4 +1,4 @@
-"""The connection to Ray: started on this machine, that of this process, or a running cluster."""
+"""The connection to Ray: a new Ray on this machine, the one in this process, or a running cluster."""
 
 import importlib.util
 import logging
@@ -18,12 +18,12 @@ from search.cluster import local
 from search.cluster.local import ROOT
 from search.spec.spec import Resources
 
-PACKAGES = ("search", "models", "data")  # what workers import
-HOOK = "search.base.console.collect_rarely"  # the first thing that a worker does
+PACKAGES = ("search", "models", "data")  # packages that workers import
+HOOK = "search.base.console.collect_rarely"  # runs first in every worker
 
-# Glibc would give memory back after every iteration and fault it in again: 10 to 20 % of a small model's time. What it
-# keeps it has to keep in one place: every trial is a new thread and would leave another heap behind, until a worker has
-# one or two gigabytes. The largest blocks, of evaluation and of long texts, are not kept.
+# By default glibc returns memory after every iteration and faults it in again, which costs 10 to 20 % of the time of a
+# small model. Keeping memory requires a single arena: every trial runs in a new thread, and per-thread heaps would add
+# up to one or two gigabytes per worker. The largest blocks, for evaluation and long texts, are still returned.
 _ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "500000000",
@@ -33,19 +33,21 @@ _ALLOCATOR = {
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 _in_use = threading.Lock()
-_begun: tuple[int, Callable[[], None]] | None = None  # by the thread of this id: what waits for the Ray it has started
+_begun: tuple[int, Callable[[], None]] | None = None  # thread id, and the function that waits for that thread's Ray
 
 
 @contextmanager
 def ahead(address: str | None, resources: Resources) -> Iterator[None]:
-    """Start Ray in the background, for a `connection` inside to find it up; where that would not start one, neither
-    does this. resources: of each trial."""
+    """Starts Ray in the background, for a `connection` inside the block; does nothing if that would not start one.
+
+    resources: of one trial.
+    """
     global _begun
     if address is not None or ray.is_initialized() or not _in_use.acquire(blocking=False):
         yield
         return
     try:
-        # Ray starts a worker for each core: where a trial takes more, most of them would never train.
+        # Ray starts one worker per core: if a trial needs more, most workers would never train.
         preload = resources.cpu <= 1 and not resources.gpu
         with _put_back(), _without_uv(), local.starting(_ALLOCATOR, HOOK, preload, **_QUIET) as wait:
             _begun = threading.get_ident(), wait
@@ -59,10 +61,11 @@ def ahead(address: str | None, resources: Resources) -> Iterator[None]:
 
 @contextmanager
 def connection(address: str | None) -> Iterator[str | None]:
-    """Ray until the end: that of this process, which stays, or one on this machine, or a running cluster.
+    """Connects to Ray for the duration of the block: the Ray in this process if there is one (it keeps running), or a
+    running cluster, or else a new Ray on this machine.
 
-    Gives the address of the cluster, None of a Ray that is ours alone. Raises UserError without one, when that of this
-    process is another, and when a search of another thread uses it.
+    Yields the address of the cluster; None for a new, private Ray. Raises UserError if there is no cluster at the
+    address, if this process is connected to another one, or if another thread is running a search.
     """
     if address is None and _begun and _begun[0] == threading.get_ident():
         _begun[1]()
@@ -90,11 +93,11 @@ def connection(address: str | None) -> Iterator[str | None]:
 
 @contextmanager
 def _put_back() -> Iterator[None]:
-    """What Ray and Tune set in this process is afterwards as it was: levels of loggers, signal handlers."""
+    """Restores what Ray and Tune change in this process: log levels and signal handlers."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
     levels = [logger.level for logger in loggers]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    loggers[-1].setLevel(logging.ERROR)  # below it Tune speaks of files that we tell it not to write
+    loggers[-1].setLevel(logging.ERROR)  # at lower levels Tune warns about files that it is configured not to write
     try:
         yield
     finally:
@@ -102,7 +105,7 @@ def _put_back() -> Iterator[None]:
             logger.setLevel(level)
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
-                if handler is not None:  # None: one from C, which only C can put back
+                if handler is not None:  # None: a handler installed from C, which Python cannot restore
                     signal.signal(number, handler)
 
 
@@ -119,10 +122,10 @@ def _connected(address: str | None) -> Iterator[None]:
             "--address: a ray:// client cannot run a search; send it to the cluster with `submit`, or run it there "
             f"with --address auto; got {address}"
         )
-    # The driver's own code travels to every node, so that all run the same.
+    # The driver's code is sent to every node, so that all run the same.
     env["py_modules"] = [str(ROOT / package) for package in PACKAGES]
     with tempfile.TemporaryDirectory() as empty:
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job has a directory of its own
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job already has a working directory
             env["working_dir"] = empty
         try:
             with _without_uv():
@@ -138,10 +141,10 @@ def _connected(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _without_uv() -> Iterator[None]:
-    """Workers start with the Python that runs their node, also under `uv run`.
+    """Starts workers with the Python of their node, even if this process runs under `uv run`.
 
-    Ray would start each of them with `uv run` in a directory of its own, which waits for a whole environment to be
-    made there. Here every node has all that is imported.
+    Otherwise Ray starts every worker with `uv run` in a new directory, which first creates a whole environment. Nodes
+    already have all packages.
     """
     before = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
     ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
@@ -152,12 +155,13 @@ def _without_uv() -> Iterator[None]:
 
 
 def _require_own_code() -> None:
-    """Raise UserError unless the workers of this process's Ray import this project, and no other of the same names."""
-    ask = ray.remote(num_cpus=0)(importlib.util.find_spec)
+    """Raises UserError unless workers of the Ray in this process import this project, not other packages of the same
+    names."""
+    find = ray.remote(num_cpus=0)(importlib.util.find_spec)
     for name in ("data.encoded", "models.parts.layers", "search.tune.trainable"):
         try:
-            found = ray.get(ask.remote(name))
-        except ray.exceptions.RayError:  # what there is of that name is no package, or cannot be imported at all
+            found = ray.get(find.remote(name))
+        except ray.exceptions.RayError:  # the name is not a package, or cannot be imported
             found = None
         if found is None:
             raise UserError(

@@ -1,8 +1,8 @@
-"""A Ray of this process alone: out of other machines' reach, on the cores that this process may use.
+"""A private Ray for this process: unreachable from other machines, on the cores that this process may use.
 
-It starts in the background, without the daemons that only a cluster needs, and its workers import what trials run
-before there are any. Ray starts workers ahead of time only with an empty `runtime_env`, and gives an actor only a
-worker with exactly its own; so ours take what they need from this process's environment variables instead.
+It starts in the background, without the daemons that only a cluster needs, and its workers import the code of trials
+before the first trial. Ray prestarts workers only for an empty `runtime_env`, and an actor only gets a worker with an
+equal one; so our workers are configured by environment variables of this process instead.
 """
 
 import os
@@ -31,15 +31,14 @@ from search.cluster import session
 ROOT = Path(__file__).parents[2]
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "127.0.0.1"
-WORKER_SECONDS = 60.0  # a worker takes one or two
-# Ray would end workers that nobody has used for a second when cores are reserved for Tune's actors, just before these.
+WORKER_SECONDS = 60.0  # timeout; starting a worker takes one or two
+# Otherwise Ray ends workers that are idle for a second when cores are reserved for Tune's actors, before these start.
 KEPT: dict[str, Any] = {"idle_worker_killing_time_threshold_ms": 3_600_000}
-OF_TRIALS = "search.tune.trainable"  # what a worker imports to train
+OF_TRIALS = "search.tune.trainable"  # the module that a worker imports to train
 
 
 class _OwnCode(JobConfig):
-    """Keeps the directory in which the command or script was started, with a `models` or a `data.py` of the user's,
-    off the workers' path."""
+    """Keeps the current directory, where a user may have a `models` or a `data.py`, off the workers' path."""
 
     def _runtime_env_has_working_dir(self) -> bool:
         return True
@@ -47,17 +46,17 @@ class _OwnCode(JobConfig):
 
 @contextmanager
 def starting(environment: Mapping[str, str], hook: str, preload: bool, **options: Any) -> Iterator[Callable[[], None]]:
-    """Ray on this machine until the end. It starts in the background: what this gives waits until a worker is up, and
-    raises UserError if that cannot be.
+    """Runs a private Ray during the block, starting it in the background. Yields a function that waits for a worker and
+    raises UserError on failure.
 
-    environment: variables for the workers. hook: the function they call first. preload: let them import what trials run
-    before there are any. options: for `ray.init`.
+    environment: variables for the workers. hook: the function that they call first. preload: whether they import the
+    code of trials before the first trial. options: for `ray.init`.
     """
     _require_loopback()
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {**environment, "PYTHONPATH": path, ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR: hook}
     options["_system_config"] = KEPT | ({"preload_python_modules": [OF_TRIALS]} if preload else {})
-    # Linux ends the daemons together with the thread that started them: it lives until Ray has been shut down.
+    # Linux ends the daemons together with the thread that started them, so the thread lives until Ray is shut down.
     with _own_token(), ThreadPoolExecutor(1) as thread:
         begun = thread.submit(_init, variables, options)
         with session.tidy(begun):
@@ -66,7 +65,7 @@ def starting(environment: Mapping[str, str], hook: str, preload: bool, **options
 
 def _init(variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
     with _variables(variables), _few_daemons(), _on_loopback(), session.deaf_to_hangups():
-        # An empty environment, not None, is what hooks of RAY_RUNTIME_ENV_HOOK expect.
+        # Hooks of RAY_RUNTIME_ENV_HOOK expect an empty environment, not None.
         ray.init(
             "local",
             num_cpus=num_cores(),
@@ -89,7 +88,7 @@ def _wait(begun: "Future[None]") -> None:
 
 @contextmanager
 def _variables(variables: Mapping[str, str]) -> Iterator[None]:
-    """Processes that are started meanwhile have these environment variables."""
+    """Sets environment variables for processes started inside the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -107,8 +106,8 @@ def _restore(before: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def _few_daemons() -> Iterator[None]:
-    """A Ray that is started meanwhile has no autoscaler, nobody who copies its logs, and no server of a dashboard that
-    is not shown. Each takes half a core-second or more to start."""
+    """Makes a Ray that is started inside the block omit the autoscaler, log monitor and dashboard server, each of which
+    takes half a core-second or more to start."""
     few = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)  # type: ignore[arg-type]
     with mock.patch.object(parameter, "RayParams", few), mock.patch.object(node.Node, "start_api_server"):
         yield
@@ -116,16 +115,16 @@ def _few_daemons() -> Iterator[None]:
 
 @contextmanager
 def _own_token() -> Iterator[None]:
-    """What Ray's processes show each other, unless the environment has one already.
+    """Sets a random token that authenticates Ray's processes to each other, unless the environment has one.
 
-    Ray itself would write one to the home folder, which may not be there, or not be writable.
+    Ray itself would write a token to the home folder, which may be missing or read-only.
     """
     before = {name: os.environ.get(name) for name in (MODE, TOKEN)}
     if not os.environ.get(TOKEN) and not os.environ.get(TOKEN_PATH):
         os.environ[TOKEN] = secrets.token_hex(32)
     raylet: Any = ray._raylet
     loader = raylet.AuthenticationTokenLoader.instance()
-    loader.reset_cache()  # of an earlier search in this process
+    loader.reset_cache()  # may hold the token of an earlier search in this process
     try:
         yield
     finally:
@@ -135,10 +134,10 @@ def _own_token() -> Iterator[None]:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """A Ray that is started meanwhile listens on the loopback interface.
+    """Makes a Ray that is started inside the block listen on the loopback interface.
 
-    It does so on Windows and macOS. On Linux it takes the address that other machines reach, even when it is told
-    127.0.0.1, unless it believes that there are no clusters here either.
+    That is Ray's default on Windows and macOS, where it does not support clusters. On Linux it always uses an address
+    that other machines can reach, even if given 127.0.0.1, unless clusters are declared unsupported.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -149,7 +148,7 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _require_loopback() -> None:
-    """Raise UserError when processes of this machine cannot connect, for which Ray would wait a quarter of an hour."""
+    """Raises UserError if processes on this machine cannot connect to each other; Ray would wait for 15 minutes."""
     try:
         with socket.create_server((LOOPBACK, 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
             pass
@@ -161,10 +160,10 @@ def _require_loopback() -> None:
 
 
 def _require_worker() -> None:
-    """Raise UserError unless a worker is up in time.
+    """Raises UserError unless a worker is up in time.
 
-    None that has run a task is given to an actor, as Tune's trials are: so none is asked to, unless the workers have an
-    environment after all, that of RAY_RUNTIME_ENV_HOOK.
+    Ray gives actors, such as Tune's trials, no worker that has run a task. So no task is run to find out, unless
+    RAY_RUNTIME_ENV_HOOK gives the workers an environment.
     """
     try:
         if not ray.get_runtime_context().runtime_env:
@@ -177,7 +176,7 @@ def _require_worker() -> None:
             f"{session.keep()} say why. "
             "RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
         ) from None
-    except ray.exceptions.OutOfMemoryError:  # it did start; where there is no room for trials either, they say so
+    except ray.exceptions.OutOfMemoryError:  # it has started; trials report a lack of memory themselves
         return
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.keep()}") from None
@@ -197,7 +196,7 @@ def _answer() -> None:
 
 
 def _why(error: Exception) -> str:
-    """What Ray says of its failure, and the variable that has to do with it."""
+    """The message of Ray's failure, with the environment variable that is likely the cause."""
     folder = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
     problem = _line(error)
     if "AF_UNIX" in problem:

@@ -1,4 +1,4 @@
-"""The folders of Ray's sessions, of logs and sockets: ours is removed after it went well, others by `clean`."""
+"""The folders of Ray's sessions, with logs and sockets: ours is removed after success, left-over ones by `clean`."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray._common.utils import get_default_ray_temp_dir  # that of RAY_TMPDIR and TMPDIR
+from ray._common.utils import get_default_ray_temp_dir  # considers RAY_TMPDIR and TMPDIR
 
 from data.base.errors import UserError
 from search.base import timings
@@ -19,25 +19,28 @@ from search.base.timings import Event
 
 PREFIX = "session_"
 
-_kept: set[Path] = set()  # sessions whose logs somebody has been pointed to
+_kept: set[Path] = set()  # sessions whose logs were mentioned to the user
 
 
 def own() -> Path:
-    """The folder of the session that this process has started."""
+    """The folder of the session started by this process."""
     node: Any = ray._private.worker._global_node
     return Path(node.get_session_dir_path())
 
 
 def keep() -> Path:
-    """Leave the folder of our own session when that ends, for its logs; where these are."""
+    """Keeps the folder of our session when it ends. Returns its folder of logs."""
     _kept.add(own())
     return own() / "logs"
 
 
 @contextmanager
 def tidy(begun: "Future[None]") -> Iterator[None]:
-    """Shuts our own Ray down at the end, and removes the folder of its session unless that is to be kept, or what was
-    done meanwhile broke off for a reason that Ray's logs may tell. begun: is done once Ray has started, or cannot."""
+    """Shuts our Ray down at the end of the block, and removes the folder of its session. The folder stays if `keep` was
+    called, or if an unexpected exception was raised, which the logs may explain.
+
+    begun: is done once Ray has started, or has failed to.
+    """
     try:
         yield
     except Exception as error:
@@ -55,13 +58,13 @@ def tidy(begun: "Future[None]") -> Iterator[None]:
 
 
 def _is_up(begun: "Future[None]") -> bool:
-    return begun.exception() is None  # which waits for it
+    return begun.exception() is None  # waits until it is done
 
 
 @contextmanager
 def deaf_to_hangups() -> Iterator[None]:
-    """Processes that are started meanwhile never see SIGHUP: when its terminal is closed the driver ends them, once
-    their trials have reported. Ray does the same for Ctrl-C. One that comes meanwhile is taken afterwards."""
+    """Makes processes started inside the block ignore SIGHUP: when the terminal is closed, the driver ends them once
+    their trials have reported. (Ray does the same for Ctrl-C.) The driver receives a SIGHUP after the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
@@ -70,15 +73,16 @@ def deaf_to_hangups() -> Iterator[None]:
 
 
 def left_over() -> list[Path]:
-    """The folders of this user's sessions that no process uses any more."""
-    found = [
+    """The session folders of this user that no process uses any more."""
+    folders = [
         path for path in Path(get_default_ray_temp_dir()).glob(f"{PREFIX}*") if path.is_dir() and not path.is_symlink()
     ]
-    if not found:
+    if not folders:
         return []
-    used = "\n".join(argument for each in psutil.process_iter(["cmdline"]) for argument in each.info["cmdline"] or ())
-    ours = [path for path in found if path.stat().st_uid == os.getuid()]
-    # One that is just being started is named by the process that starts it.
+    processes = psutil.process_iter(["cmdline"])
+    used = "\n".join(argument for process in processes for argument in process.info["cmdline"] or ())
+    ours = [path for path in folders if path.stat().st_uid == os.getuid()]
+    # A session that is being started has the id of the starting process in its name.
     return sorted(path for path in ours if path.name not in used and not _is_alive(path.name.rpartition("_")[2]))
 
 

@@ -1,4 +1,4 @@
-"""Starts a search on a cluster from another machine: the code and the spec travel, nothing else."""
+"""Submits a search to a cluster from another machine. Only the code and the spec are sent."""
 
 import asyncio
 import os
@@ -12,16 +12,16 @@ from data.base.errors import UserError, in_short
 from search.spec import read, spec
 
 PACKAGES = ("search", "models", "data", "analysis", "bakeoff")
-MAX_BYTES = 20e6  # of what travels; this code is far below it
+MAX_BYTES = 20e6  # upper bound of the upload; this project is far below it
 WORKING_DIR = "working_dir"
 SPEC = "submitted.yaml"
-TOKEN = Path("~/.ray/auth_token")  # of the cluster
+TOKEN = Path("~/.ray/auth_token")  # the cluster's token
 
 
 def pack(spec: spec.Spec, folder: Path) -> int:
-    """Copy this code and the spec into a folder; the number of bytes. Raises UserError when that is too many.
+    """Copies the code and the spec into a folder. Returns the number of bytes; raises UserError if that is too many.
 
-    Only the packages' own files are taken: no data, no caches, no `.git`, no environment, whatever lies beside them.
+    Only files of the packages are copied: no data, caches, `.git` or environments next to them.
     """
     root = Path(__file__).parents[2]
     unwanted = shutil.ignore_patterns("__pycache__", ".*", "*.so", "*.db", "*.npz")
@@ -40,11 +40,12 @@ def pack(spec: spec.Spec, folder: Path) -> int:
 
 
 def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Sequence[str] = ()) -> int:
-    """Submit a search of this spec to the dashboard at `address`; the exit status of its driver, or 0 without waiting.
+    """Submits a search of this spec to the dashboard at `address`. Returns the exit status of its driver, or 0 without
+    waiting.
 
-    searches: the folder on the head that keeps the search. Raises UserError when no cluster answers.
+    searches: the folder on the head node for the search. Raises UserError if no cluster responds.
     """
-    if TOKEN.expanduser().is_file():  # a cluster of cluster.yaml asks for it; Ray's client shows it only if told to
+    if TOKEN.expanduser().is_file():  # clusters of cluster.yaml require it; Ray's client sends it only in this mode
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobStatus, JobSubmissionClient
@@ -54,7 +55,7 @@ def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Se
         folder.mkdir()
         size = pack(spec, folder)
         command = ["python", "-m", "search", "run", SPEC, "--address", "auto", *options]
-        # The shell of the head expands ~.
+        # The shell on the head node expands ~.
         entrypoint = f"{shlex.join(command)} --searches {searches}"
         try:
             client = JobSubmissionClient(address)

@@ -1,6 +1,6 @@
-"""Do Optuna, MLflow and the checkpoints tell the same story? Trial by trial; and the repair where they do not.
+"""Compares Optuna's studies, MLflow's runs and the checkpoints, trial by trial, and repairs differences.
 
-The study is what counts: MLflow's runs are made to agree with it.
+The studies are authoritative: a repair makes MLflow's runs agree with them.
 """
 
 import textwrap
@@ -25,7 +25,7 @@ from search.train.config import length_of
 
 
 def audit(folder: Path, uri: str) -> list[str]:
-    """What differs, a line each; an empty list when everything agrees. Writes nothing."""
+    """All differences, one line each; an empty list if everything agrees. Writes nothing."""
     studies = Studies(folder.name, read_spec(folder), folder)
     recorded = read_runs(uri, folder.name, details=True)
     lines = [*_compare_own(recorded, studies)]
@@ -35,52 +35,53 @@ def audit(folder: Path, uri: str) -> list[str]:
         by_trial[run.trial].append(run)
     trials = {trial.name: trial for trial in studies.trials()}
     lines += [
-        f"{name}: {len(its_runs)} runs in MLflow, no trial in the study"
-        for name, its_runs in by_trial.items()
+        f"{name}: {len(runs)} runs in MLflow, no trial in the study"
+        for name, runs in by_trial.items()
         if name not in trials
     ]
     for name, trial in trials.items():
         if trial.attempt == 0 and not by_trial[name]:
-            continue  # its driver died while it was being made; a resume goes on with it
+            continue  # the driver died while creating the trial; a resume continues it
         lines += [f"{name}: {line}" for line in _compare(trial, by_trial[name], studies, parent)]
         lines += [f"{name}: {line}" for line in _compare_checkpoint(trial, folder, studies)]
-    lines += [f"run {each}: not under the search's own" for each, its in recorded.others.items() if its != parent]
+    others = recorded.others.items()
+    lines += [f"run {run_id}: not a child of the search's run" for run_id, actual in others if actual != parent]
     place = checkpoints.root(folder)
     strays = {path.name for path in place.iterdir()} - {*trials, kept.FOLDER} if place.is_dir() else set()
     return lines + [f"{name}: checkpoints of no trial" for name in sorted(strays)]
 
 
 def _compare_own(recorded: Recorded, studies: Studies) -> Iterator[str]:
-    """What differs of the search's own run."""
-    there = [own for own in recorded.own if not own.deleted]
-    if not there:
+    """Differences between the search and its run in MLflow."""
+    existing = [run for run in recorded.own if not run.deleted]
+    if not existing:
         yield f"the search's own run {recorded.own[0].run_id} was deleted" if recorded.own else "no run of the search"
         return
-    if len(there) > 1:
-        yield f"{len(there)} runs of the search in MLflow, not 1"
-    own, outcome = there[0], outcome_of(studies)
-    if own.outcome != outcome:
-        yield f"the search is {outcome}, its run says {own.outcome}"
+    if len(existing) > 1:
+        yield f"{len(existing)} runs of the search in MLflow, not 1"
+    run, outcome = existing[0], outcome_of(studies)
+    if run.outcome != outcome:
+        yield f"the search is {outcome}, its run says {run.outcome}"
     started = origin.noted(studies.folder)
-    if started is not None and own.start != started:
-        yield f"the search started at {_at(started)}, its run at {_at(own.start)}"
-    if own.spec is None:
-        if not own.behind_server:
+    if started is not None and run.start != started:
+        yield f"the search started at {_at(started)}, its run at {_at(run.start)}"
+    if run.spec is None:
+        if not run.behind_server:
             yield f"the search's run has no {SPEC}"
         return
     spec = studies.spec.model_copy(update={"storage": None}).model_dump(mode="json")
-    keys = sorted(key for key in spec.keys() & own.spec.keys() if own.spec[key] != spec[key])
-    yield from (f"{key} {shown(spec[key])} in the search's spec, its run says {shown(own.spec[key])}" for key in keys)
+    keys = sorted(key for key in spec.keys() & run.spec.keys() if run.spec[key] != spec[key])
+    yield from (f"{key} {shown(spec[key])} in the search's spec, its run says {shown(run.spec[key])}" for key in keys)
     tags = spec_tags(studies.spec) | stop_tags(studies)
     yield from (
-        f"{name} {tags[name]}, its run says {own.tags[name]}"
-        for name in sorted(tags.keys() & own.tags.keys())
-        if own.tags[name] != tags[name]
+        f"{name} {tags[name]}, its run says {run.tags[name]}"
+        for name in sorted(tags.keys() & run.tags.keys())
+        if run.tags[name] != tags[name]
     )
 
 
 def shown(value: object) -> str:
-    """A value of a spec, on no more than part of a line."""
+    """A value of a spec, shortened to 60 characters."""
     return textwrap.shorten(" ".join(str(value).split()), 60, placeholder=" ...")
 
 
@@ -102,7 +103,7 @@ def _compare_run(trial: Trial, run: Run, parent: str | None) -> Iterator[str]:
     if run.run_id != trial.run_id:
         yield f"its run is {trial.run_id}, MLflow has {run.run_id}"
     if run.parent != parent:
-        yield f"its run is under {run.parent}, the search's own is {parent or 'not there'}"
+        yield f"its run is a child of {run.parent}, the search's run is {parent or 'not there'}"
     if run.outcome != outcome:
         yield f"outcome {outcome}, its run says {run.outcome or 'nothing'}"
     if run.status != STATUS[outcome]:
@@ -123,7 +124,7 @@ def _compare_run(trial: Trial, run: Run, parent: str | None) -> Iterator[str]:
 
 
 def _compare_times(trial: Trial, run: Run) -> Iterator[str]:
-    """Where the study has noted when things came; older ones did not."""
+    """Compares times, if the study has recorded them; older studies have not."""
     if trial.timed and run.start != trial.started:
         yield f"started at {_at(trial.started)}, its run says {_at(run.start)}"
     if trial.timed and trial.outcome is not Outcome.RUNNING and run.end != trial.last_event:
@@ -137,31 +138,31 @@ def _compare_times(trial: Trial, run: Run) -> Iterator[str]:
 
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
     last = max((result.step for result in trial.results if not result.diverged), default=0)
-    found = checkpoints.last_step(checkpoints.folder_of(folder, trial.name))
-    # Each epoch has one, and so has the end of a complete trial; other reports may be without.
+    saved = checkpoints.last_step(checkpoints.folder_of(folder, trial.name))
+    # There is a checkpoint at the end of every epoch and of a complete trial; other reports may have none.
     per_epoch = length_of(trial.architecture, studies.spec.length).reports_per_epoch
     first = last if trial.outcome is Outcome.COMPLETE else last - last % per_epoch
-    # A worker saves a report before it sends it; a trial that is to go on may thus be one ahead.
+    # A worker saves a checkpoint before it sends the report, so a trial that will be continued may be one ahead.
     allowed = {*range(first, last + 1 + (trial.outcome is Outcome.RUNNING))}
     if studies.spec.num_kept < float("inf"):
         allowed.add(0)
-    if found not in allowed:
-        of = f"{found / per_epoch:.4g}" if found else "none"
+    if saved not in allowed:
+        of = f"{saved / per_epoch:.4g}" if saved else "none"
         yield f"{last / per_epoch:.4g} epochs, its last whole checkpoint is of epoch {of}"
 
 
 def repair(folder: Path, uri: str, warn: Callable[[str], None] = print) -> None:
-    """Make MLflow agree with the study: missing runs and reports written, ended runs ended, runs of no trial closed,
-    deleted ones restored, all put under the search's own.
+    """Makes MLflow agree with the studies: writes missing runs and reports, ends runs that should have ended, closes
+    runs without a trial, restores deleted runs, and makes all of them children of the search's run.
 
-    A run that differs even then, in what MLflow cannot change, such as its start or a report that was none, is dropped
+    A run that still differs, in something that MLflow cannot change, such as its start or a surplus report, is deleted
     and written again.
     """
     studies = Studies(folder.name, read_spec(folder), folder, "go on")
     tracker = Tracker(uri, studies, warn)
     reconcile(studies, tracker)
     tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
-    if tracker.deliver(every=True):  # else what is right may not be known yet
+    if tracker.deliver(every=True):  # otherwise MLflow may not be up to date for the comparison
         trials = {trial.run_id: trial for trial in studies.trials()}
         recorded = read_runs(uri, folder.name, details=True)
         for run in recorded.runs:

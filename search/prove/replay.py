@@ -19,7 +19,7 @@ from search.train.device import device_of
 from search.train.running import run_trial
 from search.train.training import Result
 
-#: How far numbers may be apart where the processor or a version is another one.
+#: Maximum difference between numbers if processor or versions differ.
 TOLERANCE = 0.02
 
 
@@ -29,7 +29,7 @@ def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
     for folder in reversed(find_searches(search if colon else "", root)):
         try:
             trials = Studies(folder.name, read_spec(folder), folder).trials()
-        except UserError:  # a folder that is no search of ours; `list` names it
+        except UserError:  # not a search; `list` reports such folders
             continue
         for trial in trials:
             if trial.name == name if colon else len(run) >= 6 and (trial.run_id or "").startswith(run):
@@ -41,9 +41,9 @@ def find_trial(run: str, root: Path) -> tuple[Path, Trial]:
 
 
 def replay(run: str, root: Path, uri: str) -> Iterator[str]:
-    """Yields a line a report and the verdict last, which is also a tag of the run.
+    """Trains a trial again. Yields a line per report, and finally the verdict, which also becomes a tag of the run.
 
-    The numbers have to be equal where processor and versions are; else within TOLERANCE.
+    The numbers must be equal if processor and versions are equal, and otherwise agree within TOLERANCE.
     """
     folder, trial = find_trial(run, root)
     spec = read_spec(folder)
@@ -57,22 +57,22 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
         )
     if trial.fold:
         corpus = load_again(spec, "replay", fold=Fold.of(trial.fold))
-    others = _differences(trial, of_worker(device_of(setting.gpu)))
-    tolerance = TOLERANCE if others else 0.0
-    if others:
-        listed = ", ".join(f"{key} {then} then, {now} now" for key, then, now in others)
+    differing = _differences(trial, of_worker(device_of(setting.gpu)))
+    tolerance = TOLERANCE if differing else 0.0
+    if differing:
+        listed = ", ".join(f"{key} {then} then, {now} now" for key, then, now in differing)
         yield f"Equal numbers cannot be expected ({listed}); compared within {TOLERANCE}."
     worst = 0.0
     different = ""
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
-    again = run_trial(trial.config, corpus, setting)
-    for before, result in zip(trial.results, again, strict=False):  # in this order: no report more than it had
-        apart, what = _furthest(result, before)
-        worst = max(worst, apart)
+    repeated = run_trial(trial.config, corpus, setting)
+    for before, result in zip(trial.results, repeated, strict=False):  # in this order, to train no further than it did
+        difference, what = _furthest(result, before)
+        worst = max(worst, difference)
         epoch = f"{result.step / per_epoch:.4g}"
-        yield f"epoch {epoch}/{trial.epochs:.4g}  {'equal' if apart == 0 else f'{what} is {apart:.3g} apart'}"
-        if apart > tolerance and not different:
-            different = f"different: {what} of epoch {epoch} is {apart:.3g} apart"
+        yield f"epoch {epoch}/{trial.epochs:.4g}  {'equal' if difference == 0 else f'{what} is {difference:.3g} apart'}"
+        if difference > tolerance and not different:
+            different = f"different: {what} of epoch {epoch} is {difference:.3g} apart"
     verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
     yield f"{trial.name}: {verdict}"
     if trial.run_id is not None:
@@ -80,16 +80,15 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
 
 
 def _differences(trial: Trial, now: dict[str, str]) -> list[tuple[str, str, str]]:
-    """What another processor, device or version has to do with: tag, value of an attempt, value here.
-
-    A search of a time when a tag was not kept says nothing of it.
-    """
+    """Tags of provenance that differ, as (tag, value of an attempt, value here). Ignores tags that an older search did
+    not record."""
     before = list(trial.attempts.values()) or [trial.provenance]
     return sorted({(key, then[key], now[key]) for then in before for key in now if then.get(key, now[key]) != now[key]})
 
 
 def _furthest(result: Result, before: Result) -> tuple[float, str]:
-    """How far the numbers of a report are apart at most, and which; infinitely if one diverged and the other not."""
+    """The largest difference between the numbers of two reports, and the name of the number; infinite if only one of
+    them diverged."""
     if result.diverged != before.diverged:
         return float("inf"), "divergence"
     pairs = {name: (result.metrics.get(name), value) for name, value in before.metrics.items()}

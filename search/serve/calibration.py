@@ -1,4 +1,4 @@
-"""How a trained model is calibrated: by its trial, or, where that is from before trials were, from the held-out texts.
+"""The calibration of a trained model: as measured by its trial, or, for older trials, computed from the held-out texts.
 
 Shapes: N texts, C classes.
 """
@@ -26,9 +26,9 @@ Model = TypeVar("Model", TextModel, Ensemble)
 
 
 def of_trial(trial: Trial, model: TextModel) -> Mapping[str, float]:
-    """`record.TEMPERATURE`, and the ECE on test before and after, among other metrics; nothing without classes.
+    """The trial's best metrics, with `record.TEMPERATURE` and the ECE on test before and after calibration.
 
-    Raises UserError when the texts of an older search cannot be read.
+    Without the latter if the task has no classes. Raises UserError if the texts of an older search cannot be read.
     """
     if record.TEMPERATURE in trial.best or not model.task.has_classes:
         return trial.best
@@ -39,8 +39,8 @@ def of_trial(trial: Trial, model: TextModel) -> Mapping[str, float]:
 
 
 def as_exported(trial: Trial, model: TextModel) -> TextModel:
-    """The trial's model as its export answers: with its temperature and its threshold; as it was trained, where the
-    trial has none and its texts are gone."""
+    """The trial's model as it would be exported, with temperature and threshold. If these are not recorded and the
+    texts are gone, the model is returned as trained."""
     try:
         metrics = of_trial(trial, model)
     except UserError:
@@ -50,8 +50,8 @@ def as_exported(trial: Trial, model: TextModel) -> TextModel:
 
 
 def with_threshold(model: Model, metrics: Mapping[str, float]) -> Model:
-    """The model with the threshold that is among its metrics, if one is that is not one half. A temperature moves it as
-    it does probabilities."""
+    """The model with the threshold in its metrics, if there is one other than one half. The model's temperature is
+    applied to the threshold as to probabilities."""
     chosen = metrics.get(record.THRESHOLD, HALF)
     if chosen == HALF:
         return model
@@ -60,10 +60,10 @@ def with_threshold(model: Model, metrics: Mapping[str, float]) -> Model:
 
 
 def calibration(task: Task, metric: str, corpus: EncodedCorpus, val_NC: Tensor, test_NC: Tensor) -> dict[str, float]:
-    """Of what a model says of the held-out texts of a corpus: its metrics on test, `calibrate`'s and `threshold`'s."""
+    """Metrics on test and the results of `calibrate` and `threshold`, from a model's outputs for the held-out texts."""
     val, test = (
         (task.logits(outputs_NC), task.tensors(split))
         for outputs_NC, split in ((val_NC, corpus.val), (test_NC, corpus.test))
     )
-    found = measure(task, *test, "test") | calibrate(task, *val, *test)
-    return found | threshold(task, metric, *val, *test)
+    metrics = measure(task, *test, "test") | calibrate(task, *val, *test)
+    return metrics | threshold(task, metric, *val, *test)

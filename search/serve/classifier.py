@@ -1,8 +1,8 @@
-"""A trained model that reads text: with its vocabulary and word vectors, in memory or in a folder of plain files.
+"""A trained model that reads text, with its vocabulary and word vectors, in memory or in a folder of plain files.
 
-This file goes into exported models beside `data`, `models` and the tasks, so it imports nothing else of the project.
+This file is part of exported models, like `data`, `models` and the tasks, so it imports nothing else of the project.
 
-Shapes: N texts, B of a batch, T words of the longest, V vocabulary, E embedding, C classes.
+Shapes: N texts, B texts of a batch, T words of the longest text, V vocabulary, E embedding, C classes.
 """
 
 import json
@@ -30,29 +30,29 @@ from search.train.tasks.classification import decided
 
 Cut = Sequence[Sequence[str]]  # the words of each of N texts
 
-BATCH = 256  # texts that a network reads at once
-PART = 16 * BATCH  # texts that are cut at once
-UNKNOWN_SHARE = "unknown_share"  # a column of each answer
+BATCH = 256  # texts per batch of a network
+PART = 16 * BATCH  # texts that are tokenized at once
+UNKNOWN_SHARE = "unknown_share"  # a column of every prediction
 
-VECTORS = "embedding.vectors_VE"  # among the weights, where word vectors were trained
+VECTORS = "embedding.vectors_VE"  # among the weights, if word vectors were trained
 
-# What is in a folder: the architecture and all that is short; the words by id, one a line; the weights as safetensors;
-# the word vectors, where they were not trained; and the sources of the architecture and of the tokenizer, where they
-# are not ours, and of the encoder, where the model reads embeddings. Of an estimator its own files instead of weights.
+# The files in a folder: the architecture and all short values; the vocabulary, a word per line in the order of ids;
+# the weights as safetensors; word vectors that were not trained; the sources of an architecture and a tokenizer from
+# outside, and of the encoder if the model reads embeddings. An estimator has a folder of files instead of weights.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.safetensors", "vectors.npy"
-OLD_WEIGHTS = "weights.pt"  # of models that were exported before: a torch state dict
+OLD_WEIGHTS = "weights.pt"  # of models exported by older versions: a torch state dict
 CODE, TOKENIZER_CODE, ENCODER_CODE = "architecture.py", "tokenizer.py", "encoder.py"
 ESTIMATOR = "estimator"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TextModel:
-    """A trained model and the words that it knows, on the CPU: a network, if no subclass says otherwise.
+    """A trained model with its vocabulary, on the CPU. This class is for networks; subclasses are for other learners.
 
-    classes: those of its corpus. needs: packages of every such model, besides those of all models.
-    temperature: that its logits are divided by, which calibrates its probabilities.
-    threshold: the probability from which on the second of two classes is said; None: what is said is the likelier one.
-    labels: those of texts that mean another one, a class.
+    needs: packages that models of this kind need, besides those of all models.
+    classes: those of its corpus. temperature: divisor of the logits, which calibrates probabilities.
+    threshold: the probability from which the second of two classes is predicted; None predicts the likelier class.
+    labels: label -> class, for labels that were renamed or merged.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -65,9 +65,9 @@ class TextModel:
     num_outputs: int
     task: Task
     model: Any
-    code: Plugin | None = None  # the architecture's, if it is not ours
+    code: Plugin | None = None  # source of an architecture from outside
     tokenizer: Tokenizer = AS_WRITTEN
-    encoder: Plugin | None = None  # where the model reads embeddings of whole texts
+    encoder: Plugin | None = None  # if the model reads embeddings of whole texts
     temperature: float = 1.0
     threshold: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -92,18 +92,18 @@ class TextModel:
         encoder: Plugin | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> "TextModel":
-        """From a state dict, the word vectors where it does not hold them, and the source of its architecture where
-        that is not ours.
+        """Builds a model from a state dict.
 
-        num_outputs: see `Task.num_outputs`; models exported before version 0.2 are classifiers and do not tell it.
-        task: by name; older models do not tell it, and were trained for that of their architecture's kind.
-        separator: see `Task`. encoder: where it reads embeddings of whole texts.
+        vectors_VE: the word vectors, if they are not in the state dict. code: the source of an architecture from
+        outside. num_outputs: see `Task.num_outputs`; None for models exported before version 0.2, which are
+        classifiers. task: its name; None for older models, which have the default task of their architecture.
+        separator: see `Task`. encoder: if the model reads embeddings of whole texts.
         """
         if code is not None:
             models.register(architecture, code.load(), code.reference, kept=True)
         kind = TEXT_MODELS[models.architecture(architecture).learner]
         num_outputs = num_outputs or len(classes)
-        if vectors_VE is None:  # they are in the weights, or it has none
+        if vectors_VE is None:  # they are in the weights, or the model has none
             vectors_VE = np.zeros((len(vocabulary), 0), dtype=np.float32)
         return kind(
             architecture=architecture,
@@ -143,23 +143,23 @@ class TextModel:
         return word_ids(self.vocabulary)
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[list[str]]]:
-        """tokens_BT, lengths_B, and the words that were read of each text."""
+        """tokens_BT, lengths_B, and the (truncated) words of each text."""
         tokens_BT, lengths_B, words = encode_texts(texts, self._ids, max_words=self.max_words, cut=self.tokenizer)
         return torch.from_numpy(tokens_BT), torch.from_numpy(lengths_B), words
 
     def cut(self, texts: Sequence[str]) -> Cut:
-        """The words of each text, as many as this model reads."""
+        """The words of each text, truncated to the model's maximum."""
         return [self.tokenizer(text, self.max_words) for text in texts]
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
-        """What the model says of N texts, at least one, as its task has it: probabilities (N, C), ink (N, Y, X)."""
+        """The outputs for N texts (at least one), in the form of the task: probabilities (N, C), or ink (N, Y, X)."""
         return torch.cat([self.outputs_of(some, self.cut(some)) for some in parts(texts)])
 
     @torch.no_grad()
     def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
-        """The same of texts whose words are given, perhaps more of each than it reads."""
-        words = [each[: self.max_words] for each in words]
-        by_length = sorted(range(len(words)), key=lambda place: len(words[place]))  # so that batches are padded little
+        """Like `outputs`, for texts with given words, which may be more than the model reads."""
+        words = [text_words[: self.max_words] for text_words in words]
+        by_length = sorted(range(len(words)), key=lambda place: len(words[place]))  # reduces padding
         logits = []
         for start in range(0, len(words), BATCH):
             places = by_length[start : start + BATCH]
@@ -170,22 +170,23 @@ class TextModel:
         return torch.cat(outputs)[torch.tensor(by_length).argsort()]
 
     def answer(self, texts: Sequence[str]) -> Columns:
-        """The same in words, as columns of a table: `predicted`, what else the task answers, and UNKNOWN_SHARE."""
+        """Predictions as columns of a table: `predicted`, further columns of the task, and UNKNOWN_SHARE."""
         return answer(self, texts)
 
     def unknown_shares(self, words: Cut) -> list[float]:
-        """Of each text's words that are read, the share, in [0, 1], that is not in the vocabulary; 1 of no word."""
-        read, known = [each[: self.max_words] for each in words], self._ids.__contains__
-        return [1 - sum(map(known, each)) / len(each) if each else 1.0 for each in read]
+        """For each text, the share, in [0, 1], of (truncated) words outside of the vocabulary; 1 if it has no words."""
+        truncated, is_known = [text_words[: self.max_words] for text_words in words], self._ids.__contains__
+        return [1 - sum(map(is_known, text_words)) / len(text_words) if text_words else 1.0 for text_words in truncated]
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that an exported one needs besides those of all models."""
-        sources = [each for each in (self.code, self.tokenizer.cuts, self.encoder) if isinstance(each, Plugin)]
-        return tuple(dict.fromkeys([*self.needs, *(name for each in sources for name in each.packages())]))
+        """Packages that the exported model needs, besides those of all models."""
+        candidates = (self.code, self.tokenizer.cuts, self.encoder)
+        plugins = [plugin for plugin in candidates if isinstance(plugin, Plugin)]
+        return tuple(dict.fromkeys([*self.needs, *(name for plugin in plugins for name in plugin.packages())]))
 
     def save(self, folder: Path) -> None:
-        """Write it into a new folder."""
+        """Writes the model into a new folder."""
         folder.mkdir()
         names = ("architecture", "hyperparameters", "classes", "max_words", "num_outputs", "temperature", "threshold")
         short = {name: getattr(self, name) for name in names} | {"task": self.task.name}
@@ -216,7 +217,7 @@ class TextModel:
 
     @classmethod
     def load(cls, folder: Path) -> "TextModel":
-        """Read what `save` wrote; nothing in it is executed but the sources of what is not ours."""
+        """Reads what `save` wrote. Nothing in the folder is executed except the sources of plugins."""
         short = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         vectors, estimator = folder / FROZEN_VECTORS, folder / ESTIMATOR
         reference = short.pop("reference", None)
@@ -244,8 +245,8 @@ class TextModel:
 
 
 class EstimatorModel(TextModel):
-    """A fitted estimator, which reads all words, or what an encoder makes of the whole text; `encode` says which words
-    the search's networks knew."""
+    """A fitted estimator. It reads words, known or not, or the embedding of the whole text; `encode` still uses the
+    vocabulary of the search's networks."""
 
     needs = ("scikit-learn", "skops")
 
@@ -258,18 +259,18 @@ class EstimatorModel(TextModel):
         vectors_VE: np.ndarray,
     ) -> Any:
         estimator = models.build_estimator(architecture, **hyperparameters)
-        estimator.restore({name: each.numpy().tobytes() for name, each in weights.items()})
+        estimator.restore({name: content.numpy().tobytes() for name, content in weights.items()})
         return estimator
 
     def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
         if self.encoder is not None:
             outputs_NC = self.of_read([self.tokenizer.plain(text) for text in texts])
         else:
-            outputs_NC = self.of_read([" ".join(each[: self.max_words]) for each in words])
+            outputs_NC = self.of_read([" ".join(text_words[: self.max_words]) for text_words in words])
         return self.task.tempered(outputs_NC, self.temperature)
 
     def of_read(self, texts: Sequence[str]) -> Tensor:
-        """What the estimator itself says (N, C) of texts that are cleaned, and cut if it reads words."""
+        """The estimator's own outputs, (N, C), for texts that are cleaned, and tokenized if it reads words."""
         read = texts if self.encoder is None else Encoder(self.encoder)(texts)
         return torch.from_numpy(np.asarray(self.model.predict_proba(read), dtype=np.float32))
 
@@ -280,21 +281,21 @@ class EstimatorModel(TextModel):
 
 
 def parts(texts: Sequence[str]) -> list[Sequence[str]]:
-    """The texts in parts of PART, so that the words of many texts are not held at once."""
+    """Splits texts into parts of PART, to bound the memory for their words."""
     return [texts[start : start + PART] for start in range(0, len(texts), PART)]
 
 
 def answer(model: Any, texts: Sequence[str]) -> Columns:
-    """What a TextModel or an Ensemble says of N texts, at least one (see `TextModel.answer`). Each text is cut once."""
+    """Predictions of a TextModel or an Ensemble (see `TextModel.answer`). Every text is tokenized only once."""
     outputs, shares = [], []
     for some in parts(texts):
         words = model.cut(some)
         outputs.append(model.outputs_of(some, words))
         shares += model.unknown_shares(words)
     outputs_N = torch.cat(outputs)
-    said = model.task.answer(outputs_N, model.classes) | decided(outputs_N, model.classes, model.threshold)
-    return {**said, UNKNOWN_SHARE: shares}
+    columns = model.task.answer(outputs_N, model.classes) | decided(outputs_N, model.classes, model.threshold)
+    return {**columns, UNKNOWN_SHARE: shares}
 
 
-#: By how the architecture learns.
+#: By the `learner` of the architecture.
 TEXT_MODELS: dict[str, type[TextModel]] = {"network": TextModel, "estimator": EstimatorModel}

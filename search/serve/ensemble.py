@@ -1,7 +1,6 @@
-"""Several trained models as one, whose probabilities are averaged (as in bagging: Breiman 1996), in memory or in a
-folder.
+"""Ensembles: several trained models with averaged probabilities (as in bagging: Breiman 1996).
 
-This file goes into exported models, as `classifier` does.
+This file is part of exported models, like `classifier`.
 
 Shapes: N texts, C classes.
 """
@@ -19,17 +18,16 @@ from search.serve.classifier import Cut, TextModel, answer, parts
 from search.train.tasks import Task
 from search.train.tasks.base import Columns
 
-# What is in a folder beside one for each member, which are named by their places from 1: what they are called, and how
-# they were chosen.
+# The names of the members, and how they were selected; besides it, there is a folder per member: 1, 2, ...
 ENSEMBLE = "ensemble.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Classifiers of the same classes, each of which reads its own words of a text.
+    """Classifiers with the same classes. Members may truncate texts differently.
 
-    members: by what they are called. card: how they were chosen, as JSON has it. temperature: that calibrates their
-    average. threshold: as a `TextModel` has it, of the average.
+    members: name -> model. card: how they were selected, as JSON values. temperature, threshold: as in `TextModel`, but
+    applied to the average.
     """
 
     members: Mapping[str, TextModel]
@@ -55,32 +53,32 @@ class Ensemble:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that an exported one needs besides those of every model."""
+        """Packages that the exported ensemble needs, besides those of all models."""
         return tuple(dict.fromkeys(name for member in self.members.values() for name in member.requirements))
 
     def cut(self, texts: Sequence[str]) -> Cut:
-        """The words of each text, as many as any member reads: they cut texts alike."""
+        """The words of each text, truncated to the largest maximum of all members, which have the same tokenizer."""
         return max(self.members.values(), key=lambda member: member.max_words).cut(texts)
 
     def outputs(self, texts: Sequence[str]) -> Tensor:
-        """The probabilities (N, C) of N texts, at least one."""
+        """The probabilities (N, C) for N texts (at least one)."""
         return torch.cat([self.outputs_of(some, self.cut(some)) for some in parts(texts)])
 
     def outputs_of(self, texts: Sequence[str], words: Cut) -> Tensor:
-        """The same of texts whose words are given."""
+        """Like `outputs`, for texts with given words."""
         average_NC = mean([member.outputs_of(texts, words) for member in self.members.values()])
         return self.task.tempered(average_NC, self.temperature)
 
     def unknown_shares(self, words: Cut) -> list[float]:
-        """See `TextModel.unknown_shares`; the vocabulary is that of all members."""
+        """See `TextModel.unknown_shares`; all members have the same vocabulary."""
         return self._first.unknown_shares(words)
 
     def answer(self, texts: Sequence[str]) -> Columns:
-        """The same in words (see `TextModel.answer`)."""
+        """Predictions as columns of a table (see `TextModel.answer`)."""
         return answer(self, texts)
 
     def save(self, folder: Path) -> None:
-        """Write it into a new folder."""
+        """Writes the ensemble into a new folder."""
         folder.mkdir()
         content = {
             "members": list(self.members),
@@ -94,7 +92,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: Path) -> "Ensemble":
-        """Read what `save` wrote (see `TextModel.load`)."""
+        """Reads what `save` wrote (see `TextModel.load`)."""
         card = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
         names, temperature = card.pop("members"), card.pop("temperature", 1.0)
         threshold = card.pop("threshold", None)
@@ -103,10 +101,10 @@ class Ensemble:
 
 
 def mean(outputs: Sequence[Tensor]) -> Tensor:
-    """The average of what several models say of N texts."""
+    """The mean of the outputs of several models."""
     return torch.stack(list(outputs)).mean(0)
 
 
 def load(folder: Path) -> TextModel | Ensemble:
-    """What was saved into the folder."""
+    """The model or ensemble that was saved in the folder."""
     return Ensemble.load(folder) if (folder / ENSEMBLE).is_file() else TextModel.load(folder)

@@ -1,4 +1,4 @@
-"""The best model of a search as an MLflow model that needs nothing but itself, in the model registry."""
+"""Exports the best model of a search as a self-contained MLflow model, in the model registry."""
 
 import dataclasses
 import hashlib
@@ -36,21 +36,20 @@ from search.track.registry import Standing
 from search.train.metrics import split_metric
 
 ROOT = Path(__file__).parents[2]
-#: What the model's own code is: the packages and the files that it needs.
+#: The code of an exported model: packages and single files.
 PACKAGES = ("data", "models", "search/train/tasks")
 FILES = tuple(f"search/serve/{name}.py" for name in ("classifier", "ensemble", "served"))
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
-BEST, ENSEMBLE = "best", "ensemble"  # the aliases of the best model of all, and of several that are averaged
-
+BEST, ENSEMBLE = "best", "ensemble"  # aliases of the best model of all, and of an ensemble
 
 Model = TypeVar("Model", TextModel, Ensemble)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the logits are divided by, and the expected calibration error on test without that and with it."""
+    """The temperature, and the expected calibration error on test before and after calibration."""
 
     temperature: float
     before: float
@@ -59,8 +58,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which probability on the positive class is said; the metric that chose it on validation, and its values on
-    validation and on test, each with the threshold and at one half."""
+    """The probability from which the positive class is predicted.
+
+    metric: the metric that selected the threshold on validation. val, test: its values on both splits, with this
+    threshold and with one half.
+    """
 
     probability: float
     positive_class: str
@@ -78,10 +80,12 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Exported:
-    """A version of a registered model. trial: the one it was trained in; of an ensemble, that of its first member.
-    selection: how an ensemble was chosen. better: the best baseline, where it is the better one on validation.
-    stays: why the alias stays at another version, in a sentence, or ''. calibration, threshold: None where there
-    is none."""
+    """A version of a registered model.
+
+    trial: the trial of the model, or of the first member of an ensemble. selection: how an ensemble was selected.
+    better: the best baseline, if it is better on validation. stays: why the alias was not moved to this version, a
+    sentence, or ''. calibration, threshold: None if the model has none.
+    """
 
     name: str
     version: str
@@ -110,16 +114,17 @@ def export(
     trial: str | None = None,
     prefer: str | None = None,
 ) -> Exported:
-    """Register the best model that was searched, or the best of one architecture or baseline; or, as one model, an
-    ensemble of at most so many (see `selection.select`), which gets a run of its own.
+    """Registers the best model of a search, as the newest version of a registered model.
 
-    It becomes the newest version (MLflow calls that one `latest`) of the registered model of this name, by default that
-    of the search and its corpus (see `registered_name`). It gets the alias `ensemble` or that of the architecture, or,
-    as the best of all, `best`: unless a version has that already and this one isn't better on the same data by the same
-    metric. Its probabilities are calibrated on validation, unless that is not wanted. A confirmation stands for the
-    search that it confirms. trial: this one instead, by its name, which is the alias too; prefer: the point of the
-    front of several objectives (see `fronts.prefer`). Raises UserError when there is no such search or model, or MLflow
-    cannot be used.
+    search: its id or name; a confirmation stands for the search that it confirms. architecture: the best model of this
+    architecture or baseline instead. ensemble: an ensemble of at most this many models instead (see
+    `selection.select`), which gets an MLflow run. name: of the registered model; by default made from search and corpus
+    (see `registered_name`). calibrated: whether to calibrate probabilities on validation. trial: the model of this
+    trial instead. prefer: this point of the Pareto front instead (see `fronts.prefer`).
+
+    The version gets the alias `ensemble`, or the name of the trial, point or architecture; the best of all gets `best`,
+    unless the version with that alias was at least as good on the same data by the same metric. Raises UserError if
+    there is no such search or model, or if MLflow cannot be used.
     """
     if name is not None and not re.fullmatch(r"[^/:]*[^/:.\s][^/:]*", name):
         raise UserError(f"--name: should have a letter or digit, and neither '/' nor ':'; got {name!r:.80}")
@@ -133,7 +138,7 @@ def export(
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)
     trials = list(trials_of(folder, root))
-    spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
+    spec = read_spec(folder)  # read last, since reading a spec registers its architectures
     if architecture and architecture not in spec.studied:
         raise UserError(
             f"{folder.name} has no architecture or baseline {architecture!r}; choose from {', '.join(spec.studied)}"
@@ -180,15 +185,15 @@ def export(
 
 
 def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Calibration | None]:
-    """The model with the temperature that is among its metrics, if one is."""
+    """The model with the temperature in its metrics, if there is one."""
     if record.TEMPERATURE not in metrics:
         return model, None
-    found = Calibration(metrics[record.TEMPERATURE], metrics["test_ece"], metrics[record.CALIBRATED_ECE])
-    return dataclasses.replace(model, temperature=found.temperature), found
+    calibration = Calibration(metrics[record.TEMPERATURE], metrics["test_ece"], metrics[record.CALIBRATED_ECE])
+    return dataclasses.replace(model, temperature=calibration.temperature), calibration
 
 
 def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> tuple[Model, Threshold | None]:
-    """The model with its threshold (see `calibration.with_threshold`), and what that is worth."""
+    """The model with its threshold (see `calibration.with_threshold`), and the scores with it."""
     model = with_threshold(model, metrics)
     if model.threshold is None:
         return model, None
@@ -198,9 +203,9 @@ def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> 
 
 
 def registered_name(spec: Spec) -> str:
-    """What a model of a search is called that its user gives no name: 'default-imdb', 'default-reviews' of reviews.csv.
+    """The default name of a registered model: 'default-imdb', or 'default-reviews' for reviews.csv.
 
-    So a model of other texts does not become a version of it.
+    It contains the corpus, so that models for different texts are not versions of each other.
     """
     prefix, _, path = spec.corpus.partition(":")
     corpus = re.sub(r"(?<=.)\..*", "", Path(path).name) if path and prefix not in spec.code.corpus else prefix
@@ -215,8 +220,8 @@ def _standing(trial: Trial) -> Standing | None:
 def choose(
     trials: Sequence[Trial], metric: str, origin: str, architecture: str | None = None
 ) -> tuple[Trial, Trial | None]:
-    """The best trial of what was searched, or of one architecture or baseline; and, unless one was asked for, the best
-    baseline if its score is the better one. origin: as `ranking.best` takes it; raises what that raises."""
+    """The best trial of the searched architectures, and the best baseline if its score is better; or the best trial of
+    the given architecture or baseline, and None. origin: see `ranking.best`, whose errors are raised."""
     if architecture:
         return best([trial for trial in trials if trial.architecture == architecture], metric, origin), None
     chosen = best([trial for trial in trials if not is_baseline(trial.architecture)], metric, origin)
@@ -227,24 +232,24 @@ def choose(
 def _point(
     trials: Sequence[Trial], spec: Spec, search: str, architecture: str | None, name: str | None, how: str | None
 ) -> Trial:
-    """A trial of the search by its name, or the point of its front that is preferred. Raises UserError."""
-    own = [trial for trial in trials if trial.search == search]
+    """A trial of the search by its name, or the preferred point of its Pareto front. Raises UserError."""
+    of_search = [trial for trial in trials if trial.search == search]
     if name:
-        known = {trial.name: trial for trial in own}
+        known = {trial.name: trial for trial in of_search}
         if name not in known:
             raise UserError(f"{search} has no trial {name!r}{did_you_mean(name, known)}")
         if not is_ranked(known[name]):
             raise UserError(f"{name} cannot be exported: {known[name].error or known[name].outcome}")
         return known[name]
     searched = [
-        trial for trial in own if trial.architecture in ([architecture] if architecture else spec.architectures)
+        trial for trial in of_search if trial.architecture in ([architecture] if architecture else spec.architectures)
     ]
     goals = spec.objectives
     return fronts.prefer(str(how), searched, goals, spec.metric, lambda trial: fronts.values(trial, goals))
 
 
 def _record(selection: Selection, search: str, uri: str) -> str:
-    """Give an ensemble a run of its own under the search's; the run's id."""
+    """Logs an ensemble as a child run of the search. Returns the run's id."""
     members = selection.best.members
     sizes = [trial.num_parameters for trial in members if trial.num_parameters is not None]
     metrics = {record.best(name): value for name, value in selection.metrics.items()}
@@ -263,7 +268,7 @@ def _register(
     tags: dict[str, str],
     standing: Standing | None = None,
 ) -> tuple[str, str, int]:
-    """Write a model and register it as one of this run (see `registry.register`); and how many bytes it takes."""
+    """Writes a model and registers it under a run (see `registry.register`). Also returns its size in bytes."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch, "model")
         write(model, folder)
@@ -272,10 +277,10 @@ def _register(
 
 
 def write(model: TextModel | Ensemble, folder: Path) -> None:
-    """Write the model into a new folder: its parts as plain files and its code as code, nothing pickled.
+    """Writes the model into a new folder, as plain files and source code; nothing is pickled.
 
-    The code is in one package, named by the digest of all that is written, so that it stands beside an application's
-    own `data` and `models` and beside other exported models.
+    The code is in one package, named after the digest of all files, so that it does not conflict with packages `data`
+    and `models` of an application, or with other exported models.
     """
     with TemporaryDirectory() as scratch:
         model.save(Path(scratch, "model"))
@@ -302,13 +307,13 @@ def write(model: TextModel | Ensemble, folder: Path) -> None:
 
 
 def _code() -> list[Path]:
-    """The files that a model's code consists of."""
+    """The source files of an exported model."""
     within = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     return sorted([*(path for path in within if "__pycache__" not in path.parts), *(ROOT / file for file in FILES)])
 
 
 def _digest(model: Path) -> str:
-    """The SHA-256 of a model's files and of its code, in hex."""
+    """The SHA-256 of a model's files and code, in hex."""
     digest = hashlib.sha256()
     files = [(path, model) for path in sorted(model.rglob("*")) if path.is_file()]
     for path, root in [*((path, ROOT) for path in _code()), *files]:
@@ -319,5 +324,5 @@ def _digest(model: Path) -> str:
 
 
 def _version(package: str) -> str:
-    """As an index knows it: '2.13.0', not '2.13.0+cpu'."""
+    """The installed version, in the form that package indexes use: '2.13.0', not '2.13.0+cpu'."""
     return importlib.metadata.version(package).partition("+")[0]

@@ -1,8 +1,9 @@
-"""What MLflow runs to load an exported model and to answer requests; like `classifier` it goes into exported models.
+"""The pyfunc flavour of exported models: MLflow loads models and answers requests with it. Like `classifier`, it is
+part of exported models.
 
-A request is a table with the column `text`; the answer has the columns of the model's task (`Task.answer`): `predicted`
-and, of a classifier, `probability of <class>` for each class; of a model that draws, `image`. `unknown_share` says how
-much of the text's words the model does not know, from 0 to 1. Of a long text it reads the beginning, as in training.
+A request is a table with the column `text`. The answer has the columns of the model's task (`Task.answer`):
+`predicted`, and `probability of <class>` for all classes of a classifier, or `image` for a model that generates images;
+and `unknown_share`, the share of words outside of the vocabulary, in [0, 1]. Long texts are truncated as in training.
 """
 
 from pathlib import Path
@@ -15,11 +16,11 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble, load
 
-MAX_TEXTS = 10_000  # of a request
+MAX_TEXTS = 10_000  # per request
 
 
 def _load_pyfunc(folder: str) -> "Served":
-    """The model in a folder; MLflow calls it by this name."""
+    """Loads the model in a folder. The name is MLflow's convention."""
     return Served(load(Path(folder)))
 
 
@@ -28,13 +29,13 @@ class Served:
         self.model = model
 
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
-        """Raises MlflowException, which a server answers with status 400, for what cannot be predicted."""
+        """Predictions, a row per text. Raises MlflowException for invalid input (status 400 from a server)."""
         texts = list(model_input["text"])
         _check(texts)
         return pd.DataFrame(self.model.answer(texts))
 
     def get_raw_model(self) -> TextModel | Ensemble:
-        """What MLflow gives to who wants to know its task and its classes."""
+        """The underlying model, with its task and classes, as MLflow's `unwrap_python_model` returns it."""
         return self.model
 
 

@@ -1,6 +1,6 @@
-"""A trial's trained model, read back from its search's folder.
+"""Loads the trained model of a trial from its search's folder.
 
-Imports neither Ray nor Optuna nor MLflow: the analysis reads models with it.
+Imports neither Ray nor Optuna nor MLflow, as the analysis loads models with it.
 """
 
 import data
@@ -19,16 +19,16 @@ from search.train.tasks import task_with
 
 
 def task_of(trial: Trial) -> str:
-    """What it was trained for, by name. Raises UserError when its search is not at hand."""
-    spec = read_spec(trial.folder)  # which takes in an architecture that is not ours
+    """The name of the trial's task. Raises UserError if its search's folder cannot be read."""
+    spec = read_spec(trial.folder)  # registers architectures from outside
     return task_with(models.architecture(trial.architecture).task, data.arrays_of(spec.corpus, spec.reading)).name
 
 
 def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
-    """The trial's model with the weights of its best report. corpus: its search's, where that is at hand.
+    """The trial's model with the weights of its best report. corpus: of its search, if it is loaded already.
 
-    Raises UserError when its checkpoint is gone, when it was stopped too soon after its best report for that to have
-    one, or its corpus has changed and with it what words mean to the model.
+    Raises UserError if the checkpoint is gone, if the trial was stopped before the weights of its best report were
+    saved, or if the corpus has changed and the vocabulary with it.
     """
     spec = read_spec(trial.folder)
     if trial.fold:

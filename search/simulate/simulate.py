@@ -1,4 +1,4 @@
-"""Simulated searches: the studies of real ones ask, prune, stop and rank, but what they are told was recorded."""
+"""Simulated searches: real studies propose, prune, stop and rank, but the results of trials are recorded ones."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -28,10 +28,10 @@ SIMULATED = Worker("simulated", 0)
 
 @dataclass(frozen=True)
 class Ended:
-    """A simulated search.
+    """A simulated search that has ended.
 
-    whole: by the name of each trial, its last result if nothing had ended it before its time. wall_seconds: until the
-    last of its trials ended. num_planned: how many trials it was to have.
+    whole: trial name -> the last result that the trial would have had without being ended early. wall_seconds: until
+    the last trial ended. num_planned: the planned number of trials.
     """
 
     trials: list[Trial]
@@ -41,7 +41,7 @@ class Ended:
 
     def chosen(self, metric: str) -> Trial | None:
         """The best of the complete trials."""
-        complete = (each for each in self.trials if each.outcome is Outcome.COMPLETE)
+        complete = (trial for trial in self.trials if trial.outcome is Outcome.COMPLETE)
         return min(complete, key=order(metric, self.trials), default=None)
 
 
@@ -52,21 +52,21 @@ def search(
     core_seconds: float = float("inf"),
     until: Callable[[Trial], bool] = lambda trial: False,
 ) -> Ended:
-    """Run the studies of a search with so many trials at once, each of which takes as long as was recorded.
+    """Simulates a search with `workers` trials at a time, which take as long as recorded.
 
-    core_seconds: no trial starts once the trials have spent as many.
-    until: called after each report; the search ends at the first report for which it is true.
+    core_seconds: once the trials have spent this much, no more are started. until: called after every report; the
+    search ends at the first report for which it returns true.
 
-    Which seed a trial has follows from the spec's and from what it is, not from the order in which trials end.
+    The seed of a trial is derived from the spec's seed and the trial, not from the order in which trials end.
     """
     studies = Studies("simulated", spec, Path(), "new", storage=optuna.storages.InMemoryStorage())
     whole: dict[str, Result] = {}
-    running: list[tuple[float, int, Trial, float, Iterator[Result], Result]] = []  # the next report of each
+    running: list[tuple[float, int, Trial, float, Iterator[Result], Result]] = []  # by the time of the next report
     now, count, spent = 0.0, 0, 0.0
     while True:
         while spent < core_seconds and len(running) < workers and (trial := studies.ask()) is not None:
-            luck = derive_seed(spec.seed, trial.architecture, trial.configuration or trial.number)
-            results = world.run(trial, np.random.default_rng(luck)).results(spec.metric, spec.length)
+            seed = derive_seed(spec.seed, trial.architecture, trial.configuration or trial.number)
+            results = world.run(trial, np.random.default_rng(seed)).results(spec.metric, spec.length)
             whole[trial.name] = results[-1]
             first, *rest = results
             count += 1
@@ -74,10 +74,10 @@ def search(
         if not running:
             return Ended(studies.trials(), whole, now, sum(map(studies.num_planned, spec.studied)))
         now, place, trial, started, rest_of, result = heapq.heappop(running)
-        goes_on = studies.report(trial, result, SIMULATED)
+        continues = studies.report(trial, result, SIMULATED)
         if until(trial):
             running.clear()
-        elif goes_on:
+        elif continues:
             following = next(rest_of)
             heapq.heappush(running, (started + following.seconds, place, trial, started, rest_of, following))
         else:
@@ -85,10 +85,10 @@ def search(
 
 
 def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.DataFrame, str]":
-    """So many simulated searches, a row each (see `outcome`), and what their results are, for people.
+    """Simulates `repeats` searches. Returns a row for each (see `outcome`), and a description of the world for people.
 
-    Those of one spec and seed are the same each time, and of specs that differ only in pruner or patience the trials
-    are the same that a replay draws.
+    The same spec and seed give the same searches. With a replay, specs that differ only in pruner or patience draw the
+    same trials.
     """
     import pandas as pd
 
@@ -100,7 +100,7 @@ def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.
         ended = search(drawn, results, workers)
         if drawn.stop == "none":
             rows.append(outcome(drawn, ended))
-        else:  # what would have come without stopping
+        else:  # compares with the same search without stopping
             without = search(replace_keys(drawn, {"stop": "none"}), results, workers)
             ended = replace(ended, whole=without.whole | ended.whole)
             rows.append(outcome(drawn, ended) | beside(drawn, ended, without, results))
@@ -108,15 +108,15 @@ def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.
 
 
 def beside(spec: Spec, ended: Ended, without: Ended, results: World) -> dict[str, float | str | None]:
-    """What stopping came to, beside the same search without it.
+    """The effect of stopping, compared with the same search without it.
 
-    `epochs_saved`: share of its epochs. `stop_regret`: by how much what was chosen is worse on validation, in the
-    metric's unit; `stop_regret_mean`: likewise in the mean of validation and test over all seeds (see `World.mean`),
-    where one text of a small validation split counts less.
+    `epochs_saved`: the share of epochs saved. `stop_regret`: by how much the chosen trial is worse on validation, in
+    the metric's unit. `stop_regret_mean`: likewise for the mean of validation and test over all seeds,
+    which depends less on single texts of a small validation split (see `World.mean`).
     """
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
     ours, theirs = ended.chosen(spec.metric), without.chosen(spec.metric)
-    epochs, whole = (sum(trial.epochs for trial in each.trials) for each in (ended, without))
+    epochs, whole = (sum(trial.epochs for trial in search.trials) for search in (ended, without))
     row: dict[str, float | str | None] = {
         "epochs_saved": 1 - epochs / whole,
         "stop_regret": None,
@@ -131,12 +131,11 @@ def beside(spec: Spec, ended: Ended, without: Ended, results: World) -> dict[str
 
 
 def outcome(spec: Spec, ended: Ended) -> dict[str, float | str | None]:
-    """What a search came to: what it chose, and what it would have if it had trained all its trials to their end.
+    """The outcome of a search: its choice, compared with the best trial if all trials had been trained in full.
 
-    `regret` is how much better on validation the best of all of these would have been than the one that was chosen,
-    `test_regret` by how much its test score differs, both in the metric's unit and 0 or more where something was lost
-    (on test also less). `epochs_share`: of the epochs of all trials that were
-    planned, each to its end.
+    `regret`: by how much the best trial is better on validation; `test_regret`: likewise on test; both
+    in the metric's unit, and positive for a loss (`regret` is never negative). `epochs_share`: the share of the epochs
+    that all planned trials would have in full.
     """
     sign = 1 if split_metric(spec.metric)[1].maximize else -1
     on_test = f"test_{spec.metric.removeprefix('val_')}"
@@ -158,7 +157,8 @@ def outcome(spec: Spec, ended: Ended) -> dict[str, float | str | None]:
         "core_seconds": sum(trial.seconds for trial in ended.trials),
         "wall_seconds": ended.wall_seconds,
     }
-    return row | {f"{each.value}_share": _share(ended.trials, each) for each in (Outcome.COMPLETE, Outcome.PRUNED)}
+    shares = {f"{kind.value}_share": _share(ended.trials, kind) for kind in (Outcome.COMPLETE, Outcome.PRUNED)}
+    return row | shares
 
 
 def _share(trials: list[Trial], outcome: Outcome) -> float:

@@ -1,4 +1,4 @@
-"""A model of an architecture's runs at any point of its space, fitted to those in a table.
+"""A surrogate model of an architecture's runs at any point of its space, fitted to the runs in a table.
 
 Shapes: C configurations, F features, R reports, M metrics.
 """
@@ -17,47 +17,47 @@ from search.spec.space import Choice, Range, Space, Values
 from search.train.length import Length
 
 FOLDS = 5
-FEWEST = 8  # configurations that a surrogate is fitted to
-NEIGHBOURS = 20  # runs whose noise a simulated one may have
+FEWEST = 8  # minimum number of configurations
+NEIGHBOURS = 20  # runs from which the noise of a simulated run is drawn
 
 
 class Surrogate:
     """Gaussian processes (Rasmussen and Williams 2006) from hyperparameters to learning curves and times.
 
-    A curve is what the process expects, the mean over seeds, and the noise of a seed: how a random run in the table
-    differed from the mean of its configuration, at all reports and in all metrics together, widened by
-    sqrt(S / (S - 1)) for the S seeds that this mean is of. It is that of one of the NEIGHBOURS whose mean ended nearest
-    to what is expected: seeds of the bad differ by more than those of the good, which it would lift above all that was
-    ever seen. What differs between configurations and does not follow
-    smoothly from their hyperparameters is missing: these landscapes are smoother than real ones.
+    A simulated curve is the predicted mean over seeds plus the noise of one seed. The noise is the residual of a random
+    run in the table from the mean of its configuration, for all reports and metrics jointly, scaled by
+    sqrt(S / (S - 1)) for S seeds. It is drawn from the NEIGHBOURS, the runs whose mean final score is nearest to the
+    prediction: bad configurations have noisier seeds, and their noise would lift good ones above any recorded score.
+    Differences between configurations that do not depend smoothly on hyperparameters are not modelled, so these
+    landscapes are smoother than real ones.
 
-    runs: those of each configuration; diverged ones are left out, so no simulated run diverges.
-    metrics: what is modelled. Raises UserError for too few configurations.
+    runs: configuration -> runs; diverged runs are left out, so simulated runs never diverge. metrics: the metrics to
+    model. Raises UserError if there are too few configurations.
     """
 
     def __init__(self, runs: Mapping[int, Sequence[Run]], space: Space, metrics: Sequence[str], length: Length) -> None:
         self._space, self._metrics, self._reports = space, metrics, length.num_reports
-        sound = [[run for run in own if run.diverged is None] for own in runs.values()]
-        sound = [own for own in sound if own]
+        sound = [[run for run in seeds if run.diverged is None] for seeds in runs.values()]
+        sound = [seeds for seeds in sound if seeds]
         if len(sound) < FEWEST:
             raise UserError(f"a surrogate needs {FEWEST} configurations of an architecture; the table has {len(sound)}")
-        curves = [np.stack([self._curves(run) for run in own]) for own in sound]
-        self._features_CF = np.stack([self._encode(own[0].hyperparameters) for own in sound])
-        self._means_C = np.stack([each.mean(axis=0) for each in curves])
-        several = [each for each in curves if len(each) > 1] or [np.zeros((1, curves[0].shape[1]))]
-        means = [each.mean(axis=0) for each in several]
-        widened = [(len(each) / max(1, len(each) - 1)) ** 0.5 for each in several]
+        curves = [np.stack([self._curves(run) for run in seeds]) for seeds in sound]
+        self._features_CF = np.stack([self._encode(seeds[0].hyperparameters) for seeds in sound])
+        self._means_C = np.stack([curve.mean(axis=0) for curve in curves])
+        repeated = [curve for curve in curves if len(curve) > 1] or [np.zeros((1, curves[0].shape[1]))]
+        means = [curve.mean(axis=0) for curve in repeated]
+        factors = [(len(curve) / max(1, len(curve) - 1)) ** 0.5 for curve in repeated]
         self._noise = np.concatenate(
-            [(each - mean) * by for each, mean, by in zip(several, means, widened, strict=True)]
+            [(curve - mean) * factor for curve, mean, factor in zip(repeated, means, factors, strict=True)]
         )
-        self._noisy_ends = np.repeat([mean[self._reports - 1] for mean in means], [len(each) for each in several])
-        seconds_CR = np.log([np.mean([run.seconds for run in own], axis=0) for own in sound])
+        self._noisy_ends = np.repeat([mean[self._reports - 1] for mean in means], [len(curve) for curve in repeated])
+        seconds_CR = np.log([np.mean([run.seconds for run in seeds], axis=0) for seeds in sound])
         self._scores, self._seconds = self._fitted(self._means_C), self._fitted(seconds_CR)
-        self._num_parameters_C = [own[0].num_parameters for own in sound]
+        self._num_parameters_C = [seeds[0].num_parameters for seeds in sound]
 
     @cached_property
     def rank_correlation(self) -> float:
-        """Spearman's, of the last report that is predicted and that was recorded, over configurations left out."""
+        """Spearman's correlation of predicted and recorded final scores, by cross-validation over configurations."""
         last = self._means_C[:, self._reports - 1]
         places = np.arange(len(last))
         predicted = np.empty(len(last))
@@ -82,7 +82,7 @@ class Surrogate:
         return Run(dict(hyperparameters), self._num_parameters_C[alike], seconds.tolist(), metrics)
 
     def _curves(self, run: Run) -> np.ndarray:
-        """The metrics one after the other, each at all reports."""
+        """The metrics at all reports, concatenated."""
         return np.array([metrics[name] for name in self._metrics for metrics in run.metrics])
 
     def _encode(self, hyperparameters: Mapping[str, Any]) -> np.ndarray:
@@ -94,7 +94,9 @@ class Surrogate:
 
         features = self._features_CF.shape[1]
         kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(np.ones(features), (0.1, 30.0), nu=2.5)
-        with warnings.catch_warnings():  # a length at its bound is a hyperparameter that does not matter
+        with (
+            warnings.catch_warnings()
+        ):  # warns about a length scale at its bound, which means that the hyperparameter has no effect
             warnings.simplefilter("ignore")
             return self._process(kernel + WhiteKernel(0.1, (1e-4, 1.0))).fit(self._features_CF, targets)
 
@@ -105,9 +107,9 @@ class Surrogate:
 
 
 def _numbers(values: Values, value: Any) -> list[float]:
-    """A hyperparameter's value as features in [0, 1]: the place in its range; of a choice, which one it is."""
+    """A hyperparameter's value as features in [0, 1]: its relative position in a range, or a one-hot encoded choice."""
     if isinstance(values, Choice):
-        return [float(value == each) for each in values.values]
+        return [float(value == choice) for choice in values.values]
     assert isinstance(values, Range)
     scale = np.log if values.log else float
     low, high, place = scale(values.low), scale(values.high), scale(value)

@@ -1,12 +1,12 @@
-"""A recorded table of runs: what configurations scored at each report, on several seeds, to simulate searches from.
+"""A table of recorded runs, for simulating searches: the scores of configurations at every report, on several seeds.
 
-A Parquet file with a row for each report of each run, in the order in which they were recorded:
+A Parquet file with a row per report of a run, in the order of recording:
     architecture, configuration: the number of a random configuration of the architecture, from 0.
-    repetition: of the runs that differ only in their seeds, from 0.
-    step: the report, from 1. diverged: why the run ended with it, if it diverged.
-    seconds: CPU time spent so far. num_parameters: trainable ones.
-    train_*, val_*, test_*: metrics of this report, those of the test set too.
-Its schema's metadata hold the hyperparameters (`configurations`), the spec that was recorded, and `provenance`.
+    repetition: the number of the run, from 0, among those that differ only in their seeds.
+    step: the number of the report, from 1. diverged: the reason, if the run ended with this report by diverging.
+    seconds: CPU time spent so far. num_parameters: trainable parameters.
+    train_*, val_*, test_*: metrics of this report, including those on test.
+The metadata of its schema contain the hyperparameters (`configurations`), the recorded `spec` and `provenance`.
 """
 
 import json
@@ -35,7 +35,7 @@ ROW = ["architecture", "configuration", "repetition", "step", "diverged", "secon
 
 @dataclass(frozen=True)
 class Run:
-    """A recorded run. seconds, metrics: of each of its reports, the metrics of all splits."""
+    """A recorded run. seconds, metrics: one entry per report; metrics of all splits."""
 
     hyperparameters: dict[str, Any]
     num_parameters: float
@@ -44,28 +44,29 @@ class Run:
     diverged: str | None = None
 
     def results(self, metric: str, length: Length) -> list[Result]:
-        """What a trial that repeats this run reports, as training would, in a search that ranks by this metric."""
+        """The reports of a trial that repeats this run, in a search that ranks by `metric`."""
         sign = 1 if split_metric(metric)[1].maximize else -1
         best: dict[str, float] = {}
-        best_step, found = 0, []
+        best_step, results = 0, []
         for step, (seconds, metrics) in enumerate(zip(self.seconds, self.metrics, strict=True), 1):
             diverged = self.diverged if step == len(self.metrics) else None
             if not diverged and (not best or sign * metrics[metric] > sign * best[metric]):
                 best_step, best = step, dict(metrics)
-            over = not diverged and length.over(step, best_step)
-            shown = best if over else _without_test(best)
+            ended = not diverged and length.over(step, best_step)
+            shown = best if ended else _without_test(best)
             seen = _without_test(metrics) | {record.NUM_PARAMETERS: self.num_parameters}
-            found.append(Result(step, seen, [], best_step, shown, diverged, seconds))
-            if over:
+            results.append(Result(step, seen, [], best_step, shown, diverged, seconds))
+            if ended:
                 break
-        return found
+        return results
 
 
 @dataclass(frozen=True)
 class Table:
-    """What was recorded. spec: of the recording; its length, corpus and space are those of every run.
+    """A table in memory.
 
-    runs: architecture -> number of the configuration -> its runs, one a seed. provenance: as tags of a trial.
+    spec: of the recording; its length, corpus and space apply to all runs. runs: architecture -> number of the
+    configuration -> its runs, one per seed. provenance: as in the tags of a trial.
     """
 
     spec: Spec
@@ -74,15 +75,18 @@ class Table:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The names of what was measured."""
-        run = next(run for own in self.runs.values() for runs in own.values() for run in runs if run.metrics[0])
+        """The names of the recorded metrics."""
+        of_architectures = self.runs.values()
+        run = next(
+            run for by_number in of_architectures for runs in by_number.values() for run in runs if run.metrics[0]
+        )
         return sorted(run.metrics[0])
 
     @property
     def summary(self) -> str:
-        """One line for people."""
-        counts = ", ".join(f"{name} {len(own)}" for name, own in self.runs.items())
-        seeds = max(len(runs) for own in self.runs.values() for runs in own.values())
+        """The table in one line, for people."""
+        counts = ", ".join(f"{name} {len(by_number)}" for name, by_number in self.runs.items())
+        seeds = max(len(runs) for by_number in self.runs.values() for runs in by_number.values())
         spec = self.spec
         texts = f"{spec.limit:,} texts of {spec.corpus}" if spec.limit else spec.corpus
         reports = f"{spec.epochs} epochs of {spec.reports_per_epoch} reports"
@@ -90,7 +94,7 @@ class Table:
 
 
 def write(frame: "pd.DataFrame", configurations: Any, spec: Spec, provenance: Mapping[str, str], path: Path) -> None:
-    """Write a table. configurations: architecture -> number -> hyperparameters."""
+    """Writes a table. configurations: architecture -> number -> hyperparameters."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -103,7 +107,7 @@ def write(frame: "pd.DataFrame", configurations: Any, spec: Spec, provenance: Ma
 
 
 def read(path: Path) -> Table:
-    """The table in a file. Raises UserError, in one line, for what is none."""
+    """Reads the table in a file. Raises UserError, with a one-line message, for any other file."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -132,16 +136,16 @@ def read(path: Path) -> Table:
             reports[-1]["diverged"],
         )
         runs.setdefault(architecture, {}).setdefault(number, []).append(run)
-    runs = {name: own for name, own in runs.items() if own}
+    runs = {name: by_number for name, by_number in runs.items() if by_number}
     if not runs:
         raise UserError(f"{path} holds no run yet")
     return Table(spec, runs, json.loads(metadata.get(PROVENANCE, b"{}")))
 
 
 def simulated(spec: Spec, table: Table) -> Spec:
-    """The spec of the searches that are simulated of this one: what it says of searching, on what was recorded.
+    """Adapts a spec to a table: keys about searching are kept, keys about corpus, space and training are the table's.
 
-    Raises UserError for what the table cannot tell.
+    Raises UserError for keys that the table cannot support.
     """
     if spec.sampler == "grid":
         raise UserError(

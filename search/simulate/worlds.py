@@ -1,4 +1,4 @@
-"""What trials would score in a simulated search: rows of a table, or a surrogate that is fitted to it."""
+"""Worlds give the results of trials in a simulated search: recorded runs of a table, or a surrogate fitted to it."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -14,23 +14,24 @@ from search.study.trial import Trial
 
 
 class World(Protocol):
-    """label: what the simulated results are, for people."""
+    """The interface of a world. label: a description for people."""
 
     label: str
 
     def spec(self, rng: np.random.Generator) -> Spec:
-        """That of the next search."""
+        """The spec of the next simulated search."""
 
     def run(self, trial: Trial, rng: np.random.Generator) -> Run:
-        """All that a trial would report if nothing ended it, with a random seed."""
+        """The complete run of a trial, with a random seed, as if it was never ended early."""
 
     def mean(self, trial: Trial, metric: str) -> float | None:
-        """Of the metric on validation and on test at the best report, over all seeds that are known of the trial's
-        configuration; None where that is not known."""
+        """The mean of the metric on validation and test at the best report, over all known seeds of the trial's
+        configuration; None if unknown."""
 
 
 class Replay:
-    """Random draws from the space are random rows of the table, each at most once in a search, on one of its seeds."""
+    """Replays recorded runs: random search draws configurations of the table, at most once per search, with a random
+    seed."""
 
     def __init__(self, spec: Spec, table: Table) -> None:
         most = min(len(table.runs[name]) for name in spec.architectures)
@@ -43,7 +44,7 @@ class Replay:
         self.label = f"replayed: real runs, rows of the table (of {most} configurations of each architecture)"
 
     def spec(self, rng: np.random.Generator) -> Spec:
-        """The spec as a grid of the rows that are drawn: its trials come in a random order."""
+        """The spec as a grid of randomly drawn configurations, which are run in random order."""
         drawn: dict[str, dict[str, Any]] = {}
         for name in self._spec.architectures:
             numbers = rng.choice(list(self._table.runs[name]), self._spec.num_trials, replace=False)
@@ -63,7 +64,7 @@ class Replay:
 
 
 class Modelled:
-    """Any point of the space has the results that a surrogate predicts, with the noise of the table's seeds."""
+    """Predicts the results of any point of the space with a surrogate, and adds the noise of the table's seeds."""
 
     def __init__(self, spec: Spec, table: Table) -> None:
         self._spec, self._table = spec, table
@@ -72,10 +73,10 @@ class Modelled:
             name: Surrogate(table.runs[name], table.spec.spaces[name], metrics, table.spec.length)
             for name in spec.architectures
         }
-        told = ", ".join(f"{name} {model.rank_correlation:.2f}" for name, model in self._models.items())
+        correlations = ", ".join(f"{name} {model.rank_correlation:.2f}" for name, model in self._models.items())
         self.label = (
             "a surrogate: not real runs but a Gaussian process that is fitted to the table, with its seeds' noise "
-            f"(rank correlation with configurations left out: {told})"
+            f"(rank correlation with configurations left out: {correlations})"
         )
 
     def spec(self, rng: np.random.Generator) -> Spec:
@@ -89,7 +90,7 @@ class Modelled:
 
 
 def world(spec: Spec, table: Table) -> World:
-    """Rows of the table where draws are independent of results; any other sampler needs all points of the space."""
+    """A replay for the random sampler, whose draws do not depend on results; a surrogate for other samplers."""
     return Replay(spec, table) if spec.sampler == "random" else Modelled(spec, table)
 
 
