@@ -163,7 +163,7 @@ def test_a_class_of_a_notebook_cell_is_made_again_from_the_cell() -> None:
     plugin = plugins.of(namespace["Net"])
     assert plugin == plugins.Plugin("<notebook>:Net", NET)
     assert plugin.load() is not namespace["Net"]
-    with pytest.raises(UserError, match="should be defined at the top of a file or a cell"):
+    with pytest.raises(UserError, match="should be defined at the top level of a file or a cell"):
         plugins.of(type("Inner", (), {"__qualname__": "outer.<locals>.Inner"}))
 
 
