@@ -172,17 +172,19 @@ class Spec(_Keys):
         description="named points instead of a space, with sampler: grid: architecture -> name -> hyperparameters, and "
         "optionally train_share, the share of training texts to use; baselines keep their grids unless they are listed",
     )
-    confirms: str | None = Field(None, description="the id of the search whose best configurations these are")
+    confirms: str | None = Field(
+        None, description="filled in: the id of the search whose best configurations these are"
+    )
     looks: int | None = Field(
         None,
         ge=1,
-        description="for confirm --until-decided: the number of looks at its seeds for which its verdicts are valid",
+        description="filled in: how many looks at its seeds the verdicts of confirm --until-decided allow for",
     )
     sizes_of: str | None = Field(
-        None, description="the id of the search whose best models are trained here on fewer texts"
+        None, description="filled in: the id of the search whose best models are trained here on fewer texts"
     )
     path_of: str | None = Field(
-        None, description="the id of the search whose default is turned here step by step into its best"
+        None, description="filled in: the id of the search whose default is turned here step by step into its best"
     )
     match_parameters: int | None = Field(
         None,
