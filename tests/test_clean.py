@@ -33,7 +33,7 @@ def search(root: Path, trials: int) -> Path:
     spec = make_spec(architectures=["rnn"], sampler="random", pruner="none", trials=trials)
     folder = folders.new_search(spec, root)
     (folder / "checkpoints").mkdir()
-    done = Studies(folder.name, spec.model_copy(update={"trials": 5}), folder, "go on", (Saves(folder),))
+    done = Studies(folder.name, spec.model_copy(update={"trials": 5}), folder, "resume", (Saves(folder),))
     scored(done, {"": [0.5, 0.9, 0.7, 0.6, 0.8]})
     age(folder / "studies.journal")
     return folder

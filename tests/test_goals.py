@@ -67,7 +67,7 @@ def storage(folder: Path) -> optuna.storages.BaseStorage:
 
 
 def opened(spec: Spec, folder: Path) -> Studies:
-    studies = Studies("s", spec, folder, "go on", storage=storage(folder))
+    studies = Studies("s", spec, folder, "resume", storage=storage(folder))
     studies.measure = size
     return studies
 

@@ -171,7 +171,7 @@ def test_a_packed_search_that_is_stopped_ends_each_trial_at_its_report_and_is_re
     play(spec, studies, folder, lambda studies, number: studies.stop() if number == 2 else None)
     assert {trial.outcome for trial in studies.trials()} == {Outcome.RUNNING}  # in Optuna; they wait for a resume
     assert [len(trial.results) for trial in studies.trials()] == [2, 1, 1, 1]
-    resumed = Studies(folder.name, spec, folder, "go on")
+    resumed = Studies(folder.name, spec, folder, "resume")
     play(spec, resumed, folder)
     (root := tmp_path / "at once").mkdir()
     at_once = run(spec_of(tmp_path / "texts.csv", **keys), root)

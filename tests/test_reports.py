@@ -267,7 +267,7 @@ def dataclass_without_results(trial: Trial) -> Trial:
 
 def test_a_run_that_lacks_reports_is_given_them_once(recorded: tuple[Path, str], tmp_path: Path) -> None:
     folder, uri = recorded[0], copy_of(recorded[1], tmp_path)
-    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    studies = Studies(folder.name, read_spec(folder), folder, "resume")
     (trial, *_) = studies.trials()
     mlflow.MlflowClient(uri).log_metric(trial.run_id or "", record.EPOCHS_RUN, 1.25, step=9)  # as if it had five
     tracker = Tracker(uri, studies)

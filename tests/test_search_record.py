@@ -89,7 +89,7 @@ def search(new: Path, tmp_path: Path) -> Path:
 
 def go_on(folder: Path, uri: str, away: bool = False) -> None:
     """Run what a search owes. away: MLflow is, until all of it is done."""
-    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    studies = Studies(folder.name, read_spec(folder), folder, "resume")
     studies.provenance = {"data_digest": "d" * 64}
     checkpoints.prepare(folder, None)
     tracker = Tracker(uri, studies)

@@ -85,7 +85,7 @@ def run(studies: Studies, epochs: int = 4) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: str, tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(sampler=sampler, pruner=pruner), tmp_path, "go on")
+    studies = Studies("s", make_spec(sampler=sampler, pruner=pruner), tmp_path, "resume")
     run(studies)
     assert studies.num_owed == 0
     for architecture in ("rnn", "mlp"):
@@ -102,7 +102,7 @@ def test_every_sampler_with_every_pruner_runs_to_its_end(sampler: str, pruner: s
 def test_the_same_seed_proposes_the_same_and_another_seed_something_else(sampler: str, tmp_path: Path) -> None:
     def proposed(folder: str, seed: int) -> list[dict[str, Any]]:
         (tmp_path / folder).mkdir()
-        studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder, "go on")
+        studies = Studies("s", make_spec(sampler=sampler, seed=seed, pruner="none"), tmp_path / folder, "resume")
         run(studies)
         return [trial.hyperparameters for trial in studies.trials("rnn")]
 
@@ -116,7 +116,7 @@ def test_every_pruner_ends_the_worst_trials_early_and_compares_only_trials_of_on
     pruner: str, tmp_path: Path
 ) -> None:
     """Every mlp is better than every rnn; each is worse than the one before it, so that all after the first may go."""
-    studies = Studies("s", make_spec(pruner=pruner, trials=9, epochs=9), tmp_path, "go on")
+    studies = Studies("s", make_spec(pruner=pruner, trials=9, epochs=9), tmp_path, "resume")
     best = {"rnn": 0.5, "mlp": 0.9}
     while trial := studies.ask():
         score = best[trial.architecture] - 0.02 * trial.number
@@ -132,7 +132,7 @@ def test_every_pruner_ends_the_worst_trials_early_and_compares_only_trials_of_on
 
 
 def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowest(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=3, architectures=["rnn", "mlp", "gru"], epochs=1), tmp_path, "go on")
+    studies = Studies("s", make_spec(trials=3, architectures=["rnn", "mlp", "gru"], epochs=1), tmp_path, "resume")
     order = []
     while trial := studies.ask():
         order.append(trial.name)
@@ -143,7 +143,7 @@ def test_the_architecture_with_the_fewest_trials_is_next_and_of_equals_the_slowe
 
 
 def test_trials_that_run_count(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=2), tmp_path, "go on")
+    studies = Studies("s", make_spec(trials=2), tmp_path, "resume")
     names = [trial.name for _ in range(4) if (trial := studies.ask())]
     assert names == ["rnn-0", "mlp-0", "rnn-1", "mlp-1"]
     assert studies.ask() is None
@@ -160,7 +160,7 @@ def test_the_first_trial_is_the_default_configuration_or_the_nearest_to_it(sampl
             "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
         },
     )
-    studies = Studies("s", spec, tmp_path, "go on")
+    studies = Studies("s", spec, tmp_path, "resume")
     first = studies.ask()
     assert first
     assert (first.hyperparameters["hidden_size"], first.hyperparameters["activation"]) == (70, "none")
@@ -170,7 +170,7 @@ def test_the_first_trial_is_the_default_configuration_or_the_nearest_to_it(sampl
 
 def test_a_grid_visits_every_combination_once(tmp_path: Path) -> None:
     spec = make_spec(sampler="grid", trials=None, pruner="none")
-    studies = Studies("s", spec, tmp_path, "go on")
+    studies = Studies("s", spec, tmp_path, "resume")
     run(studies)
     for architecture in spec.architectures:
         seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in studies.trials(architecture)]
@@ -179,13 +179,13 @@ def test_a_grid_visits_every_combination_once(tmp_path: Path) -> None:
 
 def test_a_grid_that_is_resumed_halfway_still_visits_every_combination_once(tmp_path: Path) -> None:
     spec = make_spec(sampler="grid", trials=None, pruner="none")
-    first = Studies("s", spec, tmp_path, "go on")
+    first = Studies("s", spec, tmp_path, "resume")
     for _ in range(11):
         trial = first.ask()
         assert trial
         for epoch in range(1, 5):
             first.report(trial, epoch_result(epoch, 0.5), HERE)
-    again = Studies("s", spec, tmp_path, "go on")
+    again = Studies("s", spec, tmp_path, "resume")
     run(again)
     for architecture in spec.architectures:
         seen = [tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in again.trials(architecture)]
@@ -197,13 +197,13 @@ def test_a_grid_with_seeds_runs_each_combination_so_often_and_resumes_in_between
     stop_after: int, tmp_path: Path
 ) -> None:
     spec = make_spec(sampler="grid", trials=None, pruner="none", seeds=3, architectures=["rnn"])
-    first = Studies("s", spec, tmp_path, "go on")
+    first = Studies("s", spec, tmp_path, "resume")
     assert first.num_owed == 36
     for _ in range(stop_after):
         trial = first.ask()
         assert trial
         first.report(trial, epoch_result(4, 0.5), HERE)
-    run(Studies("s", spec, tmp_path, "go on"))
+    run(Studies("s", spec, tmp_path, "resume"))
     trials = Studies("s", spec, tmp_path).trials()
     points = Counter(tuple(sorted(trial.hyperparameters.items(), key=str)) for trial in trials)
     assert set(points.values()) == {3}
@@ -217,7 +217,7 @@ def test_a_grid_with_seeds_runs_each_combination_so_often_and_resumes_in_between
 def test_configurations_are_run_as_they_are_written_with_the_defaults_of_what_they_leave_open(tmp_path: Path) -> None:
     points = {"rnn": {"a": {"hidden_size": 8}, "b, c": {"hidden_size": 8, "dropout": 0.5}}, "mlp": {"a": {}}}
     spec = make_spec(sampler="grid", trials=None, pruner="none", space={}, configurations=points, seeds=2)
-    run(Studies("s", spec, tmp_path, "go on"))
+    run(Studies("s", spec, tmp_path, "resume"))
     trials = Studies("s", spec, tmp_path).trials()
     seen = Counter((trial.architecture, trial.params["configuration"], trial.params["dropout"]) for trial in trials)
     assert seen == {("rnn", "a", 0.0): 2, ("rnn", "b, c", 0.5): 2, ("mlp", "a", 0.0): 2}
@@ -231,7 +231,7 @@ def test_a_configuration_without_clipping_has_none_whatever_the_spec_says(tmp_pa
     spec = make_spec(
         sampler="grid", trials=None, space={}, architectures=["rnn"], configurations=points, max_grad_norm=5.0
     )
-    run(Studies("s", spec, tmp_path, "go on"))
+    run(Studies("s", spec, tmp_path, "resume"))
     trials = Studies("s", spec, tmp_path).trials()
     assert {trial.configuration: trial.hyperparameters["max_grad_norm"] for trial in trials} == {
         "clipped": 5.0,
@@ -241,7 +241,7 @@ def test_a_configuration_without_clipping_has_none_whatever_the_spec_says(tmp_pa
 
 def test_what_is_solved_is_kept_and_what_cannot_be_solved_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
     spec = make_spec(sampler="grid", trials=None, space={"activation": ["tanh", "relu"]}, match_parameters=5000)
-    studies = Studies("s", spec, tmp_path, "go on")
+    studies = Studies("s", spec, tmp_path, "resume")
 
     def solve(config: dict[str, Any]) -> dict[str, Any]:
         if config["activation"] == "relu" and config["architecture"] == "mlp":
@@ -271,7 +271,7 @@ def test_a_lock_that_optuna_left_stops_nobody(tmp_path: Path) -> None:
     spec = make_spec(trials=1)
     Studies("s", spec, tmp_path, "new")
     os.symlink((tmp_path / "studies.journal").absolute(), tmp_path / "studies.journal.lock")  # of an older version
-    run(Studies("s", spec, tmp_path, "go on"))
+    run(Studies("s", spec, tmp_path, "resume"))
 
 
 @pytest.mark.parametrize("call", ["symlink", "rename", "unlink"])
@@ -335,7 +335,7 @@ def test_a_new_search_never_takes_over_one_that_is_there(tmp_path: Path) -> None
 def test_a_crash_before_the_provenance_was_noted_loses_nothing(tmp_path: Path) -> None:
     spec = make_spec(trials=1)
     Studies("s", spec, tmp_path, "new")._studies["rnn"].optuna.ask()  # and the process is gone
-    again = Studies("s", spec, tmp_path, "go on")
+    again = Studies("s", spec, tmp_path, "resume")
     again.provenance = {"data_digest": "d"}
     adopted = again.ask()
     assert adopted
@@ -347,7 +347,7 @@ def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_
     for metric in (each.name for each in measured_in("classification") if not each.no_rank):
         folder = tmp_path / metric
         folder.mkdir()
-        studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder, "go on")
+        studies = Studies("s", make_spec(metric=f"val_{metric}", trials=1), folder, "resume")
         trial = studies.ask()
         assert trial
         good = {f"val_{metric}": 0.7}
@@ -363,7 +363,7 @@ def test_a_diverged_trial_is_pruned_with_the_worst_score_and_the_rest_go_on(tmp_
 
 
 def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "go on")
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "resume")
     trial = studies.ask()
     assert trial
     for epoch, best_so_far in enumerate([0.6, 0.8, 0.8, 0.8], start=1):
@@ -373,7 +373,7 @@ def test_the_score_is_the_best_epoch_and_never_the_last(tmp_path: Path) -> None:
 
 def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
     log = Log()
-    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "go on", [log])
+    studies = Studies("s", make_spec(trials=1, pruner="none"), tmp_path, "resume", [log])
     trial = studies.ask()
     assert trial
     for epoch in (1, 2, 2, 3):
@@ -382,7 +382,7 @@ def test_an_epoch_reported_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(trials=1, architectures=["rnn"]), tmp_path, "go on")
+    studies = Studies("s", make_spec(trials=1, architectures=["rnn"]), tmp_path, "resume")
     trial = studies.ask()
     assert trial
     studies.finish(trial, Outcome.FAILED, "ValueError: no")
@@ -394,14 +394,14 @@ def test_a_failed_trial_is_counted_and_not_repeated(tmp_path: Path) -> None:
 
 def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_path: Path) -> None:
     spec = make_spec(trials=2)
-    first = Studies("s", spec, tmp_path, "go on")
+    first = Studies("s", spec, tmp_path, "resume")
     left = first.ask()
     assert left
     first.keep_run_id(left, "a run")
     first.report(left, epoch_result(1, 0.6), HERE)  # and the process is gone
 
     log = Log()
-    again = Studies("s", spec, tmp_path, "go on", [log])
+    again = Studies("s", spec, tmp_path, "resume", [log])
     adopted = again.ask()
     assert adopted
     assert (adopted.name, adopted.config, adopted.run_id) == (left.name, left.config, "a run")
@@ -413,7 +413,7 @@ def test_what_was_running_is_adopted_with_its_number_values_seed_and_epochs(tmp_
 
 def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(tmp_path: Path) -> None:
     log = Log()
-    studies = Studies("s", make_spec(pruner="none"), tmp_path, "go on", [log])
+    studies = Studies("s", make_spec(pruner="none"), tmp_path, "resume", [log])
     trial = studies.ask()
     assert trial
     assert studies.report(trial, epoch_result(1, 0.6), HERE)
@@ -426,13 +426,13 @@ def test_stopping_proposes_nothing_more_and_ends_running_trials_as_interrupted(t
 
 
 def test_the_time_budget_stops_the_search(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(time_budget=1e-9), tmp_path, "go on")
+    studies = Studies("s", make_spec(time_budget=1e-9), tmp_path, "resume")
     assert studies.ask() is None
 
 
 def test_any_optuna_storage_can_be_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    run(Studies("s", make_spec(storage=url, trials=2), tmp_path, "go on"))
+    run(Studies("s", make_spec(storage=url, trials=2), tmp_path, "resume"))
     assert sorted(optuna.get_all_study_names(url)) == ["s/mlp", "s/rnn"]
     assert not (tmp_path / "studies.journal").exists()
 
@@ -455,7 +455,7 @@ def scored(studies: Studies, scores: dict[str, list[float]]) -> list[str]:
 
 
 def test_of_equals_the_smaller_and_then_the_earlier_is_the_better_one(tmp_path: Path) -> None:
-    studies = Studies("s", make_spec(architectures=["rnn"], sampler="random"), tmp_path, "go on")
+    studies = Studies("s", make_spec(architectures=["rnn"], sampler="random"), tmp_path, "resume")
     scored(studies, {"": [0.5, 0.7, 0.7, 0.7, 0.7]})
     assert [trial.number for trial in studies.ranked("rnn")] == [3, 4, 1, 2, 0]
 
@@ -474,7 +474,7 @@ class Saves:
 def keeping(spec: Spec, folder: Path) -> Studies:
     """The studies of a search with checkpoints, as a new process opens them."""
     (folder / "checkpoints").mkdir(exist_ok=True)
-    studies = Studies("s", spec, folder, "go on")
+    studies = Studies("s", spec, folder, "resume")
     studies.listeners = (Saves(folder), _Keeper(studies, folder))
     return studies
 
@@ -538,7 +538,7 @@ def test_what_is_proposed_again_is_a_repetition_on_another_seed(sampler: str, tm
     while trial := studies.ask():
         studies.report(trial, epoch_result(4, 0.5), HERE)
         if trial.number == 6:
-            studies = Studies("s", spec, tmp_path, "go on", storage=storage)
+            studies = Studies("s", spec, tmp_path, "resume", storage=storage)
     trials = studies.trials()
     firsts: dict[str, Trial] = {}
     for trial in trials:
@@ -557,7 +557,7 @@ def test_what_is_proposed_again_is_drawn_again_until_the_space_is_exhausted(samp
     studies = Studies("s", spec, tmp_path, "new", storage=storage)
     assert studies.exhausted == ["rnn: 4 trials, not 12: each point of its space once (duplicate_trials: redraw)"]
     running = [studies.ask(), studies.ask()]
-    studies = Studies("s", spec, tmp_path, "go on", storage=storage)
+    studies = Studies("s", spec, tmp_path, "resume", storage=storage)
     while trial := studies.ask():
         running.append(trial)
     proposed = [str(trial.hyperparameters) for trial in studies.trials()]

@@ -62,7 +62,7 @@ def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
         content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"}
         content |= {"baselines": "none"} | changes
         spec = specs.validate(content)
-        studies = Studies(search, spec, tmp_path, "go on")
+        studies = Studies(search, spec, tmp_path, "resume")
         tracker = Tracker(uri, studies, warnings.append)
         studies.listeners = [tracker]
         studies.provenance = {"data_digest": "d" * 64}

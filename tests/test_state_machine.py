@@ -105,7 +105,7 @@ class Driver:
         self._held.enter_context(files.hold(folder))
         try:
             files.mend_journal(folder / JOURNAL)
-            self.studies = Studies(folder.name, read_spec(folder), folder, "new" if new else "go on")
+            self.studies = Studies(folder.name, read_spec(folder), folder, "new" if new else "resume")
             self.studies.provenance = {record.DATA_DIGEST: "d" * 64}
             checkpoints.prepare(folder, None)
             self.tracker = Tracker(uri, self.studies, note, new)

@@ -80,10 +80,10 @@ def test_an_architecture_that_is_decided_gets_no_more_trials_also_when_resumed(t
     assert studies.stopped == told
     assert (told["gru"].why, told["gru"].trials, told["gru"].of) == (OVERTAKEN, 3, 6)
     assert "3 of 6 trials by stop: decided" in told["gru"].summary
-    again = Studies("s", make_spec(), tmp_path, "go on")
+    again = Studies("s", make_spec(), tmp_path, "resume")
     assert again.stopped == told
     assert again.ask() is None
-    more = Studies("s", make_spec(trials=8), tmp_path, "go on")  # another budget
+    more = Studies("s", make_spec(trials=8), tmp_path, "resume")  # another budget
     assert more.stopped == {}
     finish(more)
     assert [len(more.trials(name)) for name in ("mlp", "gru")] == [8, 3]
@@ -93,7 +93,7 @@ def test_an_architecture_that_is_decided_gets_no_more_trials_also_when_resumed(t
 def test_a_search_that_broke_off_decides_as_it_would_have(tmp_path: Path) -> None:
     studies = Studies("s", make_spec(), tmp_path, "new")
     finish(studies, most=6)
-    again = Studies("s", make_spec(), tmp_path, "go on")
+    again = Studies("s", make_spec(), tmp_path, "resume")
     finish(again)
     assert [len(again.trials(name)) for name in ("mlp", "gru")] == [6, 3]
 

@@ -103,7 +103,7 @@ def test_a_resumed_search_draws_the_same_after_its_first_trials(root: Path) -> N
         studies = Studies("s", spec, root, "new", storage=storage)
         if crash:  # when only the first was enqueued
             studies._studies["mlp"].optuna.enqueue_trial(spec.first_points("mlp")[0])
-            studies = Studies("s", spec, root, "go on", storage=storage)
+            studies = Studies("s", spec, root, "resume", storage=storage)
         return [trial.hyperparameters for trial in run(studies, good_at(50))]
 
     points = spec.first_points("mlp")

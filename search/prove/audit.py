@@ -158,7 +158,7 @@ def repair(folder: Path, uri: str, warn: Callable[[str], None] = print) -> None:
     A run that still differs, in something that MLflow cannot change, such as its start or a surplus report, is deleted
     and written again.
     """
-    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    studies = Studies(folder.name, read_spec(folder), folder, "resume")
     tracker = Tracker(uri, studies, warn)
     reconcile(studies, tracker)
     tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})

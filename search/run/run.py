@@ -133,7 +133,7 @@ def resume(
 
 def _record(folder: Path, uri: str, console: Console) -> bool:
     """Give MLflow what a finished search's driver could not, as it died or MLflow was away; whether it has all now."""
-    studies = Studies(folder.name, read_spec(folder), folder, "go on")
+    studies = Studies(folder.name, read_spec(folder), folder, "resume")
     try:
         tracker = Tracker(uri, studies)
     except UserError as error:
@@ -216,7 +216,7 @@ def _run_reading(
         root = checkpoints.prepare(folder, spec.storage_path)
         if address or spec.storage_path:
             check.require_fit(spec, address, root, warn)
-        studies = Studies(search, spec, folder, "new" if new else "go on")
+        studies = Studies(search, spec, folder, "new" if new else "resume")
         for line in studies.exhausted:
             warn(line)
         studies.provenance = of_search(corpus)

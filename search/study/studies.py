@@ -37,7 +37,7 @@ class Studies:
     """The studies of one search: proposes trials, takes their results, decides when they end.
 
     search: the search's id; its studies are named `<search>/<architecture>`.
-    mode: 'new' makes the studies, FileExistsError if they are there; 'go on' makes those that are not there;
+    mode: 'new' makes the studies, FileExistsError if they are there; 'resume' makes those that are missing;
         'read' writes nothing.
     listeners: told of every start, result and end, in this order.
     storage: of the studies; by default that of the spec.

@@ -34,7 +34,7 @@ from search.train.training import Result
 # set is put back by `console.quiet`.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-Mode = Literal["new", "go on", "read"]
+Mode = Literal["new", "resume", "read"]
 
 SPEC = "spec"  # in a study's user attributes: what it was started with
 STOPPED = "stopped"  # likewise: that it gets no more trials, and why
@@ -93,7 +93,7 @@ class Study:
         self.optuna.sampler = make_sampler(self._spec, self.space, seed, self._inherited)
         self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
-        for frozen in self.optuna.get_trials(deepcopy=False) if mode == "go on" else ():
+        for frozen in self.optuna.get_trials(deepcopy=False) if mode == "resume" else ():
             if REFUSED in frozen.user_attrs and not frozen.state.is_finished():  # its driver died in `refuse`
                 self.optuna.tell(frozen.number, state=TrialState.PRUNED)
         stopped = Stop(**before) if (before := self.optuna.user_attrs.get(STOPPED)) else None
@@ -122,7 +122,7 @@ class Study:
                 return optuna.create_study(directions=directions)
         try:
             return optuna.create_study(
-                storage=storage, study_name=name, directions=directions, load_if_exists=mode == "go on"
+                storage=storage, study_name=name, directions=directions, load_if_exists=mode == "resume"
             )
         except optuna.exceptions.DuplicatedStudyError:
             raise FileExistsError(f"there is a study {name}") from None
