@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: a temperature divides the logits (Guo et al. 2017). What is predicted stays.
+"""Calibrated probabilities: the logits are divided by a temperature (Guo et al. 2017). Predictions stay the same.
 
 Shapes: N examples.
 """
@@ -13,12 +13,15 @@ from search.train.metrics import METRICS
 from search.train.tasks import Targets, Task
 from search.train.tasks.observed import reliability
 
-MOST = 20.0  # a temperature; the least is its inverse
+MOST = 20.0  # the highest temperature; the lowest is 1 / MOST
 
 
 def temperature(task: Task, logits_N: Tensor, targets: Targets) -> float:
-    """At which the loss is least, as if two more texts were of any class (Platt 1999), for a few that are all right
-    would ask for certainty; 1 where that makes the loss no less than it is."""
+    """The temperature with the lowest loss, or 1 if it does not lower the loss.
+
+    Two texts of unknown class are added (Platt 1999): otherwise a few texts, all predicted correctly, would call for
+    certainty.
+    """
     from scipy.optimize import minimize_scalar
 
     logits_N, smoothing = logits_N.double(), 2 / (len(logits_N) + 2)
@@ -35,7 +38,7 @@ def temperature(task: Task, logits_N: Tensor, targets: Targets) -> float:
 def calibrate(
     task: Task, val_logits_N: Tensor, val_targets: Targets, test_logits_N: Tensor, test_targets: Targets
 ) -> dict[str, float]:
-    """The temperature by validation, and the calibration error that it leaves on test; nothing without classes."""
+    """The temperature chosen on validation and the resulting calibration error on test; empty without classes."""
     if not task.has_classes:
         return {}
     divisor = temperature(task, val_logits_N, val_targets)
@@ -44,7 +47,7 @@ def calibrate(
 
 
 def reliability_rows(task: Task, outputs_N: Tensor, targets: Targets, divisor: float) -> Iterator[list[str]]:
-    """How often what is said with a confidence is right, before and after calibration (see `record.RELIABILITY`)."""
+    """Accuracy by confidence, before and after calibration (see `record.RELIABILITY`)."""
     yield ["calibrated", "temperature", "confidence", "right", "answers"]
     for calibrated, each in enumerate((1.0, divisor)):
         seen = task.observe(task.logits(task.tempered(outputs_N, each)), targets, 0.0)

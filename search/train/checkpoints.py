@@ -1,10 +1,10 @@
 """Checkpoints of one trial: files written so that a crash leaves either the old one or the new one.
 
-Each worker that has begun with a trial is an attempt, numbered by the driver, whose number is in the names of its
-files. One that the driver takes for lost may go on all the same: it never writes or removes what a later one wrote.
+Each worker that starts a trial is an attempt. The driver numbers attempts, and the number is part of the file names. A
+worker that the driver believes lost may still be running: it never overwrites or removes files of a later attempt.
 
-They are in the search's own folder or, where a cluster's nodes have to reach them, in a folder that all nodes share or
-a bucket of an object store.
+Checkpoints lie in the search's folder or, if the nodes of a cluster must reach them, in a shared folder or a bucket of
+an object store.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from data.base.errors import UserError
 from data.base.files import write_whole
 from search.train import packing
 
-#: In a search's folder: the folder of checkpoints, or a file that says where it is instead.
+#: In a search's folder: the folder of checkpoints, or a file that names their location.
 FOLDER = "checkpoints"
 
-#: While a trial goes on: the last one, and the one before it in case the last is damaged. The best report's weights are
-#: inside each. Of a trial that has ended, only the last one.
+#: Checkpoints kept while a trial runs: the last one, and the one before in case the last is damaged. Each contains the
+#: weights of the best report. An ended trial keeps only the last one.
 NUM_KEPT = 2
 
 
 @dataclass(frozen=True)
 class ObjectPath:
-    """A path in an object store: what is needed here of a Path's interface, through pyarrow.
+    """A path in an object store, with the part of Path's interface that is needed here, through pyarrow.
 
     uri: of a folder, as pyarrow takes it: s3://bucket/folder?region=eu-west-1. path: in that folder.
     """
@@ -73,7 +73,7 @@ class ObjectPath:
             return bytes(stream.read())
 
     def open_to_write(self) -> Any:
-        """A stream; the object appears when it is closed, with all that has arrived."""
+        """A stream; the object appears when the stream is closed, with everything written so far."""
         filesystem, path = self._place
         return filesystem.open_output_stream(path)
 
@@ -82,7 +82,7 @@ class ObjectPath:
         filesystem.delete_file(path)
 
     def remove_all(self) -> None:
-        """The folder with all that is in it."""
+        """Remove the folder and its contents."""
         filesystem, path = self._place
         filesystem.delete_dir(path)
 
@@ -91,7 +91,7 @@ Folder = Path | ObjectPath
 
 
 class SupersededError(Exception):
-    """Another attempt has begun with the trial, or its driver has removed its files: this one has nothing to add."""
+    """A later attempt has started the trial, or the driver has removed its files: this attempt must not write."""
 
 
 @functools.cache
@@ -144,9 +144,9 @@ def prepare(search: Path, storage_path: str | None) -> Folder:
 
 
 def begin(folder: Folder, attempt: int) -> None:
-    """Note that this attempt begins with the trial; none before it may write from now on.
+    """Record that this attempt starts the trial; earlier attempts may not write from now on.
 
-    Raises SupersededError when a later one has begun.
+    Raises SupersededError if a later attempt has started.
     """
     if attempt not in _begun(folder):
         _write(folder / f"attempt-{attempt}", b"")
@@ -154,21 +154,21 @@ def begin(folder: Folder, attempt: int) -> None:
 
 
 def require_current(folder: Folder, attempt: int) -> None:
-    """Raise SupersededError unless this attempt is the last that has begun."""
+    """Raise SupersededError unless this attempt is the last one started."""
     if max(_begun(folder), default=None) != attempt:
         raise SupersededError(f"attempt {attempt} of {folder.name} goes on in another worker, or has ended")
 
 
 def _begun(folder: Folder) -> list[int]:
-    """The attempts that have begun, in no order."""
+    """The attempts started so far, in no particular order."""
     return [int(path.name.removeprefix("attempt-")) for path in _files(folder, "attempt-*")]
 
 
 def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM_KEPT, attempt: int = 0) -> Folder:
-    """Write the checkpoint of a report, then, when it is there as a whole, remove those before the last `num_kept`.
+    """Write the checkpoint of a report; once it is complete, remove all but the last `num_kept`.
 
-    Its file is named by the number of the report, which is the epoch's where an epoch has one, and by the attempt.
-    What a later attempt wrote stays.
+    The file name contains the number of the report, equal to the epoch if there is one report per epoch, and of the
+    attempt. Files of later attempts are kept.
     """
     path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
     _write(path, packing.pack(content))
@@ -186,7 +186,7 @@ def save_file(folder: Folder, name: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def open_file(folder: Folder, name: str) -> Iterator[BinaryIO]:
-    """The same of a file that is written a part at a time."""
+    """Like `save_file`, for a file that is written in parts."""
     with _open(folder / name) as file:
         yield file
 
@@ -200,7 +200,7 @@ def load_file(folder: Folder, name: str) -> bytes | None:
 
 
 def save_text(folder: Folder, name: str, text: str) -> None:
-    """The same of a text."""
+    """Like `save_file`, for text."""
     save_file(folder, name, text.encode())
 
 
@@ -210,19 +210,19 @@ def load_text(folder: Folder, name: str) -> str | None:
 
 
 def _files(folder: Folder, pattern: str) -> list[Folder]:
-    """The files in a trial's folder of a pattern."""
+    """The files in a trial's folder that match a pattern."""
     with contextlib.suppress(FileNotFoundError):
         return [path for path in folder.iterdir() if fnmatch(path.name, pattern)]
     return []
 
 
 def _checkpoints(folder: Folder) -> list[Folder]:
-    """The checkpoints in a trial's folder, whole or not; the oldest first."""
+    """The checkpoints in a trial's folder, complete or not, oldest first."""
     return sorted(_files(folder, "epoch-*.pt"), key=_order)
 
 
 def _order(path: Folder) -> tuple[int, int]:
-    """The attempt and the report of a checkpoint, by which a later one is greater."""
+    """The attempt and the report of a checkpoint: a sort key, greater for later ones."""
     found = re.fullmatch(r"epoch-(\d+)(?:-attempt-(\d+))?\.pt", path.name)
     return (int(found[2] or 0), int(found[1])) if found else (-1, 0)
 
@@ -234,35 +234,35 @@ def _unlink(paths: Iterable[Folder]) -> None:
 
 
 def remove_unfinished(folder: Folder) -> None:
-    """Remove what workers left that were killed while they wrote; call before a worker starts to write."""
+    """Remove files left by workers killed while writing; call before a worker starts to write."""
     _unlink(_files(folder, ".epoch-*"))
 
 
 def load_last(folder: Folder) -> dict[str, Any] | None:
-    """The newest whole checkpoint in a trial's folder, on the CPU, or None."""
+    """The newest complete checkpoint in a trial's folder, loaded to the CPU, or None."""
     for _, content in _whole(folder):
-        with contextlib.suppress(Exception):  # what the checksums miss can raise nearly anything: the one before it
+        with contextlib.suppress(Exception):  # damage that the checksums miss can raise nearly anything
             return packing.unpack(content)
     return None
 
 
 def last_step(folder: Folder) -> int:
-    """The report of the newest whole checkpoint in a trial's folder, or 0."""
+    """The report number of the newest complete checkpoint in a trial's folder, or 0."""
     return next((step for step, _ in _whole(folder)), 0)
 
 
 def num_bytes(folder: Folder) -> int:
-    """The size of a trial's checkpoints, where they are files."""
+    """The total size of a trial's checkpoints; 0 in an object store."""
     return sum(path.stat().st_size for path in _checkpoints(folder) if isinstance(path, Path))
 
 
 def drop_weights(folder: Folder) -> None:
-    """Remove a trial's checkpoints, and leave the other files beside them."""
+    """Remove a trial's checkpoints and keep its other files."""
     _unlink(_checkpoints(folder))
 
 
 def remove(folder: Folder) -> None:
-    """Remove a trial's files, or those of all trials."""
+    """Remove the files of a trial or of all trials."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -271,16 +271,16 @@ def remove(folder: Folder) -> None:
 
 
 def _write(path: Folder, content: bytes) -> None:
-    """Write a file of a trial whole or not at all."""
+    """Write a file of a trial atomically."""
     with _open(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def _open(path: Folder) -> Iterator[BinaryIO]:
-    """A file of a trial, to be written whole or not at all; in an object store what was written before an exception.
+    """A file of a trial, written atomically; in an object store, an exception leaves the part written so far.
 
-    The folder that it is in must have one around it: a node that lacks the shared folder must not make its own.
+    The parent of the trial's folder must exist: a node without the shared folder must not create one of its own.
     """
     if isinstance(path, Path):
         path.parent.mkdir(exist_ok=True)
@@ -292,7 +292,7 @@ def _open(path: Folder) -> Iterator[BinaryIO]:
 
 
 def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
-    """The reports of the whole checkpoints in a trial's folder, and what is in these, the newest first."""
+    """Report number and content of each complete checkpoint in a trial's folder, newest first."""
     for path in reversed(_checkpoints(folder)):
         with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
             content = path.read_bytes()

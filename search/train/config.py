@@ -1,4 +1,4 @@
-"""The hyperparameters of training, each declared once; and with them those of an architecture."""
+"""The hyperparameters of training, each declared once, and their union with those of an architecture."""
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -8,8 +8,8 @@ import models
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 from search.train.length import Length
 
-HIDDEN_SIZE = "hidden_size"  # what is solved when numbers of parameters are matched
-#: What a learning rate is multiplied by, from the share of all iterations that are over (from 0 to less than 1).
+HIDDEN_SIZE = "hidden_size"  # the unknown when numbers of parameters are matched
+#: Factor of the learning rate as a function of progress: the share of iterations done, from 0 to less than 1.
 SCHEDULES = {"constant": lambda progress: 1.0, "linear": lambda progress: 1 - progress}
 
 
@@ -19,9 +19,9 @@ def _hyperparameter(domain: Domain, default: Any, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What the training loop is told of one trial. Raises UserError for a value out of its domain.
+    """The settings of the training loop for one trial. Raises UserError for a value outside its domain.
 
-    A field is all that a hyperparameter needs to be searched; the loop reads it.
+    To add a hyperparameter that can be searched, add a field and read it in the loop.
     """
 
     learning_rate: float = _hyperparameter(Real(1e-8, 10.0), 1e-3, "of Adam, at the first iteration")
@@ -58,15 +58,15 @@ class TrainingConfig:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """From a trial's flat config; what an old one lacks takes its default."""
+        """From a trial's flat config; keys that an old config lacks take their defaults."""
         return cls(**{name: config[name] for name in TRAINING if name in config})
 
     def rate(self, progress: float) -> float:
-        """The learning rate when this share of all iterations is over."""
+        """The learning rate after this share of all iterations."""
         return self.learning_rate * SCHEDULES[self.schedule](progress)
 
 
-#: A configuration may say of how many of the training texts a trial learns (see `EncodedCorpus.first_share`).
+#: The share of the training texts that a configuration may ask for (see `EncodedCorpus.first_share`).
 TRAIN_SHARE = Real(1e-6, 1.0)
 
 TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}
@@ -74,10 +74,10 @@ TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fi
 
 @dataclass(frozen=True)
 class Learner:
-    """What a kind of architecture is told to learn by (see `Architecture.learner`).
+    """How a kind of architecture learns (see `Architecture.learner`).
 
-    training: the hyperparameters of training that it takes. in_one_go: a trial of it makes one epoch and one report,
-    whatever it is asked for. reads_texts: whether it learns from words instead of their ids.
+    training: its hyperparameters of training. in_one_go: a trial has one epoch and one report, whatever the spec says.
+    reads_texts: whether it learns from words instead of word ids.
     """
 
     training: tuple[Field[Any], ...]
@@ -96,22 +96,21 @@ def learner(architecture: str) -> Learner:
 
 
 def reads_texts(architecture: str) -> bool:
-    """Whether it learns from the words of texts instead of their ids."""
+    """Whether it learns from the words of texts instead of word ids."""
     return learner(architecture).reads_texts and getattr(models.architecture(architecture), "reads_words", True)
 
 
 def length_of(architecture: str, asked: Length) -> Length:
-    """Of this architecture's trials, in a search of that length."""
+    """The length of this architecture's trials in a search of the given length."""
     return Length(1) if learner(architecture).in_one_go else asked
 
 
 def domains(architecture: str) -> dict[str, Domain]:
-    """Every hyperparameter of an architecture, its own, those of what it reads and of its training, with the values
-    allowed."""
+    """The domains of all hyperparameters of an architecture: of the network, of its inputs and of its training."""
     training = {each.name: each.metadata["domain"] for each in learner(architecture).training}
     return {**models.domains(architecture), **training}
 
 
 def defaults(architecture: str) -> dict[str, Any]:
-    """The value that each of them takes by default."""
+    """The default of each hyperparameter in `domains`."""
     return models.defaults(architecture) | {each.name: each.default for each in learner(architecture).training}

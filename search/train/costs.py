@@ -1,5 +1,5 @@
-"""The registry of what a model costs, as objectives and limits of a search: an entry owns all that belongs to one. To
-add one, enter it here, and give it a column in `search.base.record.COLUMNS`.
+"""The registry of costs of a model, which can be objectives and limits of a search. To add one, enter it here and give
+it a column in `search.base.record.COLUMNS`.
 
 Imports nothing heavy, so that a command can answer `--help` at once. Shapes: B one text, T its words.
 """
@@ -15,22 +15,22 @@ from search.base import record
 if TYPE_CHECKING:
     from models import Architecture
 
-NUM_TEXTS, NUM_WARM_UP = 50, 10  # whose latency is measured, one after the other, and runs before that
+NUM_TEXTS, NUM_WARM_UP = 50, 10  # texts whose latency is measured one by one, and runs before that
 
-#: Answers the i-th of some texts, alone, on one thread.
+#: Classifies the i-th of some texts by itself, on one thread.
 Answer = Callable[[int], object]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs; less is better, as `maximize` declares.
+    """A cost of a model; lower is better.
 
-    label: what stands at an axis, with its unit. unit: after a number.
-    of_model: its value for an untrained network. So it is known before anything is trained; of what is fitted in one go
-    after that.
-    of_answers: its value, from what answers texts. A model answers as fast before it has learned anything.
-    timed: the next time it is another one.
-    column: what the analysis calls it.
+    label: for axes, with the unit. unit: written after a number.
+    of_model: computes it from an untrained network, so that it is known before training; for an estimator, after the
+        fit.
+    of_answers: measures it by classifying texts; an untrained model is as fast as a trained one.
+    timed: whether it is a time, and so differs from run to run.
+    column: its name in the analysis.
     """
 
     name: str
@@ -50,12 +50,12 @@ def _num_parameters(model: "Architecture") -> float:
 
 
 def _model_mb(model: "Architecture") -> float:
-    """All numbers that answer a text, in 10^6 bytes: weights, and the vectors of all words, which may be frozen."""
+    """Size of all weights and of the word vectors, trained or frozen, in 10^6 bytes."""
     return sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers())) / 1e6
 
 
 def _latency_ms(answer: Answer) -> float:
-    """The median over some texts, after a warm-up."""
+    """The median latency over some texts, after a warm-up."""
     taken = []
     for i in range(-NUM_WARM_UP, NUM_TEXTS):
         started = time.perf_counter()
@@ -76,19 +76,19 @@ COSTS = {
 
 
 def of_model(names: Iterable[str], model: "Architecture") -> dict[str, float]:
-    """Those of these costs that are known of an untrained network."""
+    """The costs among `names` that an untrained network determines."""
     known = ((name, COSTS[name].of_model) for name in names)
     return {name: measure(model) for name, measure in known if measure}
 
 
 def of_answers(names: Iterable[str], answer: Answer) -> dict[str, float]:
-    """Those of these costs that are found out by having texts answered."""
+    """The costs among `names` that are measured by classifying texts."""
     known = ((name, COSTS[name].of_answers) for name in names)
     return {name: measure(answer) for name, measure in known if measure}
 
 
 def broken(limits: Mapping[str, float], costs: Mapping[str, float]) -> str | None:
-    """The first limit that these costs break; None if they break none. What is not known breaks none."""
+    """The first limit that is exceeded, or None. An unknown cost exceeds none."""
     return next((name for name, limit in limits.items() if costs.get(name, limit) > limit), None)
 
 

@@ -1,4 +1,4 @@
-"""Where a trial's network is trained and in which arithmetic: chosen once, before it is built.
+"""The device and the arithmetic of a trial, chosen once, before its network is built.
 
 Shapes: B batch, T words, C classes.
 """
@@ -11,34 +11,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: How the numbers of products are rounded on a GPU: as all others, to the 10 bits of TensorFloat-32, or to bfloat16,
-#: with weights and what is summed up in float32 (Micikevicius et al. 2018). Nothing else is; time loops and
-#: restricted attention never are.
+#: How factors of matrix products are rounded on a GPU: not at all, to the 10 bits of TensorFloat-32, or to bfloat16,
+#: with weights and sums in float32 (Micikevicius et al. 2018). Only products are rounded, and never those of time loops
+#: and restricted attention.
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
 def device_of(gpu: bool) -> torch.device:
-    """A card where trials are given a share of one and the machine has one, else the processor."""
+    """A GPU if trials have a share of one and the machine has one, else the CPU."""
     return torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
 
 
 def prepare(device: torch.device, precision: str) -> None:
-    """Set this process up for a trial there: a replay on the same card gives the same numbers."""
+    """Set this process up for a trial on the device, so that a replay on the same card gives the same numbers."""
     if device.type == "cpu":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else its products may differ from run to run
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # otherwise products may differ from run to run
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-#: What the trials of this process share on a card, by the place of the array in host memory.
+#: Tensors on a card that the trials of this process share, by the address of the array in host memory.
 _resident: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary()
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array there, to be read only. On a processor it is not copied; on a card all trials of this process have one
-    copy, for as long as one of them uses it."""
+    """The array as a tensor on the device; do not write to it. On the CPU it is not copied. On a card all trials of this
+    process share one copy, which is freed with the last trial that uses it."""
     with warnings.catch_warnings():
         # The object store's memory is read-only, and nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -49,13 +49,13 @@ def on_device(array: np.ndarray, device: torch.device) -> Tensor:
     copy = _resident.get(key)
     if copy is None:
         copy = in_host.to(device)
-        copy.copy_of = in_host  # type: ignore[attr-defined]  # no other array can take its place meanwhile
+        copy.copy_of = in_host  # type: ignore[attr-defined]  # keeps the address from being reused
         _resident[key] = copy
     return copy
 
 
 def round_products(model: nn.Module) -> None:
-    """Have the model compute its products in bfloat16, and its logits (B, C) in float32 all the same."""
+    """Make the model compute products in bfloat16 and return logits (B, C) in float32."""
     forward = model.forward
 
     def rounded(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:

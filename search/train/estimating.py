@@ -1,4 +1,4 @@
-"""Estimators learn in one go: what the training loop is to a network, as an only epoch.
+"""Fitting estimators: the counterpart of the training loop, with a single epoch.
 
 Shapes: N examples of a split, C classes.
 """
@@ -26,7 +26,7 @@ from search.train.thresholding import threshold
 from search.train.training import DivergenceError, Result, measure
 from search.train.weighting import ClassWeights, class_weights
 
-AT_ONCE = 50_000  # validation or test texts that an estimator is asked about
+AT_ONCE = 50_000  # validation or test texts that an estimator predicts in one call
 
 
 def fit(
@@ -44,14 +44,14 @@ def fit(
     the files of the estimator as its weights, or, as `refused`, why it has none.
     Raises UserError where classes are weighed and its `fit` cannot.
     """
-    # What takes seconds to import is no cost of the first trial.
+    # These take seconds to import, which must not count as time of the first trial.
     import sklearn.linear_model  # noqa: F401
     import torchmetrics  # noqa: F401
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     started = time.perf_counter()
     random.seed(config[record.SEED])
-    np.random.seed(config[record.SEED])  # scikit-learn draws from it unless it is told otherwise
+    np.random.seed(config[record.SEED])  # scikit-learn's default source of randomness
     own = models.built_with(config[record.ARCHITECTURE], config)
     estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
     task = task_of(estimator.task, corpus)
@@ -59,7 +59,7 @@ def fit(
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
-        # Copies of labels, for the object store's arrays are read-only. Of many texts only the first are there.
+        # Labels are copied because arrays in the object store are read-only. Of many texts only the first are read.
         learned = corpus.train.first_texts(len(read["train"]))
         (labels_N,) = (each_N.copy() for each_N in task.targets(learned))
         weights_C = class_weights(weights, corpus.classes, labels_N)
@@ -82,7 +82,7 @@ def fit(
     files: dict[str, bytes] = {}
     try:
         files = estimator.files()
-    except UserError as error:  # it is not for the search to fail on
+    except UserError as error:  # must not fail the search
         refused = str(error)
     size = estimator.num_parameters()
     known = {record.NUM_PARAMETERS: float(size)} if size else {}
@@ -114,7 +114,7 @@ def fit(
 
 
 def _read_of(architecture: str, split: Split) -> Any:
-    """What an estimator learns from, of a split: its texts or embeddings, packed."""
+    """The input of an estimator for a split: packed texts or embeddings."""
     if models.reads_embeddings(architecture):
         return split.arrays[EMBEDDED]
     if not reads_texts(architecture):
@@ -123,8 +123,8 @@ def _read_of(architecture: str, split: Split) -> Any:
 
 
 def probabilities(estimator: TextEstimator, texts: Any, num_classes: int, at_once: int) -> Tensor:
-    """What it says of the texts, or of their embeddings, packed, (N, C), float32. at_once: so many of them are
-    unpacked. Raises ValueError for another shape."""
+    """Predicted probabilities (N, C), float32, for packed texts or embeddings. at_once: how many to unpack at a time.
+    Raises ValueError if the estimator returns another shape."""
     parts = (texts[start : start + at_once].unpacked() for start in range(0, len(texts), at_once))
     whole = len(texts) <= at_once
     said = [estimator.predict_proba(texts.unpacked())] if whole else estimator.predict_parts(parts)

@@ -1,4 +1,4 @@
-"""Equal numbers of trainable parameters: the hidden size that gives a configuration so many."""
+"""Equal numbers of trainable parameters: finds the hidden size for a given number."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ TOLERANCE = 0.02
 
 
 def solve_hidden_size(config: dict[str, Any], wanted: int, corpus: EncodedCorpus, embeddings: str) -> int:
-    """The hidden size with which the model of this config comes nearest to `wanted` trainable parameters.
+    """The hidden size for which the model of this config has closest to `wanted` trainable parameters.
 
-    Their number grows with the hidden size. Raises UserError when none is within 2 %.
+    The number grows with the hidden size. Raises UserError if none is within 2 %.
     """
 
     def count(hidden_size: int) -> int:

@@ -1,4 +1,4 @@
-"""The registry of metrics: an entry owns all that belongs to one. To add one, enter it here.
+"""The registry of metrics. To add one, enter it here.
 
 Imports nothing heavy, so that a command can answer `--help` at once; look entries up when they are needed, because a
 search may bring metrics of its own.
@@ -23,7 +23,7 @@ class Metric:
     """A measure of one epoch on one split.
 
     maximize: the direction in which it is better.
-    worst: the finite value that a diverged trial is given, so that a sampler learns to keep away.
+    worst: the finite value recorded for a diverged trial, so that samplers avoid its region.
     compute: its value.
     label: what stands at an axis, with its unit.
     title, short: how it is headed in a table, and in a terminal; without them by its name.
@@ -49,16 +49,16 @@ class Metric:
 
 
 def _accuracy(seen: "Observation") -> float:
-    """Of texts of several classes, the share of those whose classes are all right."""
+    """For texts with several classes: the share of texts with exactly the right set."""
     right_N = seen.predicted_N == seen.labels_N
     return float((right_N.all(1) if right_N.ndim == 2 else right_N).float().mean())
 
 
-# torchmetrics takes a second to import: only what trains needs it, and not before the first epoch is over.
+# torchmetrics takes a second to import: it is imported only in training, after the first epoch.
 
 
 def _f1(seen: "Observation") -> float:
-    """Of two classes that of the second, positive one; of more, or where a text can have several, the macro average."""
+    """Two classes: of the second, positive one. More, or several for a text: the macro average."""
     from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score, multilabel_f1_score
 
     both = seen.predicted_N, seen.labels_N
@@ -70,7 +70,7 @@ def _f1(seen: "Observation") -> float:
 
 
 def _micro_f1(seen: "Observation") -> float:
-    """Of all answers, a text and a class, together."""
+    """The micro average over all pairs of a text and a class."""
     from torchmetrics.functional.classification import multilabel_f1_score
 
     both = seen.predicted_N, seen.labels_N
@@ -78,7 +78,7 @@ def _micro_f1(seen: "Observation") -> float:
 
 
 def _roc_auc(seen: "Observation") -> float:
-    """Of two classes that of the second, positive one; of more the macro average, one against the rest."""
+    """Two classes: of the second, positive one. More: the macro average, one against the rest."""
     from torchmetrics.functional.classification import binary_auroc
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
@@ -87,7 +87,7 @@ def _roc_auc(seen: "Observation") -> float:
 
 
 def _average_precision(seen: "Observation") -> float:
-    """Of two classes that of the second, positive one; of more the macro average, one against the rest."""
+    """Two classes: of the second, positive one. More: the macro average, one against the rest."""
     from torchmetrics.functional.classification import binary_average_precision
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
@@ -106,7 +106,7 @@ def _pixel_error(seen: "Observation") -> float:
 
 
 def _more(name: str, compute: Callable[["Observation"], float], **own: Any) -> Metric:
-    """One of classes, in runs and CSV files, for who ranks by it."""
+    """A metric of classes that is recorded in runs and CSV files, but has no column in the leaderboard."""
     common = {"maximize": True, "worst": 0.0, "percent": True, "tasks": ("classification",), "column": False}
     return Metric(name, compute=compute, **{**common, **own})
 
@@ -191,8 +191,8 @@ OURS = tuple(METRICS)
 
 
 def register(plugin: Plugin) -> None:
-    """Take in a metric from outside: a function of labels (N, whole numbers) and probabilities (N, C), arrays, with the
-    attributes `maximize`, `worst` and, if it likes, `label` (see `Metric`). Raises UserError for anything else."""
+    """Register a metric from outside: a function of two arrays, labels (N, integers) and probabilities (N, C), with the
+    attributes `maximize`, `worst` and, optionally, `label` (see `Metric`). Raises UserError for anything else."""
     name, function, where = plugin.name, plugin.load(), plugin.reference
     if name in OURS:
         raise UserError(f"{where}: {name!r} is a built-in one: give yours another name")
@@ -212,15 +212,15 @@ def register(plugin: Plugin) -> None:
 
 
 def declaration(names: list[str]) -> str:
-    """What the analysis must know of these metrics, which a search keeps with its runs."""
+    """The declarations of these metrics that the analysis needs, as a search keeps them with its runs."""
     declared = ((METRICS[name].maximize, METRICS[name].worst, METRICS[name].label) for name in names)
     return json.dumps(dict(zip(names, declared, strict=True)))
 
 
 def declare(declaration: str, *, again: bool = True) -> None:
-    """Know the metrics of a search that is only read: nobody's code is executed for that.
+    """Register the metrics of a search that is only read, without executing their code.
 
-    again: in place of what another search declared of the same name.
+    again: replace declarations of the same name by another search.
     """
     for name, (maximize, worst, label) in json.loads(declaration).items():
         if name not in METRICS or (again and METRICS[name].compute is _not_computed):
@@ -232,7 +232,7 @@ def _not_computed(seen: Any) -> float:
 
 
 def measured_in(task: str) -> list[Metric]:
-    """What is measured in the task of that name; not what was only declared."""
+    """The metrics computed in the task of that name; not those that were only declared."""
     computed = [metric for metric in METRICS.values() if metric.compute is not _not_computed]
     return [metric for metric in computed if metric.tasks is None or task in metric.tasks]
 
@@ -246,12 +246,12 @@ def split_metric(name: str) -> tuple[str, Metric]:
 
 
 def measures(*splits: str) -> list[str]:
-    """What is recorded of these splits, by default of all: 'train_loss', 'train_accuracy', ..."""
+    """The recorded names for these splits, by default all: 'train_loss', 'train_accuracy', ..."""
     return [f"{split}_{name}" for split in splits or SPLITS for name in METRICS]
 
 
 def check_rank(name: str) -> str:
-    """A metric of validation that trials can be ranked by. Raises UserError for any other name."""
+    """Check that `name` is a validation metric that can rank trials. Raises UserError otherwise."""
     split, metric = split_metric(choose("metric", name, measures("val")))
     if metric.no_rank:
         tasks = {*(metric.tasks or ())}

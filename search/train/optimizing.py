@@ -1,5 +1,5 @@
-"""What an iteration makes of the gradients: Adam, of the parameters that have dense ones as torch has it, and of those
-that have sparse ones only in the rows that the batch has read.
+"""The optimizer: torch's Adam for dense gradients, and lazy Adam for sparse ones, which updates only the rows that the
+batch has read.
 
 Shapes: V rows of a parameter, E columns, R rows that have a gradient.
 """
@@ -16,23 +16,23 @@ from models import WordVectors
 from models.native import rows
 from search.train.config import TrainingConfig
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # those of the paper, and torch's
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # as in the paper and in torch
 
 
 class Optimizer:
-    """Adam of a model's parameters (Kingma and Ba 2015), and the average of what they have been.
+    """Adam for a model's parameters (Kingma and Ba 2015), with an optional average of their past values.
 
-    A parameter with a sparse gradient, as of word vectors that are looked up with `sparse=True`, is updated lazily:
-    rows that have no gradient keep their values and their moments, where dense Adam would decay these and go on moving
-    the rows. A row that has a gradient in every step gets the numbers of dense Adam.
-    Clipping and averages mean the same for both.
+    A parameter with a sparse gradient, such as word vectors that are looked up with `sparse=True`, is updated lazily:
+    rows without a gradient keep their values and moments, where dense Adam would decay the moments and keep moving the
+    rows. For a row with a gradient in every step the result equals dense Adam. Clipping and averaging work the same way
+    for both.
 
-    An iteration is `clear`, the backward pass, `gradients`, whatever is to be done to them in place, and `step`.
+    An iteration is `clear`, the backward pass, `gradients`, any changes to them in place, and `step`.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._named = {name: each for name, each in model.named_parameters() if each.requires_grad}
-        self._state: dict[str, dict[str, Tensor]] = {}  # of Adam, by parameter, once that has had a gradient
+        self._state: dict[str, dict[str, Tensor]] = {}  # of Adam, by parameter, from its first gradient on
         self._average = None if config.averaging is None else Average(self._named, config.averaging)
         self._sparse: dict[str, tuple[Tensor, Tensor]] = {}
         for module in model.modules():
@@ -40,25 +40,25 @@ class Optimizer:
                 module.sparse = config.adam == "lazy" and module.vectors_VE.requires_grad
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Discard the gradients."""
         for parameter in self._named.values():
             parameter.grad = None
         self._sparse = {}
 
     def gradients(self) -> dict[str, Tensor]:
-        """Those of the backward passes since `clear`, by parameter; of a sparse one the rows (R, E) that are in it."""
+        """The gradients since `clear`, by parameter; for a sparse gradient, its rows (R, E)."""
         gradients: dict[str, Tensor] = {}
         for name, parameter in self._named.items():
             if parameter.grad is not None and parameter.grad.is_sparse:
                 self._sparse[name] = rows.sums(parameter.grad)
-                parameter.grad = None  # Adam leaves it alone
+                parameter.grad = None  # so that dense Adam skips it
                 gradients[name] = self._sparse[name][1]
             elif parameter.grad is not None:
                 gradients[name] = parameter.grad
         return gradients
 
     def step(self, rate: float) -> None:
-        """Go a step down the gradients, at this learning rate."""
+        """Update the parameters with this learning rate."""
         moved = {name: rows_R for name, (rows_R, _) in self._sparse.items()}
         if self._average is not None:
             self._average.before(moved)
@@ -70,7 +70,7 @@ class Optimizer:
 
     @torch.no_grad()
     def _step_dense(self, rate: float) -> None:
-        """What `torch.optim.Adam(fused=True)` does; that imports torch's compiler, which takes a worker a second."""
+        """Like `torch.optim.Adam(fused=True)`, which would import torch's compiler and cost each worker a second."""
         groups: dict[tuple[torch.device, torch.dtype], list[str]] = {}
         for name, parameter in self._named.items():
             if parameter.grad is not None:
@@ -97,7 +97,7 @@ class Optimizer:
             )
 
     def _state_of(self, name: str) -> dict[str, Tensor]:
-        """The moments of a parameter, as torch's Adam keeps them; a dense one can go on from those of a sparse one."""
+        """The moments of a parameter in the form of torch's Adam, the same for dense and sparse gradients."""
         if name not in self._state:
             parameter = self._named[name].detach()
             moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
@@ -122,7 +122,7 @@ class Optimizer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Meanwhile the model has the average of its weights, if one is kept."""
+        """Context in which the model has the average of its weights, if one is kept."""
         if self._average is None:
             yield
             return
@@ -136,8 +136,8 @@ class Optimizer:
                 parameter.data = own[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` goes on from: the state of Adam by the parameter's number, as torch keeps it, and the
-        average if one is kept."""
+        """The state for `load_state_dict`: Adam's moments by the number of the parameter, as in torch, and the average
+        if one is kept."""
         moments = {number: self._state[name] for number, name in enumerate(self._named) if name in self._state}
         return {"state": moments} | ({"average": self._average.state_dict()} if self._average else {})
 
@@ -152,23 +152,23 @@ class Optimizer:
 
 
 class Average:
-    """The exponential moving average of parameters: after each step `share` of it stays, and as much of the parameters
-    comes in as makes it whole. At first, where that would keep too much of the start, it is the mean over all steps.
+    """The exponential moving average of parameters: mean = share * mean + (1 - share) * parameters after each step. In
+    the first steps, where this would overweight the initial values, it is the plain mean over all steps.
 
-    Rows that a step leaves alone wait: what they have missed, they catch up on at once when they are next moved or
-    wanted. It is as if they had taken part in each step, within rounding.
+    Rows that a step does not change are averaged lazily: the missed steps are applied at once when the row is next
+    changed or read, with the same result within rounding.
     """
 
     def __init__(self, named: dict[str, nn.Parameter], share: float) -> None:
         self._named, self._share = named, share
         self._means = {name: parameter.detach().clone() for name, parameter in named.items()}
         self._num_steps = 0
-        self._log_kept = 0.0  # the logarithm of what has stayed of the first step's
-        self._log_kept_V: dict[str, Tensor] = {}  # the same at the time of a row's last step
+        self._log_kept = 0.0  # the logarithm of the weight that is left of the first step
+        self._log_kept_V: dict[str, Tensor] = {}  # its value at the last step of each row
 
     def before(self, moved: dict[str, Tensor]) -> None:
-        """Before a step that moves these rows of some parameters, and all of the others."""
-        for name in self._log_kept_V.keys() - moved.keys():  # they had a dense gradient for once
+        """Call before a step that changes these rows of some parameters and all of the others."""
+        for name in self._log_kept_V.keys() - moved.keys():  # their gradient is dense in this step
             moved[name] = torch.arange(len(self._means[name]), device=self._means[name].device)
         for name, rows_R in moved.items():
             if name not in self._log_kept_V:
@@ -192,7 +192,7 @@ class Average:
         rows.move(mean_VE, self._named[name].detach(), rows_R, missed_R.to(mean_VE.dtype))
 
     def means(self) -> dict[str, Tensor]:
-        """As they are now, with nothing missed; to be read only."""
+        """The averages, with all missed steps applied; do not write to them."""
         means = dict(self._means)
         for name, log_kept_V in self._log_kept_V.items():
             means[name] = means[name].clone()
@@ -211,7 +211,7 @@ class Average:
 
 
 def clip(gradients: dict[str, Tensor], max_norm: float) -> Tensor:
-    """Scale the gradients down to this L2 norm of all of them together if it is above; the norm before."""
+    """Clip the total L2 norm of the gradients in place; returns the norm before."""
     norm = nn.utils.get_total_norm(list(gradients.values()))
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
     for gradient in gradients.values():

@@ -1,9 +1,9 @@
-"""What is in the file of a checkpoint: a zip archive, whose checksums tell a torn file from a whole one.
+"""The file format of checkpoints: a zip archive, whose checksums reveal a truncated file.
 
-`model.safetensors` holds the weights of the last epoch and `best_weights.safetensors` those of the best one: any tool
-that reads safetensors reads them, after `unzip`. `rest.pt` is what `torch.save` writes of all else, plain tensors,
-numbers and containers, read with `weights_only=True`: the state of the optimizer, of which the keys are numbers and the
-groups lists of settings, and those of the generators have no form of their own in safetensors.
+`model.safetensors` holds the weights of the last epoch and `best_weights.safetensors` those of the best one; after
+`unzip`, any tool for safetensors can read them. `rest.pt` holds everything else as written by `torch.save`: plain
+tensors, numbers and containers, read with `weights_only=True`. The states of the optimizer and of the generators are
+among these because safetensors cannot represent them.
 """
 
 import io
@@ -21,7 +21,7 @@ REST = "rest.pt"
 
 
 def pack(content: dict[str, Any]) -> bytes:
-    """The file's content. What a state dict holds besides tensors goes with the rest."""
+    """The content of the file. Entries of a state dict that are not tensors go into `rest.pt`."""
     state = dict(content.get(STATE, {}))
     buffer, rest = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -35,7 +35,7 @@ def pack(content: dict[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, Any]:
-    """What was packed, on the CPU. Older files are what `torch.save` wrote of all of it, a zip archive too."""
+    """The packed content, on the CPU. Older files were written by a single `torch.save`, which is a zip archive too."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(archive.namelist())
         whole = archive.read(REST) if REST in names else content
@@ -47,5 +47,5 @@ def unpack(content: bytes) -> dict[str, Any]:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether the checksums are right. Raises nearly anything where the archive's own headers are damaged."""
+    """Whether the checksums are right. Can raise any exception if the headers of the archive are damaged."""
     return zipfile.ZipFile(io.BytesIO(content)).testzip() is None

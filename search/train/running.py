@@ -1,4 +1,4 @@
-"""Runs one trial in this process: from its config and the encoded corpus to its results."""
+"""Runs one trial in this process, from its config and the encoded corpus to its results."""
 
 import csv
 import dataclasses
@@ -31,21 +31,21 @@ from search.train.weighting import ClassWeights, class_weights
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a search share."""
+    """The settings shared by all trials of a search."""
 
     length: Length
     metric: str
     curve_interval: int
     embeddings: str
     threads: int
-    gpu: bool  # whether trials were given a share of one
+    gpu: bool  # whether trials have a share of one
     precision: str  # one of `device.PRECISIONS`
-    checkpoints: Folder  # every worker reaches it
-    architectures: Mapping[str, Plugin]  # those that are not ours, by name
+    checkpoints: Folder  # must be reachable by every worker
+    architectures: Mapping[str, Plugin]  # from outside, by name
     metrics: Mapping[str, Plugin]  # likewise
     class_weights: ClassWeights
-    costs: tuple[str, ...]  # that are measured of each model (see `search.train.costs`)
-    words: Mapping[str, int]  # of a text that each architecture reads, where that is not all that is encoded
+    costs: tuple[str, ...]  # measured for each model (see `search.train.costs`)
+    words: Mapping[str, int]  # number of words read by each architecture that does not read all encoded words
 
 
 def build_model(
@@ -84,8 +84,8 @@ def trial_in_steps(
 
 
 def take_in(config: dict[str, Any], setting: Setting) -> None:
-    """Execute the code from outside that a trial needs: its own architecture's and the metrics', no other's."""
-    models.reset()  # the process may have run trials of another search
+    """Execute the external code that a trial needs: its architecture and the metrics, nothing else."""
+    models.reset()  # the process may have run trials of another search before
     name = config[record.ARCHITECTURE]
     if plugin := setting.architectures.get(name):
         models.register(name, plugin.load(), plugin.reference, kept=True)
@@ -96,7 +96,7 @@ def take_in(config: dict[str, Any], setting: Setting) -> None:
 def _train_network(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Steps[Result, None]:
-    counted.cache_clear()  # the baselines come first, and what they have counted may be gigabytes
+    counted.cache_clear()  # baselines run first, and their counts may take gigabytes
     device = device_of(setting.gpu)
     prepare(device, setting.precision)
     model = build_model(config, corpus, setting.embeddings, device)
@@ -128,12 +128,12 @@ def _train_network(
 def _fit_estimator(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, state: dict[str, Any] | None
 ) -> Steps[Result, None]:
-    if state is None:  # else its only epoch is over
+    if state is None:  # otherwise the only epoch is done
         yield fit(config, corpus, setting.threads, setting.class_weights, setting.metric, setting.costs)
 
 
 def _answer(model: Architecture, texts: Examples, i: int) -> None:
-    """One text's answer, on one thread, from its words' ids to what a caller can read."""
+    """Classify one text on one thread, including the transfer of the result to the CPU."""
     torch.set_num_threads(1)
     model.eval()
     with torch.inference_mode():
@@ -144,7 +144,7 @@ LEARN = {"network": _train_network, "estimator": _fit_estimator}
 
 
 def predictions_csv(rows: Iterable[list[str]]) -> str:
-    """What a model says of the test texts (see `record.PREDICTIONS`)."""
+    """The predictions for the test texts as CSV (see `record.PREDICTIONS`)."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -1,9 +1,9 @@
-"""From which probability of the positive class on it is said, where there are two: chosen on validation.
+"""The decision threshold of a binary classifier, chosen on validation.
 
-Numbers that rank are those of the class with the larger probability, at a threshold of one half; beside them stands
-what the threshold makes of them.
+Trials are ranked by their metrics at the usual threshold of one half; the metric at the chosen threshold is reported
+beside these.
 
-Shapes: N examples, P probabilities that differ.
+Shapes: N examples, P distinct probabilities.
 """
 
 from dataclasses import replace
@@ -18,14 +18,14 @@ from search.train.tasks import Targets, Task
 from search.train.tasks.base import Observation
 
 HALF = 0.5
-MOST_TRIED = 100  # thresholds; each takes a fifth of a millisecond
+MOST_TRIED = 100  # thresholds; each takes 0.2 ms
 
 
 def threshold(
     task: Task, metric: str, val_logits_N: Tensor, val_targets: Targets, test_logits_N: Tensor, test_targets: Targets
 ) -> dict[str, float]:
-    """The threshold on the probabilities as trained, and the metric with it on validation and on test; nothing where
-    there are not two classes, one for each example, or the metric does not depend on it.
+    """The threshold for uncalibrated probabilities, and the metric at it on validation and test. Empty unless there
+    are two classes, one per example, and the metric depends on the threshold.
 
     It is one half unless those chosen on each half of the validation texts are better on the other: of few texts the
     best one fits their accidents.
@@ -45,11 +45,10 @@ def threshold(
 
 
 def choose(metric: Metric, seen: Observation) -> float:
-    """The threshold with the best metric of those that tell texts apart, one half if none is better than that; of
-    equally good ones the nearest to it.
+    """The threshold with the best metric: one half unless another is better; among equals the nearest to one half.
 
-    It can only be best between two probabilities whose texts are not of the positive class to the same share; of very
-    many, evenly spaced ones are tried.
+    The optimum lies between two neighbouring probabilities whose texts differ in their share of positives. If there are
+    very many such places, evenly spaced ones are tried.
     """
     scores_P, places_N, texts_P = seen.outputs_N[:, 1].double().cpu().unique(return_inverse=True, return_counts=True)
     shares_P = places_N.bincount(seen.labels_N.cpu().double(), minlength=len(scores_P)) / texts_P
@@ -62,7 +61,7 @@ def choose(metric: Metric, seen: Observation) -> float:
 
 
 def _holds(metric: Metric, seen: Observation) -> bool:
-    """Whether a threshold chosen on every other example is better than one half on those between, and the reverse."""
+    """Whether, in two-fold cross-validation, the chosen threshold beats one half on both folds."""
     sign = 1 if metric.maximize else -1
     for first in (0, 1):
         one, other = (_every_other(seen, start) for start in (first, 1 - first))

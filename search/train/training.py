@@ -32,16 +32,16 @@ class Result:
     """What a trial reports.
 
     step: counts the reports, from 1. Where an epoch has one, it is the epoch.
-    metrics: of the training since the last report and of this evaluation, by name (see `search.base.record`).
-    curve: a point each `curve_interval` iterations: iteration, training loss and accuracy since the last point or
+    metrics: of training since the last report and of this evaluation, by name (see `search.base.record`).
+    curve: a point every `curve_interval` iterations: iteration, training loss and accuracy since the last point or
         report.
-    best_step, best: the best report so far by the metric that ranks, 0 without any; its train and validation metrics,
-        and with the last report the test metrics of its weights, how these are calibrated and from
-        which probability on the positive one of two classes is said.
-    diverged: why the trial cannot go on, or None.
+    best_step, best: the best report so far by the ranking metric, 0 if there is none; its training and validation
+        metrics and, with the last report, the test metrics of its weights, their calibration and the decision
+        threshold of a binary classifier.
+    diverged: why training cannot continue, or None.
     seconds: spent in the trial so far.
-    time: when the driver took it, in ms since 1970; None before, and of those that older versions took.
-    picture: of what is made of some validation texts, as PNG, if the task has one.
+    time: when the driver received it, in ms since 1970; None before that, and in results of older versions.
+    picture: a PNG of the outputs for some validation texts, if the task has one.
     test_outputs_N: with the last report, the outputs for the test texts by the best report's weights.
     state: continues the training after this report when passed to `train`; tensors may be live, so save it before the
         next report is asked for.
@@ -60,12 +60,12 @@ class Result:
     state: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but what is large, in plain containers."""
+        """All fields except the large ones, in plain containers."""
         return {KEPT_AS.get(f.name, f.name): getattr(self, f.name) for f in fields(self) if f.name not in LARGE}
 
     def to_checkpoint(self, *, last: bool) -> dict[str, Any]:
-        """What a checkpoint of this report holds. After the trial's last one nothing goes on: it is reported again, and
-        its best weights are read."""
+        """The content of a checkpoint of this report. The checkpoint of a trial's last report lacks what only further
+        training would need."""
         state = {key: part for key, part in self.state.items() if not (last and key in GOES_ON)}
         return {"result": self.to_dict(), "state": state}
 
@@ -77,10 +77,10 @@ class Result:
         return cls(**own | {"metrics": metrics, "curve": [tuple(point) for point in own["curve"]]})
 
 
-#: The parts of a state without which nothing is trained further.
+#: The parts of a state that only further training needs.
 GOES_ON = ("model", "optimizer", "shuffler", "rng", "cuda_rng")
 LARGE = ("picture", "test_outputs_N", "state")  # of a Result
-#: What a Result's fields are called in studies and checkpoints, which are older than reports within an epoch.
+#: Names of fields in studies and checkpoints, from the time when every epoch had one report.
 KEPT_AS = {"step": "epoch", "best_step": "best_epoch"}
 
 
@@ -103,11 +103,11 @@ def train(
     """Train with Adam on the loss of the splits' task and yield a Result at each report; the best report is the one
     with the best `metric`. In between, yield the steps that somebody has to execute (see `stepping`).
 
-    All randomness (shuffling, dropout) is set from `seed`, or goes on from `state`; how often it reports changes
-    nothing that is learned. Ends before its length only when the training diverges, with a last Result that says why.
-    An epoch must have as many iterations as reports. What the model takes from the texts before the first iteration
-    (see `Architecture.start_from`) counts in the time of the first report. weights_C: how much a text of each class
-    counts in the loss that is minimised, and so in that of the curve; what is measured is not weighted.
+    All randomness (shuffling, dropout) starts from `seed` or continues from `state`; the number of reports does not
+    influence what is learned. Ends early only if training diverges, with a last Result that says why. An epoch must
+    have at least as many iterations as reports. The time that the model spends on the texts before the first iteration
+    (see `Architecture.start_from`) counts in the first report. weights_C: weight of each class in the minimised loss,
+    and so in the curve; metrics are not weighted.
     """
     started = time.perf_counter()
     if state is None:
@@ -124,7 +124,7 @@ def train(
             state[key] for key in ("epoch", "seconds", "best_epoch", "best", "best_weights")
         )
         if length.over(done, best_step):
-            return  # and the state may lack the rest (see `Result.to_checkpoint`)
+            return  # the state may lack the other parts (see `Result.to_checkpoint`)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         shuffler.set_state(state["shuffler"])
@@ -138,7 +138,7 @@ def train(
             before_epoch = shuffler.get_state()
             order_N = torch.randperm(len(splits.train), generator=shuffler)
             if splits.train.lengths_N.is_cuda:
-                order_N = order_N.pin_memory()  # batches of it are then copied while the card computes
+                order_N = order_N.pin_memory()  # so that batches of it are copied while the card computes
         before, last = (length.iteration(each, per_epoch) for each in (step - 1, step))
         rates = {i: config.rate((i - 1) / (length.epochs * per_epoch)) for i in range(before + 1, last + 1)}
         place = before % per_epoch
@@ -199,15 +199,15 @@ def train(
 
 
 def _copied(model: nn.Module) -> dict[str, Any]:
-    """The state dict. To copy a tensor of a pack deeply would copy those of all its trials."""
+    """A copy of the state dict. Unlike `clone`, `deepcopy` of a view of a stack would copy the whole stack."""
     state = model.state_dict()
     return {name: each.clone() if isinstance(each, Tensor) else copy.deepcopy(each) for name, each in state.items()}
 
 
 class _EpochLog:
-    """What the iterations of an epoch, or of a part of one, leave behind, and what is reported of them.
+    """Collects what is reported of the iterations of an epoch or of a part of one.
 
-    targets: of the examples, in the order in which they are trained on. last: the last iteration.
+    targets: of the examples, in training order. last: the last iteration.
     curve: see Result.
     """
 
@@ -223,7 +223,7 @@ class _EpochLog:
         self._norms_of_layers: list[dict[str, Tensor]] = []
 
     def add_gradient(self, iteration: int, gradients: Mapping[str, Tensor]) -> None:
-        """Before any clipping. Norms at each iteration would cost 3 % of a small model's time."""
+        """Call before clipping. Computing norms in every iteration would cost 3 % of a small model's time."""
         if iteration % self._curve_interval == 0 or iteration == self._last:
             layers = _gradient_norms(gradients)
             self._norms_of_layers.append(layers)
@@ -233,7 +233,7 @@ class _EpochLog:
         self._clipped_norms.append(norm)
 
     def add_batch(self, iteration: int, logits_B: Tensor, loss: Tensor) -> None:
-        """Raises DivergenceError at a point of the curve whose loss is not finite."""
+        """Raises DivergenceError if the loss at a point of the curve is not finite."""
         self._logits.append(logits_B.detach())
         self._losses.append(loss.detach())
         self._num_trained += len(logits_B)
@@ -246,7 +246,7 @@ class _EpochLog:
             self.curve.append((iteration, mean_loss, self.task.accuracy(logits_N, wanted)))
 
     def metrics(self) -> dict[str, float]:
-        """The training metrics, which are those of the batches as they were trained on, and the gradients' norms."""
+        """Training metrics, computed from the logits during training, and the norms of the gradients."""
         metrics = measure(self.task, torch.cat(self._logits), self.targets, "train")
         metrics[record.GRAD_NORM] = float(torch.stack(self._clipped_norms or self._norms).mean())
         _require_finite("gradient norm", metrics[record.GRAD_NORM])
@@ -286,7 +286,7 @@ def _train_epoch(
 
 
 def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The L2 norm of the gradient of each layer's own parameters, by the layer's name."""
+    """The L2 norm of the gradient of each layer's parameters, by the name of the layer."""
     of_layers: dict[str, list[Tensor]] = {}
     for name, gradient in gradients.items():
         of_layers.setdefault(name.rpartition(".")[0] or name, []).append(gradient)
@@ -294,7 +294,7 @@ def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _predict(model: Architecture, examples: Examples) -> Steps[Any, Tensor]:
-    """The logits of the model as it stands, without dropout."""
+    """The logits of the current model, without dropout."""
     model.eval()
     logits: list[Tensor] = []
     for texts_B in examples.slices():
@@ -306,7 +306,7 @@ def _predict(model: Architecture, examples: Examples) -> Steps[Any, Tensor]:
 def measure(
     task: Task, logits_N: Tensor, targets: Targets, split: str, predicted_N: Tensor | None = None
 ) -> dict[str, float]:
-    """All metrics of the task. predicted_N: what is said, where that does not follow from the logits alone."""
+    """All metrics of the task. predicted_N: the predictions, if they do not follow from the logits alone."""
     loss = float(task.loss(logits_N, targets))
     _require_finite(f"{split} loss", loss)
     seen = task.observe(logits_N, targets, loss)

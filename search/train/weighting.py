@@ -1,6 +1,6 @@
-"""How much a text of each class counts in what is learned (`class_weights` of a spec).
+"""Class weights in training (`class_weights` in a spec).
 
-Only the loss that is minimised is weighted: what is measured, the losses too, stays comparable between searches.
+Only the minimised loss is weighted. Metrics, including measured losses, stay comparable between searches.
 
 Shapes: N texts, C classes.
 """
@@ -18,7 +18,7 @@ ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
 
 def check(wanted: ClassWeights, classes: Sequence[str]) -> None:
-    """Raises UserError, in one line, for the weight of a class that is not there."""
+    """Raises UserError, in one line, for the weight of an unknown class."""
     for name in wanted if isinstance(wanted, Mapping) else ():
         if name not in classes:
             listed = ", ".join(repr(each[:40]) for each in classes[:NUM_LISTED])
@@ -28,10 +28,10 @@ def check(wanted: ClassWeights, classes: Sequence[str]) -> None:
 
 
 def class_weights(wanted: ClassWeights, classes: Sequence[str], labels_N: np.ndarray) -> np.ndarray | None:
-    """(C,) float32: what each class counts; None where all count the same.
+    """The weight of each class, (C,) float32; None if all are equal.
 
-    balanced: as much as is needed for all classes together to count the same, the mean text 1 (King and Zeng 2001; as
-    in scikit-learn). labels_N: of the training texts. A class that a mapping does not name counts 1.
+    balanced: inversely proportional to the number of texts, with a mean weight of 1 over the texts (King and Zeng 2001;
+    as in scikit-learn). labels_N: of the training texts. Classes missing from a mapping have weight 1.
     """
     if wanted == "none":
         return None

@@ -14,12 +14,12 @@ TASKS: dict[str, Task] = {task.name: task for task in (Classification(), MultiLa
 
 
 def task_with(kind: str, arrays: Collection[str]) -> Task:
-    """What an architecture of this kind learns (`Architecture.task`) from a corpus that has these arrays: of its tasks
-    that which asks for most of what there is. If the corpus has too little for any, the first."""
+    """The task of an architecture of this kind (`Architecture.task`) on a corpus with these arrays: among the possible
+    tasks, the one that uses most arrays. The first if the corpus lacks arrays for all."""
     tasks = [task for task in TASKS.values() if task.kind == kind]
     return max(tasks, key=lambda task: len(task.arrays) if {*task.arrays} <= {*arrays} else -1)
 
 
 def task_of(kind: str, corpus: EncodedCorpus) -> Task:
-    """The same of an encoded corpus."""
+    """Like `task_with`, for an encoded corpus."""
     return task_with(kind, corpus.train.arrays).joined_by(corpus.label_separator)

@@ -1,8 +1,8 @@
-"""What a model is trained for: the loss, what is measured besides, and what a trained one answers.
+"""Tasks: the loss, the metrics and the form of the predictions.
 
-The training loop, the record and what serves models know nothing else of a task. Which one it is depends on the kind
-of the architecture (`Architecture.task`) and on what the corpus has of each text (see `tasks.task_of`). These files go
-into exported models, so they import nothing else of `search`.
+The training loop, the record and served models use tasks only through this interface. The task of a trial follows
+from the kind of its architecture (`Architecture.task`) and the arrays of the corpus (see `tasks.task_of`). These files become
+part of exported models, so they import nothing else from `search`.
 
 Shapes: N examples of a split or a batch, C classes, Y rows, X columns.
 """
@@ -20,30 +20,30 @@ from torch import Tensor
 from data.encoded import EncodedCorpus, Split
 from search.train.tasks.observed import Counts, Ranked, rank
 
-MOST_KEPT = 50  # classes of which each text's probabilities are all recorded
-NUM_TOP = 5  # of more classes, the most probable ones
+MOST_KEPT = 50  # classes up to which all probabilities of a text are recorded
+NUM_TOP = 5  # most probable classes recorded if there are more
 
-LEAST = 1e-7  # a probability: float32 tells less from nothing only near zero
+LEAST = 1e-7  # smallest probability of which the logarithm is taken
 
-Targets = tuple[Tensor, ...]  # what is wanted of each example, as the task has it
-Columns = dict[str, list[str] | list[float]]  # by name, an entry for each example
+Targets = tuple[Tensor, ...]  # the targets of some examples, in the form of the task
+Columns = dict[str, list[str] | list[float]]  # by name, one entry per example
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a model makes of some examples beside what is wanted, worked out once for all metrics of an evaluation.
+    """Predictions and targets of some examples, prepared once for all metrics of an evaluation.
 
-    A task may say several things of an example, such as the digit of each quadrant of an image: labels_N and
-    predicted_N have all of them. What is right only as a whole, such as a set of classes, is a row: both are (N, C),
-    ones and zeros.
+    A task may predict several labels for an example, such as the digit of each quadrant of an image: labels_N and
+    predicted_N then contain all of them. A set of classes, which is right only as a whole, is a row of ones and zeros:
+    both are (N, C).
     """
 
     loss: float
-    labels_N: Tensor  # what is wanted, from 0 to num_classes - 1
-    predicted_N: Tensor  # and what is said, likewise
+    labels_N: Tensor  # from 0 to num_classes - 1
+    predicted_N: Tensor  # likewise
     num_classes: int
-    outputs_N: Tensor  # as the task has them: probabilities (N, C), ink (N, Y, X)
-    targets_N: Tensor  # what is wanted of these: labels; ink
+    outputs_N: Tensor  # in the form of the task: probabilities (N, C), ink (N, Y, X)
+    targets_N: Tensor  # their targets: labels; ink
 
     @cached_property
     def counts(self) -> Counts:
@@ -55,18 +55,18 @@ class Observation:
 
 
 class Task(ABC):
-    """`logits_N` are what a model makes of N examples, `targets` what is wanted of them, `outputs_N` what it says in a
-    unit that can be read.
+    """What a model is trained for. `logits_N` are its raw results for N examples, `outputs_N` the results in a readable
+    unit, `targets` the true values.
 
     name: of the task.
-    arrays: what a corpus must have of each example besides its label (`data.encoded.Split.arrays`).
+    arrays: what a corpus must have for each example besides its label (`data.encoded.Split.arrays`).
     requirements: packages that an exported model needs besides those of every model.
-    usual_outputs: `num_outputs` where there is no corpus.
-    scored: what one of the logits is about.
+    usual_outputs: `num_outputs` without a corpus.
+    scored: what a logit refers to.
     has_classes: whether the outputs are probabilities of the corpus's classes.
-    exclusive: whether a text is of one class only.
-    has_pictures: whether `picture` makes any.
-    separator: what stands between the classes of a text, where it can have several.
+    exclusive: whether a text has exactly one class.
+    has_pictures: whether `picture` returns any.
+    separator: between the names of the classes of a text, if it can have several.
     """
 
     name: ClassVar[str]
@@ -94,29 +94,29 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:
-        """What is wanted, as arrays of N."""
+        """The targets, as arrays of length N."""
 
     def tensors(self, split: Split) -> Targets:
-        """What is wanted, as tensors of their own: what the object store hands out is read-only."""
+        """The targets as tensors, copied because arrays from the object store are read-only."""
         return tuple(torch.from_numpy(each_N.copy()) for each_N in self.targets(split))
 
     @abstractmethod
     def loss(
         self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
     ) -> Tensor:
-        """What is minimised, a scalar. smoothing: the share of what is wanted that is spread over all that could be.
-        weights_C: how much an example of each class counts, in a task that has classes."""
+        """The minimised loss, a scalar. smoothing: of labels, the share that is spread evenly over all classes.
+        weights_C: weight of each class, in a task that has classes."""
 
     @abstractmethod
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
-        """For a point of the training curve."""
+        """The accuracy, for a point of the training curve."""
 
     @abstractmethod
     def outputs(self, logits_N: Tensor) -> Tensor:
-        """What the model says, in a unit that can be read."""
+        """The results in a readable unit."""
 
     def logits(self, outputs_N: Tensor) -> Tensor:
-        """Logits that have these outputs, where the task `has_classes`."""
+        """Logits that give these outputs, if the task `has_classes`."""
         raise NotImplementedError
 
     def tempered(self, outputs_N: Tensor, temperature: float) -> Tensor:
@@ -125,22 +125,22 @@ class Task(ABC):
 
     @abstractmethod
     def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
-        """What all metrics of the task are computed from. The loss is known to be finite."""
+        """The input of all metrics of the task. The loss is finite."""
 
     @abstractmethod
     def labels(self, split: Split, classes: Sequence[str]) -> list[str]:
-        """What is wanted, in words."""
+        """The targets, in words."""
 
     @abstractmethod
     def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
-        """What the model says, in words as `predicted`, and whatever else is worth a record. Classes: the corpus's."""
+        """The predictions in words as `predicted`, and other columns worth recording. classes: of the corpus."""
 
     def parts(self, words: str) -> frozenset[str]:
-        """What is wanted or said, in words, as the classes that it names, if it names any."""
+        """The classes named by a target or prediction in words."""
         return frozenset([words])
 
     def answer(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
-        """What an exported model answers: all that it says, and what is too large for a record."""
+        """The answer of an exported model: the columns of `says`, and those too large to record."""
         return self.says(outputs_N, classes)
 
     def predictions(self, outputs_N: Tensor, corpus: EncodedCorpus) -> Iterator[list[str]]:
@@ -154,7 +154,7 @@ class Task(ABC):
             yield [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row]
 
     def picture(self, logits_N: Tensor, targets: Targets) -> bytes | None:
-        """Some of the outputs beside what is wanted, as PNG, where that can be seen."""
+        """Some outputs beside their targets as PNG, for tasks with pictures."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Which class a text is of.
+"""Classification: one class per text.
 
 Shapes: N examples, C classes.
 """
@@ -14,7 +14,7 @@ from search.train.tasks.base import LEAST, Columns, Observation, Targets, Task
 
 
 def decided(outputs_NC: Tensor, classes: Sequence[str], threshold: float | None) -> Columns:
-    """`predicted` of two classes where the second is said from another probability on than one half; else nothing."""
+    """The column `predicted` of a binary classifier with this threshold; empty without a threshold."""
     if threshold is None:
         return {}
     return {"predicted": [classes[int(is_second)] for is_second in outputs_NC[:, 1] > threshold]}

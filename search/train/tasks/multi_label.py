@@ -1,4 +1,4 @@
-"""Which classes a text is of: any number of them, a sigmoid for each.
+"""Multi-label classification: any number of classes per text, a sigmoid for each.
 
 Shapes: N examples, C classes.
 """
@@ -13,14 +13,14 @@ from data.base.label_sets import LABEL_SETS, split_label
 from data.encoded import EncodedCorpus, Split
 from search.train.tasks.base import LEAST, Columns, Observation, Targets, Task
 
-OVER = 0.5  # the probability of a class that is said
+OVER = 0.5  # a class is predicted above this probability
 
 
 class MultiLabel(Task):
     """Logits (N, C); targets: labels_NC, ones and zeros; outputs: the probability of each class (N, C).
 
-    A text is right if all of its classes are said and no other. F1 is that of all answers for a class together
-    (micro), or the mean over the classes (macro).
+    A text is right if exactly its classes are predicted. F1 is the micro average over all pairs of a text and a class,
+    or the macro average over classes.
     """
 
     name = "multi_label"
@@ -48,7 +48,7 @@ class MultiLabel(Task):
     def loss(
         self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy of each class against its absence, the mean over texts and classes."""
+        """Binary cross-entropy of each class, averaged over texts and classes."""
         wanted_NC = targets[0].to(logits_N.dtype)
         if smoothing:
             wanted_NC = wanted_NC * (1 - smoothing) + smoothing / 2

@@ -1,4 +1,4 @@
-"""What metrics of classes are computed from, each worked out once for an evaluation.
+"""Intermediate results from which metrics of classes are computed, each once per evaluation.
 
 Of each class only three counts are needed for all metrics of what was predicted, and one sort of its probabilities for
 all metrics of how texts are ranked: scikit-learn and torchmetrics go over all texts again for each metric, or for each
@@ -21,7 +21,7 @@ NUM_BINS = 15  # of confidence, as Guo et al. 2017 have it
 
 @dataclass(frozen=True)
 class Counts:
-    """Texts of each class: that are of it, that are said to be, and that are both."""
+    """Numbers of texts by class: of the class, predicted to be, and both."""
 
     wanted_C: np.ndarray
     predicted_C: np.ndarray
@@ -36,17 +36,17 @@ class Counts:
 
     @property
     def recalls(self) -> np.ndarray:
-        """(C,): the share of a class's texts that is found; NaN of a class without texts."""
+        """Recall of each class, (C,); NaN for a class without texts."""
         return _share(self.right_C, self.wanted_C)
 
     @property
     def precisions(self) -> np.ndarray:
-        """(C,): the share that is right of what is said to be of a class; NaN of one that nothing is said to be of."""
+        """Precision of each class, (C,); NaN for a class that is never predicted."""
         return _share(self.right_C, self.predicted_C)
 
     @property
     def f1s(self) -> np.ndarray:
-        """(C,): their harmonic mean; NaN of a class that is neither there nor said to be, 0 if it is one."""
+        """F1 of each class, (C,); NaN for a class that neither occurs nor is predicted."""
         return _share(2 * self.right_C, self.wanted_C + self.predicted_C)
 
     @property
@@ -63,8 +63,7 @@ class Counts:
 
     @property
     def mcc(self) -> float:
-        """The correlation of what is wanted and what is said (Gorodkin 2004), from -1 to 1; 0 where one of them is the
-        same of all texts."""
+        """Matthews correlation coefficient (Gorodkin 2004), from -1 to 1; 0 if labels or predictions are constant."""
         wanted_C, predicted_C = self.wanted_C.astype(np.float64), self.predicted_C.astype(np.float64)
         num_texts, num_right = wanted_C.sum(), float(self.right_C.sum())
         spreads = [num_texts**2 - (each_C**2).sum() for each_C in (wanted_C, predicted_C)]
@@ -78,7 +77,7 @@ def _share(part_C: np.ndarray, whole_C: np.ndarray) -> np.ndarray:
 
 
 class Ranked(NamedTuple):
-    """Each class against the rest, by its probability: macro averages over the classes that can be told from a rest."""
+    """One-vs-rest ranking metrics, averaged over the classes that have both positive and negative texts."""
 
     roc_auc: float
     average_precision: float
@@ -87,8 +86,7 @@ class Ranked(NamedTuple):
 def rank(labels_N: np.ndarray, outputs_NC: np.ndarray) -> Ranked:
     """Area under the ROC curve, ties counted half, and average precision, the mean precision at each text of the class.
 
-    A class that none or all of the texts are of has no rest to be told from and is left out. Where that leaves none,
-    the values are those of chance: 0.5, and 0.
+    Classes with no or only positive texts are left out. If no class is left, the values are 0.5 and 0.
     """
     most = max(1, MOST_SORTED // outputs_NC.shape[1])
     labels_N, outputs_NC = labels_N[-most:], outputs_NC[-most:]
@@ -113,10 +111,10 @@ def rank(labels_N: np.ndarray, outputs_NC: np.ndarray) -> Ranked:
 
 
 def calibration_error(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> float:
-    """By how much confidence, the probability of what is predicted, differs from accuracy: the mean over bins of equal
-    width, weighed by their texts (Naeini et al. 2015), from 0 to 1.
+    """Expected calibration error: the difference of confidence, the probability of the prediction, and accuracy, as the
+    mean over bins of equal width, weighted by their texts (Naeini et al. 2015), from 0 to 1.
 
-    Where a text can have several classes, what is said of each class counts as a text.
+    If a text can have several classes, each pair of a text and a class counts as one.
     """
     confidence_N, right_N, bins_N = _binned(outputs_NC, labels_N, predicted_N)
     apart_N = confidence_N - right_N
@@ -124,7 +122,7 @@ def calibration_error(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor)
 
 
 def reliability(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> list[tuple[float, float, int]]:
-    """Of each of these bins that has any texts: their mean confidence, the share that is right, their number."""
+    """For each bin that has texts: mean confidence, accuracy and number of texts."""
     confidence_N, right_N, bins_N = _binned(outputs_NC, labels_N, predicted_N)
     sums = (bins_N.bincount(each_N, minlength=NUM_BINS).tolist() for each_N in (confidence_N, right_N))
     numbers = bins_N.bincount(minlength=NUM_BINS).tolist()
@@ -132,7 +130,7 @@ def reliability(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> li
 
 
 def _binned(outputs_NC: Tensor, labels_N: Tensor, predicted_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Confidence, whether that is right, and the bin, of each answer."""
+    """Confidence, correctness and bin of each prediction."""
     if labels_N.ndim == 2:
         confidence_N = outputs_NC.where(predicted_N == 1, 1 - outputs_NC).flatten()
         labels_N, predicted_N = labels_N.flatten(), predicted_N.flatten()

@@ -1,4 +1,4 @@
-"""The image that a caption asks for.
+"""Images generated from captions.
 
 Shapes: N examples, Q quadrants, Y rows, X columns.
 """
@@ -20,7 +20,7 @@ from search.train.tasks.base import Columns, Observation, Targets, Task
 class TextToImage(Task):
     """Logits (N, Y, X) of the ink; targets: images_NYX and digits_NQ; outputs: the ink (N, Y, X), from 0 to 1.
 
-    A quadrant is right if it is read as the digit asked for, or as empty where none is, by a classifier of real digits
+    A quadrant is right if a classifier of real digits reads the requested digit, or nothing where none was requested
     (`captions.read_digits`). Accuracy is the share of quadrants that are right, F1 the macro average over digits
     and empty; the pixel error is the root mean square of the difference in ink, from 0 to 1.
     """
@@ -47,7 +47,7 @@ class TextToImage(Task):
     def loss(
         self, logits_N: Tensor, targets: Targets, smoothing: float = 0.0, weights_C: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy of the ink, the mean over pixels; a pixel could have ink or none."""
+        """Binary cross-entropy of the ink, averaged over pixels."""
         images_NYX, _ = targets
         if smoothing:
             images_NYX = images_NYX * (1 - smoothing) + smoothing / 2
@@ -62,7 +62,7 @@ class TextToImage(Task):
         return logits_N.sigmoid()
 
     def observe(self, logits_N: Tensor, targets: Targets, loss: float) -> Observation:
-        """What is said is the digit of each quadrant of the last images, what is seen the ink of all."""
+        """The digits in each quadrant of the last images, and the ink of all images."""
         images_NYX, digits_NQ = targets
         ink_NYX = self.outputs(logits_N)
         return Observation(
@@ -78,16 +78,16 @@ class TextToImage(Task):
         return _in_words(split.arrays["digits_NQ"])
 
     def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
-        """The digits of the quadrants as they are read: '7 - - 3'."""
+        """The digits read in the quadrants: '7 - - 3'."""
         return {"predicted": _in_words(_read(outputs_N).tolist())}
 
     def answer(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
-        """Also `image`: what was drawn as a PNG in base64, dark ink on white."""
+        """Also `image`: a PNG in base64, dark ink on white."""
         images = [base64.b64encode(_png(1 - ink_YX)).decode() for ink_YX in outputs_N.numpy()]
         return {**self.says(outputs_N, classes), "image": images}
 
     def picture(self, logits_N: Tensor, targets: Targets) -> bytes:
-        """The first images: what was drawn, above what was asked for."""
+        """The first images: outputs above targets."""
         ink_NYX = torch.stack((self.outputs(logits_N[: self.NUM_PICTURED]), targets[0][: self.NUM_PICTURED])).cpu()
         tiles = np.kron(1 - ink_NYX.numpy(), np.ones((self.SCALE, self.SCALE)))
         framed = np.pad(tiles, ((0, 0), (0, 0), (0, self.GAP), (0, self.GAP)), constant_values=0.75)
