@@ -37,8 +37,8 @@ _resident: WeakValueDictionary[tuple[object, ...], Tensor] = WeakValueDictionary
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor on the device; do not write to it. On the CPU it is not copied. On a card all trials of this
-    process share one copy, which is freed with the last trial that uses it."""
+    """The array as a tensor on the device; do not write to it. On the CPU it is not copied. On a card all trials of
+    this process share one copy, which is freed with the last trial that uses it."""
     with warnings.catch_warnings():
         # The object store's memory is read-only, and nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

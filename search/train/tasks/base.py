@@ -1,8 +1,8 @@
 """Tasks: the loss, the metrics and the form of the predictions.
 
 The training loop, the record and served models use tasks only through this interface. The task of a trial follows
-from the kind of its architecture (`Architecture.task`) and the arrays of the corpus (see `tasks.task_of`). These files become
-part of exported models, so they import nothing else from `search`.
+from the kind of its architecture (`Architecture.task`) and the arrays of the corpus (see `tasks.task_of`). These files
+become part of exported models, so they import nothing else from `search`.
 
 Shapes: N examples of a split or a batch, C classes, Y rows, X columns.
 """

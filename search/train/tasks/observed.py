@@ -1,8 +1,8 @@
 """Intermediate results from which metrics of classes are computed, each once per evaluation.
 
-Of each class only three counts are needed for all metrics of what was predicted, and one sort of its probabilities for
-all metrics of how texts are ranked: scikit-learn and torchmetrics go over all texts again for each metric, or for each
-class. The tests compare with both.
+All metrics of predictions follow from three counts per class, and all ranking metrics from one sort of the
+probabilities per class; scikit-learn and torchmetrics process all texts again for each metric or class. The tests
+compare with both.
 
 Shapes: N texts, C classes, P texts of classes that can be ranked.
 """
