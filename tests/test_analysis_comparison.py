@@ -121,13 +121,13 @@ def test_other_outcomes_count_when_asked_for() -> None:
 def test_trials_without_the_hyperparameter_are_left_out_and_counted() -> None:
     (shown,) = comparison.pivot_tables([search()], TRIALS, "window", values=["test_accuracy"])
     assert shown.frame["window"].tolist() == [5]
-    assert "Left out too: 4 without window, which only gru has." in shown.notes
+    assert "Also left out: 4 without window, which only gru has." in shown.notes
 
 
 def test_seeds_alone_are_said_to_be_so() -> None:
     trials = tidy(trial(f"rnn-{seed}", seed / 10, activation="none", seed=seed) for seed in range(3))
     (shown,) = comparison.pivot_tables([search()], trials, "activation")
-    assert "Within a cell trials differ in nothing but their seeds." in shown.notes
+    assert "The trials of a cell differ in their seeds only." in shown.notes
 
 
 def test_searches_side_by_side_in_a_pivot() -> None:
@@ -237,13 +237,13 @@ def test_what_differs_between_the_specs_is_said() -> None:
     )
     for one, another in others:
         other = [search(FIRST, **one), search(SECOND, **another)]
-        assert list(comparison.notes_on_data(other))[1].startswith("The searches were not scored on the same texts")
+        assert list(comparison.notes_on_data(other))[1].startswith("The searches were scored on different texts")
     (bare,) = comparison.notes_on_data([search(FIRST), search(SECOND, baselines=[])])
     assert bare == "The specs differ in baselines (majority, tfidf, nbsvm / none)."
     assert list(comparison.notes_on_data(both[:1])) == []
     unknown = dataclasses.replace(both[1], load_spec=lambda: read.load("epochz: 1", "spec.json"))
     (note,) = comparison.notes_on_data([both[0], unknown])
-    assert note == f"What the specs differ in is not known: that of {SECOND} cannot be read from MLflow."
+    assert note == f"How the specs differ is unknown: the spec of {SECOND} cannot be read from MLflow."
 
 
 def test_the_frames_given_are_left_alone() -> None:

@@ -213,9 +213,9 @@ def test_many_values_are_in_bins_of_as_many_trials() -> None:
 
 def test_too_few_trials_are_a_sentence() -> None:
     first, effects = importances.importance_tables(SEARCH, searched(8), SPEC, rng())
-    assert "rnn: 8 trials with a result, too few to say which hyperparameter mattered (20 are needed)." in first.notes
+    assert "rnn: 8 trials with a result, too few to estimate importance (20 are needed)." in first.notes
     assert "importance" not in first.columns
-    assert effects.title == f"{SEARCH.id}: how the hyperparameters of rnn went with val accuracy"
+    assert effects.title == f"{SEARCH.id}: val accuracy by hyperparameter of rnn"
 
 
 def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
@@ -240,7 +240,7 @@ def test_trials_chosen_by_earlier_scores_describe_and_show_nothing(spec: Spec | 
     first, _ = importances.importance_tables(SEARCH, searched(40), spec, rng())
     assert first.frame["importance"].notna().all()
     assert "p" not in first.columns
-    assert first.notes[0].startswith("rnn: what set the best of 40 trials with a result apart most: learning_rate, ")
+    assert first.notes[0].startswith("rnn: the best of 40 trials with a result differ most in learning_rate, ")
     assert any(note.startswith(why) for note in first.notes)
     assert not any("shown to matter from" in note for note in first.notes)
 

@@ -113,9 +113,9 @@ def test_the_plan_is_compared_with_what_was_taken() -> None:
     ("rows", "title"),
     [
         ([], "has no trials yet"),
-        ([trial("rnn-0", 0, 0.5)], "what each architecture was given"),
-        ([trial("rnn-0", 0, outcome="diverged"), trial("gru-0", 0, outcome="diverged")], "was given"),
-        ([{"run_id": "half-written"}, {"trial": "rnn-0", "architecture": "=rnn,|"}], "was given"),
+        ([trial("rnn-0", 0, 0.5)], "the compute spent on each architecture"),
+        ([trial("rnn-0", 0, outcome="diverged"), trial("gru-0", 0, outcome="diverged")], "the compute spent"),
+        ([{"run_id": "half-written"}, {"trial": "rnn-0", "architecture": "=rnn,|"}], "the compute spent"),
     ],
     ids=["empty", "one", "all-diverged", "half-written"],
 )
@@ -151,5 +151,5 @@ def test_trials_of_one_configuration_have_one_rank_by_their_mean() -> None:
     assert boards.by_architecture(tidy(rows))["trial"].tolist() == ["rnn-1"]
     shown = boards.ranking_table(SEARCH, tidy(rows))
     assert {"val_accuracy_mean", "repeats"} <= {*shown.columns}
-    assert any(note.startswith("Proposed again, on other seeds: 1 trial, of 1 configuration.") for note in shown.notes)
+    assert any(note.startswith("Repeated on other seeds: 1 trial, of 1 configuration.") for note in shown.notes)
     assert "val_accuracy_mean" not in boards.ranking_table(SEARCH, tidy(rows[:2])).columns

@@ -115,7 +115,7 @@ def test_seeds_stay_known_once_there_are_folds_and_a_confirmation_stands_for_its
 
 def test_the_command_on_a_real_search(smoke_search: FinishedSearch) -> None:
     shown = here("analysis", "variance", smoke_search.id, cwd=smoke_search.cwd).stdout
-    assert "where the spread of test accuracy comes from" in shown
+    assert "sources of the variance of test accuracy" in shown
     assert re.search(r"texts +0\.0\d+", shown)
 
 

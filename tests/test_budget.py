@@ -208,7 +208,7 @@ def test_adaptive_searches_tell_it_only_together() -> None:
     assert val.value[:4] == pytest.approx([0.61, 0.62, 0.63, 0.64])  # the best so far, on average
     assert len(val.budget) == 9  # all of them: nothing is drawn from them
     assert val.error[0] == pytest.approx(0.01 / 3**0.5)
-    with pytest.raises(NotKnownError, match="2 of them tell too little"):
+    with pytest.raises(NotKnownError, match="2 are too few"):
         budget(searches[:2], pd.concat(trials[:2], ignore_index=True), "val_accuracy")
 
 
@@ -242,4 +242,4 @@ def test_a_search_is_repeated_with_the_next_seeds(tmp_path: Path) -> None:
     assert [read_spec(folder).seed for folder in folders] == [0, 1]
     assert f"{folders[1].name}: 2 of 2, seed 1" in done.stdout
     refused = command("analysis", "budget", cwd=tmp_path)
-    assert "2 of them tell too little" in refused.stderr
+    assert "2 are too few" in refused.stderr

@@ -211,7 +211,7 @@ def test_a_loss_that_falls_is_a_gain_and_half_a_curve_says_nothing() -> None:
     (gru, _) = data_size.outlook(frame, "test_loss")
     assert gru.startswith("gru: twice the labels (8,000 texts) would bring 0.029 less test loss (95 % interval 0.02")
     assert [*data_size.outlook(frame[:3], "test_loss")] == [
-        "Too few numbers of texts are done to say what more labels would bring."
+        "There are too few numbers of texts yet to estimate the gain from more labels."
     ]
 
 

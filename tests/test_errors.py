@@ -247,8 +247,8 @@ def test_the_majority_stands_below_the_tables() -> None:
     spam = search("a-1", majority="ham", positive_class="spam")
     (note,) = leaderboard.notes_on_classes([spam, spam])
     assert note == (
-        "The majority: 97.0% of the test texts are 'ham', the accuracy of who says that of all. F1, ROC AUC and "
-        "average precision are those of 'spam', the positive class."
+        "Majority class: 97.0% of the test texts are 'ham', which is the accuracy of always predicting it. F1, ROC AUC "
+        "and average precision are for 'spam', the positive class."
     )
     notes = list(leaderboard.notes_on_classes([spam, search("b-1", majority="x"), search("old-1")]))
     assert [note.partition(":")[0] for note in notes] == ["a-1", "b-1"]
@@ -262,14 +262,14 @@ def test_a_search_knows_its_majority_and_its_errors(smoke_search: FinishedSearch
     assert (frame["label"] != frame["predicted"]).all()
     assert frame["model"].nunique() == len(smoke_search.spec.architectures)
     shown = command("analysis", "errors", "smoke", "--architecture", "gru", cwd=smoke_search.cwd).stdout
-    assert "Each class on test, by gru-" in shown
+    assert "Classes on test, by gru-" in shown
     assert "test texts are wrong; the 10 of which it was surest" in shown
     board = command("analysis", "leaderboard", "smoke", cwd=smoke_search.cwd).stdout
-    assert "The majority: 5" in board
+    assert "Majority class: 5" in board
     assert "'positive', the positive class" in " ".join(board.split())
     page = Path(smoke_search.folder, "report", "index.html").read_text(encoding="utf-8")
     assert 'id="confusion"' in page
-    assert "The classes that are most often confused on test" in page
+    assert "The most confused classes on test" in page
 
 
 def test_what_has_no_predictions_is_a_line(smoke_search: FinishedSearch) -> None:

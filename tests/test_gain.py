@@ -247,7 +247,7 @@ def test_baselines_are_ranked_with_the_others_and_marked() -> None:
 def test_a_grid_of_a_baseline_does_not_hide_what_was_searched() -> None:
     table = leaderboard.ranking_table(SEARCH, TRIALS, top=3, every=False)
     assert table.frame[["rank", "trial"]].to_numpy().tolist() == [[1, "gru-0"], [2, "nbsvm-1"], [3, "gru-1"]]
-    assert table.title.endswith(": the first 3 of 5 trials by val_accuracy, of each baseline only the best")
+    assert table.title.endswith(": the first 3 of 5 trials by val_accuracy, only the best of each baseline")
     assert leaderboard.ranking_table(SEARCH, TRIALS, every=False).frame["trial"].iloc[-1] == "tfidf-0"
     alone = leaderboard.ranking_table(SEARCH, TRIALS[TRIALS["architecture"] == "gru"], top=1, every=False)
     assert alone.title.endswith(": the first 1 of 2 trials by val_accuracy")
@@ -279,7 +279,7 @@ def test_what_is_told_of_what_was_searched_leaves_baselines_out() -> None:
     assert ledger.searched_less(TRIALS) == []
     (pivot,) = comparison.pivot_tables([SEARCH], TRIALS, "architecture", values=["test_accuracy"], long=True)
     assert pivot.frame["architecture"].tolist() == ["gru"]
-    assert "Left out too: 3 trials of baselines." in pivot.notes
+    assert "Also left out: 3 trials of baselines." in pivot.notes
     mattered = importance.importance_tables(SEARCH, TRIALS, None, None)  # type: ignore[arg-type]
     assert set(mattered[0].frame["architecture"]) == {"gru"}
     assert baselines.searched(TRIALS)["trial"].tolist() == ["gru-0", "gru-1"]

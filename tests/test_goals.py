@@ -240,10 +240,10 @@ def test_the_ledger_counts_what_was_refused(tmp_path: Path) -> None:
     search = Search("s", "r", "1", datetime.now(UTC), "val_accuracy", "complete", tags)
     trials = tidy([{"architecture": "mlp", "outcome": "refused", "trial": "mlp-0"}])
     assert ledger.refused(search, trials) == [
-        "Drawn again, and no trials, as their size is over a limit: mlp 12 (num_parameters 10, model_mb 2), "
+        "Configurations over a size limit, which were drawn again: mlp 12 (num_parameters 10, model_mb 2), "
         "gru 1 (model_mb).",
-        "Refused at their first report, and never ranked: 1 trial.",
-        "mlp got 1 of 6 trials: nothing more was within the limits.",
+        "Refused at the first report, and not ranked: 1 trial.",
+        "mlp got 1 of 6 trials: no other configuration is within the limits.",
     ]
     assert ledger.stopped(search, trials) == []
     assert ledger.ledger(trials)["refused_share"].tolist() == [1.0]

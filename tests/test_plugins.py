@@ -732,9 +732,7 @@ def test_code_that_only_mlflow_knows_is_not_executed(finished: Path) -> None:
     away = (finished / "searches").rename(finished / "elsewhere")
     try:
         executed = set(sys.modules)
-        with pytest.raises(
-            UserError, match=r"ran code that is not ours \(Net, .*, cost\), which is executed only where"
-        ):
+        with pytest.raises(UserError, match=r"ran user code \(Net, .*, cost\), which is executed only on the machine"):
             runs.find_search(uri).load_spec()
         done = command("analysis", "leaderboard", cwd=finished)
         assert (done.returncode, "Net-0" in done.stdout) == (0, True), done.stderr

@@ -420,7 +420,7 @@ def test_baselines_are_marked_rows_and_the_page_begins_with_what_is_best_of_all(
     assert words.index("What won &lt;nbsvm-1&gt;") < words.index("The only architecture with a ranked trial")
     assert "1 trial: 1 complete. Trained for 2 s in all" in words
     assert "Besides, 2 trials of baselines: 3 s in all." in words
-    assert " 3 trials by val_accuracy, of each baseline only the best " in words
+    assert " 3 trials by val_accuracy, only the best of each baseline " in words
     assert "first 2 of" not in words
     assert " nbsvm-1 baseline nbsvm-1 0.8000 " in words
     assert " gru-0 searched gru-0 0.6000 " in words

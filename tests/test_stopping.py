@@ -133,5 +133,5 @@ def test_the_ledger_says_that_budgets_are_unequal_by_rule() -> None:
     rows = tidy([trial(f"gru-{i}", i, 0.5) for i in range(3)])
     (line,) = ledger.stopped(replace(SEARCH, tags={"stopped": json.dumps(stops)}), rows)
     assert "unequal by rule (stop: decided): gru 3 of 6 trials (cannot overtake: a chance of 1.2%)" in line
-    assert "3 trials were left out, about 9 epochs" in line
+    assert "3 trials were skipped, about 9 epochs" in line
     assert ledger.stopped(SEARCH, rows) == []

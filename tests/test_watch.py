@@ -68,6 +68,6 @@ def test_progress_by_hand() -> None:
 def test_what_is_no_terminal_gets_one_look(smoke_search: FinishedSearch) -> None:
     shown = here("analysis", "watch", smoke_search.id, cwd=smoke_search.cwd)
     assert shown.returncode == 0, shown.stderr
-    assert f"{smoke_search.id}: how far it is" in shown.stdout
+    assert f"{smoke_search.id}: progress" in shown.stdout
     assert "complete, " in shown.stdout
     assert not here("analysis", "watch", "nosuch", cwd=smoke_search.cwd).stdout

@@ -1,4 +1,4 @@
-"""Which trials of a search are those of its baselines, which nobody searches for: what anyone would use instead."""
+"""Separates a search's baselines (what one would use instead of a network) from the trials that were searched."""
 
 import pandas as pd
 
@@ -9,32 +9,32 @@ SEARCHED, BASELINE = "searched", "baseline"  # the values of `ROLE`
 
 
 def is_baseline(trials: pd.DataFrame) -> bool:
-    """Whether these trials of one architecture are a baseline's."""
+    """Whether these trials, all of one architecture, are of a baseline."""
     return bool(_mask(trials).any())
 
 
 def role(trials: pd.DataFrame) -> str:
-    """What these trials of one architecture are: SEARCHED or BASELINE."""
+    """The role of these trials, all of one architecture: SEARCHED or BASELINE."""
     return BASELINE if is_baseline(trials) else SEARCHED
 
 
 def role_by_name(architecture: str | None) -> str:
-    """The same where nothing but the name is known."""
+    """The role by the architecture's name alone."""
     return BASELINE if models.baseline(architecture or "") else SEARCHED
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials that are no baseline's."""
+    """The trials that are not of a baseline."""
     return trials[~_mask(trials)]
 
 
 def baselines(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials that are a baseline's."""
+    """The trials of baselines."""
     return trials[_mask(trials)]
 
 
 def shown(trials: pd.DataFrame) -> list[str]:
-    """The column `role` of a table for readers: where there are no baselines, it tells nothing."""
+    """The column `role` of a table for readers, left out where there are no baselines."""
     return [ROLE] if ROLE in trials and is_baseline(trials) else []
 
 

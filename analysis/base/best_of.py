@@ -1,6 +1,6 @@
-"""How good the best of so many trials is to be expected, from trials that are independent draws or repeated searches.
+"""The expected score of the best of k trials, estimated from independent draws or from repeated searches.
 
-Shapes: N draws, K numbers of trials, J draws left out one at a time, S searches, B budgets.
+Shapes: N draws, K numbers of trials, J jackknife samples, S searches, B budgets.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from analysis.base.stats import CONFIDENCE
 
 @dataclass(frozen=True)
 class Curve:
-    """What is to be expected at each of some budgets (B). NaN where nothing is known.
+    """The expected best score by budget (B); NaN where it is unknown.
 
-    error: its standard error, infinite where that is not known. freedom: the degrees of freedom of that error. Both NaN
-    where the value is exact.
+    error: the standard error, infinite where unknown. freedom: the degrees of freedom of the error. Both are NaN where
+    the value is exact.
     """
 
     budget: np.ndarray
@@ -29,22 +29,22 @@ class Curve:
 
     @property
     def half(self) -> np.ndarray:
-        """Half the width of the 95 % interval, by Student's t."""
+        """Half the width of the 95 % Student's t interval."""
         return _quantile(self.freedom) * self.error
 
     def at(self, budget: float) -> "Point | None":
-        """What is to be expected at a budget, or at the largest that is known; None where it buys nothing known."""
+        """The curve at a budget, or at the largest known one; None below the smallest known one."""
         known = np.flatnonzero(~np.isnan(self.value))
         if not len(known) or budget < self.budget[known[0]] * (1 - 1e-9):
             return None
         value, error, freedom = (
-            float(np.interp(budget, self.budget[known], each[known])) for each in (self.value, self.error, self.freedom)
+            float(np.interp(budget, self.budget[known], of_B[known])) for of_B in (self.value, self.error, self.freedom)
         )
         return Point(value, error, freedom, bool(budget > self.budget[known[-1]] * (1 + 1e-9)))
 
 
 class Point(NamedTuple):
-    """A curve at a budget. beyond: it ends before, so at least this is to be expected."""
+    """A curve at a budget. beyond: whether the curve ends before it, so that `value` is a lower bound."""
 
     value: float
     error: float
@@ -53,23 +53,23 @@ class Point(NamedTuple):
 
     @property
     def half(self) -> float:
-        """Half the width of the 95 % interval; 0 of what is exact."""
+        """Half the width of the 95 % interval; 0 if the value is exact."""
         return float(np.nan_to_num(_quantile(np.array(self.freedom)) * self.error))
 
 
 def apart(one: Point, other: Point) -> bool:
-    """Whether a difference is told from zero, by Welch's interval of 95 %."""
+    """Whether two points differ significantly: Welch's 95 % interval of their difference excludes zero."""
     half = _half(np.array([one.error, other.error])[:, None], np.array([one.freedom, other.freedom])[:, None])
     return bool(abs(one.value - other.value) > half[0])
 
 
 def expected_best(scores_N: ArrayLike, num_trials_K: ArrayLike, worth_N: ArrayLike | None = None) -> np.ndarray:
-    """The expected worth (K) of the best of so many independent trials, without bias (Tang et al. 2020): the mean over
-    all subsets of the draws. Dodge et al. (2019) draw with replacement, which understates the best of many.
+    """The expected worth (K) of the best of k independent trials, unbiased (Tang et al. 2020): the mean over all
+    subsets of k draws. Dodge et al. (2019) draw with replacement, which underestimates the best of many.
 
-    scores_N: the draws from worst to best; NaN, which come first, for those without a result: then what is expected is
-    conditional on any of the trials having one. worth_N: what is looked up of the best, such as its test score; by
-    default its score. Trials can be at most as many as draws.
+    scores_N: the draws from worst to best. NaN, at the beginning, means no result: the expectation is then conditional
+    on at least one trial having a result. num_trials_K: at most N. worth_N: the value of the best draw that is
+    averaged, such as its test score (default: its score).
     """
     worth = np.asarray(scores_N if worth_N is None else worth_N, dtype=float)
     return _ratio(_weights(len(worth), np.asarray(num_trials_K)), worth)
@@ -78,13 +78,13 @@ def expected_best(scores_N: ArrayLike, num_trials_K: ArrayLike, worth_N: ArrayLi
 def of_draws(
     scores_N: ArrayLike, budget_B: ArrayLike, cost_N: ArrayLike | None = None, worth_N: ArrayLike | None = None
 ) -> Curve:
-    """`expected_best` at budgets with its error, up to half as many trials as there are draws.
+    """`expected_best` by budget with its standard error, up to N / 2 trials.
 
-    cost_N: of each draw; a budget then buys as many trials as their mean cost says, between whole trials linearly.
-    Without it budgets are numbers of trials. The variance is the jackknife's (Efron and Stein 1981) of these draws and
-    one more beyond each end (see `_with_unseen`), with as many degrees of freedom as 1.5 N / k groups of k trials
-    leave: percentiles of a bootstrap cover 55 to 86 % at half of the draws, as they know no better draw than the best
-    one (`benchmarks.budgets`).
+    cost_N: the cost of every draw; a budget then buys budget / mean cost trials, interpolated linearly. Without it,
+    budgets are numbers of trials. The variance is by jackknife (Efron and Stein 1981) of the draws with one more beyond
+    each end (see `_with_unseen`), with the degrees of freedom of 1.5 N / k groups of k trials. Bootstrap percentiles
+    cover only 55 to 86 % at N / 2 trials, since no resample has a better draw than the best one
+    (`benchmarks.budgets`).
     """
     worth = np.asarray(scores_N if worth_N is None else worth_N, dtype=float)
     budget = np.asarray(budget_B, dtype=float)
@@ -101,19 +101,19 @@ def of_draws(
     value = np.interp(budget / mean, num_trials, expected_best(worth, num_trials))
     without_JK = _leaving_one_out(spread, num_trials)
     values_JB = np.array(
-        [np.interp(budget / each, num_trials, own) for each, own in zip(means_J, without_JK, strict=True)]
+        [np.interp(budget / mean, num_trials, values_K) for mean, values_K in zip(means_J, without_JK, strict=True)]
     )
     error = np.sqrt((1 - 1 / len(spread)) * ((values_JB - values_JB.mean(axis=0)) ** 2).sum(axis=0))
     freedom = np.clip(1.5 * num * mean / budget - 1, 1, num - 1)
-    return Curve(budget, *(np.where(known, each, np.nan) for each in (value, _or_unknown(error), freedom)))
+    return Curve(budget, *(np.where(known, of_B, np.nan) for of_B in (value, _or_unknown(error), freedom)))
 
 
 def of_searches(budgets: Sequence[ArrayLike], values: Sequence[ArrayLike], budget_B: ArrayLike) -> Curve:
-    """What repeated searches had reached at budgets, on average; known where all of them had something, up to the
-    budget of the shortest. With fewer than two searches there is no error.
+    """The mean best score of repeated searches by budget: known from where all have a result to the budget of the
+    shortest. With fewer than two searches, the error is unknown.
 
-    budgets, values: of each search, what had been spent at each of its trials' ends, rising, and what it had then (NaN:
-    nothing yet).
+    budgets, values: for every search, the budget spent at the end of each trial, ascending, and the best score by then
+    (NaN: no result yet).
     """
     budget = np.asarray(budget_B, dtype=float)
     reached_SB = np.array(
@@ -127,12 +127,12 @@ def of_searches(budgets: Sequence[ArrayLike], values: Sequence[ArrayLike], budge
 
 
 class Crossing(NamedTuple):
-    """Where one curve overtakes another.
+    """Where one curve overtakes another, over the budgets at which both are known.
 
-    first, last: by how much the first curve is ahead at the least and at the largest budget that both know.
-    at: the budget from which on the one that is ahead at last is so for good; NaN if it is so throughout. low, high:
-    the budgets between which it may be, those at which the 95 % interval of the difference holds zero; NaN: beyond
-    what is known. apart: whether the difference at the largest budget is told from zero.
+    first, last: the lead of the first curve at the smallest and at the largest budget. at: the budget from which on the
+    final leader stays ahead; NaN if it leads throughout. low, high: the range of budgets in which the crossing may be,
+    where the 95 % interval of the difference contains zero; NaN if it extends beyond the known budgets. apart: whether
+    the difference at the largest budget is significant.
     """
 
     first: float
@@ -144,7 +144,7 @@ class Crossing(NamedTuple):
 
 
 def crossing(one: Curve, other: Curve) -> Crossing | None:
-    """Where two curves at the same budgets cross; None when there is no budget at which both are known."""
+    """The crossing of two curves at the same budgets; None if there is no budget at which both are known."""
     both = ~(np.isnan(one.value) | np.isnan(other.value))
     if not both.any():
         return None
@@ -166,7 +166,7 @@ def crossing(one: Curve, other: Curve) -> Crossing | None:
 
 
 def _half(errors_2B: np.ndarray, freedoms_2B: np.ndarray) -> np.ndarray:
-    """Half the width (B) of the interval of differences by Welch (1947), with Satterthwaite's degrees of freedom."""
+    """Half the width (B) of Welch's (1947) interval of differences, with Satterthwaite's degrees of freedom."""
     variances = np.nan_to_num(errors_2B**2, posinf=1e100)
     freedoms = np.where(variances > 0, freedoms_2B, 1.0)
     total = variances.sum(axis=0)
@@ -176,8 +176,8 @@ def _half(errors_2B: np.ndarray, freedoms_2B: np.ndarray) -> np.ndarray:
 
 
 def _run_around(open_: np.ndarray, before: int) -> np.ndarray:
-    """The places around a change of sign between `before` and the next one, at which the difference may be zero, with
-    these two."""
+    """The run of places around the change of sign between `before` and `before + 1`, both included, at which the
+    difference may be zero."""
     first, last = before, before + 1
     while first > 0 and open_[first - 1]:
         first -= 1
@@ -187,7 +187,7 @@ def _run_around(open_: np.ndarray, before: int) -> np.ndarray:
 
 
 def _weights(num_draws: int, num_trials_K: np.ndarray) -> np.ndarray:
-    """(K, N): the share of all subsets of k draws whose best is the i-th from below, C(i-1, k-1) / C(N, k)."""
+    """(K, N): the share of subsets of k draws whose best is the i-th worst draw, C(i-1, k-1) / C(N, k)."""
     place_N, k = np.arange(1, num_draws + 1)[None], num_trials_K[:, None]
 
     def log_choose(n: np.ndarray | int, k: np.ndarray) -> np.ndarray:
@@ -203,18 +203,18 @@ def _ratio(weights_KN: np.ndarray, worth_N: np.ndarray) -> np.ndarray:
 
 
 def _leaving_one_out(worth_N: np.ndarray, num_trials_K: np.ndarray) -> np.ndarray:
-    """`expected_best` (J, K) without each of the draws."""
+    """`expected_best` (J, K) with one draw left out at a time."""
     weights_KN = _weights(len(worth_N) - 1, num_trials_K)
     return np.stack([_ratio(weights_KN, np.delete(worth_N, place)) for place in range(len(worth_N))])
 
 
 def _with_unseen(worth_N: np.ndarray) -> np.ndarray:
-    """The draws from worst to best with one more at each end, as far beyond it as a twelfth of them (at least two) take
-    up within; of draws without a result (NaN) it is one more of these.
+    """The draws from worst to best, with one more at each end. It lies beyond the last draw by the distance that a
+    twelfth of the draws (at least two) covers inside; next to draws without a result (NaN), it is NaN too.
 
-    Draws know nothing of rarer ones, such as a best that only every third sample of this size would hold: without
-    these two, intervals were too narrow where the best ones happened to be alike. Only the error is of them; the value
-    needs none. How far was chosen by simulation (`benchmarks.budgets`).
+    A sample says nothing about rarer draws, such as a best that only every third sample of this size contains: without
+    the two extra draws, intervals were too narrow when the best draws happened to be alike. Only the error uses them,
+    not the value. The distance was chosen by simulation (`benchmarks.budgets`).
     """
     within = max(2, len(worth_N) // 12)
     worst, best = worth_N[0], worth_N[-1]
@@ -223,12 +223,12 @@ def _with_unseen(worth_N: np.ndarray) -> np.ndarray:
 
 
 def _or_unknown(error: np.ndarray) -> np.ndarray:
-    """Results that are all equal tell nothing of their spread: any error is possible."""
+    """An error of zero comes from equal results, which say nothing about their spread: it becomes infinite."""
     return np.where(error == 0, np.inf, error)
 
 
 def _steps(spent: np.ndarray, value: np.ndarray, budget_B: np.ndarray) -> np.ndarray:
-    """What a search had at budgets: NaN before its first result, and after its end."""
+    """The best score of a search by budget: NaN before its first result and after its end."""
     places = np.searchsorted(spent, budget_B * (1 + 1e-9), side="right") - 1
     return np.where((places >= 0) & (budget_B <= spent[-1] * (1 + 1e-9)), value[np.maximum(places, 0)], np.nan)
 

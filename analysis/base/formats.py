@@ -1,6 +1,6 @@
 """Tables as text: csv and json for programs, markdown and latex for readers.
 
-csv and json hold every column with exact numbers; the others the columns that are to be shown, rounded.
+csv and json hold every column with exact numbers; markdown and latex, the shown columns with rounded numbers.
 """
 
 import csv
@@ -19,7 +19,7 @@ from analysis.base.table import Table, heading
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """A row without any value is a blank line."""
+    """The frame as CSV. A row without any value is a blank line."""
     rows = [list(row.values()) for row in _records(frame)]
     lines = ("\n" if all(value is None for value in row) else _csv_line(row) for row in rows)
     return _csv_line(frame.columns) + "".join(lines)
@@ -30,7 +30,7 @@ def to_json(frame: pd.DataFrame) -> str:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A dict for each row, of plain Python values; None for what is missing or no number."""
+    """One dict per row, of plain Python values; None for missing values, NaN and infinity."""
     return [
         {name: _plain(value) for name, value in zip(frame.columns, row, strict=True)}
         for row in frame.itertuples(index=False, name=None)
@@ -45,13 +45,13 @@ def _plain(value: Any) -> Any:
 
 def _csv_line(values: Iterable[Any]) -> str:
     out = io.StringIO()
-    # A carriage return within a cell is quoted only by a writer that ends its lines with one.
+    # The csv writer quotes a carriage return within a cell only if its line terminator contains one.
     csv.writer(out, lineterminator="\r\n").writerow(map(_no_formula, values))
     return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _no_formula(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula, made text by an apostrophe; -1e-3 is a number."""
+    """Escape text that a spreadsheet would run as a formula with an apostrophe; numbers such as -1e-3 stay."""
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
     try:

@@ -1,9 +1,9 @@
-"""What it costs to look at the same comparison again and again, adding seeds each time until it is decided.
+"""Significance levels for repeated looks at one comparison, with seeds added between looks until it is decided.
 
-Pocock's (1977) group-sequential design: the same nominal level at every look. Looks that add equally many seeds are
-taken for granted. Where all looks share one sample of texts their estimates have more in common than that, since part
-of the variance never changes (with variances V + W / S_j as without V, the covariance of two looks is the variance of
-the later one): the bounds then err to the safe side.
+Pocock's (1977) group-sequential design: the same nominal level at every look. It assumes that every look adds equally
+many seeds. If all looks share one sample of texts, their estimates are more correlated than the design assumes, since
+part of the variance never changes (with variances V + W / S_j, as without V, the covariance of two looks is the
+variance of the later one): the bounds are then conservative.
 """
 
 from functools import cache
@@ -11,15 +11,15 @@ from functools import cache
 import numpy as np
 from scipy import integrate, optimize, stats
 
-_GRID = 101  # points of the integral, an odd number for Simpson's rule
-_WIDEST = 9.0  # standard deviations: no bound is beyond
+_GRID = 101  # points of the integral; Simpson's rule needs an odd number
+_WIDEST = 9.0  # the largest bound, in standard deviations
 
 
 @cache
 def crossing(bound: float, looks: int) -> float:
-    """The probability that the standardized estimate leaves (-bound, bound) at one of so many looks at no difference.
+    """The probability that the standardized estimate leaves (-bound, bound) at any look, without a true difference.
 
-    By the recursive integration of Armitage, McPherson and Rowe (1969), over sums of independent normal increments.
+    Recursive integration over sums of independent normal increments (Armitage, McPherson and Rowe 1969).
     """
     bound = min(bound, _WIDEST)
     sums = np.linspace(-bound, bound, _GRID)
@@ -33,13 +33,13 @@ def crossing(bound: float, looks: int) -> float:
 
 
 def over_looks(p: float, looks: int) -> float:
-    """A two-sided p-value, corrected for so many planned looks: how likely one as small is at any of them."""
+    """A two-sided p-value corrected for the planned looks: the probability of one as small at any look."""
     return p if looks == 1 or p >= 1 else max(p, crossing(float(stats.norm.isf(p / 2)), looks))
 
 
 @cache
 def nominal(level: float, looks: int) -> float:
-    """The two-sided level of each of so many looks, for `level` over all of them."""
+    """The two-sided level of a single look that gives `level` over all looks."""
     if looks == 1:
         return level
     bound = optimize.brentq(lambda bound: crossing(float(bound), looks) - level, 1.0, _WIDEST, xtol=1e-6)

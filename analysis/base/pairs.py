@@ -1,17 +1,17 @@
-"""Is one configuration better than another, equal to it, or can that not be told? Three verdicts by one model.
+"""Is one configuration better than another, equal within a margin, or is that undecided? All by one statistical model.
 
-Whether a configuration's seed s gets text i right (`correct_SN`, in whatever way it was predicted) is the sum of what
-is expected of the configuration, what it makes of the text, what the seed is worth, and noise of both. Seeds and texts
-are samples: the verdict is on the accuracy to be expected over all seeds and all texts like these. The variance of the
-difference D of two mean accuracies is then, as in studies of several readers and cases (Dorfman, Berbaum, Metz 1992),
+Whether seed s of a configuration gets text i right (`correct_SN`) is modelled as the sum of the configuration's
+expected accuracy, an effect of the text, an effect of the seed, and noise. Seeds and texts are samples: the verdict is
+on the expected accuracy over all seeds and all texts like these. As in multi-reader multi-case studies (Dorfman,
+Berbaum, Metz 1992), the variance of the difference D of two mean accuracies is
 
     var D = seeds_1 / S_1 + seeds_2 / S_2 + texts
 
-with the variances of one seed's accuracy on these texts, and that of the texts' paired differences without the noise
-that is in the first two already. The first two are poorly known from few seeds. Each is therefore no less than the
-noise of seeds and texts alone, of which there is plenty to estimate it from (a seed's accuracy cannot vary less), and
-not pooled over architectures, whose spreads differ: D has Student's distribution, with Satterthwaite's (1946) degrees
-of freedom. Both were chosen by `python -m benchmarks.calibration`.
+where seeds_1 and seeds_2 are the variances of one seed's accuracy on these texts, and texts is the variance of the
+paired differences by text, without the noise that seeds_1 and seeds_2 contain. Few seeds estimate seeds_1 and seeds_2
+poorly. They are therefore bounded below by the noise alone, which is well estimated (a seed's accuracy cannot vary
+less), and not pooled over architectures, whose spreads differ: D has Student's t distribution with Satterthwaite's
+(1946) degrees of freedom. Both choices were made with `python -m benchmarks.calibration`.
 
 Shapes: S seeds, N test texts.
 """
@@ -44,7 +44,7 @@ MARGIN = 0.01
 
 
 class Verdict(Enum):
-    """What can be said of a pair."""
+    """The possible verdicts on a pair."""
 
     FIRST = "the first is better"
     SECOND = "the second is better"
@@ -58,9 +58,10 @@ class Verdict(Enum):
 
 
 class Models(NamedTuple):
-    """The models of one configuration, a seed each: `correct_SN`, and which of them stands for all.
+    """The models of one configuration, one per seed.
 
-    same_with_every_seed: there is nothing that another seed would change, as of a baseline.
+    representative: the seed whose model stands for all. same_with_every_seed: whether training is deterministic, as for
+    baselines.
     """
 
     correct_SN: ArrayLike
@@ -69,11 +70,11 @@ class Models(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What the models of a configuration say of it.
+    """Statistics of a configuration, from its models.
 
-    share_N: of its seeds that get a text right. variance: of one seed's accuracy on these texts. noise: the part of
-    that which is of seeds and texts together. Both are zero for a single seed. known: whether something is known of the
-    configuration, and not of a single model of it alone.
+    share_N: the share of seeds that get a text right. variance: of one seed's accuracy on these texts. noise: the part
+    of `variance` due to the interaction of seed and text. Both are zero for a single seed. known: whether the sample is
+    about the configuration, not only about a single model.
     """
 
     share_N: np.ndarray
@@ -101,9 +102,9 @@ def sample(models: Models) -> Sample:
 
 
 class Gap(NamedTuple):
-    """By how much the first configuration's expected accuracy exceeds the second's, and how well that is known.
+    """The expected accuracy of the first configuration minus that of the second, with its uncertainty.
 
-    texts: the part of the variance that however many seeds leave.
+    texts: the part of the variance that no number of seeds removes.
     """
 
     value: float
@@ -134,18 +135,18 @@ class Gap(NamedTuple):
         return float(2 * special.stdtr(self.freedom, -abs(self.value) / self.error))
 
     def p_equal(self, margin: float) -> float:
-        """The p-value that the difference is the margin or more, by two one-sided tests (Schuirmann 1987), doubled: it
-        is below 0.05 where the 95 % interval is within the margin."""
+        """The p-value for a difference of at least the margin, by two one-sided tests (Schuirmann 1987), doubled: it is
+        below 0.05 if the 95 % interval is within the margin."""
         return min(1.0, float(2 * special.stdtr(self.freedom, (abs(self.value) - margin) / self.error)))
 
     def smallest_margin(self, level: float = 1 - CONFIDENCE) -> float:
-        """Half the interval that however many seeds leave: two are shown to be equal within no smaller margin on these
-        texts."""
+        """The smallest margin within which these texts can show equality: half the width of the interval with
+        infinitely many seeds."""
         return float(special.ndtri(1 - level / 2)) * math.sqrt(self.texts)
 
     def chance(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
-        """How likely any number of further seeds would tell the two apart or equal, by what is seen now: the chance
-        that the difference over all seeds is far enough from, or near enough to, zero for these texts."""
+        """The probability that enough further seeds would decide the pair on these texts: that the difference over all
+        seeds is far enough from zero to be significant, or near enough to be equal."""
         half = self.smallest_margin(level)
         parts = [(each.of_mean, each.seeds - 1) for each in (self.first, self.second)]
         variance = sum(part for part, _ in parts)
@@ -160,19 +161,19 @@ class Gap(NamedTuple):
         return 1 - within(half) + within(min(half, margin - half))
 
     def seeds_to_decide(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
-        """About how many seeds each of the two would need to be told apart or equal, if the difference stays as it is;
-        infinite where these texts are too few."""
-        half = max(abs(self.value), margin - abs(self.value))  # so wide may the interval be to either side
+        """The approximate number of seeds per configuration that decides the pair if the difference stays as it is;
+        infinite if there are too few texts."""
+        half = max(abs(self.value), margin - abs(self.value))  # the widest half interval that decides
         left = (half / float(special.ndtri(1 - level / 2))) ** 2 - self.texts
         one_each = self.first.variance + self.second.variance
         return math.inf if left <= 0 else max(2, math.ceil(one_each / left))
 
 
 def gap(first: Sample, second: Sample) -> Gap:
-    """Raises ValueError unless both are scored on the same texts.
+    """The gap between two configurations. For a configuration with a single seed, it is about that model only.
 
-    Two more texts, of which each gets one right, keep few texts from being taken for proof (Agresti and Min 2005).
-    Where there is a single seed of one, the gap is that of this model.
+    Adding two texts, of which each configuration gets one right, keeps very few texts from looking like proof (Agresti
+    and Min 2005). Raises ValueError unless both are scored on the same texts.
     """
     check_same_texts(first.share_N, second.share_N)
     difference_N = first.share_N - second.share_N
@@ -183,7 +184,7 @@ def gap(first: Sample, second: Sample) -> Gap:
 
 
 class Decision(NamedTuple):
-    """The verdict on a pair, and the two p-values that it is by, corrected for the family; NaN for a single seed."""
+    """The verdict on a pair, and its two p-values, corrected for the family of pairs; NaN for a single seed."""
 
     verdict: Verdict
     better_p: float
@@ -191,17 +192,17 @@ class Decision(NamedTuple):
 
 
 def decide(gaps: Sequence[Gap], margin: float = MARGIN, looks: int = 1) -> list[Decision]:
-    """The verdicts on a family of pairs, each wrong in 5 % of families at most, over all looks.
+    """The verdicts on a family of pairs. At most 5 % of families contain a wrong verdict of a kind, over all looks.
 
-    Of a family the p-values of one kind (that none is better, that none are equal) are corrected by Holm's method.
+    Within a family, the p-values of a kind (better, equal) are corrected by Holm's method.
     """
-    told = [place for place, each in enumerate(gaps) if each.known]
+    known = [place for place, found in enumerate(gaps) if found.known]
     better, equal = (np.full(len(gaps), np.nan) for _ in range(2))
-    better[told] = holm([over_looks(gaps[place].p_better(), looks) for place in told])
-    equal[told] = holm([over_looks(gaps[place].p_equal(margin), looks) for place in told])
+    better[known] = holm([over_looks(gaps[place].p_better(), looks) for place in known])
+    equal[known] = holm([over_looks(gaps[place].p_equal(margin), looks) for place in known])
 
     def verdict(place: int) -> Verdict:
-        if place not in told:
+        if place not in known:
             return Verdict.ONE_SEED
         if better[place] < 1 - CONFIDENCE:
             return Verdict.FIRST if gaps[place].value > 0 else Verdict.SECOND
@@ -211,20 +212,20 @@ def decide(gaps: Sequence[Gap], margin: float = MARGIN, looks: int = 1) -> list[
 
 
 def probability(first_SN: ArrayLike, second_SN: ArrayLike) -> float:
-    """P(A > B): how often a seed of the first gets more of these texts right than one of the second, of all such pairs,
-    ties counted half (Bouthillier et al. 2021, who call 0.75 and more meaningful)."""
+    """P(A > B): the share of pairs of seeds in which the first configuration gets more of these texts right, ties
+    counted half (Bouthillier et al. 2021, who call 0.75 and more meaningful)."""
     a_S, b_S = (as_correct(each).sum(axis=1) for each in (first_SN, second_SN))
     return float((np.sign(a_S[:, None] - b_S) / 2 + 0.5).mean())
 
 
 def compare(models: Mapping[str, Models], margin: float = MARGIN, looks: int = 1) -> pd.DataFrame:
-    """Every pair of configurations on the same texts, by name.
+    """Compare all pairs of configurations on the same texts, one row per pair.
 
-    `difference` is the first's mean accuracy minus the second's, `low` and `high` its interval (of this pair alone, at
-    any of the `looks`), `first_better` P(A > B) and `hedges_g` the effect size over seeds. `better_p` and `equal_p` are
-    those of `decide`, and `verdict` is the name of the better one or the words for what else is decided. Of the two
-    representatives, as given models, `only_first` and `only_second` are the texts that only that one got right, `p` is
-    McNemar's and `holm_p` corrected for all pairs.
+    `difference` is the mean accuracy of the first minus that of the second; `low` and `high` are its interval (not
+    corrected for other pairs, but for the `looks`); `first_better` is P(A > B) and `hedges_g` the effect size over
+    seeds. `better_p` and `equal_p` are those of `decide`; `verdict` is the name of the better one, or the decision in
+    words. The rest is about the two representative models only: `only_first` and `only_second` count the texts that
+    only one of them got right, `p` is McNemar's, and `holm_p` is corrected for all pairs.
     """
     samples = {name: sample(each) for name, each in models.items()}
     names = list(combinations(models, 2))

@@ -1,4 +1,4 @@
-"""A figure in files: the picture in one format or more, and its data as csv beside it."""
+"""Figures as files: the picture in one or more formats, with its data as csv."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -16,27 +16,27 @@ FORMATS = ("png", "svg", "csv")
 
 
 def encode(figure: Figure, data: pd.DataFrame, formats: Sequence[str] = ("png",)) -> dict[str, bytes]:
-    """The figure in each of these formats (svg, png), and its data as csv.
+    """The figure in these formats (svg, png), and its data as csv, by format.
 
-    Without dates and versions in them, equal figures are equal files.
+    Dates and versions are left out, so that equal figures give equal files.
     """
     files = {"csv": to_csv(data).encode()}
     dpi = figure.dpi
     for each in formats:
         out = io.BytesIO()
-        # Not `savefig`, which draws twice: once to lay it out, and again.
+        # Unlike `savefig`, these draw once: `savefig` draws first for the layout, then for the file.
         if each == "svg":
             FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
         else:
             FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
         files[each] = out.getvalue()
-        figure.dpi = dpi  # of an SVG Matplotlib makes 72
-        figure.set_layout_engine(None)  # it is laid out, which takes longer than to draw it
+        figure.dpi = dpi  # Matplotlib sets 72 for SVG
+        figure.set_layout_engine(None)  # keep this layout: computing it takes longer than drawing
     return files
 
 
 def save(files: Mapping[str, bytes], png: Path) -> list[Path]:
-    """Write what `encode` made into this PNG and beside it. Raises UserError when it cannot be written."""
+    """Write the files of `encode` to this path and beside it. Raises UserError when one cannot be written."""
     paths = {each: png if each == "png" else png.with_suffix(f".{each}") for each in files}
     for each, content in files.items():
         write(content, paths[each])

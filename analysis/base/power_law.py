@@ -1,7 +1,7 @@
-"""How a score goes with the number of texts that were learned from: score(n) = limit - scale * n^-rate.
+"""Learning curves: the score as a function of the number of training texts, score(n) = limit - scale * n^-rate.
 
 Cortes, Jackel, Solla, Vapnik and Denker, "Learning Curves: Asymptotic Values and Rate of Convergence" (NIPS 1993,
-printed 1994), fit errors so.
+printed 1994), fit this law to errors.
 
 Shapes: D draws, P points, R rates.
 """
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-#: Rates that are tried: measured ones are about 0.1 to 1.
+#: The grid of rates; measured rates are about 0.1 to 1.
 RATES = np.geomspace(0.05, 2.0, 60)
-MIN_POINTS = 4  # for three numbers that are found
+MIN_POINTS = 4  # one more than the law has parameters
 NUM_DRAWS = 2000
 
 
 class Gain(NamedTuple):
-    """What twice the texts would add to a score, with the 95 % interval; NaN bounds where no spread is known."""
+    """The gain of a score from doubling the texts, with its 95 % interval; bounds are NaN where no spread is known."""
 
     value: float
     low: float
@@ -29,12 +29,12 @@ class Gain(NamedTuple):
 def gain_of_doubling(
     sizes: ArrayLike, means: ArrayLike, sds: ArrayLike, counts: ArrayLike, rng: np.random.Generator, best: float
 ) -> Gain | None:
-    """By how much more is reached at twice the largest of the sizes than there, by the fitted law; never less than 0.
+    """The gain from doubling the largest size, extrapolated by the fitted law; at least 0. None for fewer than
+    MIN_POINTS sizes.
 
-    sizes: of each point, different. means, sds, counts: of its scores over seeds, a larger score being better; the sd
-    of a single one is not looked at. best: the best score that there can be. The interval is that of refits to points
-    that are moved at random: by the standard error over seeds and by how far the law misses them.
-    None for fewer than MIN_POINTS.
+    sizes: the distinct numbers of texts. means, sds, counts: of the scores over seeds at every size; larger scores are
+    better, and the sd of a single score is ignored. best: the best possible score. The interval is by parametric
+    bootstrap: refits to points moved by the standard error over seeds and the residuals of the fit.
     """
     sizes_P, means_P, sds_P, counts_P = (np.asarray(each, dtype=np.float64) for each in (sizes, means, sds, counts))
     if len(sizes_P) < MIN_POINTS:
@@ -54,8 +54,8 @@ def gain_of_doubling(
 
 
 def _fit(relative_P: np.ndarray, scores_DP: np.ndarray, best: float) -> tuple[np.ndarray, np.ndarray]:
-    """By least squares, the scale not negative and the limit at most `best`: the gain of doubling (D) and the fitted
-    scores (D, P). For each rate the rest is linear."""
+    """Least squares with a non-negative scale and a limit of at most `best`: the gain of doubling (D), and the fitted
+    scores (D, P). For a given rate, the law is linear in scale and limit."""
     powers_RP = -(relative_P[None] ** -RATES[:, None])
     centred_RP = powers_RP - powers_RP.mean(1, keepdims=True)
     scales_DR = np.maximum(scores_DP @ centred_RP.T / (centred_RP**2).sum(1), 0.0)

@@ -1,6 +1,6 @@
-"""MLflow's client, as one reads with it: pages of runs, small files, and a line where it cannot be used.
+"""Reading from MLflow: pages of runs, small artifacts, and one-line errors.
 
-Reading never changes anything: MLflow would create a database that isn't there, so that is looked at first.
+Reading changes nothing. MLflow creates a missing database, so its existence is checked first.
 """
 
 import gc
@@ -23,9 +23,9 @@ PAGE_SIZE = 1000
 
 
 def read_runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
-    """All runs of all experiments that fulfil a condition, page by page, oldest first.
+    """All runs of all experiments that match a filter, page by page, oldest first.
 
-    In that order a run that starts between two pages comes after both.
+    In that order, a run that starts while pages are read comes after them.
     """
     with open_client(uri) as client:
         from search.track.client import experiment_ids
@@ -43,8 +43,8 @@ def read_runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """For what makes many objects and no garbage: looking for it took two thirds of the time to read runs (SQLAlchemy
-    makes some 60 objects a run), and a tenth of the time to draw figures."""
+    """Disable garbage collection while many long-lived objects are made: it took two thirds of the time to read runs
+    (SQLAlchemy makes about 60 objects per run), and a tenth of the time to draw figures."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -56,7 +56,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def open_client(uri: str) -> Iterator["MlflowClient"]:
-    """A client to read with. Raises UserError when there is no database or no server answers."""
+    """A client for reading. Raises UserError when there is no database or the server does not answer."""
     _check_database(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -70,14 +70,14 @@ def open_client(uri: str) -> Iterator["MlflowClient"]:
 
 
 def _check_database(uri: str) -> None:
-    """Raise UserError for a SQLite database that isn't there or isn't MLflow's: MLflow would make it one."""
+    """Raise UserError for a SQLite file that is missing or not of MLflow: MLflow would create its tables in it."""
     if "://" not in uri and Path(uri).is_file():
         raise UserError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
     path = record.sqlite_file(uri)
     if path is None:
         return
     if not path.is_file():
-        raise UserError(f"no MLflow database {path}; run a search there first, or say which with --tracking-uri")
+        raise UserError(f"no MLflow database {path}; run a search there first, or name one with --tracking-uri")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
@@ -88,10 +88,10 @@ def _check_database(uri: str) -> None:
 
 
 def read_artifact(uri: str, run_id: str, name: str) -> str | None:
-    """The text of a file that is kept with a run; None when it cannot be had."""
+    """The text of an artifact of a run; None when it is missing or cannot be read."""
     from mlflow.exceptions import MlflowException
 
-    # MLflow draws a progress bar on stderr, for one small file.
+    # MLflow draws a progress bar on stderr even for one small file.
     with open_client(uri) as client, TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         try:
             return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What MLflow holds of searches: their trials as one tidy frame, one row a trial, or as records."""
+"""Searches as MLflow records them: their trials as one tidy frame (a row per trial) or as `Trial` records."""
 
 import io
 import json
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from search.spec.space import Space
     from search.spec.spec import Spec
 
-SEARCHES = Path("searches")  # where `search run` keeps them, if not told otherwise
-AT_ONCE = 8  # questions to a server
-RANK_BY = "val_accuracy"  # where a search does not say by what
+SEARCHES = Path("searches")  # the default folder of `search run`
+AT_ONCE = 8  # concurrent requests to a tracking server
+RANK_BY = "val_accuracy"  # for searches that record no metric
 
 _BEFORE, _RESULTS, _REST = record.COLUMNS
-_OPEN = (Outcome.RUNNING, Outcome.INTERRUPTED)  # trials that have not ended for good
+_OPEN = (Outcome.RUNNING, Outcome.INTERRUPTED)  # a resume continues these trials
 
 
 def _after() -> dict[str, str]:
@@ -47,23 +47,23 @@ def _no_spec() -> "Spec":
 
 @dataclass(frozen=True)
 class Search:
-    """The parent run of a search. Whatever a half-written run lacks is None."""
+    """The parent run of a search. Fields that a half-written run lacks are None."""
 
     id: str
     run_id: str
     experiment_id: str
     start: datetime
-    metric: str | None  # what its trials were ranked by and their best epochs chosen by
+    metric: str | None  # by which trials were ranked and their best epochs chosen
     outcome: str | None
     tags: Mapping[str, str]
-    metrics: Mapping[str, float] = field(default_factory=dict)  # how many texts, classes and words
+    metrics: Mapping[str, float] = field(default_factory=dict)  # numbers of texts, classes and words
     end: datetime | None = None
-    #: Its spec, from MLflow. Raises UserError, in one line, when it cannot be had or can be read no longer.
+    #: Loads the spec from MLflow. Raises UserError when it is missing or cannot be read.
     load_spec: "Callable[[], Spec]" = field(default=_no_spec, compare=False, repr=False)
 
     @property
     def spec(self) -> "Spec | None":
-        """What was searched, and how; None when `load_spec` cannot tell."""
+        """The spec; None when `load_spec` raises UserError."""
         try:
             return self.load_spec()
         except UserError:
@@ -71,22 +71,22 @@ class Search:
 
     @property
     def spaces(self) -> "Mapping[str, Space] | None":
-        """What the hyperparameters of each architecture could be."""
+        """The search space of each architecture."""
         return self.spec.spaces if self.spec else None
 
     @property
     def separator(self) -> str | None:
-        """What stands between the classes of a text, where it can have several."""
+        """The separator of the classes of a text, if a text can have several."""
         return self.spec.reading.multi_label if self.spec else None
 
     @property
     def objectives(self) -> list[str]:
-        """Its several objectives; empty where it has one."""
+        """The objectives of a multi-objective search; empty for a single objective."""
         return [name for name in self.tags.get(record.OBJECTIVES, "").split(",") if name]
 
     @property
     def confirms(self) -> str | None:
-        """The id of the search whose best configurations this one repeats."""
+        """The id of the search that this one confirms."""
         return self.tags.get(record.CONFIRMS)
 
     @property
@@ -96,8 +96,11 @@ class Search:
 
 
 def searches(uri: str) -> list[Search]:
-    """Every search recorded at this tracking URI, oldest first, its metrics known: as the newest declares them, unless
-    one was asked for (see `find_searches`). Raises UserError when it cannot be read."""
+    """All searches recorded at a tracking URI, oldest first.
+
+    Registers their custom metrics; if several searches declare a metric, the newest one wins (`find_searches` overrides
+    that). Raises UserError when MLflow cannot be read.
+    """
     found = [
         Search(
             id=run.data.tags[record.SEARCH],
@@ -121,16 +124,15 @@ def searches(uri: str) -> list[Search]:
 
 
 def find_search(uri: str, search: str = "latest") -> Search:
-    """The search with this id or MLflow run id, or the newest of this name, or the newest of all (`latest`); of these
-    one whose folder is here, in SEARCHES, if there is any.
+    """The search with this id or MLflow run id, or the newest with this name, or the newest of all (`latest`).
 
-    Raises UserError when there is none.
+    Searches whose folder is in SEARCHES take precedence. Raises UserError when there is no match.
     """
     return find_searches(uri, [search])[0]
 
 
 def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
-    """The search that each name means (see `find_search`), each once; from now on metrics are what these declare."""
+    """The searches that these names mean (see `find_search`), without duplicates. Registers their custom metrics."""
     known = searches(uri)
     if not known:
         raise UserError(
@@ -145,12 +147,12 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
 
 
 def _newest(known: Sequence[Search], name: str, here: Container[str]) -> Search:
-    matching = [each for each in known if name in ("latest", each.id, each.name, each.run_id)]
+    matching = [search for search in known if name in ("latest", search.id, search.name, search.run_id)]
     if not matching:
-        near = nearest(name, [known_as for each in reversed(known) for known_as in (each.name, each.id)])
+        near = nearest(name, [known_as for search in reversed(known) for known_as in (search.name, search.id)])
         meant = f" (did you mean {near!r}?)" if near else ""
-        raise UserError(f"no search {name!r}{meant}; the newest: {', '.join(each.id for each in known[:-4:-1])}")
-    newest = ([each for each in matching if each.id in here] or matching)[-1]
+        raise UserError(f"no search {name!r}{meant}; the newest: {', '.join(search.id for search in known[:-4:-1])}")
+    newest = ([search for search in matching if search.id in here] or matching)[-1]
     if name not in (newest.id, newest.run_id):
         somebody = newest.tags.get(record.USER)
         origin.say_which(name, newest.id, somebody if somebody != origin.user() else None)
@@ -158,38 +160,41 @@ def _newest(known: Sequence[Search], name: str, here: Container[str]) -> Search:
 
 
 def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
-    """Raises UserError, too, for one that brings code of others which this machine has not run: reading a spec executes
-    its code, and whoever writes to a tracking server must not decide what those who read from it execute."""
-    from search.spec import read  # which takes seconds, and most of what reads runs does without
+    """The spec of a search from MLflow. Raises UserError when it is missing or invalid.
 
-    for name in (record.SPEC, read.SPEC_FILE):  # old searches have only the one for people
+    A spec with user code is refused unless the same code is in the search's folder on this machine: reading a spec
+    executes its code, and whoever can write to a tracking server must not execute code on the machines of its readers.
+    """
+    from search.spec import read  # deferred: it takes seconds, and most callers do not need it
+
+    for name in (record.SPEC, read.SPEC_FILE):  # old searches have only the second
         text = read_artifact(uri, run_id, name)
         if text is None:
             continue
         code = _code(read.parse(text, name))
         own = Path(tags.get(record.FOLDER, ""), read.SPEC_FILE)
         if code and not (own.is_file() and _code(read.parse(own.read_bytes(), str(own))) == code):
-            names = ", ".join(each for kind in code.values() for each in kind)
+            names = ", ".join(source for sources in code.values() for source in sources)
             raise UserError(
-                f"{tags.get(record.SEARCH)} ran code that is not ours ({names}), which is executed only where the "
-                "search's folder is: read it on that machine"
+                f"{tags.get(record.SEARCH)} ran user code ({names}), which is executed only on the machine with the "
+                "search's folder: read it there"
             )
         return read.load(text, name)
     return _no_spec()
 
 
 def _code(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The sources in a spec, by the key and the name that they are called by."""
+    """The sources of user code in a spec, by key and name."""
     kept = content.get("code")
     return {key: sources for key, sources in kept.items() if sources} if isinstance(kept, dict) else {}
 
 
-#: Names of classes, as predictions of many classes have them.
+#: Columns with the most probable classes, in predictions of many classes.
 TOP_CLASSES = [f"top {rank}" for rank in range(1, 10)]
 
 
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
-    """What the trial's model said of each test text (see `record.PREDICTIONS`); None when that is not kept.
+    """A trial's predictions of the test texts (see `record.PREDICTIONS`); None when they were not kept.
 
     Raises UserError when MLflow or the file cannot be read.
     """
@@ -197,7 +202,7 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
     if text is None:
         return None
     try:
-        # A class may be called NA.
+        # Without keep_default_na=False, a class named NA would become a missing value.
         texts = dict.fromkeys(("label", "predicted", *TOP_CLASSES), "str")
         predictions = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
@@ -206,8 +211,10 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
 
 
 def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
-    """How often what the trial's model says with a confidence is right (see `record.RELIABILITY`); None when that is
-    not kept. Raises UserError when MLflow or the file cannot be read."""
+    """A trial's accuracy by confidence (see `record.RELIABILITY`); None when it was not kept.
+
+    Raises UserError when MLflow or the file cannot be read.
+    """
     text = read_artifact(uri, run_id, record.RELIABILITY)
     if text is None:
         return None
@@ -220,25 +227,27 @@ def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
 
 
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
-    """The trials of searches (ids, as `find_search` gives them) in the order they were started; see `tidy`.
+    """The trials of searches (by id) in the order of their starts, as a `tidy` frame.
 
-    Metrics are those of the best report on validation.
+    Metrics are those of a trial's best report on validation.
     """
     return tidy(_row(run) for search_id in search_ids for run in _trial_runs(uri, search_id, page_size))
 
 
 def read_ensembles(uri: str, search_id: str) -> pd.DataFrame:
-    """What was exported of a search as an average of several models: `members`, and what `tidy` has of a trial that is
-    known of it. Of equal members the newest, in the order in which they were exported."""
+    """The exported ensembles of a search, in the order of their export, as a `tidy` frame with `members`.
+
+    Of several ensembles with the same members, the newest.
+    """
     where = f"tags.`{record.KIND}` = '{record.KIND_ENSEMBLE}' and tags.`{record.SEARCH}` = '{search_id}'"
     newest = {run.data.params[record.MEMBERS]: run for run in read_runs(uri, where) if run.data.params}
     return tidy(_row(run) for run in newest.values())
 
 
 def read_records(uri: str, searches: Iterable[Search], *, baselines: bool = True) -> list[Trial]:
-    """The trials of searches as records, in the order they were started, without those that are only half written.
+    """The trials of searches as records, in the order of their starts, without half-written ones.
 
-    baselines: whether theirs are among them.
+    baselines: whether to include trials of baselines.
     """
     runs = ((search, run) for search in searches for run in _trial_runs(uri, search.id))
     runs = ((search, run) for search, run in runs if baselines or not _is_baseline(run))
@@ -246,48 +255,49 @@ def read_records(uri: str, searches: Iterable[Search], *, baselines: bool = True
 
 
 def read_series(uri: str, run_ids: Iterable[str], names: Iterable[str]) -> pd.DataFrame:
-    """What metrics were at each epoch or iteration of runs: run_id, metric, step, value.
+    """The histories of metrics, by epoch or iteration: run_id, metric, step, value.
 
-    In the order of the runs, then of the names, then by step, each step once. A run without such a metric, or that
-    isn't there, has no rows. Raises UserError when MLflow cannot be read.
+    Ordered by run, name and step, with unique steps. Missing runs and metrics have no rows. Raises UserError when
+    MLflow cannot be read.
     """
     wanted = [(run_id, name) for run_id in dict.fromkeys(run_ids) for name in dict.fromkeys(names)]
-    # A server takes several questions at once; a database in a file is read no faster so.
+    # Concurrent requests help with a server; a database file is read no faster.
     at_once = AT_ONCE if uri.startswith("http") else 1
     rows = []
     with open_client(uri) as client, no_garbage_collection(), ThreadPoolExecutor(at_once) as pool:
         histories = pool.map(lambda each: client.get_metric_history(*each), wanted)
         for (run_id, name), points in zip(wanted, histories, strict=True):
-            by_step = {point.step: _with_infinity(point.value) for point in points}  # in time; written twice: the last
+            by_step = {point.step: _with_infinity(point.value) for point in points}  # the last of repeated writes
             rows += [(run_id, name, step, by_step[step]) for step in sorted(by_step)]
     frame = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
     return frame.astype({"run_id": "str", "metric": "str", "step": "Int64", "value": "float64"})
 
 
 def in_epochs(series: pd.DataFrame) -> pd.DataFrame:
-    """The same series with what they count in epochs: as their runs' own EPOCHS_RUN says, which is left out, where it
-    is among them. Without it a step is an epoch."""
-    told = series["metric"] == record.EPOCHS_RUN
-    counted = series[told].set_index(["run_id", "step"])["value"]
-    rest = series[~told]
+    """The series with steps converted to epochs by the metric EPOCHS_RUN of the same runs, which is removed.
+
+    Without that metric, a step is an epoch.
+    """
+    counts = series["metric"] == record.EPOCHS_RUN
+    counted = series[counts].set_index(["run_id", "step"])["value"]
+    rest = series[~counts]
     steps = pd.MultiIndex.from_frame(rest[["run_id", "step"]])
     found = pd.Series(counted.reindex(steps).to_numpy(), index=rest.index)
     return rest.assign(step=epochs(found.fillna(rest["step"].astype("float64"))))
 
 
 def read_names(uri: str, run_ids: Iterable[str]) -> list[str]:
-    """The names of all metrics that any of these runs has. Raises UserError when MLflow cannot be read."""
+    """The names of the metrics of these runs, sorted. Raises UserError when MLflow cannot be read."""
     with open_client(uri) as client:
         return sorted({name for run_id in run_ids for name in client.get_run(run_id).data.metrics})
 
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows with any of the columns -> the frame that all of the analysis works on.
+    """The frame on which all analysis works, from rows with any of its columns.
 
-    Its columns have a fixed order and dtype, and are missing values where a row has none. All other keys are
-    hyperparameters: integers (Int64), numbers (float64) or, with None or text among them, objects; NaN where the
-    architecture has no such hyperparameter, None where that is its value. A row that does not say what kind of trial it
-    is goes by the name of its architecture.
+    Columns have a fixed order and dtype; absent values are missing values. All other keys are hyperparameters: integers
+    (Int64), numbers (float64) or, if None or text is among them, objects; NaN if the architecture has no such
+    hyperparameter, None if that is the value. The role of a row without one is inferred from its architecture.
     """
     frame = pd.DataFrame([{ROLE: role_by_name(row.get("architecture")), **row} for row in rows], dtype=object)
     columns = {name: _typed(frame, name, dtype) for name, dtype in _BEFORE.items()}
@@ -297,15 +307,15 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def scored(trials: pd.DataFrame, metric: str) -> list[Any]:
-    """The rows of a frame as `search.study.ranking` compares trials, each with its `Index` in the frame."""
-    told = ("search", "architecture", "number", "seed", "configuration", "fold", "repeats", "outcome", "num_parameters")
-    columns = trials[[*told]]
+    """The rows of a frame as `search.study.ranking` takes trials, with their `Index` in the frame."""
+    used = ("search", "architecture", "number", "seed", "configuration", "fold", "repeats", "outcome", "num_parameters")
+    columns = trials[[*used]]
     known = columns.assign(score=trials[metric]).astype(object)
     return list(known.where(known.notna(), None).itertuples())
 
 
 def hyperparameters(trials: pd.DataFrame) -> list[str]:
-    """The columns of a frame of trials that are hyperparameters: all that are nothing else."""
+    """The columns of a frame of trials that are hyperparameters: all except the fixed ones."""
     fixed = {*_BEFORE, *_after()}
     return [name for name in trials.columns if name not in fixed]
 
@@ -316,12 +326,12 @@ def present(value: Any) -> bool:
 
 
 def values(column: pd.Series) -> set[Any]:
-    """The values that a hyperparameter takes."""
+    """The distinct values of a hyperparameter."""
     return {value for value in column if present(value)}
 
 
 def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
-    """The column as this dtype; what is missing or unreadable is a missing value."""
+    """The column with this dtype; absent or invalid values become missing values."""
     column = frame[name] if name in frame else pd.Series(None, index=frame.index, dtype=object)
     if dtype.startswith("datetime"):
         return pd.to_datetime(column, unit="ms", utc=True, errors="coerce").astype(dtype)
@@ -331,13 +341,13 @@ def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
 
 
 def epochs(column: pd.Series) -> pd.Series:
-    """Numbers of epochs as Int64, or as float64 where one of them is no whole number."""
+    """Numbers of epochs as Int64, or as float64 if one of them is fractional."""
     numbers = column.astype("Float64")
     return numbers.astype("Int64" if (numbers % 1 == 0).fillna(True).all() else "float64")
 
 
 def _natural(column: pd.Series) -> pd.Series:
-    """A hyperparameter's column, as an integer or float dtype where all of its values are such numbers."""
+    """A hyperparameter's column with an integer or float dtype if all values are such numbers."""
     kinds = {type(value) for value in values(column)}
     if kinds == {int}:
         return column.astype("Int64")
@@ -347,7 +357,7 @@ def _natural(column: pd.Series) -> pd.Series:
 def _row(run: "Run") -> dict[str, Any]:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     trial = tags.get(record.TRIAL)
-    # A driver that was killed between making the run and writing its parameters leaves only the trial's name.
+    # If the driver was killed between creating the run and writing its parameters, only the trial's name is known.
     architecture, _ = names.split_trial(trial or "") or (None, None)
     fixed = {
         "search": tags.get(record.SEARCH),
@@ -376,12 +386,12 @@ def _row(run: "Run") -> dict[str, Any]:
 
 
 def _is_baseline(run: "Run") -> bool:
-    """By its tag: what goes by a baseline's name may be older than that, and somebody's own."""
+    """By the tag: a user's architecture may have the name of a baseline that was added later."""
     return bool(run.data.tags.get(record.BASELINE) == record.IS_BASELINE)
 
 
 def _record(search: Search, run: "Run") -> Trial | None:
-    """The trial of a run, as its study would have it but for its results; None of one half written."""
+    """The trial of a run, as in its study except for the reports; None for a half-written run."""
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     identity = names.split_trial(tags.get(record.TRIAL, ""))
     if identity is None or record.ARCHITECTURE not in params:
@@ -419,12 +429,12 @@ def _record(search: Search, run: "Run") -> Trial | None:
 
 def _costs(metrics: Mapping[str, float]) -> dict[str, float]:
     taken = {record.TRAIN_SECONDS: metrics[record.TRIAL_SECONDS]} if record.TRIAL_SECONDS in metrics else {}
-    told = {**metrics, **taken}
-    return {name: told[name] for name in COSTS if name in told}
+    known = {**metrics, **taken}
+    return {name: known[name] for name in COSTS if name in known}
 
 
 def _hyperparameters(run: "Run") -> dict[str, Any]:
-    """As they were. Runs from before the tag that keeps them have only what str() made of them."""
+    """The hyperparameters with their types, from a tag. Older runs have only parameters, which MLflow keeps as text."""
     exact = json.loads(run.data.tags.get(record.HYPERPARAMETERS, "{}"))
     design = (
         *(record.ARCHITECTURE, record.SEED),
@@ -435,17 +445,17 @@ def _hyperparameters(run: "Run") -> dict[str, Any]:
 
 
 def _best(run: "Run") -> dict[str, float]:
-    """The metrics of its best epoch."""
+    """The metrics of the run's best epoch."""
     return {name: _with_infinity(value) for name, value in record.of_best_epoch(run.data.metrics).items()}
 
 
 def _with_infinity(value: float) -> float:
-    """MLflow keeps an infinity as the largest float."""
+    """The value with infinity restored, which MLflow keeps as the largest float."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _parse(value: str) -> Any:
-    """What a value was that MLflow keeps as str(value), by its looks: '1' may have been a text."""
+    """The likely original of a value that MLflow keeps as str(value): the text '1' becomes an integer."""
     constants = {"None": None, "True": True, "False": False}
     if value in constants:
         return constants[value]

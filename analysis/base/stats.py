@@ -1,6 +1,6 @@
-"""Are they really different? Intervals, paired tests and effect sizes for models compared on the same texts or seeds.
+"""Confidence intervals, paired tests and effect sizes for models compared on the same texts or seeds.
 
-Shapes: S seeds, N test texts. `correct_N` says for each text whether a model classified it right.
+Shapes: S seeds, N test texts. `correct_N` is a boolean per text: whether a model classified it correctly.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class Estimate(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, *, overlap: float = 0.0) -> Estimate:
-    """The mean of independent values (one a seed), with its interval by Student's t.
+    """The mean of independent values (one per seed), with its Student's t interval.
 
-    overlap: of values that are not independent, one a fold: test texts by training texts of a fold. These training
-    texts overlap, which the interval is widened for (Nadeau and Bengio 2003, Inference for the generalization error).
-    NaN bounds for values that are all equal, as a single one is: of a spread they tell nothing.
+    overlap: for values of cross-validation folds, which are not independent: the ratio of test to training texts of a
+    fold. The interval is widened because the training texts overlap (Nadeau and Bengio 2003, Inference for the
+    generalization error). Bounds are NaN if all values are equal, as with a single value.
     """
     sample = _sample(values)
     mean = float(sample.mean())
@@ -37,7 +37,7 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE, *, overlap:
 
 
 class Difference(NamedTuple):
-    """A difference with its confidence interval, and the p-value that it is none but chance."""
+    """A difference with its confidence interval and p-value."""
 
     value: float
     low: float
@@ -48,11 +48,12 @@ class Difference(NamedTuple):
 def mean_difference(
     first: Sequence[ArrayLike], second: Sequence[ArrayLike], null: float = 0.0, confidence: float = CONFIDENCE
 ) -> Difference:
-    """By how much the first mean exceeds the second, as the average over strata (such as settings that both share).
+    """The first mean minus the second, averaged over strata (such as settings that both share).
 
-    first, second: the independent values (one a seed) in each stratum. Where every sample has at least two, by Welch's
-    test (1947), with the degrees of freedom of Satterthwaite (1946); else by Student's over the strata's differences.
-    p is two-sided, of the hypothesis that the difference is `null`. NaN, but for the value, where nothing can be told.
+    first, second: the independent values (one per seed) of each stratum. If every sample has at least two values, by
+    Welch's test (1947) with Satterthwaite's degrees of freedom (1946); else by Student's t over the strata's
+    differences. p is two-sided, for the hypothesis that the difference is `null`. With a single stratum of single
+    values, interval and p are NaN.
     """
     pairs_of_samples = [(_sample(a), _sample(b)) for a, b in zip(first, second, strict=True)]
     differences = np.array([a.mean() - b.mean() for a, b in pairs_of_samples])
@@ -67,7 +68,7 @@ def mean_difference(
         error, freedom = float(differences.std(ddof=1) / np.sqrt(num_strata)), num_strata - 1
     else:
         return Difference(value, np.nan, np.nan, np.nan)
-    if not error:  # seeds that agree to the last digit
+    if not error:  # all seeds agree to the last digit
         return Difference(value, value, value, float(value == null))
     half = stats.t.ppf((1 + confidence) / 2, freedom) * error
     p = 2 * stats.t.sf(abs(value - null) / error, freedom)
@@ -75,7 +76,7 @@ def mean_difference(
 
 
 def mcnemar(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
-    """The p-value of McNemar's exact test that two models are right equally often on the same texts."""
+    """The p-value of McNemar's exact test that two models are equally accurate on the same texts."""
     only_first, only_second = discordant(first_correct_N, second_correct_N)
     if only_first + only_second == 0:
         return 1.0
@@ -83,7 +84,7 @@ def mcnemar(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """The p-values of a family of tests, corrected by Holm's method so that all may be read together."""
+    """The p-values of a family of tests, corrected for multiple testing by Holm's method."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     corrected = np.empty_like(p)
@@ -92,8 +93,8 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def cohens_g(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> float:
-    """The effect size of McNemar's test: by how much the first model's share of the texts that only one of the two
-    got right exceeds a half (-0.5 to 0.5; 0.05 is small, 0.15 medium, 0.25 large)."""
+    """The effect size of McNemar's test: of the texts that only one model got right, the share of the first model minus
+    a half (-0.5 to 0.5; 0.05 is small, 0.15 medium, 0.25 large)."""
     only_first, only_second = discordant(first_correct_N, second_correct_N)
     disagreements = only_first + only_second
     return only_first / disagreements - 0.5 if disagreements else 0.0
@@ -114,7 +115,7 @@ def hedges_g(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def as_correct(correct_SN: ArrayLike) -> np.ndarray:
-    """Which seeds got which texts right, booleans; ValueError for anything else."""
+    """The argument as booleans by seed and text (S, N). Raises ValueError for anything else."""
     found_SN = np.asarray(correct_SN)
     if found_SN.dtype != bool or found_SN.ndim != 2 or not found_SN.size:
         raise ValueError(
@@ -124,14 +125,14 @@ def as_correct(correct_SN: ArrayLike) -> np.ndarray:
 
 
 def check_same_texts(first: np.ndarray, second: np.ndarray) -> None:
-    """Raise ValueError unless both are of as many texts, their last dimension."""
+    """Raise ValueError unless both have the same number of texts, the last dimension."""
     if first.shape[-1] != second.shape[-1]:
         raise ValueError(f"paired models are scored on the same texts; got {first.shape[-1]} and {second.shape[-1]}")
 
 
 def discordant(first_correct_N: ArrayLike, second_correct_N: ArrayLike) -> tuple[int, int]:
-    """How many texts only the first model got right, and only the second."""
-    first_N, second_N = (as_correct(np.asarray(each)[None])[0] for each in (first_correct_N, second_correct_N))
+    """The number of texts that only the first model got right, and that only the second got right."""
+    first_N, second_N = (as_correct(np.asarray(one_N)[None])[0] for one_N in (first_correct_N, second_correct_N))
     check_same_texts(first_N, second_N)
     return int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())
 

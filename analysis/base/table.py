@@ -1,4 +1,4 @@
-"""A frame, and how to show it to a reader: which columns, how they are headed, how their values are written."""
+"""A frame with its presentation: which columns to show, their headings, and the formats of their values."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from search.base import record
 from search.train.metrics import METRICS
 
-#: How the columns of a known name are headed and written (a format specification); see `heading` and `cell`.
+#: Headings and format specifications of columns, by name; see `heading` and `cell`.
 HEADINGS = {
     "rank": "#",
     "members": "average of",
@@ -29,17 +29,17 @@ FORMATS = {
     **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best", "inherited_seconds"], ",.1f"),
     **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
 }
-NUMBER, MEASURE = ".3g", ".4f"  # any other float; one of a metric, or of its mean and so on
+NUMBER, MEASURE = ".3g", ".4f"  # other floats; metrics and their means, bounds and deviations
 _OF_MEASURE = re.compile(rf"({'|'.join(record.SPLITS)})_(.+?)(_mean|_sd|_low|_high|_search)?")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A frame, and how to show it to a reader.
+    """A frame with its presentation.
 
-    groups: the columns to show, in groups that belong together. key: the column, or columns, that tell the rows
-    apart; a terminal too narrow for all groups repeats them before those that go below. notes: sentences below. first:
-    questions and their answers, to be read before all of it.
+    groups: the columns to show, grouped by topic. key: the column or columns that identify a row; a terminal too narrow
+    for all groups shows them in several blocks, each beginning with the key. notes: sentences below the table. first:
+    questions with their answers, shown above the table.
     """
 
     frame: pd.DataFrame
@@ -55,11 +55,11 @@ class Table:
 
     @property
     def cells(self) -> dict[str, list[str]]:
-        """The values of each column that is shown, as a reader sees them."""
+        """The formatted values of every shown column."""
         return {name: [cell(name, value) for value in self.frame[name]] for name in self.columns}
 
     def is_number(self, name: str) -> bool:
-        """Whether the column holds numbers, which stand at the right."""
+        """Whether the column holds numbers, which are aligned right."""
         return pd.api.types.is_numeric_dtype(self.frame[name])
 
 
@@ -73,7 +73,7 @@ def heading(name: str) -> str:
 
 
 def cell(name: str, value: Any) -> str:
-    """A value as a reader sees it: rounded, on one line, '' where there is none ('None' is a value)."""
+    """A value as text: rounded, on one line; '' for a missing value ('None' is a value)."""
     if value is None:
         return "None"
     if pd.isna(value):
@@ -84,18 +84,18 @@ def cell(name: str, value: Any) -> str:
 
 
 def in_words(value: Any) -> str:
-    """A value of a spec as a reader sees it: 'rnn, gru', 'cpu: 1.0, gpu: 0.0'."""
+    """A value of a spec as text: 'rnn, gru', 'cpu: 1.0, gpu: 0.0'."""
     if isinstance(value, dict):
         return ", ".join(f"{key}: {in_words(each)}" for key, each in value.items()) or "none"
     return (", ".join(map(in_words, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def clean(text: str) -> str:
-    """One line without control characters, which a terminal would obey."""
+    """The text on one line, without control characters, which a terminal would execute."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def beginning(text: str, width: int) -> str:
-    """A line of a text, of so many columns of a terminal at most: a Chinese letter takes two."""
+    """The beginning of a text on one line, at most `width` terminal columns wide (a Chinese character takes two)."""
     line = " ".join(clean(text).split())
     return line if cell_len(line) <= width else f"{set_cell_size(line, width).rstrip()}…"

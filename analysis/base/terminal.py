@@ -1,4 +1,4 @@
-"""Tables in a terminal, or as plain text for a file or a pipe: as many columns side by side as fit its width."""
+"""Tables as plain text for terminals, files and pipes, with as many columns side by side as fit the width."""
 
 import io
 import math
@@ -15,13 +15,13 @@ from rich.text import Text
 from analysis.base.table import Table, clean, heading
 from search.train.metrics import METRICS
 
-PLAIN_WIDTH = 120  # where no terminal says how wide a table may be
-_SHORT = {"parameters": "params"}  # in a heading in a terminal, besides metrics
-_GAP = 2  # spaces between two columns in a terminal
+PLAIN_WIDTH = 120  # columns of text outside a terminal
+_SHORT = {"parameters": "params"}  # abbreviations in headings, besides those of metrics
+_GAP = 2  # spaces between two columns
 
 
 def show(table: Table, console: Console) -> None:
-    """Print the table; columns that do not fit into the width come below, in a block that begins with the key."""
+    """Print the table. Columns that do not fit the width go into further blocks, each beginning with the key."""
     if table.first:
         answers = RichTable.grid(padding=(0, 2, 0, 0))
         for question, answer in table.first:
@@ -50,7 +50,7 @@ def show(table: Table, console: Console) -> None:
 
 
 def _short_heading(name: str) -> str:
-    """The heading, a line for each word."""
+    """The heading with abbreviations, one word per line."""
     words = heading(name)
     shorts = {metric.title or metric.name: metric.short for metric in METRICS.values() if metric.short}
     for long, short in (_SHORT | shorts).items():
@@ -59,7 +59,7 @@ def _short_heading(name: str) -> str:
 
 
 def _blocks(table: Table, widths: Mapping[str, int], width: int) -> list[list[str]]:
-    """As many groups side by side as fit; a group that is too wide even alone is split evenly."""
+    """Columns by block: as many groups side by side as fit. A group too wide for a block is split evenly."""
 
     def fits(columns: Sequence[str]) -> bool:
         return sum(widths[name] + _GAP for name in columns) - _GAP <= width
@@ -85,7 +85,7 @@ def _blocks(table: Table, widths: Mapping[str, int], width: int) -> list[list[st
 
 
 def to_text(table: Table) -> str:
-    """As `show` prints it, for a file or a pipe: these have no width, unless COLUMNS gives one."""
+    """The output of `show` for a file or a pipe, COLUMNS (else PLAIN_WIDTH) wide."""
     out = io.StringIO()
     given = os.environ.get("COLUMNS", "")
     width = (int(given) if given.isdecimal() else 0) or PLAIN_WIDTH

@@ -1,4 +1,4 @@
-"""Trials side by side: averaged by what they share (a pivot), and searches by their best of each architecture."""
+"""Pivot tables of trials by shared hyperparameters, and comparisons of searches by the best of each architecture."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
@@ -18,27 +18,27 @@ from search.base import record
 from search.base.record import Outcome
 from search.train.metrics import measures
 
-#: The keys of a spec that say which texts are scored, and against which labels.
+#: The keys of a spec that determine which texts are scored, and with which labels.
 CHOOSE_TEXTS = (
     *("corpus", "limit", "split_seed"),
-    *(each.name for each in fields(Reading) if each.name not in ("clean", "tokenizer", "positive_class")),
+    *(key.name for key in fields(Reading) if key.name not in ("clean", "tokenizer", "positive_class")),
 )
 
-#: What may be averaged besides metrics.
+#: The columns that can be averaged, besides metrics.
 VALUES = ["num_parameters", "seconds", "epochs_run", "best_epoch"]
 
 Groups = dict[tuple[Any, ...], pd.DataFrame]
 
 
 def read_values(names: str) -> list[str]:
-    """'test_f1,test_accuracy' -> the names, each once; UserError unless all of them may be averaged."""
+    """'test_f1,test_accuracy' -> the unique names. Raises UserError for one that cannot be averaged."""
     valid = [*measures(), *VALUES]
     return list(dict.fromkeys(choose("value", name.strip(), valid) for name in names.split(",")))
 
 
 def read_outcomes(names: str) -> list[str]:
-    """'complete,pruned' -> the outcomes, each once; UserError unless all of them are known."""
-    known = [each.value for each in Outcome]
+    """'complete,pruned' -> the unique outcomes. Raises UserError for an unknown one."""
+    known = [outcome.value for outcome in Outcome]
     return list(dict.fromkeys(choose("outcome", name.strip(), known) for name in names.split(",")))
 
 
@@ -46,12 +46,12 @@ def read_outcomes(names: str) -> list[str]:
 
 
 def grouped(trials: pd.DataFrame, by: Sequence[str]) -> Groups:
-    """The trials by their values of some columns, in the order of the values: None, numbers, text.
+    """The trials grouped by the values of columns, sorted: None, numbers, text.
 
-    Trials that have no such hyperparameter are in no group.
+    Trials without one of these hyperparameters are left out.
     """
     having = trials[trials[list(by)].map(present).astype(bool).all(axis=1)]
-    # Of the missing values only None is left, which pandas calls NaN.
+    # The only missing value left is None, which `groupby` turns into NaN.
     groups = {tuple(map(_value, key)): group for key, group in having.groupby(list(by), dropna=False, sort=False)}
     return {key: groups[key] for key in sorted(groups, key=lambda key: [*map(_order, key)])}
 
@@ -65,7 +65,7 @@ def _order(value: Any) -> tuple[bool, bool, Any]:
 
 
 def spread(numbers: pd.Series) -> tuple[float, float, int]:
-    """Mean, standard deviation (NaN for fewer than two) and count of those that are finite."""
+    """Mean, standard deviation (NaN for fewer than two) and count of the finite numbers."""
     finite = numbers[np.isfinite(numbers.astype("float64"))].astype("float64")
     return finite.mean(), finite.std(), len(finite)
 
@@ -73,10 +73,10 @@ def spread(numbers: pd.Series) -> tuple[float, float, int]:
 def pivot(
     trials: pd.DataFrame, rows: str, columns: str | None = None, values: Sequence[str] = ("test_accuracy",)
 ) -> pd.DataFrame:
-    """For each value of `rows`, and of `columns` if given: mean, spread and number of trials of each of `values`.
+    """Mean, spread and number of trials of `values`, by the values of `rows` and, if given, of `columns`.
 
-    One row a cell: the key's columns, then `<value>_mean`, `<value>_sd` (standard deviation, missing for one trial)
-    and `<value>_trials` (those that have a finite one).
+    One row per cell: the columns of the key, then `<value>_mean`, `<value>_sd` (standard deviation, missing for one
+    trial) and `<value>_trials` (trials with a finite value).
     """
     by = _keys(trials, rows, columns)
     groups = grouped(trials, by)
@@ -105,20 +105,20 @@ def pivot_tables(
     *,
     long: bool = False,
 ) -> list[Table]:
-    """The pivot of the trials that ended in one of these ways, for readers: a table for each value if it has columns.
+    """The pivot of the trials with these outcomes, for readers; with `columns`, one table per value.
 
-    Without the baselines': a mean over their grids is of no use to anybody.
-    values: without any, what was measured on the test set. long: a single table instead, with a row for each cell.
+    Baselines are left out, since a mean over their grids is meaningless. values: by default, the metrics on test. long:
+    a single table with one row per cell.
     """
     ids = ", ".join(search.id for search in searches)
-    if trials.empty:  # nothing is known of its hyperparameters
+    if trials.empty:  # its hyperparameters are unknown
         return [Table(pd.DataFrame(columns=[rows]), groups=[[rows]], key=rows, title=f"{ids}: no trials yet.")]
     num_baselines, trials = len(baselines(trials)), searched(trials)
     values = values or tested(trials, RANK_BY)
     by = _keys(trials, rows, columns)
     counted = trials[trials["outcome"].isin(outcomes)]
     cells = pivot(counted, rows, columns, values)
-    aside = [f"Left out too: {num_baselines} trials of baselines."] if num_baselines else []
+    aside = [f"Also left out: {num_baselines} trials of baselines."] if num_baselines else []
     notes = [*_left_out(trials, counted, outcomes, by), *aside, *_differing(counted, by), *notes_on_data(searches)]
     notes += notes_on_classes(searches)
     if any(value not in VALUES for value in values):
@@ -141,13 +141,13 @@ def pivot_tables(
 
 
 def _side_by_side(frame: pd.DataFrame) -> list[list[str]]:
-    """Groups of a table that has as many columns side by side as fit."""
+    """One group per column, so that as many as fit stand side by side."""
     first, *others = frame.columns[1:]
     return [[frame.columns[0], first], *([name] for name in others)]
 
 
 def _written(cells: pd.DataFrame, value: str) -> list[str]:
-    """'0.8123 ± 0.0042 (5)'; without a spread for one trial."""
+    """'0.8123 ± 0.0042 (5)' for every cell; without a spread for one trial."""
     found = zip(cells[f"{value}_mean"], cells[f"{value}_sd"], cells[f"{value}_trials"], strict=True)
     return [
         f"{cell(value, mean)}{f' ± {cell(value, sd)}' if count > 1 else ''} ({count})" if count else ""
@@ -156,7 +156,7 @@ def _written(cells: pd.DataFrame, value: str) -> list[str]:
 
 
 def _wide(cells: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
-    """A column for each value of `columns`, named after both."""
+    """One column per value of `columns`, named after column and value."""
     texts = {(row, column): text for row, column, text in cells[[rows, columns, "written"]].itertuples(index=False)}
     down, across = ([key for (key,) in grouped(cells, [name])] for name in (rows, columns))
     wide: dict[str, Any] = {rows: pd.Series(down, dtype=cells[rows].dtype)}
@@ -166,7 +166,7 @@ def _wide(cells: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
 
 
 def _left_out(trials: pd.DataFrame, counted: pd.DataFrame, outcomes: Sequence[str], by: Sequence[str]) -> Iterable[str]:
-    """How many trials count, and why others do not."""
+    """The number of trials counted, and why others are left out."""
     others = trials[~trials["outcome"].isin(outcomes)]["outcome"].fillna("unknown").value_counts(sort=False)
     left = ", ".join(f"{count} {outcome}" for outcome, count in sorted(others.items(), key=lambda each: str(each[0])))
     yield f"Counted: {len(counted)} trials ({', '.join(outcomes)}). Left out: {left or 'none'}."
@@ -175,27 +175,27 @@ def _left_out(trials: pd.DataFrame, counted: pd.DataFrame, outcomes: Sequence[st
         if len(lacking):
             having = sorted(set(counted["architecture"].dropna()) - set(lacking["architecture"]))
             whose = f", which only {', '.join(having)} has" if len(having) == 1 else ""
-            yield f"Left out too: {len(lacking)} without {name}{whose}."
+            yield f"Also left out: {len(lacking)} without {name}{whose}."
 
 
 def _differing(counted: pd.DataFrame, by: Sequence[str]) -> Iterable[str]:
-    """What else differs between trials of one cell, so that their spread is not that over seeds alone."""
+    """What else differs between the trials of a cell: their spread is then not over seeds alone."""
     groups = [group for group in grouped(counted, by).values() if len(group) > 1]
     others = [name for name in ["search", "architecture", *hyperparameters(counted)] if name not in by]
     differing = [name for name in others if any(len(runs.values(group[name])) > 1 for group in groups)]
     if differing:
-        yield f"Within a cell trials also differ in {', '.join(differing)}: its spread is not that over seeds alone."
+        yield f"The trials of a cell also differ in {', '.join(differing)}: the spread is not over seeds alone."
     elif groups:
-        yield "Within a cell trials differ in nothing but their seeds."
+        yield "The trials of a cell differ in their seeds only."
 
 
 # --- Searches side by side
 
 
 def compare(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """One row for each architecture and search: its best trial, and how many trials and seconds it was given.
+    """One row per architecture and search: the best trial, and the number of trials and seconds spent.
 
-    The searches of an architecture are together, in the order given; the best architecture comes first.
+    The best architecture comes first; its searches are in the given order.
     """
     parts = []
     for place, search in enumerate(searches):
@@ -241,12 +241,12 @@ def _empty(searches: Sequence[Search], trials: pd.DataFrame) -> Iterable[str]:
 
 
 def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
-    """How the specs of searches differ, which decides what their scores may be compared for."""
+    """The differences between the specs of searches, which limit how their scores can be compared."""
     if len(searches) < 2:
         return
     unknown = [search.id for search in searches if not search.spec]
     if unknown:
-        yield f"What the specs differ in is not known: that of {', '.join(unknown)} cannot be read from MLflow."
+        yield f"How the specs differ is unknown: the spec of {', '.join(unknown)} cannot be read from MLflow."
         return
     specs = [search.spec.short() for search in searches if search.spec]
     given = {key: [in_words(spec[key]) for spec in specs] for key in specs[0] if key != "name"}
@@ -254,4 +254,4 @@ def notes_on_data(searches: Sequence[Search]) -> Iterable[str]:
     if differing:
         yield f"The specs differ in {', '.join(differing)}."
     if len({tuple(in_words(spec[key]) for key in CHOOSE_TEXTS) for spec in specs}) > 1:
-        yield "The searches were not scored on the same texts: their scores cannot be compared directly."
+        yield "The searches were scored on different texts: their scores cannot be compared directly."

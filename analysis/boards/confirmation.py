@@ -1,6 +1,6 @@
-"""The best configurations again, on fresh seeds: how good they are on average, and how lucky their search scores were.
+"""Confirmations: the best configurations trained again on fresh seeds or over folds, and ranked by their means.
 
-A configuration of a confirmation search is named after the trial that it repeats.
+A configuration of a confirmation is named after the trial that it repeats.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,37 +22,36 @@ from search.train.metrics import split_metric
 
 
 def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list[Search]]:
-    """The search itself, or the one that it confirms; and all searches that confirm that one, in the order of `known`.
+    """The origin (the search itself, or the one that it confirms) and all confirmations of it, in the order of `known`.
 
-    A confirmation of a search that is not among `known` is taken as a search of its own.
+    If the confirmed search is not in `known`, the confirmation counts as an origin.
     """
-    origin = next((each for each in known if each.id == search.confirms), search)
-    return origin, [each for each in known if each.confirms == origin.id]
+    origin = next((other for other in known if other.id == search.confirms), search)
+    return origin, [other for other in known if other.confirms == origin.id]
 
 
 def same_data(first: Search, second: Search) -> bool:
-    """Whether the trials of both learned from and were tested on the same texts, as far as is known."""
+    """Whether both searches trained and tested on the same texts; True if unknown."""
     digests = {first.tags.get(record.DATA_DIGEST), second.tags.get(record.DATA_DIGEST)}
     return len(digests - {None}) < 2
 
 
 def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """A row for each configuration that was confirmed, in the order of `ranking.configurations`.
+    """One row per confirmed configuration, in the order of `ranking.configurations`.
 
-    trials: those of the search. repeated: those of its confirmations. `trial` is the one repeated, `<rank_by>_search`
-    its score, and `fall` by how much the mean over seeds is worse than that. Of `<rank_by>` and each test metric:
-    `_mean`, with its 95 % interval `_low` to `_high`, missing for one seed. `seeds` (or `models` of so many `folds`)
-    count, `lost` diverged or failed; `trials` were started. A configuration without any that counts comes last, without
-    a rank.
+    trials: of the search. repeated: of its confirmations. Columns: `trial` is the repeated trial, `<rank_by>_search`
+    its score in the search, and `fall` how much worse the mean is. `<rank_by>` and the test metrics have `_mean` and
+    the 95 % interval `_low` to `_high`, missing for one seed. `seeds` (over folds: `models` and `folds`) is the number
+    of models that count, `lost` of those that diverged or failed, `trials` of those started. A configuration without a
+    model that counts comes last, without a rank.
 
-    Several models of a fold, each of a seed of its own, are one value, their mean: that they learn from the same texts
-    is what an interval over folds is of.
+    Over folds, the models of a fold count as one value, their mean, since they share their training texts.
     """
     maximize = check_metric(rank_by).maximize
     on_test = all_tested(repeated)
     measures = [rank_by, *on_test]
     folds = num_folds(repeated)
-    count, overlap = ("models", 1 / (folds - 2)) if folds else ("seeds", 0.0)  # a part by all but two of them
+    count, overlap = ("models", 1 / (folds - 2)) if folds else ("seeds", 0.0)  # training takes all parts but two
     origins = {row["trial"]: row for _, row in trials.iterrows()}
     unknown = pd.Series(np.nan, trials.columns, dtype=object)
     rows = []
@@ -71,7 +70,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
             found = stats.Estimate(np.nan, np.nan, np.nan)
             if len(scores):
                 found = stats.mean_interval(scores, overlap=overlap)
-            if split_metric(measure)[1].percent:  # Student's t knows of no bounds
+            if split_metric(measure)[1].percent:  # Student's t interval may exceed [0, 1]
                 found = found._replace(low=np.maximum(found.low, 0.0), high=np.minimum(found.high, 1.0))
             row |= {f"{measure}_{what}": number for what, number in zip(("mean", "low", "high"), found, strict=True)}
         worse = origin[rank_by] - row[f"{rank_by}_mean"]
@@ -104,11 +103,11 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
 
 @dataclass(frozen=True)
 class Recorded:
-    """A search, or the one that it confirms, with what was confirmed of it.
+    """A search (`origin`) and its confirmations.
 
-    trials: its own. repeated: those of the searches that confirm it on the same data (`same`); where any did over
-    folds, which test on all texts, only those of `ranking.of_most_folds`. others: ids of those that confirm it on other
-    data. aside: of those that did so otherwise, on fewer texts or not to the end.
+    same: the confirmations in use, on the same data. trials: of the origin. repeated: of the confirmations in use; if
+    any ran over folds, which test on all texts, only those of `ranking.of_most_folds`. others: ids of confirmations on
+    other data. aside: ids of confirmations that are not used: on fewer texts, or unfinished.
     """
 
     origin: Search
@@ -120,12 +119,12 @@ class Recorded:
 
     @property
     def folds(self) -> int:
-        """Over how many it was confirmed; 0 where it was on fresh seeds."""
+        """The number of folds of the confirmation; 0 for fresh seeds."""
         return num_folds(self.repeated)
 
 
 def read(uri: str, search: Search) -> Recorded:
-    """Raises UserError when MLflow cannot be read."""
+    """A search, or the one that it confirms, with its confirmations. Raises UserError when MLflow cannot be read."""
     origin, confirming = confirmations(runs.searches(uri), search)
     same = [each for each in confirming if same_data(origin, each)]
     others = [each.id for each in confirming if each not in same]
@@ -137,9 +136,9 @@ def read(uri: str, search: Search) -> Recorded:
 
 
 def confirmation_tables(recorded: Recorded, rank_by: str = RANK_BY, architecture: str | None = None) -> list[Table]:
-    """The table of what was confirmed of a search, or of the one that it confirms; none when nothing was.
+    """The table of the confirmed configurations, as a list; empty if nothing was confirmed.
 
-    Where the one that it confirms is not recorded, that is all there is to say.
+    If the confirmed search is not recorded here, the table only says so.
     """
     origin, trials, repeated = recorded.origin, recorded.trials, recorded.repeated
     if origin.confirms is not None:
@@ -161,8 +160,7 @@ def confirmation_table(
     others: Sequence[str] = (),
     aside: Sequence[str] = (),
 ) -> Table:
-    """The confirmed configurations of a search. others: ids of confirmations that were made on other data; aside: of
-    those that were made otherwise."""
+    """The confirmed configurations of a search. others, aside: see `Recorded`."""
     table = confirmed(trials, repeated, rank_by)
     folds = num_folds(repeated)
     counts, how = (["folds", "models"], f"over {folds} folds") if folds else (["seeds"], "on fresh seeds")
@@ -184,7 +182,7 @@ def confirmation_table(
 
 
 def num_folds(repeated: pd.DataFrame) -> int:
-    """Over how many folds these trials are; 0 where texts are divided once."""
+    """The number of folds of these trials; 0 if the texts were split once."""
     folds = repeated["fold"].dropna()
     return Fold.of(folds.iloc[0]).count if len(folds) else 0
 
@@ -199,28 +197,28 @@ def _notes(
 ) -> Iterable[str]:
     yield f"Confirmed by {', '.join(each.id for each in confirming) or 'none'}."
     if (table["lost"] > 0).any():
-        rule = "A mean is of the others alone, so it ranks below all without any."
+        rule = "The mean is over the others, and ranks below all means without losses."
         yield f"Lost: {count} that diverged or failed. {rule}"
     for _, row in table[table[count] + table["lost"] < table["trials"]].iterrows():
         left = f"{row['trials'] - row[count] - row['lost']} of the {row['trials']} trials of {row['trial']}"
-        yield f"Left out: {left}, unfinished, without a score or of a seed seen before."
+        yield f"Left out: {left}, which are unfinished, without a score, or of a repeated seed."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     if aside:
-        why = "as these folds test on more texts, or of more architectures" if count == "models" else "not finished"
+        why = "since these folds test more texts or more architectures" if count == "models" else "not finished"
         yield f"Left out, {why}: {', '.join(aside)}."
     if count == "models":
         if (table["models"] > table["folds"]).any():
-            yield "The score of a fold is the mean of its models, each of a seed of its own."
+            yield "The score of a fold is the mean of its models, which have different seeds."
         yield (
-            "Each text is a test text of one fold, and all are trained on the same folds. Low to high: the 95 % "
-            "interval of the mean over folds, whose training texts overlap: it is not that over seeds, and wider "
-            "(Nadeau and Bengio 2003). The search chose these configurations on a tenth of the same texts. Fall: by "
-            "how much the mean is worse than the search score, which is the best of many and so in part luck, of a "
-            "model of more texts."
+            "Every text is in the test set of one fold, and all configurations use the same folds. Low to high: the "
+            "95 % interval of the mean over folds, widened because their training texts overlap (Nadeau and Bengio "
+            "2003); it is not an interval over seeds. The search chose these configurations on a tenth of the same "
+            "texts. Fall: how much worse the mean is than the search score, which is the best of many and so partly "
+            "luck, and of a model trained on more texts."
         )
         return
     yield (
-        "Low to high: the 95 % interval of the mean over seeds (Student's t). Fall: by how much the mean is worse than "
-        "the search score, which is the best of many and so in part luck."
+        "Low to high: the 95 % interval of the mean over seeds (Student's t). Fall: how much worse the mean is than "
+        "the search score, which is the best of many and so partly luck."
     )

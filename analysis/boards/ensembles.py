@@ -1,4 +1,4 @@
-"""The ensembles that were exported of a search: rows of their own, for they are no trials and have no rank."""
+"""The exported ensembles of a search, in a separate table: they are not trials and have no rank."""
 
 from analysis.base import runs
 from analysis.base.runs import Search
@@ -8,7 +8,7 @@ from search.base import record
 
 
 def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Table]:
-    """The table of them, or none; of a confirmation those of the search that it confirms."""
+    """The table of ensembles, as a list; empty if there are none. A confirmation shows those of its origin."""
     frame = runs.read_ensembles(uri, search.confirms or search.id)
     if frame.empty:
         return []
@@ -18,9 +18,10 @@ def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Ta
             frame,
             groups=[[record.MEMBERS, *measures, "num_parameters", "seconds", "run_id"]],
             key=record.MEMBERS,
-            title=f"{search.id}: exported as one model that averages several",
+            title=f"{search.id}: exported ensembles",
             notes=[
-                "Chosen on validation among several averages, which flatters the validation score a little.",
+                "An ensemble averages several models. It was chosen on validation, so its validation score is slightly "
+                "optimistic.",
                 *notes_on_classes([search]),
             ],
         )

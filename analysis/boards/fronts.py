@@ -1,4 +1,4 @@
-"""The fronts of a search with several objectives: of all trials, and of each architecture."""
+"""The Pareto fronts of a search with several objectives: of all trials, and of each architecture."""
 
 import pandas as pd
 
@@ -10,8 +10,7 @@ ALL, OWN = "all", "its architecture"
 
 
 def on_fronts(trials: pd.DataFrame, rank_by: str, objectives: list[str]) -> pd.DataFrame:
-    """The complete trials on the front of all, or only on that of their architecture (`on_front`), in the order of the
-    leaderboard."""
+    """The complete trials on a front, in the order of the leaderboard; `on_front` says whose front."""
     board, own = leaderboard(trials, rank_by, objectives), set()
     for _, group in trials.groupby("architecture"):
         ranked = leaderboard(group, rank_by, objectives)
@@ -21,7 +20,7 @@ def on_fronts(trials: pd.DataFrame, rank_by: str, objectives: list[str]) -> pd.D
 
 
 def front_table(search: Search, trials: pd.DataFrame, rank_by: str) -> Table:
-    """What there is to choose from."""
+    """The table of the trials on a front."""
     found = on_fronts(trials, rank_by, search.objectives)
     return Table(
         found,

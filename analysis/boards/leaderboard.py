@@ -1,6 +1,6 @@
-"""Ranks the trials of a search: which are best, and which is best of each architecture.
+"""Leaderboards: all trials of a search by rank, and the best of each architecture.
 
-Frames in, frames out (see `runs.tidy`); only the last part makes tables of them.
+Functions from frames (see `runs.tidy`) to frames; the last section turns them into tables.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from search.train.metrics import METRICS, Metric, check_rank, measures, split_me
 
 
 def check_metric(rank_by: str) -> Metric:
-    """The metric to rank by; UserError unless it is one of validation."""
+    """The metric to rank by. Raises UserError unless it is a validation metric."""
     split, _, name = rank_by.partition("_")
     if rank_by not in measures("val") and split in record.SPLITS and name in METRICS:
         raise UserError(
@@ -31,49 +31,46 @@ def check_metric(rank_by: str) -> Metric:
 
 
 def tested(trials: pd.DataFrame, rank_by: str) -> list[str]:
-    """What is shown of the test set: of what these trials measure that which has a column in every table, and what they
-    are ranked by; but for the loss."""
+    """The test metrics to show: those measured that have a column in every table, and the ranking metric; no loss."""
     ranking = split_metric(rank_by)[1]
     return [name for name in all_tested(trials) if (metric := split_metric(name)[1]).column or metric == ranking]
 
 
 def all_tested(trials: pd.DataFrame) -> list[str]:
-    """'test_accuracy' and so on, all but the loss that these trials measure.
+    """The test metrics that these trials measure, without the loss: 'test_accuracy', ...
 
-    Of trials that have measured nothing yet, what every task has.
+    For trials that have measured nothing yet, the metrics that every task has.
     """
     names = _measured(trials) or [metric.name for metric in METRICS.values() if metric.tasks is None]
     return [f"test_{name}" for name in names if name != "loss"]
 
 
 def _measured(trials: pd.DataFrame) -> list[str]:
-    """The metrics that any of the trials has measured."""
+    """The metrics that at least one trial has measured."""
     return [name for name in METRICS if trials[f"val_{name}"].notna().any()]
 
 
 def common_metric(searches: Iterable[Search]) -> str:
-    """The metric that all of the searches chose by, else the default one."""
+    """The metric of all searches if they have the same one, else the default."""
     metrics = {search.metric for search in searches}
     return metrics.pop() or RANK_BY if len(metrics) == 1 else RANK_BY
 
 
 def only(trials: pd.DataFrame, architecture: str) -> pd.DataFrame:
-    """The trials of one architecture, without the hyperparameters of others; UserError if there are none."""
+    """The trials of one architecture, without the hyperparameters of others. Raises UserError if there are none."""
     choose("architecture", architecture, sorted(trials["architecture"].dropna().unique()))
     chosen = trials[trials["architecture"] == architecture]
     return chosen.drop(columns=[name for name in hyperparameters(chosen) if not values(chosen[name])])
 
 
 def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY, objectives: Sequence[str] = ()) -> pd.DataFrame:
-    """All trials, best first, in the order of `search.study.ranking`; those that are not ranked have no rank.
+    """All trials, best first, in the order of `search.study.ranking`; unranked trials have no rank.
 
-    objectives: several, by which complete trials are ranked instead (see `search.study.fronts`), each with the number
-    of its `front`; 1 is the front of all.
+    objectives: if there are several, complete trials are ranked by fronts instead (see `search.study.fronts`), with the
+    number of the `front`; 1 is the Pareto front of all.
 
-    Those of baselines have their places among the others, for what is best of all is what a user wants to know; `role`
-    tells them apart.
-
-    UserError if their task does not measure it.
+    Baselines are ranked among the others, since a user wants the best of all; `role` marks them. Raises UserError if
+    the trials do not measure the metric.
     """
     check_metric(rank_by)
     measured = _measured(trials)
@@ -91,7 +88,7 @@ def leaderboard(trials: pd.DataFrame, rank_by: str = RANK_BY, objectives: Sequen
         rows, numbers = [row for row, _ in in_order], [number for _, number in in_order]
     board = trials.loc[[row.Index for row in rows]]
     common = ranking.shared(rows)
-    places: dict[Any, int] = {}  # trials of a configuration that was proposed again have one
+    places: dict[Any, int] = {}  # trials of a repeated configuration share a rank
     ranks: list[int | None] = []
     for row in rows:
         which = first if (first := ranking.first_of(row)) in common else row.Index
@@ -131,16 +128,16 @@ def column_of(objective: str) -> str:
 
 
 def values_of(trials: pd.DataFrame, objectives: Sequence[str]) -> dict[Any, list[float | None]]:
-    """The index of each trial -> what it has of the objectives."""
+    """The values of the objectives by the index of the trial; None where unknown."""
     columns = trials[[column_of(name) for name in objectives]].astype("float64").to_numpy()
     known = ([None if pd.isna(value) else float(value) for value in row] for row in columns)
     return dict(zip(trials.index, known, strict=True))
 
 
 def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """One row an architecture or baseline, the best first: its best trial, and how many of its trials ended how.
+    """One row per architecture or baseline, the best first: its best trial, and the number of trials by outcome.
 
-    An architecture without a ranked trial comes last, with its counts only.
+    Architectures without a ranked trial come last, with counts only.
     """
     board = leaderboard(trials, rank_by)
     best = board[board["rank"].notna()].drop_duplicates("architecture").set_index("architecture")
@@ -167,14 +164,14 @@ def by_architecture(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFram
 
 
 def varying(trials: pd.DataFrame) -> list[str]:
-    """The hyperparameters that have more than one value among these trials."""
+    """The hyperparameters with more than one value in these trials."""
     return [name for name in hyperparameters(trials) if len(values(trials[name])) > 1]
 
 
 def constant(trials: pd.DataFrame) -> dict[str, Any]:
-    """The value of each hyperparameter that has only one, in all trials of the architectures that have it at all."""
+    """The hyperparameters with a single value in these trials, with that value."""
     taken = {name: values(trials[name]) for name in hyperparameters(trials)}
-    return {name: next(iter(each)) for name, each in taken.items() if len(each) == 1}
+    return {name: next(iter(single)) for name, single in taken.items() if len(single) == 1}
 
 
 def _metrics(trials: pd.DataFrame, board: pd.DataFrame, rank_by: str) -> list[str]:
@@ -182,17 +179,17 @@ def _metrics(trials: pd.DataFrame, board: pd.DataFrame, rank_by: str) -> list[st
 
 
 def _mean(rank_by: str) -> str:
-    """The column of what a configuration is ranked by that was proposed again."""
+    """The column with the mean score of repeated configurations."""
     return f"{rank_by}_mean"
 
 
 def _means(board: pd.DataFrame, rank_by: str) -> list[str]:
-    """That column, where there is such a configuration."""
+    """The column of `_mean`, as a list; empty if no configuration was repeated."""
     return [_mean(rank_by)] if _mean(rank_by) in board and board[_mean(rank_by)].notna().any() else []
 
 
 def _repeating(board: pd.DataFrame) -> list[str]:
-    """The column that says whose configuration was proposed again, where any was."""
+    """The column with the trial whose configuration was repeated, as a list; empty if there is none."""
     return [record.REPEATS] if record.REPEATS in board and board[record.REPEATS].notna().any() else []
 
 
@@ -206,8 +203,11 @@ def _counter(outcome: Outcome) -> Any:
 def ranking_table(
     search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY, top: int = 0, *, every: bool = True
 ) -> Table:
-    """The first `top` of the leaderboard, or (0) all of it. every: else of each baseline only the best: a dozen points
-    of their grids, all alike, would stand in the way of what was searched."""
+    """The first `top` trials of the leaderboard, or all of it (0).
+
+    every: whether to show all trials of baselines; else only the best of each, since the points of their grids differ
+    little and would hide searched trials.
+    """
     board = leaderboard(trials, rank_by, search.objectives if rank_by == search.metric else ())
     rows = board if every else board[(board[ROLE] == SEARCHED) | ~board["architecture"].duplicated()]
     left_out = len(board) - len(rows)
@@ -228,7 +228,7 @@ def ranking_table(
             ["outcome", *_repeating(board), *varying(_for_hyperparameters(trials)), "epochs_run", "run_id"],
         ],
         key=["trial", *shown(board)],
-        title=_title(search, board, num_shown, rank_by) + ", of each baseline only the best" * (left_out > 0),
+        title=_title(search, board, num_shown, rank_by) + ", only the best of each baseline" * (left_out > 0),
         notes=notes(search, trials, rank_by),
     )
 
@@ -260,7 +260,7 @@ def _title(search: Search, board: pd.DataFrame, num_shown: int, rank_by: str) ->
 
 
 def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
-    """What one has to know to read the tables, a sentence or two each."""
+    """The notes below a leaderboard."""
     return [
         *_same_for_all(_for_hyperparameters(trials)),
         *_of_baselines(trials, rank_by),
@@ -276,37 +276,37 @@ def notes(search: Search, trials: pd.DataFrame, rank_by: str) -> list[str]:
 
 
 def notes_on_fronts(search: Search, rank_by: str) -> Iterable[str]:
-    """By which rule trials of several objectives are ranked."""
+    """The ranking rule for several objectives."""
     if search.objectives and rank_by == search.metric:
-        told = ", ".join(f"{name} ({'more' if fronts.maximizes(name) else 'less'})" for name in search.objectives)
+        goals = ", ".join(f"{name} ({'more' if fronts.maximizes(name) else 'less'})" for name in search.objectives)
         yield (
-            f"Complete trials are ranked by fronts of {told}: what no other beats in one objective without losing in "
-            "another is on front 1; on a front, what stands farthest from its neighbours comes first."
+            f"Complete trials are ranked by Pareto fronts of {goals}: a trial is on front 1 if no other is better in "
+            "one objective without being worse in another; within a front, trials far from their neighbours come first."
         )
 
 
 def notes_on_classes(searches: Sequence[Search]) -> Iterable[str]:
-    """What the scores have to be compared with, and of which class they are: a line for each different corpus."""
+    """The majority class as a yardstick, and the positive class: one line per distinct corpus."""
     lines: dict[str, list[str]] = {}
     for search in searches:
         if record.MAJORITY not in search.tags or record.MAJORITY_SHARE not in search.metrics:
-            continue  # of images, of several classes a text, or older
+            continue  # images, several classes per text, or an old search
         line = (
-            f"The majority: {search.metrics[record.MAJORITY_SHARE]:.1%} of the test texts are "
-            f"{search.tags[record.MAJORITY][:40]!r}, the accuracy of who says that of all."
+            f"Majority class: {search.metrics[record.MAJORITY_SHARE]:.1%} of the test texts are "
+            f"{search.tags[record.MAJORITY][:40]!r}, which is the accuracy of always predicting it."
         )
         if positive := search.tags.get(record.POSITIVE_CLASS):
-            line += f" F1, ROC AUC and average precision are those of {positive[:40]!r}, the positive class."
+            line += f" F1, ROC AUC and average precision are for {positive[:40]!r}, the positive class."
         lines.setdefault(line, []).append(search.id)
     for line, ids in lines.items():
         yield line if len(lines) == 1 else f"{', '.join(ids)}: {line[0].lower()}{line[1:]}"
 
 
 def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
-    """The rules by which a trial of these searches is better than another."""
+    """The rules by which trials are ranked."""
     better = "higher" if check_metric(rank_by).maximize else "lower"
     yield (
-        f"Ranked by {rank_by}, {better} is better; pruned trials come below complete ones; ties go to fewer parameters."
+        f"Ranked by {rank_by}, {better} is better; pruned trials rank below complete ones; ties go to fewer parameters."
     )
     for metric in dict.fromkeys(search.metric for search in searches if search.metric not in (None, rank_by)):
         yield f"The best epoch of each trial was chosen by {metric}, the metric of the search."
@@ -314,7 +314,7 @@ def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
 
 
 def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
-    """Hyperparameters that do not vary are noise in a table, but belong to it."""
+    """Hyperparameters that do not vary: in a note, since columns of them would be noise."""
     architectures = set(trials["architecture"].dropna())
     parts = []
     for name, value in constant(trials).items():
@@ -327,13 +327,13 @@ def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
 
 
 def _for_hyperparameters(trials: pd.DataFrame) -> pd.DataFrame:
-    """Those whose hyperparameters a table has room for: what was searched, where anything was."""
+    """The trials whose hyperparameters are shown as columns: the searched ones, if any."""
     own = searched(trials)
     return own if len(own) else trials
 
 
 def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
-    """Their hyperparameters are their own: in a table of what was searched they would be columns of nothing."""
+    """The hyperparameters of baselines: in a note, since their columns would be empty for searched trials."""
     own = baselines(trials)
     best = by_architecture(own, rank_by).dropna(subset="trial")
     parts = []
@@ -346,7 +346,7 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
 
 
 def _fitted_on(search: Search, trials: pd.DataFrame) -> Iterable[str]:
-    """How many of many texts baselines have learned from."""
+    """The number of texts on which baselines were fitted, if not all."""
     names = [name for name in baselines(trials)["architecture"].dropna().unique() if reads_texts(name)]
     if names and (fitted := search.metrics.get(record.NUM_FITTED)):
         was = "were" if len(names) > 1 else "was"
@@ -355,7 +355,7 @@ def _fitted_on(search: Search, trials: pd.DataFrame) -> Iterable[str]:
 
 
 def _words_read(search: Search) -> Iterable[str]:
-    """By whom, where not all read as many."""
+    """The number of words that each architecture reads, if they differ."""
     spec = search.spec
     if spec is None or not isinstance(spec.max_words, dict):
         return
@@ -363,15 +363,15 @@ def _words_read(search: Search) -> Iterable[str]:
     for name in [*spec.architectures, *spec.baselines]:
         readers.setdefault(spec.words_of(name), []).append(name)
     if len(readers) > 1:
-        told = "; ".join(
+        words_read = "; ".join(
             f"{f'{words:,}' if words <= spec.most_words else 'all'} by {', '.join(names)}"
             for words, names in sorted(readers.items())
         )
-        yield f"Words read of each text: {told}."
+        yield f"Words read of each text: {words_read}."
 
 
 def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
-    """Which architectures are ahead of the best baseline that reads as many words as they do."""
+    """Which architectures are ahead of the best baseline that reads equally many words."""
     spec, best = search.spec, by_architecture(trials, rank_by).dropna(subset="trial")
     if spec is None or best.empty:
         return
@@ -383,25 +383,25 @@ def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> It
         first = others.iloc[0]
         ahead = names[: names.index(first["architecture"])]
         behind = [name for name in searched(own)["architecture"] if name not in ahead]
-        told = f"with {words:,}, ahead of {first['architecture']} ({cell(rank_by, first[rank_by])}): "
-        parts.append(told + (", ".join(ahead) or "none") + (f", behind it: {', '.join(behind)}" if behind else ""))
+        part = f"with {words:,}, ahead of {first['architecture']} ({cell(rank_by, first[rank_by])}): "
+        parts.append(part + (", ".join(ahead) or "none") + (f", behind it: {', '.join(behind)}" if behind else ""))
     if parts:
         yield f"On the same words of each text, by {rank_by}: {'; '.join(parts)}."
 
 
 def _proposed_again(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
-    """Which trials have a place in common."""
+    """The trials that share a rank, because they repeat a configuration."""
     again = ranking.shared(scored(trials, rank_by))
     if num := int(trials[record.REPEATS].notna().sum()):
         yield (
-            f"Proposed again, on other seeds: {num} trial{'s' * (num > 1)}, of {len(again)} "
-            f"configuration{'s' * (len(again) != 1)}. Each has one rank, by the mean {rank_by} of its trials, "
-            "and ranks as pruned if one of them was pruned or lost."
+            f"Repeated on other seeds: {num} trial{'s' * (num > 1)}, of {len(again)} "
+            f"configuration{'s' * (len(again) != 1)}. A repeated configuration has one rank, by the mean {rank_by} of "
+            "its trials, and ranks as pruned if one of them was pruned or lost."
         )
 
 
 def _not_ranked(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
-    """Who is not ranked and why, a line for each reason."""
+    """The trials that are not ranked: one line per reason."""
     board = leaderboard(trials, rank_by)
     unranked = board[board["rank"].isna()]
     for (outcome, error), group in unranked.fillna({"outcome": "unknown", "error": ""}).groupby(["outcome", "error"]):

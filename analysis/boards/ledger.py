@@ -1,4 +1,4 @@
-"""What a search spent on each architecture, and whether that was fair."""
+"""The compute that a search spent on each architecture, and whether the shares were fair."""
 
 import json
 from collections.abc import Iterable
@@ -16,23 +16,23 @@ from search.base.record import Outcome
 from search.spec.inherited import lines
 from search.study.stopping import NO_ROOM
 
-#: Of what earlier searches had spent on an architecture, that its search started from.
+#: Columns of what earlier searches, from which this one started, had spent on an architecture.
 _INHERITED = {name: f"inherited_{name}" for name in ("trials", "epochs", "seconds")}
-_SHARES = {each: f"{each.value}_share" for each in Outcome}
+_SHARES = {outcome: f"{outcome.value}_share" for outcome in Outcome}
 _TO_BEST = ["trials_to_best", "epochs_to_best", "seconds_to_best"]
 
-#: An architecture was searched less if it had less than this share of what the most searched one had. Epochs, not
-#: seconds, are the measure of compute: a second of a perceptron is not a second of a recurrent network, nor is one
-#: on a busy machine one on an idle one. Their bound is lower: how many a pruner leaves is also a matter of luck.
+#: An architecture was searched less if it got less than this share of the most searched one. Compute is measured in
+#: epochs, not seconds: seconds depend on the architecture and on the load of the machine. The bound for epochs is
+#: lower, since the number of epochs that a pruner allows varies by luck.
 SEARCHED_LESS = {"trials": 0.8, "epochs": 0.5}
-_SEARCHED = [Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED]  # others ended before they told anything
+_SEARCHED = [Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED]  # other outcomes say nothing about an architecture
 
 
 def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """One row an architecture or baseline, the best first: what it was given, how its trials ended, what its best took.
+    """One row per architecture or baseline, the best first: the compute spent, outcomes, and the compute to its best.
 
-    `<outcome>_share` is a share of its trials. `trials_to_best`, `epochs_to_best` and `seconds_to_best` are what all
-    trials had spent that ended no later than the best one, itself included.
+    `<outcome>_share` is a share of its trials. `trials_to_best`, `epochs_to_best` and `seconds_to_best` are the total
+    of all trials up to the end of the best one, inclusive.
     """
     best = by_architecture(trials, rank_by)[["architecture", ROLE, "trial", rank_by, "run_id"]]
     rows = []
@@ -52,12 +52,12 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
 
 
 def _spent(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials, epochs and seconds of each trial; a trial that ended before its first report spent nothing known."""
+    """Trials, epochs and seconds of each trial; zero for a trial that ended before its first report."""
     return pd.DataFrame({"trials": 1, "epochs": trials["epochs_run"], "seconds": trials["seconds"]}).fillna(0)
 
 
 def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
-    """Sentences on what `stop: decided` has left out, and about how much that saved."""
+    """Sentences on the trials that `stop: decided` skipped, and the epochs saved."""
     found: dict[str, dict[str, Any]] = json.loads(search.tags.get(record.STOPPED, "{}"))
     if not found:
         return []
@@ -75,35 +75,37 @@ def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
         return []
     return [
         f"Budgets are unequal by rule (stop: decided): {', '.join(parts)}. "
-        f"{counted(left_out, 'trial was', 'trials were')} left out, about {counted(round(saved), 'epoch')} at the mean "
-        "of those that ran."
+        f"{counted(left_out, 'trial was', 'trials were')} skipped, about {counted(round(saved), 'epoch')} at the mean "
+        "of the trials that ran."
     ]
 
 
 def refused(search: Search, trials: pd.DataFrame) -> list[str]:
-    """Sentences on what the limits of a search refused, and where they left no room for all trials."""
+    """Sentences on the configurations refused by the limits of a search, and architectures short of trials for it."""
     found: dict[str, dict[str, int]] = json.loads(search.tags.get(record.REFUSED, "{}"))
     sentences = []
     if found:
         parts = [f"{name} {_counted(counts)}" for name, counts in found.items()]
-        sentences.append(f"Drawn again, and no trials, as their size is over a limit: {', '.join(parts)}.")
+        sentences.append(f"Configurations over a size limit, which were drawn again: {', '.join(parts)}.")
     if over := int((trials["outcome"] == Outcome.REFUSED.value).sum()):
-        sentences.append(f"Refused at their first report, and never ranked: {over} trial{'s' * (over > 1)}.")
+        sentences.append(f"Refused at the first report, and not ranked: {over} trial{'s' * (over > 1)}.")
     for name, stop in json.loads(search.tags.get(record.STOPPED, "{}")).items():
         if stop["why"] == NO_ROOM:
-            sentences.append(f"{name} got {stop['trials']} of {stop['of']} trials: nothing more was within the limits.")
+            sentences.append(
+                f"{name} got {stop['trials']} of {stop['of']} trials: no other configuration is within the limits."
+            )
     return sentences
 
 
 def _counted(counts: dict[str, int]) -> str:
     """'12 (num_parameters)', or '12 (num_parameters 10, model_mb 2)'."""
-    told = [f"{name} {count:,}" if len(counts) > 1 else name for name, count in counts.items()]
-    return f"{sum(counts.values()):,} ({', '.join(told)})"
+    parts = [f"{name} {count:,}" if len(counts) > 1 else name for name, count in counts.items()]
+    return f"{sum(counts.values()):,} ({', '.join(parts)})"
 
 
 def inherited(search: Search) -> pd.DataFrame:
-    """By architecture, what the searches had spent on it that this one started from (`from:`): `inherited_trials`,
-    `inherited_epochs` and `inherited_seconds`. Without rows where it started from none."""
+    """What the searches from which this one started (`from:`) had spent, by architecture: `inherited_trials`,
+    `inherited_epochs` and `inherited_seconds`. Empty if it started from none."""
     rows = [
         {"architecture": each.architecture, **{column: getattr(each, name) for name, column in _INHERITED.items()}}
         for each in (search.spec.inherited if search.spec else ())
@@ -112,17 +114,17 @@ def inherited(search: Search) -> pd.DataFrame:
 
 
 def on_inherited(search: Search) -> list[str]:
-    """A sentence for each search that this one started from, and that what it spent counts."""
+    """Sentences on the searches from which this one started."""
     found = lines(search.spec.inherited) if search.spec else []
-    return [*found, "What was inherited is budget: this search could not have begun without it."] if found else []
+    return [*found, "The compute of these searches counts as budget of this one."] if found else []
 
 
 def searched_less(trials: pd.DataFrame, search: Search | None = None) -> list[str]:
-    """A sentence for each architecture that had clearly fewer trials or epochs than another (see SEARCHED_LESS).
+    """A sentence for each architecture that got clearly fewer trials or epochs than another (see SEARCHED_LESS).
 
-    Only complete, pruned and diverged trials count, for these tell something of the architecture. Epochs are compared
-    in whole trials, for what learns in one go makes only one in each. Baselines are not searched. search: with which
-    what it has inherited counts, too.
+    Only complete, pruned and diverged trials count: they say something about the architecture. Epochs are compared in
+    units of whole trials, since some learners make only one epoch per trial. Baselines are left out. search: if given,
+    its inherited trials count, too.
     """
     trials = searched(trials)
     counts = trials["outcome"].isin(_SEARCHED)
@@ -147,7 +149,7 @@ def searched_less(trials: pd.DataFrame, search: Search | None = None) -> list[st
 
 
 def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -> Table:
-    """What each architecture was given, and what its best took."""
+    """The table of `ledger`, with its notes."""
     table = ledger(trials, rank_by)
     occurring = [name for name in _SHARES.values() if table[name].any()]
     before = inherited(search).reindex(table["architecture"]).reset_index(drop=True)
@@ -160,7 +162,7 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
             ["trial", rank_by, *_TO_BEST],
         ],
         key=["architecture", *shown(table)],
-        title=f"{search.id}: what each architecture{' and baseline' * bool(shown(table))} was given"
+        title=f"{search.id}: the compute spent on each architecture{' and baseline' * bool(shown(table))}"
         if len(trials)
         else f"{search.id} has no trials yet.",
         notes=[
@@ -175,7 +177,7 @@ def ledger_table(search: Search, trials: pd.DataFrame, rank_by: str = RANK_BY) -
 
 
 def predicted(search: Search) -> list[str]:
-    """A sentence that says how far off the plan of a search was, if it had one and has ended."""
+    """A sentence that compares a search with its plan, if it had one and has ended."""
     names = {"wall_seconds": "seconds of wall time", "trial_seconds": "seconds of its trials"}
     parts = []
     for key, name in names.items():
@@ -190,4 +192,4 @@ def _notes(trials: pd.DataFrame, search: Search) -> Iterable[str]:
     rule = " or ".join(f"less than {bound:.0%} of the {measure}" for measure, bound in SEARCHED_LESS.items())
     if searched(trials)["architecture"].nunique() > 1:
         yield from searched_less(trials, search) or [f"No architecture had {rule} of the most searched one."]
-    yield "To best: what all trials had spent that ended no later than the best one. Seconds are those of the epochs."
+    yield "To best: the total of all trials up to the end of the best one. Seconds are those of the epochs."

@@ -1,4 +1,4 @@
-"""How far a search is, from what MLflow holds of it: it may run on another machine."""
+"""The progress of a search, read from MLflow: the search may run on another machine."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,9 +20,9 @@ _OPEN = (Outcome.RUNNING.value, Outcome.INTERRUPTED.value)
 
 
 def sparkline(values: Iterable[float]) -> str:
-    """A curve of so many characters, between its own least and greatest value; '' of a single one.
+    """The values as a curve of block characters, scaled from their minimum to their maximum; '' for a single value.
 
-    Of more than MOST_POINTS values, every so many.
+    More than MOST_POINTS values are thinned out evenly.
     """
     known = [value for value in values if value == value and abs(value) != float("inf")]
     if len(known) < 2:
@@ -34,11 +34,11 @@ def sparkline(values: Iterable[float]) -> str:
 
 
 def progress(trials: pd.DataFrame, series: pd.DataFrame, wanted: int | None, rank_by: str) -> pd.DataFrame:
-    """A row for each architecture and baseline, the best first.
+    """One row per architecture and baseline, the best first.
 
-    series: of `rank_by` by report, as `runs.read_series` has it. wanted: trials of each architecture, where that is
-    known. `done` are those that have ended, `curve` is that of the best trial, `seconds_left` of an architecture: the
-    mean time of those that have ended for each that is missing, shared by those that run; NaN before one has ended.
+    series: the history of `rank_by`, from `runs.read_series`. wanted: trials per architecture, None if unknown. `done`
+    counts the trials that have ended; `curve` is of the best trial; `seconds_left` is the mean time of ended trials
+    times the number missing, divided by the number running, and NaN before any has ended.
     """
     table = by_architecture(trials, rank_by)
     ended = trials[~trials["outcome"].isin(_OPEN)]
@@ -66,7 +66,7 @@ def progress(trials: pd.DataFrame, series: pd.DataFrame, wanted: int | None, ran
 
 
 def live_table(uri: str, search: Search, rank_by: str) -> Table:
-    """How far the search is now. Raises UserError when MLflow cannot be read."""
+    """The current progress of a search. Raises UserError when MLflow cannot be read."""
     check_metric(rank_by)
     trials = runs.read_trials(uri, search.id)
     best = by_architecture(trials, rank_by)["run_id"].dropna().tolist()
@@ -87,6 +87,6 @@ def live_table(uri: str, search: Search, rank_by: str) -> Table:
         frame.assign(left=[duration(each) if each == each and each else "" for each in frame["seconds_left"]]),
         groups=[[*columns, *lost, "trial", rank_by, "curve", "left"]],
         key="architecture",
-        title=f"{search.id}: how far it is, by {heading(rank_by)}",
+        title=f"{search.id}: progress, by {heading(rank_by)}",
         notes=lines,
     )

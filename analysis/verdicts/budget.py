@@ -1,7 +1,7 @@
-"""Which architecture wins at which budget: what the best of so many trials, or core-seconds, is to be expected.
+"""Which architecture wins at which budget: the expected score of the best of n trials, or of n core-seconds.
 
-Of independent draws (`sampler: random`, `pruner: none`) one search tells it (Dodge et al. 2019, Tang et al. 2020); of
-adaptive searches only repeated ones do, for what such a search finds first decides what it tries next.
+One search suffices if its trials are independent draws (`sampler: random`, `pruner: none`; Dodge et al. 2019, Tang et
+al. 2020). Adaptive searches must be repeated, since early results determine what such a search tries next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,22 +26,23 @@ from search.study.ranking import order
 from search.train.metrics import split_metric
 
 TRIALS, SECONDS = "trials", "core_seconds"  # the units of budgets
-_BEFORE = {TRIALS: "before_trials", SECONDS: "before_seconds"}  # columns: what was inherited, in each unit
-NUM_SEARCHES = 3  # that tell of an adaptive one, at least
-FEWEST = 4  # independent draws of an architecture
-POINTS = 60  # of a curve over core-seconds
+_BEFORE = {TRIALS: "before_trials", SECONDS: "before_seconds"}  # columns of the inherited budget, by unit
+NUM_SEARCHES = 3  # the fewest repetitions of an adaptive search
+FEWEST = 4  # the fewest independent draws of an architecture
+POINTS = 60  # points of a curve over core-seconds
 
 
 class NotKnownError(UserError):
-    """These searches cannot tell it; says why, and which would."""
+    """These searches cannot answer the question; the message says why, and which searches could."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is to be expected at which budget. independent: whether from draws, else from repeated searches.
+    """The expected scores by budget.
 
-    curves: by unit and architecture, of validation and of test, the names in the order of the spec. searches: how many.
-    trials: how many of each architecture they are from. roles: SEARCHED or BASELINE.
+    independent: whether estimated from independent draws, else from repeated searches. searches: their number. trials:
+    number of trials by architecture. roles: SEARCHED or BASELINE, by architecture. curves: of validation and test, by
+    unit and architecture, in the order of the spec.
     """
 
     rank_by: str
@@ -62,14 +63,14 @@ class Budget:
 
     @property
     def best_baseline(self) -> list[str]:
-        """The baseline that is expected to be best with all of its grid, if there is any."""
+        """The baseline with the best score over its whole grid, as a list; empty if there is none."""
         sign = 1 if split_metric(self.rank_by)[1].maximize else -1
         last = {name: sign * np.nan_to_num(self.curves[TRIALS][name][0].value[-1]) for name in self.roles}
         return sorted({*self.roles} - {*self.searched}, key=lambda name: -float(last[name]))[:1]
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row for each architecture, unit and budget; the means with their 95 % intervals, NaN of what is exact."""
+        """One row per architecture, unit and budget: means with 95 % intervals, which are NaN for exact values."""
         parts = []
         for unit, of_unit in self.curves.items():
             for name, curves in of_unit.items():
@@ -83,12 +84,12 @@ class Budget:
         return frame[frame[f"{self.rank_by}_mean"].notna()].reset_index(drop=True)
 
 
-# --- Which searches can tell
+# --- Which searches can answer
 
 
 def read(uri: str, names: Sequence[str], rank_by: str | None = None) -> tuple[Budget, list[Search]]:
-    """What these searches tell together. One adaptive search is taken with
-    those that repeat it. Raises NotKnownError where it would be wrong, UserError as `runs` does."""
+    """The budget curves of these searches together, and the searches used. A single adaptive search is extended by its
+    repetitions. Raises NotKnownError when the searches cannot answer, UserError as `runs` does."""
     found = runs.find_searches(uri, names)
     rank_by = rank_by or common_metric(found)
     check_metric(rank_by)
@@ -99,21 +100,21 @@ def read(uri: str, names: Sequence[str], rank_by: str | None = None) -> tuple[Bu
 
 
 def family(uri: str, search: Search) -> list[Search]:
-    """The search, and where that is needed to tell anything, those that repeat it: of its name, with other seeds."""
+    """The search, extended by its repetitions (same name, other seeds) if it is adaptive."""
     found, spec = [search], search.spec
     if spec is None or spec.sampler == "grid" or _is_independent(spec):
         return found
     for other in runs.searches(uri):
         if other.name != search.name or other.id == search.id or other.spec is None:
             continue
-        seeds = {each.spec.seed for each in found if each.spec}
+        seeds = {taken.spec.seed for taken in found if taken.spec}
         if other.spec.seed not in seeds and same_data(search, other) and not differing(spec, other.spec):
             found.append(other)
     return found
 
 
 def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Budget:
-    """Raises NotKnownError unless these searches tell what is to be expected of one like them."""
+    """The curves from trials of these searches. Raises NotKnownError when they cannot answer."""
     specs = [_spec(search) for search in searches]
     try:
         require_repetitions(searches)
@@ -128,7 +129,7 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
     independent = _is_independent(spec)
     if not independent and len(searches) < NUM_SEARCHES:
         raise NotKnownError(_adaptive(searches, spec, trials))
-    if independent:  # the first trial is the default configuration, and no draw
+    if independent:  # the first trial has the default configuration and is not a random draw
         trials = trials[(trials[ROLE] == BASELINE) | (trials["number"] != 0)]
     known = list(dict.fromkeys([*spec.studied, *trials["architecture"].dropna()]))
     ended = trials[~trials["outcome"].isin([Outcome.RUNNING.value, Outcome.INTERRUPTED.value])]
@@ -165,7 +166,7 @@ def _spec(search: Search) -> Spec:
 
 
 def _adaptive(searches: Sequence[Search], spec: Spec, trials: pd.DataFrame) -> str:
-    """Why an adaptive search cannot tell, which would, and what they cost."""
+    """Why a single adaptive search cannot answer, which searches could, and their cost."""
     settings = [
         f"{key}: {value}"
         for key, value, free in (("sampler", spec.sampler, "random"), ("pruner", spec.pruner, "none"))
@@ -174,12 +175,12 @@ def _adaptive(searches: Sequence[Search], spec: Spec, trials: pd.DataFrame) -> s
     trials = trials[trials["search"] == searches[0].id]
     seconds = trials["seconds"].fillna(0.0)
     whole = (trials["seconds"] / trials["epochs_run"] * spec.epochs).where(trials[ROLE] != BASELINE, trials["seconds"])
-    fewer = f"{len(searches)} of them tell too little; " if len(searches) > 1 else ""
+    fewer = f"{len(searches)} are too few; " if len(searches) > 1 else ""
     return (
         f"which architecture wins at which budget is not known from {searches[0].id}: its trials are not independent "
         f"({', '.join(settings)}), so one search is one draw. {fewer}It takes {NUM_SEARCHES} or more with other seeds: "
         f"python -m search run spec.yaml --repeat 5 (about {_minutes(5 * spec.resources.cpu * seconds.sum())}); or one "
-        f"of independent trials: python -m search run spec.yaml --set sampler=random --set pruner=none (about "
+        f"with independent trials: python -m search run spec.yaml --set sampler=random --set pruner=none (about "
         f"{_minutes(spec.resources.cpu * whole.fillna(0.0).sum())}); spec.yaml is in the search's folder"
     )
 
@@ -239,16 +240,16 @@ def _of_searches(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str
                 best = index
             so_far.append([np.nan, np.nan] if best is None else [trials.at[best, rank_by], trials.at[best, on_test]])
         own_spent = np.arange(1, len(trials) + 1) if unit == TRIALS else trials["cost"].cumsum().to_numpy()
-        spent.append(own_spent + trials[_BEFORE[unit]].iloc[0])  # what it inherited is budget
+        spent.append(own_spent + trials[_BEFORE[unit]].iloc[0])  # inherited trials count as budget
         reached.append(np.array(so_far, dtype=float))
     return (
-        of_searches(spent, [each[:, 0] for each in reached], budgets),
-        of_searches(spent, [each[:, 1] for each in reached], budgets),
+        of_searches(spent, [scores[:, 0] for scores in reached], budgets),
+        of_searches(spent, [scores[:, 1] for scores in reached], budgets),
     )
 
 
 def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
-    """A baseline's grid is all there is of it: so many of its points in a random order, exactly; then its best."""
+    """The exact curve of a baseline: the expected best of n points of its grid in random order, constant after all."""
     own = _from_worst(own[~own.duplicated("number")], rank_by)  # the same in every repeated search
     scores = own[rank_by].where(_has_result(own, rank_by))
     mean = 1.0 if unit == TRIALS else max(float(own["cost"].mean()), 1e-9)
@@ -263,7 +264,7 @@ def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on
 
 
 def _from_worst(own: pd.DataFrame, rank_by: str) -> pd.DataFrame:
-    """From the worst trial to the best; those without a result come first."""
+    """The trials from worst to best; those without a result come first."""
     rows = scored(own, rank_by)
     return own.loc[[each.Index for each in sorted(rows, key=order(rank_by, rows), reverse=True)]]
 

@@ -1,4 +1,4 @@
-"""Which architecture wins at which budget, for readers: what to use, where curves cross, and the curves."""
+"""Tables of which architecture wins at which budget: recommendations, crossings and curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,10 @@ ASKED = {"a minute": 60.0, "ten minutes": 600.0, "an hour": 3600.0}  # of one co
 
 
 def what_to_use(found: Budget) -> pd.DataFrame:
-    """For each budget that is ASKED two rows: the best architecture by its expected validation there, and the best
-    baseline, where there is one.
+    """Two rows per budget of ASKED: the best architecture by expected validation score, and the best baseline if any.
 
-    `or_else`: those of its kind that cannot be told apart from it there. `beyond`: its curve ends before, so at least
-    this is to be expected. A budget that no trial fits in has no row.
+    `or_else`: architectures (or baselines) that do not differ significantly from it. `beyond`: whether the curve ends
+    before the budget, so that the score is a lower bound. Budgets too small for a trial have no row.
     """
     sign, rows = _sign(found), []
     for words, seconds in ASKED.items():
@@ -49,25 +48,26 @@ def what_to_use(found: Budget) -> pd.DataFrame:
 
 
 def sentences(found: Budget) -> list[str]:
-    """What to use with a minute, ten minutes and an hour, in words."""
+    """What to use with a minute, ten minutes and an hour, as sentences."""
     use, said = what_to_use(found), []
     for words in ASKED:
         rows = use[use["budget"] == words].to_dict("records")
         parts = []
         for row in rows:
-            scores = ", ".join(f"{heading(each)} {cell(each, row[f'{each}_mean'])}" for each in found.measures)
-            more = " (more with more trials than there are)" if row["beyond"] else ""
-            alike = f", not told apart from {row['or_else']}" if row["or_else"] else ""
+            scores = ", ".join(f"{heading(name)} {cell(name, row[f'{name}_mean'])}" for name in found.measures)
+            more = " or more (the curve ends before)" if row["beyond"] else ""
+            alike = f", not significantly different from {row['or_else']}" if row["or_else"] else ""
             parts.append(f"{row['use']}{' (baseline)' * (row[ROLE] == BASELINE)}: {scores}{more}{alike}")
         said.append(f"With {words} of one core, {'; '.join(parts) or 'no trial ends'}.")
     return said
 
 
 def crossings(found: Budget) -> pd.DataFrame:
-    """A row for each pair and unit: who is `ahead` with little and who `later`, and from which budget on.
+    """One row per pair and unit: which is `ahead` at the smallest budget, which at the largest (`later`), and from
+    which budget on.
 
-    `at`, between `low` and `high`: see `best_of.Crossing`. `told_apart`: whether they are at the largest budget that
-    both know. Pairs without a budget in common have no row.
+    `at`, `low` and `high`: see `best_of.Crossing`. `told_apart`: whether they differ significantly at the largest
+    common budget. Pairs without a common budget have no row.
     """
     sign, rows = _sign(found), []
     for unit, curves in found.curves.items():
@@ -83,8 +83,8 @@ def crossings(found: Budget) -> pd.DataFrame:
 
 
 def tables(found: Budget, title: str, *, long: bool = False) -> dict[str, Table]:
-    """What to `use`, where curves cross (`crossings`), and what the best of some numbers of trials is expected to score
-    (`curves`). long: whole frames, for programs."""
+    """Recommendations (`use`), `crossings`, and expected scores of the best of n trials (`curves`). long: whole frames,
+    for programs."""
     if long:
         frames = {"use": what_to_use(found), "crossings": crossings(found), "curves": found.frame}
         return {name: Table(frame, [[*frame.columns]], key=frame.columns[0]) for name, frame in frames.items()}
@@ -92,21 +92,21 @@ def tables(found: Budget, title: str, *, long: bool = False) -> dict[str, Table]
 
 
 def notes(found: Budget) -> list[str]:
-    """What the curves are made from, and what to distrust."""
+    """The basis of the curves, and their limits."""
     counts = sorted({found.trials[name] for name in found.searched})
     number = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
     if found.independent:
         made = (
-            f"From {number} independent trials of each architecture, without the first, which is the default "
-            "configuration: the expected best of so many draws (Tang et al. 2020). "
-            "Known up to half of the trials; 95 % intervals by the jackknife."
+            f"Estimated from {number} independent trials of each architecture, without the first, which has the "
+            "default configuration: the expected best of n draws (Tang et al. 2020), for n up to half of the trials; "
+            "95 % intervals by jackknife."
         )
     else:
-        made = f"The mean over {found.searches} searches that repeat each other, with its 95 % interval (Student's t)."
+        made = f"The mean over {found.searches} repeated searches, with its 95 % interval (Student's t)."
     return [
         made,
-        "A budget is spent on one architecture: core-seconds are those of its trials. All numbers are of these texts; "
-        "test scores are those of what validation chose.",
+        "A budget is spent on one architecture: core-seconds are those of its trials. All numbers are for these texts; "
+        "test scores are those of the trial chosen on validation.",
     ]
 
 
@@ -125,7 +125,7 @@ def _use_table(found: Budget, title: str) -> Table:
 
 
 def _crossing_table(found: Budget) -> Table:
-    """Of what was searched and the best baseline only: a baseline seldom crosses another one."""
+    """Crossings of searched architectures and the best baseline; crossings among baselines are rare."""
     kept = [*found.searched, *found.best_baseline]
     frame = crossings(found)
     frame = frame[frame["first"].isin(kept) & frame["second"].isin(kept)]
@@ -147,10 +147,11 @@ def _crossing_table(found: Budget) -> Table:
         pd.DataFrame(rows, columns=columns),
         groups=[columns],
         key=["pair", "unit"],
-        title="Where one overtakes the other",
+        title="Budgets at which one architecture overtakes another",
         notes=[
-            "From: the budget from which on the second is expected to be ahead for good. Between: where the 95 % "
-            "interval of their difference holds zero; told apart: whether it does not at the largest budget."
+            "From: the budget from which on the later leader is expected to stay ahead. Between: the budgets at which "
+            "the 95 % interval of the difference contains zero. Told apart: whether it excludes zero at the largest "
+            "budget."
         ],
     )
 
@@ -161,9 +162,9 @@ def _from(row: Mapping[Any, Any]) -> str:
 
 def _between(row: Mapping[Any, Any]) -> str:
     if math.isnan(row["at"]) and math.isnan(row["low"]) and math.isnan(row["high"]):
-        return "" if row["told_apart"] else "all that is known"
+        return "" if row["told_apart"] else "all known budgets"
     low = "the start" if math.isnan(row["low"]) else f"{row['low']:,.3g}"
-    high = "beyond what is known" if math.isnan(row["high"]) else f"{row['high']:,.3g}"
+    high = "beyond the known budgets" if math.isnan(row["high"]) else f"{row['high']:,.3g}"
     return f"{low} to {high}"
 
 
@@ -189,5 +190,5 @@ def _interval(metric: str, curve: Curve, count: int) -> str:
     bounds: Sequence[float] = (
         () if not math.isfinite(point.error) else (point.value - point.half, point.value + point.half)
     )
-    shown = " to ".join(cell(metric, each) for each in bounds)
+    shown = " to ".join(cell(metric, bound) for bound in bounds)
     return cell(metric, point.value) + (f" ({shown})" if shown else "")

@@ -1,4 +1,4 @@
-"""Which classes a model confuses: counts of its answers to the test texts, by class and by pair of classes.
+"""Which classes a model confuses: counts of its predictions for the test texts, by class and by pair of classes.
 
 Shapes: N test texts, C classes.
 """
@@ -12,13 +12,13 @@ import pandas as pd
 from data.base.ordering import natural_order
 from search.train.tasks.observed import Counts
 
-PROBABILITY = "probability of "  # how such columns of predictions begin, each with a class
-TOP_CLASS, TOP_PROBABILITY = "top 1", "probability 1"  # of many classes, what is kept of the most probable
+PROBABILITY = "probability of "  # prefix of the columns with a class's probability
+TOP_CLASS, TOP_PROBABILITY = "top 1", "probability 1"  # columns of the most probable class, if there are many classes
 
 
 def of_classes(classes: tuple[str, ...], counts: Counts) -> pd.DataFrame:
-    """A row a class: precision, recall and F1, missing where there is nothing to divide by; how many texts are of it
-    (support), and of how many that is said."""
+    """One row per class: precision, recall and F1 (missing for a division by zero), the number of its texts (support),
+    and the number of texts predicted as it."""
     return pd.DataFrame(
         {
             "class": pd.Series(classes, dtype="str"),
@@ -33,7 +33,7 @@ def of_classes(classes: tuple[str, ...], counts: Counts) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """What a model said of each test text, by the places of classes, and with which probability."""
+    """A model's predictions for texts of one class each: true and predicted places in `classes`, and probabilities."""
 
     classes: tuple[str, ...]
     labels_N: np.ndarray
@@ -42,7 +42,7 @@ class Confusion:
 
     @classmethod
     def of(cls, predictions: pd.DataFrame | None) -> "Confusion | None":
-        """From what `runs.read_predictions` reads; None where that is nothing, or no text has just one class."""
+        """From `runs.read_predictions`; None without predictions, or if they are not of single classes."""
         if predictions is None or predictions.empty:
             return None
         if TOP_CLASS in predictions:
@@ -51,7 +51,7 @@ class Confusion:
         classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
         places = {name: place for place, name in enumerate(classes)}
         found = [predictions[name].map(places) for name in ("label", "predicted")]
-        if not columns or any(each.isna().any() for each in found):
+        if not columns or any(places_N.isna().any() for places_N in found):
             return None
         labels_N, predicted_N = (each.to_numpy(dtype=np.int64) for each in found)
         probabilities_NC = predictions[columns].to_numpy(dtype=np.float64)
@@ -59,8 +59,8 @@ class Confusion:
 
     @classmethod
     def _of_top(cls, predictions: pd.DataFrame) -> "Confusion | None":
-        """Where there are too many classes for the probabilities of all to be kept: of those that come."""
-        if not predictions[TOP_CLASS].eq(predictions["predicted"]).all():  # texts of several classes
+        """From predictions of many classes, which hold only the most probable ones: of the classes that occur."""
+        if not predictions[TOP_CLASS].eq(predictions["predicted"]).all():  # texts have several classes
             return None
         classes = tuple(sorted({*predictions["label"], *predictions["predicted"]}, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}
@@ -70,8 +70,8 @@ class Confusion:
     @cached_property
     def counts(self) -> Counts:
         right_N = self.labels_N[self.labels_N == self.predicted_N]
-        each = (self.labels_N, self.predicted_N, right_N)
-        return Counts(*(np.bincount(part, minlength=len(self.classes)) for part in each))
+        parts = (self.labels_N, self.predicted_N, right_N)
+        return Counts(*(np.bincount(part, minlength=len(self.classes)) for part in parts))
 
     @property
     def labels(self) -> pd.Series:
@@ -86,7 +86,7 @@ class Confusion:
 
     @property
     def swaps(self) -> pd.DataFrame:
-        """A row for each text of which one class is said in place of another: the text's place as `row`, from 0."""
+        """One row per misclassified text: its place as `row`, from 0, with `label` and `predicted`."""
         wrong_N = np.flatnonzero(self.labels_N != self.predicted_N)
         names = {"label": self.labels_N, "predicted": self.predicted_N}
         return pd.DataFrame({"row": wrong_N, **{name: self._names(each[wrong_N]) for name, each in names.items()}})
@@ -115,6 +115,6 @@ class Confusion:
 
     @property
     def matrix(self) -> np.ndarray:
-        """(C, C): texts by their class (rows) and the one that is said (columns)."""
+        """(C, C): number of texts by true class (rows) and predicted class (columns)."""
         size = len(self.classes)
         return np.bincount(self.labels_N * size + self.predicted_N, minlength=size**2).reshape(size, size)

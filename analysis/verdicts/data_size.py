@@ -1,4 +1,4 @@
-"""Would more labels help? What the best model and the best baseline reach by how many texts they learned from."""
+"""Would more labels help? The test scores of the best model and baseline by number of training texts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,19 +17,19 @@ from search.base import record
 from search.base.record import Outcome
 from search.train.metrics import split_metric
 
-#: From how many points of a score, out of 100, on more labels are said to help.
+#: The gain, in points of 100, from which more labels are said to help.
 WORTH = 0.5
 
 NOTES = (
-    "Shares of the training texts, of each class the first; vocabulary, validation and test are whole.",
-    "A trial on fewer texts makes as many epochs, and so fewer iterations: part of what it lacks may be these.",
-    "Low to high: the 95 % interval of the mean over seeds (Student's t), not of which texts were labelled. A baseline "
-    "is trained once.",
+    "The texts are the first of each class; vocabulary, validation set and test set are always whole.",
+    "Fewer texts with the same number of epochs mean fewer iterations, which may explain part of a lower score.",
+    "Low to high: the 95 % interval of the mean over seeds (Student's t); it does not cover the choice of the labelled "
+    "texts. A baseline is trained once.",
 )
 
 
 def read(uri: str, search: Search) -> Table:
-    """The table of the newest `train-sizes` of a search on the same data, or of that search itself.
+    """The table of the newest `train-sizes` search for a search, or of the search itself if it is one.
 
     Raises UserError when there is none.
     """
@@ -42,19 +42,20 @@ def read(uri: str, search: Search) -> Table:
 
 
 def find(known: Sequence[Search], search: Search) -> Search | None:
-    """That search, where it is one; else the newest that trains its best models on fewer of the same texts."""
+    """The search itself if it is a `train-sizes` search, else the newest such search for it on the same data."""
     if record.SIZES_OF in search.tags:
         return search
     of = search.confirms or search.id
-    sized = [each for each in known if each.tags.get(record.SIZES_OF) == of and same_data(search, each)]
+    sized = [other for other in known if other.tags.get(record.SIZES_OF) == of and same_data(search, other)]
     return sized[-1] if sized else None
 
 
 def curves(trials: pd.DataFrame, num_train: float, metric: str) -> pd.DataFrame:
-    """A row for each share of the training texts that a model learned from, by architecture and share.
+    """One row per architecture and share of the training texts.
 
-    metric: of test, in the best report on validation. `texts` are as many as were learned from, to the nearest;
-    `mean`, with its 95 % interval `low` to `high` and `sd` over `seeds`, NaN of one; `lost` diverged or failed.
+    metric: a test metric, at the best report on validation. `texts` is the rounded number of training texts;
+    `<metric>_mean` has the 95 % interval `_low` to `_high` and the deviation `_sd` over `seeds`, NaN for a single seed;
+    `lost` models diverged or failed.
     """
     rows = []
     if record.TRAIN_SHARE in trials:
@@ -82,28 +83,28 @@ def data_size_table(search: Search, trials: pd.DataFrame) -> Table:
         frame,
         groups=[["architecture", record.ROLE, "texts"], [*measured, "seeds", "lost"]],
         key=["architecture", "texts"],
-        title=f"{search.id}: {heading(metric)} by the number of texts that were learned from",
+        title=f"{search.id}: {heading(metric)} by number of training texts",
         notes=[*outlook(frame, metric), *NOTES],
     )
 
 
 def metric_of(search: Search) -> str:
-    """What the search ranks by, as it is on test."""
+    """The test version of the search's ranking metric."""
     return f"test_{split_metric(search.metric or runs.RANK_BY)[1].name}"
 
 
 def outlook(frame: pd.DataFrame, metric: str) -> Iterable[str]:
-    """What twice the labels would bring to each model, in a line each, and what that is based on."""
+    """The expected gain from doubling the labels, one line per model, and the basis of the estimate."""
     models = frame.groupby("architecture", sort=False)
     said = [line for name, own in models if (line := _outlook(str(name), own, metric))]
     yield from said
     if said:
         yield (
-            "Fitted: an inverse power law (Cortes et al. 1994). It is not drawn further than twice the texts, and "
-            "supposes labels of the same kind, and models with the same hyperparameters."
+            "Extrapolated by an inverse power law (Cortes et al. 1994), to at most twice the texts. It assumes labels "
+            "of the same kind and models with the same hyperparameters."
         )
     elif len(frame):
-        yield "Too few numbers of texts are done to say what more labels would bring."
+        yield "There are too few numbers of texts yet to estimate the gain from more labels."
 
 
 def _outlook(name: str, own: pd.DataFrame, metric: str) -> str | None:
@@ -119,13 +120,13 @@ def _outlook(name: str, own: pd.DataFrame, metric: str) -> str | None:
     if gain is None:
         return None
     scale, unit = (100, " points") if measure.percent else (1, "")
-    value, low, high = (scale * each for each in gain)
-    number = ".1f" if measure.percent else ".3g"
-    interval = f" (95 % interval {low:{number}} to {high:{number}})" if not math.isnan(low) else ""
+    value, low, high = (scale * number for number in gain)
+    form = ".1f" if measure.percent else ".3g"
+    interval = f" (95 % interval {low:{form}} to {high:{form}})" if not math.isnan(low) else ""
     texts = 2 * int(known["texts"].max())
     verdict = f"{_verdict(Gain(value, low, high))}: " if measure.percent else ""
     better = f"{'more' if measure.maximize else 'less'} {heading(metric)}"
-    doubled = f"twice the labels ({texts:,} texts) would bring {value:{number}}{unit} {better}"
+    doubled = f"twice the labels ({texts:,} texts) would bring {value:{form}}{unit} {better}"
     return f"{name}: {verdict}{doubled}{interval}."
 
 

@@ -1,4 +1,4 @@
-"""Are the architectures really different? Their best configurations, compared on the same test texts.
+"""Do the architectures differ? All pairs of their best configurations, compared on the same test texts.
 
 Shapes: S seeds of a configuration, N test texts.
 """
@@ -24,10 +24,10 @@ from search.study import ranking
 
 
 def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
-    """The complete trials of each architecture's best configuration, by the mean of `rank_by`; the best one first.
+    """The complete trials of every architecture's best configuration by the mean of `rank_by`, the best one first.
 
-    Trials are of one configuration if it has a name, or else if their hyperparameters are the same; see
-    `ranking.configurations` for which is better.
+    Trials belong to one configuration if they have its name or, without a name, the same hyperparameters. For ties, see
+    `ranking.configurations`.
     """
     check_metric(rank_by)
     named = trials[["architecture", "configuration", *hyperparameters(trials)]]
@@ -41,32 +41,31 @@ def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[st
 
 
 def name_of(own: pd.DataFrame) -> str:
-    """The name of a configuration: that which it was given, else that of its first trial."""
+    """The name of a configuration, else of its first trial."""
     configuration = own["configuration"].iloc[0]
     return str(own["trial"].iloc[0] if pd.isna(configuration) else configuration)
 
 
 def representative(own: pd.DataFrame, rank_by: str = RANK_BY) -> int:
-    """The place of the model (see `tested.models`) whose score is the median of its repetitions (of two in the middle,
-    the lower number)."""
+    """The place of the model (see `tested.models`) with the median score; of two in the middle, the lower one."""
     scores = [model[rank_by].mean() for model in tested.models(own)]
     return int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
 
 
 def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.ndarray:
-    """Which test texts each of the models got right. predictions: by run id, see `runs.read_predictions`."""
+    """Which test texts every model of a configuration got right (S, N). predictions: by run id."""
     found = [tested.said(model, predictions) for model in tested.models(own)]
-    correct_SN = [(each["label"] == each["predicted"]).to_numpy(dtype=bool) for each in found]
+    correct_SN = [(said["label"] == said["predicted"]).to_numpy(dtype=bool) for said in found]
     return np.stack(correct_SN)
 
 
 def models_of(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], rank_by: str = RANK_BY) -> pairs.Models:
-    """What `pairs` compares of a configuration."""
+    """A configuration as `pairs` takes it."""
     return pairs.Models(correct(own, predictions), representative(own, rank_by), is_baseline(own))
 
 
 def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
-    """Raise UserError unless all models were tested on the same texts, in the same order."""
+    """Raise UserError unless all models were tested on the same texts in the same order."""
     models = [model for own in best.values() for model in tested.models(own)]
     labels_of = {tested.name_of(model): tested.said(model, predictions)["label"] for model in models}
     names = list(labels_of)
@@ -87,7 +86,7 @@ def differences(
     margin: float = pairs.MARGIN,
     looks: int = 1,
 ) -> pd.DataFrame:
-    """Every pair of architectures (see `pairs.compare`), from `best_configurations` and the predictions by run id."""
+    """All pairs of architectures (see `pairs.compare`). best: from `best_configurations`. predictions: by run id."""
     check_texts(best, predictions)
     models = {name: models_of(own, predictions, rank_by) for name, own in best.items()}
     return pairs.compare(models, margin, looks)
@@ -99,13 +98,11 @@ def differences(
 def read_differences(
     uri: str, search: Search, rank_by: str = RANK_BY, margin: float = pairs.MARGIN, *, long: bool = False
 ) -> list[Table]:
-    """The differences between the architectures of a search, for readers; long: one table of all pairs.
+    """The differences between the architectures of a search, as tables. long: a single table of all pairs.
 
-    margin: two that differ by less, in accuracy, are equal.
-
-    Of each architecture's confirmed configurations on the same data, if the search was confirmed (or confirms another
-    one), else of its best in the search itself. Raises UserError when what the trials predicted is not kept, or was
-    not predicted of the same texts.
+    Compares every architecture's best confirmed configuration on the same data, if any, else its best in the search.
+    margin: architectures that differ by less, in accuracy, are equal. Raises UserError when predictions were not kept,
+    or are for different texts.
     """
     recorded = read(uri, search)
     best = compared(recorded, rank_by)
@@ -118,25 +115,25 @@ def read_differences(
 
 
 def num_looks(recorded: Recorded) -> int:
-    """How often the seeds have been, and are planned to be, looked at: each confirmation is a look."""
+    """The number of looks at the seeds, past and planned: every confirmation is a look."""
     return max(1, len(recorded.same), planned_looks(recorded))
 
 
 def planned_looks(recorded: Recorded) -> int:
-    """How many looks were planned when the last confirmation began; 0 before the first."""
-    return max((int(each.tags.get(record.LOOKS, 1)) for each in recorded.same), default=0)
+    """The number of looks planned when the last confirmation began; 0 before the first."""
+    return max((int(confirming.tags.get(record.LOOKS, 1)) for confirming in recorded.same), default=0)
 
 
 def compared(recorded: Recorded, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
-    """The trials of each architecture's best configuration: of those confirmed, else of the search itself."""
-    best, others = (best_configurations(each, rank_by) for each in (recorded.repeated, recorded.trials))
-    if not recorded.folds:  # else the others were tested on fewer texts
+    """The trials of every architecture's best configuration: a confirmed one if any, else one of the search."""
+    best, others = (best_configurations(trials, rank_by) for trials in (recorded.repeated, recorded.trials))
+    if not recorded.folds:  # with folds, trials of the search were tested on fewer texts
         best |= {name: own for name, own in others.items() if name not in best}
     return best
 
 
 def read_predictions(uri: str, origin: Search, best: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """What all trials of these configurations said, by run id. Raises UserError when that is not kept."""
+    """The predictions of all trials of these configurations, by run id. Raises UserError when some were not kept."""
     predictions = {}
     for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
         found = runs.read_predictions(uri, run_id)
@@ -161,10 +158,9 @@ def difference_tables(
     *,
     long: bool = False,
 ) -> list[Table]:
-    """The matrix over architectures, all pairs, and the models behind them. long: only the pairs.
+    """The matrix over architectures, all pairs, and the compared models. long: only the pairs.
 
-    trials: those of the search and of its confirmations. others: ids of confirmations that were made on other data.
-    looks: see `num_looks`.
+    trials: of the search and its confirmations. others: ids of confirmations on other data. looks: see `num_looks`.
     """
     table = differences(best, predictions, rank_by, margin, looks)
     sides = ("first", "second")
@@ -218,14 +214,12 @@ def _title(table: pd.DataFrame, num: int, margin: float) -> str:
     if not len(table):
         return f"{num} architecture{'s' * (num != 1)} with complete trials, none to compare"
     if (table["verdict"] == pairs.Verdict.ONE_SEED.value).all():
-        return "one seed each: the models differ on these texts, the architectures are unknown"
-    return (
-        f"by how much the row's test accuracy is better than the column's, or equal within {margin:g}, or cannot tell"
-    )
+        return "one seed each: enough to compare these models, not the architectures"
+    return f"test accuracy of the row minus that of the column, or equal within {margin:g}, or cannot tell"
 
 
 def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
-    """A row and a column for each architecture and baseline. roles: what each is."""
+    """One row and one column per architecture and baseline. roles: SEARCHED or BASELINE, by name."""
     names = list(roles)
     cells: dict[tuple[str, str], str] = {}
     for first, second, difference, verdict in table[["first", "second", "difference", "verdict"]].itertuples(
@@ -240,7 +234,7 @@ def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
-    """What was compared."""
+    """The compared configurations."""
     rows: list[dict[str, Any]] = []
     for name, own in best.items():
         models = tested.models(own)
@@ -264,18 +258,17 @@ def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
 
 def _rule(margin: float, looks: int) -> str:
     several = (
-        f" The seeds are looked at {looks} times, which intervals and p-values allow for (Pocock 1977)."
-        if looks > 1
-        else ""
+        f" Intervals and p-values are corrected for {looks} looks at the seeds (Pocock 1977)." if looks > 1 else ""
     )
     return (
-        "Verdicts are on the accuracy to be expected over seeds and texts like these; low to high: the "
-        f"{stats.CONFIDENCE:.0%} interval of the difference, of this pair alone. Better: better p, equal within "
-        f"{margin:g}: equal p below {1 - stats.CONFIDENCE:.2f}, each Holm-corrected for all pairs. First better: "
-        "P(A > B), how often a seed of the first gets more right than one of the second; 0.75 is much. Hedges' g, over "
-        f"seeds: 0.2 is small, 0.5 medium, 0.8 large.{several} Of the two given models of median validation score "
-        "alone: the texts that only one of them got right, McNemar's exact test (holm p) and Cohen's g (0.05, 0.15, "
-        "0.25). More: docs/verdicts.md."
+        "Verdicts are about the expected accuracy over seeds and texts like these. Low to high: the "
+        f"{stats.CONFIDENCE:.0%} interval of the difference, not corrected for other pairs. A pair is better, or equal "
+        f"within {margin:g}, if better p, or equal p, is below {1 - stats.CONFIDENCE:.2f}; both are Holm-corrected for "
+        "all pairs. First better: P(A > B), the probability that a seed of the first gets more texts right than one of "
+        "the second; 0.75 is large. Hedges' g, over seeds: 0.2 is small, 0.5 medium, 0.8 large."
+        f"{several} The other columns are about the two models of median validation score only: the texts that only "
+        "one of them got right, McNemar's exact test (holm p), and Cohen's g (0.05 is small, 0.15 medium, 0.25 large). "
+        "More: docs/verdicts.md."
     )
 
 
@@ -288,8 +281,8 @@ def _single(search: Search, table: pd.DataFrame, best: Mapping[str, pd.DataFrame
     if (table["verdict"] == pairs.Verdict.ONE_SEED.value).any():
         single = [name for name, own in best.items() if len(tested.models(own)) == 1 and not is_baseline(own)]
         yield (
-            f"One seed each of {', '.join(single)}: the models differ on these texts, the architectures are unknown. "
-            f"To find out: python -m search confirm {search.id}."
+            f"One seed each of {', '.join(single)}: enough to compare these models, not the architectures. To compare "
+            f"the architectures: python -m search confirm {search.id}."
         )
 
 
@@ -300,7 +293,7 @@ def _to_decide(
     margin: float,
     looks: int,
 ) -> Iterable[str]:
-    """What the open pairs need, each at the level that is left of the family's."""
+    """What the open pairs need to be decided, at the corrected level."""
     undecided = table[table["verdict"] == pairs.Verdict.CANNOT_TELL.value]
     if not len(undecided):
         return
@@ -309,14 +302,14 @@ def _to_decide(
         name: pairs.sample(pairs.Models(correct(best[name], predictions), 0, is_baseline(best[name]))) for name in names
     }
     level = nominal((1 - stats.CONFIDENCE) / len(undecided), looks)
-    told, finest = [], []
+    needed, finest = [], []
     for first, second in zip(undecided["first"], undecided["second"], strict=True):
         found = pairs.gap(samples[first], samples[second])
         finest.append(found.smallest_margin(level))
         seeds = found.seeds_to_decide(margin, level)
-        told.append(f"{first} and {second} " + ("need more texts" if math.isinf(seeds) else f"about {seeds:,}"))
+        needed.append(f"{first} and {second} " + ("need more texts" if math.isinf(seeds) else f"about {seeds:,}"))
     yield (
-        f"Seeds of each that would decide, were the differences what they seem: {', '.join(told)}. However many seeds, "
+        f"Seeds of each that decide a pair if the differences stay: {', '.join(needed)}. With any number of seeds, "
         f"these texts cannot show an open pair to be equal within less than {min(finest):.4f}."
     )
 
@@ -339,18 +332,18 @@ def _notes(
         by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
         if folds := max(map(num_folds, fresh.values())):
             yield (
-                f"Trained over {folds} folds by {', '.join(by)}: of each text counts what the model says that was "
-                "tested on it, so that all texts are compared. SD is that over folds, whose training texts overlap."
+                f"Trained over {folds} folds by {', '.join(by)}: every text counts with the prediction of the model "
+                "that was not trained on it. SD is over folds, whose training texts overlap."
             )
         else:
             yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
         if rest := [name for name, own in best.items() if name not in fresh and not is_baseline(own)]:
-            yield f"Not confirmed, and so the best of the search itself, which is in part luck: {', '.join(rest)}."
+            yield f"Not confirmed, so the best trial of the search, which is partly luck: {', '.join(rest)}."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."
     without = sorted(set(trials["architecture"].dropna()) - set(best))
     if without and any(map(num_folds, best.values())):
-        yield f"Not trained over folds, and so not compared: {', '.join(without)}."
+        yield f"Not trained over folds, so not compared: {', '.join(without)}."
     elif without:
         yield f"Without a complete trial: {', '.join(without)}."
     yield record.SCORE_RULE

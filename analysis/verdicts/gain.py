@@ -203,17 +203,18 @@ def _seconds(seconds: float) -> str:
 
 
 class Chosen(NamedTuple):
-    """Whom the verdict is about, by architecture: None where there is nobody."""
+    """The architectures that the verdict compares; None where there is none."""
 
     network: str | None
     baseline: str | None
-    same_words: str | None  # the best baseline on as many words as the network, where the best of all reads others
+    same_words: str | None  # the best baseline on as many words as the network, if `baseline` reads others
 
 
 def choose(best: Mapping[str, pd.DataFrame], words_of: Callable[[str], int] | None = None) -> Chosen:
-    """best: the trials of architectures and baselines with a result, the best first. words_of: see `gain`.
+    """Choose what to compare. best: the trials of architectures and baselines with a result, the best first. words_of:
+    see `gain`.
 
-    Where no baseline reads as many words as the network, the best that does not read whole texts comes nearest.
+    If no baseline reads as many words as the network, `same_words` is the best one that does not read whole texts.
     """
     others = [name for name, own in best.items() if is_baseline(own)]
     network = next((name for name in best if name not in others), None)
@@ -231,10 +232,13 @@ def gain(
     fresh: bool = False,
     words_of: Callable[[str], int] | None = None,
 ) -> Gain:
-    """best: the trials of each architecture's and baseline's best configuration, the best one first (see
-    `best_configurations`). predictions: by run id (see `runs.read_predictions`), None or missing where they are not
-    kept. fresh: whether the networks' trials are of a confirmation. words_of: how many words of a text an architecture
-    or baseline reads; without it all that do not read whole texts are taken to read the same."""
+    """The verdict, from trials and predictions.
+
+    best: the trials of every architecture's and baseline's best configuration, the best one first (see
+    `best_configurations`). predictions: by run id (see `runs.read_predictions`), None or missing if not kept. fresh:
+    whether the networks' trials are of a confirmation. words_of: the number of words that an architecture or baseline
+    reads; without it, all that do not read whole texts are assumed to read equally many.
+    """
     network, baseline, same_words = choose(best, words_of)
     first = next(iter(best), None)
     if first is None:
@@ -254,13 +258,13 @@ def gain(
 
 
 def _says(own: pd.DataFrame, predictions: Predictions) -> str:
-    """What all trials of a configuration say of every test text; '' unless it is the same."""
+    """The single answer that all trials of a configuration give to every test text; '' if there are several."""
     said = {same_of_all(predictions.get(run_id)) for run_id in own["run_id"]}
     return said.pop() if len(said) == 1 else ""
 
 
 def _noun(network: str | None) -> str:
-    """What a reader would call it: a pipeline from outside is no network."""
+    """What to call the compared model: a user's pipeline is not a network."""
     made = ARCHITECTURES.get(network or "")
     return "network" if made is None or made.learner == Architecture.learner else "searched model"
 
@@ -289,18 +293,18 @@ def _standing(network: pd.DataFrame, baseline: pd.DataFrame, predictions: Predic
 
 
 def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
-    """The verdict on a search, over the fresh seeds of its confirmations where there are any.
+    """The verdict on a search, over the fresh seeds of its confirmations if there are any.
 
     Raises UserError when MLflow cannot be read.
     """
     fresh = len(recorded.repeated) > 0 and bool(best_configurations(recorded.repeated, rank_by))
     pool = recorded.trials
     if recorded.folds:
-        pool = recorded.repeated  # and with it the baselines, over the same folds
+        pool = recorded.repeated  # includes the baselines, over the same folds
     elif fresh:
         pool = pd.concat([baselines(recorded.trials), recorded.repeated], ignore_index=True)
     best = best_configurations(pool, rank_by)
-    spec = recorded.origin.spec if any(map(is_baseline, best.values())) else None  # to read it takes a moment
+    spec = recorded.origin.spec if any(map(is_baseline, best.values())) else None  # reading it is slow
     words_of = spec.words_of if spec else None
     chosen = choose(best, words_of)
     run_ids = [run_id for name in chosen if name for run_id in best[name]["run_id"]]
@@ -312,7 +316,7 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
 
 
 def _fitted(names: Sequence[str], metrics: Mapping[str, float]) -> str:
-    """That these baselines have not learned from all texts. metrics: of their search."""
+    """The number of texts on which these baselines were fitted, as a clause; '' for all. metrics: of their search."""
     names = [name for name in names if reads_texts(name)]
     if not names or record.NUM_FITTED not in metrics:
         return ""

@@ -1,4 +1,4 @@
-"""What mattered: which hyperparameters decided an architecture's score, how, and where its space was too narrow."""
+"""The importance and effects of hyperparameters by architecture, and best values at the edge of their range."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -31,22 +31,22 @@ from search.base.record import Outcome
 if TYPE_CHECKING:
     from search.spec.spec import Spec
 
-#: PED-ANOVA asks what tells the best trials, this share of them, from all others. It needs at least five such.
+#: PED-ANOVA compares this share of trials, the best ones, with all others. It needs at least five of them.
 BEST_SHARE = 0.25
 MIN_TRIALS = 20
 NUM_SHUFFLES = 199
 ALPHA = 0.05
 
-#: The samplers that never look at a score. Shuffled scores are as likely as the real ones only where hyperparameters
-#: were chosen without them: the others move towards what did well, in all hyperparameters at once, so that one that
-#: does not matter goes along with one that does. (The random trials with which those begin are at most ten.)
+#: The samplers that ignore scores. A permutation test is valid only if hyperparameters were chosen independently of the
+#: scores: other samplers move towards good values in all hyperparameters at once, so that an irrelevant hyperparameter
+#: follows a relevant one. (The random trials with which those samplers begin are at most ten.)
 BLIND_SAMPLERS = ("random", "grid")
 
-MAX_VALUES, NUM_BINS = 6, 4  # a number that took more values than that is shown in so many bins of equal count
+MAX_VALUES, NUM_BINS = 6, 4  # numbers with more than MAX_VALUES values are shown in NUM_BINS bins of equal count
 
 _MEANS = (
-    "Means are those of complete trials; where few of many are complete, others were stopped for being behind, or "
-    "diverged. What goes with the score need not be its cause: a sampler tries good values together."
+    "Means are over complete trials; if few of many are complete, the others were pruned or diverged. Correlation with "
+    "the score need not be causation: a sampler tries good values together."
 )
 
 
@@ -59,12 +59,12 @@ def importance(
     rng: np.random.Generator,
     rank_by: str = RANK_BY,
 ) -> pd.DataFrame:
-    """PED-ANOVA of one architecture's trials: hyperparameter, importance (shares of one) and p; the highest first.
+    """PED-ANOVA of one architecture's trials: hyperparameter, importance (shares of one) and p, the highest first.
 
-    Complete and pruned trials count by their score and diverged ones as worst: only who is among the best matters, and
-    a trial was pruned for being behind. `p` is how often the same scores in another order give so much or more,
-    corrected by Holm's method: the shares sum to one even where nothing mattered. It holds for trials of one of the
-    BLIND_SAMPLERS. Empty where this cannot be told, from fewer than MIN_TRIALS trials above all.
+    Complete and pruned trials count with their score, diverged ones as worst: only membership in the best trials
+    matters, and pruned trials were behind. `p` is by permutation of the scores, corrected by Holm's method; it is
+    needed since the shares sum to one even if nothing matters, and valid for BLIND_SAMPLERS only. Empty if importance
+    cannot be estimated, for example from fewer than MIN_TRIALS trials.
     """
     losses, scored = _scored(trials, rank_by)
     names = varying(scored)
@@ -79,7 +79,7 @@ def importance(
         )
         return np.array([found[name] for name in names])
 
-    with warnings.catch_warnings():  # Optuna reminds its caller that a target is minimized
+    with warnings.catch_warnings():  # Optuna warns that the target is minimized
         warnings.simplefilter("ignore")
         found = evaluate(losses)
         shuffled = np.array([evaluate(rng.permutation(losses)) for _ in range(NUM_SHUFFLES)])
@@ -89,29 +89,29 @@ def importance(
 
 
 def _scored(trials: pd.DataFrame, rank_by: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """The trials that count, and the loss of each: its score, lower is better."""
+    """The losses of the trials that count (their scores, lower is better), and these trials."""
     metric = check_metric(rank_by)
     diverged = trials["outcome"] == Outcome.DIVERGED.value
     scores = trials[rank_by].mask(diverged, metric.worst)
     counts = (diverged | trials["outcome"].isin([Outcome.COMPLETE, Outcome.PRUNED])) & np.isfinite(scores)
     for name in varying(trials):
-        counts &= trials[name].map(present).astype(bool)  # all but half-written and old ones
+        counts &= trials[name].map(present).astype(bool)  # leaves out half-written and old trials
     return (scores[counts] * (-1 if metric.maximize else 1)).to_numpy(), trials[counts]
 
 
 def _can_tell(losses: np.ndarray) -> bool:
-    """Whether there are enough trials, and not nearly all of them as bad as the worst."""
+    """Whether there are enough trials, not nearly all of them as bad as the worst."""
     return len(losses) >= MIN_TRIALS and np.quantile(losses, BEST_SHARE, method="inverted_cdf") < losses.max()
 
 
 def _study(values: Mapping[str, pd.Series], space: Mapping[str, BaseDistribution]) -> optuna.Study:
-    """An Optuna study of trials with these values, its trials in the order of the rows."""
+    """An Optuna study with one trial per row of these values, in order."""
     declared = {
         name: space[name] if name in space and _holds(space[name], column) else _distribution_of(column)
         for name, column in values.items()
     }
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a new study in memory is no news
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # no message about the new study
     study = optuna.create_study()
     optuna.logging.set_verbosity(verbosity)
     rows = zip(*(column.tolist() for column in values.values()), strict=True)
@@ -123,7 +123,7 @@ def _study(values: Mapping[str, pd.Series], space: Mapping[str, BaseDistribution
 
 
 def _holds(distribution: BaseDistribution, column: pd.Series) -> bool:
-    """Whether all values taken are in it, which they are not where the spec was changed by hand."""
+    """Whether the distribution contains all values of the column; not if the spec was edited by hand."""
     try:
         for value in runs.values(column):
             optuna.trial.create_trial(params={"it": value}, distributions={"it": distribution}, value=0.0)
@@ -133,7 +133,7 @@ def _holds(distribution: BaseDistribution, column: pd.Series) -> bool:
 
 
 def _distribution_of(column: pd.Series) -> BaseDistribution:
-    """The narrowest that holds the values taken."""
+    """The narrowest distribution that contains all values of the column."""
     taken = list(runs.values(column))
     if pd.api.types.is_integer_dtype(column):
         return IntDistribution(min(taken), max(taken))
@@ -146,10 +146,10 @@ def _distribution_of(column: pd.Series) -> BaseDistribution:
 
 
 def effects(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
-    """How each hyperparameter that varies went with the score of one architecture's trials, a row for each value.
+    """The scores of one architecture's trials by value of every varying hyperparameter, one row per value.
 
-    `<rank_by>_mean` and `_sd` are those of the complete trials, `trials` counts all. Numbers with many values are in
-    bins of about as many trials each.
+    `<rank_by>_mean` and `_sd` are over complete trials; `trials` counts all. Numbers with many values are in bins of
+    about equal count.
     """
     columns = ["hyperparameter", "value", "trials", "complete", f"{rank_by}_mean", f"{rank_by}_sd"]
     rows = []
@@ -168,18 +168,18 @@ def _by_value(trials: pd.DataFrame, name: str) -> Iterable[tuple[Any, pd.DataFra
         return
     bins = pd.qcut(column.astype("float64"), NUM_BINS, labels=False, duplicates="drop")
     for _, group in trials.groupby(bins):
-        low, high = (cell(name, each) for each in (group[name].min(), group[name].max()))
+        low, high = (cell(name, bound) for bound in (group[name].min(), group[name].max()))
         yield low if low == high else f"{low} to {high}", group
 
 
 def what_mattered(
     trials: pd.DataFrame, spec: "Spec | None", rng: np.random.Generator, rank_by: str = RANK_BY
 ) -> pd.DataFrame:
-    """The effects of each architecture, the best architecture and the most important hyperparameter first.
+    """The effects of all architectures, the best architecture and the most important hyperparameter first.
 
-    With each row go the hyperparameter's `importance` and `p`, its `best` value (that of the best trial) and the
-    `bound` of its range that this is at, all missing where they cannot be told. p: of BLIND_SAMPLERS alone.
-    spec: None where it cannot be read.
+    Further columns, missing where unknown: the hyperparameter's `importance` and `p` (for BLIND_SAMPLERS only), its
+    `best` value (of the best trial), and the `bound` of its range if the best value is at it. spec: None if it cannot
+    be read.
     """
     parts = []
     spaces = spec.spaces if spec else None
@@ -220,9 +220,9 @@ def importance_tables(
     *,
     long: bool = False,
 ) -> list[Table]:
-    """What mattered, for readers: the importances, then the effects in each architecture. long: one table of it all.
+    """The importances, then the effects by architecture, as tables. long: a single table.
 
-    Of what was searched: a baseline's grid is too small to tell.
+    Baselines are left out, since their grids are too small.
     """
     trials = searched(trials)
     table = what_mattered(trials, spec, rng, rank_by)
@@ -232,18 +232,18 @@ def importance_tables(
     by = ["architecture", "hyperparameter"]
     if long or table.empty:
         return [Table(table, groups=[list(table.columns)], key=[*by, "value"], title=title, notes=notes)]
-    told = [name for name in ("importance", "p") if table[name].notna().any()]
-    each = table.drop_duplicates(by)[[*by, *told, "best", "bound"]]
-    tables = [Table(each, groups=[list(each.columns)], key=by, title=title, notes=notes)]
+    known = [name for name in ("importance", "p") if table[name].notna().any()]
+    overview = table.drop_duplicates(by)[[*by, *known, "best", "bound"]]
+    tables = [Table(overview, groups=[list(overview.columns)], key=by, title=title, notes=notes)]
     for architecture, own in table.groupby("architecture", sort=False):
-        went = f"{search.id}: how the hyperparameters of {architecture} went with {heading(rank_by)}"
+        of = f"{search.id}: {heading(rank_by)} by hyperparameter of {architecture}"
         shown = ["hyperparameter", "value", "trials", "complete", f"{rank_by}_mean", f"{rank_by}_sd"]
-        tables.append(Table(own, groups=[shown], key=["hyperparameter", "value"], title=went))
+        tables.append(Table(own, groups=[shown], key=["hyperparameter", "value"], title=of))
     return [*tables[:-1], replace(tables[-1], notes=rules)]
 
 
 def _told(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_by: str) -> Iterable[str]:
-    """What can be said of importance, for each architecture."""
+    """Sentences on importance, by architecture."""
     for architecture in by_architecture(trials, rank_by)["architecture"]:
         own = table[table["architecture"] == architecture]
         losses, _ = _scored(only(trials, architecture), rank_by)
@@ -255,15 +255,15 @@ def _told(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_b
             yield f"{architecture}: shown to matter from {count}: {', '.join(shown) or 'nothing'}."
         elif own["importance"].notna().any():
             first = ", ".join(own["hyperparameter"].unique()[:2])
-            yield f"{architecture}: what set the best of {count} apart most: {first}. That is a description, no test."
+            yield f"{architecture}: the best of {count} differ most in {first}. This is a description, not a test."
         elif len(losses) < MIN_TRIALS:
-            yield f"{architecture}: {count}, too few to say which hyperparameter mattered ({MIN_TRIALS} are needed)."
+            yield f"{architecture}: {count}, too few to estimate importance ({MIN_TRIALS} are needed)."
         else:
-            yield f"{architecture}: {count}, most of them equally bad: which hyperparameter mattered cannot be told."
+            yield f"{architecture}: {count}, most of them equally bad, so importance cannot be estimated."
     if table["importance"].notna().any():
-        yield f"Importance: PED-ANOVA, what sets the best {BEST_SHARE:.0%} apart, as shares of one."
+        yield f"Importance: PED-ANOVA of the best {BEST_SHARE:.0%} of trials against all others, as shares of one."
     if table["p"].notna().any():
-        yield f"p: how often shuffled scores give as much (Holm-corrected); what is below {ALPHA} is shown to matter."
+        yield f"p: permutation test, Holm-corrected; a hyperparameter below {ALPHA} is shown to matter."
     elif table["importance"].notna().any():
         yield f"Nothing is shown to matter: {not_blind(spec)}."
 
@@ -271,10 +271,10 @@ def _told(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_b
 def not_blind(spec: "Spec | None") -> str:
     """Why there is no p, and how to get one."""
     if spec is None:
-        return "how the search chose hyperparameters is not known, as its spec cannot be read from MLflow"
+        return "how the search chose hyperparameters is unknown, since its spec cannot be read from MLflow"
     return (
-        f"the sampler {spec.sampler} chose them by the scores before, so that one that does not matter may go along "
-        "with one that does; a search that draws them at random tests it (--set sampler=random)"
+        f"the sampler {spec.sampler} chose hyperparameters by earlier scores, so that an irrelevant one may follow a "
+        "relevant one; a search that draws them at random can test it (--set sampler=random)"
     )
 
 
@@ -285,6 +285,6 @@ def _edges(table: pd.DataFrame, spec: "Spec | None") -> Iterable[str]:
         near = "is at" if best == bound else f"({cell(name, best)}) is near"
         yield f"{row['architecture']}, {name}: the best {near} the bound {cell(name, bound)}."
     if len(flagged):
-        yield "Where the best is at a bound, a wider range may hold a better one."
+        yield "If the best value is at a bound, a wider range may contain a better one."
     if spec is None:
-        yield "The search's spec cannot be read from MLflow: whether the best is at a bound is not known."
+        yield "Whether a best value is at a bound is unknown: the search's spec cannot be read from MLflow."

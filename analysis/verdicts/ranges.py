@@ -1,4 +1,4 @@
-"""What the hyperparameters of an architecture could be, and whether a value is at the edge of that."""
+"""The ranges of an architecture's hyperparameters, and whether a value is at the edge of its range."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,17 +9,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 if TYPE_CHECKING:
     from search.spec.space import Space
 
-EDGE = 0.05  # so near to a bound, as a share of the range, is at the edge
+EDGE = 0.05  # the share of a range next to a bound that counts as its edge
 
 
 def distributions(spaces: "Mapping[str, Space] | None", architecture: str) -> dict[str, BaseDistribution]:
-    """What an architecture's hyperparameters could be, by the spaces of a spec; without those that are fixed."""
+    """The distributions of an architecture's hyperparameters in a spec's spaces, without fixed ones."""
     space = (spaces or {}).get(architecture, {})
     return {name: values.distribution() for name, values in space.items() if not values.is_fixed}
 
 
 def bound_near(value: Any, distribution: BaseDistribution) -> float | None:
-    """The bound of a range, or of a list of numbers, that a value is at; None within, and where nothing is within."""
+    """The bound of a range, or of a list of numbers, that a value is at or near; None inside, or without an inside."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         if len(choices) < 3 or not all(type(choice) in (int, float) for choice in choices):

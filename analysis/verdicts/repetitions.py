@@ -1,4 +1,4 @@
-"""Searches that repeat each other: equal but for their seeds, so that they differ by luck alone."""
+"""Repetitions of a search: searches that differ in their seeds only, and so by luck alone."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from data.base.errors import UserError
 from search.spec.read import compared
 from search.spec.spec import Spec
 
-#: What may differ between searches that repeat each other: `seed` has to.
+#: Keys that may differ between repetitions; `seed` must.
 MAY_DIFFER = {"seed", "name", "trials"}
 
 
 def differing(first: Spec, second: Spec) -> list[str]:
-    """The keys by which two searches are not repetitions of one."""
+    """The keys whose values keep two searches from being repetitions."""
     one, other = compared(first), compared(second)
     return [key for key in one if key not in MAY_DIFFER and one[key] != other[key]]
 
 
 def require_repetitions(searches: Sequence[Search]) -> None:
-    """Raise UserError, in a line that says which keys differ, unless these searches repeat each other."""
+    """Raise UserError, naming the differing keys, unless these searches are repetitions of one."""
     specs = [search.load_spec() for search in searches] if len(searches) > 1 else []
     for search, spec in zip(searches[1:], specs[1:], strict=False):
         if keys := differing(specs[0], spec):

@@ -1,7 +1,8 @@
-"""How many trials, seeds or test texts have to go before another architecture leads: the fewest that would do.
+"""Robustness of the leading architecture: the smallest number of trials, seeds or test texts whose removal costs it the
+lead.
 
-The worst case, as of Broderick, Giordano and Meager (2020), and no probability: where a handful of texts decides, so
-does luck. Shapes: S seeds, N test texts.
+A worst case (after Broderick, Giordano and Meager 2020), not a probability: if a handful of texts decides, so does
+luck. Shapes: S seeds, N test texts.
 """
 
 from collections.abc import Mapping
@@ -16,25 +17,27 @@ from analysis.base.stats import as_correct
 
 
 class Flip(NamedTuple):
-    """The fewest whose loss puts the second at least level with the first, and of how many. fewest: None where no loss
-    does (one of each has to stay)."""
+    """The smallest number of removals after which the second is at least level with the first.
+
+    fewest: None if no removal does that (one of each kind must stay). of: the total number.
+    """
 
     fewest: int | None
     of: int
 
 
 def texts(first_SN: ArrayLike, second_SN: ArrayLike) -> Flip:
-    """Of the test texts: those that speak most for the first go first."""
+    """Removal of test texts, beginning with those that favour the first most."""
     gain_N = np.sort(as_correct(first_SN).mean(axis=0) - as_correct(second_SN).mean(axis=0))[::-1]
     left_N = gain_N.sum() - np.concatenate([[0.0], np.cumsum(gain_N)[:-1]])
     return Flip(_first(left_N <= 1e-9), len(gain_N))
 
 
 def seeds(first_SN: ArrayLike, second_SN: ArrayLike) -> Flip:
-    """Of the seeds of both: the best of the first and the worst of the second go first."""
-    first_S = np.sort(as_correct(first_SN).mean(axis=1))  # without its best, the lowest are left
+    """Removal of seeds of both, beginning with the best of the first and the worst of the second."""
+    first_S = np.sort(as_correct(first_SN).mean(axis=1))  # ascending: the worst seeds are kept
     second_S = np.sort(as_correct(second_SN).mean(axis=1))[::-1]
-    means, others = (np.cumsum(each) / np.arange(1, len(each) + 1) for each in (first_S, second_S))
+    means, others = (np.cumsum(kept_S) / np.arange(1, len(kept_S) + 1) for kept_S in (first_S, second_S))
     lost = [
         (len(first_S) - 1 - i) + (len(second_S) - 1 - j)
         for i in range(len(means))
@@ -45,7 +48,7 @@ def seeds(first_SN: ArrayLike, second_SN: ArrayLike) -> Flip:
 
 
 def trials(first: pd.Series, second: pd.Series, maximize: bool = True) -> Flip:
-    """Of the first's trials: all whose score is better than the second's best go."""
+    """Removal of the first's trials: all that score better than the second's best."""
     sign = 1 if maximize else -1
     first, second = sign * first.dropna(), sign * second.dropna()
     better = int((first > second.max()).sum())
@@ -53,9 +56,9 @@ def trials(first: pd.Series, second: pd.Series, maximize: bool = True) -> Flip:
 
 
 def sentence(models: Mapping[str, Models], scores: Mapping[str, pd.Series], maximize: bool = True) -> str:
-    """The line for readers, about the first two of the models by mean test accuracy; '' where there is nothing to flip.
+    """A sentence on the two models that lead by mean test accuracy; '' if there is no leader.
 
-    scores: of an architecture's trials in the search.
+    scores: the validation scores of the search's trials, by architecture.
     """
     correct = {name: as_correct(each.correct_SN) for name, each in models.items()}
     leading = sorted(correct, key=lambda name: -correct[name].mean())[:2]
@@ -67,15 +70,13 @@ def sentence(models: Mapping[str, Models], scores: Mapping[str, pd.Series], maxi
         flips |= {"seeds": seeds(correct[first], correct[second])}
     if len(scores.get(first, ())) and len(scores.get(second, ())):
         found = trials(scores[first], scores[second], maximize)
-        if found.fewest != 0:  # else the second led in the search
+        if found.fewest != 0:  # 0 means that the second led in the search
             flips |= {f"trials of {first} in validation": found}
-    told = [
+    parts = [
         f"{flip.fewest:,} of {flip.of:,} {what}" if flip.fewest is not None else f"no number of {what}"
         for what, flip in flips.items()
     ]
-    return (
-        f"Robustness: {first} leads {second} on test; the fewest that have to go before it does not: {', '.join(told)}."
-    )
+    return f"Robustness: {first} leads {second} on test; removals that would cost it the lead: {', '.join(parts)}."
 
 
 def _first(true: np.ndarray) -> int | None:

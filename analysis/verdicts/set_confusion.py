@@ -1,4 +1,4 @@
-"""Which classes a model misses and adds, of texts each of which is of any number of classes.
+"""Which classes a model misses and adds, for texts with any number of classes.
 
 Shapes: N test texts, C classes.
 """
@@ -18,11 +18,12 @@ from search.train.tasks.observed import Counts
 
 @dataclass(frozen=True, eq=False)
 class SetConfusion:
-    """What a model said of texts each of which is of any number of classes.
+    """A model's predictions for texts with any number of classes.
 
-    labels, predicted: these classes in words. missed_NC, added_NC: whether a text's class is not said, or one is said
-    that it is not of. sure_NC: how sure it was of these mistakes, from 0 to 1, 0 where there is none; of a class whose
-    probability is not kept at least. confidence_N: how sure of the surest of a text.
+    labels, predicted: the classes of every text as one string. missed_NC: whether a class of the text is not predicted
+    (false negative). added_NC: whether a class is predicted that the text does not have (false positive). sure_NC: the
+    confidence in these mistakes, from 0 to 1, 0 where there is none; a lower bound if the class's probability was not
+    kept. confidence_N: the largest confidence in a mistake of the text.
     """
 
     classes: tuple[str, ...]
@@ -37,11 +38,11 @@ class SetConfusion:
 
     @classmethod
     def of(cls, predictions: pd.DataFrame | None, separator: str) -> "SetConfusion | None":
-        """From what `runs.read_predictions` reads; None where that is nothing, or names no class."""
+        """From `runs.read_predictions`; None without predictions, or without classes in them."""
         if predictions is None or predictions.empty:
             return None
         labels, predicted = predictions["label"], predictions["predicted"]
-        sets = [[split_label(words, separator) for words in each] for each in (labels, predicted)]
+        sets = [[split_label(words, separator) for words in column] for column in (labels, predicted)]
         columns = [str(name) for name in predictions if str(name).startswith(PROBABILITY)]
         tops = [str(name) for name in predictions if re.fullmatch(r"top \d+", str(name))]
         classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
@@ -49,15 +50,15 @@ class SetConfusion:
             named = frozenset().union(*sets[0], *sets[1], *(predictions[name] for name in tops))
             classes = tuple(sorted(named, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}
-        if not classes or not all(each <= places.keys() for of_each in sets for each in of_each):
+        if not classes or not all(names <= places.keys() for by_text in sets for names in by_text):
             return None
         chosen = np.zeros((2, len(labels), len(classes)), dtype=bool)
-        for chosen_NC, of_each in zip(chosen, sets, strict=True):
-            for row, names in enumerate(of_each):
+        for chosen_NC, by_text in zip(chosen, sets, strict=True):
+            for row, names in enumerate(by_text):
                 chosen_NC[row, [places[name] for name in names]] = True
         if tops:
             kept = predictions[[f"probability {name.removeprefix('top ')}" for name in tops]].to_numpy(dtype=np.float64)
-            # that of another class is not above the lowest that is kept
+            # The probability of any other class is at most the lowest one kept.
             probabilities_NC = np.repeat(kept.min(1, keepdims=True), len(classes), axis=1)
             for name, own_N in zip(tops, kept.T, strict=True):
                 probabilities_NC[np.arange(len(labels)), predictions[name].map(places).to_numpy(np.int64)] = own_N
@@ -70,20 +71,20 @@ class SetConfusion:
 
     @cached_property
     def counts(self) -> Counts:
-        each = (self.labels_NC, self.predicted_NC, self.labels_NC & self.predicted_NC)
-        return Counts(*(part.sum(0) for part in each))
+        parts = (self.labels_NC, self.predicted_NC, self.labels_NC & self.predicted_NC)
+        return Counts(*(part.sum(0) for part in parts))
 
     @property
     def by_class(self) -> pd.DataFrame:
-        """See `of_classes`; and of how many texts the class is missed (false negatives), and of how many it
-        is added to what they are (false positives)."""
+        """`of_classes` with the number of texts that miss the class (false negatives), and to which it is added (false
+        positives)."""
         frame = of_classes(self.classes, self.counts)
         return frame.assign(missed=self.missed_NC.sum(0), added=self.added_NC.sum(0))
 
     @property
     def mistakes(self) -> pd.DataFrame:
-        """A row for each class that is missed, and each that is added, the most frequent first: of how many texts, and
-        which share that is of the class's, or of those that are said to be."""
+        """One row per missed class and per added class, the most frequent first: the number of texts, and their share
+        of the class's texts (missed) or of the texts predicted as the class (added)."""
         kinds = [("missed", self.missed_NC, self.counts.wanted_C), ("added", self.added_NC, self.counts.predicted_C)]
         frames = [
             pd.DataFrame(
@@ -101,7 +102,7 @@ class SetConfusion:
 
     @property
     def mistaken(self) -> pd.DataFrame:
-        """A row for each mistake: the text's place as `row`, the class, which mistake, and how sure it was of it."""
+        """One row per mistake: the text's place as `row`, the class, the kind of mistake, and the confidence in it."""
         names = np.array(self.classes, dtype=object)
         frames = []
         for kind, wrong_NC in (("missed", self.missed_NC), ("added", self.added_NC)):
@@ -112,21 +113,21 @@ class SetConfusion:
 
     @property
     def _swapped(self) -> tuple[np.ndarray, Confusion]:
-        """The texts of which one class is missed and one is added, as places; and what was said of them."""
+        """The places of texts with exactly one class missed and one added, and the confusion of these two."""
         rows = np.flatnonzero((self.missed_NC.sum(1) == 1) & (self.added_NC.sum(1) == 1))
-        missed_N, added_N = (each[rows].argmax(1) for each in (self.missed_NC, self.added_NC))
+        missed_N, added_N = (mistake_NC[rows].argmax(1) for mistake_NC in (self.missed_NC, self.added_NC))
         return rows, Confusion(self.classes, missed_N, added_N, self.confidence_N[rows])
 
     @property
     def swaps(self) -> pd.DataFrame:
-        """As those of one class a text: all of the text's other classes are said, and no other."""
+        """As in `Confusion`, for texts whose only mistakes are one class missed and one added."""
         rows, swapped = self._swapped
         return swapped.swaps.assign(row=rows)
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """As those of one class a text, where exactly that happened: all of the text's other classes are said."""
+        """As in `Confusion`, for texts whose only mistakes are one class missed and one added."""
         _, swapped = self._swapped
         frame = swapped.pairs
         support = dict(zip(self.classes, self.counts.wanted_C, strict=True))
-        return frame.assign(share=frame["texts"] / frame["label"].map(support).astype(float))  # of no pair, too
+        return frame.assign(share=frame["texts"] / frame["label"].map(support).astype(float))  # also if it is empty

@@ -1,4 +1,4 @@
-"""What the models of a configuration said of all test texts: over folds, each of which tests some, together."""
+"""The predictions of a configuration's models for all test texts; over folds, those of all folds together."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ from data.base.folding import Fold
 
 
 def models(own: pd.DataFrame) -> list[pd.DataFrame]:
-    """The trials of a configuration in parts that say something of every test text: each alone, or those of all folds
-    of a search (and of a repetition there) in their order. Raises UserError where a fold has no complete trial."""
+    """The trials of a configuration in groups that cover every test text: a single trial, or one trial per fold of a
+    search (and repetition), in the order of the folds. Raises UserError when a fold has no complete trial."""
     alone = own["fold"].isna()
     found = [own.loc[[index]] for index in own.index[alone]]
     for (search, _), trials in own[~alone].groupby(["search", "repetition"], dropna=False, sort=False):
@@ -26,11 +26,11 @@ def models(own: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def said(model: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What one of the `models` said of every test text. predictions: by run id, see `runs.read_predictions`."""
+    """The predictions of one of the `models` for every test text. predictions: by run id."""
     return pd.concat([predictions[run_id] for run_id in model["run_id"]], ignore_index=True)
 
 
 def name_of(model: pd.DataFrame) -> str:
-    """What one of the `models` is called in messages."""
+    """The name of one of the `models` in messages."""
     first = model.iloc[0]
     return f"{first['trial'] if len(model) == 1 else first['configuration'] + ' over folds'} of {first['search']}"

@@ -1,8 +1,8 @@
-"""One look at seeds that are added until every pair is decided: which pairs are open, which architectures' seeds would
-decide most of them, and where no seed will, because there are too few texts.
+"""One look of a sequential confirmation: which pairs are open, which architectures' seeds would help most to decide
+them, and which pairs no number of seeds can decide because there are too few texts.
 
-What a look decides has its bounds from `base/looks.py`. That seeds stop where texts are the limit, and go where
-variance is, needs no correction of its own: neither makes a difference seem larger.
+The significance levels come from `base/looks.py`. Allocating seeds to the architectures with the largest variance, and
+none to pairs limited by texts, needs no further correction: neither makes differences look larger.
 """
 
 import math
@@ -18,9 +18,9 @@ from analysis.base import pairs, stats
 from analysis.base.looks import nominal
 from analysis.base.pairs import Decision, Gap, Sample, Verdict
 
-HOPELESS = 0.05  # a pair that more seeds would decide with a smaller chance is left to more texts
-SMALL = 0.25  # of a pair's variance over seeds: an architecture with a smaller part of it gets no more
-SHOWN = 8  # open pairs
+HOPELESS = 0.05  # a pair gets no more seeds if they would decide it with a smaller probability
+SMALL = 0.25  # an architecture with a smaller share of a pair's variance over seeds gets no more
+SHOWN = 8  # the most open pairs shown
 
 
 class Pair(NamedTuple):
@@ -36,8 +36,11 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """A look at configurations, by the names of their architectures. looks: how many there are to be, all counted.
-    pursued: names of those that may get seeds; a pair of two others is decided, or stays open, as it is."""
+    """A look at all pairs of configurations, which are named after their architectures.
+
+    looks: the planned number of looks. pursued: the configurations that may get seeds; pairs of two others stay as they
+    are.
+    """
 
     samples: Mapping[str, Sample]
     margin: float
@@ -57,17 +60,17 @@ class Look:
 
     @property
     def level(self) -> float:
-        """What is left for each open pair of the family's 5 %, at each look."""
+        """The level of an open pair at one look, of 5 % for the family over all looks."""
         return nominal((1 - stats.CONFIDENCE) / max(1, len(self.open)), self.looks)
 
     @property
     def smallest_margin(self) -> float:
-        """Within less, none of the open pairs can be shown to be equal on these texts."""
+        """The smallest margin within which any open pair can be shown to be equal on these texts."""
         known = [pair.gap.smallest_margin(self.level) for pair in self.open if pair.gap.known]
         return min(known, default=math.nan)
 
     def of_texts(self, pair: Pair) -> bool:
-        """Whether texts, not seeds, are the limit of an open pair."""
+        """Whether an open pair is limited by the number of texts, not of seeds."""
         return pair.gap.known and pair.gap.chance(self.margin, self.level) < HOPELESS
 
     @property
@@ -76,29 +79,30 @@ class Look:
         return [pair for pair in self.open if not self.of_texts(pair)]
 
     def seeds(self, name: str) -> int:
-        """How many an architecture has; a single one, which may be that of the search itself, is none."""
+        """The number of an architecture's seeds. A single seed counts as none: it may be that of the search."""
         return self.samples[name].seeds if self.samples[name].known else 0
 
     def wanted(self, most: int) -> list[str]:
-        """The architectures whose seeds decide most: those that may have a large part of the variance over seeds of a
-        pair that is promising. most: seeds of an architecture."""
+        """The architectures whose seeds help most: those that may cause a large share of the variance over seeds of a
+        promising pair. most: the limit of seeds per architecture."""
         found = set()
         for pair in self.promising:
             both = {pair.first: pair.gap.first, pair.second: pair.gap.second}
-            total = sum(each.of_mean for each in both.values())
+            total = sum(sample.of_mean for sample in both.values())
             found |= {
                 name
-                for name, each in both.items()
-                if name in self.pursued and (most_of_mean(each) > SMALL * total if pair.gap.known else not each.known)
+                for name, sample in both.items()
+                if name in self.pursued
+                and (most_of_mean(sample) > SMALL * total if pair.gap.known else not sample.known)
             }
         return [name for name in self.samples if name in found and self.seeds(name) < most]
 
     def room(self, most: int) -> int:
-        """How many seeds those that are `wanted` may still get, each."""
+        """The number of seeds that every `wanted` architecture may still get."""
         return max(0, most - max((self.seeds(name) for name in self.wanted(most)), default=most))
 
     def lines(self) -> Iterable[str]:
-        """What the look found, for people."""
+        """The findings of this look, in sentences."""
         num = len(self.pairs)
         decided = f"{num - len(self.open)} of {num} pair{'s' * (num != 1)} decided"
         yield f"{decided}: better, or equal within {self.margin:g}."
@@ -108,7 +112,7 @@ class Look:
             yield f"  and {len(self.open) - SHOWN} more open pairs"
         if not math.isnan(least := self.smallest_margin):
             texts = len(next(iter(self.samples.values())).share_N)
-            line = f"Smallest margin that these {texts:,} texts can resolve, however many seeds: {least:.4f}"
+            line = f"Smallest margin that these {texts:,} texts can resolve with any number of seeds: {least:.4f}"
             yield line + (
                 f"; that is more than {self.margin:g}, so no open pair can be shown to be equal."
                 if least >= self.margin
@@ -124,13 +128,16 @@ class Look:
         if self.of_texts(pair):
             return f"{seen}; more texts are needed, not seeds"
         if math.isinf(seeds):
-            return f"{seen}; seeds decide only if the difference is not what it seems"
-        return f"{seen}; about {seeds:,} seeds of each would decide, were it what it seems"
+            return f"{seen}; seeds decide only if the difference changes"
+        return f"{seen}; about {seeds:,} seeds of each decide if the difference stays"
 
 
 def most_of_mean(found: Sample) -> float:
-    """The upper 95 % limit of the variance of a mean over seeds, by chi-squared. Few seeds may agree by luck, and who
-    got no more for that would go on to look steadier than it is."""
+    """The upper 95 % confidence limit of the variance of a mean over seeds (chi-squared).
+
+    A few seeds may agree by luck: without the limit, such an architecture would get no more seeds and keep looking
+    steadier than it is.
+    """
     freedom = found.seeds - 1
     return found.of_mean * freedom / float(special.chdtri(freedom, stats.CONFIDENCE)) if freedom else 0.0
 
@@ -138,20 +145,21 @@ def most_of_mean(found: Sample) -> float:
 def look_at(
     models: Mapping[str, pairs.Models], margin: float, looks: int, pursued: Collection[str] | None = None
 ) -> Look:
-    """pursued: all that have seeds, if it is not given."""
+    """A look at models by architecture. pursued: None for all whose training depends on a seed."""
     if pursued is None:
-        pursued = {name for name, each in models.items() if not each.same_with_every_seed}
-    return Look({name: pairs.sample(each) for name, each in models.items()}, margin, looks, pursued)
+        pursued = {name for name, repeated in models.items() if not repeated.same_with_every_seed}
+    return Look({name: pairs.sample(repeated) for name, repeated in models.items()}, margin, looks, pursued)
 
 
-FEWEST, MOST_LOOKS = 5, 5  # seeds that a look adds: from three, spreads are too poorly known to be looked at; looks
+FEWEST = 5  # seeds per look: three estimate a spread too poorly to test it
+MOST_LOOKS = 5
 
 
 def planned(room: int) -> int:
-    """At how many looks so many seeds are added: the fewer, the narrower the bounds of each."""
+    """The number of looks for this many seeds. Fewer looks have higher significance levels."""
     return min(MOST_LOOKS, max(1, room // FEWEST))
 
 
 def step(room: int, left: int) -> int:
-    """How many seeds the next of so many looks adds, of those that may still be added in all of them."""
+    """The number of seeds that the next of `left` looks adds, of the `room` of all of them."""
     return math.ceil(room / left)

@@ -1,8 +1,8 @@
-"""Where the spread of test accuracy comes from: texts, seeds, hyperparameters and the search's own luck; and what a
-search gains over the default hyperparameters.
+"""Sources of the variance of test accuracy (texts, seeds, hyperparameters, luck of the search), and the gain of a
+search over default hyperparameters.
 
 Sources of variance as in Bouthillier et al. 2021 (Accounting for variance in machine learning benchmarks); the gain
-over the defaults as in Probst et al. 2019 (Tunability), on test, which chose nothing.
+over the defaults as in Probst et al. 2019 (Tunability), on test, by which nothing was chosen.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,21 +27,21 @@ TEXTS, SEEDS, HYPERPARAMETERS, SEARCH = "texts", "seeds", "hyperparameters", "se
 SOURCES = (TEXTS, SEEDS, HYPERPARAMETERS, SEARCH)  # in this order
 
 _MEANS = (
-    "texts: of an accuracy on other test texts, as many. seeds: of a configuration that is trained again. "
-    "hyperparameters: of the complete trials of the search, without that of seeds where it is known; of what the "
-    "sampler tried, which is narrower than the space. search: of what a search with another seed ends with.",
-    "share: of the sum of the variances that are known. The variance of a search holds some of the others, and is not "
-    "in the sum.",
+    "texts: spread over other samples of as many test texts. seeds: spread over seeds of one configuration. "
+    "hyperparameters: spread over the complete trials of the search, minus that of seeds if known; it covers what the "
+    "sampler tried, which is narrower than the space. search: spread of the results of searches with other seeds.",
+    "share: of the sum of the known variances. The variance of the search contains parts of the others and is not in "
+    "the sum.",
 )
 
 
 def variances(searches: Sequence[pd.DataFrame], repeated: pd.DataFrame, num_test: float, rank_by: str) -> pd.DataFrame:
-    """A row for each architecture and source of the spread of its test accuracy that is known.
+    """One row per architecture and known source of the variance of its test accuracy.
 
-    searches: the trials of searches that differ in their seeds only; hyperparameters are those of the first.
-    repeated: trials of its confirmations. num_test: test texts, NaN where that is not known. `test_accuracy_sd` is a
-    standard deviation, in [0, 1]; `share` that source's of the sum of the variances of texts, seeds and
-    hyperparameters; `of` how many values it was made of.
+    searches: the trials of searches that differ in their seeds only; the source `hyperparameters` uses the first.
+    repeated: trials of its confirmations. num_test: number of test texts, NaN if unknown. `test_accuracy_sd` is a
+    standard deviation, in [0, 1]; `share` is the source's part of the sum of the variances of texts, seeds and
+    hyperparameters; `of` is the number of values behind it.
     """
     first, rows = searches[0], []
     for architecture in by_architecture(first, rank_by)["architecture"]:
@@ -77,7 +77,7 @@ def _best(trials: pd.DataFrame, architecture: str, rank_by: str) -> float:
 
 
 def _within(repeated: pd.DataFrame, rank_by: str) -> tuple[float, int]:
-    """The variance over the seeds of a configuration, pooled over configurations, and its degrees of freedom."""
+    """The variance over seeds, pooled over configurations, and its degrees of freedom."""
     squares, freedom = 0.0, 0
     for of in ranking.configurations(scored(repeated, rank_by), rank_by, ranking.configuration_of):
         scores = repeated.loc[[trial.Index for trial in of.counting], ACCURACY].dropna()
@@ -88,10 +88,10 @@ def _within(repeated: pd.DataFrame, rank_by: str) -> tuple[float, int]:
 
 
 def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
-    """What the best trial of each architecture has on test over the default hyperparameters, which are its first trial.
+    """The gain in test accuracy of every architecture's best trial over its first, which has default hyperparameters.
 
-    searches: the trials of searches that differ in their seeds only, and that began with the defaults. `difference` is
-    the mean over them, with its 95 % interval `low` to `high` (Student's t), missing for one search.
+    searches: the trials of searches that differ in their seeds only and began with the defaults. `difference` is the
+    mean over searches, with its 95 % interval `low` to `high` (Student's t), missing for one search.
     """
     rows = []
     for architecture in by_architecture(searches[0], rank_by)["architecture"]:
@@ -114,10 +114,10 @@ def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
 
 
 def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[Table]:
-    """The shares and the gain over the defaults. searches: one, or several that differ in their seeds only.
+    """The tables of `variances` and `tunability`. searches: one, or several that differ in their seeds only.
 
-    A confirmation stands for the search that it confirms. Raises UserError where that is not recorded, the task has no
-    accuracy or the searches differ in more than their seeds, and when MLflow cannot be read.
+    A confirmation is replaced by the search that it confirms. Raises UserError when that is not recorded, the task has
+    no accuracy, the searches differ in more than their seeds, or MLflow cannot be read.
     """
     known = runs.searches(uri)
     origins = {each.id: each for each in (confirmation.confirmations(known, search)[0] for search in searches)}
@@ -131,7 +131,7 @@ def read(uri: str, searches: Sequence[Search], rank_by: str = RANK_BY) -> list[T
         raise UserError(f"variance needs test accuracies, and no trial of {first.id} has one")
     _, confirming = confirmation.confirmations(known, first)
     repeated = runs.read_trials(uri, *(each.id for each in confirming if confirmation.same_data(first, each)))
-    repeated = repeated[repeated["fold"].isna()]  # models of folds differ in their texts, too
+    repeated = repeated[repeated["fold"].isna()]  # models of folds also differ in their texts
     num_test = float(first.metrics.get("num_test", np.nan))
     begin = first.spec is None or first.spec.sampler != "grid"
     return variance_tables(first, trials, repeated, num_test, rank_by, with_defaults=begin)
@@ -146,20 +146,20 @@ def variance_tables(
     *,
     with_defaults: bool = True,
 ) -> list[Table]:
-    """See `variances` and `tunability`. with_defaults: whether the first trials have the default hyperparameters."""
+    """The tables of `variances` and `tunability`. with_defaults: whether first trials have default hyperparameters."""
     shares = variances(searches, repeated, num_test, rank_by)
     tables = [
         Table(
             shares,
             groups=[["architecture", "source", SD, "share", "of"]],
             key=["architecture", "source"],
-            title=f"{search.id}: where the spread of test accuracy comes from",
+            title=f"{search.id}: sources of the variance of test accuracy",
             notes=[*_MEANS, *_unknown(search, shares)],
         )
     ]
     gains = tunability(searches, rank_by) if with_defaults else pd.DataFrame()
     if len(gains):
-        note = "default: the first trial, where it is complete. difference: best minus default, on test."
+        note = "default: the first trial, if complete. difference: best minus default, on test."
         many = len(searches) > 1
         tables.append(
             Table(
@@ -168,18 +168,24 @@ def variance_tables(
                     ["architecture", "default_test", "best_test", "difference", *(["low", "high", "searches"] * many)]
                 ],
                 key="architecture",
-                title=f"{search.id}: what the search gained over the default hyperparameters",
-                notes=[note if many else f"{note} Of one search, which is one draw."],
+                title=f"{search.id}: gain of the search over the default hyperparameters",
+                notes=[note if many else f"{note} This is a single search, so a single sample."],
             )
         )
     return tables
 
 
 def _unknown(search: Search, shares: pd.DataFrame) -> Iterable[str]:
-    """What could not be told, and the command that finds it out."""
+    """The unknown sources, and the commands that measure them."""
     known = set(shares["source"])
     if SEEDS not in known:
-        yield f"That of seeds is not known yet, and is in that of hyperparameters: python -m search confirm {search.id}"
+        yield (
+            "The variance over seeds is unknown and contained in that of hyperparameters. To measure it: "
+            f"python -m search confirm {search.id}"
+        )
     if SEARCH not in known:
         again = f"python -m search run spec.yaml --set seed={search.spec.seed + 1 if search.spec else 1} --repeat 4"
-        yield f"That of the search takes several: {again} (its folder has spec.yaml), then all of their ids here."
+        yield (
+            f"The variance of the search takes several searches: {again} (spec.yaml is in the search's folder), then "
+            "pass all of their ids to this command."
+        )

@@ -1,4 +1,4 @@
-"""What made the best configuration better than the default? The gain of each change, trained again over seeds."""
+"""Why is the best configuration better than the default? The gain of each change, trained again on several seeds."""
 
 import itertools
 import math
@@ -18,14 +18,14 @@ from search.base.record import Outcome
 from search.train.metrics import split_metric
 
 NOTES = (
-    "Each step has one more value of the best configuration than the one before it. Their order is a random forest's, "
-    "fitted to the search's trials (Biedenkapp et al. 2017); another order could share the gain out otherwise.",
-    "Gain: the mean over the seeds that every configuration completed, better above 0. Low to high: its 95 % interval "
+    "Each step takes over one more value of the best configuration. The order is by a random forest fitted to the "
+    "search's trials (Biedenkapp et al. 2017); another order could distribute the gain differently.",
+    "Gain: the mean improvement over the seeds that every configuration completed. Low to high: its 95 % interval "
     "(Student's t over paired seeds). The gains of the steps add up to the total.",
 )
 
 
-SEEDS = 3  # that `search ablate` trains, if it is not told otherwise
+SEEDS = 3  # the default of `search ablate`
 
 
 def read(uri: str, search: Search, architecture: str) -> dict[str, Table]:
@@ -42,7 +42,7 @@ def read(uri: str, search: Search, architecture: str) -> dict[str, Table]:
 
 
 def tables(uri: str, search: Search) -> dict[str, Table]:
-    """The table of the newest path of each architecture of which one was trained; the newest of all is the last."""
+    """The newest path of every architecture that has one, as a table; the newest of all comes last."""
     paths = [search] if record.PATH_OF in search.tags else runs.searches(uri)
     found: dict[str, Table] = {}
     for path in paths:
@@ -56,7 +56,7 @@ def tables(uri: str, search: Search) -> dict[str, Table]:
 
 
 def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str:
-    """What to do, and how long it takes: for the best architecture, if none is named."""
+    """The message for a missing path: the command to train it, and its cost. architecture: '' for the best one."""
     best = by_architecture(trials, search.metric or runs.RANK_BY).dropna(subset="trial")
     architecture = architecture or next(iter(best["architecture"]), "")
     if record.PATH_OF in search.tags or search.confirms or not architecture:
@@ -67,7 +67,7 @@ def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str
     first = own[own["number"] == 0]  # the default configuration
     last = own[own["trial"].isin(best["trial"])]
     if len(first) and len(last):
-        values = [each[hyperparameters(own)].astype(object).iloc[0] for each in (first, last)]
+        values = [trial[hyperparameters(own)].astype(object).iloc[0] for trial in (first, last)]
         num = 1 + sum((present(one) or present(other)) and one != other for one, other in zip(*values, strict=True))
         if num == 1:
             return f"the best configuration of {architecture} is its default; there is nothing to explain"
@@ -76,9 +76,8 @@ def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str
 
 
 def steps(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row for each configuration of a path, in order, then the total: `mean` of the metric, and over the one before
-    (of the total over the first) the `gain` with its 95 % interval `low` to `high`, by the `seeds` that all completed.
-    """
+    """One row per configuration of a path, in order, then the total: `<metric>_mean`, and the `gain` over the previous
+    one (for the total, over the first) with its 95 % interval `low` to `high`, over the `seeds` that all completed."""
     sign = 1 if split_metric(metric)[1].maximize else -1
     complete = trials[trials["outcome"] == Outcome.COMPLETE.value]
     scores = complete.pivot_table(index="seed", columns="configuration", values=metric)
