@@ -106,7 +106,7 @@ def test_a_table_for_each_value_with_a_column_for_each_value_of_the_columns() ->
     assert shown[1].frame["activation relu"].tolist() == ["100 ± 0 (3)", "100 (1)"]
     assert shown[0].notes == ()
     assert shown[1].notes[0] == "Counted: 5 trials (complete). Left out: 1 diverged, 1 pruned."
-    assert "also differ in architecture: its spread is not" in shown[1].notes[1]
+    assert "also differ in architecture: the spread is not" in shown[1].notes[1]
     assert shown[1].notes[-1] == record.SCORE_RULE
 
 

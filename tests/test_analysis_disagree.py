@@ -116,9 +116,9 @@ def test_the_examples_are_those_that_are_encoded(
 def test_disagree_command(smoke_search: FinishedSearch) -> None:
     done = here("analysis", "disagree", "latest", "--top", "1", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stderr
-    assert "test accuracy by the kind of text" in done.stdout
-    assert "texts on which the models differ" in done.stdout
-    assert "how much its words speak for" in done.stdout
+    assert "test accuracy by kind of text" in done.stdout
+    assert "texts on which the models disagree" in done.stdout
+    assert "scores of its words for" in done.stdout
     listed = here("analysis", "disagree", "latest", "--format", "json", cwd=smoke_search.cwd)
     rows = json.loads(listed.stdout)
     assert rows

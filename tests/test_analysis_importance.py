@@ -176,7 +176,7 @@ def test_the_edge_is_flagged_by_the_best_trial() -> None:
     assert not any("num_layers" in note for note in first.notes)
     (without, *_) = importances.importance_tables(SEARCH, tidy(rows), None, rng())
     assert without.frame["bound"].isna().all()
-    assert without.notes[-1].startswith("The search's spec cannot be read")
+    assert without.notes[-1].startswith("Whether a best value is at a bound is unknown")
 
 
 # --- Effects
@@ -232,7 +232,7 @@ def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:
     ("spec", "why"),
     [
         (SPEC.model_copy(update={"sampler": "tpe"}), "Nothing is shown to matter: the sampler tpe chose"),
-        (None, "Nothing is shown to matter: how the search chose hyperparameters is not known"),
+        (None, "Nothing is shown to matter: how the search chose hyperparameters is unknown"),
     ],
     ids=["adaptive", "unknown"],
 )

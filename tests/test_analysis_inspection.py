@@ -103,7 +103,7 @@ def test_words_that_reach_a_score(name: str, hyperparameters: dict[str, object],
 def test_inspect_command(tmp_path: Path) -> None:
     done = here("analysis", "inspect", "cnn", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "In all 9,794 parameters and 960,128 multiply-adds for a text of 100 words." in done.stdout
+    assert "Total: 9,794 parameters and 960,128 multiply-adds for a text of 100 words." in done.stdout
     assert "By formula, its receptive field is 4 words." in done.stdout
     wrong = here("analysis", "inspect", "atention", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

@@ -91,7 +91,7 @@ def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> N
         assert png.with_suffix(f".{ending}").stat().st_size > 1000
     refused = here("analysis", "memory", f"{smoke_search.id}:mlp", cwd=smoke_search.cwd)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: memory: is for rnn and gru only; mlp-")
+    assert refused.stderr.startswith("error: memory: only for rnn and gru; mlp-")
 
 
 def test_a_failure_leaves_the_threads_as_they_were(smoke_search: FinishedSearch, tmp_path: Path) -> None:
@@ -118,5 +118,8 @@ def test_the_page_without_checkpoints(smoke_search: FinishedSearch, tmp_path: Pa
             memory.find(smoke_search.uri, search.id)
     finally:
         away.rename(checkpoints)
-    assert "Memory of the recurrent models: left out, because no checkpoint of a recurrent model is at hand." in page
+    assert (
+        "Memory of the recurrent models: left out, because there is no checkpoint of a recurrent model on this machine."
+        in page
+    )
     assert memory.of_search(smoke_search.uri, search)

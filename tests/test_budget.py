@@ -227,7 +227,7 @@ def test_what_would_be_wrong_is_refused_with_what_would_tell_and_its_cost() -> N
     for searches, why in (
         ([grid], "points of a grid"),
         ([search_of(), other], "they differ in epochs"),
-        ([search_of(), same], "same seed"),
+        ([search_of(), same], "different seeds"),
     ):
         with pytest.raises(NotKnownError, match=why):
             budget(searches, trials, "val_accuracy")

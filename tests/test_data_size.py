@@ -202,7 +202,7 @@ def test_the_curves_and_what_twice_the_labels_would_bring() -> None:
     gru, tfidf, fitted = data_size.outlook(frame, "test_accuracy")
     assert gru.startswith("gru: more labels would help: twice the labels (8,000 texts) would bring 2.9 points more")
     assert tfidf.startswith("tfidf: more labels would hardly help (less than 0.5 points)")
-    assert "not drawn further than twice the texts" in fitted
+    assert "to at most twice the texts" in fitted
 
 
 def test_a_loss_that_falls_is_a_gain_and_half_a_curve_says_nothing() -> None:

@@ -263,7 +263,7 @@ def test_a_search_knows_its_majority_and_its_errors(smoke_search: FinishedSearch
     assert frame["model"].nunique() == len(smoke_search.spec.architectures)
     shown = command("analysis", "errors", "smoke", "--architecture", "gru", cwd=smoke_search.cwd).stdout
     assert "Classes on test, by gru-" in shown
-    assert "test texts are wrong; the 10 of which it was surest" in shown
+    assert "test texts are wrong; the 10 most confident errors" in shown
     board = command("analysis", "leaderboard", "smoke", cwd=smoke_search.cwd).stdout
     assert "Majority class: 5" in board
     assert "'positive', the positive class" in " ".join(board.split())

@@ -408,7 +408,7 @@ def test_words_that_are_left_out_are_what_the_answer_hangs_on(finished: Path) ->
     assert np.isfinite(words.explain(model, "").scores_TC).all()
     done = here("analysis", "explain", "latest:TfidfLogistic-0", text, cwd=finished)
     assert done.returncode == 0, done.stderr
-    assert "Scores: what the logits lose when the word is left out." in done.stdout
+    assert "Scores: loss of the logits when the word is left out." in done.stdout
 
 
 def trial_of(cwd: Path, name: str) -> Trial:

@@ -186,7 +186,7 @@ def test_a_model_is_read_back_equal_and_its_explanation_adds_up(name: str, tmp_p
     assert torch.equal(again.outputs([TEXT, "film"]), model.outputs([TEXT, "film"]))
     told = explanation.explain(again, TEXT)
     assert told.missed < explanation.TOLERANCE
-    assert told.method.endswith("what a pair adds, half to each of its words")
+    assert told.method.endswith("a pair's contribution is divided between its two words")
     assert (
         again.model.embedding(torch.tensor([[2, 3]]))[0, 1].tolist()
         != again.model.embedding.words(torch.tensor([[2, 3]]))[0, 1].tolist()

@@ -270,7 +270,7 @@ def test_a_search_from_the_file_to_predictions(tmp_path: Path) -> None:
     assert (tmp_path / "errors.csv").read_text().startswith("model,row,label,predicted,confidence,text")
     done = command("analysis", "errors", folder.name, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "misses or adds most often, and up to 3 texts of each" in done.stdout
+    assert "misses or adds most often, with up to 3 texts each" in done.stdout
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "The classes most often missed or added on test" in page
     assert (folder / "report" / "figures" / "confusion.csv").read_text().startswith("model,class,found,missed,added")

@@ -84,14 +84,14 @@ def test_columns_of_the_users_by_the_names_of_ours_are_kept(model: Any, tmp_path
     assert row["predicted"] == "bad"
     kept = {"predicted in the file 2": "x", "predicted in the file": "y", "unknown_share in the file": "z"}
     assert {name: row[name] for name in kept} == kept
-    assert table.notes == ["Texts whose label is no class of the model, and has no score: 1 ('x')."]
+    assert table.notes == ["Texts whose label is not a class of the model, which are not scored: 1 ('x')."]
 
 
 def test_texts_of_mostly_unknown_words_are_marked(model: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nqzxqz xqqzx card\nthe card works\n", encoding="utf-8")
     table = predicted(model, tmp_path / "a.csv")
     assert table.frame["unknown_share"].tolist() == pytest.approx([2 / 3, 0.0])
-    assert table.notes[0].startswith("Texts most of whose words the model does not know (unknown_share over 0.5): 1;")
+    assert table.notes[0].startswith("Texts with mostly unknown words (unknown_share over 0.5): 1;")
     assert "unknown_share" in table.columns
 
 

@@ -134,7 +134,7 @@ def test_explain_says_what_each_quadrant_attended_to(
     table = drawing.drawing_table(shown[0])
     assert table.columns == ["word", "top left", "top right", "bottom left", "bottom right"]
     assert len(table.frame) == len(shown[0].words)
-    with pytest.raises(ValueError, match=f"{without} of {search.id} was built without attention \\(heads: 0\\)"):
+    with pytest.raises(ValueError, match=f"{without} of {search.id} has no attention \\(heads: 0\\)"):
         drawing.explain_all(choice.find(search.uri, f"{search.id}:{without}"), [text])
 
 

@@ -1,4 +1,4 @@
-"""Which trial a user means, and the best of a search: as trials whose models can be read."""
+"""Finds the trial that a user names, and the best trials of a search."""
 
 import re
 
@@ -9,12 +9,12 @@ from search.study import fronts
 from search.study.ranking import best, candidates
 from search.study.trial import Trial
 
-MIN_RUN_ID = 6  # of its first characters
+MIN_RUN_ID = 6  # the fewest characters of a run id
 
 
 def find(uri: str, name: str) -> Trial:
-    """The trial of an MLflow run id or its first characters, of SEARCH:TRIAL, the best of SEARCH:ARCHITECTURE or of
-    SEARCH: of what was searched, not of its baselines. Raises UserError when there is none, or several."""
+    """The trial with this MLflow run id (or the beginning of it), or SEARCH:TRIAL, or the best of SEARCH:ARCHITECTURE
+    or SEARCH; for SEARCH, baselines are left out. Raises UserError when there is none, or several."""
     if re.fullmatch(rf"[0-9a-f]{{{MIN_RUN_ID},32}}", name):
         found = _by_run(uri, name)
         if len(found) == 1:
@@ -37,8 +37,8 @@ def find(uri: str, name: str) -> Trial:
 
 
 def preferred(uri: str, name: str, how: str) -> Trial:
-    """The point of the front that is preferred (see `fronts.prefer`), of SEARCH or SEARCH:ARCHITECTURE: of what was
-    searched itself, not of what confirms it. Raises UserError when there is none."""
+    """The preferred point (see `fronts.prefer`) of the front of SEARCH or SEARCH:ARCHITECTURE, without baselines and
+    confirmations. Raises UserError when there is none."""
     search_name, _, architecture = name.partition(":")
     search = runs.find_search(uri, search_name)
     trials = [trial for trial in read(uri, search, baselines=False) if trial.search == search.id]
@@ -50,7 +50,7 @@ def preferred(uri: str, name: str, how: str) -> Trial:
 
 
 def best_of_each(uri: str, search: Search) -> list[Trial]:
-    """The best trial of each architecture that was searched, those in front that would be chosen first."""
+    """The best trial of every searched architecture, the best first."""
     found: dict[str, Trial] = {}
     for trial in candidates(read(uri, search, baselines=False), metric(search), search.id):
         found.setdefault(trial.architecture, trial)
@@ -58,15 +58,15 @@ def best_of_each(uri: str, search: Search) -> list[Trial]:
 
 
 def metric(search: Search) -> str:
-    """What its trials are ranked by."""
+    """The metric that ranks a search's trials."""
     return search.metric or runs.RANK_BY
 
 
 def read(uri: str, search: Search, *, baselines: bool = True) -> list[Trial]:
-    """The trials of a search, with or without those of its baselines, and of those that confirm it."""
-    these = [each for each in runs.searches(uri) if search.id in (each.id, each.confirms)]
+    """The trials of a search and its confirmations, with or without baselines."""
+    these = [found for found in runs.searches(uri) if search.id in (found.id, found.confirms)]
     return runs.read_records(uri, these, baselines=baselines)
 
 
 def _by_run(uri: str, start: str) -> list[Trial]:
-    return [each for each in runs.read_records(uri, runs.searches(uri)) if (each.run_id or "").startswith(start)]
+    return [trial for trial in runs.read_records(uri, runs.searches(uri)) if (trial.run_id or "").startswith(start)]

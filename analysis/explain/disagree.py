@@ -1,6 +1,6 @@
-"""Where the best models of the architectures differ: on which test texts, of which kind, and because of which words.
+"""Where the best models of the architectures disagree: on which test texts, of which kind, and due to which words.
 
-Every model reads the whole test set again, with the weights of its checkpoint.
+Every model predicts the whole test set again from its checkpoint.
 
 Shapes: N texts, A models, C classes.
 """
@@ -21,23 +21,23 @@ from search.serve.trained import load
 from search.spec import kept
 from search.study.trial import Trial
 
-#: Words of English that negate, as the tokenizer leaves them: "don't" is read as don ' t.
+#: English negations as tokenized: "don't" becomes don ' t.
 NEGATIONS = frozenset(
     ["not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "cannot", "without", "hardly", "t"]
 )
-NUM_TEXTS = 10  # shown to readers
-NUM_WORDS = 10  # shown of a text: those that speak loudest in any of the models
+NUM_TEXTS = 10  # texts in a table for readers
+NUM_WORDS = 10  # words shown of a text: those with the largest scores in any model
 
 TEXT, LABEL, LENGTH, NEGATED, UNKNOWN_SHARE, GAP = "text", "label", "words", "negations", "unknown_share", "gap"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What each model says of each text of the test set.
+    """The predictions of all models for the test set.
 
-    texts: a row for each text: its text, label, number of words and of negations, share of unknown words.
-    probabilities: model -> (N, C). max_words: how much of a text is read by the model that reads most,
-    whose words are those of `texts`.
+    texts: one row per text, with its label, number of words and of negations, and share of unknown words.
+    probabilities: (N, C) by model. max_words: the number of words read by the model that reads most; `texts` counts
+    these words.
     """
 
     texts: pd.DataFrame
@@ -47,13 +47,13 @@ class Reading:
 
     @property
     def predicted(self) -> pd.DataFrame:
-        """A column for each model: the class it predicts."""
+        """The predicted classes, one column per model."""
         names = np.array(self.classes, dtype=object)
-        return pd.DataFrame({model: names[each.argmax(1)] for model, each in self.probabilities.items()})
+        return pd.DataFrame({model: names[own_NC.argmax(1)] for model, own_NC in self.probabilities.items()})
 
     @property
     def right(self) -> pd.DataFrame:
-        """A column for each model: whether it is right."""
+        """Whether the predictions are right, one column per model."""
         return self.predicted.eq(self.texts[LABEL], axis=0)
 
     @property
@@ -63,7 +63,7 @@ class Reading:
 
 
 def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
-    """The models by the names of their architectures. Raises UserError unless there are two to compare."""
+    """The models by architecture. Raises UserError for fewer than two, or for tasks without single classes."""
     if len(trials) < 2:
         raise UserError(f"at least two architectures with a model are needed to compare; there are {len(trials)}")
     found = {trial.architecture: load(trial) for trial in trials}
@@ -80,7 +80,7 @@ def load_all(trials: Sequence[Trial]) -> dict[str, TextModel]:
 
 
 def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
-    """Let the models read the test set of their search."""
+    """Predict the test set of the trials' search with all models."""
     some = max(models.values(), key=lambda model: model.max_words)
     examples = kept.examples(trials[0].folder, "test")
     texts = [text for text, _ in examples]
@@ -90,7 +90,7 @@ def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
             TEXT: texts,
             LABEL: [some.classes[label] for _, label in examples],
             LENGTH: lengths_N.numpy(),
-            NEGATED: [sum(word in NEGATIONS for word in each) for each in words],
+            NEGATED: [sum(word in NEGATIONS for word in of_text) for of_text in words],
             UNKNOWN_SHARE: ((tokens_NT == UNKNOWN).sum(1) / lengths_N).numpy(),
         }
     )
@@ -99,7 +99,7 @@ def read(trials: Sequence[Trial], models: Mapping[str, TextModel]) -> Reading:
 
 
 def slices(reading: Reading) -> pd.DataFrame:
-    """Accuracy of each model, and how often they differ, in all texts and in those of each kind."""
+    """The accuracy of every model, and the share of disagreements, for all texts and by kind of text."""
     texts, longest = reading.texts, int(reading.texts[LENGTH].max())
     is_cut = longest == reading.max_words
     edges = [0, *(longest * quarter // 4 for quarter in (1, 2, 3)), *[longest - 1] * is_cut, longest]
@@ -125,10 +125,10 @@ def slices(reading: Reading) -> pd.DataFrame:
 
 
 def disagreements(reading: Reading) -> pd.DataFrame:
-    """The texts on which the models differ, the most telling first: those where the probabilities that they give to
-    the text's class are furthest apart (`gap`). `row` is the text's place in the test set, from 0."""
+    """The texts on which the models disagree, sorted by `gap`: the range of the probabilities that they give to the
+    text's class. `row` is the text's place in the test set, from 0."""
     label_N = reading.texts[LABEL].map(reading.classes.index).to_numpy()
-    of_label = pd.DataFrame({name: each[np.arange(len(each)), label_N] for name, each in reading.probabilities.items()})
+    of_label = pd.DataFrame({name: own[np.arange(len(own)), label_N] for name, own in reading.probabilities.items()})
     frame = reading.texts.copy()
     frame.insert(0, "row", frame.index)
     frame[GAP] = of_label.max(axis=1) - of_label.min(axis=1)
@@ -139,23 +139,23 @@ def disagreements(reading: Reading) -> pd.DataFrame:
 
 
 def side_by_side(models: Mapping[str, TextModel], text: str, label: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """How much each word of a text speaks for its label in each model, in the order of the text; and what each says.
+    """The score of every word of a text for its label by model, in the order of the text; and the models' verdicts.
 
-    Of a long text only the words are kept that speak loudest in any of the models. A model that reads fewer words than
-    another says nothing (NaN) of the rest.
+    Of a long text, only the words with the largest scores in any model are kept. Words that a model does not read have
+    no score (NaN).
     """
     explanations = {name: explain(model, text, label) for name, model in models.items()}
-    some = max(explanations.values(), key=lambda each: len(each.words))
+    longest = max(explanations.values(), key=lambda explanation: len(explanation.words))
     columns = {}
-    for name, each in explanations.items():
-        of_label = each.classes.index(label)  # each explains the classes that it takes for the most probable
-        others_T = np.delete(each.scores_TC, of_label, axis=1).mean(1)
-        columns[name] = pd.Series(each.scores_TC[:, of_label] - others_T)
-    frame = pd.DataFrame({"position": range(1, len(some.words) + 1), "word": some.words} | columns)
-    loudness = frame[list(models)].abs()
-    loudest = (loudness / loudness.max()).fillna(0).max(axis=1).nlargest(NUM_WORDS).index  # a model may be silent
-    return frame.loc[sorted(loudest)].reset_index(drop=True), {
-        name: each.verdict for name, each in explanations.items()
+    for name, explanation in explanations.items():
+        of_label = explanation.classes.index(label)  # models may explain different classes
+        others_T = np.delete(explanation.scores_TC, of_label, axis=1).mean(1)
+        columns[name] = pd.Series(explanation.scores_TC[:, of_label] - others_T)
+    frame = pd.DataFrame({"position": range(1, len(longest.words) + 1), "word": longest.words} | columns)
+    sizes = frame[list(models)].abs()
+    largest = (sizes / sizes.max()).fillna(0).max(axis=1).nlargest(NUM_WORDS).index  # all scores may be zero
+    return frame.loc[sorted(largest)].reset_index(drop=True), {
+        name: explanation.verdict for name, explanation in explanations.items()
     }
 
 
@@ -169,13 +169,13 @@ def slice_table(search: str, trials: Sequence[Trial], reading: Reading) -> Table
         slices(reading),
         groups=[["texts of", "texts", *names, "differ"]],
         key="texts of",
-        title=f"{search}: test accuracy by the kind of text, and how often the models differ",
+        title=f"{search}: test accuracy by kind of text, and how often the models disagree",
         notes=[f"The models: {chosen}.", f"A negation is one of: {', '.join(sorted(NEGATIONS))}."],
     )
 
 
 def text_table(reading: Reading, *, long: bool = False) -> Table:
-    """The texts on which the models differ: for programs all of them, for readers how the most telling ones begin."""
+    """The texts on which the models disagree. long: all of them, else the beginning of those with the largest gap."""
     frame = disagreements(reading)
     names = list(reading.probabilities)
     most = frame.head(NUM_TEXTS)
@@ -184,14 +184,14 @@ def text_table(reading: Reading, *, long: bool = False) -> Table:
         shown,
         groups=[["row", LABEL, *names, GAP], [LENGTH, NEGATED, UNKNOWN_SHARE, "beginning"]],
         key="row",
-        title=f"{len(frame)} of {len(reading.texts)} test texts on which the models differ"
-        + (f"; the {len(shown)} most telling" if len(shown) < len(frame) else ""),
-        notes=["gap: how far apart the probabilities are that the models give to the text's class."],
+        title=f"{len(frame)} of {len(reading.texts)} test texts on which the models disagree"
+        + (f"; the {len(shown)} with the largest gap" if len(shown) < len(frame) else ""),
+        notes=["gap: largest minus smallest probability that a model gives to the text's class."],
     )
 
 
 def word_tables(models: Mapping[str, TextModel], reading: Reading, top: int) -> list[Table]:
-    """The words of the most telling texts, side by side."""
+    """The words of the texts with the largest gap, with the scores of all models."""
     tables = []
     for row in disagreements(reading).head(top).to_dict("records"):
         frame, verdicts = side_by_side(models, row[TEXT], row[LABEL])
@@ -200,7 +200,7 @@ def word_tables(models: Mapping[str, TextModel], reading: Reading, top: int) -> 
                 frame,
                 groups=[["position", "word", *models]],
                 key="position",
-                title=f"row {row['row']}: how much its words speak for {row[LABEL]}",
+                title=f"row {row['row']}: scores of its words for {row[LABEL]}",
                 notes=[f"{name}: {verdict}." for name, verdict in verdicts.items()],
             )
         )

@@ -1,6 +1,6 @@
-"""Why does a model draw what it draws? How much each quadrant of the image attended to each word.
+"""The explainer of text-to-image models: how much each quadrant of the image attended to each word.
 
-That is the model's own attention, the mean over its heads. It goes to the states of a recurrent network: what a
+It shows the model's attention, the mean over heads. The attention is over the states of a recurrent network, so what a
 quadrant takes from a word may be about the words before it.
 
 Shapes: T words of the text, Q quadrants, Y rows, X columns.
@@ -32,14 +32,14 @@ NUM_CAPTIONS = 3  # of the test split, where no text is given
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What a model draws for a text, and what each quadrant attended to."""
+    """The image that a model draws for a text, and the attention of its quadrants."""
 
     text: str
     words: list[str]
-    unknown_T: np.ndarray  # whether the model does not know the word
+    unknown_T: np.ndarray  # whether the word is not in the vocabulary
     ink_YX: np.ndarray  # from 0 to 1
-    shown: list[str]  # the digit that each quadrant shows, or nothing
-    weights_QT: np.ndarray  # of a quadrant they sum to one
+    shown: list[str]  # by quadrant, the digit shown, or 'nothing'
+    weights_QT: np.ndarray  # attention; sums to one for every quadrant
 
     @property
     def says(self) -> str:
@@ -50,10 +50,10 @@ class Drawing:
 def explain_all(
     trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None = None, top: int = 0
 ) -> list[Drawing]:
-    """What the trial's model draws for these texts, without any for the first captions of its test split.
+    """The drawings of the trial's model for these texts (by default, the first captions of its test split).
 
-    There are no classes to choose the `top` of. Raises UserError for labels, or where the model has no attention, or
-    its checkpoint is gone.
+    `top` is ignored, since there are no classes. Raises UserError for labels, for a model without attention, or when
+    its checkpoint is missing.
     """
     if labels:
         raise UserError(f"--label: {trial.name} draws images and knows no classes; leave it out")
@@ -62,14 +62,14 @@ def explain_all(
         texts = [text for text, _ in kept.examples(trial.folder, "test")[:NUM_CAPTIONS]]
     if not drawer.hyperparameters["heads"]:
         raise UserError(
-            f"{trial.name} of {trial.search} was built without attention (heads: 0), which is what explain shows of it"
+            f"{trial.name} of {trial.search} has no attention (heads: 0), which is all that explain could show"
         )
     return [explain(drawer, text) for text in texts]
 
 
 @torch.no_grad()
 def explain(drawer: TextModel, text: str) -> Drawing:
-    """What the model draws for the text, and why."""
+    """The model's drawing for the text, with its attention."""
     model = drawer.model
     assert isinstance(model, TextToImage)
     tokens_1T, lengths_1, (words,) = drawer.encode([text])
@@ -89,19 +89,19 @@ def explain(drawer: TextModel, text: str) -> Drawing:
 
 
 def word_frame(drawings: Sequence[Drawing]) -> pd.DataFrame:
-    """A row for each word of each text, with what is known of its text repeated; for programs."""
+    """One row per word of every text, with the columns of the text repeated; for programs."""
     rows = []
-    for number, each in enumerate(drawings, 1):
-        of_text = {"sentence": number, "text": each.text}
-        of_text |= {f"shown {where}": what for where, what in zip(QUADRANTS, each.shown, strict=True)}
-        for place, word in enumerate(each.words):
-            own = {"position": place + 1, "word": word, "unknown": bool(each.unknown_T[place])}
-            rows.append(of_text | own | dict(zip(QUADRANTS, each.weights_QT[:, place].tolist(), strict=True)))
+    for number, drawing in enumerate(drawings, 1):
+        of_text = {"sentence": number, "text": drawing.text}
+        of_text |= {f"shown {where}": what for where, what in zip(QUADRANTS, drawing.shown, strict=True)}
+        for place, word in enumerate(drawing.words):
+            own = {"position": place + 1, "word": word, "unknown": bool(drawing.unknown_T[place])}
+            rows.append(of_text | own | dict(zip(QUADRANTS, drawing.weights_QT[:, place].tolist(), strict=True)))
     return pd.DataFrame(rows)
 
 
 def drawing_table(drawing: Drawing) -> Table:
-    """The words, and the share of its attention that each quadrant paid to them; for readers."""
+    """The words, and the attention of every quadrant to them; for readers."""
     words = [
         f"{word}{' (unknown)' * bool(unknown)}" for word, unknown in zip(drawing.words, drawing.unknown_T, strict=True)
     ]
@@ -111,16 +111,16 @@ def drawing_table(drawing: Drawing) -> Table:
         groups=[["word", *QUADRANTS]],
         key="word",
         title=drawing.text,
-        notes=[f"Drawn: {drawing.says}. A column is a quadrant's attention to each word, the mean over heads."],
+        notes=[f"Drawn: {drawing.says}. A column is a quadrant's attention to the words, the mean over heads."],
     )
 
 
 def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) -> None:
-    """Print them, or write them into a file: for readers a table a text, for programs a row a word."""
+    """Print the drawings or write them to a file: one table per text, or for programs one row per word."""
     if form in tables.FOR_PROGRAMS:
         shown = [Table(word_frame(drawings), groups=[], key=[], title=name)]
     else:
-        shown = [drawing_table(each) for each in drawings]
+        shown = [drawing_table(drawing) for drawing in drawings]
     tables.emit(shown, form, out)
 
 
@@ -128,23 +128,23 @@ def emit(drawings: Sequence[Drawing], name: str, form: str, out: Path | None) ->
 
 
 def save_picture(drawings: Sequence[Drawing], name: str, path: Path) -> None:
-    """Draw them into a file, their data as csv beside it. Raises UserError when it cannot be written."""
+    """Write a picture, with its data as csv beside it. Raises UserError when it cannot be written."""
     pictures.save(pictures.encode(draw(drawings, name), word_frame(drawings)), path)
 
 
 def draw(drawings: Sequence[Drawing], name: str) -> Figure:
-    """For each text the image, and beside it a strip for each quadrant: the darker a word, the more it looked at it."""
+    """For every text, the image and one strip per quadrant: the darker a word, the more the quadrant attended to it."""
     figure = Figure(figsize=(9, 2.1 * len(drawings)), dpi=110, facecolor="white", layout="constrained")
     panels = figure.subplots(len(drawings), 2, squeeze=False, width_ratios=(1, 4.5))
-    for (image, strips), each in zip(panels, drawings, strict=True):
-        _draw_image(image, each)
-        strips.imshow(each.weights_QT, cmap="Purples", vmin=0, vmax=1, aspect="auto")
+    for (image, strips), drawing in zip(panels, drawings, strict=True):
+        _draw_image(image, drawing)
+        strips.imshow(drawing.weights_QT, cmap="Purples", vmin=0, vmax=1, aspect="auto")
         strips.set_yticks(range(len(QUADRANTS)), QUADRANTS, size=7.5)
-        words = [clean(word) + "?" * bool(unknown) for word, unknown in zip(each.words, each.unknown_T, strict=True)]
+        words = [clean(word) + "?" * bool(new) for word, new in zip(drawing.words, drawing.unknown_T, strict=True)]
         strips.set_xticks(
             range(len(words)), words, size=7.5, rotation=60, ha="right", rotation_mode="anchor", parse_math=False
         )
-        strips.set_title(f"{name}: {each.says}", size=8, loc="left", parse_math=False)
+        strips.set_title(f"{name}: {drawing.says}", size=8, loc="left", parse_math=False)
         strips.tick_params(length=0)
         strips.hlines(np.arange(1, len(QUADRANTS)) - 0.5, -0.5, len(words) - 0.5, color="white", lw=2)
     return figure

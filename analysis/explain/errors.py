@@ -1,6 +1,6 @@
-"""What the best models get wrong: the classes that they confuse, with some of their texts, and where they are surest.
+"""Errors of the best models: the classes that they confuse with example texts, and their most confident mistakes.
 
-From what each best trial predicted of the test texts, which its run keeps; the texts are kept with the search.
+Predictions come from the trials' runs in MLflow; the test texts, from the folder of the search.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,23 @@ from data.base.errors import UserError, choose
 from search.spec import kept
 from search.study.trial import Trial
 
-NUM_TEXTS, NUM_EXAMPLES, WIDTH = 10, 3, 70  # for readers: of a model, of a pair of classes, of a text
+NUM_TEXTS = 10  # texts per model in a table for readers
+NUM_EXAMPLES = 3  # texts per pair of classes
+WIDTH = 70  # characters shown of a text
 SHARE = "share: of the class's test texts."
-SURE_OF_ONE = "confidence: the probability of what was predicted."
-SURE = "confidence: how sure it was of the surest of its mistakes."
-NONE = "Where nothing is said, it is no class."
+SURE_OF_ONE = "confidence: the probability of the predicted class."
+SURE = "confidence: in the text's most confident mistake."
+NONE = "An empty cell means no class."
 COLUMNS = ["model", "row", "label", "predicted", "confidence", "text"]
 
 
 def confusions(
     uri: str, trials: Sequence[Trial], architecture: str | None = None, separator: str | None = None
 ) -> Confusions:
-    """Of these trials, or those of one architecture, by their names. separator: between the classes of a text, where
+    """The confusions of these trials, or of those of one architecture, by name. separator: of the classes of a text, if
     it can have several.
 
-    Raises UserError when there is none, or none of whose predictions is kept and of classes.
+    Raises UserError when there is no trial, or none with predictions of classes.
     """
     if architecture is not None:
         choose("architecture", architecture, [trial.architecture for trial in trials])
@@ -45,13 +47,13 @@ def confusions(
 
 
 def read_texts(trial: Trial, confusions: Confusions) -> list[str]:
-    """The test texts of its search, in the order of the predictions.
+    """The test texts of the trial's search, in the order of the predictions.
 
-    Raises UserError when they cannot be read, or are no longer those that were predicted.
+    Raises UserError when they cannot be read, or have changed since the predictions.
     """
     examples = kept.examples(trial.folder, "test")
     (first, *_) = confusions.values()
-    # Labels are numbered as sets where texts can have several, so only which of them are equal can be compared.
+    # With several classes per text, labels are numbers of sets: only their equality can be compared.
     numbers, words = [label for _, label in examples], first.labels.tolist()
     if len(numbers) != len(words) or not len({*zip(numbers, words, strict=True)}) == len({*numbers}) == len({*words}):
         raise UserError(
@@ -61,21 +63,21 @@ def read_texts(trial: Trial, confusions: Confusions) -> list[str]:
 
 
 def wrong(confusions: Confusions, texts: Sequence[str]) -> pd.DataFrame:
-    """A row for each wrong answer of each model, those first of which the model was surest. `row` is the text's place
-    in the test set, from 0. Where a text has several classes, the confidence is that in the surest mistake."""
+    """One row per error of every model, the most confident first. `row` is the text's place in the test set, from 0.
+    With several classes per text, the confidence is that of the text's most confident mistake."""
     frames = []
-    for model, each in confusions.items():
+    for model, confusion in confusions.items():
         frame = pd.DataFrame(
             {
                 "model": model,
                 "row": range(len(texts)),
-                "label": each.labels,
-                "predicted": each.predicted,
-                "confidence": each.confidence_N,
+                "label": confusion.labels,
+                "predicted": confusion.predicted,
+                "confidence": confusion.confidence_N,
                 "text": pd.Series(texts, dtype="str"),
             }
         )
-        own = frame[each.labels != each.predicted]
+        own = frame[confusion.labels != confusion.predicted]
         frames.append(own.sort_values("confidence", ascending=False, kind="stable"))
     return pd.concat(frames, ignore_index=True)
 
@@ -84,20 +86,20 @@ def wrong(confusions: Confusions, texts: Sequence[str]) -> pd.DataFrame:
 
 
 def pair_tables(confusions: Confusions, errors: pd.DataFrame) -> list[Table]:
-    """The classes that each model confuses most often, each pair with the texts of which it was surest."""
+    """The classes that every model confuses most often, each pair with its most confident texts."""
     tables = []
-    for model, each in confusions.items():
+    for model, confusion in confusions.items():
         of_model = errors[errors["model"] == model].drop(columns=["label", "predicted"])
-        own = of_model.merge(each.swaps, on="row").groupby(["label", "predicted"]).head(NUM_EXAMPLES)
-        shown = _begin(each.pairs.head(NUM_PAIRS).merge(own, on=["label", "predicted"]))
+        own = of_model.merge(confusion.swaps, on="row").groupby(["label", "predicted"]).head(NUM_EXAMPLES)
+        shown = _begin(confusion.pairs.head(NUM_PAIRS).merge(own, on=["label", "predicted"]))
         columns = ["label", "predicted", "texts", "share", "confidence", "beginning"]
-        notes = [SWAPPED, f"{SHARE} {SURE}"] if isinstance(each, SetConfusion) else [f"{SHARE} {SURE_OF_ONE}"]
+        notes = [SWAPPED, f"{SHARE} {SURE}"] if isinstance(confusion, SetConfusion) else [f"{SHARE} {SURE_OF_ONE}"]
         tables.append(
             Table(
                 shown,
                 groups=[columns],
                 key=["label", "predicted"],
-                title=f"The classes that {model} confuses most often, and up to {NUM_EXAMPLES} texts of each pair",
+                title=f"The classes that {model} confuses most often, with up to {NUM_EXAMPLES} texts per pair",
                 notes=notes,
             )
         )
@@ -105,48 +107,48 @@ def pair_tables(confusions: Confusions, errors: pd.DataFrame) -> list[Table]:
 
 
 def mistake_tables(confusions: Confusions, errors: pd.DataFrame) -> list[Table]:
-    """The classes that each model misses or adds most often, each with the texts of which it was surest; none where
-    each text is of one class."""
+    """The classes that every model misses or adds most often, each with its most confident texts; empty if texts have
+    one class each."""
     tables = []
-    for model, each in confusions.items():
-        if not isinstance(each, SetConfusion):
+    for model, confusion in confusions.items():
+        if not isinstance(confusion, SetConfusion):
             continue
         key = ["class", "mistake"]
         texts = errors.loc[errors["model"] == model, ["row", "text"]]
-        surest = each.mistaken.sort_values("confidence", ascending=False, kind="stable")
+        surest = confusion.mistaken.sort_values("confidence", ascending=False, kind="stable")
         own = surest.groupby(key).head(NUM_EXAMPLES).merge(texts, on="row")
         tables.append(
             Table(
-                _begin(each.mistakes.head(NUM_PAIRS).merge(own, on=key)),
+                _begin(confusion.mistakes.head(NUM_PAIRS).merge(own, on=key)),
                 groups=[[*key, "texts", "share", "confidence", "beginning"]],
                 key=key,
-                title=f"The classes that {model} misses or adds most often, and up to {NUM_EXAMPLES} texts of each",
-                notes=[f"{SHARE_OF_MISTAKES} confidence: how sure it was of that mistake."],
+                title=f"The classes that {model} misses or adds most often, with up to {NUM_EXAMPLES} texts each",
+                notes=[f"{SHARE_OF_MISTAKES} confidence: in that mistake."],
             )
         )
     return tables
 
 
 def text_tables(confusions: Confusions, errors: pd.DataFrame, *, long: bool = False) -> list[Table]:
-    """The wrong answers of which each model was surest; long: all wrong answers, in one table."""
+    """The most confident errors of every model. long: all errors, in a single table."""
     if long:
-        return [Table(errors, groups=[COLUMNS], key=["model", "row"], title="Wrong answers")]
+        return [Table(errors, groups=[COLUMNS], key=["model", "row"], title="Errors")]
     tables = []
-    for model, each in confusions.items():
+    for model, confusion in confusions.items():
         own = errors[errors["model"] == model]
         tables.append(
             Table(
                 _begin(own.head(NUM_TEXTS)),
                 groups=[["row", "label", "predicted", "confidence", "beginning"]],
                 key="row",
-                title=f"{model}: {len(own):,} of {len(each.labels):,} test texts are wrong"
-                + (f"; the {NUM_TEXTS} of which it was surest" if len(own) > NUM_TEXTS else ""),
-                notes=[NONE, SURE] if isinstance(each, SetConfusion) else [],
+                title=f"{model}: {len(own):,} of {len(confusion.labels):,} test texts are wrong"
+                + (f"; the {NUM_TEXTS} most confident errors" if len(own) > NUM_TEXTS else ""),
+                notes=[NONE, SURE] if isinstance(confusion, SetConfusion) else [],
             )
         )
     return tables
 
 
 def _begin(frame: pd.DataFrame) -> pd.DataFrame:
-    """With a line of each text."""
+    """The frame with the beginning of every text, on one line."""
     return frame.assign(beginning=[beginning(text, WIDTH) for text in frame["text"]])

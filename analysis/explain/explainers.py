@@ -1,4 +1,4 @@
-"""How the models of each task are explained. To explain those of a new one, write its file and enter it here."""
+"""The explainers, by task. To explain models of a new task, write a module and add it to EXPLAINERS."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,28 +15,28 @@ from search.study.trial import Trial
 
 
 class Explainer(Protocol):
-    """What a module in EXPLAINERS has."""
+    """The functions of a module in EXPLAINERS."""
 
     def explain_all(
         self, trial: Trial, texts: Sequence[str] | None, labels: Sequence[str] | None, top: int = TOP
     ) -> Any:
-        """Why the trial's model says what it says of these texts, by default of some that are worth it.
+        """Explain the trial's model on these texts, by default on some of the module's choice.
 
-        labels: what the texts are, where the task knows that. top: how many classes, the most probable ones, and those
-        that the text has or is said to have. Raises UserError for what cannot be explained.
+        labels: the true labels of the texts, if the task has labels. top: number of classes to explain, the most
+        probable ones, besides true and predicted ones. Raises UserError when that is impossible.
         """
 
     def emit(self, explanations: Any, name: str, form: str, out: Path | None) -> None:
-        """Print them under the name of the model, or write them into a file, in a format of `tables.TEXTS`."""
+        """Print explanations under the name of the model, or write them to a file, in a format of `tables.TEXTS`."""
 
     def word_frame(self, explanations: Any) -> pd.DataFrame:
-        """A row a word of each text, in their order: what it did to each class or part of the answer."""
+        """One row per word of every text, in order, with its scores for classes or parts of the output."""
 
     def draw(self, explanations: Any, name: str) -> Figure:
-        """Draw them under the name of the model."""
+        """Draw explanations under the name of the model."""
 
     def save_picture(self, explanations: Any, name: str, path: Path) -> None:
-        """Draw them into a PNG, their data as csv beside it. Raises UserError when it cannot be written."""
+        """Write a PNG, with its data as csv beside it. Raises UserError when it cannot be written."""
 
 
 EXPLAINERS: Mapping[str, Explainer] = {"classification": words, "multi_label": words, "text_to_image": drawing}
@@ -46,5 +46,5 @@ def of(trial: Trial) -> Explainer:
     """The explainer of the trial's task. Raises UserError if it has none."""
     task = task_of(trial)
     if task not in EXPLAINERS:
-        raise UserError(f"{trial.name} is for {task}, and only models for {', '.join(EXPLAINERS)} can be explained")
+        raise UserError(f"{trial.name} is for {task}, but only models for {', '.join(EXPLAINERS)} can be explained")
     return EXPLAINERS[task]

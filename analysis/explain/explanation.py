@@ -1,12 +1,12 @@
-"""Why does a model say so? Each word's score for each class, which add up to what the model says.
+"""Explanations of predictions: a score for every word and class, whose average and baseline add up to the logits.
 
-An architecture that scores words by itself (`word_scores`: the mean over a text's words is its logits) says so itself;
-`cnn` scores positions that read several words, and divides each score among these.
-Any other is explained by integrated gradients on the word vectors, from zero vectors to those of the text
-(Sundararajan, Taly and Yan 2017): their sum is what the logits differ by, here given times the number of words, so that
-the average and the baseline (the logits of zero vectors) add up to the logits in both cases.
-What pairs of words add to the score at a word (`ngrams: 2`) goes in equal parts to this word and the one before it: of
-word scores what they are more than without pairs, of integrated gradients the part of the pairs' vectors.
+An architecture with `word_scores` provides the scores itself (the mean over a text's words is its logits); `cnn` scores
+positions that read several words, and divides each score among these words.
+Any other architecture is explained by integrated gradients on the word vectors, from zero vectors to those of the text
+(Sundararajan, Taly and Yan 2017). Their sum is the difference of the logits; scores are the gradients times the number
+of words, so that average and baseline (the logits of zero vectors) add up to the logits in both cases.
+With pairs of words (`ngrams: 2`), the contribution of a pair is divided equally between its two words: for word scores,
+the difference to the scores without pairs; for integrated gradients, the part of the pairs' vectors.
 
 Shapes: T words of the text, E embedding, C classes, K window on either side.
 """
@@ -24,29 +24,29 @@ from models import Architecture
 from search.serve.classifier import TextModel
 from search.train.tasks import Task
 
-#: Integrated gradients are taken with twice the steps until the scores miss what they should add up to by less than
-#: this share of it, or of 1. Smooth activations need the fewest steps; relu has kinks and may need the most.
+#: The number of steps of integrated gradients is doubled until the error of the sum of the scores is below this share
+#: of the sum, or of 1 if that is larger. Smooth activations need few steps; relu, with its kinks, may need many.
 TOLERANCE = 1e-3
 FEWEST_STEPS, MOST_STEPS = 64, 256
 STEPS_AT_ONCE = 256
-TOP = 5  # classes that are explained, the most probable ones
+TOP = 5  # number of classes to explain, the most probable ones
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a model says of a text, word by word."""
+    """A model's prediction for a text, explained word by word."""
 
     text: str
-    label: str | None  # what the text is, if that is known
+    label: str | None  # the true label, if known
     classes: tuple[str, ...]
     method: str
     words: list[str]
-    unknown_T: np.ndarray  # whether the model does not know the word
+    unknown_T: np.ndarray  # whether the word is not in the vocabulary
     scores_TC: np.ndarray
     baseline_C: np.ndarray
     logits_C: np.ndarray
     probabilities_C: np.ndarray
-    attention_TJ: np.ndarray | None  # how much each word looked at its neighbours, J = 2K + 1, itself in the middle
+    attention_TJ: np.ndarray | None  # attention of every word to its neighbours, J = 2K + 1, itself in the middle
     task: Task
 
     @property
@@ -55,12 +55,12 @@ class Explanation:
 
     @property
     def missed(self) -> float:
-        """How far average and baseline are from the logits at most: by rounding, or for want of steps."""
+        """The largest error of average plus baseline against the logits, from rounding or too few steps."""
         return float(np.abs(self.averages + self.baseline_C - self.logits_C).max())
 
     @property
     def predicted(self) -> str:
-        """The class, or all classes of a text that can have several; of these '' if it has none."""
+        """The predicted class; with several classes per text, all predicted ones, '' for none."""
         (predicted,) = self.task.says(torch.from_numpy(self.probabilities_C).unsqueeze(0), self.classes)["predicted"]
         return str(predicted)
 
@@ -70,13 +70,13 @@ class Explanation:
 
     @property
     def favoured(self) -> str:
-        """The class that `margins` speak for: of two the second, of more the most probable one."""
+        """The class of `margins`: of two the second, of more the most probable one."""
         both = len(self.classes) == 2 and self.task.exclusive
         return self.classes[1 if both else int(self.probabilities_C.argmax())]
 
     def margins(self, scores_NC: np.ndarray) -> np.ndarray:
-        """How much each of these scores speaks for the favoured class, more than for the others on average; the score
-        itself where a text can have several classes."""
+        """The scores for the favoured class minus the mean of those for the others; with several classes per text, the
+        scores themselves."""
         favoured = self.classes.index(self.favoured)
         if not self.task.exclusive:
             return scores_NC[:, favoured]
@@ -96,7 +96,7 @@ class Explanation:
         return f"{verdict}, which is right" if self.is_right else f"{verdict}, but it is {self.label or 'none'}: wrong"
 
     def neighbours(self, word: int) -> list[tuple[str, float]]:
-        """The words that a word looked at, itself included, and how much; most first."""
+        """The words that a word attended to, itself included, with their weights; the largest first."""
         if self.attention_TJ is None:
             return []
         window = self.attention_TJ.shape[1] // 2
@@ -106,7 +106,7 @@ class Explanation:
 
 
 def explain(classifier: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
-    """What the model says of the text, and why. top: how many classes are explained (see `shown_classes`)."""
+    """Explain a prediction. top: number of classes to explain (see `shown_classes`)."""
     model = classifier.model
     tokens_1T, lengths_1, (words,) = classifier.encode([text])
     with torch.no_grad():
@@ -119,7 +119,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
     probabilities_C = classifier.task.outputs(logits_C.unsqueeze(0) / classifier.temperature)[0]
     shown = shown_classes(classifier, probabilities_C, label, top)
     if scores_TC is not None:
-        method = "the model's own word scores"
+        method = "the word scores of the model"
         scores_TC, baseline_C = scores_TC[:, shown], torch.zeros(len(shown))
     else:
         method = "integrated gradients"
@@ -127,7 +127,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
         pairs_1TE = None if model.embedding.pairs is None else model.embedding.pairs(tokens_1T)
         scores_TC, baseline_C = integrated_gradients(model, words_1TE, lengths_1, shown, pairs_1TE)
     if model.embedding.pairs is not None:
-        method += "; what a pair adds, half to each of its words"
+        method += "; a pair's contribution is divided between its two words"
     return Explanation(
         text=text,
         label=label,
@@ -145,7 +145,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
 
 
 def shown_classes(classifier: TextModel, probabilities_C: Tensor, label: str | None, top: int) -> list[int]:
-    """The places of the most probable classes, at least two, and of those that the text has or is said to have."""
+    """The places of the most probable classes (at least two), and of the true and predicted ones."""
     most = probabilities_C.topk(min(max(top, 2), len(probabilities_C))).indices.tolist()
     (said,) = classifier.task.says(probabilities_C.unsqueeze(0), classifier.classes)["predicted"]
     named = classifier.task.parts(str(said)) | (classifier.task.parts(label) if label is not None else frozenset())
@@ -153,13 +153,13 @@ def shown_classes(classifier: TextModel, probabilities_C: Tensor, label: str | N
 
 
 def _own(model: Architecture, method: str, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor | None:
-    """What a method that only some architectures have says of the one text."""
+    """The result for the single text of a method that only some architectures have; None for the others."""
     found: Callable[[Tensor, Tensor], Tensor] | None = getattr(model, method, None)
     return found(tokens_1T, lengths_1)[0] if found else None
 
 
 def _without_pairs(model: Architecture, tokens_1T: Tensor, lengths_1: Tensor) -> Tensor:
-    """The word scores (T, C) of the one text where pairs have no vectors."""
+    """The word scores (T, C) of the single text without the vectors of pairs."""
     hook = model.embedding.register_forward_hook(lambda embedding, given, _: embedding.words(*given))
     try:
         scores_TC = _own(model, "word_scores", tokens_1T, lengths_1)
@@ -170,9 +170,9 @@ def _without_pairs(model: Architecture, tokens_1T: Tensor, lengths_1: Tensor) ->
 
 
 def _to_words(scores_TC: Tensor) -> Tensor:
-    """Those of pairs, each at its second word, in equal parts at both of its words."""
+    """Scores of pairs, given at their second words, divided equally between both words."""
     halves_TC = scores_TC / 2
-    halves_TC[0] = scores_TC[0]  # it has no word before it
+    halves_TC[0] = scores_TC[0]  # the first word has none before it
     halves_TC[:-1] += scores_TC[1:] / 2
     return halves_TC
 
@@ -184,10 +184,11 @@ def integrated_gradients(
     shown: Sequence[int],
     pairs_1TE: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The scores (T, C) of the words of one text for the classes at these places, whose mean is what its logits differ
-    by from those of zero vectors, the baseline (C).
+    """The scores (T, C) of the words of one text for the classes `shown`, and the baseline (C): the logits of zero
+    vectors. The mean of the scores is the logits minus the baseline.
 
-    pairs_1TE: what is added to the words' vectors for the words before them."""
+    pairs_1TE: vectors of pairs, which are added to the words' vectors.
+    """
     read = (words_1TE,) if pairs_1TE is None else (words_1TE, pairs_1TE)
     zeros = tuple(map(torch.zeros_like, read))
 
@@ -203,7 +204,7 @@ def integrated_gradients(
     while True:
         attributions = [
             method.attribute(
-                tuple(each.requires_grad_() for each in read),
+                tuple(vectors_1TE.requires_grad_() for vectors_1TE in read),
                 zeros,
                 target=target,
                 additional_forward_args=(lengths_1,),
@@ -213,7 +214,7 @@ def integrated_gradients(
             for target in shown
         ]
         of_words_TC, *of_pairs_TC = (
-            torch.stack([each[0].sum(1) for each in of_targets], 1).detach().float()
+            torch.stack([of_target_1TE[0].sum(1) for of_target_1TE in of_targets], 1).detach().float()
             for of_targets in zip(*attributions, strict=True)
         )
         parts_TC = sum(map(_to_words, of_pairs_TC), start=of_words_TC)

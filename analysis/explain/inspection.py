@@ -1,4 +1,4 @@
-"""What a model is made of: its layers with their shapes, weights and work; and how many words reach one word's score.
+"""The layers of a model with their shapes, parameters and multiply-adds; and its receptive field in words.
 
 Shapes: T words, V vocabulary, E embedding.
 """
@@ -26,13 +26,13 @@ from search.spec import kept
 from search.spec.read import read_spec
 from search.train.tasks import TASKS
 
-EMBEDDING_SIZE, NUM_WORDS = 50, 100  # where no search says so
-NUM_DRAWS = 24  # of random words, which together let every word through: a maximum takes one, a relu may be off
+EMBEDDING_SIZE, NUM_WORDS = 50, 100  # for an architecture without a search
+NUM_DRAWS = 24  # random texts: in a single one, a maximum or a relu may hide the influence of a word
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is inspected. num_outputs: classes, or rows of an image. num_words: of a text, the most that it reads."""
+    """The model to inspect. num_outputs: classes, or rows of an image. num_words: the most words read of a text."""
 
     name: str
     architecture: str
@@ -40,26 +40,28 @@ class Subject:
     num_outputs: int
     embedding_size: int = EMBEDDING_SIZE
     num_words: int = NUM_WORDS
-    num_known_words: int = NUM_WORDS + 1  # of the vocabulary
-    num_trained_words: int = 0  # whose vectors are trained
+    num_known_words: int = NUM_WORDS + 1  # size of the vocabulary
+    num_trained_words: int = 0  # number of words with trained vectors
 
     def build(self) -> Architecture:
-        """The model as drawn before training; in double precision, where no kernels take layers together."""
+        """The untrained model, in double precision, for which no kernel fuses layers."""
         embedding = WordVectors.learned(self.num_known_words, self.embedding_size)
         return models.build(self.architecture, embedding, self.num_outputs, **self.hyperparameters).double().eval()
 
     @property
     def text(self) -> tuple[Tensor, Tensor]:
-        """tokens (1, T), all of them different if so many words are known, and lengths (1)."""
+        """Tokens (1, T), all different if the vocabulary is large enough, and lengths (1)."""
         tokens_T = torch.arange(self.num_words) % (self.num_known_words - 1) + 1
         return tokens_T.unsqueeze(0), torch.tensor([self.num_words])
 
 
 def find(uri: str, name: str) -> Subject:
-    """An architecture with its default hyperparameters, or a trial as `choice.find` does. Raises UserError."""
+    """An architecture with its default hyperparameters, or a trial (see `choice.find`). Raises UserError."""
     if name in models.ARCHITECTURES:
         _require_network(name)
-        return Subject(f"{name}, as it is by default", name, {}, TASKS[models.architecture(name).task].usual_outputs)
+        return Subject(
+            f"{name}, with default hyperparameters", name, {}, TASKS[models.architecture(name).task].usual_outputs
+        )
     try:
         trial = choice.find(uri, name)
     except UserError as error:
@@ -84,16 +86,16 @@ def find(uri: str, name: str) -> Subject:
 def _require_network(architecture: str) -> None:
     if not issubclass(models.architecture(architecture), models.Architecture):
         raise UserError(
-            f"inspect: {architecture} is not a network and has no layers; `explain` shows the words that it goes by"
+            f"inspect: {architecture} is not a network and has no layers; `explain` shows which words it relies on"
         )
 
 
 def layers(subject: Subject) -> pd.DataFrame:
-    """A row for each layer with weights: layer, kind, output (its shape, of one text), num_parameters, multiply_adds.
+    """One row per layer with weights: layer, kind, output (its shape for one text), num_parameters, multiply_adds.
 
-    A weight of a matrix or kernel is multiplied once for every position that its layer reads (a word; a pixel). Where
-    queries meet words, as in attention, each meeting takes a product of a query and a key and one of a weight and a
-    value. So say the formulas: what a program folds together is less.
+    A weight of a matrix or kernel is multiplied once per position (word or pixel) that its layer reads. In attention,
+    every pair of query and word takes one product of query and key, and one of weight and value. These are counts by
+    formula; an implementation that fuses operations needs fewer.
     """
     model = subject.build()
     tokens_1T, lengths_1 = subject.text
@@ -101,7 +103,7 @@ def layers(subject: Subject) -> pd.DataFrame:
     made: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-        output = output if isinstance(output, Tensor) else output[0]  # torch's own attention gives its weights as well
+        output = output if isinstance(output, Tensor) else output[0]  # torch's attention also returns its weights
         channels = 1 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else -1
         read[module] = inputs[0].numel() // inputs[0].shape[channels]
         made[module] = (*(size for size in output.shape[:-1] if size > 1), output.shape[-1])
@@ -114,15 +116,15 @@ def layers(subject: Subject) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name, module in parts.items():
         weights = list(module.parameters(recurse=False))
-        # Of a layer whose weights are used without a call, as attention does: it reads all words.
+        # Attention uses the weights of some layers without calling them: these read all words.
         num_read = read.get(module, subject.num_words)
         shape = made.get(module, (subject.num_words, len(weights[0])))
-        num_weights, per_position = (sum(each.numel() for each in weights if each.ndim >= ndim) for ndim in (1, 2))
+        num_weights, per_position = (sum(one.numel() for one in weights if one.ndim >= ndim) for ndim in (1, 2))
         if isinstance(module, WordVectors):
             num_weights = subject.num_trained_words * subject.embedding_size
         if isinstance(module, WordVectors | PairVectors | nn.Embedding | Bag):  # looked up
             per_position = 0
-        if module is model:  # its own are the queries of its attention, which are not multiplied with what it reads
+        if module is model:  # the model's direct parameters are attention queries, which are not multiplied with inputs
             name, shape, per_position = "queries", tuple(weights[0].shape), 0
         rows.append(_row(name, type(module).__name__, shape, num_weights, num_read * per_position))
     weights_of = _own(model, "attention_weights")
@@ -151,8 +153,8 @@ def _own(model: Architecture, method: str) -> Callable[[Tensor, Tensor], Tensor]
 
 
 class _OneScore(nn.Module):
-    """The score of the word in the middle of a text; of the position there, where a model leaves fewer of them; of the
-    whole text after its last word, where a model has only that; the first pixel of its image."""
+    """A single score of a model: of the word (or position) in the middle of the text if the model scores words, else of
+    the whole text; for an image, its first pixel."""
 
     def __init__(self, model: Architecture) -> None:
         super().__init__()
@@ -165,8 +167,8 @@ class _OneScore(nn.Module):
 
 
 def reach(subject: Subject) -> int:
-    """How many words can reach one word's score, measured: where its gradient by the words is not zero; where a model
-    reads no word vectors, where another word changes it."""
+    """The measured receptive field: the number of words with a non-zero gradient of a single score or, if a model reads
+    no word vectors, of words whose replacement changes the score."""
     num_vectors = subject.num_words + 1
     subject = replace(subject, num_known_words=num_vectors)
     with torch.random.fork_rng(devices=[]):
@@ -179,7 +181,7 @@ def reach(subject: Subject) -> int:
         changed_TT = torch.where(mask_TT, tokens_1T.roll(1), tokens_1T)
         with torch.no_grad():
             as_it_is = one_score(tokens_1T, lengths_1)
-            return sum(bool(one_score(each_T.unsqueeze(0), lengths_1) != as_it_is) for each_T in changed_TT)
+            return sum(bool(one_score(changed_T.unsqueeze(0), lengths_1) != as_it_is) for changed_T in changed_TT)
     name = "model.embedding.vectors_VE"
     reached_T = reached(lambda x: functional_call(one_score, {name: x}, subject.text), draws).any(1)[1:]
     if one_score.model.embedding.pairs is not None:  # a word is read with the one before it
@@ -188,7 +190,7 @@ def reach(subject: Subject) -> int:
 
 
 def table(subject: Subject, *, long: bool = False) -> Table:
-    """The layers, and below them what they come to."""
+    """The layers, with the totals and the receptive field in notes."""
     frame = layers(subject)
     with torch.random.fork_rng(devices=[]):
         model = subject.build()
@@ -196,10 +198,10 @@ def table(subject: Subject, *, long: bool = False) -> Table:
     scored = {"position_scores": "One position", "word_scores": "One word"}
     whose = next((what for own, what in scored.items() if _own(model, own)), f"A {TASKS[model.task].scored}")
     notes = [
-        f"In all {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
+        f"Total: {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
         f"text of {subject.num_words} words.",
-        f"{whose}'s score is reached by {num_reaching} of {subject.num_words} words: by those, measured, for which its "
-        f"{'gradient is not zero' if model.embedding.size else 'value is another with another word'}.",
+        f"{whose}'s score depends on {num_reaching} of {subject.num_words} words, measured by "
+        f"{'its gradient' if model.embedding.size else 'replacing words'}.",
     ]
     if windows := getattr(model, "windows", None):
         windows = [Window(2), *windows] if model.embedding.pairs is not None else windows

@@ -1,4 +1,4 @@
-"""A file of texts to predict: its rows as they are, and, where they have labels, how often the model is right.
+"""A file of texts to predict, and the scores of the predictions if the file has labels.
 
 Shapes: N labelled texts, C classes.
 """
@@ -19,14 +19,14 @@ from search.train.metrics import measured_in
 from search.train.tasks import Task
 from search.train.training import DivergenceError, measure
 
-PREDICTED, PROBABILITY = "predicted", "probability of "  # columns of an answer
+PREDICTED, PROBABILITY = "predicted", "probability of "  # columns of a model's answer
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A row for each of the file, in its order, with all of its columns; of a blank line a row without any value.
+    """The rows of a file, in order, with all of its columns; a blank line is a row of missing values.
 
-    text, label: the names of these columns; a file need not have labels.
+    text, label: the names of these columns; label is None without labels.
     """
 
     frame: pd.DataFrame
@@ -39,18 +39,18 @@ class Rows:
 
     @property
     def texts(self) -> list[str]:
-        """Those to predict."""
+        """The texts of the rows that are not blank."""
         return [*self.frame.loc[~self.blank, self.text].fillna("")]
 
     @property
     def labels(self) -> pd.Series:
-        """By row, without the spaces around them; '' where there is none."""
+        """The labels by row, stripped; '' for none."""
         if self.label is None:
             return pd.Series("", self.frame.index)
         return self.frame[self.label].fillna("").astype(str).str.strip()
 
     def beside(self, answer: pd.DataFrame) -> "Rows":
-        """The rows with what is answered for each text; a column of the file by such a name gets another one."""
+        """The rows with the answer for every text. Columns of the file that clash with the answer's are renamed."""
         names = {str(name): str(name) for name in self.frame}
         for name in set(names) & set(answer):
             names[name] = _unused(f"{name} in the file", {*names.values(), *answer})
@@ -60,7 +60,7 @@ class Rows:
 
 
 def read(path: Path, reading: Reading) -> Rows:
-    """The rows of a file (see `data.corpora.files.read_rows`). Raises UserError when it cannot be read, or has none."""
+    """The rows of a file (see `data.corpora.files.read_rows`). Raises UserError when it is unreadable or empty."""
     found = read_rows(path, reading)
     if found.label is None and (wanted := reading.label_column) is not None:
         raise UserError(f"{path} has no column {wanted!r}{did_you_mean(wanted, found.columns)}")
@@ -75,7 +75,7 @@ def read(path: Path, reading: Reading) -> Rows:
 
 
 def _unused(name: str, names: Iterable[str]) -> str:
-    """The name, with a number behind it if it is taken."""
+    """The name, with a number appended if it is taken."""
     taken, number, found = set(names), 2, name
     while found in taken:
         found, number = f"{name} {number}", number + 1
@@ -85,17 +85,17 @@ def _unused(name: str, names: Iterable[str]) -> str:
 def scores(
     labels: pd.Series, answer: pd.DataFrame, task: Task | None, classes: Sequence[str], meant: Mapping[str, str] = {}
 ) -> list[str]:
-    """How good the answers for texts with these labels are ('' is none), in sentences; none without any label. meant:
-    the class that a label means which is none itself.
+    """The scores of answers for texts with these labels ('' for none), as sentences; empty without labels.
 
-    A label that the model does not know has no score, and is counted.
+    meant: class by label, for labels that are not class names. Texts with labels unknown to the model are not scored,
+    but counted.
     """
     labelled = labels != ""
     if task is None or not task.has_classes or not labelled.any():
         return []
-    if not task.exclusive:  # beside those of several classes it is of none
+    if not task.exclusive:  # an empty label means a text without any class
         labelled[:] = True
-    wanted = labels[labelled].map(lambda label: frozenset(meant.get(each, each) for each in task.parts(label)))
+    wanted = labels[labelled].map(lambda label: frozenset(meant.get(part, part) for part in task.parts(label)))
     known = wanted.map(set(classes).issuperset)
     unknown = sorted({name for parts in wanted[~known] for name in parts - set(classes)})
     listed = ", ".join(f"{name!r:.40}" for name in unknown[:5]) + (", ..." if unknown[5:] else "")
@@ -105,23 +105,25 @@ def scores(
         sets = measured(chosen, answer.loc[chosen.index], task, classes)
         notes.append(f"{len(chosen):,} labelled {'texts' if len(chosen) > 1 else 'text'}: {sets}.")
     if not known.all():
-        notes.append(f"Texts whose label is no class of the model, and has no score: {(~known).sum():,} ({listed}).")
+        notes.append(
+            f"Texts whose label is not a class of the model, which are not scored: {(~known).sum():,} ({listed})."
+        )
     if not labelled.all():
         notes.append(f"Rows without a label: {(~labelled).sum():,}.")
     return notes
 
 
 def measured(wanted: pd.Series, answer: pd.DataFrame, task: Task, classes: Sequence[str]) -> str:
-    """'accuracy 0.9000, F1 0.8889, ...' of answers for texts whose classes are wanted."""
+    """'accuracy 0.9000, F1 0.8889, ...'. wanted: the true classes."""
     said = answer[PREDICTED].map(task.parts)
     right = (said == wanted).mean()
     names = [f"{PROBABILITY}{name}" for name in classes]
-    if not set(names) <= set(answer):  # it tells the first ones only
+    if not set(names) <= set(answer):  # the answer has only the most probable classes
         return f"accuracy {right:.4f}"
     outputs_NC = torch.tensor(answer[names].to_numpy(dtype=np.float32))
-    wanted_N, predicted_N = (_places(each, task, classes) for each in (wanted, said))
+    wanted_N, predicted_N = (_places(parts, task, classes) for parts in (wanted, said))
     try:
-        # What an exported model says may depend on a threshold of its own.
+        # Predicted classes are passed, since an exported model may have its own decision threshold.
         found = measure(task, task.logits(outputs_NC), (wanted_N,), "test", predicted_N)
     except DivergenceError:  # some metrics need texts of more than one class
         return f"accuracy {right:.4f}"
@@ -130,6 +132,6 @@ def measured(wanted: pd.Series, answer: pd.DataFrame, task: Task, classes: Seque
 
 
 def _places(parts: pd.Series, task: Task, classes: Sequence[str]) -> torch.Tensor:
-    """The class of each text by its place (N,); where a text can have several, ones and zeros (N, C)."""
-    chosen_NC = torch.tensor([[name in each for name in classes] for each in parts]).long()
+    """The place of every text's class (N,) or, with several classes per text, a 0/1 matrix (N, C)."""
+    chosen_NC = torch.tensor([[name in of_text for name in classes] for of_text in parts]).long()
     return chosen_NC.argmax(1) if task.exclusive else chosen_NC

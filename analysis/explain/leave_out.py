@@ -1,7 +1,7 @@
-"""Which words an estimator's answer hangs on: each is left out in turn, and its score is what the logits lose.
+"""The explainer of estimators: every word is left out in turn, and its score is the resulting loss of the logits.
 
-The scores are given times the number of words, so that their average and the baseline, the logits of no words at all,
-add up to the logits as far as words act alone (of two that say the same, either can be missed).
+Scores are multiplied by the number of words, so that their average and the baseline (the logits of an empty text) add
+up to the logits if words act independently (of two redundant words, either can be left out without a loss).
 
 Shapes: N variants of the text, T words of it, C classes.
 """
@@ -11,18 +11,18 @@ import numpy as np
 from analysis.explain.explanation import TOP, Explanation, shown_classes
 from search.serve.classifier import EstimatorModel, TextModel
 
-MOST_WORDS = 1000  # that are left out, the first of a text; those after them have no score
+MOST_WORDS = 1000  # the first words of a text, which are left out in turn; later words have no score
 
 
 def explain(classifier: TextModel, text: str, label: str | None = None, top: int = TOP) -> Explanation:
-    """What an estimator says of the text, and why: all variants in one call."""
+    """Explain an estimator's prediction, with all variants of the text in one call."""
     assert isinstance(classifier, EstimatorModel)
     _, _, (words,) = classifier.encode([text])
     num = min(len(words), MOST_WORDS)
     variants = [words, [], *(words[:place] + words[place + 1 :] for place in range(num))]
-    outputs_NC = classifier.of_read([" ".join(each) for each in variants])
+    outputs_NC = classifier.of_read([" ".join(variant) for variant in variants])
     logits_NC = classifier.task.logits(outputs_NC).numpy()
-    if classifier.task.exclusive:  # only their differences count
+    if classifier.task.exclusive:  # only differences between logits matter
         logits_NC -= logits_NC.mean(1, keepdims=True)
     probabilities_C = classifier.task.tempered(outputs_NC[:1], classifier.temperature)[0]
     shown = shown_classes(classifier, probabilities_C, label, top)
@@ -34,7 +34,7 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
         text=text,
         label=label,
         classes=tuple(classifier.classes[place] for place in shown),
-        method=f"what the logits lose when the word is left out{cut}",
+        method=f"loss of the logits when the word is left out{cut}",
         words=words,
         unknown_T=np.zeros(len(words), bool),
         scores_TC=scores_TC,

@@ -1,10 +1,10 @@
-"""The memory curve: how much the last state of a recurrent model depends on the state, and on the word, k words before.
+"""Memory curves: how much the last state of a recurrent model depends on the state, and on the word, k words before.
 
-The Jacobian of the last state is the product of the Jacobians of its steps (`models.jacobians`), from the last one on.
-Its norm is Frobenius', divided by the square root of the number of units: the root mean square over the units of the
-norm of a unit's gradient. So the state itself, at distance 0, has 1, whatever the hidden size; a curve that falls by a
-constant factor a word forgets, and gradients that go back through it vanish alike; one that rises explodes. (The
-spectral norm would bound the worst direction only.)
+The Jacobian of the last state is the product of the Jacobians of the steps (`models.jacobians`), beginning with the
+last. Its norm is the Frobenius norm divided by the square root of the number of units: the root mean square over units
+of the norm of a unit's gradient. It is 1 at distance 0 for any hidden size. A curve that falls by a constant factor per
+word means forgetting and vanishing gradients; a rising curve, exploding gradients. (The spectral norm would bound only
+the worst direction.)
 
 Shapes: N texts, T words, L layers, H hidden, S = L * H of all layers together, E embedding.
 """
@@ -42,8 +42,8 @@ COLUMNS = ["architecture", "activation", "gate_activation", "trial", "search", "
 
 @torch.no_grad()
 def curve(model: Architecture, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The norms of the Jacobians of the last state of the uppermost layer, the mean over N texts of T words: by the
-    states of all layers (T), and by the word (T), 0 to T - 1 words before the last."""
+    """The norms of the Jacobians of the last state of the top layer, averaged over N texts of T words: with respect to
+    the states of all layers (T), and to the word (T), 0 to T - 1 words before the last."""
     words_TNE = model.embedding(tokens_NT).transpose(0, 1)
     layers: Any = model.layers
     states_TNH, before_LTNH = words_TNE, []
@@ -63,9 +63,10 @@ def curve(model: Architecture, tokens_NT: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _step(layers: Any, words_NE: Tensor, states_LNH: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The Jacobians of the states of all layers after a word, by those before it (N, S, S) and by the word (N, S, E).
+    """The Jacobians of the states of all layers after a word, with respect to the states before it (N, S, S) and to the
+    word (N, S, E).
 
-    A layer reads its own state, and what the one below has just made of its own.
+    A layer reads its previous state and the new state of the layer below.
     """
     inputs, by_states, by_words = words_NE, list[Tensor](), list[Tensor]()
     for number, (layer, states_NH) in enumerate(zip(layers, states_LNH, strict=True)):
@@ -87,12 +88,12 @@ Trained = tuple[Trial, TextModel]
 
 
 def find(uri: str, name: str) -> list[Trained]:
-    """The recurrent models meant by a run's id or SEARCH:TRIAL, by SEARCH:ARCHITECTURE (its best), or by a search:
-    those of `of_search`. Raises UserError when there is none."""
+    """The recurrent models that a user names: by run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE (its best), or a search (see
+    `of_search`). Raises UserError when there is none."""
     if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
         trial = choice.find(uri, name)
         if trial.architecture not in (known := _recurrent()):
-            raise UserError(f"memory: is for {' and '.join(known)} only; {trial.name} of {trial.search} has no states")
+            raise UserError(f"memory: only for {' and '.join(known)}; {trial.name} of {trial.search} has no states")
         return [(trial, load(trial))]
     search = runs.find_search(uri, name)
     found = of_search(uri, search)
@@ -102,14 +103,14 @@ def find(uri: str, name: str) -> list[Trained]:
 
 
 def of_search(uri: str, search: Search) -> list[Trained]:
-    """The best trial of each recurrent architecture, activation and gate activation whose checkpoint is at hand."""
+    """The best trial with a checkpoint on this machine, by recurrent architecture, activation and gate activation."""
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for trial in choice.read(uri, search):
         if trial.architecture in _recurrent():
             values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
             groups.setdefault((trial.architecture, *values), []).append(trial)
     found = (_best_at_hand(groups[key], search) for key in sorted(groups))
-    return [each for each in found if each is not None]
+    return [trained for trained in found if trained is not None]
 
 
 def _recurrent() -> list[str]:
@@ -120,22 +121,21 @@ def _best_at_hand(trials: list[Trial], search: Search) -> Trained | None:
     for trial in ranking.candidates(trials, choice.metric(search), search.id):
         try:
             return trial, load(trial)
-        except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or none that this version can read
+        except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or one that this version cannot read
             continue
     return None
 
 
 def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
-    """The curves of trained models: COLUMNS, `distance` in words, `state` and `word`, the norms, and `texts`, over how
-    many texts they are means.
+    """The curves of trained models: COLUMNS, `distance` in words, the norms `state` and `word`, and `texts`, the number
+    of texts averaged.
 
-    These are the first NUM_TEXTS test texts of at least the median length, from a state of zeros through so many of
-    the last words that the model reads. With `untrained` each model comes a second time, with weights as they are drawn
-    before training.
+    The texts are the first NUM_TEXTS test texts of at least the median length; the model reads their last words, as
+    many as the median length, from a zero state. untrained: also every model with its initial weights.
     """
     parts = []
     num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine several would wait for each other at each of many small products
+    torch.set_num_threads(1)  # the many small products would only make threads wait for each other
     tokens_of: dict[tuple[Path, int], Tensor] = {}
     try:
         for trial, classifier in {(trial.search, trial.name): (trial, model) for trial, model in found}.values():
@@ -155,7 +155,7 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
 
 
 def _texts(folder: Path, max_words: int) -> Tensor:
-    """(N, T), T the median length of a test text, cut to so many words, of the search in this folder."""
+    """Test texts (N, T) of the search in this folder; T is the median length of test texts, cut to `max_words`."""
     test = kept.corpus(folder).first_words(max_words).test
     num_words = int(np.median(test.lengths_N))
     chosen_N = np.flatnonzero(test.lengths_N >= num_words)[:NUM_TEXTS]
@@ -172,11 +172,11 @@ def _drawn_anew(classifier: TextModel) -> Architecture:
 
 # --- As a table and a figure
 
-SHOWN = (1, 3, 10, 30, 100, 300)  # words before the last
+SHOWN = (1, 3, 10, 30, 100, 300)  # distances in words
 
 
 def table(frame: pd.DataFrame, *, long: bool = False) -> Table:
-    """For programs the frame, for readers a row for each model: how much it remembers some words before."""
+    """One row per model: the norms at some distances. long: the whole frame, for programs."""
     if long:
         return Table(frame, groups=[], key="trial")
     columns = [name for name in COLUMNS if name not in ("search", "run_id")]
@@ -186,11 +186,13 @@ def table(frame: pd.DataFrame, *, long: bool = False) -> Table:
         norms = own.set_index("distance")["state"]
         rows.append({**own.iloc[0][columns], **{_words(distance): norms.get(distance) for distance in shown}})
     notes = [
-        "The norm of the Jacobian of the last state by the state so many words before, the mean over "
+        "The norm of the Jacobian of the last state with respect to the state this many words before, the mean over "
         f"{frame['texts'].max()} test texts; 1 at distance 0."
     ]
     groups = [columns, [_words(distance) for distance in shown]]
-    return Table(pd.DataFrame(rows), groups=groups, key=["trial", "weights"], title="What is remembered", notes=notes)
+    return Table(
+        pd.DataFrame(rows), groups=groups, key=["trial", "weights"], title="Memory of recurrent models", notes=notes
+    )
 
 
 def _words(distance: int) -> str:
@@ -198,5 +200,5 @@ def _words(distance: int) -> str:
 
 
 def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
-    """Draw the curves into a PNG, with an SVG and their data as csv beside it. Raises UserError when it cannot."""
+    """Write the curves as PNG, with SVG and csv beside it. Raises UserError when they cannot be written."""
     return pictures.save(PLOT.render(Found(frame, memory=frame)), png)

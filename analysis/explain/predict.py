@@ -1,4 +1,4 @@
-"""Lets an exported model predict: single texts, or the rows of a file in batches."""
+"""Prediction with an exported model: of single texts, or of the rows of a file in batches."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,35 +20,35 @@ from search.base import names, record
 from search.serve.classifier import UNKNOWN_SHARE
 from search.train.tasks import TASKS, Task
 
-TEXT = "text"  # of a request
-MOST, TOP = "most probable", 5  # the column of so many classes, in place of one for each of more
-BATCH = 1000  # texts
-WIDTH = 60  # of the beginning of a text
-MOSTLY = 0.5  # the share of unknown words over which a text is marked
+TEXT = "text"  # the column of a request
+MOST, TOP = "most probable", 5  # with more classes than TOP, one column of the most probable ones
+BATCH = 1000  # texts per request
+WIDTH = 60  # characters shown of a text
+MOSTLY = 0.5  # texts with a larger share of unknown words are reported
 
 
 def find(uri: str, model: str) -> str:
-    """Where MLflow finds the model: models:/NAME@ALIAS or any other of its URIs, a folder, or the one that was last
-    exported of a search, of SEARCH:ARCHITECTURE or SEARCH:TRIAL. Raises UserError when there is none."""
+    """The URI of a model: models:/NAME@ALIAS or any other URI of MLflow, a folder, or the latest export of SEARCH,
+    SEARCH:ARCHITECTURE or SEARCH:TRIAL. Raises UserError when there is none."""
     return model if re.match(r"\w+:/", model) or Path(model).is_dir() else _exported(uri, model)
 
 
 def load(uri: str, model: str) -> Any:
-    """The MLflow model at a place that `find` gives. Raises UserError when there is none, or it cannot be read."""
-    # All packages of now: those of a model from before exported code had a package of its own come first on the path,
-    # and some of each would not go together.
+    """Load the model at a URI from `find`. Raises UserError when it is missing or cannot be read."""
+    # Import the current packages first: models exported before exported code had its own package put their old packages
+    # first on the path, and a mixture of old and current modules would fail.
     import search.classifier  # noqa: F401
 
     try:
         with record.mlflow_at(uri):
             return mlflow.pyfunc.load_model(model)
-    except Exception as error:  # MLflow's own, or whatever the code of a damaged model raises
+    except Exception as error:  # from MLflow, or from the code of a damaged model
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot load {model}: {record.without_password(reason)}") from error
 
 
 def _exported(uri: str, model: str) -> str:
-    """The URI of the newest version that was exported of a search, or of an architecture or a trial of it."""
+    """The URI of the newest exported version of SEARCH, SEARCH:ARCHITECTURE or SEARCH:TRIAL."""
     search, colon, wanted = model.partition(":")
     found = runs.find_search(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
@@ -64,16 +64,15 @@ def _exported(uri: str, model: str) -> str:
 
 
 def _goes_by(trial: str) -> tuple[str, ...]:
-    """What the model of a trial is asked for by: its name, and its architecture's."""
+    """The names by which the model of a trial can be requested: the trial and its architecture."""
     architecture = names.split_trial(trial)
     return (trial, architecture[0]) if architecture else ()
 
 
 def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
-    """A row for each text: what is `predicted`, and what else the model answers, such as the `probability of` each
-    class. Shows a progress bar in a terminal.
+    """One row per text: `predicted` and the other columns of the model's answer, such as `probability of` each class.
 
-    Raises UserError for a text that the model refuses.
+    Shows a progress bar in a terminal. Raises UserError for a text that the model rejects.
     """
     console = Console(stderr=True)
     starts = range(0, len(texts), BATCH)
@@ -83,27 +82,27 @@ def predict(model: Any, texts: Sequence[str]) -> pd.DataFrame:
         try:
             batches.append(model.predict(pd.DataFrame({TEXT: batch})))
         except MlflowException as error:
-            # The model counts the texts that it is given.
+            # The model's message counts from the start of the batch.
             where = f"of texts {start + 1} to {start + len(batch)}: " if start else ""
             raise UserError(where + error.message) from error
     return pd.concat(batches, ignore_index=True)
 
 
 def task_of(model: Any, answer: pd.DataFrame) -> tuple[Task | None, list[str]]:
-    """What the model is for and its classes; nothing of one that does not tell and has no probabilities either."""
+    """The model's task and classes; (None, []) if neither the model nor its answer shows them."""
     try:
-        told = model.get_raw_model()
+        raw = model.get_raw_model()
     except NotImplementedError:
-        told = None
-    if not hasattr(told, "task"):  # exported before it could be asked
+        raw = None
+    if not hasattr(raw, "task"):  # exported by an old version
         classes = [str(name).removeprefix(PROBABILITY) for name in answer if str(name).startswith(PROBABILITY)]
         return (TASKS["classification"] if classes else None), classes
-    task = TASKS.get(told.task.name)
-    return task and task.joined_by(told.task.separator), list(told.classes)
+    task = TASKS.get(raw.task.name)
+    return task and task.joined_by(raw.task.separator), list(raw.classes)
 
 
 def meant_by(model: Any) -> Mapping[str, str]:
-    """The classes that other labels mean, as its search's `labels` say; nothing of one that does not tell."""
+    """The classes that other labels stand for, from the key `labels` of the search's spec; empty if unknown."""
     try:
         return getattr(model.get_raw_model(), "labels", {})
     except NotImplementedError:
@@ -111,21 +110,21 @@ def meant_by(model: Any) -> Mapping[str, str]:
 
 
 def most_probable(probabilities: pd.DataFrame, top: int) -> pd.Series:
-    """Of each row so many classes, in words, 'spam 0.91, ham 0.06'; nothing of a row without a text."""
+    """The most probable classes of every row as text, 'spam 0.91, ham 0.06'; '' for a blank row."""
     names = [str(name).removeprefix(PROBABILITY) for name in probabilities]
     shares_NC = probabilities.to_numpy(dtype=float)
     places_NK = np.argsort(-shares_NC, axis=1, kind="stable")[:, :top]
-    told = [
+    texts = [
         "" if np.isnan(shares_C[0]) else ", ".join(f"{names[place]} {shares_C[place]:.2f}" for place in places_K)
         for shares_C, places_K in zip(shares_NC, places_NK, strict=True)
     ]
-    return pd.Series(told, index=probabilities.index)
+    return pd.Series(texts, index=probabilities.index)
 
 
 def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool = False, top: int = TOP) -> Table:
-    """The rows with what was answered, and how often that is right where they have labels.
+    """The rows with the model's answers, and the scores in notes if the rows have labels.
 
-    long: for programs; readers see how the texts begin, no pictures, and of more classes than `top` the most probable.
+    long: all columns, for programs. Readers see the beginning of the texts, no images, and only the `top` classes.
     """
     task, classes = task_of(model, answer)
     answer_of_rows = answer.set_index(rows.frame.index[~rows.blank])
@@ -145,7 +144,7 @@ def table(name: str, model: Any, rows: Rows, answer: pd.DataFrame, *, long: bool
         shown.append(UNKNOWN_SHARE)
         if strange := int((answer[UNKNOWN_SHARE] > MOSTLY).sum()):
             notes.append(
-                f"Texts most of whose words the model does not know ({UNKNOWN_SHARE} over {MOSTLY:g}): {strange:,}; "
-                "what it says of them is little more than a guess."
+                f"Texts with mostly unknown words ({UNKNOWN_SHARE} over {MOSTLY:g}): {strange:,}; their predictions "
+                "are little more than guesses."
             )
     return Table(frame, groups=[[*shown, "beginning"]], key=PREDICTED, title=name, notes=notes)

@@ -1,4 +1,4 @@
-"""The words of texts with their scores as a picture: a heat strip for each text."""
+"""Word scores as a picture: one heat strip per text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from analysis.base.table import clean
 from analysis.explain.explanation import Explanation
 from analysis.explain.word_tables import colours
 
-BAND = 84  # characters of a line of the picture
-MOST_LETTERS = 18  # of a word in it
+BAND = 84  # characters per line of the picture
+MOST_LETTERS = 18  # characters shown of a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,27 +24,31 @@ class _Cell:
     left: int
     width: int
     head: str
-    is_word: bool  # or an average
+    is_word: bool  # else an average or the baseline
     scores_C: np.ndarray
 
 
 def draw(explanations: Sequence[Explanation], name: str) -> Figure:
-    """A heat strip for each text: each word with its score for each class, and the average. `name`: of the model."""
-    strips = [_strip(each) for each in explanations]
-    heights = [1.6 + len(bands) * (len(each.classes) + 1.5) for each, bands in zip(explanations, strips, strict=True)]
+    """One heat strip per text, with the scores of words by class, and their average. name: of the model."""
+    strips = [_strip(explanation) for explanation in explanations]
+    heights = [
+        1.6 + len(bands) * (len(explanation.classes) + 1.5)
+        for explanation, bands in zip(explanations, strips, strict=True)
+    ]
     figure = Figure(figsize=(9, 0.24 * sum(heights) + 0.1), dpi=110, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(-12, BAND + 2), ylim=(sum(heights), 0))
     axes.axis("off")
     top = 0.3
-    for each, bands, height in zip(explanations, strips, heights, strict=True):
-        axes.text(-11.5, top + 0.4, f"{name}: {each.verdict}", size=9, weight="bold", parse_math=False, va="center")
-        _draw_strip(axes, each, bands, top + 1.2)
+    for explanation, bands, height in zip(explanations, strips, heights, strict=True):
+        title = f"{name}: {explanation.verdict}"
+        axes.text(-11.5, top + 0.4, title, size=9, weight="bold", parse_math=False, va="center")
+        _draw_strip(axes, explanation, bands, top + 1.2)
         top += height
     return figure
 
 
 def _strip(explanation: Explanation) -> list[list[_Cell]]:
-    """The columns in bands of at most BAND characters; an unknown word has a question mark."""
+    """The columns in lines of at most BAND characters; unknown words have a question mark."""
     words = zip(explanation.words, explanation.unknown_T, explanation.scores_TC, strict=True)
     columns = [
         (_shortened(word, MOST_LETTERS) + "?" * bool(unknown), True, scores_C) for word, unknown, scores_C in words

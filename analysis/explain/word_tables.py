@@ -1,4 +1,4 @@
-"""The words of texts with their scores, as tables and as lines of coloured words."""
+"""Word scores as tables, and as coloured sentences in a terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,33 +11,33 @@ from rich.text import Text
 from analysis.base.table import Table, clean
 from analysis.explain.explanation import Explanation
 
-NUM_NEIGHBOURS, LEAST_WEIGHT = 3, 0.05  # shown of those that a word looked at
-WORTH_TELLING = 0.01  # in logits
+NUM_NEIGHBOURS, LEAST_WEIGHT = 3, 0.05  # most words, and smallest weight, in the column `looked at`
+WORTH_TELLING = 0.01  # the smallest error of the scores that is reported, in logits
 
 
 def word_frame(explanations: Sequence[Explanation]) -> pd.DataFrame:
-    """A row for each word of each text, with what is known of its text repeated; for programs."""
+    """One row per word of every text, with the columns of the text repeated; for programs."""
     rows = []
-    for number, each in enumerate(explanations, 1):
+    for number, found in enumerate(explanations, 1):
         of_text = {
             "sentence": number,
-            "text": each.text,
-            "method": each.method,
-            "label": each.label,
-            "predicted": each.predicted,
-            "right": each.is_right,
-            **_by_class("probability of", each, each.probabilities_C),
-            **_by_class("logit of", each, each.logits_C),
-            **_by_class("average of", each, each.averages),
-            **_by_class("baseline of", each, each.baseline_C),
+            "text": found.text,
+            "method": found.method,
+            "label": found.label,
+            "predicted": found.predicted,
+            "right": found.is_right,
+            **_by_class("probability of", found, found.probabilities_C),
+            **_by_class("logit of", found, found.logits_C),
+            **_by_class("average of", found, found.averages),
+            **_by_class("baseline of", found, found.baseline_C),
         }
-        for place, word in enumerate(each.words):
+        for place, word in enumerate(found.words):
             own = {
                 "position": place + 1,
                 "word": word,
-                "unknown": bool(each.unknown_T[place]),
-                **_by_class("score of", each, each.scores_TC[place]),
-                "looked at": _looked_at(each, place),
+                "unknown": bool(found.unknown_T[place]),
+                **_by_class("score of", found, found.scores_TC[place]),
+                "looked at": _looked_at(found, place),
             }
             rows.append(of_text | own)
     return pd.DataFrame(rows)
@@ -53,7 +53,7 @@ def _looked_at(explanation: Explanation, place: int) -> str:
 
 
 def sentence_table(explanation: Explanation) -> Table:
-    """The words with their scores, the averages, and what they come to; for readers."""
+    """The words with their scores, the averages and their sum; for readers."""
     rows: list[dict[str, Any]] = [
         {"word": f"{word}{' (unknown)' * bool(unknown)}"} | dict(zip(explanation.classes, scores_C, strict=True))
         for word, unknown, scores_C in zip(explanation.words, explanation.unknown_T, explanation.scores_TC, strict=True)
@@ -76,12 +76,12 @@ def sentence_table(explanation: Explanation) -> Table:
 
 # --- As colours
 
-#: From what speaks against to what speaks for; apart also for colour-blind readers.
+#: A diverging colour map (against to for) that colour-blind readers can tell apart.
 COLOURS = "PuOr"
 
 
 def coloured(explanation: Explanation) -> Text:
-    """The sentence for a terminal: each word on the colour of what it speaks for, unknown ones in italics."""
+    """The sentence for a terminal: words on the colours of their scores, unknown words in italics."""
     margins_T = explanation.margins(explanation.scores_TC)
     scale = float(np.abs(margins_T).max()) or 1.0
     text = Text()
@@ -94,7 +94,7 @@ def coloured(explanation: Explanation) -> Text:
 
 
 def colours(strength: float) -> tuple[str, str]:
-    """Of a strength from -1 to 1: its colour, and that of what can be read on it."""
+    """The background colour of a strength from -1 to 1, and a text colour that is readable on it."""
     red, green, blue, _ = colormaps[COLOURS](0.5 + 0.42 * strength, bytes=True)
     is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 115
     return f"#{red:02x}{green:02x}{blue:02x}", "#ffffff" if is_dark else "#000000"

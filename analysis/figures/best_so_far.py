@@ -1,4 +1,4 @@
-"""The best score so far of each architecture, by the trials that ended and by the time that they took."""
+"""The best score so far of each architecture, by number of trials and by training time."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ from search.base.record import Outcome
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Each architecture's trials in the order in which they ended, with what had been spent and the best score then.
+    """The trials by architecture in the order of their ends, with cumulative `trials` and `seconds` (as in the ledger)
+    and the `best` score so far.
 
-    `trials` and `seconds` are those of the architecture up to here, as in the ledger. `best` is that of complete
-    trials, or of pruned ones in an architecture that has no complete one: so the winner is chosen.
+    `best` is over complete trials or, without any, over pruned ones, as in the choice of the winner.
     """
     trials, rank_by, metric = found.trials, found.rank_by, check_metric(found.rank_by)
     ended = trials[trials["end"].notna()].sort_values(["architecture", "end", "number"], kind="stable")
@@ -53,7 +53,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
             axes.plot(steps[spent].iloc[-1], steps["best"].iloc[-1], "|", c=look.colour, ms=9, mew=1.5)
         for score in baseline["best"]:
             axes.axhline(score, **BASELINE_LINE)
-    name = label(frame["metric"].iloc[0]).replace(" (", "\n(", 1)  # its unit on a line of its own, or it is cut off
+    name = label(frame["metric"].iloc[0]).replace(" (", "\n(", 1)  # the unit gets its own line, or it is cut off
     panels[0, 0].set(xlabel="trials ended", ylabel=f"best {name}")
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, 1].set_xlabel("training time of all trials of the architecture (s)")
@@ -64,9 +64,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "best_so_far",
     title="Best so far",
-    caption="The best complete trial after so many trials and so much training time of the same architecture, in the "
-    "order in which they ended (the best pruned one, where none is complete). A bar ends each line. What a search has "
-    "to beat is the best baseline, where it has one: the dashed line.",
+    caption="The score of the best complete trial (or pruned trial, if none is complete) by number of trials and by "
+    "training time of the architecture, in the order in which trials ended. A bar marks the end of each line. The "
+    "dashed line is the best baseline, if there is one.",
     nothing="no trial has ended with a score",
     data=data,
     draw=draw,

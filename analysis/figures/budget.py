@@ -1,4 +1,4 @@
-"""What is to be expected of the best trial, by how many trials or core-seconds each architecture is given."""
+"""The expected score of the best trial by budget: trials or core-seconds per architecture."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
                 if own["budget"].min() <= seconds <= own["budget"].max():
                     axes.axvline(seconds, c="0.8", lw=0.8, zorder=0)
                     place = {"xy": (seconds, 0.02), "xycoords": ("data", "axes fraction"), "ha": "right"}
-                    axes.annotate(words, **place, rotation=90, fontsize=7, c="0.4")  # across, they cover each other
+                    axes.annotate(words, **place, rotation=90, fontsize=7, c="0.4")  # horizontal texts would overlap
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
     names = searched(frame)["architecture"]
     legend(figure, [*architecture_keys(names, looks, lines=True), *baseline_keys(baselines(frame)["architecture"])])
@@ -56,10 +56,10 @@ def _draw(axes: Axes, frame: pd.DataFrame, measure: str, looks: Looks) -> None:
 
 PLOT = Plot(
     "budget",
-    title="Which wins at which budget",
-    caption="What the best trial is expected to score when an architecture is given so many trials, or so many "
-    "core-seconds, with 95 % intervals; on test, the score of the trial that validation would have chosen.",
-    nothing="these trials do not tell it (Comparisons says why, and which would)",
+    title="Expected score by budget",
+    caption="The expected score of the best trial by number of trials, or core-seconds, per architecture, with 95 % "
+    "intervals. On test: the score of the trial chosen on validation.",
+    nothing="it cannot be estimated from these trials (Comparisons says why, and which trials it takes)",
     data=data,
     draw=draw,
 )

@@ -1,5 +1,4 @@
-"""Which classes the best models confuse: a matrix for each, of the test texts; of texts of several classes, which are
-missed and added."""
+"""The confusion matrix of every best model on test; for texts with several classes, the classes missed and added."""
 
 import numpy as np
 import pandas as pd
@@ -13,27 +12,26 @@ from analysis.verdicts.confusion_tables import MOST_CLASSES
 from analysis.verdicts.set_confusion import SetConfusion
 
 INCHES_PER_CLASS, LEAST_INCHES = 0.28, 2.6
-BAR_INCHES = 0.2  # a class
+BAR_INCHES = 0.2  # per class
 FOUND, MISSED, ADDED = "#08519c", "#9ecae1", "#e6550d"
-COUNTED = 12  # classes, for whose cells there is room for a number
+COUNTED = 12  # the most classes with numbers in the cells
 
 
 def data(found: Found) -> pd.DataFrame:
-    """A row for each model and pair of classes: test texts of the one that are said to be the other, and which share
-    that is of the class's texts. Of texts of several classes a row for each model and class: of how many texts it is
-    found, missed and added."""
+    """One row per model and pair of true and predicted class: the number of test texts, and their share of the class's
+    texts. With several classes per text, one row per model and class: texts in which it is found, missed and added."""
     frames, columns = [], ["label", "predicted", "texts", "share"]
-    for model, each in found.confusions.items():
-        if isinstance(each, SetConfusion):
+    for model, confusion in found.confusions.items():
+        if isinstance(confusion, SetConfusion):
             columns = ["class", "found", "missed", "added"]
-            by_class = each.by_class.assign(found=each.counts.right_C)
+            by_class = confusion.by_class.assign(found=confusion.counts.right_C)
             wrong = by_class["missed"] + by_class["added"]
             shown = by_class.loc[wrong.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]]
             frames.append(shown[columns].assign(model=model))
-        elif len(each.classes) <= MOST_CLASSES:
-            matrix_CC = each.matrix
+        elif len(confusion.classes) <= MOST_CLASSES:
+            matrix_CC = confusion.matrix
             shares_CC = matrix_CC / np.maximum(1, matrix_CC.sum(1, keepdims=True))
-            places = pd.MultiIndex.from_product([each.classes, each.classes], names=["label", "predicted"])
+            places = pd.MultiIndex.from_product([confusion.classes] * 2, names=["label", "predicted"])
             frame = pd.DataFrame({"texts": matrix_CC.ravel(), "share": shares_CC.ravel()}, index=places).reset_index()
             frames.append(frame.assign(model=model))
     return pd.concat(frames or [pd.DataFrame()], ignore_index=True).reindex(columns=["model", *columns])
@@ -72,7 +70,7 @@ def _bars(frame: pd.DataFrame) -> Figure:
     least, greatest = -frame["added"].max(), (frame["found"] + frame["missed"]).max()
     margin = 0.03 * (greatest - least)
     for axes, model in zip(panels, models, strict=True):
-        own = frame[frame["model"] == model].iloc[::-1]  # the first one on top
+        own = frame[frame["model"] == model].iloc[::-1]  # the first class at the top
         places = range(len(own))
         axes.barh(places, own["found"], color=FOUND)
         axes.barh(places, own["missed"], left=own["found"], color=MISSED)
@@ -92,12 +90,12 @@ def _bars(frame: pd.DataFrame) -> Figure:
 PLOT = Plot(
     "confusion",
     title="Which classes the best models confuse",
-    caption="Test texts by their class (rows) and the class that is predicted (columns); the darker, the larger the "
-    "share of the class's texts. On the diagonal are the right ones. Where a text can have several classes: right of 0 "
-    "the texts of a class, of which it is found or missed, left of it those to which it is wrongly added; of many "
-    f"classes the {MOST_CLASSES} with most mistakes.",
-    nothing="what the best trials predict is not on record, is not of classes, or is of more than "
-    f"{MOST_CLASSES} classes, of which the pairs that are confused most often are in a table below",
+    caption="Number of test texts by true class (rows) and predicted class (columns); darker cells are larger shares "
+    "of the true class. The diagonal is correct. If texts can have several classes: to the right of 0, the texts of a "
+    "class in which it is found or missed; to the left, the texts to which it is wrongly added; at most the "
+    f"{MOST_CLASSES} classes with the most mistakes.",
+    nothing="the predictions of the best trials were not kept, are not of classes, or are of more than "
+    f"{MOST_CLASSES} classes (the most confused pairs are in a table below)",
     data=data,
     draw=draw,
     of_winners=True,

@@ -1,4 +1,4 @@
-"""The score by the two most important hyperparameters of each architecture, interpolated between its trials."""
+"""The score by the two most important hyperparameters of each architecture, interpolated between trials."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ _PARTS = ("_value", "_position", "_scale")
 
 
 def data(found: Found) -> pd.DataFrame:
-    """The score of trials by their architecture's two most important hyperparameters, x and y, where they are told."""
+    """The scores of trials by the two most important hyperparameters of their architecture, x and y, if known."""
     values = score_by_hyperparameter.data(found)
     keys = ["architecture", "trial", "run_id", "outcome", "metric", "score"]
     parts = [pd.DataFrame(columns=[*keys, *(f"{axis}{part}" for axis in "xy" for part in ("", *_PARTS))])]
@@ -42,13 +42,13 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     for axes, architecture in zip(panels, architectures, strict=True):
         own = frame[frame["architecture"] == architecture]
         surface = own.groupby(["x_position", "y_position"])["score"].mean().reset_index()
-        # Triangles are found on axes of equal length, as they are seen.
+        # Triangulate on axes of equal length, as displayed.
         seen = [_unit(surface[f"{axis}_position"], own[f"{axis}_scale"].iloc[0]) for axis in "xy"]
         triangles = Triangulation(*seen).triangles
         mesh = Triangulation(surface["x_position"], surface["y_position"], triangles)
         filled = axes.tricontourf(mesh, surface["score"], levels=8, cmap="cividis", alpha=0.85)
         axes.tricontour(mesh, surface["score"], levels=8, colors="black", linewidths=0.3)
-        axes.use_sticky_edges = False  # the points at the edges are whole
+        axes.use_sticky_edges = False  # do not cut points at the edges
         figure.colorbar(filled, ax=axes, label=label(frame["metric"].iloc[0]), shrink=0.9)
         look = Look("black", looks[architecture].marker, None)
         scatter(axes, own["x_position"], own["y_position"], own["outcome"], look, size=4)
@@ -61,7 +61,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 
 def _unit(positions: pd.Series, scale: str) -> np.ndarray:
-    """Positions on an axis from 0 to 1."""
+    """Positions scaled to an axis from 0 to 1."""
     numbers = positions.astype("float64").to_numpy()
     numbers = np.log(numbers) if scale == "log" else numbers
     return (numbers - numbers.min()) / (numbers.max() - numbers.min())
@@ -70,9 +70,9 @@ def _unit(positions: pd.Series, scale: str) -> np.ndarray:
 PLOT = Plot(
     "contour",
     title="Score by the two most important hyperparameters",
-    caption="Interpolated between the trials, which are the points: trust it only near them. Pruned trials count with "
-    "the score that they had when they were stopped.",
-    nothing=f"no architecture has {MIN_TRIALS} trials with different results, too few to say which two mattered most",
+    caption="Interpolated between trials, which are the points: trust it only near them. Pruned trials count with "
+    "their score when they were stopped.",
+    nothing=f"no architecture has {MIN_TRIALS} trials with different results, the fewest for importance",
     data=data,
     draw=draw,
 )

@@ -1,4 +1,4 @@
-"""The score of the best model and of the best baseline by how many texts they learned from."""
+"""The scores of the best model and the best baseline by number of training texts."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from analysis.figures.style import Looks, grid, label, legend, log_axis, looks_o
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Rows of `verdicts.data_size.curves` that have a score, with what is `measured`."""
+    """The rows of `verdicts.data_size.curves` with a score; `metric` names it."""
     if found.sizes is None:
         return pd.DataFrame()
     columns = map(str, found.sizes.frame)
@@ -44,10 +44,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "data_size",
     title="Would more labels help?",
-    caption="The best model and the best baseline trained on shares of the training texts, in as many epochs each. The "
-    "band is the 95 % interval of the mean over seeds. Where a curve still rises at its right end, more labels help; "
-    "what twice as many would bring is said above, in the comparisons.",
-    nothing="no model was trained on fewer texts; search train-sizes does so",
+    caption="The best model and the best baseline trained on shares of the training texts, for the same number of "
+    "epochs. The band is the 95 % interval of the mean over seeds. If a curve still rises at its right end, more "
+    "labels help; the comparisons above estimate the gain from doubling them.",
+    nothing="no model was trained on fewer texts (search train-sizes does that)",
     data=data,
     draw=draw,
 )

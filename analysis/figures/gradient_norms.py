@@ -1,4 +1,4 @@
-"""Gradient norms by layer and epoch, of the best trial of each architecture."""
+"""Gradient norms of the best trial of each architecture, by layer and epoch."""
 
 from collections.abc import Iterable
 
@@ -12,10 +12,8 @@ from search.base import record
 
 
 def data(found: Found) -> pd.DataFrame:
-    """The gradient's norm by layer and epoch in each architecture's best trial; `layer` '' is all of it together.
-
-    That of all is left out where there are those of layers.
-    """
+    """The gradient norms of the best trials by layer and epoch; `layer` '' is the whole model, shown only for trials
+    without norms by layer."""
     frame = found.winners.merge(found.series, on="run_id")
     frame = frame.assign(layer=frame["metric"].map(record.gradient_layer)).rename(columns={"step": "epoch"})
     frame = frame[frame["layer"].notna() & np.isfinite(frame["value"]) & (frame["value"] > 0)]
@@ -30,20 +28,20 @@ def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures = frame["architecture"].unique()
-    # Legends of many layers stand below, so a row has few panels.
+    # Rows have few panels, since the legends of many layers stand below them.
     figure, panels = wrapped(len(architectures), 3, height=3.4, sharey=True)
     for axes, architecture in zip(panels, architectures, strict=True):
         own = frame[frame["architecture"] == architecture]
         layers = own["layer"].unique()
-        # Of one line for all layers together, the architecture's own look tells enough.
-        each = looks if [*layers] == [""] else looks_of(layers)
+        # A single line for the whole model gets the look of the architecture.
+        styles = looks if [*layers] == [""] else looks_of(layers)
         for layer in layers:
-            points, look = own[own["layer"] == layer], each[layer or architecture]
+            points, look = own[own["layer"] == layer], styles[layer or architecture]
             axes.plot(
                 points["epoch"], points["value"], c=look.colour, marker=look.marker, ls=look.line, ms=4, label=layer
             )
         axes.set_title(own["trial"].iloc[0])
-        if each is not looks:
+        if styles is not looks:
             axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (len(layers) > 4))
     log_axis(panels[0].yaxis)
     for axes in panels[::3]:
@@ -55,9 +53,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "gradient_norms",
     title="Gradient norms of the best trial of each architecture",
-    caption="The mean over each epoch, before any clipping, on a log axis. A layer whose norm falls to nothing has "
-    "stopped learning.",
-    nothing="no trial with a score has gradient norms on record",
+    caption="Means over epochs, before clipping, on a log axis. A layer whose norm falls to zero has stopped learning.",
+    nothing="no gradient norms were recorded for trials with a score",
     data=data,
     draw=draw,
     series=series,

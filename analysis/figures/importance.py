@@ -1,4 +1,4 @@
-"""The importance of each hyperparameter, by architecture."""
+"""The importance of hyperparameters, by architecture."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,10 +10,10 @@ from analysis.verdicts.importance import ALPHA, MIN_TRIALS
 
 
 def data(found: Found) -> pd.DataFrame:
-    """The importance of each hyperparameter, and p, where they can be told."""
+    """The importance of hyperparameters, and p, where known."""
     columns = ["architecture", "hyperparameter", "importance", "p"]
-    told = found.mattered.reindex(columns=columns).dropna(subset="importance")
-    return told.drop_duplicates(["architecture", "hyperparameter"])
+    known = found.mattered.reindex(columns=columns).dropna(subset="importance")
+    return known.drop_duplicates(["architecture", "hyperparameter"])
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
@@ -25,8 +25,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         bars = axes.barh([heading(name) for name in own["hyperparameter"]], own["importance"], edgecolor=colour)
         for bar, p in zip(bars, own["p"], strict=True):
             bar.set(facecolor=colour if p < ALPHA else "white", hatch=None if p < ALPHA else "////")
-            told = f"p {p:.2g}" if pd.notna(p) else f"{bar.get_width():.0%}"
-            axes.text(bar.get_width() + 0.01, bar.get_y() + bar.get_height() / 2, told, va="center", fontsize=7.5)
+            text = f"p {p:.2g}" if pd.notna(p) else f"{bar.get_width():.0%}"
+            axes.text(bar.get_width() + 0.01, bar.get_y() + bar.get_height() / 2, text, va="center", fontsize=7.5)
         axes.set_title(architecture)
         axes.set_xlim(0, 1.1 * frame["importance"].max() + 0.05)
         axes.grid(False, axis="y")
@@ -39,10 +39,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "importance",
     title="Importance of hyperparameters",
-    caption="PED-ANOVA: what sets the best quarter of an architecture's trials apart from the rest. Hatched bars are "
-    f"not shown to matter: p, corrected for their number, is not below {ALPHA}, or there is none, as the sampler chose "
-    "hyperparameters by the scores before (those searches describe, and do not test).",
-    nothing=f"no architecture has {MIN_TRIALS} trials with different results, too few to say what mattered",
+    caption="PED-ANOVA: how much the best quarter of an architecture's trials differs from the rest. Hatched bars are "
+    f"not shown to matter: p, corrected for multiple testing, is not below {ALPHA}, or there is no p since the sampler "
+    "chose hyperparameters by earlier scores (such a search describes, but does not test).",
+    nothing=f"no architecture has {MIN_TRIALS} trials with different results, the fewest for importance",
     data=data,
     draw=draw,
 )

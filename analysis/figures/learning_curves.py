@@ -1,4 +1,4 @@
-"""Learning curves: training against validation by epoch, of the best trial of each architecture."""
+"""Learning curves of the best trial of each architecture: training and validation by epoch."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from search.train.metrics import split_metric
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Training and validation of each architecture's best trial by epoch; `best` marks the epoch of its score."""
+    """Training and validation metrics of the best trials by epoch; `best` marks the epoch of the trial's score."""
     frame = found.winners.merge(found.series, on="run_id")
     frame[["split", "metric"]] = frame["metric"].str.split("_", n=1, expand=True).reindex(columns=[0, 1])
     frame = frame[frame["split"].isin(["train", "val"]) & frame["metric"].isin(_metrics(found.rank_by))]
@@ -56,9 +56,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "learning_curves",
     title="Learning curves of the best trial of each architecture",
-    caption="Training against validation by epoch; the dotted line is the epoch that counts. Training numbers are "
-    "those of the batches as they were trained on, with dropout: early on they may be worse.",
-    nothing="no trial with a score has its epochs on record",
+    caption="Training and validation by epoch; the dotted line is the best epoch, whose score counts. Training numbers "
+    "are measured on the batches during training, with dropout, so they may be worse in early epochs.",
+    nothing="no epochs were recorded for trials with a score",
     data=data,
     draw=draw,
     series=series,

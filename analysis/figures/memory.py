@@ -1,4 +1,4 @@
-"""What recurrent models remember: how much their last state depends on what came so many words before."""
+"""Memory curves of recurrent models: how much the last state depends on states and words before it."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import GREY, Looks, grid, legend, log_axis, looks_of, whole_numbers
 
-FORGOTTEN = 1e-6  # where the axis ends
+FORGOTTEN = 1e-6  # the lower end of the axis
 
 
 def data(found: Found) -> pd.DataFrame:
@@ -17,13 +17,13 @@ def data(found: Found) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures, activations = frame["architecture"].unique(), [*frame["activation"].unique()]
     figure, panels = grid(2, len(architectures), height=2.6, sharex=True, sharey="row")
-    each = looks_of(activations)
+    styles = looks_of(activations)
     for row, by in enumerate(("state", "word")):
         for axes, architecture in zip(panels[row], architectures, strict=True):
             of_model = ["activation", "gate_activation", "weights", "search", "trial"]
             points = frame[frame["architecture"] == architecture]
             for (activation, gate, weights, *_), own in points.groupby(of_model, dropna=False, sort=False):
-                look, trained = each[activation], weights == "trained"
+                look, trained = styles[activation], weights == "trained"
                 axes.plot(
                     own["distance"],
                     own[by],
@@ -42,7 +42,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         log_axis(first.yaxis)
         first.set_ylabel(f"norm by the {by}")
     whole_numbers(panels[-1], "words before the last")
-    keys = [Line2D([], [], c=each[name].colour, label=name) for name in activations]
+    keys = [Line2D([], [], c=styles[name].colour, label=name) for name in activations]
     if frame["gate_activation"].eq("relu").any():
         keys.append(Line2D([], [], c=GREY, marker="o", label="gates of relu"))
     if frame["weights"].nunique() > 1:
@@ -54,11 +54,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "memory",
     title="Memory of the recurrent models",
-    caption="How much the last state depends on the state, and on the word, so many words before: the norm of its "
-    "Jacobian (Frobenius', divided by the square root of the hidden size), the mean over test texts, on a log axis. Of "
-    "the best trial with each activation whose checkpoint is at hand. What falls towards nothing is forgotten, and "
-    "gradients vanish alike; what stays near 1 is kept.",
-    nothing="no checkpoint of a recurrent model is at hand",
+    caption="How much the last state depends on the state, and on the word, a number of words before: the norm of the "
+    "Jacobian (Frobenius norm divided by the square root of the hidden size), averaged over test texts, on a log axis. "
+    "For the best trial of each activation with a checkpoint on this machine. A norm that falls towards zero means "
+    "forgetting and vanishing gradients; one that stays near 1, memory.",
+    nothing="there is no checkpoint of a recurrent model on this machine",
     data=data,
     draw=draw,
 )

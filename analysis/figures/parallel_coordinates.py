@@ -1,4 +1,4 @@
-"""Parallel coordinates: a line for each trial, through its hyperparameters to its score."""
+"""Parallel coordinates: one line per trial, through its hyperparameters to its score."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from analysis.figures.style import GREY, LINE_OF, WIDTH, Looks, grid, legend, sh
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Each trial's values on axes from 0 to 1 (`height`): what varied in its architecture, and its score."""
+    """Varying hyperparameters and score of every trial, on axes from 0 to 1 (`height`)."""
     values = score_by_hyperparameter.data(found).rename(columns={"hyperparameter": "axis"})
     scores = values.drop_duplicates("run_id").assign(
         axis=found.rank_by, value=lambda own: own["score"], position=lambda own: own["score"], scale="linear"
@@ -52,7 +52,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 
 def _upright_axis(axes: Axes, place: int, own: pd.DataFrame) -> None:
-    """A vertical line with the lowest and the highest value, or all choices, written beside it."""
+    """A vertical axis, labelled with its lowest and highest value, or with all choices."""
     axes.plot([place, place], [0, 1], c="black", lw=1, zorder=2)
     marks = own.dropna(subset="height").drop_duplicates("height").sort_values("height")
     if own["scale"].iloc[0] != "choices":
@@ -66,8 +66,8 @@ def _upright_axis(axes: Axes, place: int, own: pd.DataFrame) -> None:
 PLOT = Plot(
     "parallel_coordinates",
     title="Parallel coordinates",
-    caption="A line for each trial, through its hyperparameters to its score on the right; the axes are those of the "
-    "architecture, from the lowest to the highest value tried.",
+    caption="One line per trial, through its hyperparameters to its score on the right. An axis goes from the lowest "
+    "to the highest value that the architecture tried.",
     nothing="no hyperparameter had more than one value in trials with a result",
     data=data,
     draw=draw,

@@ -1,4 +1,4 @@
-"""What a figure is: what it shows of a search, how it is drawn, and how the page introduces it."""
+"""The definition of a figure: its data, its drawing, and its texts on the report page."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,12 +23,15 @@ from search.train.metrics import split_metric
 
 @dataclass(frozen=True)
 class Found:
-    """What is on record of a search. trials: those of what was searched; series: see `runs.in_epochs`, of each Plot's
-    `series`; mattered: `importance.what_mattered`'s; memory: `memory.read`'s; confusions: of the best
-    trials, by name; baselines: trials of its baselines; inspection: of its texts; reliability:
-    `runs.read_reliability`'s of the best, with their `architecture`; sizes: `data_size.read`'s; budget:
-    `budget.read`'s, or None, and then `no_budget` says why; variances: `variance.variances`'; paths: `why.tables`';
-    objectives: of a search for several, while its trials are ranked by its own metric."""
+    """Everything that figures show of a search.
+
+    trials: the searched trials. baselines: the trials of baselines. series: the histories that plots need, from
+    `runs.in_epochs`. mattered: from `importance.what_mattered`. memory: from `memory.read`. confusions: of the best
+    trials, by name. inspection: of the texts. reliability: from `runs.read_reliability` of the best trials, with their
+    `architecture`. sizes: from `data_size.read`. budget: from `budget.read`, None if unknown; then `no_budget` says
+    why. variances: from `variance.variances`. paths: from `why.tables`. objectives: of a multi-objective search, if its
+    trials are ranked by its metric.
+    """
 
     trials: pd.DataFrame
     series: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["run_id", "metric", "step", "value"]))
@@ -54,38 +57,38 @@ class Found:
 
     @property
     def winners(self) -> pd.DataFrame:
-        """The best trial of each architecture that has one: architecture, trial, run_id, best_epoch; the best first."""
+        """The best trial of each architecture, the best first: architecture, trial, run_id, best_epoch."""
         best = by_architecture(self.trials, self.rank_by).dropna(subset="trial")[["architecture", "trial", "run_id"]]
         return best.merge(self.trials[["run_id", "best_epoch"]], on="run_id")
 
     @property
     def best_baseline(self) -> pd.DataFrame:
-        """The best trial of all baselines, a row of the frame; empty where there is none."""
+        """The best trial of all baselines, as a frame of one row; empty without baselines."""
         best = by_architecture(self.baselines, self.rank_by).dropna(subset="trial")["run_id"].head(1)
         return self.baselines[self.baselines["run_id"].isin(best)]
 
     @property
     def on_test(self) -> str:
-        """What is told first of the test set: what trials are ranked by, if it is no column of every table, else
-        'test_accuracy', in a task that measures it."""
+        """The main test metric: the ranking metric if it is not a column of every table, else 'test_accuracy' if the
+        task measures it."""
         ranking, known = split_metric(self.rank_by)[1], tested(self.trials, self.rank_by)
         own = f"test_{ranking.name}"
         return own if own in known and not ranking.column else next(iter(known), "test_loss")
 
 
 def no_series(rank_by: str, recorded: Iterable[str]) -> list[str]:
-    """Of a figure that shows nothing by epoch."""
+    """The series of a figure that needs none."""
     return []
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of the report. caption: how to read it. nothing: why it is left out where there is nothing to show.
+    """A figure of the report.
 
-    data: the frame of what is drawn, empty where that is nothing. draw: the figure of that frame. series: the names of
-    the series that it needs, given what trials are ranked by and the names of all that are recorded. of_winners: it
-    shows only the best trial of each architecture, needs only their series, and stands beside them on the page.
-    of_texts: it shows the texts, and stands with what was found out about these.
+    caption: how to read it. nothing: why it is left out if there is nothing to show. data: the frame to draw, empty if
+    there is nothing to show. draw: draws that frame. series: the names of the series that it needs, given the ranking
+    metric and the names of all recorded metrics. of_winners: whether it shows only the best trial of each architecture;
+    the page places it beside them. of_texts: whether it shows the texts; the page places it in their section.
     """
 
     name: str
@@ -99,10 +102,10 @@ class Plot:
     of_texts: bool = False
 
     def render(self, found: Found) -> dict[str, bytes]:
-        """The figure as svg, png, and its data as csv; empty where there is nothing to show."""
+        """The figure as svg and png, and its data as csv; empty if there is nothing to show."""
         frame = self.data(found)
         if frame.empty:
             return {}
         with matplotlib.rc_context(STYLE), warnings.catch_warnings(), no_garbage_collection():
-            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # names in a script that the font lacks
             return encode(self.draw(frame, looks(found.trials["architecture"].dropna())), frame, ("svg", "png"))

@@ -1,4 +1,4 @@
-"""The figures of a search, in the order of the report. To add one, write its file and enter it here."""
+"""The figures of a search, in the order of the report. To add one, write a module and add it here."""
 
 from analysis.figures import (
     best_so_far,

@@ -1,4 +1,4 @@
-"""Every trial's validation by epoch, and where it ended."""
+"""The validation score of every trial by epoch, and where it ended."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from analysis.figures.style import LINE_OF, PALE, Looks, label, legend, outcome_
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Each trial's validation by epoch; `last` marks the last epoch of each, where a pruned one was stopped."""
+    """The validation score of every trial by epoch; `last` marks its last epoch, where a pruned trial was stopped."""
     columns = ["architecture", "trial", "number", "run_id", "outcome"]
     own = found.series[(found.series["metric"] == found.rank_by) & np.isfinite(found.series["value"])]
     frame = found.trials[columns].merge(own, on="run_id").rename(columns={"step": "epoch"})
@@ -45,7 +45,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 
 def _apart(heights: Iterable[float], gap: float) -> list[float]:
-    """Ascending heights, moved up where they are nearer to each other than the gap."""
+    """Ascending heights, moved up to be at least `gap` apart."""
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + gap) if moved else height)
@@ -55,9 +55,9 @@ def _apart(heights: Iterable[float], gap: float) -> list[float]:
 PLOT = Plot(
     "pruning",
     title="Pruning",
-    caption="Validation of every trial by epoch, and where it ended; the numbers are those of the trials. Pruned "
-    "trials end early because they were behind the others of their architecture.",
-    nothing="no trial has its epochs on record",
+    caption="The validation score of every trial by epoch, and where it ended, with the trial's number. Pruned trials "
+    "end early because they were behind other trials of their architecture.",
+    nothing="no epochs were recorded",
     data=data,
     draw=draw,
     series=lambda rank_by, recorded: [rank_by],

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: how often what is said with a confidence is right."""
+"""Reliability diagrams: accuracy by confidence of the predictions."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.plot import Found, Plot
 from analysis.figures.style import GREY, Looks, legend, looks_of, wrapped
 
-LARGEST = 110.0  # the area of the mark that all answers would have, in square points
+LARGEST = 110.0  # area of the mark for all predictions, in square points
 SMALLEST = 6.0
 
 
@@ -33,14 +33,14 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.set_xlim(frame["confidence"].min() - 0.04, 1.02)
         axes.set_ylim(min(frame["right"].min(), frame["confidence"].min()) - 0.04, 1.03)
     for axes in panels[::4]:
-        axes.set_ylabel("share that is right")
+        axes.set_ylabel("accuracy")
     for axes in panels[-4:]:
         axes.set_xlabel("confidence")
         axes.tick_params(labelbottom=True)
     keys = [
         Line2D([], [], c=GREY, marker="o", mfc="white", lw=0.9, label="as trained"),
         Line2D([], [], c=known[names[0]].colour, marker="o", label="calibrated"),
-        Line2D([], [], c=GREY, lw=0.8, ls="dashed", label="as right as it says"),
+        Line2D([], [], c=GREY, lw=0.8, ls="dashed", label="perfectly calibrated"),
     ]
     legend(figure, keys)
     return figure
@@ -49,11 +49,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "reliability",
     title="Confidence and accuracy",
-    caption="Of test texts whose prediction has a probability of about so much, the share that is right; of the best "
-    "trial of each architecture and the best baseline. Below the dashed line it is surer than it should be. Larger "
-    "marks stand for more texts. Calibration divides the logits by a temperature, chosen on validation, and changes no "
-    "prediction; an exported model has it.",
-    nothing="it is not on record how sure the models are",
+    caption="Accuracy on test by confidence (the probability of the predicted class), for the best trial of each "
+    "architecture and the best baseline. Below the dashed line, a model is overconfident. Larger marks stand for more "
+    "texts. Calibration divides the logits by a temperature fitted on validation and changes no prediction; exported "
+    "models are calibrated.",
+    nothing="the confidence of the models was not recorded",
     data=data,
     draw=draw,
 )

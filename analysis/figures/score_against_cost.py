@@ -1,4 +1,4 @@
-"""The test score of complete trials against what they cost: parameters, and training time."""
+"""The test score of complete trials against their cost: parameters and training time."""
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,9 @@ from search.train.metrics import split_metric
 
 
 def data(found: Found) -> pd.DataFrame:
-    """The test score of complete trials by parameters and by seconds; `front`: no trial is both better and cheaper.
+    """The test scores of complete trials by parameters and by seconds; `front`: no other trial is better and cheaper.
 
-    Last comes the best baseline, which is never of the front.
+    The best baseline comes last and is never on the front.
     """
     trials, metric = found.trials, found.on_test
     maximize = split_metric(metric)[1].maximize
@@ -59,7 +59,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         for score in baseline[metric][baseline["cost"] == cost]:
             axes.axhline(score, **BASELINE_LINE)
         for _, point in front.iterrows():
-            # Upright: above a point of the front there is nothing.
+            # Upright, since there are no points above the front.
             style = {"rotation": 90, "fontsize": 7.5, "ha": "center", "va": "bottom"}
             axes.annotate(point["trial"], (point["amount"], point[metric]), (0, 8), textcoords="offset points", **style)
         log_axis(axes.xaxis)
@@ -74,9 +74,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "score_against_cost",
     title="Test score against parameters and training time",
-    caption="Complete trials. On the Pareto front (ringed) are those that no other beats at the same or a lower cost. "
-    "The dashed line is the best baseline by validation, where there is one. "
-    "It is there to look at: nothing was chosen on the test set.",
+    caption="Complete trials. On the Pareto front (ringed) are the trials that no other beats at the same or a lower "
+    "cost. The dashed line is the best baseline by validation, if there is one. The figure is descriptive: nothing was "
+    "chosen on the test set.",
     nothing="no complete trial has a test score",
     data=data,
     draw=draw,

@@ -1,4 +1,4 @@
-"""The score of each trial by each of its hyperparameters."""
+"""The scores of trials by hyperparameter."""
 
 import numpy as np
 import pandas as pd
@@ -17,23 +17,24 @@ from search.base.record import Outcome
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Each trial's score by each hyperparameter that varied in its architecture; without one for diverged trials.
+    """The scores of trials by the varying hyperparameters of their architecture; missing for diverged trials.
 
-    `scale` is linear or log, with `position` the value, or choices, with `position` its place among them.
+    `scale` is 'linear' or 'log', with the value as `position`, or 'choices', with its place among the choices.
     """
     trials, rank_by = found.trials, found.rank_by
     shown = trials[trials["outcome"].isin([Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED])]
     columns = ["architecture", "trial", "run_id", "outcome", "hyperparameter", "value", "position", "scale"]
     parts = [pd.DataFrame(columns=columns)]
     for name in hyperparameters(shown):
-        varied = [str(each) for each, own in shown.groupby("architecture") if name in varying(own)]
+        varied = [str(architecture) for architecture, own in shown.groupby("architecture") if name in varying(own)]
         own = shown[shown["architecture"].isin(varied) & shown[name].map(present).astype(bool)]
         if own.empty:
             continue
-        ranges = [all_of[name] for all_of in (distributions(found.space, each) for each in varied) if name in all_of]
+        known = (distributions(found.space, architecture) for architecture in varied)
+        ranges = [of_architecture[name] for of_architecture in known if name in of_architecture]
         numbers = pd.api.types.is_numeric_dtype(own[name]) and not pd.api.types.is_bool_dtype(own[name])
-        if numbers and not (ranges and all(isinstance(each, CategoricalDistribution) for each in ranges)):
-            log = any(getattr(each, "log", False) for each in ranges) and own[name].min() > 0
+        if numbers and not (ranges and all(isinstance(one, CategoricalDistribution) for one in ranges)):
+            log = any(getattr(one, "log", False) for one in ranges) and own[name].min() > 0
             scale, positions = "log" if log else "linear", own[name].astype("float64").to_list()
         else:
             places = {key: float(place) for place, (key,) in enumerate(grouped(own, [name]))}
@@ -53,7 +54,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures = sorted(frame["architecture"].unique())
     for axes, name in zip(panels, names, strict=True):
         points = frame[frame["hyperparameter"] == name]
-        # Where there are only a few places, the architectures stand side by side at each.
+        # With only a few positions, architectures stand side by side at each.
         places = np.unique(points["position"].astype("float64"))
         few = len(places) <= MAX_VALUES and points["scale"].iloc[0] != "log"
         step = 0.12 * np.diff(places).min() if few and len(places) > 1 else 0.0
@@ -70,9 +71,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 PLOT = Plot(
     "score_by_hyperparameter",
-    title="Score by each hyperparameter",
-    caption="A point for each trial. Pruned trials were stopped early, so they score lower than they would have. A "
-    "sampler tries good values together: what goes with the score need not be its cause.",
+    title="Score by hyperparameter",
+    caption="One point per trial. Pruned trials were stopped early, so they score lower than they would have. A "
+    "sampler tries good values together: correlation with the score need not be causation.",
     nothing="no hyperparameter had more than one value in trials with a result",
     data=data,
     draw=draw,

@@ -1,4 +1,4 @@
-"""The spread of scores over seeds: trials of the same configuration side by side."""
+"""The spread of scores over seeds, by configuration."""
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,11 @@ MAX_CONFIGURATIONS = 30
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Scores of complete trials that differ in nothing but their seeds, the best configuration first; then those of
-    the best baseline.
+    """The scores of complete trials that differ in their seeds only, the best configuration first; then those of the
+    best baseline.
 
-    A configuration has the name that it was given, else that of its first trial. Those with one trial only are left
-    out, and those after the best MAX_CONFIGURATIONS by their mean.
+    Configurations are called by their name, else by their first trial. Those with a single trial are left out, and
+    those after the best MAX_CONFIGURATIONS by mean.
     """
     rank_by, complete = found.rank_by, found.trials[found.trials["outcome"] == Outcome.COMPLETE.value]
     same = complete[["architecture", "configuration", *hyperparameters(complete)]].itertuples(index=False, name=None)
@@ -72,10 +72,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "spread_over_seeds",
     title="Spread over seeds",
-    caption="Trials of the same configuration differ in nothing but their seeds: a difference between configurations "
-    f"that is no larger than the spread within them can be luck. The best {MAX_CONFIGURATIONS} are shown, and the best "
-    "baseline, where there is one, as a dashed line.",
-    nothing="no configuration was trained to its end with more than one seed",
+    caption="Trials of a configuration differ in their seeds only: a difference between configurations that is no "
+    f"larger than the spread within them can be luck. At most the best {MAX_CONFIGURATIONS} are shown. The dashed line "
+    "is the best baseline, if there is one.",
+    nothing="no configuration has complete trials with more than one seed",
     data=data,
     draw=draw,
 )

@@ -1,7 +1,7 @@
-"""What the figures share: how an architecture looks, panels, axes and legends.
+"""The common style of figures: the look of architectures, panels, axes and legends.
 
-Every figure can be read in colour, colour-blind and in black and white: an architecture has the same colour, marker and
-line in all of them, and complete trials are filled where pruned ones are hollow.
+Figures are readable in colour, for colour-blind readers, and in black and white: an architecture has the same colour,
+marker and line everywhere; complete trials are filled, pruned ones hollow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from search.train.metrics import METRICS
 
 @dataclass(frozen=True)
 class Look:
-    """How an architecture is drawn."""
+    """The look of an architecture in figures."""
 
     colour: str
     marker: str
@@ -34,7 +34,7 @@ class Look:
 
 Looks = Mapping[str, Look]
 
-# Okabe and Ito's colours, which all kinds of colour vision tell apart; without their yellow, too pale on white.
+# Okabe and Ito's colours, distinguishable with every kind of colour vision; without yellow, which is pale on white.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p"]
 _LINES = ["solid", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)), (0, (1, 1.5))]
@@ -52,12 +52,12 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.5,
     "lines.markersize": 5.5,
-    "svg.hashsalt": "bakeoff",  # the same figure is the same file
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.hashsalt": "bakeoff",  # equal figures give equal files
+    "text.parse_math": False,  # dollar signs in names are text
 }
-WIDTH, DPI = 9.0, 150  # inches; pixels an inch
+WIDTH, DPI = 9.0, 150  # inches; pixels per inch
 GREY, PALE = "#767676", "#9a9a9a"
-#: The line of a trial, by how it ended.
+#: The line style of a trial, by its outcome.
 LINE_OF: dict[Any, dict[str, Any]] = {
     Outcome.COMPLETE.value: {},
     Outcome.PRUNED.value: {"c": PALE, "lw": 0.9, "ls": "dashed"},
@@ -67,18 +67,18 @@ _LABELS = {"seconds": "training time (s)", "num_parameters": "trainable paramete
 
 
 def looks(architectures: Iterable[str]) -> dict[str, Look]:
-    """A look for each of them, the same whenever the same ones are given."""
+    """The looks of architectures; the same set always gets the same looks."""
     return looks_of(sorted(set(architectures)))
 
 
 def looks_of(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each of these names of anything, in their order."""
-    parts = (islice(cycle(each), len(names)) for each in (_COLOURS, _MARKERS, _LINES))
+    """The looks of any names, in their order."""
+    parts = (islice(cycle(values), len(names)) for values in (_COLOURS, _MARKERS, _LINES))
     return {name: Look(*look) for name, *look in zip(names, *parts, strict=True)}
 
 
 def label(name: str) -> str:
-    """What stands at an axis: the name in words, with its unit."""
+    """The label of an axis: the name in words, with its unit."""
     split, _, metric = name.partition("_")
     if split in record.SPLITS and metric in METRICS:
         return f"{'validation' if split == 'val' else split} {label(metric)}"
@@ -90,14 +90,14 @@ def label(name: str) -> str:
 def grid(
     rows: int, columns: int, height: float = 2.4, width: float | None = None, **more: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure, and its panels as a matrix; height: inches a row; width: inches in all, less for a column or two."""
+    """A figure with its panels as a matrix. height: inches per row. width: total inches (default: by columns)."""
     width = width or WIDTH * min(1, 0.4 + 0.3 * columns)
     figure = Figure(figsize=(width, height * rows), dpi=DPI, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
 def wrapped(count: int, columns: int, height: float, **more: Any) -> tuple[Figure, Sequence[Axes]]:
-    """A figure, and so many panels in rows."""
+    """A figure with `count` panels in rows of at most `columns`."""
     columns = min(columns, count)
     figure, panels = grid(-(-count // columns), columns, height, **more)
     for axes in panels.flat[count:]:
@@ -106,7 +106,7 @@ def wrapped(count: int, columns: int, height: float, **more: Any) -> tuple[Figur
 
 
 def scatter(axes: Axes, x: pd.Series, y: pd.Series, outcomes: pd.Series, look: Look, size: float = 5.5) -> None:
-    """Complete trials filled, others hollow; a diverged one, which has no score, as a cross at the bottom."""
+    """Draw complete trials filled, others hollow, and diverged ones, which have no score, as crosses at the bottom."""
     for outcome in outcomes.unique():
         own = y.notna() & (outcomes == outcome)
         marker = "x" if outcome == Outcome.DIVERGED.value else look.marker
@@ -148,7 +148,7 @@ def legend(figure: Figure, keys: Sequence[Line2D | Patch]) -> None:
 
 
 def whole_numbers(panels: Sequence[Axes], name: str, bottom: int | None = None) -> None:
-    """The last `bottom` of these panels (all) have the same axis of whole numbers from 1 below them."""
+    """Give panels an x axis of integers; the last `bottom` panels (default: all) get labels."""
     for axes in panels:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in panels[-(bottom or len(panels)) :]:
@@ -157,7 +157,7 @@ def whole_numbers(panels: Sequence[Axes], name: str, bottom: int | None = None) 
 
 
 def scaled_axis(side: Any, points: pd.DataFrame) -> None:
-    """An axis as the frame's `scale` says, with the choices written at it."""
+    """Scale an axis by the frame's column `scale`, with choices as tick labels."""
     scale = points["scale"].iloc[0]
     if scale == "log":
         log_axis(side)
@@ -173,7 +173,7 @@ def scaled_axis(side: Any, points: pd.DataFrame) -> None:
 
 
 def log_axis(side: Any) -> None:
-    """A log axis with its ticks in plain numbers."""
+    """Make an axis logarithmic, with plain numbers as tick labels."""
     getattr(side.axes, f"set_{side.axis_name}scale")("log")
     side.set_major_locator(_LogTicks())
     side.set_major_formatter(FuncFormatter(_in_thousands))
@@ -181,7 +181,7 @@ def log_axis(side: Any) -> None:
 
 
 class _LogTicks(Locator):
-    """Powers of ten; where an axis has fewer than three, more within each; where it is shorter, as on a plain axis."""
+    """Ticks at powers of ten; with fewer than three of these, also between them; on a shorter axis, linear ticks."""
 
     def __call__(self) -> Any:
         assert self.axis is not None
@@ -190,18 +190,19 @@ class _LogTicks(Locator):
     def tick_values(self, vmin: float, vmax: float) -> Any:
         for steps in ((1,), (1, 3), (1, 2, 5)):
             found = _within(LogLocator(subs=steps).tick_values(vmin, vmax), vmin, vmax)
-            others = {float(f"{each:.3e}".partition("e")[0]) for each in found} - {*steps}  # it may fall back to many
+            # LogLocator may fall back to ticks at other multiples.
+            others = {float(f"{tick:.3e}".partition("e")[0]) for tick in found} - {*steps}
             if len(found) >= 3 and not others:
                 return found
         return _within(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax), vmin, vmax)
 
 
 def _within(ticks: Iterable[float], low: float, high: float) -> list[float]:
-    return [each for each in ticks if low <= each <= high]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _in_thousands(value: float, _: Any = None) -> str:
-    """A tick in few characters: 0.003, 20, 5,000, 20k, 1.5M."""
+    """A short tick label: 0.003, 20, 5,000, 20k, 1.5M."""
     if value >= 1e6:
         return f"{value / 1e6:.4g}M"
     if value >= 1e4:

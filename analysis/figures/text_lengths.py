@@ -1,4 +1,4 @@
-"""How many words the texts have, and where they are cut."""
+"""The distribution of text lengths in words, and where texts are cut."""
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ LENGTH, CUT = "length", "max_words"
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Of a length: the texts that have at most so many words, and more than the row before says; of a max_words: the
-    texts that have more."""
+    """Rows of kind `length`: the number of texts with at most `words` words, and more than in the previous row. Rows of
+    kind `max_words`: the number of texts that are longer."""
     lengths = found.inspection.lengths if found.inspection else None
     rows = [(LENGTH, words, texts) for words, texts in lengths.histogram] if lengths else []
     num_texts = sum(texts for _, _, texts in rows)
@@ -28,15 +28,17 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     bars = bars.iloc[int(np.flatnonzero(bars["texts"])[0]) :]
     right = np.log2(bars["words"])
     cuts = [*frame[(frame["kind"] == CUT) & (frame["texts"] > 0)]["words"]]
-    each = looks_of(["texts", *map(str, cuts)])
-    axes.bar(right - 0.5, bars["texts"], width=0.92, color=each["texts"].colour)
+    styles = looks_of(["texts", *map(str, cuts)])
+    axes.bar(right - 0.5, bars["texts"], width=0.92, color=styles["texts"].colour)
     for cut in cuts:
-        axes.axvline(np.log2(cut), c=each[str(cut)].colour, ls=each[str(cut)].line)
+        axes.axvline(np.log2(cut), c=styles[str(cut)].colour, ls=styles[str(cut)].line)
     ticks = np.arange(int(right.min()) - 1, int(right.max()) + 1)
     axes.set_xticks(ticks, labels=[f"{2.0**tick:,.0f}" if tick >= 0 else "0" for tick in ticks])
     axes.set_xlabel("words of a text, on a log axis")
     axes.set_ylabel("texts")
-    keys = [Line2D([], [], c=each[str(cut)].colour, ls=each[str(cut)].line, label=f"max_words {cut:,}") for cut in cuts]
+    keys = [
+        Line2D([], [], c=styles[str(cut)].colour, ls=styles[str(cut)].line, label=f"max_words {cut:,}") for cut in cuts
+    ]
     if keys:
         legend(figure, keys)
     return figure
@@ -45,9 +47,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "text_lengths",
     title="Lengths of the texts",
-    caption="How many texts have so many words. What is right of a line is cut there: its later words are not read by "
-    "the architectures with that max_words. One that cuts no text has no line.",
-    nothing="it is not on record how long the texts are",
+    caption="Number of texts by number of words. Texts to the right of a line are cut there: architectures with that "
+    "max_words do not read their later words. A max_words that cuts no text has no line.",
+    nothing="the lengths of the texts were not recorded",
     data=data,
     draw=draw,
     of_texts=True,

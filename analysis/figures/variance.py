@@ -1,4 +1,4 @@
-"""Where the spread of each architecture's test accuracy comes from."""
+"""The sources of the variance of test accuracy, by architecture."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from analysis.verdicts.variance import SD, SOURCES
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Rows of `verdicts.variance.variances`, where more than one source is known."""
+    """The rows of `verdicts.variance.variances` if more than one source is known."""
     frame = found.variances
     return frame if len(frame) and frame["source"].nunique() > 1 else pd.DataFrame()
 
@@ -37,11 +37,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 PLOT = Plot(
     "variance",
-    title="Where the spread of test accuracy comes from",
-    caption="Standard deviations: over other test texts, over seeds of one configuration (once confirmed), over the "
-    "hyperparameters that were tried, and over searches with other seeds (once repeated). A difference that is smaller "
-    "than the bars of texts and seeds is luck.",
-    nothing="only one source of the spread of test accuracy is known",
+    title="Sources of the variance of test accuracy",
+    caption="Standard deviations: over samples of test texts, over seeds of one configuration (after a confirmation), "
+    "over the hyperparameters tried, and over searches with other seeds (after repeated searches). Differences smaller "
+    "than the bars of texts and seeds can be luck.",
+    nothing="only one source of the variance of test accuracy is known",
     data=data,
     draw=draw,
 )

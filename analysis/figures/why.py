@@ -1,4 +1,4 @@
-"""What each change from an architecture's default configuration to its best brought."""
+"""The gain of each change from an architecture's default configuration to its best."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from analysis.figures.style import Looks, grid, label, looks_of, short
 
 
 def data(found: Found) -> pd.DataFrame:
-    """Rows of `verdicts.why.steps` that have a gain, by architecture, with what is `measured`."""
+    """The rows of `verdicts.why.steps` with a gain, by architecture; `metric` names the score."""
     frames = []
     for name, table in found.paths.items():
         (measured,) = (column for column in map(str, table.frame) if column.endswith("_mean"))
@@ -40,9 +40,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "why",
     title="Why the best is better than the default",
-    caption="Each row is one more value of the best configuration, in the order in which they were changed, and what "
-    "it gained on the same fresh seeds, with its 95 % interval; the gains add up to the total.",
-    nothing="no path from a default configuration to the best one was trained; search ablate does so",
+    caption="Each row takes over one more value of the best configuration, from top to bottom, and shows its gain on "
+    "the same fresh seeds, with the 95 % interval. The gains add up to the total.",
+    nothing="no steps from a default configuration to the best one were trained (search ablate does that)",
     data=data,
     draw=draw,
 )
