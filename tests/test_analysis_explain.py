@@ -274,7 +274,7 @@ def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Pat
         trained.load(changed)
     with pytest.raises(ValueError, match="mlp-99 has no checkpoint in"):
         trained.load(dataclasses.replace(found, number=99))
-    with pytest.raises(ValueError, match="is not on this machine"):
+    with pytest.raises(ValueError, match="not on this machine"):
         trained.load(dataclasses.replace(found, folder=tmp_path / "gone"))
 
 
