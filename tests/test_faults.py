@@ -129,8 +129,11 @@ def test_ctrl_c_ends_the_epoch_and_the_search_resumes_to_the_same_end(packing: i
 
 
 @pytest.mark.slow
-def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG, "--set", "trials=4", "--set", "concurrency=8")
+@PACKING
+def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(packing: int, tmp_path: Path) -> None:
+    together = 1 if packing == 1 else 2  # 8 trials, for the same number of packs
+    options = ["trials=4", f"concurrency={8 // together}", f"packing={packing}"]
+    process = start(tmp_path, *LONG, *(each for option in options for each in ("--set", option)))
     wait_for_epochs(tmp_path, 3, process)
     num_running = len(workers_of(process))
     process.send_signal(signal.SIGINT)
@@ -139,7 +142,7 @@ def test_a_stop_ends_trials_that_wait_for_a_core_before_they_have_begun(tmp_path
     trials = trials_of(the_search(tmp_path))
     assert len(trials) == 8  # all were proposed
     assert "Last result" not in output
-    assert sum(bool(trial.results) for trial in trials) == num_running
+    assert sum(bool(trial.results) for trial in trials) == num_running * together
     assert audit(the_search(tmp_path), uri_of(tmp_path)) == []
 
 

@@ -7,6 +7,7 @@ sets all of its own.
 import contextlib
 import dataclasses
 import functools
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -87,6 +88,10 @@ def train_pack(
         if failures and not reports and not pack:
             raise failures[0][1]  # nobody else is in this process: it may end
         reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
+        for _, traced in reasons:
+            print(traced, file=sys.stderr)  # Ray's logs keep it
+        told.clear()  # an error holds on to all that its trial had in memory
+        failures.clear()
         answer = tell({"reports": reports, "failures": reasons})
         for name in answer.left:
             pack.leave(name)
