@@ -324,16 +324,16 @@ def audit(
     searches: Root = Path("searches"),
 ) -> None:
     """Check trial by trial that Optuna, MLflow and the checkpoints agree; print every difference."""
-    from search.base import files
+    from search.base import locking
     from search.prove import audit as audits
     from search.run import folders
     from search.study.storage import JOURNAL
 
     folder = folders.find_search(search, searches)
     uri = origin.tracking_uri(folder, tracking_uri)
-    with files.hold(folder):
+    with locking.hold(folder):
         if repair:
-            files.mend_journal(folder / JOURNAL)
+            locking.mend_journal(folder / JOURNAL)
             audits.repair(folder, uri)
         lines = audits.audit(folder, uri)
     for line in lines:

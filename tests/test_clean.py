@@ -9,7 +9,7 @@ import pytest
 from conftest import here
 from test_search_studies import Saves, kept, make_spec, scored
 
-from search.base import files
+from search.base import locking
 from search.cluster import session
 from search.prove.audit import audit
 from search.run import folders
@@ -76,7 +76,7 @@ def test_a_dry_run_says_how_much_and_the_best_checkpoints_stay(tmp_path: Path) -
 def test_what_is_young_or_runs_stays(tmp_path: Path) -> None:
     folder = search(tmp_path / "searches", 5)
     assert here("search", "clean", "--older-than", "60d", cwd=tmp_path).stdout == "nothing has been unused for 60d\n"
-    with files.hold(folder):
+    with locking.hold(folder):
         assert "nothing" in here("search", "clean", cwd=tmp_path).stdout
     assert here("search", "clean", "--older-than", "soon", cwd=tmp_path).returncode == 2
 

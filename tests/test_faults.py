@@ -20,7 +20,7 @@ from conftest import ROOT, FinishedSearch, command
 
 from bakeoff import api
 from data.base.errors import UserError
-from search.base import files
+from search.base import locking
 from search.base.record import Outcome
 from search.prove.audit import audit
 from search.run import folders as runs
@@ -214,7 +214,7 @@ def test_a_search_without_a_folder_is_not_resumed_and_gets_none(tmp_path: Path) 
 
 
 def test_only_one_process_runs_a_search(smoke_search: FinishedSearch) -> None:
-    with files.hold(smoke_search.folder):
+    with locking.hold(smoke_search.folder):
         done = command("search", "audit", smoke_search.id, cwd=smoke_search.cwd)
     assert done.returncode == 2
     assert f"process {os.getpid()}" in done.stderr

@@ -14,7 +14,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from data.base.errors import UserError
-from search.base import files
+from search.base import locking
 from search.base.record import Outcome
 from search.run.keeper import _Keeper
 from search.spec import read as specs
@@ -295,7 +295,7 @@ def test_a_torn_last_line_is_cut_off_and_a_reader_writes_nothing(tmp_path: Path)
     journal.write_bytes(whole + b'{"op_code": 4, "wor')
     assert Studies("s", spec, tmp_path, "read").num_owed == 0
     assert journal.read_bytes() == whole + b'{"op_code": 4, "wor'
-    files.mend_journal(journal)
+    locking.mend_journal(journal)
     assert journal.read_bytes() == whole
 
 

@@ -32,7 +32,7 @@ from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 
 from data.base.errors import UserError
-from search.base import files, origin, record
+from search.base import locking, origin, record
 from search.base.names import config_name
 from search.base.record import Outcome
 from search.prove.audit import audit, repair
@@ -102,9 +102,9 @@ class Driver:
 
     def __init__(self, folder: Path, uri: str, new: bool = False) -> None:
         self.folder, self._held = folder, contextlib.ExitStack()
-        self._held.enter_context(files.hold(folder))
+        self._held.enter_context(locking.hold(folder))
         try:
-            files.mend_journal(folder / JOURNAL)
+            locking.mend_journal(folder / JOURNAL)
             self.studies = Studies(folder.name, read_spec(folder), folder, "new" if new else "resume")
             self.studies.provenance = {record.DATA_DIGEST: "d" * 64}
             checkpoints.prepare(folder, None)
@@ -426,7 +426,7 @@ class Machine(RuleBasedStateMachine):
     @rule(extended=st.booleans())
     def resume(self, extended: bool) -> None:
         if extended and self.wanted < MOST_TRIALS:
-            files.mend_journal(self.folder / JOURNAL)
+            locking.mend_journal(self.folder / JOURNAL)
             run._extend(
                 Studies(self.folder.name, read_spec(self.folder), self.folder), self.folder, self.wanted + 1, ""
             )
@@ -473,8 +473,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         before = {trial.name: trial.run_id for trial in self._read() if trial.run_id}
-        with files.hold(self.folder):
-            files.mend_journal(self.folder / JOURNAL)
+        with locking.hold(self.folder):
+            locking.mend_journal(self.folder / JOURNAL)
             try:
                 repair(self.folder, self.uri, note)
             except UserError:

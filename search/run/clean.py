@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from data.base.files import default_cache
-from search.base import files
+from search.base import locking
 from search.base.record import Outcome
 from search.cluster import session
 from search.run.folders import find_searches, write_spec
@@ -70,7 +70,7 @@ def superfluous(studies: Studies, num_kept: float) -> list[Trial]:
 
 
 def _checkpoints(folder: Path, before: float, num_kept: int) -> Waste | None:
-    with files.hold(folder):
+    with locking.hold(folder):
         studies = Studies(folder.name, read_spec(folder), folder)
     touched = folder / JOURNAL if (folder / JOURNAL).exists() else folder
     if studies.num_owed or touched.stat().st_mtime >= before:
@@ -84,7 +84,7 @@ def _checkpoints(folder: Path, before: float, num_kept: int) -> Waste | None:
 
 
 def _drop(folder: Path, trials: list[str], num_kept: int) -> None:
-    with files.hold(folder):
+    with locking.hold(folder):
         spec = read_spec(folder)
         if num_kept < spec.num_kept:  # first: from now on nobody misses them
             changes = {"keep_checkpoints": f"top:{num_kept}"}

@@ -23,7 +23,7 @@ from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from models.parts.estimator import MOST_WORDS
-from search.base import files, inspected, origin, record
+from search.base import inspected, locking, origin, record
 from search.base.console import python
 from search.base.record import Outcome, without_password
 from search.cluster import capacity, check, connection, session
@@ -99,7 +99,7 @@ def run(folder: Path, uri: str, console: Console, address: str | None = None) ->
     Raises UserError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
     there is a search of this id already, from another folder.
     """
-    with files.hold(folder):
+    with locking.hold(folder):
         return _run(folder, uri, console, address, new=True)
 
 
@@ -117,8 +117,8 @@ def resume(
     search, or its spec or its data is not what it was started with.
     """
     read_spec(folder)  # of a search that is only in MLflow there is no folder to lock
-    with files.hold(folder):
-        files.mend_journal(folder / JOURNAL)
+    with locking.hold(folder):
+        locking.mend_journal(folder / JOURNAL)
         studies = Studies(folder.name, read_spec(folder), folder)
         require_unchanged(studies.spec.code)
         if trials is not None or time_budget is not None:

@@ -28,7 +28,7 @@ class _Unlocked(JournalFileSymlinkLock):
 
 class _Journal(JournalFileBackend):
     """Optuna's journal, in which a line that could not be written whole, on a full disk, leaves no part of itself: the
-    next would be appended to it, and neither could be read again. One process writes it (`search.base.files.hold`)."""
+    next would be appended to it, and neither could be read again. One process writes it (`locking.hold`)."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, _Unlocked(path))
