@@ -145,7 +145,9 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
     assert {find(smoke_search.uri, f"latest:{each}") for each in ("mlp", mlp.tags["trial"])} == {newest}
     with pytest.raises(ValueError, match=r"no model of rnn of smoke-\S+ is in the registry yet; .* --architecture rnn"):
         find(smoke_search.uri, "smoke:rnn")
-    with pytest.raises(ValueError, match=f"has no architecture or baseline 'lstm'; choose from {', '.join(smoke_search.spec.studied)}"):
+    with pytest.raises(
+        ValueError, match=f"no architecture or baseline 'lstm'; choose from {', '.join(smoke_search.spec.studied)}"
+    ):
         export.export("smoke", smoke_search.cwd / "searches", smoke_search.uri, "lstm")
 
 
