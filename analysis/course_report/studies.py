@@ -49,7 +49,7 @@ def find_studies(known: Iterable[Search], chosen: Iterable[Search] = ()) -> dict
     for search in chosen:
         if search.name.removeprefix(PREFIX) not in STUDIES or not search.name.startswith(PREFIX):
             studies = ", ".join(PREFIX + study for study in STUDIES)
-            raise UserError(f"{search.id} is no search of one of the report's studies: {studies}")
+            raise UserError(f"{search.id} is not a search of the report's studies; choose from {studies}")
     by_name = {search.name: search for searches in (known, chosen) for search in searches}
     return {study: by_name[PREFIX + study] for study in STUDIES if PREFIX + study in by_name}
 

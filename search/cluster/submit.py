@@ -34,7 +34,7 @@ def pack(spec: spec.Spec, folder: Path) -> int:
         largest = max(sizes, key=sizes.__getitem__).relative_to(folder)
         raise UserError(
             f"{total / 1e6:.0f} MB would travel to the cluster, {MAX_BYTES / 1e6:.0f} MB are allowed; the largest "
-            f"file, {largest}, is no code: move it"
+            f"file, {largest}, is not code: move it elsewhere"
         )
     return total
 

@@ -116,10 +116,10 @@ def read(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no table of runs: {' '.join(str(error).split())[:120]}") from None
+        raise UserError(f"{path} is not a table of recorded runs: {' '.join(str(error).split())[:120]}") from None
     metadata = table.schema.metadata or {}
     if missing := [name for name in ROW if name not in table.column_names] or {SPEC, CONFIGURATIONS} - {*metadata}:
-        raise UserError(f"{path} is no table of runs: it lacks {', '.join(sorted(map(_text, missing)))}")
+        raise UserError(f"{path} is not a table of recorded runs: it lacks {', '.join(sorted(map(_text, missing)))}")
     spec = specs.load(metadata[SPEC], str(path))
     configurations = json.loads(metadata[CONFIGURATIONS])
     measured = [name for name in table.column_names if name.startswith(record.SPLITS)]
