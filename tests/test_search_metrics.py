@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from torchmetrics.functional import classification as torchmetrics
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from analysis.base import runs, table
@@ -302,6 +303,47 @@ def test_one_entry_is_all_that_a_metric_needs(cost: Metric) -> None:
     assert comparison.read_values("test_cost") == ["test_cost"]
     assert (table.heading("test_cost"), table.cell("test_cost", 0.25)) == ("test Cost", "0.2500")
     assert label("val_cost") == "validation Cost"
+
+
+@pytest.mark.parametrize("num_texts", [2, 7, 500, 20_000])
+@pytest.mark.parametrize("num_levels", [3, 10_000_000])  # of probabilities: with many ties, and with few
+def test_metrics_of_two_classes_are_those_of_torchmetrics_to_the_last_digit(num_texts: int, num_levels: int) -> None:
+    generator = torch.Generator().manual_seed(num_texts)
+    for _ in range(5):
+        labels_N = torch.randint(2, (num_texts,), generator=generator)
+        labels_N[:2] = torch.tensor([0, 1])
+        outputs_N = torch.randint(num_levels + 1, (num_texts,), generator=generator) / num_levels
+        predicted_N = (outputs_N > 0.5).long()
+        counts = observed.Counts.of(labels_N, predicted_N, 2)
+        assert float(counts.f1_scores[1]) == float(torchmetrics.binary_f1_score(predicted_N, labels_N))
+        assert observed.roc_auc(outputs_N, labels_N) == float(torchmetrics.binary_auroc(outputs_N, labels_N))
+        assert observed.average_precision(outputs_N, labels_N) == float(
+            torchmetrics.binary_average_precision(outputs_N, labels_N)
+        )
+
+
+@pytest.mark.parametrize("num_classes", [3, 7, 200])  # the last with classes that do not occur
+@pytest.mark.parametrize("num_texts", [1, 300])
+def test_f1_of_more_classes_is_that_of_torchmetrics_to_the_last_digit(num_texts: int, num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(num_texts)
+    for _ in range(5):
+        both = torch.randint(num_classes, (2, num_texts), generator=generator)
+        expected = torchmetrics.multiclass_f1_score(*both, num_classes, average="macro")
+        assert observed.Counts.of(both[1], both[0], num_classes).occurring_f1 == float(expected)
+        several = torch.rand(2, num_texts, num_classes, generator=generator) < torch.rand(num_classes)
+        counts = observed.Counts.of(several[1].to(torch.uint8), several[0].to(torch.uint8), num_classes)
+        macro, micro = (
+            float(torchmetrics.multilabel_f1_score(*several.long(), num_classes, average=each))
+            for each in ("macro", "micro")
+        )
+        assert (counts.mean_f1, counts.micro_f1) == (macro, micro)
+
+
+def test_a_worker_imports_neither_torchmetrics_nor_the_tables_and_figures() -> None:
+    heavy = {"torchmetrics", "matplotlib", "mlflow", "optuna", "sklearn"}
+    code = f"import sys, search.tune.trainable; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_the_registry_imports_nothing_heavy() -> None:

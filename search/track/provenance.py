@@ -11,7 +11,7 @@ from data.encoded import EncodedCorpus
 from models.native import kernels
 from search.base import record
 
-LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "torchmetrics", "numpy", "pandas")
+LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "numpy", "pandas")
 
 
 def git_commit() -> str | None:

@@ -46,7 +46,6 @@ def fit(
     """
     # These take seconds to import, which must not count as time of the first trial.
     import sklearn.linear_model  # noqa: F401
-    import torchmetrics  # noqa: F401
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     started = time.perf_counter()

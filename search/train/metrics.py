@@ -54,44 +54,28 @@ def _accuracy(seen: "Observation") -> float:
     return float((right_N.all(1) if right_N.ndim == 2 else right_N).float().mean())
 
 
-# torchmetrics takes a second to import: it is imported only in training, after the first epoch.
-
-
 def _f1(seen: "Observation") -> float:
     """Two classes: of the second, positive one. More, or several for a text: the macro average."""
-    from torchmetrics.functional.classification import binary_f1_score, multiclass_f1_score, multilabel_f1_score
-
-    both = seen.predicted_N, seen.labels_N
     if seen.labels_N.ndim == 2:
-        return float(multilabel_f1_score(*both, seen.num_classes, average="macro", validate_args=False))
-    if seen.num_classes == 2:
-        return float(binary_f1_score(*both, validate_args=False))
-    return float(multiclass_f1_score(*both, seen.num_classes, average="macro", validate_args=False))
-
-
-def _micro_f1(seen: "Observation") -> float:
-    """The micro average over all pairs of a text and a class."""
-    from torchmetrics.functional.classification import multilabel_f1_score
-
-    both = seen.predicted_N, seen.labels_N
-    return float(multilabel_f1_score(*both, seen.num_classes, average="micro", validate_args=False))
+        return seen.counts.mean_f1
+    return float(seen.counts.f1_scores[1]) if seen.num_classes == 2 else seen.counts.occurring_f1
 
 
 def _roc_auc(seen: "Observation") -> float:
     """Two classes: of the second, positive one. More: the macro average, one against the rest."""
-    from torchmetrics.functional.classification import binary_auroc
+    from search.train.tasks.observed import roc_auc
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
-        return float(binary_auroc(seen.outputs_N[:, 1], seen.labels_N, validate_args=False))
+        return roc_auc(seen.outputs_N[:, 1], seen.labels_N)
     return seen.ranked.roc_auc
 
 
 def _average_precision(seen: "Observation") -> float:
     """Two classes: of the second, positive one. More: the macro average, one against the rest."""
-    from torchmetrics.functional.classification import binary_average_precision
+    from search.train.tasks.observed import average_precision
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
-        return float(binary_average_precision(seen.outputs_N[:, 1], seen.labels_N, validate_args=False))
+        return average_precision(seen.outputs_N[:, 1], seen.labels_N)
     return seen.ranked.average_precision
 
 
@@ -130,7 +114,7 @@ METRICS: dict[str, Metric] = {
             "micro_f1",
             maximize=True,
             worst=0.0,
-            compute=_micro_f1,
+            compute=lambda seen: seen.counts.micro_f1,
             title="micro F1",
             percent=True,
             tasks=("multi_label",),

@@ -1,16 +1,17 @@
 """Intermediate results from which metrics of classes are computed, each once per evaluation.
 
 All metrics of predictions follow from three counts per class, and all ranking metrics from one sort of the
-probabilities per class; scikit-learn and torchmetrics process all texts again for each metric or class. The tests
-compare with both.
+probabilities per class; scikit-learn and torchmetrics process all texts again for each metric or class, and to import
+torchmetrics takes a second in every worker. The tests compare with both.
 
-Shapes: N texts, C classes, P texts of classes that can be ranked.
+Shapes: N texts, C classes, P texts of classes that can be ranked, T thresholds.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 #: Probabilities that are sorted at most where there are more than two classes: those of the last texts. So 77 classes
@@ -71,9 +72,61 @@ class Counts:
             return 0.0
         return float((num_right * num_texts - wanted_C @ predicted_C) / np.sqrt(spreads[0] * spreads[1]))
 
+    @property
+    def f1_scores(self) -> Tensor:
+        """(C,): F1 in single precision, as torchmetrics computes it; 0 for a class that does not occur at all."""
+        return _f1(self.right_C, self.wanted_C, self.predicted_C)
+
+    @property
+    def mean_f1(self) -> float:
+        """The mean of `f1_scores` over all classes."""
+        return float((self.f1_scores / float(len(self.wanted_C))).sum())
+
+    @property
+    def occurring_f1(self) -> float:
+        """The mean of `f1_scores` over the classes that occur or are predicted."""
+        occurs_C = torch.from_numpy(self.wanted_C + self.predicted_C > 0).float()
+        return float((occurs_C * self.f1_scores / occurs_C.sum()).sum()) if occurs_C.any() else 0.0
+
+    @property
+    def micro_f1(self) -> float:
+        return float(_f1(self.right_C.sum(), self.wanted_C.sum(), self.predicted_C.sum()))
+
+
+def _f1(right: Any, wanted: Any, predicted: Any) -> Tensor:
+    right, missed, wrong = (torch.as_tensor(each) for each in (right, wanted - right, predicted - right))
+    whole = 2.0 * right + 1.0 * missed + wrong
+    return torch.where(whole != 0, 2.0 * right / whole, 0.0)
+
 
 def _share(part_C: np.ndarray, whole_C: np.ndarray) -> np.ndarray:
     return np.divide(part_C, whole_C, out=np.full(len(part_C), np.nan), where=whole_C > 0)
+
+
+def roc_auc(outputs_N: Tensor, labels_N: Tensor) -> float:
+    """Area under the ROC curve of two classes, in single precision. outputs_N: the probability of class 1."""
+    hits_T, alarms_T = _curve(outputs_N, labels_N)
+    start = hits_T.new_zeros(1)
+    hits_T, alarms_T = torch.cat([start, hits_T]), torch.cat([start, alarms_T])
+    return float(torch.trapz(hits_T / hits_T[-1], alarms_T / alarms_T[-1]))
+
+
+def average_precision(outputs_N: Tensor, labels_N: Tensor) -> float:
+    """Average precision of two classes, in single precision. outputs_N: the probability of class 1."""
+    hits_T, alarms_T = _curve(outputs_N, labels_N)
+    one = torch.ones(1, device=outputs_N.device)
+    precision_T = torch.cat([(hits_T / (hits_T + alarms_T)).flip(0), one])
+    recall_T = torch.cat([(hits_T / hits_T[-1]).flip(0), 0 * one])
+    return float(-torch.sum((recall_T[1:] - recall_T[:-1]) * precision_T[:-1]))
+
+
+def _curve(outputs_N: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+    """True and false positives at each threshold T, the highest first."""
+    order_N = torch.argsort(outputs_N, descending=True)
+    sorted_N = outputs_N[order_N]
+    last_T = torch.cat([torch.where(sorted_N[1:] != sorted_N[:-1])[0], order_N.new_tensor([len(order_N) - 1])])
+    hits_T = labels_N[order_N].long().cumsum(0)[last_T]
+    return hits_T, 1 + last_T - hits_T
 
 
 class Ranked(NamedTuple):
