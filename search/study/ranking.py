@@ -1,6 +1,6 @@
-"""What "better" means: the one order of trials, and that of configurations that were repeated.
+"""What "better" means: how trials are ordered, and how configurations that were repeated are.
 
-Trials are anything that knows what `Scored` asks for: records, or rows of a frame. What is not known is None.
+A trial is anything with the attributes of `Scored`: a record, or a row of a frame. What is not known is None.
 """
 
 import math
@@ -22,7 +22,7 @@ _PLACES = {outcome.value: place for place, outcome in enumerate(Outcome)}
 
 
 class Scored(Protocol):
-    """What decides which of two trials is better."""
+    """The attributes that decide which of two trials is better."""
 
     @property
     def architecture(self) -> str | None: ...
@@ -43,7 +43,7 @@ class Scored(Protocol):
 
 
 class Named(Scored, Protocol):
-    """And what tells of which configuration it is."""
+    """The same, and those that tell which configuration it is."""
 
     @property
     def configuration(self) -> str | None: ...
@@ -60,16 +60,16 @@ Order = Callable[[Scored], tuple[Any, ...]]
 
 
 def is_ranked(trial: Scored) -> bool:
-    """Whether a trial has a place in a ranking: it ran, to its end or to the pruner's, and has a finite score."""
+    """Whether a trial has a place in a ranking: it completed or was pruned, and has a finite score."""
     return trial.outcome in RANKED and trial.score is not None and math.isfinite(trial.score)
 
 
 def order(metric: str, among: Iterable[Scored] = ()) -> Order:
     """A key that sorts trials, the best first: complete ones before pruned ones, then by the metric in its direction,
-    fewer parameters, architecture and number. Those that are not ranked follow, by outcome, architecture and number.
+    by fewer parameters, by architecture and by number. Unranked trials follow, by outcome, architecture and number.
 
-    among: all trials that may have repeated a configuration that was proposed again; such are ranked by what they have
-    in common (see `shared`), and among themselves by their own scores.
+    among: the trials to look for repeated configurations in. Trials that share a configuration are ranked by what they
+    have in common (see `shared`), and among themselves by their own scores.
     """
     sign, common = _sign(metric), shared(among)
 
@@ -92,9 +92,11 @@ def order(metric: str, among: Iterable[Scored] = ()) -> Order:
 
 
 class Shared(NamedTuple):
-    """What trials of one configuration have in common that was proposed again. score: their mean, whether complete or
-    pruned. outcome: complete if all of them are, else pruned: a seed that was lost or given up is no better than the
-    others. trials: how many are ranked."""
+    """What the trials have in common whose configuration was proposed more than once.
+
+    score: the mean of all that are ranked. outcome: complete if all of them are, else pruned, so that a lost seed does
+    not improve the result. trials: how many are ranked.
+    """
 
     outcome: Outcome
     score: float
@@ -105,14 +107,14 @@ First = tuple[str | None, str | None, str | None]  # search, architecture and na
 
 
 def first_of(trial: Scored) -> First:
-    """The first trial of its configuration in its search."""
+    """Identifies the first trial of this trial's configuration in its search."""
     number = trial.number
     own = None if trial.architecture is None or number is None else trial_name(trial.architecture, int(number))
     return trial.search, trial.architecture, trial.repeats or own
 
 
 def shared(trials: Iterable[Scored]) -> dict[First, Shared]:
-    """What is common to the trials of each configuration that its search proposed again, by the first of them."""
+    """What the trials of each repeated configuration have in common, by the first of them (see `first_of`)."""
     trials = list(trials)
     groups: dict[First, list[Scored]] = {first_of(trial): [] for trial in trials if trial.repeats is not None}
     for trial in trials if groups else ():
@@ -128,7 +130,7 @@ def shared(trials: Iterable[Scored]) -> dict[First, Shared]:
 
 
 def _at_last(trial: Scored) -> tuple[Any, ...]:
-    """What orders trials of equal worth: the architecture and the number of the first of its configuration."""
+    """Breaks ties: the architecture, and the number of the first trial of the configuration."""
     *_, first = first_of(trial)
     known = split_trial(first) if first else None
     return trial.architecture is None, trial.architecture or "", _or_last(known[1] if known else trial.number)
@@ -136,10 +138,10 @@ def _at_last(trial: Scored) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Configuration(Generic[K, T]):
-    """The trials of one configuration, which differ in nothing but their seeds.
+    """The trials of one configuration, which differ only in their seeds.
 
-    key: names it. trials: all. counting: the complete ones with a score, each seed once. lost: those that diverged or
-    failed, each seed once, and never completed.
+    key: identifies it. trials: all of them. counting: the complete ones with a score, one for each seed. lost: those
+    that diverged or failed, one for each seed that never completed.
     """
 
     key: K
@@ -154,9 +156,11 @@ class Configuration(Generic[K, T]):
 
 
 def configurations(trials: Iterable[T], metric: str, key: Callable[[T], K | None]) -> list[Configuration[K, T]]:
-    """The trials in groups of equal keys (None: in none), the best configuration first: one that lost no seed before
-    one that did, whose mean is that of its survivors; then by the mean over the seeds that count, in the metric's
-    direction, and by fewer parameters. Those without a seed that counts come last.
+    """The trials grouped by key (None: in no group), the best configuration first.
+
+    A configuration that lost no seed comes before one that did, whose mean is that of the survivors only. Then they are
+    ordered by the mean over the seeds that count, in the metric's direction, and by fewer parameters. Those without a
+    seed that counts come last.
     """
     sign, better = _sign(metric), order(metric)
     groups: dict[K, list[T]] = {}
@@ -184,7 +188,7 @@ def _configuration(key: K, trials: list[T]) -> Configuration[K, T]:
 
 
 def _each_seed_once(trials: Iterable[T]) -> list[T]:
-    """The first trial of each seed, and all whose seed is not known."""
+    """The first trial of each seed, and all whose seed is unknown."""
     first: dict[Hashable, T] = {}
     for place, trial in enumerate(trials):
         first.setdefault(("unknown", place) if trial.seed is None else trial.seed, trial)
@@ -192,18 +196,18 @@ def _each_seed_once(trials: Iterable[T]) -> list[T]:
 
 
 def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> list[N]:
-    """Those of a search's trials and of the trials that repeat its configurations that are ranked, in the order in
-    which one is chosen to stand for the search: an export, an explanation.
+    """The ranked trials that could represent a search, in an export or an explanation, the first choice first.
 
-    origin: the id of the search itself. What others confirmed of it on fresh seeds comes before its own repetitions,
-    among which its best configuration was found.
+    trials: those of the search, and those of other searches that repeat its configurations. origin: the id of the
+    search itself. Repetitions on fresh seeds by other searches take precedence over its own, since those helped to
+    choose its best configuration.
 
-    First those of the best configuration that was repeated (see `configurations`), then of the next; of its repetitions
-    the one with the best score comes first: one model has to stand for it, though its score alone would flatter the
-    configuration. Then all others. Within each, by `order`.
+    The trials of the best repeated configuration come first (see `configurations`), then those of the next, and in the
+    end all others; within each, by `order`. So a configuration is represented by its best repetition, whose score
+    flatters it: one model has to be chosen.
 
-    Where configurations were repeated over folds, that decides which is best, and the search's own trial stands for it:
-    a model of a fold has learned from fewer texts.
+    Where configurations were repeated over folds, the folds decide which is best, but the search's own trial represents
+    it: a model of a fold has learned from fewer texts.
     """
     trials = list(trials)
     better = order(metric, trials)
@@ -221,11 +225,11 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
 
 
 def of_most_folds(trials: Iterable[N]) -> list[N]:
-    """Those trained over the number of folds that says most: over which the most architectures have a configuration
-    with a complete trial on every fold, and of such numbers the greatest.
+    """The trials over the most informative number of folds: the one over which the most architectures have a
+    configuration with a complete trial on every fold, and of several such numbers the greatest.
 
-    Where there is none yet, because that was never finished, all that was trained over the greatest number; but none
-    where others were trained on fresh seeds.
+    While no configuration is complete, the trials over the greatest number of folds; but none if others were trained on
+    fresh seeds.
     """
     trials = list(trials)
     done: dict[tuple[str | None, str | None, str | None], set[Fold]] = {}

@@ -1,10 +1,10 @@
 """Which architectures need no more trials: `stop: decided`.
 
-After Makarova et al. 2022, "Automatic Termination for Hyperparameter Optimization": a search ends when what it could
-still gain is less than what matters. Theirs bounds the gain by the search's Gaussian process; here an architecture's
-scores are taken for draws from a normal distribution, which needs no model of its space and holds for every sampler
-whose later draws are not much better than its first. Variances are moderated as in Smyth 2004: a few scores tell little
-of their spread, so each counts together with what is common to the architectures.
+After Makarova et al. 2022, "Automatic Termination for Hyperparameter Optimization": a search ends when it can no longer
+gain enough to matter. They bound the gain with the search's Gaussian process. Here an architecture's scores are treated
+as draws from a normal distribution, which needs no model of its space and suits every sampler whose later draws are not
+much better than its first. Variances are moderated as in Smyth 2004: a few scores say little about their spread, so
+each architecture's variance is pooled with the one that all have in common.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from search.base.record import Outcome
 from search.study.trial import Trial
 
 CHANCE = 0.05  # an architecture that is less likely to overtake gets no more trials
-LEAST = 3  # scores of an architecture, before which nothing is said of it
-PRIOR = 8  # scores that the common variance counts as; chosen by simulation, see docs/training.md
+LEAST = 3  # an architecture with fewer scores is not judged
+PRIOR = 8  # how many scores the common variance counts for; chosen by simulation, see docs/training.md
 _POINTS, _FAR = 400, 12.0  # of the integral over a gain, and how many scales it goes up
 
 OVERTAKEN, NO_GAIN = "cannot overtake", "nothing to gain"
@@ -28,9 +28,10 @@ NO_ROOM = "nothing within the limits"  # decided by `search.study.limits`
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the trials of an architecture came to. scores: estimates of those of whole trials, more is better.
+    """The scores of an architecture's trials so far.
 
-    best: of the complete ones. left: trials of its budget that have not ended.
+    scores: of whole trials, estimated for those that were pruned; higher is better. best: the best of the complete
+    ones. left: trials of its budget that have not ended.
     """
 
     scores: Sequence[float]
@@ -42,8 +43,9 @@ class Drawn:
 class Stop:
     """That an architecture gets no more trials, and why: `OVERTAKEN`, `NO_GAIN` or `NO_ROOM`.
 
-    trials: how many it had been given, of so many. chance: that one of those left had been better than the best of the
-    search; gain: by how much they would have raised it on average, in the metric's unit. time: in ms since 1970.
+    trials, of: how many it had been given, and how many were planned. chance: the probability that one of those left
+    would have beaten the best of the search. gain: by how much they would have raised it on average, in the metric's
+    unit. time: in ms since 1970.
     """
 
     why: str
@@ -67,10 +69,10 @@ class Stop:
 
 
 def drawn(trials: Sequence[Trial], sign: int, left: int) -> Drawn:
-    """What the trials of one architecture came to. sign: 1 where more is better, else -1.
+    """The scores of one architecture's trials. sign: 1 where higher is better, else -1.
 
-    What the pruner ended would have gained after its last report, on average, what the complete trials gained after
-    theirs of that number. Those that diverged or failed have no score.
+    A pruned trial is assumed to have gained, after its last report, as much as the complete trials gained on average
+    after the same report. Trials that diverged or failed have no score.
     """
     complete = [each for each in trials if each.outcome is Outcome.COMPLETE and each.score is not None]
     metric = complete[0].metric if complete else ""
@@ -87,15 +89,15 @@ def drawn(trials: Sequence[Trial], sign: int, left: int) -> Drawn:
 
 
 def _until(trial: Trial, step: int, metric: str) -> float:
-    """Its score at a report, or at its last one before that."""
+    """The trial's score at a report, or at its last one before it."""
     return next(result.best[metric] for result in reversed(trial.results) if result.step <= step or result.step == 1)
 
 
 def decide(of: Mapping[str, Drawn], min_gain: float) -> dict[str, Stop]:
-    """The architectures that need no more of the trials that they have left, and why.
+    """The architectures that need none of their remaining trials, and why.
 
-    All but the one that leads are stopped when their chance to be better than it is at the end is under `CHANCE`; all
-    when what those that go on would raise the best score by, added up, is under `min_gain`.
+    An architecture other than the leader is stopped when its chance of beating the leader's best score falls below
+    `CHANCE`. All are stopped when the expected gains of those still running add up to less than `min_gain`.
     """
     bests = {name: each.best for name, each in of.items() if each.best is not None}
     if not bests:
@@ -117,9 +119,10 @@ def decide(of: Mapping[str, Drawn], min_gain: float) -> dict[str, Stop]:
 
 
 def prospects(each: Drawn, best: float, common: float) -> tuple[float, float]:
-    """The chance that any of the trials left is better than `best`, and by how much they would raise it on average.
+    """The chance that any of the remaining trials beats `best`, and by how much they would raise it on average.
 
-    A new score has a t distribution around the mean, of the moderated variance; common: that of the architectures.
+    A new score has a t distribution around the mean, with the moderated variance. common: the variance that the
+    architectures have in common.
     """
     from scipy import stats
 

@@ -16,9 +16,9 @@ JOURNAL = "studies.journal"
 
 
 class _Unlocked(JournalFileSymlinkLock):
-    """For a journal that one process writes. Optuna's own locks make, rename and remove a file for each line: a disk
-    that refuses one of these ends the search with a RuntimeError, and a lock left behind holds up the next line for
-    30 s."""
+    """No lock, for a journal with a single writer. Optuna's own locks create, rename and remove a file for each line:
+    if the disk refuses one of these, the search ends with a RuntimeError; a stale lock delays the next line by 30 s.
+    """
 
     def acquire(self) -> bool:
         return True
@@ -27,8 +27,8 @@ class _Unlocked(JournalFileSymlinkLock):
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal, in which a line that could not be written whole, on a full disk, leaves no part of itself: the
-    next would be appended to it, and neither could be read again. One process writes it (`locking.hold`)."""
+    """Optuna's journal, without the beginning of a line that did not fit on a full disk: the next line would be
+    appended to it, and neither could be read. It has a single writer (see `search.base.locking.hold`)."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, _Unlocked(path))
@@ -45,7 +45,8 @@ class _Journal(JournalFileBackend):
 
 
 def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
-    """The storage a spec names, else the journal in the search's folder. Raises UserError when it cannot be opened."""
+    """The storage that a spec names, or else the journal in the search's folder. Raises UserError when it cannot be
+    opened."""
     where = spec.storage or str((folder / JOURNAL).absolute())
     try:
         if spec.storage:
@@ -53,6 +54,6 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(_Journal(where))
     except OSError:
         raise
-    except Exception as error:  # a URL that is none, a driver that is missing, a server that is away, a broken line
+    except Exception as error:  # an invalid URL, a missing driver, a server that is down, a broken line
         problem = record.without_password(str(error)).strip().splitlines() or [repr(error)]
         raise UserError(f"the studies in {record.without_password(where)} cannot be opened: {problem[0]}") from error

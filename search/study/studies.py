@@ -1,7 +1,7 @@
-"""The studies of a search, one for each baseline and architecture: they propose trials, take their results, end them.
+"""The studies of a search, one for each baseline and architecture: they propose trials, take results and end trials.
 
-The Optuna trial is the one identity: the Tune trial and the MLflow run hang off it. Nothing else keeps state, so
-resuming a search is opening its studies again and adopting the trials found RUNNING.
+A trial is identified by its Optuna trial; Tune trials and MLflow runs refer to it. Nothing else keeps state, so a
+search is resumed by opening its studies again and adopting the trials that are RUNNING.
 """
 
 import time
@@ -28,19 +28,19 @@ from search.train.training import Result
 
 
 class Listener(Protocol):
-    """Is told of trials after the study knows; `result` is None at a start and at an end."""
+    """Told about trials once the study has recorded the event; `result` is None at a start and at an end."""
 
     def changed(self, trial: Trial, result: Result | None) -> None: ...
 
 
 class Studies:
-    """The studies of one search: proposes trials, takes their results, decides when they end.
+    """The studies of one search: propose trials, take their results and decide when they end.
 
     search: the search's id; its studies are named `<search>/<architecture>`.
-    mode: 'new' makes the studies, FileExistsError if they are there; 'resume' makes those that are missing;
+    mode: 'new' creates the studies and raises FileExistsError if they exist; 'resume' creates those that are missing;
         'read' writes nothing.
-    listeners: told of every start, result and end, in this order.
-    storage: of the studies; by default that of the spec.
+    listeners: told about every start, result and end, one after the other in this order.
+    storage: where the studies are kept; by default the spec's.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Studies:
         self.search, self.spec, self.folder = search, spec, folder
         self.listeners = listeners
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
-        #: From a trial's config to the hyperparameters that follow from it; UserError when there are none.
+        #: Given a trial's config, the hyperparameters that follow from it; raises UserError when there are none.
         self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
-        #: Is told when an architecture gets no more trials.
+        #: Called when an architecture gets no more trials.
         self.on_stop: Callable[[str, Stop], None] = lambda architecture, stop: None
-        #: From a trial's config to what it costs, as far as that is known before it is trained (see `limits`).
+        #: Given a trial's config, its costs as far as they are known before training (see `limits`).
         self.measure: Measure = lambda config: {}
         self._refused_in_a_row: Counter[str] = Counter()  # by architecture
         self._stopping, self._decided = False, False
@@ -70,19 +70,19 @@ class Studies:
         self._studies = {name: Study(search, name, spec, folder, storage, mode) for name in spec.studied}
         before = self.trials()
         self._orphans = [trial for trial in before if trial.outcome is Outcome.RUNNING]
-        #: Kept for `stop`: to read them all again for each trial would be quadratic.
+        #: Kept for `stop`: reading all of them again for each trial would take quadratic time.
         self._ended = [trial for trial in before if trial.outcome is not Outcome.RUNNING]
 
     @property
     def stopping(self) -> bool:
-        """No new trials; those that run end, interrupted, at their next report, those that wait at once."""
+        """Whether no new trials start. Running ones are interrupted at their next report, waiting ones at once."""
         return self._stopping or time.monotonic() >= self._deadline
 
     def stop(self) -> None:
         self._stopping = True
 
     def num_wanted(self, architecture: str) -> int:
-        """How many trials this architecture is to have."""
+        """How many trials this architecture gets."""
         return self._studies[architecture].num_wanted
 
     def num_planned(self, architecture: str) -> int:
@@ -100,12 +100,12 @@ class Studies:
 
     @property
     def refused(self) -> dict[str, Counter[str]]:
-        """Of each architecture, how many draws broke a limit by their size and were no trials, by limit."""
+        """For each architecture, how many draws were too large to become trials, by the limit that they broke."""
         return {name: refused for name, study in self._studies.items() if (refused := study.refused)}
 
     @property
     def exhausted(self) -> list[str]:
-        """A line for each architecture whose space ends before its trials do."""
+        """A line for each architecture whose space has fewer points than it was to have trials."""
         fewer = {name: self.num_planned(name) for name in self.spec.architectures}
         return [
             f"{name}: {num} trials, not {self.spec.num_trials}: each point of its space once (duplicate_trials: redraw)"
@@ -115,11 +115,11 @@ class Studies:
 
     @property
     def num_owed(self) -> int:
-        """Trials still to be finished, those that run or wait to be adopted counted."""
+        """Trials still to be finished, including those that are running or waiting to be adopted."""
         return sum(study.num_owed for study in self._studies.values())
 
     def trials(self, architecture: str | None = None) -> list[Trial]:
-        """The trials of one architecture or of all, as their studies know them."""
+        """The trials of one architecture or of all, from their studies."""
         studies = [self._studies[architecture]] if architecture else self._studies.values()
         return [trial for study in studies for trial in study.trials()]
 
@@ -134,20 +134,20 @@ class Studies:
         return [trial for trial, _ in found]
 
     def value(self, trial: Trial) -> float | None:
-        """Optuna's own value of a trial."""
+        """The value that Optuna has for a trial."""
         return self._studies[trial.architecture].value(trial)
 
     @property
     def num_unasked(self) -> int:
-        """Trials that `ask` has yet to give, as far as is known."""
+        """How many trials `ask` has yet to give, as far as is known."""
         return len(self._orphans) + sum(max(0, each.num_wanted - each.num_asked) for each in self._studies.values())
 
     def ask(self, architecture: str | None = None) -> Trial | None:
-        """The next trial: one left RUNNING by an earlier process, else a new one: of a baseline if any is owed, then
-        of the architecture with the fewest.
+        """The next trial: one that an earlier process left RUNNING, else a new one, of a baseline while any is owed,
+        then of the architecture that has the fewest. None when no trial is owed or the search is stopping.
 
-        architecture: whose trial it is to be, for a pack. None when none is owed, when the search is stopping, and when
-        this architecture is a whole pack ahead of another.
+        architecture: for a pack, the architecture that the trial has to be of; None is then also the answer when that
+        architecture is a whole pack ahead of another.
         """
         while not self.stopping:
             trial = self._next_orphan(architecture) or self._new_trial(architecture)
@@ -173,9 +173,10 @@ class Studies:
         return None
 
     def _is_refused(self, trial: Trial, study: Study) -> bool:
-        """Whether a trial breaks a limit by its size, and is none: another is drawn, or its architecture gets no more.
+        """Whether a trial is too large for a limit. It then does not count as a trial, and another is drawn; if none is
+        found, its architecture gets no more.
 
-        A sampler that proposes nothing else is helped by points that are drawn at random.
+        When a sampler keeps proposing such trials, a point is drawn at random instead.
         """
         limits = self.spec.limits
         costs = self.measure(trial.config) if limits else {}
@@ -205,7 +206,7 @@ class Studies:
             self.on_stop(architecture, study.stopped)
 
     def _stop_what_is_decided(self) -> None:
-        """Whatever has finished since the last time counts; so a search that is resumed decides as it would have."""
+        """Everything that has finished so far counts, so a resumed search decides as it would have uninterrupted."""
         if self.spec.stop == "none" or self._decided:
             return
         self._decided, sign = True, 1 if split_metric(self.spec.metric)[1].maximize else -1
@@ -213,7 +214,7 @@ class Studies:
         for name in self.spec.architectures:
             study = self._studies[name]
             ended = [trial for trial in self._ended if trial.architecture == name]
-            # One that was stopped has none left but those that still run, and can lead all the same.
+            # A stopped architecture has no trials left but those that are running; it can still lead.
             found[name] = drawn(ended, sign, study.num_wanted - len(ended))
         for name, stop in decide(found, self.spec.min_gain).items():
             study = self._studies[name]
@@ -239,23 +240,23 @@ class Studies:
             return None
         if baselines := [name for name in owed if name in self.spec.baselines]:
             return self._studies[baselines[0]].ask()
-        # The slowest may be one ahead of the others, and of equals the slower is next: short trials at the end leave
-        # fewer cores idle.
+        # The slowest may be one ahead of the others, and of those with equally many the slower one is next: with short
+        # trials at the end, fewer cores are idle.
         slowest = max(self.spec.architectures, key=self._longest.__getitem__)
         fewest = min(owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name]))
         return self._studies[fewest].ask()
 
     def restarted(self, trial: Trial) -> None:
-        """Its worker died, and another one goes on with it."""
+        """Note that another worker continues the trial, whose worker is gone."""
         self._studies[trial.architecture].keep_attempt(trial)
         self._tell_listeners(trial)
 
     def report(self, trial: Trial, result: Result, worker: Worker) -> bool:
-        """Take one result; True when the trial goes on.
+        """Take one result; True when the trial continues.
 
-        The intermediate value of a report is the best value up to it, so that the pruner and the final score follow
-        one rule. A worker that goes on from a checkpoint reports the checkpoint's result again, and those that came
-        after it: each counts once, and one that another has followed has passed the pruner.
+        The intermediate value of a report is the best value so far, so that the pruner and the final score follow one
+        rule. A worker that starts from a checkpoint repeats the checkpoint's report, and those that came after it. Each
+        counts once, and a report that was followed by another has already passed the pruner.
         """
         if trial.outcome is not Outcome.RUNNING:
             return False
@@ -264,7 +265,7 @@ class Studies:
         if is_new:
             study.keep_result(trial, result, worker)
         limit = costs_of.broken(self.spec.limits, trial.costs)
-        if limit is not None and not result.diverged:  # before a pruner compares others with it
+        if limit is not None and not result.diverged:  # before the pruner compares others with it
             self.finish(trial, Outcome.REFUSED, costs_of.why(limit, trial.costs[limit], self.spec.limits[limit]))
             return False
         if is_new:
@@ -282,7 +283,7 @@ class Studies:
         return trial.outcome is Outcome.RUNNING
 
     def finish(self, trial: Trial, outcome: Outcome, error: str | None = None) -> None:
-        """End a trial. An interrupted one stays RUNNING in its study, to be adopted when the search is resumed."""
+        """End a trial. An interrupted one stays RUNNING in its study and is adopted when the search is resumed."""
         self._longest[trial.architecture] = max(self._longest[trial.architecture], trial.seconds)
         self._studies[trial.architecture].end(trial, outcome, error)
         self._live.pop(trial.name, None)
@@ -292,19 +293,19 @@ class Studies:
         self._tell_listeners(trial)
 
     def interrupt_all(self) -> None:
-        """End what still runs as interrupted: the driver is about to stop."""
+        """Interrupt all running trials: the driver is about to stop."""
         for trial in list(self._live.values()):
             if self._studies[trial.architecture].is_finished(trial):
-                self._tell_listeners(trial)  # interrupted just after its end
+                self._tell_listeners(trial)  # the driver was interrupted just after the trial's end
             else:
                 self.finish(trial, Outcome.INTERRUPTED)
 
     def keep_run_id(self, trial: Trial, run_id: str | None) -> None:
-        """Note which MLflow run is the trial's; None for one that is to be made."""
+        """Note the id of the trial's MLflow run; None if that has yet to be created."""
         self._studies[trial.architecture].keep_run_id(trial, run_id)
 
     def _tell_listeners(self, trial: Trial, result: Result | None = None) -> None:
         if not trial.attempt:
-            return  # what was to be written of it broke off before it had all its hyperparameters
+            return  # its driver died before the trial had all its hyperparameters
         for listener in self.listeners:
             listener.changed(trial, result)

@@ -1,4 +1,4 @@
-"""The Optuna study of one architecture or baseline: its trials as records, and all that is written to it."""
+"""The Optuna study of one architecture or baseline: reads its trials as records and writes all that it keeps."""
 
 import hashlib
 import math
@@ -30,19 +30,19 @@ from search.train.costs import COSTS
 from search.train.metrics import split_metric
 from search.train.training import Result
 
-# Its import makes it talk, and its lines on each study and trial would tear the live table. What a user of the API has
-# set is put back by `console.quiet`.
+# Importing Optuna turns its log on, and a line for each study and trial would break the live table. `console.quiet`
+# restores what a user of the API has set.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Mode = Literal["new", "resume", "read"]
 
-SPEC = "spec"  # in a study's user attributes: what it was started with
-STOPPED = "stopped"  # likewise: that it gets no more trials, and why
-#: What an Optuna trial keeps in its user attributes; results are kept by report: result-1, result-2, ...
+SPEC = "spec"  # user attribute of a study: the spec that it was started with
+STOPPED = "stopped"  # likewise: why it gets no more trials
+#: User attributes of an Optuna trial; each report has its own result: result-1, result-2, ...
 RUN_ID, ATTEMPT, OUTCOME, ERROR, WORKER, RESULT = "run_id", "attempt", "outcome", "error", "worker", "result-"
-PROVENANCE = "provenance"  # of the search; and of the worker of each attempt: provenance-1, provenance-2, ...
+PROVENANCE = "provenance"  # of the search; that of each attempt's worker is provenance-1, provenance-2, ...
 STARTED, ENDED = "started", "ended"  # in ms since 1970
-REFUSED = "refused"  # of a draw that is no trial: the limit that it breaks; of a study: how often others did, by limit
+REFUSED = "refused"  # of a draw too large to be a trial: the limit that it broke; of a study: more such draws, by limit
 REPEATS = "repeats"  # the name of an earlier trial of the same configuration
 SOLVED = "solved"  # hyperparameters that follow from those that were proposed
 
@@ -51,7 +51,7 @@ _STATES = {
     Outcome.PRUNED: TrialState.PRUNED,
     Outcome.DIVERGED: TrialState.PRUNED,  # with the worst score, reported as its last
     Outcome.FAILED: TrialState.FAIL,
-    Outcome.REFUSED: TrialState.COMPLETE,  # with a constraint that is broken, so that a sampler keeps away
+    Outcome.REFUSED: TrialState.COMPLETE,  # with a violated constraint, so that the sampler avoids it
 }
 
 
@@ -59,18 +59,18 @@ _DIRECTIONS = {True: StudyDirection.MAXIMIZE, False: StudyDirection.MINIMIZE}
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2**31) from anything that prints the same everywhere."""
+    """A seed in [0, 2**31), derived from values whose repr is the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") >> 1
 
 
 def _ms(local: datetime | None) -> int | None:
-    """Optuna's times are local ones, in ms since 1970."""
+    """Optuna's times, which are local ones, as ms since 1970."""
     return None if local is None else int(local.timestamp() * 1000)
 
 
 class Study:
-    """One architecture's study. Every method that takes a trial also brings the record up to date, once it is written:
-    what could not be is not told to MLflow either, and is tried again.
+    """One architecture's study. A method that changes a trial updates the record after it has written the change, so
+    MLflow is never told what the study does not have, and what could not be written is tried again.
 
     search: the search's id; the study is named `<search>/<architecture>`. mode: see `Studies`.
     """
@@ -86,10 +86,10 @@ class Study:
             specs.require_unchanged(spec, before)
         elif mode != "read":
             self.optuna.set_user_attr(SPEC, specs.compared(spec))
-        # A resumed search must not propose its first trials again; a grid has one order, and goes on in it.
+        # A resumed search must not propose its first trials again; a grid has a single order, which it continues.
         num_before = 0 if self._spec.sampler == "grid" else len(self.optuna.get_trials(deepcopy=False))
         seed = derive_seed(spec.seed, architecture, "sampler", num_before)
-        self._firsts: dict[tuple[str, ...], int] | None = None  # the first trial of each configuration, once asked for
+        self._firsts: dict[tuple[str, ...], int] | None = None  # the first trial of each configuration; None: not read
         self.optuna.sampler = make_sampler(self._spec, self.space, seed, self._inherited)
         self.optuna.pruner = make_pruner(self._spec)
         self._live: dict[int, optuna.Trial] = {}  # by number
@@ -97,12 +97,12 @@ class Study:
             if REFUSED in frozen.user_attrs and not frozen.state.is_finished():  # its driver died in `refuse`
                 self.optuna.tell(frozen.number, state=TrialState.PRUNED)
         stopped = Stop(**before) if (before := self.optuna.user_attrs.get(STOPPED)) else None
-        #: Why it gets no more trials; what was decided of another budget says nothing of this one.
+        #: Why it gets no more trials; a decision about another budget does not apply to this one.
         self.stopped = stopped if stopped and stopped.of == self.num_planned else None
         #: The complete trials, kept for the pruner of several objectives.
         known = self.trials() if self._spec.objectives else []
         self._finished = [trial for trial in known if trial.outcome is Outcome.COMPLETE]
-        #: Cached: to look at every trial whenever one is asked for would be quadratic.
+        #: Cached: counting the trials whenever one is asked for would take quadratic time.
         self.num_asked = len(self._frozen())
 
     @property
@@ -118,7 +118,7 @@ class Study:
         if mode == "read":
             try:
                 return optuna.load_study(study_name=name, storage=storage)
-            except KeyError:  # its driver died before it made them
+            except KeyError:  # its driver died before it had created them
                 return optuna.create_study(directions=directions)
         try:
             return optuna.create_study(
@@ -129,18 +129,18 @@ class Study:
 
     @property
     def objectives(self) -> list[str]:
-        """Its several objectives; empty where it has one."""
+        """Its objectives where there are several, else empty."""
         return self._spec.objectives
 
     @property
     def num_wanted(self) -> int:
-        """How many trials there are to be: those planned, or those that it had been given when it was stopped."""
+        """How many trials it gets: as many as planned, or those that it had when it was stopped."""
         return self.stopped.trials if self.stopped else self.num_planned
 
     @property
     def num_planned(self) -> int:
-        """How many trials the spec gives it: a grid, or a space of which no point is drawn twice, is never searched
-        beyond its end."""
+        """How many trials the spec gives it; at most one for each point of a grid, or of a space that is drawn from
+        without repetition."""
         if self._spec.sampler != "grid":
             points = space.num_points(self.space) if self._spec.duplicate_trials == "redraw" else None
             most = self._spec.num_trials if points is None else points - sum(self.refused.values())
@@ -150,7 +150,7 @@ class Study:
 
     @property
     def num_owed(self) -> int:
-        """Trials still to be finished, those that run or wait to be adopted counted."""
+        """Trials still to be finished, including those that are running or waiting to be adopted."""
         ended = [frozen.state.is_finished() for frozen in self._frozen()]
         return max(self.num_wanted - sum(ended), len(ended) - sum(ended))
 
@@ -158,11 +158,11 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
-        later = self.optuna.user_attrs  # what was noted of a trial after it had finished
+        later = self.optuna.user_attrs  # what was noted about trials after they had finished
         return [self._load(frozen, later) for frozen in self._frozen()]
 
     def value(self, trial: Trial) -> float | None:
-        """Optuna's own value of a trial, by the metric of the search."""
+        """The value that Optuna has for a trial and the metric of the search."""
         place = self._spec.objectives.index(self._spec.metric) if self._spec.objectives else 0
         found = next(frozen.values for frozen in self._frozen() if frozen.number == trial.number)
         return found[place] if found else None
@@ -176,7 +176,7 @@ class Study:
 
     @property
     def refused(self) -> Counter[str]:
-        """How many draws broke a limit by their size, by limit."""
+        """How many draws were too large to become trials, by the limit that they broke."""
         if not self._spec.limits:
             return Counter()
         everything = self.optuna.get_trials(deepcopy=False)
@@ -228,7 +228,7 @@ class Study:
             trial.ended_by = record.PATIENCE
 
     def _unpack(self, trial: Trial, params: dict[str, Any]) -> None:
-        """What Optuna holds of a trial: its hyperparameters, and which configuration, fold and repetition it is."""
+        """Take what Optuna has of a trial: its hyperparameters, and its configuration, fold and repetition."""
         hyperparameters, design = space.split_design(params)
         trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
         trial.fold = design.get(record.FOLD)
@@ -243,7 +243,7 @@ class Study:
     def ask(self) -> Trial:
         """A new trial, without its hyperparameters yet."""
         if not self.num_asked and self._spec.sampler != "grid":
-            before = len(self.optuna.get_trials(deepcopy=False))  # a crash may have come between two
+            before = len(self.optuna.get_trials(deepcopy=False))  # the driver may have died between two
             for point in self._spec.first_points(self.architecture)[before:]:
                 self.optuna.enqueue_trial(point)
         asked = self.optuna.ask()
@@ -252,7 +252,7 @@ class Study:
         return self._make(asked.number)
 
     def refuse(self, trial: Trial, limit: str, costs: Mapping[str, float]) -> None:
-        """A draw that breaks a limit by its size is no trial; the sampler learns to keep away."""
+        """Discard a draw that is too large for a limit; the sampler learns to avoid such draws."""
         self._set(trial, REFUSED, limit)
         self._constrain(trial, costs)
         self.optuna.tell(self._optuna(trial), state=TrialState.PRUNED)
@@ -260,26 +260,26 @@ class Study:
         self.num_asked -= 1
 
     def drew(self, point: dict[str, Any] | None, refused: Counter[str]) -> None:
-        """A point that was drawn elsewhere, which is the next trial's, and those that broke a limit before it."""
+        """Take a point that was not drawn by the sampler for the next trial, and count the draws refused before it."""
         if refused:
             self.optuna.set_user_attr(REFUSED, Counter(self.optuna.user_attrs.get(REFUSED, {})) + refused)
         if point is not None:
             self.optuna.enqueue_trial(point)
 
     def _constrain(self, trial: Trial, costs: Mapping[str, float]) -> None:
-        """Tell Optuna how far this is from the limits; what is not known breaks none."""
+        """Tell Optuna how far this trial is from the limits; an unknown cost violates none."""
         limits = self._spec.limits if self._spec.sampler in USE_CONSTRAINTS else {}
         for name, limit in limits.items():
             self._optuna(trial).set_constraint(name, costs.get(name, limit) / limit - 1)
 
     def stop(self, stop: Stop) -> None:
-        """No trial is asked for from now on; those that run go on."""
+        """Ask for no more trials; those that are running continue."""
         self.stopped = replace(stop, trials=self.num_asked, of=self.num_planned, time=now_ms())
         self.optuna.set_user_attr(STOPPED, self.stopped.to_dict())
 
     def suggest(self, trial: Trial) -> None:
-        """Give a trial its hyperparameters. What an adopted one has been given stands; a crash may have come before it
-        was given everything."""
+        """Give a trial its hyperparameters. An adopted one keeps those that it has, which may not be all if the driver
+        died."""
         params = space.suggest(self._optuna(trial), self.space)
         self._unpack(trial, params)
         if self._spec.sampler == "grid" or self._spec.duplicate_trials == "allow":
@@ -307,7 +307,7 @@ class Study:
         trial.provenance = tags
 
     def keep_attempt(self, trial: Trial) -> None:
-        """Another process starts on it."""
+        """Note that another worker starts on the trial."""
         if not trial.attempt:
             started = now_ms()
             self._set(trial, STARTED, started)
@@ -320,7 +320,7 @@ class Study:
             self._set(trial, RUN_ID, run_id)
         except optuna.exceptions.UpdateFinishedTrialError:  # MLflow was away while it ran, or has lost its run
             self.optuna.set_user_attr(f"{RUN_ID}-{trial.number}", run_id)
-        trial.run_id = run_id  # now that it is written: else it would not be tried again
+        trial.run_id = run_id  # after it is written, or it would not be tried again
 
     def keep_result(self, trial: Trial, result: Result, worker: Worker) -> None:
         result = replace(result, time=now_ms())
@@ -334,13 +334,13 @@ class Study:
         self._add(trial, result)
 
     def report(self, trial: Trial, value: float, step: int) -> None:
-        """Give Optuna the value that its pruner sees of a report, once."""
+        """Give Optuna the value of a report for its pruner, once."""
         if not self._spec.objectives and step not in self._read(trial).intermediate_values:
             self._optuna(trial).report(value, step=step)
 
     def should_prune(self, trial: Trial) -> bool:
-        """A repetition only where the first trial of its configuration was pruned: else what is left of several seeds
-        would be the lucky ones."""
+        """Whether the pruner ends the trial. A repetition is pruned only if the first trial of its configuration was;
+        otherwise only the lucky seeds of a configuration would remain."""
         if trial.repeats is not None:
             first = next(each for each in self._frozen() if self._name(each) == trial.repeats)
             if first.state is not TrialState.PRUNED:
@@ -353,7 +353,7 @@ class Study:
         return names.trial_name(self.architecture, frozen.number)
 
     def end(self, trial: Trial, outcome: Outcome, error: str | None) -> None:
-        """End a trial. An interrupted one stays RUNNING, to be adopted when the search is resumed."""
+        """End a trial. An interrupted one stays RUNNING and is adopted when the search is resumed."""
         if outcome is not Outcome.INTERRUPTED:
             ended = now_ms()
             self._set(trial, ENDED, ended)
@@ -377,8 +377,8 @@ class Study:
         self._live.pop(trial.number, None)
 
     def _values(self, trial: Trial, outcome: Outcome) -> list[float]:
-        """What Optuna is told of several objectives: of a trial that was ended early what it might have come to, for
-        some time in training is no merit; of one that diverged the worst that the metrics can be."""
+        """The values that Optuna gets for several objectives: for a pruned trial the best that it could still have
+        reached, since a short training time is no merit; for a diverged one the worst that the metrics can be."""
         goals = self._spec.objectives
         if outcome is Outcome.PRUNED:
             found = fronts.optimistic(trial, self._finished, goals, self.length)
@@ -397,7 +397,7 @@ class Study:
         return found.storage.get_trial(found._trial_id)
 
     def _optuna(self, trial: Trial) -> optuna.Trial:
-        """Optuna's own object, made for a trial of an earlier process when it is first written."""
+        """Optuna's own object; that of an earlier process's trial is created when the trial is first written to."""
         if trial.number not in self._live:
             frozen = next(each for each in self._frozen() if each.number == trial.number)
             self._live[trial.number] = optuna.Trial(self.optuna, frozen._trial_id)

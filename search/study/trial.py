@@ -1,4 +1,4 @@
-"""The record of a trial, wherever it was read: from its study or from its MLflow run. Imports nothing heavy."""
+"""The record of a trial, read from its study or from its MLflow run. Imports nothing heavy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
 class Worker:
     """Where a result came from."""
 
-    node: str  # its address
+    node: str  # the address of its machine
     pid: int
-    provenance: Mapping[str, str] = field(default_factory=dict)  # tags: its processor, device, versions, ...
+    provenance: Mapping[str, str] = field(default_factory=dict)  # as tags: processor, device, versions, ...
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """All that is known of a trial; from what its study keeps, its MLflow run can be made at any time.
+    """All that is known about a trial. What its study keeps is enough to rebuild its MLflow run at any time.
 
-    search, folder: its search's id, and where that keeps its files.
+    search, folder: the id of its search, and the folder where that keeps its files.
     metric: what its search ranks by.
-    seed: None of a run that was only half written.
-    configuration, repetition: which of several configurations it is, by name, and which of equal trials, from 0.
-    repeats: the name of the trial of its search whose configuration was proposed again, as this one.
-    fold: which division of the texts it learned and was tested on ('2/5'), where each text is tested once.
+    seed: None for a run that was only partly written.
+    configuration, repetition: the name of its configuration where the spec lists several, and which of the equal trials
+        it is, from 0.
+    repeats: the name of the earlier trial of its search whose configuration was proposed again for this one.
+    fold: the division of the texts that it was trained and tested on ('2/5'), where each text is tested once.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
-    provenance: tags: the data's digest and the commit, and its last worker's processor, device and versions.
-    attempts: those tags of the worker of each attempt that has reported; empty in searches that did not keep them.
-    epochs: how many it has made, and best_epoch: after how many it was best; a fraction within one.
-    seconds: spent in them, all attempts together.
-    best: its metrics at `best_epoch`, such as val_accuracy; of a complete trial also the test metrics of that report.
-    costs: what it costs, as far as that is known (see `search.train.costs`).
+    provenance: tags: the data's digest, the commit, and the processor, device and versions of its last worker.
+    attempts: those tags for the worker of each attempt that has reported; empty in searches that did not keep them.
+    epochs, best_epoch: how many epochs it has trained, and after how many it was best; may be fractions.
+    seconds: spent on these epochs, in all attempts.
+    best: its metrics at `best_epoch`, such as val_accuracy; for a complete trial also the test metrics of that report.
+    costs: its costs as far as they are known (see `search.train.costs`).
     ended_by: what ended a complete trial before its last epoch, if anything.
-    started, ended: when, in ms since 1970; None before, and where that is not known. An interrupted one has not ended.
-    timed: whether its study noted these times when they came; older ones did not.
+    started, ended: in ms since 1970; None before that, and where it is not known. An interrupted trial has not ended.
+    timed: whether its study recorded these times as they happened; older studies did not.
     results: one for each report, in order; only studies keep them.
-    worker: that of its last result.
+    worker: the worker of its last result.
     """
 
     architecture: str
@@ -82,17 +83,17 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """Its search's metric at its best report."""
+        """The metric of its search at its best report."""
         return self.best.get(self.metric)
 
     @property
     def step(self) -> int:
-        """Its last report; 0 before the first."""
+        """The number of its last report; 0 before the first."""
         return self.results[-1].step if self.results else 0
 
     @property
     def last_event(self) -> int | None:
-        """When it ended, reported last or started, whichever is known of these in this order; in ms since 1970."""
+        """When it ended, else when it last reported, else when it started, as far as known; in ms since 1970."""
         reported = next((result.time for result in reversed(self.results) if result.time), None)
         return self.ended or reported or self.started
 
