@@ -44,7 +44,7 @@ _SAME: Final[dict[str, str]] = {
 }
 
 
-def _instead() -> dict[str, str]:
+def _replacements() -> dict[str, str]:
     """Character -> its replacement, for characters that are changed."""
     table = {character: new for new, characters in _SAME.items() for character in characters}
     for code in (*range(0x20), 0x7F):
@@ -56,9 +56,9 @@ def _instead() -> dict[str, str]:
     return table
 
 
-_INSTEAD: Final = _instead()
-_CHANGED: Final = re.compile(f"[{re.escape(''.join(_INSTEAD))}]")
-_HALVES: Final = re.compile("[\ud800-\udfff]")  # lone surrogates, which no file can contain
+_REPLACEMENTS: Final = _replacements()
+_CHANGED: Final = re.compile(f"[{re.escape(''.join(_REPLACEMENTS))}]")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")  # lone surrogates, which no file can contain
 
 
 def clean(text: str) -> str:
@@ -69,7 +69,7 @@ def clean(text: str) -> str:
     """
     text = _characters(text.replace("<br />", " "))  # by far the most frequent tag; faster than the pattern
     if "&" in text:
-        text = _until_same(text, lambda part: _characters(_ENTITY.sub(_meant, part)), _ENTITY)
+        text = _until_same(text, lambda part: _characters(_ENTITY.sub(_resolved, part)), _ENTITY)
     if "<" in text:
         text = _until_same(text, lambda part: _TAG.sub(" ", _NOT_SHOWN.sub(" ", part)), _BEGINNING)
     return _DASH.sub(" -- ", text) if "--" in text else text
@@ -88,14 +88,14 @@ def _until_same(text: str, change: Callable[[str], str], begins: re.Pattern[str]
 def _characters(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    text = _CHANGED.sub(_new, unicodedata.normalize("NFC", _HALVES.sub("\ufffd", text)))
+    text = _CHANGED.sub(_new, unicodedata.normalize("NFC", _SURROGATES.sub("\ufffd", text)))
     return unicodedata.normalize("NFC", _JOINERS.sub("", text))
 
 
 def _new(changed: re.Match[str]) -> str:
-    return _INSTEAD[changed[0]]
+    return _REPLACEMENTS[changed[0]]
 
 
-def _meant(entity: re.Match[str]) -> str:
+def _resolved(entity: re.Match[str]) -> str:
     """The character of an HTML entity; an undefined entity stays as it is."""
     return html.unescape(entity[0]) if entity[0][1] == "#" else html5.get(entity[0][1:], entity[0])

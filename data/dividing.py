@@ -18,7 +18,7 @@ _REMEMBERED: ContextVar[dict[str, Division] | None] = ContextVar("remembered", d
 
 @contextlib.contextmanager
 def texts_read_once() -> Iterator[None]:
-    """Inside this context, repeated divisions of the same corpus are read once; only the last division is kept."""
+    """Inside this context, repeating a division does not read the corpus again; only the last division is kept."""
     token = _REMEMBERED.set({})
     try:
         yield

@@ -93,7 +93,7 @@ def load(
     path = cache / "encoded" / f"{digest}.npz"
     if encoded := read_cache(path, name=name, digest=digest):
         return encoded
-    with _alone(cache / "locks" / f"{digest}.lock"):
+    with _locked(cache / "locks" / f"{digest}.lock"):
         # Another process may have encoded it while this one waited.
         if encoded := read_cache(path, name=name, digest=digest):
             return encoded
@@ -125,7 +125,7 @@ def load(
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _locked(lock: Path) -> Iterator[None]:
     """Holds a lock, so that only one process encodes a corpus and the others wait for its result.
 
     If the lock file cannot be written, neither can the cache, and there is nothing to wait for. The kernel releases the

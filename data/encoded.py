@@ -66,7 +66,7 @@ class PackedTexts:
 
     def __getitem__(self, places: slice | np.ndarray) -> PackedTexts:
         """The texts at these positions, without positions beyond the end. Shares the array of letters."""
-        chosen = _there(places, len(self))
+        chosen = _within(places, len(self))
         return replace(self, starts_N=self.starts_N[chosen], ends_N=self.ends_N[chosen])
 
     def first_words(self, num: int) -> PackedTexts:
@@ -77,7 +77,7 @@ class PackedTexts:
         return [*self]
 
 
-def _there(places: slice | np.ndarray, num: int) -> slice | np.ndarray:
+def _within(places: slice | np.ndarray, num: int) -> slice | np.ndarray:
     """The places below `num`."""
     return places if isinstance(places, slice) else places[places < num]
 
@@ -93,7 +93,7 @@ class Embedded:
         return len(self.vectors_NE)
 
     def __getitem__(self, places: slice | np.ndarray) -> Embedded:
-        kept_NE = self.vectors_NE[_there(places, len(self))]
+        kept_NE = self.vectors_NE[_within(places, len(self))]
         return Embedded(kept_NE, self.seconds * len(kept_NE) / max(1, len(self)))
 
     def unpacked(self) -> np.ndarray:

@@ -58,7 +58,7 @@ class Encoder:
         try:
             with np.errstate(over="ignore"):  # overflow is reported below
                 vectors_NE = np.array(np.asarray(returned), dtype=np.float32)
-        except Exception:  # of any type: a tensor on a graphics card raises another one
+        except Exception:  # of any type: a tensor on a GPU, for example, raises TypeError
             raise UserError(f"{where} should return an array of numbers; got {type(returned).__name__}") from None
         if vectors_NE.ndim != 2 or len(vectors_NE) != len(texts) or not vectors_NE.shape[1]:
             wanted = f"an array ({len(texts)}, size) for {len(texts):,} texts"

@@ -140,12 +140,12 @@ def of_corpus(
         given = {"train": texts.examples, "val": texts.val_examples, "test": texts.test_examples}
         division = Division(texts, {split: examples for split, examples in given.items() if examples})
 
-    cut = Tokenizer.of(reading)
+    tokenizer = Tokenizer.of(reading)
     inspection = inspect(
         division.splits,
         division.texts,
         name=name,
-        tokenize=lambda text: cut(text, ALL_WORDS),
+        tokenize=lambda text: tokenizer(text, ALL_WORDS),
         vocabulary=encoded.vocabulary if encoded else None,
         learned=encoded is not None and encoded.vectors_VE is None,
         max_words=max_words,

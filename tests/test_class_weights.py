@@ -1,4 +1,4 @@
-"""How much the texts of a class count in what is learned: the weights, their key, and what they change."""
+"""Class weights: how they are computed, the key of the spec, and their effects."""
 
 import random
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_numbers_are_names_of_classes_and_images_have_none() -> None:
 
 @pytest.fixture(scope="module")
 def overlapping(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """900 texts of one class and 100 of another, whose words come in the first as well, half as often."""
+    """900 texts of one class and 100 of another, whose words also occur in the first, half as often."""
     draw, rows = random.Random(0), []
     for label, count, words in (("normal", 900, "a b c d e f g h x y"), ("fraud", 100, "a b c d e f x y x y")):
         rows += [f"{' '.join(draw.choices(words.split(), k=8))} {label[0]}{n},{label}" for n in range(count)]
@@ -100,7 +100,7 @@ def last(architecture: str, corpus: EncodedCorpus, folder: Path, **changes: Any)
 
 
 def recall(result: Result, corpus: EncodedCorpus) -> float:
-    """Of the rare class, on test."""
+    """The recall of the rare class on test."""
     assert result.test_outputs_N is not None
     rare_N = corpus.test.labels_N == corpus.classes.index("fraud")
     return float((result.test_outputs_N.argmax(1).numpy()[rare_N] == 1).mean())
@@ -110,7 +110,7 @@ def recall(result: Result, corpus: EncodedCorpus) -> float:
 def test_balanced_weights_find_more_of_the_rare_class(architecture: str, corpus: EncodedCorpus, tmp_path: Path) -> None:
     plain, balanced = (last(architecture, corpus, tmp_path, class_weights=each) for each in ("none", "balanced"))
     assert recall(balanced, corpus) > recall(plain, corpus) + 0.1
-    # By weights the rare class counts as much; what is measured is the loss over texts as they are.
+    # Weights make the rare class count as much; the measured loss is over unweighted texts.
     assert balanced.best["val_loss"] > plain.best["val_loss"]
     assert balanced.test_outputs_N is not None
     of_label_N = balanced.test_outputs_N[range(len(corpus.test)), corpus.test.labels_N.tolist()]

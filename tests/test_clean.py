@@ -1,4 +1,4 @@
-"""What `search clean` frees, and what it leaves."""
+"""What `search clean` removes, and what it keeps."""
 
 import os
 import time
@@ -21,7 +21,7 @@ OLD = time.time() - 30 * 86400
 
 @pytest.fixture(autouse=True)
 def of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here touches this machine's own sessions and cache."""
+    """Keeps the tests away from this machine's sessions and cache."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
     for name in ("tmp/ray", "cache/encoded"):
@@ -29,7 +29,7 @@ def of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def search(root: Path, trials: int) -> Path:
-    """One whose trials, but for the last of a search of six, have ended."""
+    """A search of six trials of which all but the last have ended."""
     spec = make_spec(architectures=["rnn"], sampler="random", pruner="none", trials=trials)
     folder = folders.new_search(spec, root)
     (folder / "checkpoints").mkdir()
@@ -60,7 +60,7 @@ def test_a_dry_run_says_how_much_and_the_best_checkpoints_stay(tmp_path: Path) -
     assert f"checkpoints of 2 trials of {ended.name} that are not among its best 3" in dry.stdout
     assert "2 files of the cache" in dry.stdout
     assert "--delete frees them" in dry.stdout
-    assert going_on.name not in dry.stdout  # a resume would go on from them
+    assert going_on.name not in dry.stdout  # a resume continues from them
     assert (kept(ended), old.exists(), read_spec(ended).keep_checkpoints) == (every, True, "all")
 
     done = here("search", "clean", "--delete", cwd=tmp_path)

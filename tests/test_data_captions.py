@@ -1,4 +1,4 @@
-"""Captions, the images they ask for, and what reads the digits in them.
+"""Captions, their images, and the classifier that recognises digits in images.
 
 Shapes: N captions or quadrants, D handwritten digits, Q quadrants, Y rows, X columns.
 """
@@ -33,7 +33,7 @@ def load(cache: Path, limit: int | None = None) -> EncodedCorpus:
 
 
 def understood(caption: str) -> tuple[int, ...]:
-    """The digits that a caption asks for, read phrase by phrase."""
+    """The digits described by a caption, parsed phrase by phrase."""
     numbers = {name: number for number, name in enumerate(DIGITS)} | {str(number): number for number in range(10)}
     numbers["nought"] = 0
     scene = [EMPTY] * 4
@@ -142,7 +142,7 @@ def test_the_cache_and_a_limit_keep_the_images(encoded: EncodedCorpus, tmp_path:
     both = [zip(part.arrays["digits_NQ"], part.arrays["images_NYX"], strict=True) for part in (whole, few)]
     image_of = {(*digits.tolist(),): image for digits, image in both[0]}
     matches = [(image_of[(*digits.tolist(),)] == image).all() for digits, image in both[1]]
-    assert np.mean(matches) > 0.5  # all, but for scenes that two captions ask for
+    assert np.mean(matches) > 0.5  # all, except for scenes with two captions
 
 
 def test_digits_never_seen_are_read() -> None:

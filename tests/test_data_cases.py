@@ -1,4 +1,4 @@
-"""Inputs that people have, and what each gives: read, or told in one line what to do."""
+"""Typical inputs of users: each is read, or rejected with a one-line message that says what to do."""
 
 import bz2
 import csv
@@ -33,7 +33,7 @@ WORDS = {"good": "quick friendly help and a card that works", "bad": "slow answe
 
 
 def rows(*classes: str, each: int = 30) -> list[Row]:
-    """Texts of as many classes, in an order of chance."""
+    """Texts of this number of classes, in random order."""
     draw = random.Random(7)
     words = WORDS["good"].split() + WORDS["bad"].split()
     made = [(f"{' '.join(draw.choices(words, k=6))} {n} of {label}", label) for label in classes for n in range(each)]
@@ -58,7 +58,7 @@ def read(path: Path, content: str | bytes | None = None, **reading: Any) -> Divi
 
 
 def told(path: Path, content: str | bytes | None = None, **reading: Any) -> str:
-    """The one line that a user is told."""
+    """The one-line message that a user sees."""
     with pytest.raises(UserError) as caught:
         read(path, content, **reading)
     message = str(caught.value)
@@ -295,7 +295,7 @@ def test_parquet_and_arrow_files_are_read(tmp_path: Path) -> None:
 
 
 def save_dataset(folder: Path, rows: list[Row]) -> None:
-    """As `Dataset.save_to_disk` does, in two files."""
+    """Saves a dataset in two files, as `Dataset.save_to_disk` does."""
     folder.mkdir(parents=True)
     made, files = arrow_table(rows, as_class=True), []
     for number, part in enumerate((made[: len(rows) // 2], made[len(rows) // 2 :])):
@@ -465,7 +465,7 @@ def test_a_kept_spec_means_what_was_done_in_its_time() -> None:
     assert spec.reading.key == []
     assert {name: getattr(spec.reading, name) for name in BEFORE} == BEFORE
     assert Reading().key != []
-    assert Reading(test="csv:a.csv").key == Reading().key  # it has a fingerprint of its own
+    assert Reading(test="csv:a.csv").key == Reading().key  # the test corpus has a fingerprint
 
 
 def test_a_file_to_predict_keeps_its_rows_and_blank_lines(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_splits_do_not_depend_on_the_order_of_rows() -> None:
 
 
 def test_splits_are_those_of_every_process_and_release() -> None:
-    """Guards the rule itself: a change here changes which texts were ever held out."""
+    """Guards the rule itself: a change here would change which texts are held out in every search."""
     assert [text for text, _ in split(some_texts((15, 15, 15)))["test"]] == [
         "text 9 of class 2",
         "text 3 of class 0",

@@ -1,4 +1,4 @@
-"""A user's own files: CSV corpora and vectors in text form. Bad ones end in a ValueError of one line."""
+"""Users' files: CSV corpora and vectors in text format. Invalid ones raise a ValueError with a one-line message."""
 
 import csv
 import io
@@ -120,7 +120,7 @@ def test_a_class_too_small_for_the_splits_is_told(tmp_path: Path) -> None:
 
 
 def complaint(call: Callable[[], object]) -> str | None:
-    """The message of the ValueError that the call ends in, None if it succeeds; other exceptions fail the test."""
+    """The message of the ValueError that the call raises; None if it succeeds. Other exceptions fail the test."""
     try:
         call()
     except ValueError as error:
@@ -152,7 +152,7 @@ cell = st.text(st.one_of(st.characters(codec="utf-8", exclude_categories=["Cc"])
 @given(st.lists(st.tuples(cell, cell), max_size=12))
 @hypothesis_settings
 def test_what_csv_writes_is_read_back(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
-    """Every row that has a text and a label comes back as it went in."""
+    """Every row with a text and a label is read back unchanged."""
     rows = [row for row in rows if row[0].strip() and row[1].strip()]
     rows += [("first", "-"), ("second", "+")]
     buffer = io.StringIO(newline="")

@@ -1,4 +1,4 @@
-"""What is found out about texts before anything is trained: each finding is there where it should be, only there."""
+"""Inspections of texts before training: every finding appears where it should, and nowhere else."""
 
 import csv
 import random
@@ -33,7 +33,7 @@ BEGINNINGS = {"bad": [f"bad{number}" for number in range(5)], "good": [f"good{nu
 
 
 def text(draw: random.Random, label: str, length: int = 12) -> str:
-    """Its first word says of which class it is, but each such word is in a fifth of the class only."""
+    """The first word gives the class away, but occurs in only a fifth of its texts."""
     return " ".join([draw.choice(BEGINNINGS[label]), *draw.choices(WORDS, k=length - 1)])
 
 
@@ -45,7 +45,7 @@ def clean_rows(num: int = 400) -> list[Row]:
 def look(
     rows: Sequence[Row], *, known: Callable[[str], bool] = lambda word: True, max_words: int = 100, **more: object
 ) -> Inspection:
-    """Of rows that are divided by their places: eight in ten for training, one each for validation and test."""
+    """The inspection of rows divided by position: eight in ten for training, one each for validation and test."""
     classes = sorted({label for _, label in rows})
     examples = [(text, classes.index(label)) for text, label in rows]
     splits = {
@@ -228,7 +228,7 @@ def test_texts_without_words_are_counted() -> None:
 
 
 def twins(change: Callable[[list[str]], list[str]], length: int = 30) -> list[Row]:
-    """Clean rows, of whose test texts half are those of training, changed."""
+    """Clean rows; half of the test texts are modified training texts."""
     draw = random.Random(0)
     rows = [(text(draw, label, length), label) for label in ("bad", "good") for _ in range(200)]
     for place in range(9, len(rows), 20):
@@ -310,7 +310,7 @@ def test_texts_of_several_classes_count_for_each_of_them() -> None:
 
 
 def test_the_page_lists_every_finding() -> None:
-    """Those that are made anywhere in the sources."""
+    """Collects the kinds of all findings in the sources."""
     folder = Path(data.__file__).parent
     sources = [path.read_text("utf-8") for path in (*folder.glob("inspecting/*.py"), folder / "inspection.py")]
     made = {kind for source in sources for kind in re.findall(r'Finding\(\s*"([^"]+)"', source)}

@@ -1,4 +1,4 @@
-"""Corpora that are too large to be held: texts that lie in a file, work on all cores, and what is interrupted."""
+"""Corpora too large for memory: texts in files, work on all cores, and interrupted encodings."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def words_of(number: int) -> str:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.text(st.characters(), max_size=20), min_size=1, max_size=30), st.randoms())
 def test_what_is_written_is_read_in_any_order(texts: list[str], random: Any) -> None:
-    written = Written(Path("/proc/no/such/folder"))  # so among the system's temporary files
+    written = Written(Path("/proc/no/such/folder"))  # so the system's temporary folder is used
     for text in texts:
         written.append(text)
     places = [random.randrange(len(texts)) for _ in range(40)]
@@ -107,7 +107,7 @@ def test_texts_are_packed_until_they_have_enough_words(monkeypatch: pytest.Monke
         held, _ = cutting.pack(examples, cut, 5, most_words=most_words)
         assert [*held] == [*every][:num]
     assert len(cutting.pack(examples, cut, 5, most_words=0)[0]) == 1
-    assert [*held[np.array([2, 39, 40, 77])]] == [[*every][2], [*every][39]]  # those of them that are there
+    assert [*held[np.array([2, 39, 40, 77])]] == [[*every][2], [*every][39]]  # positions beyond the end are ignored
     assert [*every.first_words(2)[5:8]] == [" ".join(text.split()[:2]) for text in texts[5:8]]
     assert [*PackedTexts.empty(2)] == ["", ""]
 
@@ -120,7 +120,7 @@ def test_what_was_read_of_mapped_arrays_is_let_go(tmp_path: Path) -> None:
         corpus = data.load(name, embeddings="learned", max_words=500, texts=True, cache=cache, progress=False)
 
     def mapped() -> int:
-        """Kilobytes of the cache's file that are in this process's memory."""
+        """Kilobytes of the cache file in this process's memory."""
         maps = Path("/proc/self/smaps").read_text().split("VmFlags")
         own = [each for each in maps if f"{cache}/encoded" in each]
         return sum(int(line.split()[1]) for each in own for line in each.splitlines() if line.startswith("Rss:"))

@@ -1,4 +1,4 @@
-"""The contracts of every corpus and all vectors by name; downloads, from a server on this machine."""
+"""Contract tests of all registered corpora and vectors; downloads from a server on this machine."""
 
 import dataclasses
 import gc
@@ -30,13 +30,13 @@ WORDS = ("the", "film", "was", "good", "bad", "and", "long", "dull", "funny", "i
 
 
 def review(number: int, label: int) -> str:
-    """A short text of known words, and one unknown, different for every number and label."""
+    """A short text of known words and an unknown one, different for every number and label."""
     words = [WORDS[(number * 7 + label * 5 + i * i) % len(WORDS)] for i in range(4 + number % 5)]
     return f"{' '.join(words)}. Nr{number}x{label} <br /><br />{'liked' if label else 'dull'}!"
 
 
 def imdb_archive() -> bytes:
-    """An archive of the official form, with things in it that must never be unpacked or read."""
+    """An archive in the official format, with members that must never be extracted or read."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
 
@@ -69,7 +69,7 @@ def glove_archive() -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by name. `cut` names one whose connection breaks off halfway. Counts its requests."""
+    """Serves `files` by name, and counts requests. cut: the file for which the connection breaks off halfway."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
         self.num_requests = 0
 
     def origin(self, name: str) -> dict[str, str]:
-        """The arguments that make a downloading loader fetch this file."""
+        """The arguments that make a loader download this file."""
         digest = hashlib.sha256(self.files[name]).hexdigest()
         return {"url": f"http://127.0.0.1:{self.server_port}/{name}", "archive_sha256": digest}
 
@@ -115,7 +115,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def arguments(name: str, tmp_path: Path, server: Server) -> dict:
-    """What the contract tests give a registry's loader: nothing, unless it downloads or reads a user's file."""
+    """The arguments of a registry's loader in the contract tests: none, unless it downloads or reads a user's file."""
     if name == "imdb-full":
         return server.origin("aclImdb_v1.tar.gz")
     if name in ("glove.6B.100d", "glove.6B.200d", "glove.6B.300d"):

@@ -1,4 +1,4 @@
-"""Would more labels help? Shares of the training texts, the search over them, and the law that is fitted."""
+"""Learning curves over shares of the training texts: the shares, the search over them, and the fitted power law."""
 
 import shutil
 from collections import Counter
@@ -34,7 +34,7 @@ from search.train.running import run_trial
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
-    """300 texts of a common class, 60 of another, of which the last word is the number."""
+    """300 texts of one class and 60 of another; the last word of a text is its number."""
     path = tmp_path_factory.mktemp("corpus") / "texts.csv"
     rows = [
         f"{'good' if number % 6 else 'bad'} word{number},{'ham' if number % 6 else 'spam'}" for number in range(360)
@@ -51,12 +51,12 @@ def test_a_share_is_the_first_texts_of_each_class_and_part_of_a_larger_one(corpu
         texts = list(train.arrays[TEXTS])
         expected = {label: int(np.ceil(num * share)) for label, num in Counter(corpus.train.labels_N.tolist()).items()}
         assert Counter(train.labels_N.tolist()) == expected
-        assert texts == [text for text in everything if text in {*texts}]  # in their order
+        assert texts == [text for text in everything if text in {*texts}]  # in the original order
         assert smaller < {*texts}
         places = [everything.index(text) for text in texts]
         assert np.array_equal(train.tokens_NT, corpus.train.tokens_NT[places][:, : train.tokens_NT.shape[1]])
         smaller = {*texts}
-    assert set(corpus.first_share(1e-6).train.labels_N) == {0, 1}  # at least one of each
+    assert set(corpus.first_share(1e-6).train.labels_N) == {0, 1}  # at least one per class
     whole = corpus.first_share(0.5)
     assert (whole.val, whole.test, whole.vocabulary) == (corpus.val, corpus.test, corpus.vocabulary)
     assert corpus.first_share(1.0) is corpus

@@ -1,4 +1,4 @@
-"""From a text to its words: cleaning, and the tokenizers, ours and somebody's own."""
+"""Cleaning, and tokenizers: built-in ones and a user's."""
 
 import json
 import re
@@ -123,7 +123,7 @@ def test_no_text_takes_long_to_clean(piece: str) -> None:
         ("这家餐厅很好吃！", [*"这家餐厅很好吃！"]),
         ("我爱Python3编程", ["我", "爱", "python3", "编", "程"]),
         ("カレーを食べた。", [*"カレーを食べた。"]),
-        ("か\u3099く", ["か\u3099", "く"]),  # a mark stays with what it is on
+        ("か\u3099く", ["か\u3099", "く"]),  # a combining mark stays with its character
         ("한국어는 띄어쓰기가 있다", ["한국어는", "띄어쓰기가", "있다"]),
         ("ที่นี่ดีมาก", ["ที่", "นี่", "ดี", "ม", "า", "ก"]),
         ("သည်", ["သ", "ည်"]),
@@ -166,7 +166,7 @@ def test_a_tokenizer_that_is_not_known_is_told() -> None:
 
 
 def own(folder: Path, returned: str) -> Tokenizer:
-    """A tokenizer from a file, which returns this."""
+    """A tokenizer from a file that returns this expression."""
     (folder / "words.py").write_text(f"def cut(text):\n    return {returned}\n")
     return Tokenizer.of(Reading(clean=False, tokenizer=f"{folder / 'words.py'}:cut"))
 
@@ -194,7 +194,7 @@ def test_what_a_tokenizer_does_wrong_is_a_line(returned: str, message: str, tmp_
 
 @pytest.mark.parametrize(("clean_", "tokenizer"), [(True, "basic_english"), (False, "characters"), (True, "own")])
 def test_words_are_the_same_to_networks_and_estimators(clean_: bool, tokenizer: str, tmp_path: Path) -> None:
-    """Texts hold the words with spaces between; an encoded corpus is the same when it comes from the cache."""
+    """Texts are the words joined by spaces; an encoded corpus from the cache is equal to a new one."""
     (tmp_path / "words.py").write_text("def cut(text):\n    return ['New York', '', *text.split()]\n")
     rows = [f"“film”—number {n} 好看,{n % 2}\n" for n in range(40)]
     (tmp_path / "t.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
@@ -334,7 +334,7 @@ def test_a_spec_keeps_the_source_of_a_tokenizer(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_a_search_with_a_tokenizer_from_outside(tmp_path: Path) -> None:
-    """It is searched with networks and baselines, explained and exported after the file is gone."""
+    """Networks and baselines are searched, explained and exported after the file is gone."""
     good, bad = ("好吃", "便宜", "干净"), ("难吃", "太贵", "很脏")
     rows = [f"{'饭菜' * (n % 7)}{(good, bad)[n % 2][n // 2 % 3]}{'今天' * (n // 14)},{n % 2}\n" for n in range(120)]
     (tmp_path / "zh.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")

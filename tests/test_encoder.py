@@ -1,4 +1,4 @@
-"""`vectors: encoder.py:embed`: somebody's encoder as word vectors, and as a baseline on embeddings of whole texts."""
+"""`vectors: encoder.py:embed`: a user's encoder as word vectors, and as a baseline on embeddings of whole texts."""
 
 import pickle
 import re
@@ -50,7 +50,7 @@ def embed(texts):
 
 
 def hashed(folder: Path) -> tuple[str, Path]:
-    """A small encoder in a file, and where it writes how many texts it is given in each call."""
+    """A small encoder in a file, and the file in which it logs the number of texts of every call."""
     log = folder / "calls.txt"
     (folder / "encoder.py").write_text(HASHED.format(log=str(log)))
     return f"{folder / 'encoder.py'}:embed", log
@@ -62,7 +62,7 @@ def encoder(source: str) -> Encoder:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """120 texts of two classes, in capitals and with tags."""
+    """120 texts of two classes, in upper case and with tags."""
     words = {0: ("awful", "dull", "boring"), 1: ("great", "lovely", "superb")}
     rows = [f"<b>The</b> FILM of {n} is {words[n % 2][n // 2 % 3]},{n % 2}\n" for n in range(120)]
     (tmp_path / "texts.csv").write_text("text,label\n" + "".join(rows))
@@ -319,7 +319,7 @@ def test_the_encoder_of_the_page_needs_no_network(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_a_search_with_an_encoder_goes_on_without_its_file(file: Path) -> None:
-    """It has the baseline beside networks on its word vectors; both are exported, and answer in another process."""
+    """The baseline and a network on the word vectors are searched, exported, and used in another process."""
     folder = file.parent
     hashed(folder)
     spec = {"name": "own", "corpus": "csv:texts.csv", "vectors": "encoder.py:embed", "architectures": ["mlp"]}

@@ -1,4 +1,4 @@
-"""Cross-validation: the best of each architecture, and the baselines, over folds in which each text is tested once."""
+"""Cross-validation: the best of each architecture, and the baselines, over folds that test every text once."""
 
 import csv
 from collections import Counter
@@ -137,7 +137,7 @@ def test_the_interval_over_folds_is_wider_than_that_over_seeds() -> None:
 
 def test_a_text_is_judged_by_the_model_of_the_fold_that_tests_it() -> None:
     def predictions(wrong: dict[str, int]) -> dict[str, pd.DataFrame]:
-        """Of each fold four texts, of which so many are told wrong."""
+        """Predictions for four texts per fold, with this number of errors in each fold."""
         labels = ["a", "b", "a", "b"]
         found = {}
         for run_id, num in wrong.items():
@@ -187,7 +187,7 @@ def test_a_model_of_all_texts_stands_for_what_was_best_over_folds() -> None:
 
 
 def test_several_seeds_on_each_fold_are_one_value_of_that_fold() -> None:
-    """Fifteen models on five folds: their interval is that of five values, not of fifteen."""
+    """The interval for fifteen models on five folds is that of five values, not of fifteen."""
     more = pd.concat(
         [FOLDED.assign(val_accuracy=FOLDED["val_accuracy"] + shift, seed=FOLDED["seed"] + 100 * place)
          for place, shift in enumerate([-0.01, 0.0, 0.01])],
@@ -222,10 +222,10 @@ def test_an_unfinished_confirmation_over_more_folds_hides_no_finished_one() -> N
     begun_ten = made(10, "gru", range(1, 8), "ten")
     assert ranking.of_most_folds(five + begun_ten) == five
     half_ten = made(10, "gru", range(1, 11), "ten") + made(10, "rnn", range(1, 4), "ten")
-    assert ranking.of_most_folds(five + half_ten) == five  # the rnn is not through
+    assert ranking.of_most_folds(five + half_ten) == five  # the rnn has not finished
     ten = made(10, "gru", range(1, 11), "ten") + made(10, "rnn", range(1, 11), "ten")
     assert ranking.of_most_folds(five + ten) == ten
-    assert ranking.of_most_folds(begun_ten) == begun_ten  # all that there is
+    assert ranking.of_most_folds(begun_ten) == begun_ten  # all that are available
     seeds = [replace(each, fold=None) for each in made(3, "gru", range(1, 4), "seeds")]
     assert ranking.of_most_folds(begun_ten + seeds) == []
 
@@ -234,7 +234,7 @@ def test_an_unfinished_confirmation_over_more_folds_hides_no_finished_one() -> N
 
 
 def write_few(path: Path, **texts: int) -> str:
-    """So many texts of each class."""
+    """Writes a file with this number of texts per class."""
     rows = [(f"{label} {number}", label) for label, num in texts.items() for number in range(num)]
     with path.open("w", newline="") as out:
         csv.writer(out).writerows([("text", "label"), *rows])
@@ -245,7 +245,7 @@ def test_folds_for_which_a_class_is_too_small_are_refused_before_the_search(tmp_
     few = write_few(tmp_path / "few.csv", a=60, b=18)
     for folds, words in [(8, None), (10, "folds: class 'b' of .* has 18 texts, too few for 2 in each of 10 parts")]:
         spec = specs.validate({"corpus": few, "folds": folds})
-        specs.load_corpus(spec)  # the usual division has enough
+        specs.load_corpus(spec)  # the ordinary division has enough
         with pytest.raises(UserError, match=words) if words else nullcontext():
             specs.require_folds(spec)
 
@@ -290,7 +290,7 @@ def test_a_confirmation_made_by_hand_is_not_taken_for_the_searchs_own(tmp_path: 
 def test_a_spec_asks_for_folds_and_old_ones_do_not() -> None:
     assert specs.validate({"folds": 5}, files=False).folds == 5
     assert Spec().folds is None
-    assert not Spec(folds=5).cross_validated  # a search is of the usual division
+    assert not Spec(folds=5).cross_validated  # a search uses the ordinary division
     for wrong, words in [
         ({"folds": 2}, "greater than or equal to 3"),
         ({"folds": 5, "time_column": "date"}, "folds: with time_column a model may not learn from texts"),

@@ -1,4 +1,4 @@
-"""Texts that are divided by their groups or by time: no author in two splits, nothing of the future in training."""
+"""Dividing texts by group or by time: no author in two splits, no future texts in training."""
 
 import csv
 import json
@@ -25,12 +25,12 @@ from search.spec.spec import Spec
 
 GROUPS, TIMES = Reading(group_column="author"), Reading(time_column="date")
 
-#: Of each text: its class, group and time.
+#: Class, group and time of every text.
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60), st.integers(0, 100)), min_size=60, max_size=300)
 
 
 def texts_of(rows: list[tuple[int, int, int]], order: list[int], **more: bool) -> Texts:
-    """Without a group where its number is 0."""
+    """Texts with these classes, groups and times; group 0 means no group."""
     examples = [(f"text {place}", rows[place][0]) for place in order]
     groups = {f"text {place}": f"user {group}" for place, (_, group, _) in enumerate(rows) if group}
     times = {f"text {place}": float(time) for place, (_, _, time) in enumerate(rows)}
@@ -43,7 +43,7 @@ def texts_of(rows: list[tuple[int, int, int]], order: list[int], **more: bool) -
 
 
 def divide(texts: Texts, reading: Reading, limit: int | None = None, seed: int = 0) -> Division | None:
-    """None where it cannot be, which is said in one line."""
+    """The division; None if it is impossible, after checking that the message is one line."""
     try:
         return split_examples(texts, name="mine", limit=limit, seed=seed, reading=reading)
     except UserError as error:
@@ -258,7 +258,7 @@ COLUMNS = ["text", "label", "author", "date"]
 
 def test_the_columns_of_a_file_divide_its_texts(tmp_path: Path) -> None:
     rows = some_rows()
-    rows[5][2] = " "  # of nobody known
+    rows[5][2] = " "  # an unknown author
     corpus = write(tmp_path / "mine.csv", COLUMNS, rows)
     by_group = data.read(corpus, reading=GROUPS)
     assert all(len(splits) == 1 for splits in splits_of_groups(by_group).values())
@@ -340,7 +340,7 @@ LABELS = [str(place % 2) for place in range(200)]
         ("author", [f"u{place % 40}" for place in range(200)], [("groups", "serious", "group_column: author")]),
         ("reviewerID", [f"u{place % 41}" for place in range(200)], [("groups", "minor", "group_column: reviewerID")]),
         ("x", [f"u{place % 40}" for place in range(200)], [("groups", "serious", "group_column: x")]),
-        ("x", [f"u{place % 41}" for place in range(200)], []),  # neither by its name nor by what it tells
+        ("x", [f"u{place % 41}" for place in range(200)], []),  # neither its name nor its values suggest groups
         ("author", [f"u{place}" for place in range(200)], []),  # all different
         ("author", ["me"] * 200, []),
         ("language", [str(place % 3) for place in range(200)], []),

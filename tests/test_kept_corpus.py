@@ -1,4 +1,4 @@
-"""What a search keeps of its corpus is what it was, and its models work without the file that it came from."""
+"""The copy of the corpus that a search stores is equal to the corpus, and models work without the original file."""
 
 import csv
 import dataclasses
@@ -43,7 +43,7 @@ def csv_file(tmp_path: Path) -> Path:
 
 
 def searched(csv_file: Path) -> tuple[Path, Spec, EncodedCorpus]:
-    """A search of this file before its first trial: its folder, its spec and its corpus."""
+    """The folder, spec and corpus of a search on this file, before its first trial."""
     spec = read.validate(SPEC | {"corpus": f"csv:{csv_file}"})
     folder = new_search(spec, csv_file.parent / "searches")
     checkpoints.prepare(folder, None)
@@ -67,7 +67,7 @@ def test_the_corpus_is_read_back_without_its_file(csv_file: Path, monkeypatch: p
         assert (now.tokens_NT == before.tokens_NT).all()
         assert (now.labels_N == before.labels_N).all()
         assert kept.examples(folder, split) == texts[split]
-    assert len(found.train) == 0  # what is only for training is not kept
+    assert len(found.train) == 0  # training texts are not stored
     with pytest.raises(ValueError, match="no file"):
         load_corpus(spec)
 
@@ -78,7 +78,7 @@ def test_what_is_damaged_is_named_and_a_search_on_other_texts_keeps_those(csv_fi
     place = folder / "checkpoints" / kept.FOLDER
     written = (place / kept.ENCODED).stat().st_mtime_ns
     kept.keep(folder, spec, corpus)
-    assert (place / kept.ENCODED).stat().st_mtime_ns == written  # once is enough
+    assert (place / kept.ENCODED).stat().st_mtime_ns == written  # it is written only once
 
     flip(place / kept.ENCODED)
     with pytest.raises(ValueError, match=r"encoded.npz is damaged"):
@@ -96,7 +96,7 @@ def test_what_is_damaged_is_named_and_a_search_on_other_texts_keeps_those(csv_fi
 
 
 def flip(path: Path) -> None:
-    """Change bytes in the middle of a file."""
+    """Changes bytes in the middle of a file."""
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 20] = bytes(byte ^ 0xFF for byte in content[middle : middle + 20])
@@ -112,7 +112,7 @@ def test_halves_of_surrogate_pairs_are_kept() -> None:
 
 @pytest.fixture
 def gone(smoke_search: FinishedSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The smoke search as if it had been one of a file that is gone, and the cache with it."""
+    """A copy of the smoke search whose corpus was a file that is gone, and so is the cache."""
     folder = tmp_path / "searches" / smoke_search.id
     shutil.copytree(smoke_search.folder, folder, ignore=shutil.ignore_patterns("tune"))
     spec = (folder / SPEC_FILE).read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def gone(smoke_search: FinishedSearch, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def trials_in(folder: Path, search: FinishedSearch) -> list[Trial]:
-    """The trials of a search as if they were of its copy in this folder."""
+    """The trials of a search, moved to its copy in this folder."""
     return [dataclasses.replace(trial, folder=folder) for trial in trials_of(search.folder, search.folder.parent)]
 
 

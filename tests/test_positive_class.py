@@ -1,4 +1,4 @@
-"""Which of two classes is the positive one: by the spec, by its name, by its rarity, else the second."""
+"""Choosing the positive class of two: by the spec, by name, by rarity, or else the second."""
 
 import random
 from pathlib import Path
@@ -13,7 +13,7 @@ from search.spec import read as specs
 
 
 def corpus(folder: Path, **texts_of: int) -> str:
-    """A file of so many texts of each class, one class after the other."""
+    """A file with these numbers of texts, class by class."""
     path = folder / "own.csv"
     rows = [
         f"{name} text {number},{name.replace('_', ' ')}" for name, count in texts_of.items() for number in range(count)
@@ -23,7 +23,7 @@ def corpus(folder: Path, **texts_of: int) -> str:
 
 
 def imbalanced(folder: Path) -> str:
-    """As people have it: 970 normal purchases, 30 frauds that read alike."""
+    """A typical case: 970 normal purchases, and 30 similar frauds."""
     path = folder / "imbalanced.csv"
     rows = [f"a normal purchase number {number},normal" for number in range(970)]
     rows += [f"a normal purchase number {number} again,fraud" for number in range(30)]

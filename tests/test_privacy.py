@@ -1,4 +1,4 @@
-"""Which texts may leave: with each value of `texts`, all files of a search and all that MLflow keeps are read."""
+"""Privacy of texts: for every value of `texts`, reads all files of a search and all that MLflow stores."""
 
 import csv
 import gzip
@@ -16,13 +16,13 @@ from search.base import inspected
 from search.spec import kept
 from search.spec import read as specs
 
-#: Of a text in training and of one that is held out, nearly the same; and words that are in no vocabulary.
+#: Markers in near duplicates across splits, and words that are in no vocabulary.
 MARKER = "quixotic zebra marmalade"
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Near duplicates in all splits, each with the marker at its beginning, and words that no vectors know."""
+    """Near duplicates in all splits that begin with the marker, and words without a vector."""
     path = tmp_path_factory.mktemp("corpus") / "mine.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -35,7 +35,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """What anybody can read in the files below a folder, those that are packed unpacked, by their paths in it."""
+    """Path -> content of all files below a folder; archives are unpacked."""
     found = {}
     for path in (each for each in folder.rglob("*") if each.is_file()):
         name, content = str(path.relative_to(folder)), path.read_bytes()
@@ -58,7 +58,7 @@ def with_marker(folder: Path) -> set[str]:
 def searched(
     request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, str]:
-    """A search with its report, in a folder that has all it wrote; and what it printed."""
+    """A search with its report: the folder with everything that it wrote, and its output."""
     cwd = tmp_path_factory.mktemp(request.param)
     keys = {"architectures": "[mlp]", "baselines": "[tfidf]", "trials": "1", "epochs": "1", "texts": request.param}
     keys |= {"space": "{hidden_size: 4}", "name": "mine"}

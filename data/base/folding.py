@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data.base import holding_out
 
-LEAST, MOST = 3, 20  # folds; two would leave nothing to train on, besides the validation and test split
+LEAST, MOST = 3, 20  # folds; with two, the test and validation parts would leave nothing to train on
 
 
 @dataclass(frozen=True, order=True)

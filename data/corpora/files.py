@@ -65,7 +65,7 @@ class File:
         collected, splits = _Collected(path, Written(downloads.parent / "texts")), set()
         for table, places in tables:
             for row in _labelled(table, places, collected, empty_is_none=reading.multi_label is not None):
-                collected.add(row, table.split or _known(path, table, row, places))
+                collected.add(row, table.split or _split_of(path, table, row, places))
             collected.require_nothing_empty(table)
         if not collected.labels:
             raise UserError(f"{path} has {'a header' if reading.header else 'columns'} but no examples")
@@ -213,7 +213,7 @@ def _labelled(table: Table, places: Places, collected: _Collected, *, empty_is_n
                     yield row
 
 
-def _known(path: Path, table: Table, row: _Row, places: Places) -> str:
+def _split_of(path: Path, table: Table, row: _Row, places: Places) -> str:
     """The split named in a row's cell; '' if the cell names no split and the column was found by its name."""
     if places.split is None:
         return "train"

@@ -50,7 +50,7 @@ def open_table(path: Path, encoding: str, sample: str, reading: Reading, underst
     """Opens the table of a file; `sample` is the beginning of the file."""
     declared = DECLARED.match(sample)
     given = reading.separator or (declared and declared[1])
-    forms = [Form(each, skipped=1 if declared else 0) for each in ([given] if given else SEPARATORS)]
+    forms = [Form(separator, skipped=1 if declared else 0) for separator in ([given] if given else SEPARATORS)]
     form = max(forms, key=lambda form: _fitness(form, sample, reading))
     if _is_spaced(form, sample):
         form = dataclasses.replace(form, spaced=True)

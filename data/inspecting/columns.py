@@ -24,7 +24,7 @@ TIME_NAMES = re.compile("date|datetime|time|timestamp|day|year|created|posted|pu
 FEWEST_GROUPS = 10  # columns with fewer values rather hold a category, such as a language
 PER_GROUP = 1.5  # minimum mean number of texts per group
 LARGEST = 0.5  # maximum share of texts in one group
-TOLD = 0.3  # minimum share of the majority baseline's errors that groups correct
+CORRECTED = 0.3  # minimum share of the majority baseline's errors that groups correct
 NUM_TIMES = 1_000  # distinct values that are parsed as times
 
 EPOCHS = ((1e8, 1e11), (1e11, 1e14))  # seconds and milliseconds since 1970
@@ -48,8 +48,8 @@ def _groups(name: str, values: Sequence[str], labels: Sequence[str]) -> Iterator
         return
     if sizes.most_common(1)[0][1] > LARGEST * len(pairs):
         return
-    majority, predicted = _told(pairs)
-    tells = predicted - majority >= TOLD * (1 - majority)
+    majority, predicted = _accuracies(pairs)
+    tells = predicted - majority >= CORRECTED * (1 - majority)
     if not named and not tells:
         return
     yield Finding(
@@ -67,7 +67,7 @@ def _groups(name: str, values: Sequence[str], labels: Sequence[str]) -> Iterator
     )
 
 
-def _told(pairs: Sequence[tuple[str, str]]) -> tuple[float, float]:
+def _accuracies(pairs: Sequence[tuple[str, str]]) -> tuple[float, float]:
     """The accuracy of predicting the majority label, and of predicting a label by the other texts of its group."""
     by_group: dict[str, Counter[str]] = defaultdict(Counter)
     for value, label in pairs:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from data.base.reading import Understood
 from data.inspecting.findings import Finding, counted, shortened
 
-MANY = 0.1  # share of rows left out from which it is serious
-SERIOUS = 0.01  # share of contradictory rows from which it is serious
+MANY = 0.1  # share of left-out rows that makes a finding serious
+SERIOUS = 0.01  # share of contradictory rows that makes a finding serious
 
 
 def facts(understood: Understood) -> dict[str, str]:

@@ -14,7 +14,7 @@ SEPARATORS = (";", "|", ",", "/")  # between several labels in one cell
 LIST = re.compile(r"""\[\s*(['"].*['"]|\d+([\s,]+\d+)*)?\s*\]""", re.DOTALL)  # as written by Python, JSON and NumPy
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 MANY, LARGE = 0.75, 0.9  # shares of the largest class from which accuracy says little: minor, serious
-RARE = 0.01  # share of a rare class; with many classes, a fifth of an equal share
+RARE = 0.01  # maximum share of a rare class; with many classes, a fifth of an equal share
 FEW = 5  # with fewer test texts, the score of a class depends on chance
 
 

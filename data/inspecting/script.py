@@ -12,7 +12,7 @@ from data.base.reading import Reading
 from data.inspecting.findings import Finding
 
 LOOKED_AT, CHARACTERS = 2_000, 300  # sampled texts, and characters per text
-MANY = 0.3  # share of letters of unspaced scripts from which the tokenizer does not work
+MANY = 0.3  # share of letters of unspaced scripts from which the default tokenizer fails
 SHOWN = 0.01  # minimum share of letters for a script to be listed
 
 #: Scripts without spaces between words.

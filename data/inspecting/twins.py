@@ -22,7 +22,7 @@ ALIKE = 0.7
 BANDS, ROWS = 12, 3
 COMPARED = 5  # maximum candidates per text and band, to keep the time linear
 FEWEST = 5  # minimum number of words: shorter texts are similar by chance
-SERIOUS = 0.01  # share of held-out texts from which it is serious
+SERIOUS = 0.01  # share of held-out texts that makes the finding serious
 
 
 def near_duplicates(train: Words, held_out: Words) -> list[tuple[int, int]]:

@@ -10,12 +10,12 @@ from data.corpora.opening import codecs_name
 from data.text import TOKENIZERS
 
 
-def _as_written(labels: Any) -> Any:
+def _as_strings(labels: Any) -> Any:
     """Labels as strings, since YAML parses {1.0: 1} as numbers."""
     return {str(old): str(new) for old, new in labels.items()} if isinstance(labels, dict) else labels
 
 
-def _known(encoding: str | None) -> str | None:
+def _existing(encoding: str | None) -> str | None:
     """Raises UserError for an encoding that does not exist."""
     return encoding and codecs_name(encoding) and encoding
 
@@ -61,14 +61,14 @@ class ReadingKeys(BaseModel):
     header: bool = Field(
         True, description="whether the first line names the columns; if not, columns are given by number"
     )
-    encoding: Annotated[str | None, AfterValidator(_known)] = Field(
+    encoding: Annotated[str | None, AfterValidator(_existing)] = Field(
         None, description="for files that are neither UTF-8 nor UTF-16 with a byte order mark: latin-1, ..."
     )
     separator: Annotated[str | None, AfterValidator(_one_character)] = Field(
         None, description="between cells: one character, or tab; detected by default"
     )
     test: str | None = Field(None, description="another corpus, csv:PATH, whose texts are the test split")
-    labels: Annotated[dict[str, str], BeforeValidator(_as_written)] = Field(
+    labels: Annotated[dict[str, str], BeforeValidator(_as_strings)] = Field(
         {}, description='renames or merges labels, old -> new: {"1.0": "1"}'
     )
     multi_label: str | None = Field(
