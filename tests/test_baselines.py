@@ -1,4 +1,4 @@
-"""What anyone would use instead of a network: the models themselves, and their place in a search."""
+"""Baselines: the models, and their place in a search."""
 
 import dataclasses
 import io
@@ -142,7 +142,7 @@ def test_tfidf_is_the_pipeline_of_scikit_learn(corpus: EncodedCorpus, ngrams: in
 
 
 def test_nbsvm_between_naive_bayes_and_the_regression(corpus: EncodedCorpus) -> None:
-    """With an interpolation of 0 it orders texts as Bernoulli counts of naive Bayes do; with 1 it is the regression."""
+    """With an interpolation of 0 it ranks texts like Bernoulli naive Bayes; with 1 it is the logistic regression."""
     texts, labels_N = texts_of(corpus)
     vectorizer = CountVectorizer(
         ngram_range=(1, 2), min_df=2, binary=True, tokenizer=str.split, lowercase=False, token_pattern=None
@@ -217,7 +217,7 @@ def test_it_learns_from_the_words_that_it_is_said_to_read(corpus: EncodedCorpus)
 
 
 def test_its_seconds_are_those_that_it_takes_alone(corpus: EncodedCorpus) -> None:
-    """What is counted is shared by a grid: all but the first find it done."""
+    """A grid shares the counts of words, which only the first point computes."""
     config = {record.ARCHITECTURE: "nbsvm_whole", record.SEED: 3, "ngrams": 2, "C": 1.0, "interpolation": 0.5}
     texts, labels_N = texts_of(corpus, "train", WHOLE_TEXTS)
     counted.cache_clear()
@@ -282,7 +282,7 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
     assert specs.read("smoke", ["baselines=none"]).baselines == []
     assert specs.read("smoke", ["baselines=[none]"]).baselines == []
     assert specs.load(specs.dump(specs.validate({})), "spec.yaml") == specs.validate({})
-    assert specs.load("{architectures: [gru]}", "spec.yaml").baselines == []  # a search from before there were any
+    assert specs.load("{architectures: [gru]}", "spec.yaml").baselines == []  # a search older than baselines
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_each_has_a_grid_of_its_own_that_comes_first_and_is_neither_pruned_nor_c
 
 
 def test_the_live_table_marks_those_of_its_search() -> None:
-    """Whatever goes by such a name in what this process has read since."""
+    """Regardless of baselines of the same name in specs that this process has read since."""
     for names, marked in ((["nbsvm", "nbsvm_200"], True), ([], False)):
         console = Console(width=200, file=io.StringIO(), force_terminal=True)
         num_wanted = {"nbsvm": 6, "nbsvm_200": 6, "mlp": 1}

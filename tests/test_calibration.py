@@ -1,4 +1,4 @@
-"""Calibration: a temperature by hand, on a model that is too sure, and in what is exported.
+"""Calibration: a temperature computed by hand, for an overconfident model, and in exported models.
 
 Shapes: N texts, C classes.
 """
@@ -38,19 +38,19 @@ from tests.conftest import FinishedSearch, command
 
 
 def two_classes(margin: float, num: int, num_right: int) -> tuple[torch.Tensor, tuple[torch.Tensor]]:
-    """Logits of texts of class 1 that are all as sure, of which some are wrong."""
+    """Equally confident logits of texts, some of which are wrong."""
     logits_NC = torch.tensor([[0.0, margin]] * num_right + [[margin, 0.0]] * (num - num_right))
     return logits_NC, (torch.ones(num, dtype=torch.int64),)
 
 
 def test_a_temperature_by_hand() -> None:
-    """Of 100 texts 80 are right: the probability should be 81 of 102, as Platt's targets have it."""
+    """With 80 of 100 texts right, the calibrated probability is 81/102, by Platt's targets."""
     logits_NC, targets = two_classes(4.0, 100, 80)
     found = calibrating.temperature(TASKS["classification"], logits_NC, targets)
     assert found == pytest.approx(4.0 / math.log(81 / 21), rel=1e-3)
     shares_NC = (logits_NC / found).softmax(1)
     assert calibration_error(shares_NC, targets[0], logits_NC.argmax(1)) == pytest.approx(abs(81 / 102 - 0.8), abs=1e-4)
-    # The same of two independent classes, one of which is never there.
+    # The same for two independent classes, one of which never occurs.
     logits_NC = torch.stack([logits_NC[:, 1] - logits_NC[:, 0], torch.full((100,), -50.0)], 1)
     labels_NC = torch.tensor([[1, 0]] * 100, dtype=torch.uint8)
     alone = calibrating.temperature(TASKS["multi_label"], logits_NC[:, :1], (labels_NC[:, :1],))
@@ -80,7 +80,7 @@ def test_bins_by_hand() -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_model_that_is_too_sure_loses_less_and_predicts_the_same(several: bool, tmp_path: Path) -> None:
-    """Trained by heart on a few reviews."""
+    """The model has memorised a few reviews."""
     reading = Reading(multi_label=";" if several else None)
     corpus = data.load("imdb", limit=600, max_words=40, reading=reading, texts=True, progress=False)
     keys = {"multi_label": ";"} if several else {}
@@ -149,7 +149,7 @@ def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSea
         apart = ((own["confidence"] - own["right"]).abs() * own["answers"]).sum() / own["answers"].sum()
         assert apart == pytest.approx(trial.best[name], abs=1e-5)
 
-    # In a process of its own, by MLflow alone.
+    # In a separate process, with MLflow only.
     uri = f"models:/{export.registered_name(smoke_search.spec)}@mlp"
     done = command("analysis", "predict", uri, "this movie is great", "--format", "csv", cwd=smoke_search.cwd)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What a cluster needs, as far as one process shows it; `tests/test_cluster_nodes.py` has the real nodes."""
+"""Searches on a cluster, as far as one process can test them; `tests/test_cluster_nodes.py` has real nodes."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A search on real Ray nodes that have their own addresses, lose each other and come back: `make cluster-test`."""
+"""A search on real Ray nodes with separate addresses, which lose their connections and return: `make cluster-test`."""
 
 import gc
 import os
@@ -50,7 +50,7 @@ def search(*arguments: str, made: Cluster) -> list[str]:
 
 
 def ray(*arguments: str, cwd: Path, environment: dict[str, str]) -> str:
-    """Ray's own command line, as a user calls it."""
+    """Ray's command line, as a user calls it."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("ray")), *arguments],
         cwd=cwd,
@@ -72,7 +72,7 @@ def runs_of(cwd: Path) -> list:
 
 
 def most_at_once(cwd: Path) -> int:
-    """How many trials were training at the same time, by the times of their epochs."""
+    """The largest number of trials that trained at the same time, by the times of their epochs."""
     client = mlflow.MlflowClient(tracking_uri=uri_of(cwd))
     changes = []
     for run in runs_of(cwd):
@@ -200,7 +200,7 @@ def test_a_folder_of_one_node_is_refused_a_shared_folder_and_a_bucket_are_not(tm
 
 
 def own_machines(made: Cluster, home: Path, head: Machine, worker: Machine) -> dict:
-    """The repository's cluster.yaml, for these two machines, where the environment is there already."""
+    """The repository's cluster.yaml, for these two machines, which already have the environment."""
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
     del config["head_node_type"], config["available_node_types"]
     config["cluster_name"] = f"bakeoff-{os.getpid()}"
@@ -217,7 +217,7 @@ def own_machines(made: Cluster, home: Path, head: Machine, worker: Machine) -> d
 
 
 def first_process(login: list[str], address: str) -> str:
-    """What the first process is that somebody sees who logs in: of this machine it would be another."""
+    """The first process that a user sees after logging in, which is another one outside of the node."""
     return sh(*login, f"root@{address}", "cat /proc/1/comm", check=False).stdout
 
 
@@ -309,7 +309,7 @@ def test_ray_up_submit_and_ray_down_on_machines_of_ones_own(tmp_path: Path) -> N
             tunnel.wait()
         launcher("down", "--yes", str(file))
         assert "raylet" not in head.names()
-        # On machines of one's own Ray tells the head alone; the others stop when they have missed it for a minute.
+        # With a provider of type local, Ray only stops the head; the others stop a minute after losing it.
         wait_until("the worker has stopped", lambda: "raylet" not in worker.names(), 120)
 
 
@@ -324,7 +324,7 @@ while True:
 
 
 def test_workers_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Path) -> None:
-    """Ray's fake provider: its workers are real nodes, started and ended by the real autoscaler."""
+    """Uses Ray's fake provider, whose workers are real nodes that the real autoscaler starts and ends."""
     config: dict = {
         "cluster_name": "bakeoff-autoscaled",
         "max_workers": 2,
@@ -373,7 +373,7 @@ def test_workers_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Pa
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A Postgres server of its own with the databases `mlflow` and `optuna`; the URL of the server."""
+    """The URL of a private Postgres server with the databases `mlflow` and `optuna`."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))[-1]
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # its user may not look into pytest's folders
     shutil.chown(folder, "postgres")

@@ -1,4 +1,4 @@
-"""What every command shares."""
+"""The behaviour shared by all commands."""
 
 import subprocess
 import sys

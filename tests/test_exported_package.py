@@ -1,4 +1,4 @@
-"""An exported model's code is a package of its own: beside an application's `data` and `models`, and other models'."""
+"""The code of an exported model is a separate package, next to an application's `data` and `models`."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def _forget() -> Iterator[None]:
 
 
 def network(architecture: str, code: Plugin | None = None, num_outputs: int = 2, **hyperparameters: Any) -> TextModel:
-    """A classifier with weights as they are drawn."""
+    """A classifier with its initial weights."""
     if code:
         models.register(architecture, code.load())
     vectors_VE = torch.randn(len(VOCABULARY), 4)

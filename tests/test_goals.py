@@ -1,4 +1,4 @@
-"""What a search is for besides one metric: several objectives, and limits that nothing may exceed. No Ray."""
+"""Goals besides one metric: several objectives, and limits. No Ray."""
 
 import dataclasses
 import itertools
@@ -62,7 +62,7 @@ def size(config: dict[str, Any]) -> dict[str, float]:
 
 @cache
 def storage(folder: Path) -> optuna.storages.BaseStorage:
-    """Of the studies in this folder: as good as a journal, and faster."""
+    """A storage for the studies in this folder: equivalent to a journal, but faster."""
     return optuna.storages.InMemoryStorage()
 
 
@@ -114,7 +114,7 @@ def test_a_grid_has_the_trials_that_are_left(tmp_path: Path) -> None:
 
 
 def test_what_is_rare_is_found_at_random_where_a_sampler_does_not(tmp_path: Path) -> None:
-    """One width of 500 is within the limit: proposals of ten in a row are refused."""
+    """Only one width of 500 is within the limit; a sampler is replaced by random draws after ten refused proposals."""
     space = {"hidden_size": {"low": 8, "high": 507}, "learning_rate": {"low": 0.001, "high": 0.01}}
     studies = opened(make_spec(space=space, limits={"num_parameters": 2500}), tmp_path)
     run(studies)
@@ -190,7 +190,7 @@ def test_what_is_too_slow_ends_at_its_first_report_and_is_never_ranked(sampler: 
     assert {trial.error for trial in refused} == {"latency_ms 2.12 is over the limit 2"}
     assert all(trial not in refused for trial in studies.ranked("mlp"))
     assert sorted(trials, key=order("val_accuracy"))[-len(refused) :] == sorted(refused, key=lambda each: each.number)
-    # Nobody is told of a score that does not count while it still runs.
+    # A score that does not count is not reported while the trial runs.
     assert not {("epoch 1", trial.name) for trial in refused} & {*log.events}
     kept = {each.number: each for each in studies._studies["mlp"].optuna.get_trials()}
     told = {"latency_ms": 0.0625} if sampler in USE_CONSTRAINTS else {}
@@ -343,7 +343,7 @@ def goals_spec(**changes: Any) -> Spec:
 
 
 def curve(trial: Trial, step: int) -> float:
-    """Wide is good, and a fast learner is better."""
+    """Scores increase with width and with the learning rate."""
     width, rate = trial.hyperparameters["hidden_size"], trial.hyperparameters["learning_rate"]
     return 0.5 + 0.1 * rate / 0.01 + width / 1000 + step / 100
 

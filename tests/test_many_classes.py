@@ -1,4 +1,4 @@
-"""Many classes: what is kept and shown of each text stays small.
+"""Many classes: predictions stay small, stored and shown.
 
 Shapes: N texts, C classes.
 """
@@ -24,7 +24,7 @@ CLASSES = tuple(f"class {n}" for n in range(NUM))
 
 
 def test_predictions_keep_the_most_probable_classes() -> None:
-    """120 bytes a text where all probabilities would take 9,000; and what is read of them is the same."""
+    """120 bytes per text, where all probabilities would take 9,000; and the results read from them are the same."""
     generator = torch.Generator().manual_seed(0)
     outputs_NC = (4 * torch.randn(200, NUM, generator=generator)).softmax(1)
     labels_N = torch.randint(NUM, (200,), generator=generator).numpy()

@@ -1,4 +1,4 @@
-"""Texts of several classes: how they are read and divided, what is measured of them by hand, and a search of them.
+"""Multi-label texts: reading and dividing them, metrics computed by hand, and a search.
 
 Shapes: N texts, C classes.
 """
@@ -45,7 +45,7 @@ TOPICS = {"animals": "cat dog horse", "food": "bread soup rice", "weather": "rai
 
 
 def rows(num: int = 400, seed: int = 0) -> list[tuple[str, str]]:
-    """Texts whose words say which of four topics they have, or that they have none."""
+    """Texts whose words tell which of four topics they have, if any."""
     draw = random.Random(seed)
     made = []
     for number in range(num):
@@ -129,7 +129,7 @@ def test_the_task_is_that_of_the_texts(corpus: EncodedCorpus) -> None:
 
 
 def test_metrics_by_hand() -> None:
-    """Of three texts the first is right, the second has one class too many, of the third one of two is missed."""
+    """Three texts: the first is right, the second has one class too many, the third lacks one of two."""
     logits_NC = torch.tensor([[2.0, -1.0], [0.5, 3.0], [-1.0, 0.1]])
     labels_NC = torch.tensor([[1, 0], [0, 1], [1, 1]], dtype=torch.uint8)
     found = training.measure(TASK, logits_NC, (labels_NC,), "val")
@@ -151,7 +151,7 @@ def test_what_is_said_is_every_class_over_one_half() -> None:
 
 @pytest.mark.parametrize("name", models.BASELINES)
 def test_baselines_learn_each_class_against_the_rest(name: str, corpus: EncodedCorpus) -> None:
-    """As an estimator of that class alone; kept and read back, the same."""
+    """Equal to an estimator of that class alone, also after being saved and read back."""
     texts, labels_NC = as_read(name, [*corpus.train.arrays[TEXTS]]), corpus.train.arrays[LABEL_SETS]
     estimator = models.build_estimator(name)
     estimator.fit(texts, labels_NC)

@@ -1,4 +1,4 @@
-"""What older versions wrote is still read, resumed and served: a search, its database and a model that it exported.
+"""Files of older versions are still read, resumed and served: a search, its database and an exported model.
 
 `before-the-move.tar.xz` holds `searches`, `mlflow.db` and `mlartifacts`, as the last version wrote them whose modules
 were not in packages. The search trained two trials each of gru and mlp; `models:/tiny@best` is its best model.
@@ -34,7 +34,7 @@ PATHS = (
     ("model_versions", "storage_location"),
 )
 
-# What a process does that has nothing of this project.
+# Runs in a process without this project.
 ALONE = """
 import json, sys
 import mlflow, pandas
@@ -47,7 +47,7 @@ print(json.dumps(answers.to_dict("list")))
 
 
 def unpack(folder: Path) -> str:
-    """The fixture as if it had been made in this folder; its tracking URI."""
+    """Unpacks the fixture as if it had been made in this folder. Returns its tracking URI."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
     with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
@@ -58,7 +58,7 @@ def unpack(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def cwd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy to read from."""
+    """A copy of the fixture for reading."""
     folder = tmp_path_factory.mktemp("old")
     unpack(folder)
     return folder
@@ -102,7 +102,7 @@ def test_it_is_resumed(tmp_path: Path) -> None:
 
 
 def test_an_exported_model_answers_beside_the_packages_of_now_and_without_them(cwd: Path) -> None:
-    """Its code imports `search.classifier`: the shim's here, its own in a process that has nothing else."""
+    """Its code imports `search.classifier`: the shim here, or its own copy in a process without this project."""
     texts = ["this movie is great", "the worst film ever, really bad", "qzxqz", ""]
     uri = f"sqlite:///{cwd / 'mlflow.db'}"
     here = predict.predict(predict.load(uri, MODEL), texts)

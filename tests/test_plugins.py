@@ -1,4 +1,4 @@
-"""Other people's code: read, executed, taken in; mistakes in it are a line each."""
+"""Plugins: read, executed and registered; mistakes in them give one line each."""
 
 import functools
 import linecache
@@ -60,7 +60,7 @@ def made(source: str, name: str = "Net") -> Any:
 
 @pytest.fixture(autouse=True)
 def _forget() -> Any:
-    """No test leaves what it takes in to another."""
+    """Unregisters plugins after every test."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     registries: tuple[dict[str, Any], ...] = (models.ARCHITECTURES, data.CORPORA, metrics.METRICS)
@@ -196,7 +196,7 @@ def test_a_cell_is_found_where_its_functions_are_wrapped_made_elsewhere_or_lacki
 
 
 def logged(function: Any) -> Any:
-    """A decorator of another file."""
+    """A decorator from another file."""
 
     @functools.wraps(function)
     def wrapper(*arguments: Any) -> Any:
@@ -491,7 +491,7 @@ def test_a_kept_spec_may_have_its_own_of_a_name_that_was_not_ours_then(
     assert not models.is_baseline(name)
     assert specs.load(specs.dump(old), "spec.yaml") == old
 
-    # In a worker, whatever its process did before.
+    # In a worker, regardless of what its process did before.
     for setting, own in ((make_setting(old, tmp_path), True), (make_setting(specs.validate({}), tmp_path), False)):
         running.take_in({record.ARCHITECTURE: name}, setting)
         assert ("size" in models.architecture(name).hyperparameters) == own
@@ -662,7 +662,7 @@ def test_what_is_declared_takes_the_place_of_what_was_declared_but_not_of_a_func
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory where a search with an architecture from outside has run, and the file is gone."""
+    """The working directory of a finished search with an architecture from outside, whose file is gone."""
     cwd = tmp_path_factory.mktemp("outside")
     (cwd / "my_net.py").write_text(NET, encoding="utf-8")
     (cwd / "my_data.py").write_text(DATA, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A trial is trained again and its numbers compared: equal where all is as it was, else within the stated tolerance."""
+"""Replays: numbers are equal if nothing has changed, and otherwise within the stated tolerance."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from search.tune.trainable import run_on
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a search of one trial that ran without Ray, and is recorded nowhere else."""
+    """The folder of a search of one trial that ran without Ray, and is not in MLflow."""
     texts = tmp_path / "texts.csv"
     rows = [f"{word} film number {i},{word}" for i in range(40) for word in ("good", "bad")]
     texts.write_text("\n".join(["text,label", *rows]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Several models exported as one: chosen on validation, averaged, a run of its own and no trial.
+"""Ensembles: selected on validation, averaged, and recorded as a run that is not a trial.
 
 Shapes: N texts, C classes.
 """

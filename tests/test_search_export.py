@@ -1,4 +1,4 @@
-"""An exported model is the checkpoint's model, needs nothing of this project, and refuses what it cannot predict."""
+"""An exported model equals the checkpoint's model, does not need this project, and rejects invalid input."""
 
 import csv
 import dataclasses
@@ -55,7 +55,7 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 
 @pytest.fixture(scope="module")
 def checkpoint(smoke_search: FinishedSearch) -> TextModel:
-    """Calibrated, as it is exported."""
+    """The checkpoint's model, calibrated as in the export."""
     trial = choice.find(smoke_search.uri, "latest")
     return dataclasses.replace(trained.load(trial), temperature=trial.best[record.TEMPERATURE])
 
@@ -227,7 +227,7 @@ def test_it_needs_neither_the_project_nor_pickle(model_folder: Path, checkpoint:
 
 
 def same_as(checkpoint: TextModel, answer: pd.DataFrame, texts: Sequence[str] = TEXTS) -> None:
-    """The answer is what the checkpoint's model says of the texts."""
+    """Checks that the answer equals the predictions of the checkpoint's model."""
     expected_NC = checkpoint.outputs(texts).numpy()
     names = [f"probability of {name}" for name in checkpoint.classes]
     assert answer.columns.tolist() == ["predicted", *names, "unknown_share"]
@@ -275,7 +275,7 @@ def test_texts_of_any_length_are_answered_in_their_order(checkpoint: TextModel) 
 
 
 def test_a_classifier_without_word_vectors_is_read_back_equal(tmp_path: Path) -> None:
-    """A network that reads no vectors, in a search that learns them: neither its weights nor a file has any."""
+    """A network that reads no vectors, in a search that learns them: there are none in its weights or in a file."""
     network = models.build("ngram", models.WordVectors.learned(6, 50), 2, buckets=10)
     parts = (("negative", "positive"), ("<pad>", "<unk>", "this", "movie", "is", "bad"), 10)
     made = TextModel.build("ngram", {"buckets": 10}, *parts, network.state_dict(), None)
@@ -342,7 +342,7 @@ def test_predict_command(
 
 @contextmanager
 def serving(uri: str, tracking_uri: str, cwd: Path) -> Iterator[Callable[..., tuple[int, Any]]]:
-    """A real `mlflow models serve`; gives what posts a request and returns the status and the decoded answer."""
+    """A real `mlflow models serve`. Yields a function that posts a request, and returns status and decoded answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What MLflow has of a search after an outage, a deletion, a resume with another spec, and from another folder."""
+"""The MLflow runs of a search after an outage, a deletion, a resume with another spec, and from another folder."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ SPEC |= {"pruner": "none", "keep_checkpoints": "best"}
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """A clock of events that is an hour behind, and a minute further each time: no time of delivery is one of its."""
+    """A clock for events that is an hour late and advances a minute per call, unlike times of delivery."""
     at = [origin.now_ms() - 3_600_000]
 
     def now() -> int:
@@ -58,7 +58,7 @@ def result(epoch: int, score: float) -> Result:
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run; it takes seconds to make one."""
+    """An MLflow database without runs, shared because creating one takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     mlflow.MlflowClient(tracking_uri=uri_in(folder)).search_experiments()
     return folder / "mlflow.db"
@@ -70,7 +70,7 @@ def uri_in(folder: Path) -> str:
 
 @pytest.fixture
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], int], empty: Path) -> Path:
-    """The folder of a search that nobody has run yet, with an empty database beside its own and in the folder above."""
+    """The folder of a search that has not run yet, with empty databases next to it and in the folder above."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = new_search(specs.validate(SPEC), tmp_path / "searches")
@@ -81,14 +81,14 @@ def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], int
 
 @pytest.fixture
 def search(new: Path, tmp_path: Path) -> Path:
-    """One that was run without Ray, and recorded in the database of this folder."""
+    """A search that ran without Ray, and is recorded in the database of this folder."""
     folder = new
     go_on(folder, uri_in(tmp_path))
     return folder
 
 
 def go_on(folder: Path, uri: str, away: bool = False) -> None:
-    """Run what a search owes. away: MLflow is, until all of it is done."""
+    """Runs the remaining trials of a search. away: whether MLflow is unreachable until they are done."""
     studies = Studies(folder.name, read_spec(folder), folder, "resume")
     studies.provenance = {"data_digest": "d" * 64}
     checkpoints.prepare(folder, None)
@@ -109,7 +109,7 @@ def go_on(folder: Path, uri: str, away: bool = False) -> None:
 
 
 def seen(uri: str, search: str) -> list[pd.DataFrame]:
-    """What the analysis makes of a search, but for the ids of its runs; and each point of its curves with its time."""
+    """The analysis's frame of a search, without run ids; and all points of its curves with their times."""
     trials = runs.read_trials(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
     names = ("epochs_run", "val_accuracy", record.CURVE_LOSS)

@@ -1,4 +1,4 @@
-"""Searches simulated from a table of runs: what is read from it, replayed and modelled. No Ray, no training."""
+"""Searches simulated from a table of runs: reading it, replaying it, and the surrogate. No Ray, no training."""
 
 import io
 import math
@@ -39,7 +39,7 @@ def make_spec(**changes: Any) -> Spec:
 
 
 def made(path: Path, configurations: int = 12) -> Table:
-    """A table in which a rate of 1e-3 is best, gru is better by a point, and each seed differs."""
+    """A table in which a rate of 1e-3 is best, gru is better by a point, and seeds differ."""
     spec, rng = make_spec(), np.random.default_rng(0)
     drawn = {
         name: {number: recorder.draw(spec, name, number) for number in range(configurations)} for name in ARCHITECTURES
@@ -97,7 +97,7 @@ def test_without_a_pruner_nothing_is_lost_and_nothing_saved(recorded: Table) -> 
     assert found["regret"].tolist() == [0.0] * 5
     assert found["epochs"].tolist() == [2 * 6 * 4] * 5
     assert found["core_seconds"].tolist() == [12 * 8.0] * 5
-    assert found["wall_seconds"].tolist() == [6 * 8.0] * 5  # two at once
+    assert found["wall_seconds"].tolist() == [6 * 8.0] * 5  # two at a time
     best = max(run.metrics[-1]["val_accuracy"] for own in recorded.runs["gru"].values() for run in own)
     assert found["val_accuracy"].max() <= best
     assert found["test_accuracy"].to_numpy() == pytest.approx(found["val_accuracy"] - 0.01)
@@ -163,7 +163,7 @@ def test_a_surrogate_knows_the_landscape_and_the_noise(recorded: Table) -> None:
 
 
 def test_seeds_of_the_bad_do_not_lift_the_good(recorded: Table) -> None:
-    """Half of the configurations end low or high by luck, and the others, which end higher, hardly differ."""
+    """Half of the configurations are noisy; the others, which score higher, hardly differ between seeds."""
     space = recorded.spec.spaces["mlp"]
 
     def runs(number: int, own: list[Run]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""From which probability on the positive class is said: chosen on validation, by what trials are ranked by."""
+"""Thresholds of the positive class, chosen on validation by the metric that ranks trials."""
 
 import dataclasses
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_what_is_kept_are_both_numbers_and_test_chooses_nothing() -> None:
 
 
 def test_it_is_one_half_where_another_is_better_on_some_texts_only() -> None:
-    """The first, third, ... text ask for 0.25, which gains nothing on the others."""
+    """The first, third, ... text favour 0.25, which gains nothing on the others."""
     val = logits(0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4), (torch.tensor([0, 0, 0, 0, 1, 0, 1, 1]),)
     assert choose(METRICS["accuracy"], TASK.observe(*val, 0.0)) == pytest.approx(0.35)
     assert threshold(TASK, "val_accuracy", *val, *val)["threshold"] == HALF
