@@ -1,5 +1,5 @@
-"""The architectures of a search by name. To add one, write its file and enter its class here; one from outside is taken
-in by `register`."""
+"""The registry of architectures. To add one, write its file and enter its class here; `register` adds one from
+outside."""
 
 import inspect
 import re
@@ -51,8 +51,8 @@ __all__ = [
     "words_named",
 ]
 
-#: What anyone would use instead of a network, by name: every search has some of them for comparison. A name may end in
-#: how many words of a text are read (see `words_named`).
+#: Simple alternatives to a network by name; every search includes some for comparison. A name may end in the number of
+#: words to read (see `words_named`).
 BASELINES: dict[str, type[TextEstimator]] = {
     "majority": Majority,
     "tfidf": Tfidf,
@@ -72,14 +72,15 @@ ARCHITECTURES: dict[str, type[Architecture] | type[TextEstimator]] = {
     **BASELINES,
 }
 _SHIPPED = dict(ARCHITECTURES)
-OURS = tuple(name for name in ARCHITECTURES if name not in BASELINES)  # that a search may compare
+OURS = tuple(name for name in ARCHITECTURES if name not in BASELINES)  # networks that a search may compare
 
 
 def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> None:
-    """Take in an architecture from outside (see `models.parts.external`); a later one of its name takes its place.
+    """Register an architecture from outside (see `models.parts.external`), replacing an earlier one of the same name.
 
-    where: what a message calls it. kept: whether it comes from what was kept, maybe before its name was one of ours: it
-    stands for that until `reset`. Raises UserError if it is no architecture, or its name is one of ours and it is new.
+    where: its source, for messages. kept: it comes from a stored search, maybe from before the name was built in; it
+    then hides the built-in one until `reset`. Raises UserError if it is not an architecture, or if it is new and its
+    name is built in.
     """
     where = where or name
     if (name in _SHIPPED or baseline(name)) and not kept:
@@ -88,14 +89,14 @@ def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> No
 
 
 def reset() -> None:
-    """Let the names of ours mean ours again."""
+    """Restore the built-in architectures under their names."""
     for name in [name for name in ARCHITECTURES if baseline(name)]:
         del ARCHITECTURES[name]
     ARCHITECTURES.update(_SHIPPED)
 
 
 def baseline(name: str) -> type[TextEstimator] | None:
-    """The class of the baseline of that name, which may end in the words that it reads: nbsvm_200, nbsvm_whole."""
+    """The baseline class of a name, which may end in the number of words to read: nbsvm_200, nbsvm_whole."""
     if match := _ON_WORDS.fullmatch(name):
         found = BASELINES.get(match[1])
         return found if found and found.depends_on_words else None
@@ -103,13 +104,13 @@ def baseline(name: str) -> type[TextEstimator] | None:
 
 
 def is_baseline(name: str) -> bool:
-    """Whether a baseline goes by this name, not somebody's own architecture from before there was that baseline."""
+    """Whether this name is a baseline's, and not that of a stored architecture from before the baseline existed."""
     return (found := baseline(name)) is not None and find(name) is found
 
 
 def words_named(name: str) -> str:
-    """How many words of a text a baseline reads by its name: '200' by nbsvm_200, WHOLE by nbsvm_whole; '' where the
-    name does not say, and it reads as many as any architecture of its search."""
+    """The number of words in a baseline's name: '200' for nbsvm_200, WHOLE for nbsvm_whole. '' for other names: they
+    read as many words as all architectures of the search."""
     return match[2] if is_baseline(name) and (match := _ON_WORDS.fullmatch(name)) else ""
 
 
@@ -124,12 +125,12 @@ def of_task(task: str) -> dict[str, type[Architecture]]:
 
 
 def find(name: str) -> type[Architecture] | type[TextEstimator] | None:
-    """The class of that name, an architecture's or a baseline's, or None."""
+    """The class of an architecture or baseline by name, or None."""
     return ARCHITECTURES.get(name) or baseline(name)
 
 
 def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
-    """The same. Raises UserError if there is none."""
+    """Like `find`, but raises UserError if there is none."""
     if (found := find(name)) is None:
         hint = did_you_mean(name, ARCHITECTURES)
         raise UserError(f"unknown architecture {name!r}{hint}")
@@ -137,13 +138,12 @@ def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
 
 
 def inputs(kind: type[Architecture] | type[TextEstimator]) -> dict[str, Input]:
-    """What an architecture is told of what it reads. A hyperparameter of its own by such a name is its own matter."""
+    """The hyperparameters of an architecture's inputs, except names that it uses for hyperparameters of its own."""
     return {key: each for key, each in kind.inputs.items() if key not in kind.hyperparameters}
 
 
 def domains(name: str) -> dict[str, Domain]:
-    """The hyperparameters that the architecture of that name is built with, and the values allowed: its own, and those
-    of what it reads."""
+    """The domains of all hyperparameters with which an architecture is built, those of its inputs included."""
     return {
         **architecture(name).hyperparameters,
         **{key: each.domain for key, each in inputs(architecture(name)).items()},
@@ -151,20 +151,20 @@ def domains(name: str) -> dict[str, Domain]:
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """The value that each of them takes by default."""
+    """The default of each hyperparameter in `domains`."""
     parameters = inspect.signature(architecture(name)).parameters
     own = {key: parameters[key].default for key in architecture(name).hyperparameters}
     return own | {key: each.default for key, each in inputs(architecture(name)).items()}
 
 
 def built_with(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a trial's flat config that its model is built with. Old ones lack what is told of what it reads."""
+    """The part of a trial's flat config that its model is built with. Old configs lack hyperparameters of inputs."""
     before = {key: each.default for key, each in inputs(architecture(name)).items()}
     return {key: config[key] if key in config else before[key] for key in domains(name)}
 
 
 def check(name: str, hyperparameters: dict[str, Any]) -> None:
-    """Raises UserError, in one line, if there is no such architecture or it does not take these values."""
+    """Raises UserError, in one line, for an unknown architecture or hyperparameter or a value outside its domain."""
     known = domains(name)
     for key, value in hyperparameters.items():
         if key not in known:
@@ -177,8 +177,8 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
     """A new network of the architecture of that name, its weights drawn by torch's generator.
 
     num_outputs: classes or, for images, their rows. Hyperparameters not given take the defaults of the
-    architecture's constructor. Raises UserError, in one line, for an unknown name or hyperparameter or a value out of
-    its domain.
+    architecture's constructor. Raises UserError, in one line, for an unknown name or hyperparameter or a value
+    outside its domain.
     """
     check(name, hyperparameters)
     constructor: Callable[..., Any] = architecture(name)
@@ -188,6 +188,6 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
 
 
 def build_estimator(name: str, seed: int = 0, **hyperparameters: Any) -> TextEstimator:
-    """A new estimator of the architecture of that name, not fitted; the rest as `build`."""
+    """A new, unfitted estimator; otherwise like `build`."""
     check(name, hyperparameters)
     return create(architecture(name), seed, hyperparameters)

@@ -1,4 +1,4 @@
-"""Compiles: `python -m models` compiles the kernels for this machine, unless they are there."""
+"""`python -m models` compiles the kernels for this machine, unless they exist."""
 
 import subprocess
 import sys

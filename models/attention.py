@@ -1,4 +1,4 @@
-"""Restricted self-attention: every word with its neighbours.
+"""Restricted self-attention of every word to its neighbours.
 
 Shapes: B batch, T words, E embedding, H hidden, F features of the first tapered layer, P = H + F,
 C classes.
@@ -18,8 +18,8 @@ from models.parts.layers import ACTIVATION, Activation, Architecture, Layers, Wo
 
 
 class Attention(Architecture):
-    """As the multilayer perceptron, but after the first layer each word's vector is replaced by what the word attends
-    to among itself and its neighbours, by scaled dot products (Vaswani et al. 2017). Padding is never attended to.
+    """Like the multilayer perceptron, but after the first layer each word attends to itself and its neighbours by
+    scaled dot products (Vaswani et al. 2017). Padding is never attended to.
 
     - hidden_size: width of the first layer and of queries, keys and values, 1 to 2048
     - num_layers: tapered layers after the attention, 2 to 5: of 48 and 24 units and, where there are more, on to 12
@@ -63,8 +63,8 @@ class Attention(Architecture):
         return self._score(self.embedding(tokens_BT), lengths_B)
 
     def attention_weights(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """How much each word attends to each word of its window, (B, T, 2 window + 1), itself in the middle. A word's
-        weights sum to one; those of padding mean nothing."""
+        """The attention of each word to the words in its window, (B, T, 2 window + 1), itself in the middle. The weights
+        of a word sum to one; those of padding are meaningless."""
         hidden_BTH = self.first(self.embedding(tokens_BT))
         return window_weights(dense(hidden_BTH, *self._queries()), hidden_BTH, lengths_B, self.window)
 
@@ -79,8 +79,8 @@ class Attention(Architecture):
         scores_BTC: Tensor = self.tapered[1:](attended_BTF)
         return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)
 
-    # Two products of weights, which are small, save two products with the hidden vectors of all words; those that are
-    # left are one.
+    # Multiplying the small weight matrices first saves two products with the hidden vectors of all words; the two that
+    # are left are computed as one.
 
     def _queries(self) -> tuple[Tensor, Tensor]:
         """Weight (H, H) and bias: (W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself
@@ -89,8 +89,8 @@ class Attention(Architecture):
         return key_HH @ self.query.weight, key_HH @ self.query.bias
 
     def _values(self) -> tuple[Tensor, Tensor]:
-        """Weight (F, H) and bias: the first tapered layer of the values: being linear, it may as well come before the
-        weighted mean."""
+        """Weight (F, H) and bias of the first tapered layer applied to the values: it is linear, so it can be applied
+        before the weighted mean."""
         narrow = self.tapered[0]
         assert isinstance(narrow, nn.Linear)
         return narrow.weight @ self.value.weight, narrow.weight @ self.value.bias + narrow.bias

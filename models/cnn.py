@@ -1,4 +1,4 @@
-"""The convolutional network: words with their neighbours, ever fewer positions.
+"""The convolutional network.
 
 Shapes: B batch, T words or positions, P positions after pooling, E embedding, D input of a layer, H hidden, K kernel,
 C classes.
@@ -16,7 +16,7 @@ from models.parts.geometry import Window
 from models.parts.hyperparameters import Domain, Integer, Real
 from models.parts.layers import ACTIVATION, ACTIVATIONS, Architecture, Dropout, WordVectors, linear, pool
 
-POOL = 2  # positions of which the largest is kept
+POOL = 2  # positions per max-pooling window
 
 
 class CNN(Architecture):
@@ -61,7 +61,7 @@ class CNN(Architecture):
 
     @property
     def windows(self) -> list[Window]:
-        """What each step reads, from the words on: convolution, pooling, convolution, ..."""
+        """The input windows of the steps in order: convolution, pooling, convolution, ..."""
         return [window for layer in self._convolutions for window in layer.windows]
 
     @property
@@ -72,8 +72,8 @@ class CNN(Architecture):
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
         the text's logits.
 
-        What a position says is exact: the linear layer of its features, since that of a mean is the mean of that (Zhou
-        et al. 2016, class activation maps). A word gets its part of it, as `Convolution.origins` divides it.
+        The scores of positions are exact: the linear layer of a mean is the mean of the linear layer (class activation
+        maps, Zhou et al. 2016). `Convolution.origins` divides them among words.
         """
         positions_BTD = self.embedding(tokens_BT)
         origins_BPT = torch.eye(tokens_BT.shape[1], device=tokens_BT.device).expand(len(tokens_BT), -1, -1)
@@ -87,12 +87,12 @@ class CNN(Architecture):
         return scores_BTC * lengths_B.view(-1, 1, 1) / num_positions_B.view(-1, 1, 1)
 
     def position_scores(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The class scores (B, P, C) of each position that is left."""
+        """The class scores (B, P, C) of each position after the last pooling."""
         scores_BPC: Tensor = self.output(self.positions(self.embedding(tokens_BT), lengths_B)[0])
         return scores_BPC
 
     def positions(self, words_BTE: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of the positions that are left (B, P, H), zero at padding, and how many these are (B)."""
+        """The features after the last pooling (B, P, H), zero at padding, and the positions of each text (B)."""
         positions_BTD = words_BTE
         for number, layer in enumerate(self.layers):
             positions_BTD = layer(self.dropout(positions_BTD) if number > 0 else positions_BTD, lengths_B)
@@ -110,9 +110,9 @@ class Convolution(nn.Module):
     """From inputs (B, T, D), outputs of the activation `reads`, to half as many positions (B, P, H): a convolution, the
     larger of every two neighbours, and the activation.
 
-    The activation comes last because it may: none of them ever falls, so it keeps the order, and has half the work.
-    Kept as an image of one row whose channels are its fastest dimension, which torch's convolutions and pooling take
-    a third to two thirds of the time for that they take for `conv1d`'s layout, and the layers around need no copy.
+    Activations are monotonic, so applying them after max-pooling is equivalent and halves the work. The inputs are kept
+    as an image of one row with channels last: torch's convolution and pooling take a third to two thirds of their time
+    for the layout of `conv1d`, and the layers around need no copy.
     """
 
     def __init__(self, size_in: int, hidden_size: int, kernel_size: int, activation: str, *, reads: str) -> None:
@@ -134,16 +134,16 @@ class Convolution(nn.Module):
         return outputs_BPH.masked_fill(~real_BP.unsqueeze(2), 0)
 
     def _convolve(self, inputs_BTD: Tensor, lengths_B: Tensor) -> Tensor:
-        """(B, H, 1, T); after a text's last position -inf, which is never the larger of two."""
+        """(B, H, 1, T); -inf after the last position of a text, so that it never wins the maximum."""
         real_BT = real_words(lengths_B, inputs_BTD.shape[1])
         kernel_size = self.W_HDK.shape[2]
         inputs_BTD = inputs_BTD.masked_fill(~real_BT.unsqueeze(2), 0)
         inputs_BTD = F.pad(inputs_BTD, (0, 0, (kernel_size - 1) // 2, kernel_size // 2))
         convolved_BH1T = F.conv2d(inputs_BTD.transpose(1, 2).unsqueeze(2), self.W_HDK.unsqueeze(2), self.b_H)
-        if stacking.active():  # where assigning to some places is not for several networks
+        if stacking.active():  # torch.vmap cannot assign to indices that are the same for all networks
             after_BT = torch.arange(real_BT.shape[1], device=lengths_B.device) == lengths_B.unsqueeze(1)
             return convolved_BH1T.masked_fill(after_BT[:, None, None], -torch.inf)
-        # A text that fills the batch has nothing after it, and keeps what it has there.
+        # A text of full width has no position after its last one: the value there is kept.
         text_B, after_B = torch.arange(len(lengths_B), device=lengths_B.device), lengths_B.long()
         last_B = after_B.clamp(max=real_BT.shape[1] - 1)
         whole_B11 = (after_B > last_B).view(-1, 1, 1)
@@ -152,11 +152,10 @@ class Convolution(nn.Module):
 
     @torch.no_grad()
     def origins(self, inputs_BTD: Tensor, lengths_B: Tensor) -> Tensor:
-        """How an output's share is divided among the inputs (B, P, T): rows that sum to one, zero at padding.
+        """The shares of inputs in each output (B, P, T); rows sum to one and are zero at padding.
 
-        The maximum passes it on to the two positions in proportion to the features that each of them won: what lost has
-        no effect, and gets nothing. A convolution mixes all that it reads, so it divides evenly among the real inputs
-        in its window.
+        Max-pooling divides an output between its two positions in proportion to the number of features that each of
+        them won. A convolution divides evenly among the real inputs in its window.
         """
         convolved_BH1T = self._convolve(inputs_BTD, lengths_B)
         num_words = inputs_BTD.shape[1]
@@ -174,5 +173,5 @@ class Convolution(nn.Module):
 
 
 def num_pooled(lengths_B: Tensor) -> Tensor:
-    """How many positions of each text a pooling leaves: a last one without a neighbour stays."""
+    """The number of positions of each text after a pooling; a last position without a neighbour is kept."""
     return (lengths_B + POOL - 1) // POOL

@@ -1,7 +1,7 @@
-"""The contract of a network: what training, ranking, explaining and exporting it rely on.
+"""The contract of a network: what training, ranking, explanations and exports rely on.
 
-Each rule is a function that raises `BrokenRuleError`, which says what to do. The tests hold every network of ours to
-them, and `bakeoff check-architecture` any other.
+Each rule is a function that raises `BrokenRuleError` with advice. The tests check all built-in networks, and `bakeoff
+check-architecture` checks any other.
 
 Shapes: B batch, T words, V vocabulary, E embedding, C outputs (classes; rows of an image).
 """
@@ -23,17 +23,17 @@ NUM_OUTPUTS, NUM_WORDS, SIZE = 8, 20, 5  # C, V and E
 
 
 class BrokenRuleError(Exception):
-    """A rule is broken: the message says how, and what to do."""
+    """A rule is broken; the message says how, and what to do."""
 
 
 class Subject:
-    """A network to be held to the rules, small texts for it, and the hyperparameters that it has if not told."""
+    """A network to check, with default hyperparameters."""
 
     def __init__(self, architecture: type[Architecture], **hyperparameters: Any) -> None:
         self.architecture, self.hyperparameters = architecture, hyperparameters
 
     def build(self, seed: int = 0, embedding: WordVectors | None = None, **hyperparameters: Any) -> Architecture:
-        """A new network, its weights drawn with this seed, also those that start at zero where pairs are read."""
+        """A new network with weights drawn from this seed, including vectors of pairs, which normally start at zero."""
         torch.manual_seed(seed)
         build: Callable[..., Architecture] = self.architecture
         own = self.hyperparameters | hyperparameters
@@ -45,18 +45,18 @@ class Subject:
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """Of its own hyperparameters, and of what it reads."""
+        """The domains of all hyperparameters, those of inputs included."""
         read = {key: each.domain for key, each in models.inputs(self.architecture).items()}
         return {**self.architecture.hyperparameters, **read}
 
     def variants(self) -> Iterator[dict[str, Any]]:
-        """No change, and some values of each hyperparameter."""
+        """The defaults, then some values of each hyperparameter."""
         yield {}
         for key, domain in self.domains.items():
             yield from ({key: value} for value in some_values(domain))
 
     def pairs(self) -> Iterator[tuple[str, Any, Any]]:
-        """Each hyperparameter with every two values of it that follow each other."""
+        """Each hyperparameter with pairs of neighbouring values."""
         for key, domain in self.domains.items():
             yield from ((key, *pair) for pair in itertools.pairwise(some_values(domain)))
 
@@ -68,7 +68,7 @@ def vectors() -> WordVectors:
 
 
 def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
-    """Texts of every kind of length: one word, the whole width, in between."""
+    """Texts of one word, of the full width, and of lengths in between."""
     lengths_B = torch.tensor([1, num_words, 7, 2, 12, 1, 3, 1]).clamp(max=num_words)
     generator = torch.Generator().manual_seed(2)
     tokens_BT = torch.randint(1, NUM_WORDS, (len(lengths_B), num_words), generator=generator)
@@ -76,7 +76,7 @@ def texts(num_words: int = 13) -> tuple[Tensor, Tensor]:
 
 
 def some_values(domain: Domain) -> list[Any]:
-    """The ends of a domain and what is near its lower one; all choices; None where it is a value."""
+    """The bounds of a domain and values near the lower one; all choices; None if it is allowed."""
     if isinstance(domain, OrNone):
         return [None, *some_values(domain.domain)]
     if isinstance(domain, Choice):
@@ -91,7 +91,7 @@ def some_values(domain: Domain) -> list[Any]:
 
 
 def trains(subject: Subject, **hyperparameters: Any) -> None:
-    """Three steps of Adam give finite numbers, and the shape is right."""
+    """Three steps of Adam give finite numbers of the right shape."""
     model = subject.build(**hyperparameters)
     tokens_BT, lengths_B = texts()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -130,7 +130,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 
 def _backward(model: Architecture, logits_BC: Tensor) -> None:
-    """The gradient of a loss; a sparse one is made dense, as torch's Adam wants it."""
+    """Compute the gradient of a loss, dense because torch's Adam requires that."""
     nn.functional.cross_entropy(logits_BC.flatten(1), torch.arange(len(logits_BC)) % 3).backward()
     for parameter in model.parameters():
         if parameter.grad is not None:
@@ -138,7 +138,7 @@ def _backward(model: Architecture, logits_BC: Tensor) -> None:
 
 
 def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any) -> None:
-    """A text's scores are the same with more padding, alone, and in another order of the batch."""
+    """The scores of a text do not change with more padding, without the other texts, or in another order."""
     model = subject.build(**hyperparameters).eval()
     generator = torch.Generator().manual_seed(3)
     for parameter in model.parameters():
@@ -166,7 +166,7 @@ def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any)
 
 
 def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: Any) -> None:
-    """With another value a network has other shapes or, from the same draws, gives other numbers in training."""
+    """Another value changes the shapes or, with the same random numbers, the results in training."""
     found = []
     for value in (one, other):
         model = subject.build(**{key: value})
@@ -179,7 +179,7 @@ def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: An
 
 
 def equal_seeds_give_equal_numbers(subject: Subject, **hyperparameters: Any) -> None:
-    """The seed decides the weights and the dropout; without training nothing is random."""
+    """The seed determines weights and dropout; evaluation is deterministic."""
     if not torch.equal(*(subject.build(**hyperparameters)(*texts()) for _ in range(2))):
         raise BrokenRuleError(
             "equal seeds give different numbers; draw random numbers with torch's global generator only"
@@ -194,7 +194,7 @@ def equal_seeds_give_equal_numbers(subject: Subject, **hyperparameters: Any) -> 
 
 
 def the_state_dict_is_whole(subject: Subject) -> None:
-    """Saved without pickle and loaded into another network, it gives the same numbers."""
+    """Saved without pickle and loaded into another network, it gives the same results."""
     model, other = subject.build(seed=0).eval(), subject.build(seed=1).eval()
     try:
         other.load_state_dict(from_bytes(to_bytes(model.state_dict())))
@@ -209,7 +209,7 @@ def the_state_dict_is_whole(subject: Subject) -> None:
 
 
 def words_can_be_explained(subject: Subject) -> None:
-    """It has word scores of its own, or gradients by word vectors."""
+    """The network defines word scores, or its scores have gradients with respect to word vectors."""
     model = subject.build().eval()
     tokens_BT, lengths_B = texts()
     word_scores: Callable[[Tensor, Tensor], Tensor] | None = getattr(model, "word_scores", None)
@@ -239,7 +239,7 @@ def words_can_be_explained(subject: Subject) -> None:
         )
 
 
-#: What is checked, in this order: the rule in words, and how. `pairs`, `variants`: for each of them.
+#: The checks in order: the rule in words, its function, and the method of Subject that lists its cases.
 RULES: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("numbers are finite in training", trains, "variants"),
     ("gradients reach every parameter", gradients_reach_every_parameter, ""),
@@ -252,7 +252,7 @@ RULES: tuple[tuple[str, Callable[..., None], str], ...] = (
 
 
 def check(architecture: type[Architecture]) -> Iterator[tuple[str, str | None]]:
-    """Each rule, and how it is broken and what to do, or None."""
+    """Each rule with None, or with how it is broken and what to do."""
     for rule, holds, over in RULES:
         yield rule, problem(holds, Subject(architecture), over)
 
@@ -263,7 +263,7 @@ def problem(holds: Callable[..., None], subject: Subject, over: str) -> str | No
         arguments, named = ((), case) if isinstance(case, dict) else (case, {})
         try:
             holds(subject, *arguments, **named)
-        except Exception as error:  # of any kind: the network is somebody else's
+        except Exception as error:  # of any kind: this is external code
             told = " ".join(f"{name} {value}" for name, value in named.items())
             reason = (
                 str(error) if isinstance(error, BrokenRuleError | UserError) else f"{type(error).__name__}: {error}"

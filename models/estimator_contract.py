@@ -1,4 +1,4 @@
-"""The contract of an estimator, as `models.contract` is that of a network.
+"""The contract of an estimator; the counterpart of `models.contract`.
 
 Shapes: N texts, C classes.
 """
@@ -12,11 +12,11 @@ import numpy as np
 from models.contract import BrokenRuleError, Subject, problem, some_values
 from models.parts.estimator import TextEstimator, create
 
-NUM_TEXTS, NUM_CLASSES = 90, 2  # some take two classes only
+NUM_TEXTS, NUM_CLASSES = 90, 2  # some estimators support two classes only
 
 
 class EstimatorSubject(Subject):
-    """An estimator to be held to the rules: `fitted` gives one."""
+    """An estimator to check; `fitted` returns one."""
 
     def __init__(self, architecture: type[TextEstimator]) -> None:
         self.architecture: Any = architecture
@@ -80,6 +80,6 @@ RULES = (
 
 
 def check(architecture: type[TextEstimator]) -> Iterator[tuple[str, str | None]]:
-    """Each rule, and how it is broken and what to do, or None."""
+    """Each rule with None, or with how it is broken and what to do."""
     for rule, holds, over in RULES:
         yield rule, problem(holds, EstimatorSubject(architecture), over)

@@ -77,10 +77,10 @@ class GRU(Architecture):
 
 
 class GRULayer(nn.Module):
-    """From inputs (T, B, D), outputs of the activation `reads`, to states (T, B, H).
+    """Maps inputs (T, B, D) to states (T, B, H). reads: the activation that produced the inputs.
 
-    Starts with every U orthogonal (Saxe, McClelland and Ganguli 2014). Gates of relu can do what a gate should not, be
-    far from 0 to 1, and then states explode: they start almost constant, reset at 1 and update at 0.1.
+    Initially every U is orthogonal (Saxe, McClelland and Ganguli 2014). A relu gate is not limited to [0, 1], and large
+    values make states explode, so these gates start almost constant: the reset gate at 1, the update gate at 0.1.
     """
 
     def __init__(self, size_in: int, hidden_size: int, activation: str, gate_activation: str, *, reads: str) -> None:
@@ -93,7 +93,7 @@ class GRULayer(nn.Module):
             nn.init.orthogonal_(torch.empty(hidden_size, hidden_size), gain) for gain in (1.0, gate_gain, gate_gain)
         )
         if activation == "sigmoid":
-            U_candidate *= 4  # see layers.linear: doubled twice, and the 1 of its outputs, half reset, taken away
+            U_candidate *= 4  # see layers.linear: both doublings, and the offset of sigmoid outputs, half of it reset
             candidate.bias.data -= U_candidate.sum(1) / 4
         if gate_activation == "relu":
             update.bias.data += 0.1
@@ -107,6 +107,6 @@ class GRULayer(nn.Module):
         return gru(inputs_TBD, self.W_3HD, self.U_3HH, self.b_3H, self.activation, self.gate_activation, padding_TB)
 
     def step(self, inputs_ND: Tensor, states_NH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The states after an input, and their Jacobians (see `jacobians.gru_step`)."""
+        """The states after one input, and their Jacobians (see `jacobians.gru_step`)."""
         weights = self.W_3HD, self.U_3HH, self.b_3H
         return jacobians.gru_step(inputs_ND, states_NH, *weights, self.activation, self.gate_activation)

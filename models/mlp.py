@@ -1,4 +1,4 @@
-"""The multilayer perceptron: every word on its own.
+"""The multilayer perceptron, applied to every word separately.
 
 Shapes: B batch, T words, E embedding, C classes.
 """
@@ -13,7 +13,7 @@ from models.parts.layers import ACTIVATION, Activation, Architecture, Layers, Wo
 
 
 class MLP(Architecture):
-    """Scores each word by a multilayer perceptron; the text's logits are the mean of its words' scores.
+    """Scores each word by a multilayer perceptron; the logits of a text are the mean scores of its words.
 
     - hidden_size: width of the first layer, 1 to 2048
     - num_layers: tapered layers after the first, 2 to 5: of 48 and 24 units and, where there are more, on to 12 and 8

@@ -1,4 +1,4 @@
-"""The bag of words and n-grams: no order but that of neighbours, and no hidden layer.
+"""The bag of words and n-grams, without a hidden layer.
 
 Shapes: B batch, N texts, T words of the longest text, V vocabulary, S n-grams of all orders of a text (its words
 first), R rows of the table, F those that any training text has, K buckets, H hidden, C classes, D dimensions that start
@@ -31,11 +31,11 @@ SCALE = 10.0  # of the output layer at the start from naive Bayes
 class Ngram(Architecture):
     """The mean of the vectors of a text's words and n-grams, then a linear layer (Joulin et al. 2016).
 
-    A word has a row of its own in the table of vectors; n-grams of two and three words share `buckets` rows by a hash
-    of their words. All rows are learned here: the corpus's word vectors are not read. An n-gram with a word that
-    training has dropped (id 0) does not count; of a text without any, the mean is zero. Nor do, with singletons drop,
-    n-grams that only one training text has, and those that none has: nothing can be learned of them, and they would
-    share rows with others. Which these are is known by a bit for each of SLOTS times as many hashes as buckets.
+    Each word has a row in the table of vectors; n-grams of two and three words are hashed to `buckets` shared rows. All
+    rows are learned: the word vectors of the corpus are not used. N-grams with a dropped word (id 0) are ignored; the
+    mean of a text without n-grams is zero. With singletons drop, n-grams that occur in fewer than two training texts
+    are ignored too: nothing can be learned about them, and they would share rows with others. They are identified by a
+    bit table with SLOTS times as many entries as buckets.
 
     - n: the longest n-grams, in words, 1 to 3
     - buckets: rows that n-grams of two and more words share, 1 to 2**24
@@ -178,7 +178,7 @@ def _log_shares(counts_CF: Tensor) -> Tensor:
 
 
 def _by_class(texts: Texts) -> Texts:
-    """The texts with a class each; one that has several comes once for each."""
+    """The texts with one class each; a text with several classes is repeated for each."""
     for tokens_BT, lengths_B, targets_B in texts:
         texts_L, labels_L = targets_B.nonzero().t() if targets_B.ndim == 2 else (slice(None), targets_B)
         yield tokens_BT[texts_L], lengths_B[texts_L], labels_L
@@ -195,7 +195,7 @@ def _count(
     num_classes: int,
     device: torch.device,
 ) -> Tensor:
-    """In how many texts of each class each key is, (num_classes, num_keys); negative ones are none."""
+    """The number of texts of each class that contain each key, (num_classes, num_keys); negative keys are ignored."""
     counts = torch.zeros(num_classes * num_keys, device=device)
     for tokens_BT, lengths_B, labels_B in texts:
         keys_BS = keys(tokens_BT, lengths_B).sort(1).values
@@ -206,9 +206,9 @@ def _count(
 
 
 class Bag(nn.Module):
-    """Rows (R, H) that are learned, of which a text gets the mean of its own. Row 0 is none: it does not count.
+    """A table of learned rows (R, H); a text is the mean of its rows. Row 0 stands for no n-gram and is not counted.
 
-    They are drawn as fastText draws its own. Gradients are sparse: only rows of the batch have any.
+    Initialised as in fastText. Gradients are sparse: only rows of the batch have one.
     """
 
     def __init__(self, num_rows: int, size: int) -> None:

@@ -16,7 +16,7 @@ from models.parts.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, 
 
 
 class RNN(Architecture):
-    """A stack of Elman networks (Elman 1990), h_t = s(W x_t + U h_{t-1} + b), then a linear layer.
+    """Stacked Elman networks (Elman 1990), h_t = s(W x_t + U h_{t-1} + b), then a linear layer.
 
     - hidden_size: H, 1 to 2048
     - num_layers: networks stacked, each reading the states of the one below, 1 to 4
@@ -69,11 +69,11 @@ class RNN(Architecture):
 
 
 class ElmanLayer(nn.Module):
-    """From inputs (T, B, D), outputs of the activation `reads`, to states (T, B, H).
+    """Maps inputs (T, B, D) to states (T, B, H). reads: the activation that produced the inputs.
 
-    Starts with U the identity and W small, so that at first the state sums up all words, of which relu keeps what is
-    positive (Le, Jaitly and Hinton 2015). From random weights, even orthogonal ones, a text's first words are forgotten
-    and few settings learn anything from a hundred words.
+    Initially U is the identity and W is small, so that the state is a sum over all words, with relu of its positive
+    part (Le, Jaitly and Hinton 2015). With random weights, even orthogonal ones, the first words of a text are
+    forgotten, and few settings learn anything from a hundred words.
     """
 
     def __init__(self, size_in: int, hidden_size: int, activation: str, *, reads: str) -> None:
@@ -82,7 +82,7 @@ class ElmanLayer(nn.Module):
         W = linear(size_in, hidden_size, reads=reads, feeds=activation, gain=0.1)
         U_HH = torch.eye(hidden_size)
         if activation == "sigmoid":
-            U_HH *= 4  # see layers.linear: doubled twice, and the 1 of its outputs taken away
+            U_HH *= 4  # see layers.linear: both doublings, and the offset of sigmoid outputs
             W.bias.data -= U_HH.sum(1) / 2
         self.W_HD, self.U_HH, self.b_H = W.weight, nn.Parameter(U_HH), W.bias
 
@@ -90,5 +90,5 @@ class ElmanLayer(nn.Module):
         return elman(inputs_TBD, self.W_HD, self.U_HH, self.b_H, self.activation, padding_TB)
 
     def step(self, inputs_ND: Tensor, states_NH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The states after an input, and their Jacobians (see `jacobians.elman_step`)."""
+        """The states after one input, and their Jacobians (see `jacobians.elman_step`)."""
         return jacobians.elman_step(inputs_ND, states_NH, self.W_HD, self.U_HH, self.b_H, self.activation)

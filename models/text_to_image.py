@@ -16,7 +16,7 @@ from models.parts.hyperparameters import Domain, Integer, Real
 from models.parts.layers import ACTIVATION, Activation, Architecture, Dropout, WordVectors, linear, pool
 
 QUADRANTS = 4
-CHANNELS = 16  # of the decoder's convolutions
+CHANNELS = 16  # of the convolutions in the decoder
 
 
 class TextToImage(Architecture):
@@ -76,7 +76,7 @@ class TextToImage(Architecture):
         return self.draw(self.embedding(tokens_BT), lengths_B)
 
     def draw(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
-        """The same of texts given as word vectors; what lies beyond a text's length has no effect."""
+        """Like `forward`, for texts given as word vectors; padding has no effect."""
         states_TBH = self._states(words_BTE, lengths_B)
         if not self.heads:
             image_BYX: Tensor = self.decoder(pool(states_TBH, lengths_B, "last"))
@@ -87,7 +87,7 @@ class TextToImage(Architecture):
         return join_quadrants(quadrants_BQYX)
 
     def attention_weights(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """How much each quadrant attends to each word, (B, M, Q, T): a quadrant's weights sum to one, and are zero at
+        """The attention of each quadrant to each word, (B, M, Q, T); weights of a quadrant sum to one and are zero at
         padding."""
         if not self.heads:
             return torch.empty(len(tokens_BT), 0, QUADRANTS, tokens_BT.shape[1])

@@ -1,4 +1,4 @@
-"""How often each n-gram comes in each text, counted from integers.
+"""Counts of n-grams in texts.
 
 Shapes: N texts, F n-grams.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-#: Counted texts that a process keeps: those of three splits, words alone and with pairs, which all of a grid shares.
+#: Results that a process keeps: of three splits, with and without pairs, which all trials of a grid share.
 NUM_KEPT = 6
-AT_ONCE = 8192  # texts whose words are in memory
+AT_ONCE = 8192  # texts processed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Grams:
         return len(self.grams_F2)
 
     def only(self, kept: np.ndarray) -> "Grams":
-        """Those at these places, and their words."""
+        """The n-grams at these places, and their words."""
         grams_F2 = self.grams_F2[kept]
         used = np.unique(grams_F2[grams_F2 >= 0])
         places = np.full(len(self.words) + 1, -1, dtype=np.int32)  # the last: no second word
@@ -44,7 +44,7 @@ class Grams:
         return {word: place for place, word in enumerate(self.words)}, pd.Index(_keys(self.grams_F2, len(self.words)))
 
     def find(self, others: "Grams") -> np.ndarray:
-        """The place of each of the others among these, or -1."""
+        """The place of each of the other n-grams among these, or -1."""
         ids, index = self._index
         own_W = np.array([*(ids.get(word, -2) for word in others.words), -1], dtype=np.int64)
         own_F2 = own_W[others.grams_F2]
@@ -58,7 +58,7 @@ def _keys(grams_F2: np.ndarray, num_words: int) -> np.ndarray:
 
 @lru_cache(maxsize=NUM_KEPT)
 def counted(texts: tuple[str, ...], ngrams: int) -> tuple[Grams, Any, float]:
-    """What `count` gives, kept and so not to be changed, and the seconds that it took."""
+    """The cached result of `count`, which must not be changed, and the seconds that it took."""
     started = time.perf_counter()
     return *count(texts, ngrams), time.perf_counter() - started
 

@@ -1,4 +1,4 @@
-"""Logistic regression on embeddings of whole texts, as a pretrained encoder gives them.
+"""Logistic regression on embeddings of whole texts by a pretrained encoder.
 
 Shapes: N texts, E embedding size, C classes, R classes that have coefficients: of two that exclude each other the
 second.
@@ -20,8 +20,8 @@ FITTED = ("mean_E", "scale_E", "coef_RE", "intercept_R")
 
 
 class Embedding(TextEstimator):
-    """Each number of the embedding is standardised by the training texts, all classes are weighed at once (softmax);
-    where a text can have several, each by itself.
+    """Multinomial logistic regression on standardised embeddings; if a text can have several classes, one binary
+    regression per class.
 
     C: the inverse of the L2 penalty, as scikit-learn has it.
     """

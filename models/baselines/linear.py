@@ -17,14 +17,14 @@ from models.parts.estimator import TextEstimator
 from models.parts.hyperparameters import Domain, Integer, Real
 
 ARRAYS, WORDS = "arrays.npz", "words.json"
-LEAST_TEXTS = 2  # that an n-gram comes in: one that is in a single text says nothing of others
-#: At which liblinear stops: its own for this problem, where a finer one changes no prediction and takes twice as long.
+LEAST_TEXTS = 2  # that contain an n-gram: one from a single text says nothing about others
+#: Of liblinear, its default: a smaller one changes no prediction and takes twice as long.
 TOLERANCE = 0.1
-LARGEST = 30.0  # logit, so that the probabilities of one class against the rest can be summed
+LARGEST = 30.0  # logit, so that one-vs-rest probabilities can be summed
 
 
 class Linear(TextEstimator):
-    """Logistic regression on weighted n-grams; of more than two classes, each against the rest.
+    """Logistic regression on weighted n-grams; one-vs-rest for more than two classes.
 
     It is solved by dual coordinate descent (Yu, Huang and Lin 2011), in time that grows with the texts and the classes.
 
@@ -44,7 +44,7 @@ class Linear(TextEstimator):
         self.ngrams, self.C = ngrams, C
 
     def weigh(self, counts_NF: Any, weights_F: np.ndarray) -> Any:
-        """The counts, a copy that may be changed, as features (N, F)."""
+        """Features (N, F) from counts, a copy that may be changed."""
         raise NotImplementedError
 
     def weights(self, num_texts_F: np.ndarray, num_texts: int) -> np.ndarray:
@@ -112,7 +112,7 @@ class Linear(TextEstimator):
 
 
 def _against_the_rest(labels_N: np.ndarray) -> Iterator[np.ndarray]:
-    """The texts of each class that gets coefficients."""
+    """For each class with coefficients: which texts belong to it."""
     if labels_N.ndim == 2:
         yield from labels_N.T == 1
     else:

@@ -1,4 +1,4 @@
-"""What says of every text how common the classes are: the least that a model has to beat.
+"""The class frequencies as prediction for every text: the baseline that every model must beat.
 
 Shapes: N texts, C classes.
 """
@@ -15,8 +15,8 @@ SHARES = "shares.json"
 
 
 class Majority(TextEstimator):
-    """The classes' shares of the training texts, whatever a text says; so it predicts the most frequent class. What
-    texts count in training changes nothing of that."""
+    """Predicts the class frequencies of the training texts, and so the most frequent class. Weights of texts have no
+    effect."""
 
     reads_words: ClassVar[bool] = False
 

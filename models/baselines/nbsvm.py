@@ -1,4 +1,4 @@
-"""NB-SVM: a linear model of n-grams that naive Bayes has weighed.
+"""NB-SVM: a linear model of n-grams weighted by naive Bayes.
 
 Shapes: N texts, F n-grams.
 """
@@ -13,8 +13,8 @@ from models.parts.hyperparameters import Domain, Real
 
 
 class NBSVM(Linear):
-    """Whether an n-gram is in the text, times its log ratio of naive Bayes (Wang and Manning 2012), with logistic
-    regression in place of the SVM, for its probabilities.
+    """Binary n-gram features times their log ratio of naive Bayes (Wang and Manning 2012), with logistic regression
+    instead of an SVM to get probabilities.
 
     interpolation: the share of the regression's coefficients; the rest is their mean magnitude, so that with 0 only
     naive Bayes speaks. Wang and Manning advise 0.25 for an SVM.
@@ -44,7 +44,7 @@ class NBSVM(Linear):
 
 
 def log_ratios(features_NF: Any, positive_N: np.ndarray) -> np.ndarray:
-    """(F,): the logarithm of how much more frequent an n-gram is in the positive texts, each counted once more."""
+    """(F,): log ratios of the frequency of each n-gram in positive and negative texts, with add-one smoothing."""
     of_both_2F = [1 + features_NF[positive_N == side].sum(axis=0) for side in (True, False)]
     positive_F, negative_F = (each_F / each_F.sum() for each_F in of_both_2F)
     return np.asarray(np.log(positive_F / negative_F))

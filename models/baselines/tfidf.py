@@ -1,4 +1,4 @@
-"""Tf-idf n-grams and logistic regression: what most people would try first."""
+"""Tf-idf of n-grams and logistic regression."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""The mean of some rows of a large table, with a gradient for these rows only: see `models.native.kernels`.
+"""The mean of some rows of a large table, with a sparse gradient (see `models.native.kernels`).
 
 Shapes: B batch, S rows of a text, R rows of the table, U of them that are in a batch, H hidden.
 """
@@ -15,9 +15,9 @@ from models.native import kernels
 
 
 def mean_of_rows(table_RH: Tensor, rows_BS: Tensor) -> Tensor:
-    """The mean (B, H) of the rows of each text; row 0 is none and does not count, and the mean of none is zero.
+    """The mean (B, H) of the rows of each text. Row 0 is not counted; the mean of no rows is zero.
 
-    The gradient of the table is sparse, and no row comes twice in it. Differentiable once.
+    The gradient of the table is sparse, with distinct rows. Differentiable once.
     """
     if kernels.usable(table_RH):
         compiled_BH: Tensor = _MeanOfRows.apply(table_RH, rows_BS.contiguous())  # type: ignore[no-untyped-call]

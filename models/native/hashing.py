@@ -1,4 +1,4 @@
-"""Hashes of n-grams of word ids: where each has its row in a table that all of them share.
+"""Hashes of n-grams of word ids, which select rows of a shared table.
 
 Shapes: B batch, T words, P n-grams of one order (T less order - 1).
 """
@@ -18,8 +18,8 @@ def words(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
 
 
 def hashes(words_BT: Tensor, longest: int, num_places: int) -> Iterator[Tensor]:
-    """Of the pairs, the triples and so on to those of `longest` words, a tensor (B, P) each: a number from 0 to
-    num_places - 1, at most 2^32 of them; -1 where a word is missing, which has the id 0.
+    """For pairs, triples and so on up to `longest` words, a tensor (B, P) of hashes from 0 to num_places - 1, with
+    num_places at most 2^32; -1 where a word is missing (id 0).
 
     A hash of the words' ids in wrapping 64-bit arithmetic, of which the upper half, being the better mixed, is
     scaled to the number of places (Lemire 2019).

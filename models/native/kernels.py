@@ -1,9 +1,9 @@
 """The compiled time loops and windowed attention: kernels.cpp, built once for a machine, called through ctypes.
 
-`python -m models` (in `make setup`) and a search, before its workers start, compile them into the cache folder. Without
-a compiler, with BAKEOFF_KERNELS=0, in other precisions and on GPUs, the torch implementations beside
-each use do the same work: equal within float32's rounding, and slower. With BAKEOFF_KERNELS=sanitize it is a library
-that ends the process at the first access beyond an array; `make sanitize` tests that one.
+`python -m models` (in `make setup`) and every search, before its workers start, compile them into the cache folder.
+Without a compiler, with BAKEOFF_KERNELS=0, for other precisions and on GPUs, torch implementations are used instead,
+equal within the rounding of float32 and slower. BAKEOFF_KERNELS=sanitize selects a library that ends the process at the
+first access outside an array; `make sanitize` tests it.
 
 Shapes as in kernels.cpp.
 """
@@ -28,30 +28,30 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-fopenmp", "-fPIC", "-shared")
 SANITIZED = ("-O1", "-g", "-D_GLIBCXX_ASSERTIONS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 ACTIVATIONS = ("none", "relu", "tanh", "sigmoid")  # in the order of kernels.cpp
-TORCH = "torch"  # does their work where they are not
+TORCH = "torch"  # the name of the fallback
 
 
 def name() -> str:
-    """What does the work in this process: the compiled library's name, or `torch`."""
+    """The implementation used in this process: the name of the compiled library, or `torch`."""
     return TORCH if _library() is None else path().stem
 
 
 def usable(tensor: Tensor) -> bool:
-    """Whether the kernels are there, and for tensors like this one."""
+    """Whether the kernels are available and support tensors like this one."""
     fits = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
     return fits and _library() is not None and not stacking.active()
 
 
 def path() -> Path:
-    """Where the library of this source, compiler call and processor is kept."""
+    """The path of the library for this source, compiler call and processor."""
     key = hashlib.sha256("\n".join((SOURCE.read_text(encoding="utf-8"), *_flags(), _processor())).encode())
     return default_cache() / f"kernels-{key.hexdigest()[:12]}.so"
 
 
 def build() -> None:
-    """Compile the library unless it is there. Processes may do so at the same time: it appears whole or not at all.
+    """Compile the library unless it exists. Safe in several processes at once: the file is written atomically.
 
-    Raises OSError or subprocess.CalledProcessError, with what the compiler said, if it cannot be done.
+    Raises OSError or subprocess.CalledProcessError, with the output of the compiler, on failure.
     """
     if path().exists():
         return
@@ -76,7 +76,7 @@ def product(a_NK: Tensor, b_KM: Tensor, bias_M: Tensor | None = None, activation
 
 
 def activation_backward(grad_NM: Tensor, outputs_NM: Tensor, activation: str) -> Tensor:
-    """The gradient of what an activation is taken of, from its outputs and their gradient."""
+    """The gradient of the argument of an activation, from its outputs and their gradient."""
     if activation == "none":
         return grad_NM.contiguous()
     delta_NM = outputs_NM.new_empty(outputs_NM.shape)
@@ -235,7 +235,7 @@ def _pad(x: Tensor) -> Tensor:
 
 
 def _empty(like: Tensor) -> Tensor:
-    """Of the same shape, contiguous whatever the other one is."""
+    """A contiguous, uninitialised tensor of the same shape."""
     return like.new_empty(like.shape)
 
 
@@ -267,7 +267,7 @@ def _flags() -> tuple[str, ...]:
 
 
 def _processor() -> str:
-    """What -march=native looks at: a home directory may be shared by different machines."""
+    """What -march=native depends on: different machines may share a home directory."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""What the time loops for one network and those for several have in common.
+"""Helpers of the time loops, for one network and for several.
 
 Shapes: T words, B batch, H hidden size; other dimensions may come first.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def on_gpu(states: Tensor, num_hidden: int) -> ModuleType | None:
-    """What does the loops of such states (..., num_hidden) in one launch, if anything can."""
+    """The Triton kernels, if they can run the loops of such states (..., num_hidden), else None."""
     if states.dtype != torch.float32 or not (states.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"):
         return None
     loops = _triton_loops()
@@ -31,7 +31,7 @@ def _triton_loops() -> ModuleType | None:
 
 
 def clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:
-    """In place. The loop runs on over padding, where states may grow to infinity: zero times that would be NaN."""
+    """In place. The loop also runs over padding, where states may become infinite, and zero times infinity is NaN."""
     if padding_TB is not None:
         x_TBH.masked_fill_(padding_TB.unsqueeze(-1), 0)
 

@@ -1,12 +1,11 @@
 """The time loops of the recurrent architectures, with backward passes written by hand.
 
-An autograd loop over the cells of a text spends most of its time on bookkeeping. The kernels go through all words in
-one call each way, and gather the gradients of the weights as they go. On GPUs `triton_loops` does the loops alone. With
-them, and where neither can be used, everything that does
-not depend on the state is done for all words at once: the input projections before the loop, the slopes of the
-activations before the backward loop, and the gradients of the weights, one matrix product each, after it. The loops
-work in place in buffers of all words. Every slope is a function of the activation's output, so that nothing but
-outputs is kept for the backward pass.
+An autograd loop over the words of a text spends most of its time on bookkeeping. The compiled kernels process all words
+in one call for each pass, including the gradients of the weights. On GPUs, `triton_loops` runs the loops only. There,
+and in the plain torch form, everything that does not depend on the state is computed for all words at once: the input
+projections before the loop, the slopes of the activations before the backward loop, and the gradients of the weights
+after it, by one matrix product each. The loops work in place in buffers of all words. Slopes are functions of the
+activations' outputs, so that only outputs are kept for the backward pass.
 
 Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
 """
@@ -34,7 +33,7 @@ def elman(
     """The states (T, B, H) of an Elman network (Elman 1990): h_t = s(W x_t + U h_{t-1} + b), from h_0 = 0.
 
     `activation` is s: none, relu, tanh or sigmoid. `padding_TB` is true after the last word of a text: the states
-    there are zero, whatever the loop made of them. Differentiable once in all tensors.
+    there are zero. Differentiable once in all tensors.
     """
     if stacking.active():
         return stacking.for_all(partial(_elman_of_all, activation), inputs_TBD, W_HD, U_HH, b_H, padding_TB)
@@ -178,8 +177,7 @@ class _GRU(Function):
 def _whole_vectors(
     inputs: Tensor, W: Tensor, U: Tensor, b: Tensor, num_parts: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs and weights with zeros added, as units of each part of the weights and as inputs, until the kernels, which
-    work in whole vectors, take them."""
+    """Inputs and weights padded with zeros to the vector length of the kernels."""
     if inputs.shape[2] < LANES:
         inputs, W = (pad(x, (0, LANES - x.shape[-1])) for x in (inputs, W))
     more = -U.shape[1] % LANES
@@ -214,7 +212,7 @@ def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB
 
 
 def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str) -> Tensor:
-    """The gradient of what the activation is taken of, from that of the states."""
+    """The gradient of the argument of the activation, from that of the states."""
     delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
     if loops := on_gpu(delta_TBH, len(U_HH)):
         loops.elman_backward(*(each.contiguous().unsqueeze(0) for each in (delta_TBH, hidden_TBH, U_HH)), activation)
@@ -280,7 +278,7 @@ def _gru_backward(
     activation: str,
     gate_activation: str,
 ) -> Tensor:
-    """The gradient of what the activations are taken of, from that of the states."""
+    """The gradient of the arguments of the activations, from that of the states."""
     num_hidden, previous_TBH = U_3HH.shape[1], states_SBH[:-1]
     if loops := on_gpu(states_SBH, num_hidden):
         delta_TB3H = torch.empty_like(gates_TB3H)
@@ -326,7 +324,7 @@ def _project(inputs_TBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _project_backward(
     delta: Tensor, inputs_TBD: Tensor, weight: Tensor, of_inputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """The gradients of the inputs (None when nobody asks for them, as with frozen word vectors), weight and bias."""
+    """The gradients of the inputs (None if not needed, as for frozen word vectors), weight and bias."""
     delta, inputs_ND = delta.flatten(0, 1), inputs_TBD.flatten(0, 1)
     grad_inputs_TBD = (delta @ weight).view(inputs_TBD.shape) if of_inputs else None
     return grad_inputs_TBD, delta.t() @ inputs_ND, delta.sum(0)

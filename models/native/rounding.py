@@ -1,4 +1,4 @@
-"""Keeps out of torch's autocast what must be computed in float32."""
+"""Excludes functions from torch's autocast that must be computed in float32."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function, its tensors taken to float32 and computed with as such where others would be rounded."""
+    """The function, computed in float32 also under autocast."""
 
     @wraps(function)
     def exact(first: Tensor, *rest: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradients of a few rows of a large matrix, and steps of Adam on no others: the kernels, and what torch has for them.
+"""Gradients of a few rows of a large matrix, and steps of Adam on these rows, by kernels or by torch.
 
 Shapes: V rows of the matrix, E columns, R rows that have a gradient.
 """
@@ -16,7 +16,7 @@ from models.native import kernels
 
 
 def look_up(matrix_VE: Tensor, ids: Tensor) -> Tensor:
-    """The rows of these ids (..., E). The gradient of the matrix is sparse, and nothing for row 0, the padding.
+    """The rows of these ids (..., E). The gradient of the matrix is sparse and excludes row 0, the padding.
     Differentiable once."""
     if kernels.usable(matrix_VE):
         found: Tensor = _LookUp.apply(matrix_VE, ids)  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ class _LookUp(Function):
 
 
 def sums(gradient_VE: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a sparse gradient, in which a row may come several times: the rows_R, each once, and their sums (R, E)."""
+    """The distinct rows_R of a sparse gradient and the sums of their entries (R, E)."""
     if kernels.usable(gradient_VE._values()):
         return kernels.sum_rows(gradient_VE._indices()[0], gradient_VE._values(), len(gradient_VE))
     whole_VE = gradient_VE.coalesce()
@@ -64,7 +64,7 @@ def adam(
     """A step of Adam (Kingma and Ba 2015) on these rows of a matrix and of its moments, in place; the others stay as
     they are.
 
-    step: its number, from 1, whether or not a row was in those before it.
+    step: the number of the step, from 1, also for rows that missed earlier steps.
     """
     beta1, beta2 = betas
     step_size, correction = rate / (1 - beta1**step), math.sqrt(1 - beta2**step)
@@ -83,7 +83,7 @@ def adam(
 
 @torch.no_grad()
 def move(from_VE: Tensor, to_VE: Tensor, rows_R: Tensor, shares_R: Tensor) -> None:
-    """Move these rows of a matrix towards those of another, each by its share of the way, in place."""
+    """Interpolate these rows of a matrix towards those of another, each by its share, in place."""
     if kernels.usable(from_VE):
         kernels.move_rows(from_VE, to_VE, rows_R, shares_R)
     else:

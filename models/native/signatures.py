@@ -1,4 +1,4 @@
-"""What each kernel takes, and the check before a call: a pointer knows neither its type nor where its array ends.
+"""The signatures of the kernels, and the check before a call, since a pointer has neither a type nor a size.
 
 The last part of an array's name is its shape: `Ut_gates_H2H` has H rows of 2H numbers, `numbers_6` has six, and a name
 without such a part is a single number. A letter is the same size in all arrays of a call.
@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-LANES = 16  # numbers in the longest vector of any processor that kernels.cpp knows
+LANES = 16  # numbers in the longest vector of all processors supported by kernels.cpp
 
 Rule = Callable[[Mapping[str, int]], bool]
 

@@ -1,9 +1,9 @@
 """The time loops of the recurrent architectures on GPUs: one launch for all words of a batch, each way.
 
-A program takes some texts of one network, keeps their states on the chip from word to word, and reads the recurrent
-weights from there or from the nearest cache. Only the loops are here: the products that do not depend on the state,
-those before and after the loop, are single ones, in which torch is good. Several networks of one size go side by side
-in one launch, each with the very numbers that it has alone: no program sums over what belongs to another.
+A program processes some texts of one network, keeps their states on chip from word to word, and reads the recurrent
+weights from on-chip memory or the nearest cache. Only the loops are here; products that do not depend on the state are
+left to torch. Several networks of one size run in one launch, each with exactly the numbers that it has alone, because
+no program sums over data of another network.
 
 Written in Triton (Tillet, Kung and Cox 2019). With TRITON_INTERPRET=1 the kernels run on the CPU, slowly, which is how
 they are tested where there is no card.
@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TEXTS = 16  # of a program: the least that a product of Triton takes
+TEXTS = 16  # per program: the minimum for a product in Triton
 MOST_UNITS = 256
 MOST_KEPT = 64  # units whose matrices stay on the chip
 PART = tl.constexpr(32)  # rows of a larger matrix that are read at once
@@ -29,7 +29,7 @@ def elman_forward(hidden_PTBH: Tensor, U_PHH: Tensor, activation: str) -> None:
 
 
 def elman_backward(delta_PTBH: Tensor, hidden_PTBH: Tensor, U_PHH: Tensor, activation: str) -> None:
-    """In place: from the gradient of the states to that of what the activation is taken of."""
+    """In place: from the gradient of the states to that of the argument of the activation."""
     _launch(_elman_backward, hidden_PTBH, (delta_PTBH, hidden_PTBH, U_PHH), ACTIVATION=activation)
 
 
@@ -51,14 +51,14 @@ def gru_backward(
     activation: str,
     gate_activation: str,
 ) -> None:
-    """Writes the gradient of what the activations are taken of to `delta_PTB3H`, from that of the states."""
+    """Write the gradient of the arguments of the activations to `delta_PTB3H`, from that of the states."""
     tensors = delta_PTB3H, grad_PTBH, gates_PTB3H, states_PSBH, U_P3HH
     settings = {"ACTIVATION": activation, "GATE_ACTIVATION": gate_activation}
     _launch(_gru_backward, grad_PTBH, tensors, **settings)
 
 
 def num_warps(units: int) -> int:
-    """Of a program: as few as spill no register."""
+    """Warps of a program: the smallest number without register spills."""
     return 4 if units <= MOST_KEPT else 8
 
 

@@ -28,9 +28,9 @@ MIN_BLOCK = 10
 
 @in_float32
 def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int) -> Tensor:
-    """What each word attends to (B, T, F): the mean of the values of itself and the `window` words on either side,
-    weighted by the softmax of its query's products with their keys. Queries and values come side by side, as one
-    product makes them. Padding is never attended to; what it attends to means nothing, but is finite. Differentiable
+    """The attention (B, T, F) of each word to itself and to `window` words on either side: the mean of their values,
+    weighted by the softmax of the products of its query with their keys. Queries and values are concatenated, as one
+    product computes them. Padding is never attended to; results at padding are meaningless, but finite. Differentiable
     once in queries, values and keys."""
     if stacking.active():
         return stacking.for_all(partial(_attention_of_all, window), queries_values_BTP, keys_BTH, lengths_B)
@@ -48,7 +48,7 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
 
 
 def _attention_of_all(window: int, queries_values: Tensor, keys: Tensor, lengths: Tensor) -> Tensor:
-    """Of several networks: attention has no weights, so that their texts may be in one batch."""
+    """For several networks: attention has no weights, so that all texts can be in one batch."""
     in_one_batch = (each.flatten(0, 1) for each in (queries_values, keys, lengths))
     attended_BTF: Tensor = window_attention(*in_one_batch, window)
     return attended_BTF.view(*keys.shape[:3], -1)
@@ -96,7 +96,7 @@ def _neighbours(x_RH: Tensor, bias_NSM: Tensor) -> Tensor:
 
 
 def _add_up(x_NMH: Tensor, size: int, num_rows: int) -> Tensor:
-    """The transpose of `_neighbours`: adds up (R, H) what each word has got from the blocks it is a neighbour of."""
+    """The transpose of `_neighbours`: the sums (R, H) over the blocks in which each word is a neighbour."""
     num_blocks, reach, num_hidden = x_NMH.shape
     window = (reach - size) // 2
     sums = x_NMH.new_zeros(num_blocks + 1, size, num_hidden)

@@ -1,4 +1,4 @@
-"""Estimators as architectures: what has `fit` and `predict_proba` on texts, such as a scikit-learn pipeline.
+"""Estimators as architectures: objects with `fit` and `predict_proba` on texts, such as scikit-learn pipelines.
 
 Shapes: N texts, C classes.
 """
@@ -15,7 +15,7 @@ from data.base.errors import UserError
 from models.parts.hyperparameters import Domain, Input
 from models.parts.layers import CLASSIFICATION
 
-#: The files of a fitted estimator: all but its vocabularies, and these.
+#: The files of a fitted estimator: everything except its vocabularies, and the vocabularies.
 FITTED, VOCABULARIES = "fitted.skops", "vocabularies.json"
 VOCABULARY = "vocabulary_"  # as scikit-learn calls a vectorizer's
 COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
@@ -33,10 +33,10 @@ TRUSTED = (
 
 
 class TextEstimator:
-    """What learns from whole texts at once, instead of from word ids by gradients.
+    """A model that is fitted to whole texts at once, instead of trained on word ids by gradients.
 
     A subclass declares `hyperparameters`, one domain for each keyword argument of its constructor. If that also takes
-    `random_state`, it is given the trial's seed. `adopt` makes one of any class with the two methods.
+    `random_state`, it gets the seed of the trial. `adopt` converts any class with the two methods.
     """
 
     task: ClassVar[str] = CLASSIFICATION
@@ -49,7 +49,7 @@ class TextEstimator:
     inputs: ClassVar[Mapping[str, Input]] = {}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # of a baseline: the values that every search tries
 
-    #: What it would have taken longer without the work that an earlier one in this process has left to it.
+    #: Seconds that it saved by reusing work of an earlier estimator in this process.
     spared_seconds: float = 0.0
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
@@ -65,15 +65,15 @@ class TextEstimator:
         raise NotImplementedError
 
     def predict_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
-        """The same of texts that are too many to be looked at together, a part after the other."""
+        """Like `predict_proba`, part by part, for more texts than fit into memory."""
         return map(self.predict_proba, parts)
 
     def num_parameters(self) -> int | None:
-        """How many coefficients it has fitted, if that can be told."""
+        """The number of fitted coefficients, or None if unknown."""
         return sum(np.size(part[name]) for part in _parts(self) for name in COEFFICIENTS if name in part) or None
 
     def files(self) -> dict[str, bytes]:
-        """What was fitted, nothing pickled. Raises UserError that names what cannot be written so."""
+        """The fitted state without pickle. Raises UserError that names what cannot be written."""
         from skops import io
 
         # Of each word skops would keep a kilobyte, and take longer than fitting does.
@@ -102,7 +102,7 @@ class TextEstimator:
         return {FITTED: fitted, VOCABULARIES: json.dumps(words).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
-        """Become what wrote these files. Raises an error of skops for a type that is not trusted."""
+        """Restore the state from these files. Raises an error of skops for an untrusted type."""
         from skops import io
 
         vars(self).update(io.loads(files[FITTED], trusted=self._trusted(files[FITTED])))
@@ -121,7 +121,7 @@ class TextEstimator:
 
 
 def fit_weighted(made: Any, texts: Sequence[str], labels_N: np.ndarray, weights_N: np.ndarray | None) -> object:
-    """Fit anything that fits. weights_N: how much each text counts, None for the same.
+    """Fit any estimator. weights_N: weights of texts, None for equal ones.
 
     A pipeline gives them to its last step. Raises UserError for what cannot weigh texts.
     """
@@ -138,7 +138,7 @@ def fit_weighted(made: Any, texts: Sequence[str], labels_N: np.ndarray, weights_
 
 
 def create(made: Callable[..., Any], seed: int, hyperparameters: Mapping[str, Any]) -> TextEstimator:
-    """A new estimator of a class, given the seed if it takes one."""
+    """A new estimator of a class, with the seed if the class accepts one."""
     takes_seed = RANDOM_STATE in inspect.signature(made).parameters
     estimator: TextEstimator = made(**hyperparameters, **({RANDOM_STATE: seed} if takes_seed else {}))
     return estimator
@@ -180,7 +180,7 @@ class _Made(TextEstimator):
 
 
 def _parts(owner: object) -> Iterator[dict[str, Any]]:
-    """The attributes of an object, and of all that it holds at any depth, also in lists, tuples and dicts."""
+    """The attributes of an object and of all objects it contains, at any depth, in lists, tuples and dicts too."""
     pending, seen = [owner], set[int]()
     while pending:
         value = pending.pop()

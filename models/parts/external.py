@@ -20,16 +20,16 @@ from models.parts.estimator import RANDOM_STATE, TextEstimator, adopt, is_estima
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 from models.parts.layers import Architecture, WordVectors
 
-#: What an architecture may have besides, and `analysis explain` asks for.
+#: Optional methods of an architecture that `analysis explain` uses.
 OPTIONAL = ("word_scores", "attention_weights")
 
 
 @dataclass(frozen=True)
 class TextSetting:
-    """What a network is built for.
+    """The inputs and outputs for which a network is built.
 
-    embedding: a module from word ids (B, T) to word vectors (B, T, E), E being `embedding.size`; whether they are
-        trained is the spec's choice. What goes through it can be explained by integrated gradients.
+    embedding: a module from word ids (B, T) to word vectors (B, T, E), with E = `embedding.size`; the spec determines
+        whether they are trained. Networks that use it can be explained by integrated gradients.
     num_classes: C.
     padding: the word id of the padding on the right of shorter texts.
     """
@@ -50,7 +50,7 @@ class External(Architecture):
         self.num_outputs = num_outputs
 
     def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """As `Architecture.forward`. Raises UserError if the network gives anything but logits (B, C)."""
+        """As `Architecture.forward`. Raises UserError if the network returns anything but logits (B, C)."""
         logits_BC = self.network(tokens_BT, lengths_B)
         wanted = (len(tokens_BT), self.num_outputs)
         got = tuple(logits_BC.shape) if isinstance(logits_BC, Tensor) else type(logits_BC).__name__
@@ -92,7 +92,7 @@ class External(Architecture):
 
 
 def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEstimator]:
-    """The architecture that something from outside is. Raises UserError, which names `where`, if it is none."""
+    """An external class or function as an architecture. Raises UserError, which names `where`, if it is none."""
     estimates = is_estimator(made)
     if not estimates and not (isinstance(made, type) and issubclass(made, nn.Module)):
         what = made.__name__ if isinstance(made, type) else type(made).__name__

@@ -1,4 +1,4 @@
-"""Geometry of stacks of convolutions and poolings: how much of the input one output sees.
+"""Receptive fields of stacks of convolutions and poolings.
 
 For one dimension; squares, in two, are the same in both. By formula (Dumoulin and Visin 2016; Araujo, Norris and Sim
 2019), and measured: where the Jacobian is not zero.
@@ -24,12 +24,12 @@ class Window:
 
     @property
     def extent(self) -> int:
-        """From the first to the last input that it reads, both included."""
+        """The number of positions from the first to the last input, both included."""
         return self.dilation * (self.kernel - 1) + 1
 
 
 def receptive_field(windows: Iterable[Window]) -> int:
-    """How far apart the first and the last input that one output sees are, both included: 1 + the sum of
+    """The receptive field of one output, first and last input included: 1 + the sum of
     (extent - 1) times the product of all strides before."""
     field, jump = 1, 1
     for window in windows:

@@ -1,4 +1,4 @@
-"""What the architectures share: their base class, word vectors, activations, pooling.
+"""Parts shared by the architectures: base class, word vectors, activations, pooling.
 
 Shapes: B batch, T words of the longest text, V vocabulary, E embedding, H hidden or features, C classes.
 """
@@ -40,7 +40,7 @@ ACTIVATION = Choice(tuple(ACTIVATIONS))
 POOLING = Choice(("last", "mean"))
 
 
-CLASSIFICATION = "classification"  # the task of most architectures: what a model makes of a text
+CLASSIFICATION = "classification"  # the task of most architectures
 
 
 TAPERED_SIZES = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
@@ -61,7 +61,7 @@ class Activation(nn.Module):
 
 
 class Layers(nn.Sequential):
-    """Layers one after the other; a linear one and the activation after it are one step where there are kernels."""
+    """Layers in sequence; with compiled kernels, a linear layer and its activation are one step."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not kernels.usable(x):
@@ -82,11 +82,11 @@ class Layers(nn.Sequential):
 class Dropout(nn.Module):
     """In training, each feature is zero with probability `share` and the others are scaled up (Srivastava et al. 2014).
 
-    On CPUs it draws 16 random bits a feature, in a quarter of the time of torch's own layer, which would be slower than
-    any layer of `mlp`; the share is thus rounded to a multiple of 1/65536.
+    On CPUs it draws 16 random bits per feature, in a quarter of the time of torch's layer, which would be slower than
+    any layer of `mlp`. The share is therefore rounded to a multiple of 1/65536.
 
-    mask_settings: while set, the masks come from these (see `masks.settings` and `masked`), not from a generator.
-    num_masks: drawn from them so far.
+    mask_settings: while set, masks are computed from these instead of drawn (see `masks.settings` and `masked`).
+    num_masks: the number of masks computed from them so far.
     """
 
     mask_settings: Tensor | None
@@ -119,7 +119,7 @@ class Dropout(nn.Module):
 
 @contextmanager
 def masked(model: nn.Module, seed: int) -> Iterator[None]:
-    """Meanwhile the model's dropout takes its masks from this seed."""
+    """Context in which the dropout masks of the model are computed from this seed."""
     device = next(model.parameters()).device
     for number, (_, dropout) in enumerate(dropouts(model), start=1):
         if dropout.share:
@@ -139,13 +139,13 @@ def dropouts(model: nn.Module) -> list[tuple[str, Dropout]]:
 
 
 class WordVectors(nn.Module):
-    """Looks up the vectors (V, E) of word ids. Row 0 belongs to the padding: it is zero and stays zero.
+    """Looks up the vectors (V, E) of word ids. Row 0 is the padding and is always zero.
 
     Frozen vectors (the default) are neither trained nor copied nor saved with the weights; `trainable=True` starts
     from a copy of them; `WordVectors.learned(V, E)` starts from normal noise. Raises ValueError if row 0 is not zero.
 
-    sparse: whether the gradient of trained ones is a sparse tensor, of the rows that were looked up.
-    pairs: what is added to the vectors of words for the words before them (see `reading`), if anything.
+    sparse: whether the gradient of trained vectors is a sparse tensor of the rows that were looked up.
+    pairs: vectors of word pairs, which are added to those of words (see `reading`), or None.
     """
 
     sparse: bool = False
@@ -171,7 +171,7 @@ class WordVectors(nn.Module):
         return cls(vectors_VE, trainable=True)
 
     def reading(self, *, ngrams: int = 1) -> "WordVectors":
-        """The same vectors, not a copy of them, as a network wants them (see INPUTS)."""
+        """The same vectors, not copied, with the given inputs (see INPUTS)."""
         return self if ngrams == 1 else WordVectors(self.vectors_VE, pairs=PairVectors(self.size))
 
     @property
@@ -190,7 +190,7 @@ class WordVectors(nn.Module):
         return F.embedding(tokens_BT, self.vectors_VE, padding_idx=0)  # padding_idx: row 0 gets no gradient
 
 
-#: What a network that reads word vectors is told of them, besides the hyperparameters of its own.
+#: Hyperparameters of the inputs of a network that reads word vectors.
 INPUTS: Mapping[str, Input] = {
     "ngrams": Input(
         Integer(1, 2),
@@ -201,28 +201,27 @@ INPUTS: Mapping[str, Input] = {
 
 
 class Architecture(nn.Module):
-    """The base of every network: from a batch of texts to the scores of their classes.
+    """The base class of networks, which map a batch of texts to class scores.
 
     A subclass defines `classify` and declares `hyperparameters`, one domain for each keyword argument of its
-    constructor, which is `(embedding, num_classes, *, <hyperparameters with defaults>)`. One with another task defines
-    `forward` instead. Those of its `inputs` are no arguments: the embedding is made by them (see `models.build`).
+    constructor, `(embedding, num_classes, *, <hyperparameters with defaults>)`. A subclass with another task defines
+    `forward` instead. Hyperparameters of `inputs` are not arguments: they configure the embedding (see `models.build`).
 
-    What it can say of itself besides, and the analysis asks for: `word_scores` (B, T, C), `position_scores` (B, P, C)
-    where fewer positions than words are left, and `attention_weights`, all of tokens_BT and lengths_B; `windows`, what
-    each of its steps reads; and `recurrent`, that its `layers` have states that `layer.step` takes on by a word.
+    Optional methods for the analysis, of tokens_BT and lengths_B: `word_scores` (B, T, C), `position_scores` (B, P, C)
+    if there are fewer positions than words, and `attention_weights`. Optional attributes: `windows`, the input windows
+    of its steps; `recurrent`, if its `layers` have states that `layer.step` advances by one word.
     """
 
     task: ClassVar[str] = CLASSIFICATION
-    learner: ClassVar[str] = "network"  # how it learns (see `search.train.running.LEARNERS`)
+    learner: ClassVar[str] = "network"  # how it learns (see `search.train.config.LEARNERS`)
     recurrent: ClassVar[bool] = False
-    #: Whether several can be computed at once by `torch.vmap` (see `models.parts.stacked`): what `forward` does must
-    #: depend neither on the numbers in tensors nor, but for `Dropout`, on a generator.
+    #: Whether several networks can be computed at once by `torch.vmap` (see `models.parts.stacked`). The control flow
+    #: of `forward` must then not depend on values in tensors, and only `Dropout` may draw random numbers.
     stacks: ClassVar[bool] = False
     hyperparameters: ClassVar[dict[str, Domain]]
     inputs: ClassVar[Mapping[str, Input]] = INPUTS
 
-    #: How much a text of each class counts in the loss that it is trained for, where not all count the same; set
-    #: before `start_from`.
+    #: Weight of each class in the training loss, or None; set before `start_from`.
     class_weights_C: Tensor | None = None
 
     def __init__(self, embedding: WordVectors) -> None:
@@ -234,14 +233,14 @@ class Architecture(nn.Module):
         return self.classify(self.embedding(tokens_BT), lengths_B)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits (B, C) of texts given as word vectors; what lies beyond a text's length has no effect."""
+        """Logits (B, C) of texts given as word vectors; padding has no effect."""
         raise NotImplementedError
 
     def start_from(self, texts: Iterable[tuple[Tensor, ...]]) -> None:
-        """Take from the training split what a network can know before it trains: as drawn, nothing.
+        """Initialise the network from the training split; by default, do nothing.
 
-        texts: in batches of tokens_BT, lengths_B and what the task wants of each, for a classifier its label or, where
-        a text can have several classes, ones and zeros (B, C). They can be gone over more than once.
+        texts: batches of tokens_BT, lengths_B and targets, which for a classifier are labels or, if a text can have
+        several classes, ones and zeros (B, C). Can be iterated more than once.
         """
 
 
@@ -249,7 +248,7 @@ class Architecture(nn.Module):
 def linear(
     size_in: int, size_out: int, *, reads: str = "none", feeds: str = "none", gain: float = 1.0, bias: bool = True
 ) -> nn.Linear:
-    """A linear layer that reads outputs of one activation and feeds another, drawn so that all of them train well.
+    """A linear layer, initialised for the activation before it (`reads`) and after it (`feeds`).
 
     Xavier uniform with zero bias (Glorot and Bengio 2010), times `gain`, times sqrt(2) before a relu (He et al. 2015).
     For sigmoids, since sigmoid(2x) = (1 + tanh(x)) / 2, doubled weights before one, and after one doubled weights and a

@@ -1,4 +1,4 @@
-"""Vectors of pairs of words, which are added to those of words.
+"""Vectors of word pairs, which are added to those of words.
 
 Shapes: B batch, T words, P pairs (T - 1), E embedding, R rows of the table, D their dimensions.
 """
@@ -11,16 +11,16 @@ from models.native.dense import dense
 from models.native.hashing import hashes
 from models.native.rows import look_up
 
-NUM_ROWS = 2**20  # that pairs share: with a fourth of them accuracy is half a point lower
-SIZE = 4  # of a row: as good as 50, at a twelfth of the memory, of the time of a step and of the checkpoint
+NUM_ROWS = 2**20  # shared by all pairs: with a quarter of them accuracy is half a point lower
+SIZE = 4  # of a row: as accurate as 50, with a twelfth of the memory, step time and checkpoint size
 
 
 class PairVectors(nn.Module):
     """A vector (E) for each word of a text and the word before it, zero until it is trained.
 
-    Pairs share the rows of a table by a hash of their words, as in fastText (Joulin et al. 2016); a row is narrow, and
-    widened by a matrix that all share. The first word of a text has no pair, nor has a word that is missing (id 0) or
-    comes after a missing one: there the vector is zero. The gradient of the table is sparse.
+    Pairs are hashed to the rows of a table, as in fastText (Joulin et al. 2016). Rows are narrow; one matrix maps them
+    to the full width. The vector is zero at the first word of a text, at a missing word (id 0) and after one. The
+    gradient of the table is sparse.
     """
 
     def __init__(self, size: int, *, num_rows: int = NUM_ROWS) -> None:

@@ -1,4 +1,4 @@
-"""A state dict as safetensors: names, shapes and numbers, which nothing but numbers can be read from."""
+"""State dicts as safetensors: names, shapes and numbers, without executable content."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from data.base.errors import UserError
 
 
 def to_bytes(weights: Mapping[str, Any]) -> bytes:
-    """Raises UserError where the state dict holds something else than tensors."""
+    """Raises UserError if the state dict contains anything but tensors."""
     for name, each in weights.items():
         if not isinstance(each, Tensor):
             raise UserError(f"state dict: {name} is of type {type(each).__name__}; keep tensors only in it")
-    # Copies, because tensors may share their memory, as tied weights do, or be views, and a file of neither is written.
+    # Copied because safetensors rejects views and tensors that share memory, such as tied weights.
     return bytes(save({name: each.clone(memory_format=torch.contiguous_format) for name, each in weights.items()}))
 
 
