@@ -63,8 +63,8 @@ class Attention(Architecture):
         return self._score(self.embedding(tokens_BT), lengths_B)
 
     def attention_weights(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """The attention of each word to the words in its window, (B, T, 2 window + 1), itself in the middle. The weights
-        of a word sum to one; those of padding are meaningless."""
+        """The attention of each word to the words in its window, (B, T, 2 window + 1), itself in the middle. The
+        weights of a word sum to one; those of padding are meaningless."""
         hidden_BTH = self.first(self.embedding(tokens_BT))
         return window_weights(dense(hidden_BTH, *self._queries()), hidden_BTH, lengths_B, self.window)
 
