@@ -1,4 +1,4 @@
-"""Finds what is no longer needed, and frees it: checkpoints of searches that have ended, Ray's sessions, the cache."""
+"""Finds and frees unneeded disk space: checkpoints of finished searches, old Ray sessions, the cache."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ from search.train import checkpoints
 
 @dataclass(frozen=True)
 class Waste:
-    """What can be freed: what it is, in a line; how much that is; and how. `free` raises UserError if it cannot."""
+    """Disk space that can be freed: a one-line description, its size, and a function that frees it or raises."""
 
     what: str
     num_bytes: int
@@ -34,10 +34,10 @@ class Waste:
 
 
 def find(root: Path, seconds: float, num_kept: int) -> Iterator[Waste]:
-    """What nothing has touched for so long, of the searches under `root` and of this user; only what has any bytes.
+    """Non-empty waste of the searches under `root` and of this user that was last touched more than `seconds` ago.
 
-    num_kept: of how many trials, the best ones of each architecture (or configuration, where these are repeated), a
-    search that has ended keeps its checkpoints. One that owes trials keeps them all.
+    num_kept: a finished search keeps the checkpoints of its best `num_kept` trials per architecture (per configuration
+    if these are repeated). A search with trials still to run keeps all of them.
     """
     before = time.time() - seconds
     for folder in find_searches("", root):
@@ -55,7 +55,7 @@ def find(root: Path, seconds: float, num_kept: int) -> Iterator[Waste]:
 
 
 def superfluous(studies: Studies, num_kept: float) -> list[Trial]:
-    """The trials that have ended and are not among so many best ones of their architecture or configuration."""
+    """The ended trials that are not among the best `num_kept` of their architecture or configuration."""
     better: Counter[tuple[str, str | None]] = Counter()
     found = []
     for architecture in studies.spec.studied:
@@ -86,7 +86,7 @@ def _checkpoints(folder: Path, before: float, num_kept: int) -> Waste | None:
 def _drop(folder: Path, trials: list[str], num_kept: int) -> None:
     with locking.hold(folder):
         spec = read_spec(folder)
-        if num_kept < spec.num_kept:  # first: from now on nobody misses them
+        if num_kept < spec.num_kept:  # first, so that an audit expects no more than these
             changes = {"keep_checkpoints": f"top:{num_kept}"}
             write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
         for trial in trials:
@@ -107,7 +107,7 @@ def _last_used(path: Path) -> float:
 
 
 def _size(path: Path) -> int:
-    """Of a file, or of all files in a folder, in bytes on the disk; one that is just removed has none."""
+    """Bytes on disk of a file or of all files in a folder; 0 for files that are removed meanwhile."""
     num_bytes = 0
     for each in path.rglob("*") if path.is_dir() else [path]:
         with contextlib.suppress(OSError):

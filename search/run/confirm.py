@@ -1,8 +1,7 @@
-"""Confirmation: the best configurations of each architecture trained again on fresh seeds, or over folds.
+"""Confirmation: the best configurations of each architecture are trained again on fresh seeds, or over folds.
 
-The best of many trials looks better in validation than it is: its score is that of the luckiest. What it scores on
-fresh seeds is what can be expected of it. Where texts are few, the tenth that tests says little: over folds all are
-test texts, each once.
+The validation score of the best of many trials is optimistic, since the best is also the luckiest; scores on fresh
+seeds are unbiased. For small corpora a test split of one tenth is too noisy: over folds, every text is tested once.
 """
 
 import time
@@ -21,7 +20,7 @@ from search.study.study import derive_seed
 from search.study.trial import Trial
 
 SUFFIX, SUFFIX_OF_FOLDS = "-confirm", "-folds"
-TOP, SEEDS = 3, 5  # where nothing else is said; over folds one configuration, one seed
+TOP, SEEDS = 3, 5  # defaults; over folds both are 1
 
 
 def confirmation(
@@ -34,9 +33,9 @@ def confirmation(
 ) -> Spec:
     """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
 
-    architectures: only these, or all without any. folds: on so many divisions of the texts, in which each text is
-    tested once; and with the best of the baselines, which have to be tested on as many texts. named: by architecture
-    the trial whose configuration it is, in place of its best.
+    architectures: only these; all if empty. folds: cross-validate with this many folds, together with the best
+    configuration of each baseline, so that all are tested on the same texts. named: by architecture, a trial whose
+    configuration is confirmed in place of the best ones.
     Raises UserError when there is nothing to confirm.
     """
     top, seeds = top or (1 if folds else TOP), seeds or (1 if folds else SEEDS)
@@ -83,8 +82,8 @@ def confirmation(
 
 
 def begun(folder: Path, spec: Spec) -> Path | None:
-    """The newest search beside the one in this folder that was made from the same confirmation, if there is one: with
-    its seeds and folds, of the same configurations of all its architectures and baselines."""
+    """The newest search that already runs this confirmation of the search in `folder`, if any: one with the same seeds,
+    folds and configurations."""
     found = [each for each, known in _confirming(folder, folder.parent) if _what(known) == _what(spec)]
     return found[-1] if found else None
 
@@ -110,7 +109,7 @@ def trials_of(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _confirming(folder: Path, root: Path) -> Iterator[tuple[Path, Spec]]:
-    """The folders under `root` of searches that confirm the one in `folder`, the oldest first, with their specs."""
+    """The searches under `root` that confirm the one in `folder`: their folders and specs, oldest first."""
     for each in find_searches("", root):
         try:
             spec = read_spec(each)
@@ -121,7 +120,7 @@ def _confirming(folder: Path, root: Path) -> Iterator[tuple[Path, Spec]]:
 
 
 def _best(studies: Studies, architecture: str, top: int, named: str | None = None) -> dict[str, dict[str, Any]]:
-    """The best different configurations by the names of their trials; named: only that of this trial."""
+    """The best distinct configurations, by trial name; named: only the one of this trial."""
     points: dict[str, dict[str, Any]] = {}
     for trial in studies.ranked(architecture):
         if len(points) < top and trial.hyperparameters not in points.values() and named in (None, trial.name):

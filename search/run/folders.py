@@ -1,4 +1,4 @@
-"""The folders of searches: made, found by id or name, read and discarded."""
+"""The folders of searches: create, find by id or name, and discard."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ TUNE = "tune"  # what Tune writes; nothing reads it
 
 
 def new_search(spec: Spec, root: Path) -> Path:
-    """A folder for a search of this spec, named by the search's id, with the frozen spec in it."""
+    """Create the folder of a new search, named after the search's id and holding its frozen spec."""
     try:
         root.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -1,6 +1,6 @@
-"""What made the best configuration better than the default? The path from one to the other, to be trained again.
+"""Why is the best configuration better than the default? An ablation path from one to the other, to be trained again.
 
-The next change on the path is always the one after which a random forest, fitted to the search's trials, predicts most
+Each step of the path makes the change for which a random forest, fitted to the search's trials, predicts the best score
 (Biedenkapp et al. 2017, Efficient parameter importance analysis via ablation with surrogates).
 """
 
@@ -26,10 +26,10 @@ Point = Mapping[str, Any]
 
 
 def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
-    """The spec of a search that trains every configuration on the path of an architecture on the same fresh seeds, and
-    what that will take, in a line.
+    """The spec of a search that trains every configuration on an architecture's path on the same fresh seeds, and a
+    line that says what this will cost.
 
-    Raises UserError when there is no path: of a baseline, where the default was not tried or is the best.
+    Raises UserError when there is no path: for a baseline, or if the default was not tried or is the best.
     """
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
@@ -85,8 +85,8 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
 
 
 def path(first: Point, last: Point, predicted: Callable[[Point], float]) -> dict[str, dict[str, Any]]:
-    """The configurations from the first to the last by name, each with one more of the last one's values: that with
-    which most is predicted, of equals the first by name."""
+    """The configurations from `first` to `last`, by name. Each step takes over the value of `last` that is predicted to
+    score best; ties go to the alphabetically first hyperparameter."""
     here, points = dict(first), {f"0 {START}": dict(first)}
     left = sorted(name for name in last if name not in first or first[name] != last[name])
     while left:
@@ -101,7 +101,7 @@ def path(first: Point, last: Point, predicted: Callable[[Point], float]) -> dict
 
 
 def _surrogate(trials: list[Trial], metric: str) -> Callable[[Point], float]:
-    """What a random forest predicts of a configuration; more is better."""
+    """The score that a random forest predicts for a configuration; higher is better."""
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.feature_extraction import DictVectorizer
 
@@ -114,7 +114,7 @@ def _surrogate(trials: list[Trial], metric: str) -> Callable[[Point], float]:
 
 
 def _features(point: Point) -> dict[str, float | str]:
-    """Numbers as they are, all else by its name."""
+    """Numbers unchanged, everything else as a string."""
     return {
         name: value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
         for name, value in point.items()

@@ -1,6 +1,6 @@
-"""What a search will cost, from a few steps of each architecture: before it runs, and how far off that was after it.
+"""Predicts the cost of a search from a few training steps per architecture, and says afterwards how far off it was.
 
-The steps run in Ray's workers, as many at once as trials will, on the machines that will run them.
+The steps run in Ray workers on the machines of the search, as many at once as trials will.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ Solve = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one trial of an architecture takes, on average over its space."""
+    """The average cost of a trial of an architecture over its space."""
 
     report_seconds: float  # of the training since the last one, and its evaluation
     last_report_seconds: float  # evaluates on the test set, too
@@ -56,9 +56,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a search will take. Seconds of trials are those of all together; wall seconds as the clock shows them.
+    """The predicted cost of a search. Trial seconds are summed over all trials; wall seconds are elapsed time.
 
-    pruned_*: with the spec's pruner. See `simulation.simulate` for what is taken for granted of the trials' scores.
+    pruned_*: with the spec's pruner. See `simulation.simulate` for the assumptions about scores.
     """
 
     trial_seconds: float
@@ -76,9 +76,10 @@ class Prediction:
 def calibrate(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, curve_interval: int
 ) -> tuple[Cost, float]:
-    """Train three short epochs in a worker; the cost of a whole trial, and when the worker was ready (time.time()).
+    """Train three short epochs in a worker; return the cost of a trial, and when the worker was ready (time.time()).
 
-    What learns in one go is trained whole: fewer texts may lack a class, and its time is not in proportion to them.
+    Models that are fitted in one go are fitted on all texts: a part of them may lack a class, and the time is not
+    proportional to their number.
     """
     ready = time.time()
     take_in(config, setting)
@@ -108,8 +109,8 @@ def calibrate(
 
 
 def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, num_texts: int) -> float:
-    """What the untrained model takes from all texts of the training split (see `Architecture.start_from`), from what it
-    takes from so many and from four times as many: a part that is in proportion to them, and one that is not."""
+    """Seconds that an untrained model takes to start from the whole training split (see `Architecture.start_from`),
+    extrapolated linearly from two measurements, the second on four times as many texts."""
     device = device_of(setting.gpu)
     model = build_model(config, corpus, setting.embeddings).to(device)
     task = task_of(model.task, corpus)
@@ -129,7 +130,7 @@ def _first(split: Split, share: float) -> Split:
 
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Configs to calibrate: the architecture, the share of its trials that this one stands for, the config."""
+    """The configs to calibrate: architecture, the share of its trials that the config represents, config."""
     for architecture, chosen in _chosen(spec).items():
         for number, (weight, hyperparameters) in enumerate(chosen):
             config = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number, **hyperparameters}
@@ -137,7 +138,7 @@ def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any
 
 
 def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
-    """Architecture -> weights and hyperparameters: of every configuration, or at three places of the space."""
+    """By architecture, weighted hyperparameters: every configuration, or three points of the space."""
     return {
         name: [(1 / len(spec.points[name]), point) for point in spec.points[name].values()]
         if name in spec.points
@@ -147,17 +148,17 @@ def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
 
 
 def _point(spec: Spec, architecture: str, position: float) -> dict[str, Any]:
-    """Its learning rate is the default one: another may diverge, and takes as long."""
+    """The learning rate is the default: another may diverge, and it does not change the time."""
     picked = {name: values.at(position) for name, values in spec.spaces[architecture].items()}
     default = spec.default_point(architecture)
     return space.split_design(picked | {name: default[name] for name in ("learning_rate",) if name in default})[0]
 
 
 def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Cost], float]:
-    """The cost of a trial of each architecture, and the seconds until the first worker was ready."""
+    """The cost of a trial by architecture, and the seconds until the first worker was ready."""
     setting = dataclasses.replace(make_setting(spec, Path()), length=Length(3, spec.reports_per_epoch))
     shared, asked_at = ray.put(corpus), time.time()
-    # A worker's first steps would be its first imports: each is used again, as by the search.
+    # The first task of a worker includes its imports, so workers are reused, as in the search.
     remote = ray.remote(num_cpus=spec.resources.cpu, num_gpus=spec.resources.gpu, max_retries=0)(calibrate)
     chosen = list(points(spec, solve))
     measured = ray.get([remote.remote(config, shared, setting, spec.curve_interval) for _, _, config in chosen])
@@ -172,7 +173,7 @@ def costs(spec: Spec, corpus: EncodedCorpus, solve: Solve) -> tuple[dict[str, Co
 def predict(
     spec: Spec, num_wanted: Mapping[str, int], cost: Mapping[str, Cost], concurrency: int, start_seconds: float
 ) -> Prediction:
-    """The prediction for so many trials of each architecture."""
+    """The prediction for `num_wanted` trials of each architecture."""
     unpruned = _seconds_of_trials(cost, _simulated(spec.model_copy(update={"pruner": "none"}), num_wanted))
     simulated = _simulated(spec, num_wanted)
     pruned = _seconds_of_trials(cost, simulated)
@@ -195,7 +196,7 @@ def predict(
 
 
 def _simulated(spec: Spec, num_wanted: Mapping[str, int]) -> dict[str, list[list[Ran]]]:
-    """The trials of each architecture in the simulated searches."""
+    """The simulated trials of each architecture, by search."""
     simulated = {num: simulate(spec, num) for num in set(num_wanted.values())}
     lengths = {name: length_of(name, spec.length) for name in num_wanted}
     return {
@@ -205,7 +206,7 @@ def _simulated(spec: Spec, num_wanted: Mapping[str, int]) -> dict[str, list[list
 
 
 def _seconds_of_trials(cost: Mapping[str, Cost], simulated: Mapping[str, list[list[Ran]]]) -> list[list[float]]:
-    """Of all trials in each of the simulated searches."""
+    """The seconds of all trials, by simulated search."""
     return [
         [seconds_of(cost[name], each) for name, of_each in simulated.items() for each in of_each[i]]
         for i in range(NUM_SIMULATED)
@@ -213,8 +214,8 @@ def _seconds_of_trials(cost: Mapping[str, Cost], simulated: Mapping[str, list[li
 
 
 def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
-    """Of the checkpoints that stay of an architecture, on average over the simulated searches. Those of pruned trials
-    stay only where all do."""
+    """Bytes of an architecture's remaining checkpoints, averaged over the simulated searches. Those of pruned trials
+    remain only if all checkpoints are kept."""
     ended = [min(sum(each.complete for each in ran), spec.num_kept) for ran in simulated]
     files = [sum(min(each.reports, checkpoints.NUM_KEPT) for each in ran if not each.complete) for ran in simulated]
     pruned = fmean(files) if spec.num_kept == float("inf") else 0.0
@@ -222,7 +223,7 @@ def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
 
 
 def seconds_of(cost: Cost, ran: Ran) -> float:
-    """Of a trial that ran so far."""
+    """The seconds of a trial that ran this far."""
     last = cost.last_report_seconds if ran.complete else cost.report_seconds
     return cost.first_seconds + (ran.reports - 1) * cost.report_seconds + last
 
@@ -232,7 +233,7 @@ def plan(
 ) -> tuple[Prediction, dict[str, Cost]]:
     """Calibrate on the cluster that this process is connected to, predict, and remember it for `find`."""
     listed = sum(kind.count * cluster.num_fitting(spec.resources, kind.cpu, kind.gpu) for kind in spec.nodes)
-    here = cluster.Room(spec, address)()  # raises where no trial could be calibrated: it would wait without end
+    here = cluster.Room(spec, address)()  # raises if no trial fits, which would wait forever
     concurrency = min(spec.concurrency or listed, listed) if listed else here
     studies = Studies("plan", spec, folder)
     cost, start_seconds = costs(spec, corpus, solve)
@@ -246,7 +247,7 @@ def plan(
 
 
 def find(spec: Spec) -> Prediction | None:
-    """The last prediction that was made here for this spec."""
+    """The last prediction for this spec on this machine, if any."""
     try:
         return Prediction(**json.loads(_path(spec).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -259,7 +260,7 @@ def _path(spec: Spec) -> Path:
 
 
 def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Iterator[str]:
-    """The prediction for people."""
+    """The prediction as lines of text."""
     for name, each in cost.items():
         length = length_of(name, spec.length)
         seconds = seconds_of(each, Ran(length.num_reports, True))

@@ -1,4 +1,4 @@
-"""What `folds` adds to a search: the best of each architecture and baseline, trained on each fold after it."""
+"""The cost that `folds` adds to a search: the best of each architecture and baseline is trained on every fold."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from search.train.config import length_of
 
 @dataclass(frozen=True)
 class OverFolds:
-    """Seconds of all trainings together, and as the clock shows them."""
+    """trial_seconds: summed over all trainings. wall_seconds: of them together."""
 
     folds: int
     num_trials: int
@@ -26,9 +26,8 @@ class OverFolds:
 def predict(
     spec: Spec, corpus: EncodedCorpus, cost: Mapping[str, Cost], concurrency: int, start_seconds: float
 ) -> OverFolds | None:
-    """None of a spec that asks for none. A fold's time is in proportion to its training texts: all but two parts.
-
-    The configuration that will be the best is not known: it is taken for one of the average time.
+    """The cost of the folds; None for a spec without any. A fold's time is proportional to its training texts, which
+    are all but two of the parts. The best configuration is not known yet: it is assumed to take the average time.
     """
     if not spec.folds or spec.repeats:
         return None

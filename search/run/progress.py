@@ -1,4 +1,4 @@
-"""What the user sees while a search runs: a live table in a terminal or notebook, elsewhere a line a finished trial."""
+"""The progress display of a search: a live table in a terminal or notebook, elsewhere one line per finished trial."""
 
 import errno
 import os
@@ -23,26 +23,26 @@ from search.train.length import Length
 from search.train.metrics import split_metric
 from search.train.training import Result
 
-REDRAWN = 0.5  # seconds at least between two drawings in a notebook
+REDRAWN = 0.5  # seconds between redraws in a notebook, at least
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel. (What has not imported IPython is none.)"""
+    """Whether this process is the kernel of a notebook; without IPython imported it is not."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
 
 
 class _Output:
-    """What is printed now, for a search: one whose reader goes away (a terminal is closed, Ctrl-C ends the `tee` behind
-    it as well), or that has no room, loses what is printed and nothing else."""
+    """Standard output that cannot break a search: if its reader goes away (a closed terminal, a `tee` that Ctrl-C
+    ended) or its disk is full, only the output is lost."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     @property
     def _real(self) -> Any:
-        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # a live table prints what others print
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # rich's live table replaces sys.stdout
 
     def write(self, text: str) -> int:
         with self._lasting():
@@ -58,16 +58,16 @@ class _Output:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO):  # for good: what is printed later goes nowhere either
+            if error.errno in (errno.EPIPE, errno.EIO):  # permanently: discard later output, too
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._real.fileno())
                 os.close(nowhere)
 
 
 def console(shown: bool = True) -> Console:
-    """Where a search shows what it does, if that is to be shown.
+    """The console of a search; shown: otherwise it prints nothing.
 
-    A notebook's output says that it is a terminal, but what is written over a line of it is not written over there.
+    A notebook claims to be a terminal, but cannot overwrite lines.
     """
     return Console(
         file=cast(IO[str], _Output()),
@@ -79,11 +79,10 @@ def console(shown: bool = True) -> Console:
 
 
 class Progress:
-    """Listens to the studies and counts; a context manager that shows the table while it is open.
+    """Listens to the studies and counts trials; as a context manager, it shows the live table.
 
-    num_wanted: trials each architecture is to have. baselines: which of them are no architectures but baselines.
-    finished: outcome counts of each from before a resume, with the best score. num_parallel: how many trials run at
-    once, as it is now.
+    num_wanted: trials per architecture, baselines included. baselines: their names. finished, best: outcome counts and
+    best scores from before a resume. num_parallel: the current number of parallel trials.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Progress:
         self._cell: Any = None  # what a notebook shows
         self._drawn = 0.0
 
-    # The display is drawn by a thread of its own, so what it reads of `_running` is a copy.
+    # A separate thread draws the display, so it iterates over copies of `_running`.
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -131,7 +130,7 @@ class Progress:
             self._cell.update(self._as_text(), raw=True)
 
     def _as_text(self) -> dict[str, str]:
-        """What is shown, as a notebook takes it: rich's own displays cannot be written over there."""
+        """The table as plain text for a notebook, which cannot update rich's own displays."""
         console = Console(width=100, color_system=None, force_jupyter=False, force_terminal=False)
         with console.capture() as captured:
             console.print(self._render())
@@ -151,14 +150,14 @@ class Progress:
             self._cell.update(self._as_text(), raw=True)
 
     def stopped(self, architecture: str, stop: Stop) -> None:
-        """An architecture gets no more trials."""
+        """Notified when an architecture gets no more trials."""
         self._num_wanted[architecture] = stop.trials
         self._stopped[architecture] = f"{architecture}: {stop.summary}"
         if not self._console.is_terminal and not self._cell:
             self._console.print(self._stopped[architecture], highlight=False, soft_wrap=True, markup=False)
 
     def _end(self, trial: Trial) -> None:
-        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # stopped before it was shown
+        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # it stopped before it was displayed
         self._outcomes[trial.architecture][trial.outcome] += 1
         self._seconds[trial.architecture].append(time.monotonic() - started)
         if not self._console.is_terminal and not self._cell:
@@ -184,10 +183,10 @@ class Progress:
 
     def _num_done(self, architecture: str) -> int:
         counts = self._outcomes[architecture]
-        return counts.total() - counts[Outcome.INTERRUPTED]  # those go on when the search is resumed
+        return counts.total() - counts[Outcome.INTERRUPTED]  # these continue after a resume
 
     def seconds_left(self, architecture: str | None = None) -> float:
-        """From the mean finished trial of the architecture, else of any; before one has finished, from its epochs."""
+        """Estimated from the mean finished trial of the architecture, else of any, else from the epochs done so far."""
         now, running = time.monotonic(), list(self._running.values())
         projected = [(now - started) * self._whole(trial) / trial.epochs for trial, started in running if trial.epochs]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
@@ -231,7 +230,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """'4 s', '3:05', '1:02:03'; '?' when it cannot be known yet."""
+    """'4 s', '3:05', '1:02:03'; '?' if it is NaN."""
     if seconds != seconds:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Runs a search: the corpus, Ray, the studies, the trainable, the tracking and Tune, put together."""
+"""Runs a search: sets up the corpus, Ray, the studies and MLflow, and lets Tune run the trials."""
 
 import contextlib
 import shlex
@@ -64,19 +64,19 @@ ERRORS = "errors.log"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """How a search ended: COMPLETE (every trial accounted for and one of them valid), INTERRUPTED or FAILED."""
+    """The end of a search. outcome: COMPLETE (all trials have ended and one is valid), INTERRUPTED or FAILED."""
 
     search: str
     outcome: Outcome
-    num_owed: int  # trials that a resume would still run
+    num_owed: int  # trials that a resume would run
     still_up: str | None = None  # the nodes of its cluster
-    planned: str | None = None  # how far off its plan was
-    recorded: bool = True  # whether MLflow has all of it
+    planned: str | None = None  # how far off its plan was, in words
+    recorded: bool = True  # whether MLflow has everything
 
 
 def start(spec: Spec, root: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
-    """Run a new search of this spec in a folder of its own under `root`, with what the searches found that it names
-    under `from`: see `run`."""
+    """Create a folder for a new search of this spec under `root`, and run it (see `run`), starting from the results of
+    the searches named under `from`."""
     spec = inherit(spec, root)
     for line in inherited.lines(spec.inherited):
         console.print(line, highlight=False, markup=False)
@@ -84,7 +84,7 @@ def start(spec: Spec, root: Path, uri: str, console: Console, address: str | Non
         folder = new_search(spec, root)
         try:
             return run(folder, uri, console, address)
-        except FileExistsError:  # one of another folder has this id: the next second's is free
+        except FileExistsError:  # a search in another folder has this id: try the next second
             discard(folder)
         except BaseException:
             discard(folder)
@@ -93,7 +93,7 @@ def start(spec: Spec, root: Path, uri: str, console: Console, address: str | Non
 
 
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
-    """Run the new search in `folder` until no trial is owed, the time budget is spent, or Ctrl-C.
+    """Run the new search in `folder` until all trials have ended, the time budget is spent, or Ctrl-C.
 
     uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
     Raises UserError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
@@ -111,12 +111,12 @@ def resume(
     trials: int | None = None,
     time_budget: str | None = None,
 ) -> SearchResult:
-    """Go on with the search in `folder`: earlier trials count, those that were interrupted are adopted.
+    """Continue the search in `folder`: earlier trials count, and interrupted ones go on.
 
-    trials, time_budget: raise what the search had. Raises UserError as `run` does, and when another process runs the
-    search, or its spec or its data is not what it was started with.
+    trials, time_budget: larger values than the search had. Raises UserError as `run` does, and when another process
+    runs the search, or its code or data has changed.
     """
-    read_spec(folder)  # of a search that is only in MLflow there is no folder to lock
+    read_spec(folder)  # raises if the search is only in MLflow, where no folder can be locked
     with locking.hold(folder):
         locking.mend_journal(folder / JOURNAL)
         studies = Studies(folder.name, read_spec(folder), folder)
@@ -132,7 +132,7 @@ def resume(
 
 
 def _record(folder: Path, uri: str, console: Console) -> bool:
-    """Give MLflow what a finished search's driver could not, as it died or MLflow was away; whether it has all now."""
+    """Deliver what MLflow lacks of a finished search, and return whether it has everything now."""
     studies = Studies(folder.name, read_spec(folder), folder, "resume")
     try:
         tracker = Tracker(uri, studies)
@@ -163,7 +163,7 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
 def _run_reading(
     reading: contextlib.ExitStack, folder: Path, uri: str, console: Console, address: str | None, *, new: bool
 ) -> SearchResult:
-    """reading: to be closed as soon as the texts are not read again."""
+    """reading: closed once the texts are no longer needed."""
     spec, search = read_spec(folder), folder.name
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
         kernels.build()
@@ -173,7 +173,7 @@ def _run_reading(
     else:
         purpose = "resume" if not new else "confirm" if spec.confirms else "ablate" if spec.path_of else "train-sizes"
         corpus = load_again(spec, purpose, progress=console.is_terminal)
-    # What has trials keeps its spec: where the data is another one by now, that is found below.
+    # A search with trials keeps its spec; changed data is detected below.
     asked = not new and Studies(search, spec, folder).trials()
     if not asked and (told := specs.fitted(spec, corpus)) != spec:
         if told.reports_per_epoch < (wanted := spec.reports_per_epoch):
@@ -183,10 +183,10 @@ def _run_reading(
             console.print(fewer, style="yellow", highlight=False, markup=False)
         spec = told
         write_spec(spec, folder)
-    for fold in spec.cross_validated if new else ():  # before anything is started; then each is in the cache
+    for fold in spec.cross_validated if new else ():  # fail early; afterwards every fold is cached
         spec = specs.fitted(spec, load_corpus(spec, to_train=True, fold=fold))
         write_spec(spec, folder)
-    if new:  # what cannot be read is refused before it has a name
+    if new:  # after the corpus, so that a search that is refused is never named
         console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
     console.print(corpus.summary, highlight=False, markup=False)
     if (fitted := corpus.num_train_held) < (num_train := len(corpus.train)):
@@ -210,7 +210,7 @@ def _run_reading(
         require_room(spec, partial(measure, spec, corpus))
     started = time.monotonic()
     signals = Signals(console)
-    # Taken again once Ray is up, which takes SIGTERM for itself.
+    # Installed again once Ray is up, since Ray replaces the SIGTERM handler.
     with signals.taken(), connection.connection(address) as address, signals.taken():
         room = capacity.Room(spec, address)
         root = checkpoints.prepare(folder, spec.storage_path)
@@ -223,7 +223,7 @@ def _run_reading(
         without = corpus.without_texts()
         studies.solve, studies.measure = partial(solve, spec, without), partial(measure, spec, without)
         _require_same_data(studies, folder)
-        tracker = Tracker(uri, studies, warn, new)  # what is refused before has no run
+        tracker = Tracker(uri, studies, warn, new)  # whatever was refused above has no run
         origin.keep_uri(folder, uri)
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
@@ -231,16 +231,16 @@ def _run_reading(
             here = of_worker(device_of(make_setting(spec, folder).gpu))
             tracker.describe(corpus, studies.provenance | here, inspection)
             try:
-                if not spec.cross_validated:  # its models, each of a vocabulary of its own, are for their scores only
+                if not spec.cross_validated:  # every fold has its own vocabulary, and its models are not kept
                     kept.keep(folder, spec, corpus)
                 reading.close()
-            except UserError as error:  # such as a full disk, which is no reason not to train
+            except UserError as error:  # such as a full disk; training goes on
                 warn(f"{error}; so the models of this search need its texts to stay where they are")
-            if inspection:  # for the page, which may show texts where MLflow may not have them
+            if inspection:  # for the page, which may show texts that MLflow may not have
                 with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
                     kept_as.write(inspection.to_json().encode())
             last = [corpus]
-            del corpus  # so that nobody else holds its texts
+            del corpus  # `last` holds the only reference to the texts
             with _progress(studies, console, room) as progress:
                 studies.on_stop = progress.stopped
                 try:
@@ -249,7 +249,7 @@ def _run_reading(
                         _tune(studies, spec, last, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
-                except Exception as error:  # the disk of the studies is full, their server is away, ...
+                except Exception as error:  # the disk is full, the server of the studies is down, ...
                     warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
                     with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
                         traceback.print_exc(file=file)
@@ -262,14 +262,14 @@ def _run_reading(
         still_up = capacity.still_up() if address else None
         if not address and (broke_off or _num_failed(studies) > num_failed):
             console.print(f"Ray's own logs are in {session.keep()}", highlight=False, markup=False)
-    if not recorded and not (recorded := tracker.close(outcome)):  # the leaderboard is read from there
+    if not recorded and not (recorded := tracker.close(outcome)):  # once more: the leaderboard is read from MLflow
         at = f"--searches {shlex.quote(str(folder.parent))} --tracking-uri {shlex.quote(without_password(uri))}"
         warn(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair {at}")
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
         trial_seconds = sum(trial.seconds for trial in studies.trials())
         planned, tags = plan.compare(prediction, trial_seconds, time.monotonic() - started)
-        with contextlib.suppress(ValueError):  # MLflow is away; nothing depends on these
+        with contextlib.suppress(ValueError):  # MLflow is down; nothing depends on these tags
             add_tags(uri, tracker.run_id, tags)
     return SearchResult(search, outcome, studies.num_owed, still_up, planned, recorded)
 
@@ -294,13 +294,13 @@ def _require_same_data(studies: Studies, folder: Path) -> None:
 
 
 def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that follow from those of a config. Raises UserError when there are none."""
+    """The hyperparameters that are solved from those of a config. Raises UserError if there is no solution."""
     wanted = spec.of(config[record.ARCHITECTURE]).match_parameters
     return {} if wanted is None else {HIDDEN_SIZE: solve_hidden_size(config, wanted, corpus, spec.embeddings)}
 
 
 def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, float]:
-    """What a trial costs that its search has a limit on, as far as the untrained network tells."""
+    """The limited costs of a trial that an untrained network determines, such as its size."""
     name = config[record.ARCHITECTURE]
     if not any(COSTS[limit].of_model for limit in spec.limits) or learner(name).in_one_go:
         return {}
@@ -308,7 +308,7 @@ def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[s
 
 
 def _put(corpus: list[EncodedCorpus]) -> "ray.ObjectRef[EncodedCorpus]":
-    """Move the corpus of this list into the object store: what this process alone held is free then."""
+    """Move the corpus out of this list into the object store, which frees its memory in this process."""
     with letting_go(corpus[0].without_texts()):
         return ray.put(corpus.pop())
 
@@ -323,7 +323,7 @@ def _tune(
 ) -> None:
     setting = make_setting(spec, folder)
     folds = {str(fold): fold for fold in spec.cross_validated}
-    # A worker takes only what it trains on, and this process holds one at a time: Ray moves to disk what has no room.
+    # A worker loads only its own fold, and this process holds one at a time; Ray spills to disk if memory runs out.
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
     corpora |= {} if folds else {WHOLE: _put(corpus)}
     searcher = StudySearcher(studies, room)
@@ -353,7 +353,7 @@ def _tune(
 
 
 def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Progress:
-    """The progress display, knowing what an earlier process of this search has finished."""
+    """The progress display, including trials that ended before a resume."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
     names = studies.spec.studied
     scores = {name: ranked[0].score for name in names if (ranked := studies.ranked(name))}

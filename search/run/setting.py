@@ -1,4 +1,4 @@
-"""What trials are told of their search's spec."""
+"""The settings that workers need from a spec."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from search.train.running import Setting
 
 
 def make_setting(spec: Spec, folder: Path) -> Setting:
-    """What the trainable must know of a spec."""
+    """The settings that the trainable needs from a spec."""
     return Setting(
         length=spec.length,
         metric=spec.metric,

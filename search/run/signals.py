@@ -1,4 +1,4 @@
-"""How a search that runs is stopped from outside."""
+"""Stopping a running search by signals."""
 
 import signal
 import threading
@@ -12,13 +12,12 @@ from search.study.studies import Studies
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and a closed terminal's SIGHUP while a search is open: before and after its training they stop at
-    once, as anywhere, but once a first one has come, what is left to do (to deliver to MLflow, to end Ray) is done
-    whatever comes then.
+    """Handles Ctrl-C, SIGTERM and SIGHUP (a closed terminal) during a search.
 
-    While it trains the first lets running trials report and checkpoint, the second stops at once; of a terminal that is
-    closed the shell and the kernel both tell. SIGHUP is none of them where it is ignored, as under `nohup`.
-    In a thread nothing changes: signals arrive in the main one.
+    Before and after training, the first signal stops the search at once; cleaning up (writing to MLflow, shutting Ray
+    down) then ignores further signals. During training, the first signal lets running trials report and checkpoint, and
+    the second stops at once. SIGHUP never counts as the second, since both the shell and the kernel send it, and is
+    left alone where it is ignored, as under `nohup`. Outside the main thread, where no signals arrive, nothing is done.
     """
 
     def __init__(self, console: Console) -> None:
@@ -28,7 +27,7 @@ class Signals:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """While this is open signals come here."""
+        """Handle signals here inside the context."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -44,7 +43,7 @@ class Signals:
 
     @contextmanager
     def of_training(self, studies: Studies) -> Iterator[None]:
-        """While this is open the studies are trained."""
+        """Signals inside the context concern the training of these studies."""
         self._studies = studies
         try:
             yield
@@ -63,5 +62,5 @@ class Signals:
             self._console.print(
                 "Stopping: running trials end with their next report. Once more stops at once.", style="yellow"
             )
-        elif self._count == 2:  # those after it would break off the cleaning up
+        elif self._count == 2:  # later ones would interrupt the cleanup
             raise KeyboardInterrupt

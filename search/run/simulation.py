@@ -1,4 +1,4 @@
-"""How long trials are where nothing is known of their scores, and when so many workers are done with all of them."""
+"""Simulated lengths of trials whose scores are unknown, and the time that workers take for all of them."""
 
 import heapq
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see ho
 
 
 class Ran(NamedTuple):
-    """How many reports a trial made, and whether it came to its end: the last report is then on the test set, too."""
+    """The number of a trial's reports, and whether it completed; the last report then includes the test set."""
 
     reports: int
     complete: bool
 
     def at_most(self, length: Length) -> "Ran":
-        """The same of what makes no more reports than this: what learns in one go makes one."""
+        """The same, cut to the reports of this length: models that are fitted in one go make one."""
         return Ran(length.num_reports, True) if self.reports >= length.num_reports else self
 
 
 def simulate(spec: Spec, num_trials: int) -> list[list[Ran]]:
-    """The trials of one architecture in some searches with the spec's pruner, their order by score a random one.
+    """The trials of one architecture in several simulated searches with the spec's pruner and random scores.
 
-    The best report of a trial is as likely the first as any other: so much its patience cuts.
+    With patience, the best report of a trial is assumed to be equally likely at every step.
     """
     rng = torch.Generator().manual_seed(spec.seed)
     length, simulated = spec.length, []
@@ -51,7 +51,7 @@ def simulate(spec: Spec, num_trials: int) -> list[list[Ran]]:
 
 
 def makespan(seconds: Sequence[float], concurrency: int) -> float:
-    """When the last of some jobs is done, if each of so many workers takes the longest one that is left."""
+    """The time until all jobs are done if every free worker takes the longest job that is left."""
     workers = [0.0] * concurrency
     for each in sorted(seconds, reverse=True):
         heapq.heapreplace(workers, workers[0] + each)

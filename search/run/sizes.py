@@ -1,7 +1,7 @@
-"""Would more labels help? The best model, and the best baseline, trained on shares of the training texts.
+"""Would more labels help? The best model and the best baseline are trained on fractions of the training texts.
 
-A trial on fewer texts makes as many epochs as one on all, and so fewer iterations. Vocabulary, validation and test
-are those of the whole corpus.
+Every trial trains for the same number of epochs, so fewer texts mean fewer iterations. The vocabulary and the
+validation and test splits are those of the whole corpus.
 """
 
 import time
@@ -25,10 +25,10 @@ SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
 
 
 def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
-    """The spec of a search that trains the best model and the best baseline of a search on each of SHARES: the model
-    on `seeds` fresh seeds; and what that will take, in lines.
+    """The spec of a search that trains the best model (on `seeds` fresh seeds) and the best baseline of a search on
+    each of SHARES, and lines that say what this will cost.
 
-    What was confirmed comes first. Raises UserError when there is nothing to train again.
+    Confirmed configurations take precedence. Raises UserError when there is nothing to train again.
     """
     spec, search = read_spec(folder), folder.name
     require_unchanged(spec.code)
@@ -73,7 +73,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
 
 
 def _called(trial: Trial) -> str:
-    """What was confirmed has the name of what it repeats."""
+    """A confirmed configuration is named after the trial that it repeats."""
     return trial.configuration or trial.name
 
 

@@ -1,4 +1,4 @@
-"""How a search stands when nobody runs it."""
+"""The state of a search that is not running."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from search.track.tracking import Tracker
 
 
 def reconcile(studies: Studies, tracker: Tracker) -> None:
-    """Make MLflow say what the studies know of earlier processes; what was running then is interrupted now."""
+    """Bring MLflow up to date with the studies of earlier processes; trials that were running count as interrupted."""
     for trial in studies.trials():
         if trial.attempt == 0:
             continue  # its driver died before it had all its hyperparameters; it has no run yet
@@ -24,7 +24,7 @@ def reconcile(studies: Studies, tracker: Tracker) -> None:
 
 
 def note_training(folder: Path) -> None:
-    """Note when the first of a search's trials made its first step, and when the last of them ended."""
+    """Note the times of the first training step and of the last trial's end."""
     results = [trial.results for trial in Studies(folder.name, read_spec(folder), folder).trials()]
     reports = [each for each in results if each and each[0].time and each[-1].time]
     if reports:
@@ -33,7 +33,7 @@ def note_training(folder: Path) -> None:
 
 
 def summaries(root: Path) -> Iterator[str]:
-    """A line for each search under `root`, the oldest first."""
+    """One line per search under `root`, oldest first."""
     for folder in find_searches("", root):
         try:
             studies = Studies(folder.name, read_spec(folder), folder)
@@ -49,7 +49,7 @@ def summaries(root: Path) -> Iterator[str]:
 
 
 def outcome_of(studies: Studies) -> Outcome:
-    """How a search stands that nobody runs: INTERRUPTED while it owes trials, FAILED without a valid network."""
+    """The outcome of a search that is not running: INTERRUPTED if trials are left, FAILED if no network is valid."""
     if studies.num_owed:
         return Outcome.INTERRUPTED
     outcomes = {trial.outcome for name in studies.spec.architectures for trial in studies.trials(name)}

@@ -1,4 +1,4 @@
-"""Opens MLflow, and says in one line why it cannot be used."""
+"""Opens MLflow and explains in one line why it cannot be used."""
 
 import mlflow
 from mlflow.entities import ViewType
@@ -9,7 +9,7 @@ from search.track import tables
 
 
 def unusable(uri: str, error: Exception) -> UserError:
-    """What to tell the user of an MLflow that does not work."""
+    """The error to show the user when MLflow does not work."""
     return UserError(
         f"MLflow at {record.without_password(uri)} cannot be used: {first_line(error)}; is it running, and is its "
         "disk writable? --tracking-uri or MLFLOW_TRACKING_URI names another"
@@ -17,20 +17,20 @@ def unusable(uri: str, error: Exception) -> UserError:
 
 
 def open_client(uri: str) -> mlflow.MlflowClient:
-    """Raises ConnectionError when its database cannot be used. A SQLite database that is not there yet is made."""
+    """A client; a missing SQLite database is created. Raises ConnectionError when the database cannot be used."""
     tables.make(uri)
     record.require_database(uri)
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def first_line(error: BaseException) -> str:
-    """Of what an error says, but for a hint of SQLAlchemy's to programmers, which comes before what is wrong."""
+    """The first line of an error message, without the hint for programmers that SQLAlchemy puts first."""
     lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
     return in_short(record.without_password((lines or [repr(error)])[0]))
 
 
 def experiment_ids(client: mlflow.MlflowClient, view: int = ViewType.ACTIVE_ONLY) -> list[str]:
-    """Of all experiments, of which MLflow tells a thousand at a time."""
+    """The ids of all experiments; MLflow returns pages of a thousand."""
     found: list[str] = []
     token = None
     while token != "":

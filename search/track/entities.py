@@ -1,4 +1,4 @@
-"""What is recorded of a search, as MLflow's entities: statuses, and a report's metrics."""
+"""Translates the records of a search into MLflow entities: run statuses, metrics, datasets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def log(
     params: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> None:
-    """One batched call, which MLflow divides where there is too much for one of its batches."""
+    """Log everything in one call, which MLflow splits into batches of its maximum size."""
     client.log_batch(
         run_id,
         metrics=points,
@@ -42,7 +42,7 @@ def log(
 
 
 def dataset(corpus: str, digest: str, counts: Mapping[str, float]) -> DatasetInput:
-    """What a run learned from, for MLflow's column of datasets. corpus: as a spec names it; counts: of its texts."""
+    """The training data of a run, for MLflow's dataset column. corpus: its name in the spec. counts: of its texts."""
     made = Dataset(
         name=Path(corpus).name,
         digest=digest[:36],  # MLflow keeps no more
@@ -54,10 +54,10 @@ def dataset(corpus: str, digest: str, counts: Mapping[str, float]) -> DatasetInp
 
 
 def points(result: Result, reports_per_epoch: int, started: int | None) -> list[Metric]:
-    """A report's metrics at its step, the curve's at their iterations.
+    """The metrics of a report at its step, and those of the training curve at their iterations.
 
-    Their time is that of the report. Of a result that is older than that, it is as long after the trial's start as the
-    training had taken.
+    Their timestamp is the time of the report. Results from before it was recorded get the trial's start plus the
+    seconds of training.
     """
     timestamp = result.time or ((started or now_ms()) + int(1000 * result.seconds))
     found = []
@@ -70,7 +70,7 @@ def points(result: Result, reports_per_epoch: int, started: int | None) -> list[
         | {
             record.BEST_EPOCH: result.best_step / reports_per_epoch,
             record.TRIAL_SECONDS: result.seconds,
-            # The last of all: where it stands, MLflow has the report.
+            # Written last: if it is there, MLflow has the whole report.
             record.EPOCHS_RUN: result.step / reports_per_epoch,
         }
     )

@@ -1,4 +1,4 @@
-"""The MLflow run of a search itself, the parent of its trials' runs: what was searched, on what, and how it ended."""
+"""The MLflow run of a search, the parent of its trials' runs: its spec, its data and its outcome."""
 
 import contextlib
 import json
@@ -22,22 +22,22 @@ from search.train.metrics import declaration
 
 
 def spec_tags(spec: Spec) -> dict[str, str]:
-    """What a resume may change of a spec, as tags."""
+    """The keys of a spec that a resume may change, as tags."""
     short = spec.short()
     return {record.SPEC_PREFIX + name: str(short[name]) for name in EXTENDABLE if name in short}
 
 
 def stop_tags(studies: Studies) -> dict[str, str]:
-    """What was decided of a search while it ran, as tags: which architectures stop, and what its limits refused."""
+    """Decisions made during a search, as tags: stopped architectures, and trials refused by limits."""
     stopped = {name: stop.to_dict() for name, stop in studies.stopped.items()}
     found = {record.STOPPED: json.dumps(stopped)} if stopped or studies.spec.stop != "none" else {}
     return found | ({record.REFUSED: json.dumps(studies.refused)} if studies.spec.limits else {})
 
 
 class OwnRun:
-    """A search's own run, found or made, with its spec. What cannot be written is kept here for a later `deliver`.
+    """Finds or creates a search's run. What cannot be written is kept here until `deliver` or `close`.
 
-    found: whether it was there already.
+    found: whether the run existed already.
     """
 
     def __init__(self, client: mlflow.MlflowClient, uri: str, studies: Studies) -> None:
@@ -50,9 +50,9 @@ class OwnRun:
         self.found, self.experiment_id, self.run_id = self._open(uri)
 
     def _open(self, uri: str) -> tuple[bool, str, str]:
-        """Whether it was there already, the id of its experiment, and its own.
+        """Returns whether the run existed, the id of its experiment, and its own id.
 
-        A deleted one is restored, and wherever an experiment's name was changed, its search is found all the same.
+        A deleted run is restored. The search is found even if its experiment was renamed.
         """
         found = find_own(self._client, self._search)
         if found:
@@ -143,18 +143,18 @@ class OwnRun:
             self._files |= {inspected.FILE: lines, inspected.RECORD: inspection.to_json()}
 
     def deliver(self) -> None:
-        """Write what was described: the search is running now."""
+        """Write the description, and mark the search as running."""
         self._client.update_run(self.run_id, status="RUNNING")
         self._write(Outcome.RUNNING)
         self.log_dataset(self.run_id)
 
     def log_dataset(self, run_id: str) -> None:
-        """Say of a run what it learned from, where that was described; to say so again changes nothing."""
+        """Record the dataset of a run, if it was described; repeating this changes nothing."""
         if self._dataset:
             self._client.log_inputs(run_id, [self._dataset])
 
     def close(self, outcome: Outcome) -> None:
-        """End it, with what could not be written before. It ended when the last of its trials did."""
+        """Write what is left and end the run, at the time of its last trial's end."""
         self._write(outcome)
         ended = max((trial.last_event or 0 for trial in self._studies.trials()), default=0)
         self._client.set_terminated(self.run_id, status=STATUS[outcome], end_time=ended or None)

@@ -1,4 +1,4 @@
-"""What a result depends on, as tags: data, code, versions, processor."""
+"""Provenance of results, as tags: data, code, library versions, processor."""
 
 import importlib.metadata
 import platform
@@ -15,7 +15,7 @@ LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "numpy", "pandas")
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout, with '-dirty' when it has changes; None outside a repository."""
+    """The commit of this checkout, with the suffix '-dirty' if it has changes; None outside a repository."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -30,12 +30,12 @@ def git_commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the libraries that a result depends on, by their names."""
+    """The versions of Python and of the libraries that results depend on, by name."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()}
 
 
 def cpu_model() -> str:
-    """The name of this machine's processor; equal numbers can be expected of equal ones."""
+    """The name of this machine's processor; results are reproducible on the same processor only."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -44,13 +44,13 @@ def cpu_model() -> str:
 
 
 def of_search(corpus: EncodedCorpus) -> dict[str, str]:
-    """Tags that say what trials learn from, and with which code, wherever they run."""
+    """Tags for the data and the code of a search, which are the same on every machine."""
     commit = git_commit()
     return {record.DATA_DIGEST: corpus.digest, **({record.GIT_COMMIT: commit} if commit else {})}
 
 
 def of_worker(device: torch.device) -> dict[str, str]:
-    """Tags that say what computes in this process, with which libraries. device: where it trains networks."""
+    """Tags for the hardware and libraries of this process. device: on which it trains networks."""
     return {
         record.CPU: cpu_model(),
         record.KERNELS: kernels.name(),

@@ -1,4 +1,4 @@
-"""What MLflow holds of a search, as far as its studies must agree with it. Writes nothing."""
+"""Reads from MLflow what must agree with the studies of a search. Writes nothing."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from search.track.client import experiment_ids, open_client, unusable
 
 @dataclass(frozen=True)
 class Run:
-    """What MLflow holds of a trial. Times are in ms since 1970, those of its epochs by step."""
+    """A trial as recorded in MLflow. Times are in ms since 1970; `times` are those of the reports, by step."""
 
     run_id: str
     trial: str
@@ -38,8 +38,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Own:
-    """A run of the search itself. spec: as it was written, or None where that cannot be had. behind_server: whether
-    only a tracking server, which was not asked, can give its files."""
+    """A run of the search itself. spec: as recorded, or None if it cannot be read. behind_server: whether its files can
+    only be read through a tracking server, and this is none."""
 
     run_id: str
     deleted: bool
@@ -52,8 +52,8 @@ class Own:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The search's own runs, those that are there before the deleted ones; the runs of its trials; the ids of others
-    that belong to it, such as ensembles, with their parents."""
+    """own: the search's own runs, deleted ones last. runs: of its trials. others: further runs of the search, such as
+    ensembles: ids and parents."""
 
     own: list[Own] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -61,12 +61,12 @@ class Recorded:
 
     @property
     def outcome(self) -> str | None:
-        """What the search's own run says; None without one."""
+        """The outcome in the search's own run; None without a run."""
         return self.own[0].outcome if self.own and not self.own[0].deleted else None
 
 
 def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
-    """What is recorded of a search. details: with the times of all epochs, and the spec.
+    """The records of a search. details: include the times of all reports, and the spec.
 
     Raises UserError when MLflow cannot be used.
     """
@@ -92,14 +92,14 @@ def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
 
 
 def find_own(client: mlflow.MlflowClient, search: str) -> list[Any]:
-    """The runs of a search itself in any experiment, deleted ones too: those that are there first, the oldest first."""
+    """The search's own runs in any experiment, oldest first, deleted ones last."""
     where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
     found = _search_runs(client, where, ViewType.ALL)
     return sorted(found, key=lambda run: (run.info.lifecycle_stage == LifecycleStage.DELETED, run.info.start_time))
 
 
 def require_experiment(experiment: Any, uri: str) -> None:
-    """Raises UserError, which says how to restore it, for an experiment that was deleted."""
+    """Raises UserError, with the command to restore it, if the experiment was deleted."""
     if experiment.lifecycle_stage == LifecycleStage.DELETED:
         raise UserError(
             f"the experiment {experiment.name!r} was deleted in MLflow, and all its searches with it; restore it with: "
@@ -109,7 +109,7 @@ def require_experiment(experiment: Any, uri: str) -> None:
 
 
 def _search_runs(client: mlflow.MlflowClient, where: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Any]:
-    """The runs of all experiments that fulfil a condition, however many there are of both."""
+    """The runs of all experiments that match a filter, page by page."""
     experiments, token = experiment_ids(client, view), None
     while experiments and token != "":
         page = client.search_runs(experiments, where, run_view_type=view, page_token=token)

@@ -27,13 +27,13 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
 
 
 def _search_runs(client: mlflow.MlflowClient, search: str) -> list[Run]:
-    """The run of a search, or none."""
+    """The own run of a search, if any."""
     where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
     return list(client.search_runs(experiment_ids(client), where))
 
 
 def log_report(uri: str, search: str, folder: Path) -> None:
-    """Put the files of a search's report beside its own run's. Raises UserError when MLflow cannot be used."""
+    """Log the files of a report to the search's own run. Raises UserError when MLflow cannot be used."""
     try:
         client = open_client(uri)
         for parent in _search_runs(client, search):
@@ -45,7 +45,7 @@ def log_report(uri: str, search: str, folder: Path) -> None:
 def log_ensemble(
     uri: str, search: str, params: dict[str, str], metrics: dict[str, float], tags: dict[str, str], predictions: str
 ) -> str:
-    """Log what several trials of a search come to together, as a run under the search's own; its id.
+    """Log an ensemble of trials as a child run of the search, and return its id.
 
     predictions: see `record.PREDICTIONS`. Raises UserError when MLflow cannot be used or has no such search.
     """
@@ -69,7 +69,7 @@ def log_ensemble(
 
 @dataclass(frozen=True)
 class Standing:
-    """What says whether one model is better than another: a metric of validation, on what data, and its value there."""
+    """The validation score of a model, and the data and metric that make it comparable with others."""
 
     data_digest: str
     metric: str
@@ -80,7 +80,7 @@ class Standing:
         return {record.DATA_DIGEST: self.data_digest, record.METRIC: self.metric, SCORE: repr(self.score)}
 
     def not_better(self, version: ModelVersion) -> str:
-        """Why it cannot be said to be better than a registered version, in a clause; '' where it is."""
+        """A clause that says why this is not better than a registered version; '' if it is."""
         tags = version.tags
         if not {record.DATA_DIGEST, record.METRIC, SCORE} <= set(tags):
             return "does not say what it was measured on"
@@ -96,11 +96,11 @@ class Standing:
 def register(
     uri: str, name: str, alias: str, model: Path, run_id: str, tags: dict[str, str], standing: Standing | None = None
 ) -> tuple[str, str]:
-    """Log the MLflow model in a folder, as one of this run, and register it: its version, which now has the alias.
+    """Log the MLflow model in a folder to this run, register it, and give it the alias; returns its version.
 
-    standing: the alias moves to it only if that is better than that of the version which has the alias, or both come
-    from the same run. Else the second that is returned says why not, in a sentence; it is '' where the alias moved.
-    The run itself stays as it ended. Raises UserError when MLflow cannot be used.
+    standing: move the alias only if this is better than the standing of the version that holds it, or if both are from
+    the same run. Otherwise the second return value is a sentence that says why not; it is '' if the alias moved.
+    The run's status stays as it is. Raises UserError when MLflow cannot be used.
     """
     try:
         client = open_client(uri)

@@ -1,6 +1,7 @@
-"""The tables of a new SQLite database, which MLflow makes by all its migrations since 2018: more than a second's work.
+"""Creates MLflow's tables in a new SQLite database.
 
-So that is done once for each version of MLflow, in the cache, and a new database is a copy.
+MLflow runs all its migrations since 2018 for that, which takes more than a second. So this is done once for each
+version of MLflow, in the cache; new databases are copies.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from search.base import record
 
 
 def make(uri: str) -> None:
-    """Make the SQLite database that this URI names, unless it is there. Where that fails, it is left to MLflow."""
+    """Create the SQLite database of this URI unless it exists. If that fails, MLflow will try."""
     path = record.sqlite_file(uri)
     # SQLite would roll the journal of a database that was deleted back into the new one.
     if path is None or "?" in uri or any(Path(f"{path}{end}").exists() for end in ("", "-journal", "-wal")):
@@ -24,7 +25,7 @@ def make(uri: str) -> None:
 
 
 def _empty() -> bytes:
-    """A database with MLflow's tables, and nothing in them. Raises OSError."""
+    """A database with MLflow's tables, all empty. Raises OSError."""
     cached = default_cache() / "mlflow" / f"{mlflow.__version__}.db"
     if not cached.is_file():
         from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine

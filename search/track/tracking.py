@@ -1,6 +1,6 @@
-"""The only MLflow writer: one experiment for a search's name, a parent run for a search, a child run for each trial.
+"""Writes searches to MLflow: an experiment per search name, a parent run per search, a child run per trial.
 
-It runs in the driver and makes one batched call a report.
+It runs in the driver and makes one batched call per report.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ RETRY_SECONDS = 10.0
 
 @dataclass
 class _Known:
-    """What MLflow holds of a trial's run."""
+    """The state of a trial's run in MLflow."""
 
     epochs: float
     outcome: str
@@ -46,14 +46,14 @@ class _Known:
 
 
 class Tracker:
-    """Makes MLflow say what the studies know. Listens to them; after each event the trial's run is brought up to date.
+    """Listens to the studies and brings a trial's run up to date after each event.
 
-    The studies keep everything a run is made of, so they are the spool when MLflow cannot be written: training goes
-    on, the user is warned once, and what is missing is delivered, in order, when MLflow is back or by a later `sync`.
+    The studies hold everything that is written to a run, so nothing is lost while MLflow is unavailable: training
+    continues, the user is warned once, and missing data is delivered in order when MLflow is back, or by a later
+    `sync`.
 
-    uri: an MLflow tracking URI. warn: is given a line for the user. new: the search must not be there yet, else
-    FileExistsError.
-    Raises UserError when MLflow cannot be used at the start.
+    uri: an MLflow tracking URI. warn: callback for user-facing warnings. new: raise FileExistsError if the search is in
+    MLflow already. Raises UserError when MLflow cannot be used at the start.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Tracker:
 
     @property
     def run_id(self) -> str:
-        """Of the search's own run."""
+        """The id of the search's own run."""
         return self.own.run_id
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
-        """Record on the search's run, which is running now, what its trials learn from (see `OwnRun.describe`)."""
+        """Mark the search's run as running, and record its data there (see `OwnRun.describe`)."""
         self.own.describe(corpus, tags, inspection)
         started = time.monotonic()
         try:
@@ -100,9 +100,9 @@ class Tracker:
             self.deliver()
 
     def deliver(self, every: bool = False) -> bool:
-        """Bring the runs that wait up to date; whether it worked. After a failure the next attempt waits a while.
+        """Bring pending runs up to date; returns whether that worked. After a failure the next attempt is delayed.
 
-        every: try every run, even after one could not be written, unless MLflow hangs.
+        every: try all runs even if one fails, unless MLflow hangs.
         """
         complete = True
         for name in list(self._pending):
@@ -110,10 +110,10 @@ class Tracker:
             try:
                 self.sync(self._pending[name])
             except BaseException as error:
-                # An answer may have been lost after MLflow had written: look before writing again.
+                # MLflow may have written it before the connection failed: look before writing again.
                 self._known.pop(name, None)
                 self._look_first = True
-                self._pending[name] = self._pending.pop(name)  # the others first, next time
+                self._pending[name] = self._pending.pop(name)  # try the others first next time
                 if not isinstance(error, mlflow.MlflowException | OSError):  # OSError: its artifacts' disk or server
                     raise
                 seconds = time.monotonic() - started
@@ -136,18 +136,18 @@ class Tracker:
                 f"MLflow cannot be written ({first_line(error)}). The search goes on; its folder keeps what is "
                 "missing, to be delivered when MLflow is back."
             )
-        # A server that hangs holds up the driver, and so the workers: for a tenth of the time at most.
+        # A hanging server blocks the driver, and with it the workers: for at most a tenth of the time.
         self._retry_at = time.monotonic() + max(RETRY_SECONDS, 10 * seconds)
 
     def sync(self, trial: Trial) -> bool:
-        """Make a trial's run say what its study knows; True when something was missing or different."""
+        """Bring a trial's run up to date with its study; returns whether anything had to be written."""
         params: dict[str, Any] = {}
         exact: dict[str, str] = {}
         run_id = trial.run_id
-        # One that a resume adopts may not have been told of the run that was found for it.
+        # A trial that a resume adopts may lack the id of a run that was found for it.
         known = (self._known.get(trial.name) if run_id else None) or self._read(run_id)
         if known is None and (self._look_first or run_id):
-            # Its driver died between making the run and noting its id, or the id is that of another database's run.
+            # The driver died between creating the run and storing its id, or the id belongs to another database.
             run_id = self._find_run(trial)
             known = self._read(run_id)
         if run_id is None or known is None:
@@ -225,7 +225,7 @@ class Tracker:
                     self._client.log_image(run_id, image, key=record.PICTURE, step=step, timestamp=time_ms)
 
     def _find_run(self, trial: Trial) -> str | None:
-        """The run of a trial by its name."""
+        """The id of a trial's run, found by the trial's name."""
         found = self._client.search_runs(
             [self.own.experiment_id],
             f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.TRIAL}` = '{trial.name}'",
@@ -248,7 +248,7 @@ class Tracker:
         return run_id
 
     def _read(self, run_id: str | None) -> _Known | None:
-        """What MLflow holds of a run, which is restored if somebody has deleted it; None if there is none."""
+        """The state of a run, which is restored if it was deleted; None if there is no such run."""
         if run_id is None:
             return None
         try:
@@ -271,13 +271,13 @@ class Tracker:
         )
 
     def drop(self, run_id: str) -> None:
-        """Delete a run that belongs to no trial; `mlflow` can restore it. Raises UserError if it cannot."""
+        """Delete a run that belongs to no trial; `mlflow` can restore it. Raises UserError if this fails."""
         with self._written():
             self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
             self._client.delete_run(run_id)
 
     def adopt(self, run_id: str) -> None:
-        """Put a run under the search's own. Raises UserError if it cannot."""
+        """Make a run a child of the search's own run. Raises UserError if this fails."""
         with self._written():
             self._client.set_tag(run_id, record.PARENT_RUN_ID, self.own.run_id)
 
@@ -289,7 +289,7 @@ class Tracker:
             raise UserError(f"MLflow cannot be written: {first_line(error)}") from error
 
     def close(self, outcome: Outcome) -> bool:
-        """Deliver what waits and end the search's own run; whether MLflow has everything."""
+        """Deliver pending data and end the search's own run; returns whether MLflow has everything."""
         complete = self.deliver(every=True)
         try:
             self.own.close(outcome)
