@@ -1,4 +1,4 @@
-"""`python -m models` compiles the kernels for this machine, unless they exist."""
+"""Compiles the kernels for this machine, unless they exist: `python -m models`."""
 
 import subprocess
 import sys
