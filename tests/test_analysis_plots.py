@@ -18,6 +18,7 @@ from test_budget import rising, search_of, trials_of
 from analysis.base import runs
 from analysis.base.table import Table
 from analysis.figures import gradient_norms, learning_curves, pruning, style
+from analysis.figures.fronts import attainment
 from analysis.figures.plot import Found
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import data_size, importance, why
@@ -456,6 +457,19 @@ def test_fronts_are_of_all_and_of_each_architecture() -> None:
     by_time = frame[frame["objective"] == "train_seconds"]
     assert by_time["trial"][by_time["attained"]].tolist() == ["gru-1", "mlp-0", "gru-0", "mlp-1"]
     assert PLOTS["fronts"].render(Found(trials)) == {}  # of one objective
+
+
+def test_attainment_is_over_repetitions() -> None:
+    rows = [(0, 1.0, 0.6), (1, 2.0, 0.7), (2, 3.0, 0.5), (0, 4.0, 0.8), (1, 5.0, 0.6)]
+    own = pd.DataFrame(rows, columns=["repetition", "amount", "val_accuracy"])
+    found = attainment(own, "val_accuracy")
+    assert found["best"].tolist() == [0.6, 0.7, 0.7, 0.8, 0.8]
+    assert found["median"].fillna(0).tolist() == [0, 0.6, 0.6, 0.7, 0.7]
+    assert found["worst"].fillna(0).tolist() == [0, 0, 0.5, 0.5, 0.5]
+    errors = attainment(own.rename(columns={"val_accuracy": "val_loss"}), "val_loss")
+    assert errors["best"].tolist() == [0.6, 0.6, 0.5, 0.5, 0.5]
+    alone = attainment(own.assign(repetition=pd.NA), "val_accuracy")
+    assert alone["best"].tolist() == alone["worst"].tolist() == [0.6, 0.7, 0.7, 0.8, 0.8]
 
 
 def test_a_task_without_accuracy_is_told_by_what_it_measures() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import textwrap
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from conftest import ROOT, command
 from optuna.trial import TrialState
 
 import data
@@ -536,3 +538,24 @@ def test_several_objectives_have_their_pruner_unless_told() -> None:
     assert specs.validate(content).pruner == "front"
     assert specs.validate(content | {"pruner": "none"}).pruner == "none"
     assert specs.validate({"architectures": ["mlp"]}).pruner == "asha"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_documented_example_of_objectives_and_limits_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    block = page[page.index("    # small.yaml") :].split("\n\n")[0]
+    (tmp_path / "small.yaml").write_text(textwrap.dedent(block), encoding="utf-8")
+    smaller = [word for key in ("limit=300", "epochs=1", "trials=3", "baselines=none") for word in ("--set", key)]
+    done = command("bakeoff", "run", "small.yaml", *smaller, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for preferred in fronts.PREFER:
+        best = command("bakeoff", "best", "latest", "--prefer", preferred, cwd=tmp_path)
+        assert best.returncode == 0, best.stdout + best.stderr
+    (folder,) = (tmp_path / "searches").iterdir()
+    trials = Studies(folder.name, specs.read_spec(folder), folder).trials()
+    assert len(trials) == 6
+    ranked = [trial for trial in trials if is_ranked(trial)]
+    assert ranked
+    assert all(trial.costs["num_parameters"] <= 50000 for trial in ranked)
+    assert all(trial.costs["latency_ms"] <= 20 for trial in ranked)

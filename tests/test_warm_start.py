@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from conftest import FinishedSearch, command
 
 from data.base.errors import UserError
 from search.base.record import Outcome
@@ -206,3 +207,22 @@ def test_mistakes_are_one_line(root: Path) -> None:
     grid = make_spec(**{"from": "other"}, space={"hidden_size": [8, 16]}, sampler="grid", trials=None)
     with pytest.raises(UserError, match="a grid learns nothing from earlier searches"):
         inherit(grid, root)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_starts_from_the_folder_of_another(smoke_search: FinishedSearch, tmp_path: Path) -> None:
+    settings = ("architectures=[mlp]", "baselines=none", "trials=3", "seed=7", "max_words=20")
+    options = [word for key in settings for word in ("--set", key)]
+    done = command("bakeoff", "run", "smoke", "--from", str(smoke_search.folder), *options, cwd=tmp_path)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert f"Inherited from {smoke_search.id}: trials of mlp {smoke_search.spec.num_trials}" in output
+    (folder,) = (tmp_path / "searches").iterdir()
+    spec = specs.read_spec(folder)
+    (found,) = spec.inherited
+    first, *_ = Studies(folder.name, spec, folder).trials()
+    assert first.hyperparameters.items() >= found.points[0].values.items()
+    ledger = command("bakeoff", "ledger", folder.name, cwd=tmp_path)
+    assert ledger.returncode == 0, ledger.stderr
+    assert smoke_search.id in ledger.stdout

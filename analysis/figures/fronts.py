@@ -1,5 +1,6 @@
 """The fronts of several objectives: what there is to choose from, for each architecture and in all."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,6 +20,7 @@ def data(found: Found) -> pd.DataFrame:
 
     `front`: whether a trial is on the front of all trials, only on that of its architecture, or on none, by all
     objectives together. `attained`: by these two alone no other trial of its architecture is as good or better.
+    `repetition`: which seed of a repeated configuration it is, from 0; NA elsewhere.
     """
     objectives, metric = found.objectives, found.rank_by
     if not objectives:
@@ -36,8 +38,27 @@ def data(found: Found) -> pd.DataFrame:
         best = (sign * own[metric]).groupby(own["architecture"]).cummax()
         before = best.groupby(own["architecture"]).shift()
         parts.append(own.assign(attained=before.isna() | (best > before)))
-    columns = ["architecture", "trial", "run_id", "objective", "amount", metric, "front", "attained"]
+    columns = ["architecture", "trial", "run_id", "repetition", "objective", "amount", metric, "front", "attained"]
     return pd.concat(parts)[columns].reset_index(drop=True)
+
+
+def attainment(own: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """What an architecture attains over repetitions (the empirical attainment function; Fonseca and Fleischer 1996, "On
+    the Performance Assessment and Comparison of Stochastic Multiobjective Optimizers").
+
+    own: rows of `data` of one objective and architecture. Returns a row for each amount, the best first, with the
+    score that is attained at this amount or a better one by the best repetition, by half of them and by all (`best`,
+    `median`, `worst`), NaN where fewer have a trial. Trials without a repetition are one together.
+    """
+    sign = 1 if maximizes(metric) else -1
+    repetitions = own["repetition"].fillna(-1)
+    scores = pd.DataFrame({each: (sign * own[metric]).where(repetitions == each) for each in repetitions.unique()})
+    attained_NR = np.sort(scores.cummax().ffill().fillna(-np.inf).to_numpy(dtype=float), axis=1)
+    count = attained_NR.shape[1]
+    found = own[["amount"]].assign(
+        best=sign * attained_NR[:, -1], median=sign * attained_NR[:, (count - 1) // 2], worst=sign * attained_NR[:, 0]
+    )
+    return found.replace([np.inf, -np.inf], np.nan)
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
@@ -48,13 +69,17 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         points = frame[frame["objective"] == objective]
         farthest = points["amount"].iloc[-1]
         for architecture, own in points.groupby("architecture"):
-            look, ends = looks[architecture], own[own["attained"]]
+            look = looks[architecture]
             axes.plot(own["amount"], own[metric], look.marker, c=look.colour, mfc="white", ls="none", alpha=0.6)
             there = own[own["front"] != "none"]
             axes.plot(there["amount"], there[metric], look.marker, c=look.colour, ls="none", zorder=3)
+            attained = attainment(own, metric)
             # What is attained at one amount is at any worse one.
-            amounts, scores = [*ends["amount"], farthest], [*ends[metric], ends[metric].iloc[-1]]
-            axes.step(amounts, scores, where="post", c=look.colour, ls=look.line, lw=1.1)
+            last = attained.tail(1).assign(amount=farthest)
+            attained = pd.concat([attained, last])
+            axes.step(attained["amount"], attained["median"], where="post", c=look.colour, ls=look.line, lw=1.1)
+            band = [attained[name] for name in ("worst", "best")]
+            axes.fill_between(attained["amount"], *band, step="post", color=look.colour, alpha=0.15, lw=0)
         best = points[points["front"] == ALL]
         axes.plot(best["amount"], best[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none", zorder=4)
         if objective in COSTS:
@@ -73,7 +98,9 @@ PLOT = Plot(
     title="The fronts of the objectives",
     caption="Complete trials by the metric, on validation, and each other objective. Filled are those on the front of "
     "their architecture, by all objectives; those on the front of all trials are ringed. A line bounds what an "
-    "architecture attains in the two objectives of its panel: for each amount the best score at no worse one.",
+    "architecture attains in the two objectives of its panel: for each amount the best score at no worse one. Where "
+    "configurations were repeated on several seeds, it is what half of the seeds attain, and the band is from what all "
+    "of them attain to what the best one does.",
     nothing="the search has one objective, or no complete trial",
     data=data,
     draw=draw,

@@ -76,6 +76,7 @@ def search(
         now, place, trial, started, rest_of, result = heapq.heappop(running)
         continues = studies.report(trial, result, SIMULATED)
         if until(trial):
+            studies.stop()
             running.clear()
         elif continues:
             following = next(rest_of)
