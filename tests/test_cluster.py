@@ -290,4 +290,4 @@ def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     done = CliRunner().invoke(app, ["check", "smoke", "--set", "resources.cpu=1000"], catch_exceptions=False)
     assert done.exit_code == 1
     (line,) = [line for line in done.output.splitlines() if line.startswith("fail")]
-    assert line.startswith("fail  trials       each wants 1000 CPU; no node has more than")
+    assert line.startswith("fail  trials       each needs 1000 CPU; no node has more than")

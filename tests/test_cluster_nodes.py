@@ -169,7 +169,7 @@ def test_a_folder_of_one_node_is_refused_a_shared_folder_and_a_bucket_are_not(tm
         assert done.returncode == 2, done.stdout
         error = next(line for line in done.stdout.splitlines() if line.startswith("error"))
         assert f"{blind.address} does not see it" in error
-        assert "could not go on elsewhere: storage_path in the spec should be a folder that all nodes share" in error
+        assert "could not continue elsewhere: storage_path in the spec should be a folder that all nodes share" in error
         assert list((own / "searches").iterdir()) == []
 
         checked = made.head.run(*search("check", "smoke", made=made), cwd=own)
@@ -352,7 +352,7 @@ def test_workers_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Pa
         for own_disk in ([], ["--set", f"storage_path={tmp_path}"]):
             refused = head.run(*search("run", "smoke", *SMALL, *own_disk, made=made), cwd=tmp_path)
             assert refused.returncode == 2, refused.stdout
-            assert "workers that are started later do not see it" in refused.stdout
+            assert "workers that are started later are not expected to see it" in refused.stdout
         log = tmp_path / "workers"
         watch = head.start(sys.executable, "-c", WATCH, made.address, str(log))
         try:
@@ -368,7 +368,7 @@ def test_workers_are_started_for_waiting_trials_and_ended_when_idle(tmp_path: Pa
         assert (seen[0], max(seen), seen[-1]) == ("0", "2", "0")
         assert most_at_once(tmp_path) == 2
         assert_finished_as_if_nothing_had_happened(the_search(tmp_path), uri_of(tmp_path))
-        assert "no worker is up to try" in done.stdout
+        assert "no worker is running to test" in done.stdout
 
 
 @contextmanager

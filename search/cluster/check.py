@@ -130,14 +130,18 @@ def _check_nodes(
     finally:
         checkpoints.remove(place)
     if corpus is not None and not fitting:
-        yield Check("ok", "corpus", f"{corpus.name}: this node loads it; no worker is up to be sent it")
+        yield Check("ok", "corpus", f"{corpus.name}: loaded on this node; no worker is running to receive it")
     elif corpus is not None:
-        lacking = [node.address for node, seen in zip(fitting, reports, strict=True) if seen.digest != corpus.digest]
+        lacking = [
+            node.address for node, report in zip(fitting, reports, strict=True) if report.digest != corpus.digest
+        ]
         if lacking:
-            yield Check("fail", "corpus", f"{corpus.name} has not arrived on {', '.join(lacking)}; see their memory")
+            yield Check("fail", "corpus", f"{corpus.name} has not arrived on {', '.join(lacking)}; check their memory")
         else:
             yield Check(
-                "ok", "corpus", f"{corpus.name}: this node loads it, and each gets it once ({_addresses(fitting)})"
+                "ok",
+                "corpus",
+                f"{corpus.name}: loaded on this node, and sent once to each node ({_addresses(fitting)})",
             )
 
 
@@ -150,9 +154,9 @@ def _check_storage(
 ) -> Check:
     """Whether every node that runs trials has read the driver's file in `place` and written one back."""
     blind = [
-        f"{node.address} {seen.storage or 'writes what is not seen here'}"
-        for node, seen in zip(fitting, reports, strict=True)
-        if not seen.problem and (seen.storage or checkpoints.load_text(place, node.id) is None)
+        f"{node.address} {report.storage or 'writes files that are not visible here'}"
+        for node, report in zip(fitting, reports, strict=True)
+        if not report.problem and (report.storage or checkpoints.load_text(place, node.id) is None)
     ]
     if (
         autoscaled
@@ -160,17 +164,17 @@ def _check_storage(
         and isinstance(root, Path)
         and file_system(root) in LOCAL_FILE_SYSTEMS
     ):
-        blind.append("workers that are started later do not see it; if they do, start one first")
+        blind.append("workers that are started later are not expected to see it; if they do, start one first")
     if blind:
         return Check(
             "fail",
             "checkpoints",
-            f"checkpoints in {root} are on one node ({'; '.join(blind)}), and a trial whose node is lost could not go "
-            "on elsewhere: storage_path in the spec should be a folder that all nodes share (NFS), s3://bucket/folder "
-            "or gs://bucket/folder",
+            f"checkpoints in {root} are on one node ({'; '.join(blind)}), so a trial whose node is lost could not "
+            "continue elsewhere: storage_path in the spec should be a folder that all nodes share (NFS), "
+            "s3://bucket/folder or gs://bucket/folder",
         )
     if not fitting:
-        return Check("warn", "checkpoints", f"no worker is up to try {root}; each has to reach it when it comes")
+        return Check("warn", "checkpoints", f"no worker is running to test {root}; workers have to reach it")
     return Check("ok", "checkpoints", f"{root}: written and read by {_addresses(fitting)}")
 
 
@@ -180,34 +184,36 @@ def _check_room(spec: Spec, fitting: Sequence[Node], everything: Sequence[Node],
     if not fits and not autoscaled:
         most = f"{max(node.cpu for node in everything):g} CPU and {max(node.gpu for node in everything):g} GPU"
         return Check(
-            "fail", "trials", f"each wants {per_trial}; no node has more than {most}: lower resources or add nodes"
+            "fail", "trials", f"each needs {per_trial}; no node has more than {most}: lower resources or add nodes"
         )
-    room = f"{per_trial} each: {fits} at once now" + (f", {autoscaled} on autoscaled workers" if autoscaled else "")
+    room = f"{per_trial} each: {fits} at a time now" + (f", {autoscaled} on autoscaled workers" if autoscaled else "")
     if spec.concurrency and spec.concurrency > max(fits, autoscaled):
         return Check("warn", "trials", f"{room}; concurrency {spec.concurrency} waits for more nodes")
     idle = [node.address for node in everything if not node.here and node not in fitting]
     if idle:
-        return Check("warn", "trials", f"{room}; none fits {', '.join(idle)}")
+        return Check("warn", "trials", f"{room}; none fits on {', '.join(idle)}")
     return Check("ok", "trials", room)
 
 
 def _check_versions(fitting: Sequence[Node], reports: Sequence[NodeReport]) -> Iterator[Check]:
     if not fitting:
-        yield Check("warn", "versions", "no worker is up to be asked; a check while one is says whether all are equal")
+        yield Check("warn", "versions", "no worker is running; check again while one is, to compare versions")
         return
-    mine = _releases()
+    expected = _releases()
     wrong = []
-    for node, seen in zip(fitting, reports, strict=True):
-        others = [f"{name} {have} (here {mine[name]})" for name, have in seen.versions.items() if have != mine[name]]
-        if seen.problem or others:
-            wrong.append(Check("fail", "versions", f"{node.address}: {seen.problem or ', '.join(others)}"))
+    for node, report in zip(fitting, reports, strict=True):
+        others = [
+            f"{name} {have} (here {expected[name]})" for name, have in report.versions.items() if have != expected[name]
+        ]
+        if report.problem or others:
+            wrong.append(Check("fail", "versions", f"{node.address}: {report.problem or ', '.join(others)}"))
     if wrong:
         yield from wrong
         yield Check("fail", "versions", "make them equal: install the same requirements.txt on every node")
     else:
-        shown = ", ".join(f"{name} {mine[name]}" for name in ("python", "ray", "torch", "optuna"))
-        yield Check("ok", "versions", f"{shown}, equal everywhere; every worker imports this code")
-    if slow := [node.address for node, seen in zip(fitting, reports, strict=True) if seen.kernels == kernels.TORCH]:
+        listed = ", ".join(f"{name} {expected[name]}" for name in ("python", "ray", "torch", "optuna"))
+        yield Check("ok", "versions", f"{listed}, equal everywhere; every worker imports this code")
+    if slow := [node.address for node, report in zip(fitting, reports, strict=True) if report.kernels == kernels.TORCH]:
         yield Check("warn", "kernels", f"not compiled on {', '.join(slow)}: trials take longer there; python -m models")
 
 
@@ -243,7 +249,9 @@ def check(spec: Spec, address: str | None, searches: Path, uri: str) -> Iterator
     yield from _check_nodes(spec, address, root, corpus)
     try:
         read_runs(uri, "")
-        yield Check("ok", "MLflow", f"{record.without_password(uri)} answers; only this node writes it, no worker does")
+        yield Check(
+            "ok", "MLflow", f"{record.without_password(uri)} answers; only this node writes to it, workers do not"
+        )
     except UserError as error:
         yield Check("fail", "MLflow", str(error))
 

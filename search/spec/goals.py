@@ -20,9 +20,9 @@ class GoalKeys(BaseModel):
     )
     limits: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {},
-        description="upper bounds: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; a too large "
-        "configuration is replaced by another proposal, and a too slow trial is refused at its first report; neither "
-        "is ranked, exported or best",
+        description="upper bounds: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; "
+        "configurations that are too large are proposed again, trials that are too slow are refused at their first "
+        "report; none of them is ranked, exported or best",
     )
 
     @field_validator("limits", mode="before")

@@ -1,4 +1,4 @@
-"""The key of a spec that says how many trials a worker trains together."""
+"""The key of a spec for the number of trials that a worker trains together."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from data.base.errors import UserError
 
 AUTO = "auto"
 MOST = 512
-ON_A_CARD = 32  # what auto is where trials are given a share of a GPU: small networks leave most of one idle
+ON_A_CARD = 32  # the value of auto if trials get a share of a GPU: small networks leave most of it idle
 
 
 def _parse(written: Any) -> Any:
@@ -23,7 +23,7 @@ Packing = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MOST)], Befo
 
 
 def size_of(packing: Packing, gpu: float) -> int:
-    """The most trials in a pack. gpu: the share of a card that a worker is given."""
+    """The maximum number of trials in a pack. gpu: the share of a GPU that a worker gets."""
     if packing == AUTO:
         return ON_A_CARD if gpu else 1
     return int(packing)

@@ -251,8 +251,8 @@ class Spec(_Keys):
     )
     packing: Packing = Field(
         "auto",
-        description="how many trials of one architecture a worker trains together, each with the numbers that it has "
-        "alone; auto: 32 on a GPU, else 1; baselines are never packed",
+        description="how many trials of one architecture a worker trains together, with the same results as alone; "
+        "auto: 32 on a GPU, otherwise 1; baselines are never packed",
     )
     concurrency: int | None = Field(
         None,
