@@ -6,7 +6,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make search   set up, then run the default search on the embedded corpus"
+	@echo "make search   set up, then run the default search on IMDB reviews"
 	@echo "make report   repeat the studies of the published report and compare: about an hour on two cores"
 	@echo "make test     set up, then run ruff, mypy, the kernels' memory checks and the tests"
 	@echo "make sanitize test the kernels at every small size under AddressSanitizer and UBSan (part of make test)"
