@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from data.base.errors import UserError
+from models.native import masks
 from search.base.record import Outcome
 from search.run.folders import new_search
 from search.run.setting import make_setting
@@ -23,6 +25,7 @@ from search.spec.spec import Spec
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.train import checkpoints
+from search.train.lockstep import Lockstep
 from search.train.pack import Pack
 from search.tune.answers import Answer
 from search.tune.callback import StudyCallback
@@ -65,19 +68,23 @@ class TuneTrial:
         self.pickled_error_file: str | None = None
 
 
-def run(spec: Spec, root: Path, at_report: Callable[[Studies, int], object] = lambda *_: None) -> list[Trial]:
-    """The trials of a search whose only worker is this process. at_report: is called before each report is taken."""
+def run(spec: Spec, root: Path, lockstep: Lockstep | None = None) -> list[Trial]:
+    """The trials of a search whose only worker is this process."""
     folder = new_search(spec, root)
     checkpoints.prepare(folder, None)
     studies = Studies(folder.name, spec, folder, "new")
-    play(spec, studies, folder, at_report)
+    play(spec, studies, folder, lockstep=lockstep)
     return studies.trials()
 
 
 def play(
-    spec: Spec, studies: Studies, folder: Path, at_report: Callable[[Studies, int], object] = lambda *_: None
+    spec: Spec,
+    studies: Studies,
+    folder: Path,
+    at_report: Callable[[Studies, int], object] = lambda *_: None,
+    lockstep: Lockstep | None = None,
 ) -> list[TuneTrial]:
-    """In place of Tune; the trials of its own that it made."""
+    """In place of Tune; the trials of its own that it made. at_report: is called before each report is taken."""
     corpus, setting = specs.load_corpus(spec), make_setting(spec, folder)
     answers: dict[str, Answer] = {}
     searcher = StudySearcher(studies, lambda: 1)
@@ -99,7 +106,7 @@ def play(
             return answers.pop(trial.trial_id, Answer())
 
         try:
-            train_pack(Pack(), config[MEMBERS], lambda _: corpus, setting, tell)
+            train_pack(Pack(lockstep), config[MEMBERS], lambda _: corpus, setting, tell)
         except SystemExit:
             searcher.on_trial_complete(trial.trial_id)
         except Exception as error:
@@ -126,6 +133,37 @@ def test_a_packed_search_is_the_search_unpacked(tmp_path: Path) -> None:
     assert len(found[1]) == 10
     assert found[3] == found[1]
     assert found[8] == found[1]
+
+
+def test_a_packed_search_in_lockstep_is_the_search_unpacked_but_for_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As workers with a GPU train."""
+    monkeypatch.setattr(masks, "BY_PLACE", {"cpu"})
+    keys = {"architectures": ["mlp"], "trials": 5, "sampler": "random", "space": {"dropout": [0.1, 0.2, 0.3]}}
+    keys |= {"embeddings": "frozen", "vectors": f"file:{write_vectors(tmp_path)}"}  # trained ones are not stacked
+    found = {}
+    for packing, lockstep in ((1, None), (3, Lockstep())):
+        (root := tmp_path / str(packing)).mkdir()
+        found[packing] = run(spec_of(write_texts(root), packing=packing, **keys), root, lockstep)
+    assert len(found[1]) == 5
+    for packed, alone in zip(found[3], found[1], strict=True):
+        assert (packed.outcome, packed.hyperparameters) == (alone.outcome, alone.hyperparameters)
+        for ours, theirs in zip(packed.results, alone.results, strict=True):
+            assert ours.metrics["val_loss"] == pytest.approx(theirs.metrics["val_loss"], abs=1e-5)
+    assert any(
+        ours.metrics["train_loss"] != theirs.metrics["train_loss"]
+        for packed, alone in zip(found[3], found[1], strict=True)
+        for ours, theirs in zip(packed.results, alone.results, strict=True)
+    ), "nothing was stacked"
+
+
+def write_vectors(folder: Path) -> Path:
+    rng = np.random.default_rng(1)
+    words = ["the", "film", "was", "a", "story", "great", "fine", "awful", "poor"]
+    lines = [f"{word} {' '.join(f'{each:.4f}' for each in rng.normal(size=6))}" for word in words]
+    (path := folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def test_packed_trials_that_end_early_leave_and_others_join(tmp_path: Path) -> None:
@@ -194,11 +232,11 @@ def packs(searcher: StudySearcher) -> list[tuple[str, int]]:
 
 
 def test_packed_trials_are_spread_over_the_workers(tmp_path: Path) -> None:
-    one = {"architectures": ["mlp"], "packing": 32}
+    one = {"architectures": ["mlp"], "packing": 32, "sampler": "random"}
     assert packs(searcher_of(tmp_path / "a", room=2, trials=8, **one)[0]) == [("mlp", 4), ("mlp", 4)]
     assert packs(searcher_of(tmp_path / "b", room=3, trials=8, **one)[0]) == [("mlp", 3), ("mlp", 3), ("mlp", 2)]
     assert packs(searcher_of(tmp_path / "c", room=2, trials=80, **one)[0]) == [("mlp", 32), ("mlp", 32)]
-    several = {"architectures": ["mlp", "rnn"], "packing": 4, "trials": 8}
+    several = {"architectures": ["mlp", "rnn"], "packing": 4, "trials": 8, "sampler": "random"}
     assert packs(searcher_of(tmp_path / "d", room=3, **several)[0]) == [("mlp", 4), ("rnn", 4), ("mlp", 4)]
     baselines = several | {"baselines": ["majority"]}
     assert packs(searcher_of(tmp_path / "e", room=2, **baselines)[0]) == [("majority", 1), ("mlp", 4)]
