@@ -78,8 +78,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
             last = attained.tail(1).assign(amount=farthest)
             attained = pd.concat([attained, last])
             axes.step(attained["amount"], attained["median"], where="post", c=look.colour, ls=look.line, lw=1.1)
-            band = [attained[name] for name in ("worst", "best")]
-            axes.fill_between(attained["amount"], *band, step="post", color=look.colour, alpha=0.15, lw=0)
+            amount, low, high = (attained[name] for name in ("amount", "worst", "best"))
+            axes.fill_between(amount, low, high, step="post", color=look.colour, alpha=0.15, lw=0)
         best = points[points["front"] == ALL]
         axes.plot(best["amount"], best[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none", zorder=4)
         if objective in COSTS:
