@@ -1,4 +1,4 @@
-"""What our pruner of several objectives is worth: hypervolume at equal core-seconds, simulated from a recorded table.
+"""The worth of `pruner: front`: hypervolume at equal core-seconds, simulated from a recorded table.
 
     python -m benchmarks.fronts [--seeds 5] [--trials 30] [--architectures mlp gru ...]
 
@@ -26,7 +26,7 @@ from search.study.trial import Trial
 
 TABLE = Path(__file__).parent / "table" / "imdb-5000.parquet"
 GOALS = ["val_accuracy", "train_seconds"]
-REFERENCE = (0.5, 10.0)  # accuracy by chance, and seconds that no run of the table takes
+REFERENCE = (0.5, 10.0)  # chance accuracy, and more seconds than any run of the table takes
 KINDS = {
     "random": {"sampler": "random", "pruner": "none"},
     "tpe": {"sampler": "tpe", "pruner": "none"},
@@ -46,7 +46,7 @@ def hypervolume(points: Iterable[tuple[float, float]]) -> float:
 
 
 def within(trials: Iterable[Trial], budget: float) -> list[Trial]:
-    """Those that were complete before so many core-seconds were spent."""
+    """The trials that were complete before `budget` core-seconds were spent."""
     found, spent = [], 0.0
     for trial in trials:
         spent += trial.seconds

@@ -33,7 +33,7 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Race:
-    """What all searches are given."""
+    """The conditions that all searches share."""
 
     texts: Path
     target: float
@@ -42,7 +42,7 @@ class Race:
 
 
 def ours(folder: Path, race: Race, seed: int, **changes: Any) -> float:
-    """Our search, as far as its architectures are also the others'; `changes` of its spec."""
+    """Our search of the architectures that the rivals have, too. changes: replaced keys of its spec."""
     import yaml
 
     environment = measure.fresh_cache(folder)
@@ -71,7 +71,7 @@ def raced_spec() -> dict[str, Any]:
 
 
 def random(folder: Path, race: Race, seed: int) -> float:
-    """Our system on points that are drawn beforehand: a search of its own would begin with the defaults."""
+    """Our system on points drawn beforehand, since its own random search begins with the defaults."""
     import optuna
 
     from search.spec import read as specs
@@ -115,9 +115,9 @@ def rival(module: str, folder: Path, race: Race, seed: int) -> float:
 
 
 def reached_in_mlflow(folder: Path, target: float) -> float:
-    """When the tracker first wrote such an accuracy; as time.time()."""
+    """The time, as of time.time(), at which the tracker first recorded an accuracy of at least the target."""
     with (
-        contextlib.suppress(sqlite3.OperationalError),  # it is being made, or written
+        contextlib.suppress(sqlite3.OperationalError),  # the database is being created or written
         contextlib.closing(sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True)) as database,
     ):
         query = "SELECT MIN(timestamp) FROM metrics WHERE key = 'val_accuracy' AND value >= ?"
@@ -131,7 +131,7 @@ def reached_by_rival(folder: Path, target: float) -> float:
 
 
 def require_no_failure(usage: measure.Usage, folder: Path) -> None:
-    if usage.status is not None:  # it was not stopped from here: our search may come to its end
+    if usage.status is not None:  # it ended by itself
         measure.require_success(usage, folder)
 
 

@@ -1,6 +1,6 @@
-"""Warm start: what the searches that a spec names under `from:` found, put into its own space.
+"""Warm start: maps the results of the searches that a spec names under `from:` into its own space.
 
-Trials of other texts, words or seeds have other scores: what is kept of one is its quantile among those of its search
+Scores on other texts, words or seeds cannot be compared, so a configuration keeps its quantile within its own search
 (Salinas et al. 2020, "A Quantile-based Approach for Hyperparameter Transfer Learning").
 """
 
@@ -20,13 +20,13 @@ from search.study.ranking import first_of, is_ranked, order
 from search.study.studies import Studies
 from search.study.trial import Trial
 
-MOST = 100  # configurations of an architecture that are kept of a search: the best, the worst and evenly between
+MOST = 100  # configurations kept of each search and architecture, evenly spaced from the best to the worst
 
 
 def inherit(spec: Spec, root: Path) -> Spec:
-    """The spec with what the searches have found that it names; `root`: where searches are by their ids and names.
+    """The spec with the results of the earlier searches that it names. root: the folder of searches by id and name.
 
-    Raises UserError for a search that is not there, or has no trial of any of its architectures to learn from.
+    Raises UserError for a missing search, and for one without a usable trial of any architecture of the spec.
     """
     if not spec.earlier or spec.inherited:
         return spec
@@ -45,7 +45,7 @@ def inherit(spec: Spec, root: Path) -> Spec:
                 f"{', '.join(spec.architectures)}; leave it out"
             )
         found += own
-    # Validated last: reading a spec gives the names in it, those of architectures of the user's own, their meaning.
+    # Validated last: reading an earlier spec registers its custom architectures in place of those of this one.
     content = spec.model_dump() | {"from": [folder.name for folder in folders], "inherited": found}
     return specs.validate(content, files=False)
 
@@ -56,7 +56,10 @@ def _find(asked: str, root: Path) -> Path:
 
 
 def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial], spec: Spec) -> Inherited | None:
-    """What one search, of the spec `theirs`, has for an architecture of another; None of one that it did not train."""
+    """The results of a search for an architecture of another spec; None if it has not trained that architecture.
+
+    theirs: the spec of the search. spec: the one that inherits.
+    """
     own = [trial for trial in trials if trial.architecture == architecture]
     if not own:
         return None
@@ -90,16 +93,17 @@ def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial],
 
 
 def into(space: Space, found: Mapping[str, Any], otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The point of a space that is nearest to what an earlier trial had: a number outside a range, or between those of
-    a choice, becomes the nearest one there is. None if a word is none of a choice's, or a None none of a range's.
+    """The point of a space that is nearest to the hyperparameters of an earlier trial. A number outside a range, or
+    between the values of a choice, becomes the nearest one there is. Returns None if a word is not among the values of
+    a choice, or if None is the value of a hyperparameter that has a range here.
 
-    otherwise: what stands for a hyperparameter that the trial did not have.
+    otherwise: the values of hyperparameters that the trial did not have.
     """
     point: dict[str, Any] = {}
     for name, values in space.items():
         value = found.get(name, otherwise[name])
         if values.is_fixed:
-            value = values.ends()[0]  # whatever it was there
+            value = values.ends()[0]  # whatever the earlier trial had
         elif isinstance(values, Choice) and value not in values.values:
             numbers = [each for each in values.values if _is_number(each)]
             if not _is_number(value) or not numbers:

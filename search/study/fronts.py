@@ -1,8 +1,8 @@
-"""Several objectives at once: which of some points are on the front, and in which order they come.
+"""Several objectives: which trials are on the Pareto front, how trials are ranked, and which ones end early.
 
-Points are compared by what their objectives declare (see `maximizes`). Ranks and crowding are those of NSGA-II (Deb et
-al. 2002, "A fast and elitist multiobjective genetic algorithm"); costs are laid out on a logarithmic scale, as figures
-draw them. Shapes: N points, M objectives.
+Every objective declares its direction (see `maximizes`). Ranks and crowding distances are those of NSGA-II (Deb et al.
+2002, "A fast and elitist multiobjective genetic algorithm"); costs are compared on a logarithmic scale, as in figures.
+Shapes: N points, M objectives.
 """
 
 import math
@@ -20,13 +20,13 @@ from search.train.length import Length
 from search.train.metrics import split_metric
 from search.train.training import Result
 
-#: What may be asked for of a front.
+#: Preferred points of a front: see `prefer`.
 ACCURACY, SMALL, KNEE = PREFER = ("accuracy", "small", "knee")
 
-LEAST = 3  # finished trials, of those that stood worst at a report, that say what another may still reach
+LEAST = 3  # finished trials that an optimistic continuation is based on, at least
 
 T = TypeVar("T", bound=Scored)
-Values = Callable[[T], Sequence[float | None]]  # of a trial, by objective
+Values = Callable[[T], Sequence[float | None]]  # a trial -> its value of each objective
 
 
 def maximizes(objective: str) -> bool:
@@ -34,19 +34,19 @@ def maximizes(objective: str) -> bool:
 
 
 def values(trial: Trial, objectives: Sequence[str]) -> list[float | None]:
-    """What a trial has of each objective: a metric's is that of its best report."""
+    """A trial's value of each objective; that of a metric comes from its best report."""
     return [trial.costs.get(name) if name in COSTS else trial.best.get(name) for name in objectives]
 
 
 def losses(values_NM: Sequence[Sequence[float | None]], objectives: Sequence[str]) -> np.ndarray:
-    """The values, (N, M), less is better; what is not known is infinitely bad."""
+    """The values as losses, (N, M): lower is better, and an unknown value is infinite."""
     signs_M = [-1.0 if maximizes(name) else 1.0 for name in objectives]
     rows = [[math.inf if v is None else s * v for v, s in zip(each, signs_M, strict=True)] for each in values_NM]
     return np.array(rows, dtype=float).reshape(-1, len(objectives))
 
 
 def fronts(losses_NM: np.ndarray) -> np.ndarray:
-    """Of each point the number of its front, (N,): 1 is dominated by none, 2 only by those of 1, and so on."""
+    """The number of each point's front, (N,): 1 is not dominated, 2 only by points of front 1, and so on."""
     numbers_N, left_N = np.zeros(len(losses_NM), dtype=int), np.ones(len(losses_NM), dtype=bool)
     no_worse_NN = np.all(losses_NM[:, None] <= losses_NM[None], axis=2)
     dominates_NN = np.logical_and(no_worse_NN, np.any(losses_NM[:, None] < losses_NM[None], axis=2))
@@ -60,7 +60,7 @@ def fronts(losses_NM: np.ndarray) -> np.ndarray:
 
 
 def scaled(losses_NM: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
-    """Between 0, the best of these points, and 1, the worst, in each objective; costs by their logarithms."""
+    """Losses scaled to [0, 1] in each objective, from the best point to the worst; costs by their logarithms."""
     laid_NM = losses_NM.copy()
     for place, name in enumerate(objectives):
         if name in COSTS:
@@ -68,14 +68,14 @@ def scaled(losses_NM: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
     known_NM = np.isfinite(laid_NM)
     low_M = laid_NM.min(axis=0, initial=np.inf, where=known_NM)
     high_M = laid_NM.max(axis=0, initial=-np.inf, where=known_NM)
-    found_NM: np.ndarray = np.ones_like(laid_NM)  # what is not known
+    found_NM: np.ndarray = np.ones_like(laid_NM)  # 1 for unknown values
     np.subtract(laid_NM, low_M, out=found_NM, where=known_NM)
     np.divide(found_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=found_NM, where=known_NM)
     return found_NM
 
 
 def crowding(scaled_NM: np.ndarray) -> np.ndarray:
-    """How far the neighbours of each point of a front are apart, (N,): infinitely at its ends."""
+    """The crowding distance of each point of a front, (N,), infinite at its ends."""
     distances_N = np.zeros(len(scaled_NM))
     for column_N in scaled_NM.T:
         order_N = np.argsort(column_N, kind="stable")
@@ -85,8 +85,8 @@ def crowding(scaled_NM: np.ndarray) -> np.ndarray:
 
 
 def ranked(trials: Iterable[T], objectives: Sequence[str], metric: str, of: Values[T]) -> list[tuple[T, int | None]]:
-    """Trials, the best first, each with the number of its front: complete ones by front and, in one, those first that
-    are least crowded; then the pruned ones and what is not ranked by `ranking.order`, which have none."""
+    """Trials, the best first, each with the number of its front. Complete ones come first, by front and then by
+    decreasing crowding distance; the others follow in the order of `ranking.order` and have no front (None)."""
     trials = sorted(trials, key=order(metric))
     complete = [trial for trial in trials if is_ranked(trial) and trial.outcome == Outcome.COMPLETE]
     if not complete:
@@ -103,11 +103,11 @@ def ranked(trials: Iterable[T], objectives: Sequence[str], metric: str, of: Valu
 
 
 def prefer(how: str, trials: Iterable[T], objectives: Sequence[str], metric: str, of: Values[T]) -> T:
-    """One point of the front: `accuracy`, the best by the metric; `small`, that with the least of the first cost;
-    `knee`, that which is farthest from the plane through the front's ends (Das 1999), where giving up a little of
-    one objective no longer gains much of another.
+    """One point of the front: `accuracy`, the best by the metric; `small`, the lowest first cost; `knee`, the farthest
+    from the plane through the ends of the front (Das 1999), beyond which giving up a little of one objective no longer
+    gains much of another.
 
-    Raises UserError where nothing is on the front, or its search has no such objective.
+    Raises UserError if the front is empty, or the search has no such objective.
     """
     choose("--prefer", how, PREFER)
     if not objectives:
@@ -134,13 +134,13 @@ def prefer(how: str, trials: Iterable[T], objectives: Sequence[str], metric: str
 def optimistic(
     trial: Trial, finished: Sequence[Trial], objectives: Sequence[str], length: Length
 ) -> list[float | None]:
-    """What a trial may come to at best, by objective.
+    """The best values that a trial may still reach, by objective.
 
-    finished: the complete trials of its architecture. Of a metric the best of this: what any of them came to that
-    stood no better at the same report, or is among the `LEAST` that stood worst; and what the trial has, with what any
-    of them gained from there that stood no worse, or is among the `LEAST` that stood best. Of the time of
-    training: so many times what it has taken as the least of them took in all of what it had by this report (what comes
-    before the first one may be long), or what it has taken if patience may end it. Other costs are known.
+    finished: the complete trials of its architecture. For a metric, the best of: the final scores of those that were no
+    better at the same report (or are among the `LEAST` worst there), and the trial's score plus what those gained from
+    there on that were no worse (or are among the `LEAST` best). For the training time, the time so far multiplied by
+    the lowest ratio of total time to time at this report among them, since the time before the first report may be
+    long; the time so far if patience may end the trial. Other costs are known.
     """
     found: list[float | None] = []
     for name, now in zip(objectives, values(trial, objectives), strict=True):
@@ -159,13 +159,13 @@ def optimistic(
 
 
 def _left(trial: Trial, finished: Sequence[Trial], length: Length) -> float:
-    """How many times the seconds that a trial has taken it takes at least."""
+    """The least total time of a trial, as a multiple of its time so far."""
     known = [each.seconds / seconds for each in finished if (seconds := _report(each, trial.step).seconds) > 0]
     return min(known, default=length.num_reports / max(1, trial.step))
 
 
 def _report(trial: Trial, step: int) -> Result:
-    """That of a step, or its last one before that."""
+    """The result of a step, or the last one before it."""
     return next(each for each in reversed(trial.results) if each.step <= step or each.step == 1)
 
 
@@ -177,9 +177,9 @@ def hopeless(trial: Trial, finished: Sequence[Trial], objectives: Sequence[str],
     """Whether even an optimistic rest of a trial would not bring it to the front of its architecture: `pruner: front`.
 
     Multi-objective successive halving (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving",
-    arXiv:2106.12639) ends what is dominated by others at the same report. Here nothing ends by what it is halfway: a
-    trial is compared with where others of its kind have come from there (see `optimistic`), as rules that predict
-    learning curves do (Domhan et al. 2015); a small model that is worse than all large ones goes on.
+    arXiv:2106.12639) ends trials that are dominated at the same report. Here a trial is judged by what finished trials
+    reached from the same point (see `optimistic`), as rules that predict learning curves do (Domhan et al. 2015). A
+    small model that is worse than all large ones goes on.
     """
     if len(finished) < LEAST:
         return False

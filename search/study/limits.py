@@ -1,7 +1,7 @@
-"""What a search draws in place of configurations that break a limit by their size, so that no trial is spent on them.
+"""Replacements for configurations whose size breaks a limit, so that no trial is spent on them.
 
-A sampler learns of each that it proposes and that is refused (Optuna's constraints); where it does not find anything
-else for a while, points are drawn at random from the space until one is within the limits.
+A sampler learns about every refused proposal (Optuna's constraints). After several refusals in a row, points are drawn
+at random until one is within the limits.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ from search.spec import space
 from search.spec.spec import Spec
 from search.train.costs import broken, shown
 
-IN_A_ROW = 10  # proposals of a sampler that are refused, before points are drawn at random
-DRAWS = 500  # at random, after which an architecture has nothing within the limits
+IN_A_ROW = 10  # refused proposals of a sampler, after which points are drawn at random
+DRAWS = 500  # random points, after which an architecture is taken to have none within the limits
 
-#: From a trial's config to what it costs, as far as that is known before it is trained.
+#: Maps a trial's config to the costs that are known before it is trained.
 Measure = Callable[[dict[str, Any]], Mapping[str, float]]
 
 
 @dataclass
 class Drawn:
-    """point: the first that is within the limits, or None. refused: how many were not, by limit. least: the least that
-    any of these had of the limit that it broke."""
+    """point: the first one within the limits, or None. refused: the number of refused points, by limit. least: the
+    lowest cost among the refused points, by the limit that they broke."""
 
     point: dict[str, Any] | None = None
     refused: Counter[str] = field(default_factory=Counter)
@@ -36,7 +36,7 @@ class Drawn:
 
 
 def draw(points: space.Space, limits: Mapping[str, float], measure: Measure, seed: int) -> Drawn:
-    """Draw from a space at random until a point is within the limits. Each is measured once."""
+    """Draw from a space at random until a point is within the limits. Every different point is measured once."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
     found, known = Drawn(), set()
     for _ in range(DRAWS):
@@ -46,7 +46,7 @@ def draw(points: space.Space, limits: Mapping[str, float], measure: Measure, see
         known.add(key)
         try:
             costs = measure(point)
-        except UserError:  # no hidden size that is to be solved fits this one
+        except UserError:  # `match_parameters`: no hidden size fits this point
             continue
         name = broken(limits, costs)
         if name is None:

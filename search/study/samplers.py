@@ -16,23 +16,24 @@ from search.spec import space
 from search.spec.inherited import Point
 from search.spec.spec import Spec
 
-#: Those that keep away from what breaks a constraint; the others are told nothing of it.
+#: Samplers that support constraints; the others never see them.
 USE_CONSTRAINTS = ("tpe", "gp", "nsga2")
-PRIOR = 4.0  # own trials that weigh as much as all earlier ones
-DRAWS = 20  # of one trial by a sampler that draws what was tried
+PRIOR = 4.0  # after this many trials the prior of earlier searches is used for half of the draws
+DRAWS = 20  # attempts of a sampler to propose a new point before points are drawn at random
 
 Wanted = dict[str, BaseDistribution]
 
 
 class _GridSampler(optuna.samplers.GridSampler):
-    """Optuna's own stops the study after the last combination, which it may do only inside `study.optimize`."""
+    """Optuna's grid sampler, which does not stop the study after the last combination: outside `study.optimize` that
+    raises."""
 
     def after_trial(self, *args: Any) -> None:
-        pass  # the studies know how many trials there are to be
+        pass  # the studies count the trials
 
 
 class _Whole(optuna.samplers.BaseSampler):
-    """Draws whole points of a space, by another sampler or otherwise."""
+    """Draws all hyperparameters of a trial together; the base class of the wrappers around Optuna's samplers."""
 
     def __init__(self, drawing: optuna.samplers.BaseSampler, grid: space.Space, seed: int) -> None:
         self._drawing, self._space, self._seed = drawing, grid, seed
@@ -64,7 +65,7 @@ class _Whole(optuna.samplers.BaseSampler):
 
 
 class _Redrawing(_Whole):
-    """Draws again where a trial has had the point; at last at random."""
+    """Draws again when the point was tried before: from its sampler, then at random, then the first untried one."""
 
     def _draw(self, study: Study, trial: FrozenTrial, wanted: Wanted) -> dict[str, Any]:
         others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
@@ -82,12 +83,13 @@ class _Redrawing(_Whole):
 
 
 class _Inheriting(_Whole):
-    """Draws by a prior of earlier searches less and less often: PRIOR times in PRIOR + n, after n own trials.
+    """Draws from a prior that earlier searches shape, with probability PRIOR / (PRIOR + n) after n trials; else from
+    the sampler of the search.
 
-    The prior is TPE over their trials and the own ones together. What each search says of its scores are their
-    quantiles, as normal scores (Salinas et al. 2020, "A Quantile-based Approach for Hyperparameter Transfer Learning"),
-    which can be compared whatever their texts. That it fades bounds what a misleading search costs, as in PriorBand
-    (Mallik et al. 2023).
+    The prior is TPE fitted to the trials of the earlier searches and of this one. Scores are replaced by normal scores
+    of their quantiles within their search, which makes searches of different texts comparable (Salinas et al. 2020, "A
+    Quantile-based Approach for Hyperparameter Transfer Learning"). The decay bounds the cost of a misleading search, as
+    in PriorBand (Mallik et al. 2023).
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class _Inheriting(_Whole):
             params = {name: values[name] for name in wanted}
             value = NormalDist().inv_cdf(quantile)
             together.add_trial(optuna.create_trial(params=params, distributions=wanted, value=value))
-        for each in own:  # they keep TPE away, too
+        for each in own:  # TPE avoids the points of running trials, too
             if each.state == TrialState.RUNNING and wanted.keys() <= each.params.keys():
                 params = {name: each.params[name] for name in wanted}
                 together.add_trial(optuna.create_trial(params=params, distributions=wanted, state=TrialState.RUNNING))
@@ -130,7 +132,7 @@ def _last_value(trial: FrozenTrial, sign: int) -> float:
 
 
 def _draw(sampler: optuna.samplers.BaseSampler, study: Study, trial: FrozenTrial, wanted: Wanted) -> dict[str, Any]:
-    """A whole point, as a trial would ask for it."""
+    """All hyperparameters of a trial, drawn as `trial.suggest_...` would draw them."""
     together = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
     return {
         name: together[name] if name in together else sampler.sample_independent(study, trial, name, distribution)
@@ -141,7 +143,7 @@ def _draw(sampler: optuna.samplers.BaseSampler, study: Study, trial: FrozenTrial
 def make_sampler(
     spec: Spec, grid: space.Space, seed: int, earlier: Sequence[Point] = ()
 ) -> optuna.samplers.BaseSampler:
-    """earlier: what shapes a prior; random draws and a grid have none."""
+    """The sampler of a study. earlier: trials that shape a prior; random draws and a grid use none."""
     sampler = _optunas(spec, grid, seed)
     if earlier and spec.sampler not in ("random", "grid"):
         sampler = _Inheriting(sampler, grid, seed, earlier)
@@ -149,7 +151,7 @@ def make_sampler(
 
 
 def _optunas(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSampler:
-    # Half of a short search would otherwise be over before the model of the space is first used.
+    # With Optuna's default of 10, a short search would end before the sampler's model is used.
     startup = min(10, max(3, spec.num_trials // 3))
     match spec.sampler:
         case "tpe":
@@ -161,7 +163,7 @@ def _optunas(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
         case "gp":
             return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
         case "nsga2":
-            # Optuna's 50 would make a random search of most: a generation has to see several before it.
+            # Optuna's default of 50 would leave most searches in their first, random generation.
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, spec.num_trials // 5))
         case "cmaes":
             return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
@@ -170,12 +172,12 @@ def _optunas(spec: Spec, grid: space.Space, seed: int) -> optuna.samplers.BaseSa
 def make_pruner(spec: Spec) -> optuna.pruners.BasePruner:
     match spec.pruner:
         case "asha":
-            # A part of an epoch tells less of how a trial will end than a whole one: each rung lets more of them pass.
+            # A report within an epoch predicts the final score less well than a whole epoch does: prune fewer per rung.
             factor = 3 if spec.reports_per_epoch == 1 else 2
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=factor)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=spec.length.num_reports)
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
-        case "none" | "front":  # which is none of Optuna's: see `fronts.hopeless`
+        case "none" | "front":  # `front` is our own: see `fronts.hopeless`
             return optuna.pruners.NopPruner()
