@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 import models
 from models.native import masks
+from models.parts.stacked import Stack
 from search.train.config import TrainingConfig
 from search.train.examples import Examples, Splits
 from search.train.length import Length
@@ -122,9 +123,9 @@ def stacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     together = Lockstep._together
 
-    def noted(self: Lockstep, kind: Any, steps: Any) -> Any:
+    def noted(self: Lockstep, steps: Any) -> Any:
         sizes.append(len(steps))
-        return together(self, kind, steps)
+        return together(self, steps)
 
     monkeypatch.setattr(Lockstep, "_together", noted)
     return sizes
@@ -206,6 +207,30 @@ def test_a_packed_trial_that_diverges_leaves_or_joins_changes_nothing_for_the_ot
     assert_equal(found["0"], expected[0])
     assert_equal(found["2"], expected[2][:1])
     assert_equal(found["3"], expected[3])
+
+
+def test_packed_trials_are_stacked_anew_only_when_one_joins_and_kept_no_longer_than_they_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    stack = Stack.__init__
+
+    def noted(self: Stack, models: Any) -> None:
+        made.append(len(models))
+        stack(self, models)
+
+    monkeypatch.setattr(Stack, "__init__", noted)
+    settings: list[dict[str, Any]] = [{}, {}, {"batch_size": 8}, {"batch_size": 8}]  # two groups of one form
+    pack: Pack[Result] = Pack(lockstep := Lockstep())
+    for number, each in enumerate(settings):
+        pack.join(str(number), member("mlp", number, **each))
+    pack.join("n-grams", member("ngram", 5, hidden_size=2, buckets=50, batch_size=2))  # trains longest, by itself
+    reported = []
+    while pack:
+        reported += [name for name, _ in pack.next_reports()]
+    assert sorted(reported) == sorted([*"00112233", "n-grams", "n-grams"])
+    assert made == [4]
+    assert lockstep._stacks == {}
 
 
 def test_a_packed_trial_whose_step_fails_fails_alone() -> None:

@@ -47,7 +47,7 @@ class Stack:
         self._models = list(models)  # as long as they are alive, no other object has one of these ids
         self._parameters = [list(model.parameters()) for model in models]
         self._dropouts = [dropouts(model) for model in models]
-        self._weights = _stacked(models)
+        self._weights = stacked_parameters(models)
         for place, parameters in enumerate(self._parameters):
             for parameter, weight in zip(parameters, self._weights.values(), strict=True):
                 parameter.data = weight[place]
@@ -64,34 +64,11 @@ class Stack:
         places = self._places_of(models)
         first = next(iter(self._weights.values()))
         if not all(self._parameters[i][0].data_ptr() == first[i].data_ptr() for i in places):
-            return _stacked(models)
+            return stacked_parameters(models)
         if places == list(range(len(self._models))):
             return dict(self._weights)
         places_P = torch.tensor(places).to(first.device, non_blocking=True)
         return {name: weight[places_P] for name, weight in self._weights.items()}
-
-    def logits(
-        self,
-        models: Sequence[Architecture],
-        weights: Mapping[str, Tensor],
-        tokens: Tensor,
-        lengths: Tensor,
-        seeds: Sequence[int] | None,
-    ) -> Tensor:
-        """(P, B, C) of some of these networks, with the parameters of `weights`.
-
-        tokens, lengths: (P, B, T) and (P, B) or, where all networks read the same texts, (B, T) and (B).
-        seeds: of the masks of dropout, as `layers.masked` takes one; None in evaluation.
-        """
-        settings = {} if seeds is None else self._mask_settings(models, seeds, tokens.device)
-
-        def compute(own: dict[str, Tensor], tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-            logits_BC: Tensor = functional_call(models[0], own, (tokens_BT, lengths_B))
-            return logits_BC
-
-        texts = 0 if tokens.ndim == 3 else None
-        logits_PBC: Tensor = torch.vmap(compute, in_dims=(0, texts, texts))({**weights, **settings}, tokens, lengths)
-        return logits_PBC
 
     def set_gradients(self, models: Sequence[Architecture], gradients: Sequence[Tensor | None]) -> None:
         """Give each of these networks its part of the gradients (P, ...), which are in the order of the parameters."""
@@ -102,10 +79,11 @@ class Stack:
             for parameter, part in zip(same, parts, strict=True):
                 parameter.grad = part
 
-    def _mask_settings(
+    def mask_settings(
         self, models: Sequence[Architecture], seeds: Sequence[int], device: torch.device
     ) -> dict[str, Tensor]:
-        """Of the dropout layers, by the name of their buffer, where any network drops something: (P, 2)."""
+        """The buffers (P, 2) of the dropout layers that decide on the masks, for layers that drop anything in any of
+        these networks. seeds: as for `layers.masked`."""
         settings: dict[str, Tensor] = {}
         layers = zip(*(self._dropouts[i] for i in self._places_of(models)), strict=True)
         for number, same in enumerate(layers, start=1):
@@ -117,7 +95,23 @@ class Stack:
         return settings
 
 
-def _stacked(models: Sequence[Architecture]) -> dict[str, Tensor]:
+def logits(model: Architecture, stacked: Mapping[str, Tensor], tokens: Tensor, lengths: Tensor) -> Tensor:
+    """(P, B, C) of networks of the form of this one.
+
+    stacked: their parameters, and buffers in which they differ. tokens, lengths: (P, B, T) and (P, B) or, if all
+    networks read the same texts, (B, T) and (B).
+    """
+
+    def compute(own: dict[str, Tensor], tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        logits_BC: Tensor = functional_call(model, own, (tokens_BT, lengths_B))
+        return logits_BC
+
+    texts = 0 if tokens.ndim == 3 else None
+    logits_PBC: Tensor = torch.vmap(compute, in_dims=(0, texts, texts))(dict(stacked), tokens, lengths)
+    return logits_PBC
+
+
+def stacked_parameters(models: Sequence[Architecture]) -> dict[str, Tensor]:
     names = [name for name, _ in models[0].named_parameters()]
     by_name = zip(*(model.parameters() for model in models), strict=True)
     return {name: torch.stack([each.detach() for each in same]) for name, same in zip(names, by_name, strict=True)}

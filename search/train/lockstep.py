@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models import Architecture
 from models.native import masks
-from models.parts.stacked import Stack, form
+from models.parts.stacked import Stack, form, logits, stacked_parameters
 from search.train.stepping import Answer, Step, Training
 
 
@@ -25,8 +26,9 @@ class Lockstep:
     """
 
     def __init__(self) -> None:
-        self._stacks: dict[Hashable, Stack] = {}
-        self._forms: WeakKeyDictionary[nn.Module, Hashable] = WeakKeyDictionary()
+        self._stacks: dict[int | None, Stack] = {}
+        self._numbers: dict[Hashable, int] = {}  # of forms, which are long tuples
+        self._forms: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
     def execute(self, steps: Mapping[str, Step]) -> dict[str, Answer]:
         """The answers, by the name of the trial, to those steps that can be executed together."""
@@ -34,12 +36,13 @@ class Lockstep:
         for name, step in steps.items():
             if (kind := self._kind(step)) is not None:
                 groups.setdefault(kind, []).append(name)
+        self._stack([steps[name] for names in groups.values() for name in names])
         answers: dict[str, Answer] = {}
-        for kind, names in groups.items():
+        for names in groups.values():
             if len(names) == 1:
                 continue
             try:
-                together = self._together(kind, [steps[name] for name in names])
+                together = self._together([steps[name] for name in names])
             except torch.AcceleratorError:
                 raise
             except Exception as error:  # alone, each trial shows whether the mistake is its own
@@ -52,25 +55,44 @@ class Lockstep:
         """Equal for steps that can be executed together."""
         model = step.model
         if model not in self._forms:
-            self._forms[model] = form(model)
+            found = form(model)
+            self._forms[model] = None if found is None else self._numbers.setdefault(found, len(self._numbers))
         if self._forms[model] is None or (step.training and step.training.seed is None):
             return None
         return self._forms[model], model.training, step.num_texts
 
-    def _together(self, kind: Hashable, steps: Sequence[Step]) -> list[Answer]:
+    def _stack(self, steps: Sequence[Step]) -> None:
+        """Have one stack for all models of a form in training, and none for forms without a step.
+
+        A model in evaluation may have averages for weights: it is stacked when it is next in training.
+        """
+        training: dict[int | None, list[Architecture]] = {self._forms[step.model]: [] for step in steps}
+        for step in steps:
+            if step.training is not None:
+                training[self._forms[step.model]].append(step.model)
+        # A stack keeps its models alive.
+        self._stacks = {each: stack for each, stack in self._stacks.items() if each in training}
+        for each, models in training.items():
+            stack = self._stacks.get(each)
+            if models and (stack is None or not all(model in stack for model in models)):
+                self._stacks[each] = Stack(models)
+
+    def _together(self, steps: Sequence[Step]) -> list[Answer]:
         models = [step.model for step in steps]
-        where = self._forms[models[0]]  # one stack for training and evaluation
-        stack = self._stacks.get(where)
-        if stack is None or not all(model in stack for model in models):
-            stack = self._stacks[where] = Stack(models)
+        stack = self._stacks.get(self._forms[models[0]])
         if steps[0].training is None:
+            whole = stack is not None and all(model in stack for model in models)
+            weights = stack.weights(models) if stack is not None and whole else stacked_parameters(models)
             with torch.inference_mode():
-                logits_PB = stack.logits(models, stack.weights(models), *_evaluated(steps), None)
-                return [Answer(logits_B, None) for logits_B in logits_PB]
+                logits_PB = logits(models[0], weights, *_evaluated(steps))
+            return [Answer(logits_B, None) for logits_B in logits_PB]
+        assert stack is not None
         training = [step.training for step in steps if step.training is not None]
         weights = {name: each.detach().requires_grad_() for name, each in stack.weights(models).items()}
         seeds = [each.seed for each in training if each.seed is not None]
-        logits_PB = stack.logits(models, weights, *_trained(steps, training), seeds)
+        tokens_PBT, lengths_PB = _trained(steps, training)
+        buffers = stack.mask_settings(models, seeds, tokens_PBT.device)
+        logits_PB = logits(models[0], weights | buffers, tokens_PBT, lengths_PB)
         losses = _losses(logits_PB, training)
         gradients = torch.autograd.grad(torch.stack(losses).sum(), list(weights.values()), allow_unused=True)
         stack.set_gradients(models, gradients)
