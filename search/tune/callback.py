@@ -1,4 +1,4 @@
-"""The callback that Ray Tune sees: it decides what becomes of the trial when a worker dies."""
+"""The callback that Ray Tune sees: it decides what happens to trials whose worker has died."""
 
 import time
 from pathlib import Path
@@ -13,13 +13,13 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from data.base.errors import in_short
 from search.tune.searcher import Stateless, StudySearcher
 
-KNOWN_SECONDS = 40.0  # how long Ray may take to know that a machine does not answer; of a worker it knows at once
+KNOWN_SECONDS = 40.0  # Ray may need so long to notice that a machine is gone; it notices a dead worker at once
 
 
 class StudyCallback(Stateless, Callback):
-    """Has other workers go on with the trials of a worker that died, as often as the retries allow.
+    """Hands the trials of a worker that died to other workers, as often as the retries allow.
 
-    Where its whole machine was lost, that counts as no retry: nothing was wrong with the trials.
+    The loss of a whole machine uses no retry: nothing was wrong with the trials.
     """
 
     def __init__(self, searcher: StudySearcher) -> None:
@@ -36,14 +36,14 @@ class StudyCallback(Stateless, Callback):
 
 
 class Silent(Stateless, TrialProgressCallback):
-    """In place of Ray's own, which whatever the verbosity prints a line for a trial that ends before it has started."""
+    """Replaces Ray's own, which prints a line for a trial that ends before it has started, whatever the verbosity."""
 
     def _print(self, msg: str) -> None:
         pass
 
 
 def _error(trial: Any) -> Exception | None:
-    """What ended a trial of Tune's. Tune's own method reads it from the shared storage, where it is only later."""
+    """The error that ended a Tune trial. Tune's own method reads it from the shared storage, which gets it later."""
     path = trial.pickled_error_file
     if path is None or not Path(path).is_file():
         return None
@@ -52,7 +52,7 @@ def _error(trial: Any) -> Exception | None:
 
 
 def node_was_lost(error: Exception | None) -> bool:
-    """Whether a worker was lost because its machine was: what Ray's own table of actors says of its end."""
+    """Whether a worker was lost together with its machine, according to Ray's table of actors."""
     if not isinstance(error, RayActorError) or error.actor_id is None:
         return False
     deadline = time.monotonic() + KNOWN_SECONDS
@@ -68,7 +68,7 @@ def node_was_lost(error: Exception | None) -> bool:
 
 
 def reason(raised: str) -> str:
-    """The line of a remote traceback that says what was wrong."""
+    """The line of a traceback from a worker that says what was wrong."""
     lines = [line.strip() for line in raised.splitlines() if line.strip()]
     of_ray = [line for line in lines if "running low on memory" in line or line.startswith("The actor is dead because")]
     return in_short((of_ray or lines or ["unknown"])[-1], 500)

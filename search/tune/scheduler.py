@@ -1,4 +1,4 @@
-"""The scheduler that Ray Tune sees: it hands results to the studies, which decide when a trial ends."""
+"""The scheduler that Ray Tune sees: it hands reports to the studies, which decide when a trial ends."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,9 @@ from search.tune.searcher import Stateless, StudySearcher
 
 
 class StudyScheduler(Stateless, FIFOScheduler):
-    """Lets the studies take Tune's results and stop trials early."""
+    """Hands the reports of packs to the studies, which may end trials early, and answers which members end and join."""
 
-    # Tune would hold back results of fast trials and hand them over in bulk.
+    # Otherwise Tune would hold back the results of fast trials and deliver them in bulk.
     _supports_buffered_results = False
 
     def __init__(
@@ -58,9 +58,9 @@ class StudyScheduler(Stateless, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         if not self._studies.stopping:
             return super().choose_trial_to_run(tune_controller)
-        # A trial that waits for a core, or for a node that may never come, has nothing to report at which to end it.
+        # Trials that wait for a core, or for a node that may never come, make no reports at which they could be ended.
         for trial in [each for each in tune_controller.get_live_trials() if each.status == each.PENDING]:
-            trial.init_local_path()  # Tune asks for it in the end, and gives it to those only that have started
+            trial.init_local_path()  # Tune needs it at the end, but sets it only for trials that have started
             tune_controller.stop_trial(trial)
         return None
 

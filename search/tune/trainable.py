@@ -1,7 +1,7 @@
 """The Tune trainable that wraps any architecture: what a Ray worker runs of the trials that it trains.
 
-Workers are reused, and a process keeps its random state, thread counts and module globals between trials: a trial
-sets all of its own.
+Workers are reused, and a process keeps its random state, thread counts and module globals between trials, so each trial
+sets its own.
 """
 
 import contextlib
@@ -169,9 +169,10 @@ class _Saving:
 
 
 def pays(length: Length, result: Result, seconds: float) -> bool:
-    """Whether a checkpoint of this result is worth writing, after so many seconds of training that none has.
+    """Whether a checkpoint of this result is worth writing. seconds: of training since the last checkpoint.
 
-    Each epoch has one, and so has the trial's end; the time that is lost without one in between is trained again.
+    Each epoch and the trial's end have one. In between, one is written only if repeating the training since the last
+    would take long.
     """
     whole = result.step % length.reports_per_epoch == 0
     return whole or length.over(result.step, result.best_step) or seconds >= WORTH_SAVING
