@@ -403,7 +403,7 @@ def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     words = [re.sub("<.*?>", "", sentence) for sentence in summary.summary(overnight, found, links)]
     assert words == [
         "The only architecture with a ranked trial by validation accuracy: gru-0 0.5000 (no test score).",
-        "Each is one trial with one seed: small differences can be luck.",
+        "Each score is of one trial with one seed: small differences can be luck.",
         "1 trial: 1 pruned. Trained for 3 s in all, from 2026-01-01 10:00 to 2026-01-02 01:00 UTC.",
     ]
 
@@ -419,7 +419,7 @@ def test_baselines_are_marked_rows_and_the_page_begins_with_what_is_best_of_all(
     words = re.sub(r"\s+", " ", re.sub("<.*?>", " ", html[html.index("<body>") :]))
     assert words.index("What won &lt;nbsvm-1&gt;") < words.index("The only architecture with a ranked trial")
     assert "1 trial: 1 complete. Trained for 2 s in all" in words
-    assert "Besides, 2 trials of baselines: 3 s in all." in words
+    assert "Baselines: 2 trials, 3 s in all." in words
     assert " 3 trials by val_accuracy, only the best of each baseline " in words
     assert "first 2 of" not in words
     assert " nbsvm-1 baseline nbsvm-1 0.8000 " in words
@@ -461,7 +461,7 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
     )
     partly = words(again[again["architecture"] == "gru"])
     assert partly[0].startswith("The best of each architecture by validation accuracy: gru-0 0.9000")
-    assert "Each is one trial with one seed: small differences can be luck." in partly
+    assert "Each score is of one trial with one seed: small differences can be luck." in partly
 
 
 def test_a_figure_that_is_left_out_now_leaves_no_files(tmp_path: Path) -> None:

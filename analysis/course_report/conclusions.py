@@ -1,6 +1,6 @@
-"""Which of the report's conclusions hold here: the comparisons that each rests on, and the verdict.
+"""Which of the report's conclusions hold in our repetition: the comparisons behind each, and the verdict.
 
-Published is one number from one run, chosen on the test set; ours are means over seeds, of test numbers on which
+The published numbers are from single runs, chosen on the test set. Ours are means over seeds of test numbers by which
 nothing was chosen.
 """
 
@@ -17,21 +17,21 @@ from analysis.boards.leaderboard import RANK_BY
 from analysis.course_report.studies import DID_NOT_TRAIN, GUESSING, KEYS
 from search.base.record import Outcome
 
-#: A spread (mean absolute deviation from the median) of so much more test accuracy is instability.
+#: A run is unstable if its spread (mean absolute deviation from the median of test accuracy) is larger by this much.
 UNSTABLE = 0.02
-MIN_SPREAD = 5  # runs; of fewer a spread says little
-#: Gradients vanish where their norm is less than this share of what it is with sigmoid gates.
+MIN_SPREAD = 5  # the fewest runs for a spread
+#: Gradients vanish if their norm is below this share of the norm with sigmoid gates.
 VANISHED = 0.1
 
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "cannot be told", "not run"
 
 
 def comparisons(trials: pd.DataFrame, published: pd.DataFrame, norms: pd.DataFrame) -> pd.DataFrame:
-    """What each conclusion rests on: `first` should exceed `second` in `measure`, by more than `threshold`.
+    """The comparisons behind each conclusion: `first` should exceed `second` in `measure` by more than `threshold`.
 
-    With its 95 % interval (`low`, `high`), p, and p corrected within the conclusion (Holm); `published` is the same
-    difference in the report. `over`: what else differs, and is equal in both of each pair of means that is compared.
-    norms: see `gradient_norms`.
+    Columns: the difference with its 95 % interval (`low`, `high`), p, and p corrected within the conclusion (Holm);
+    `published` is the same difference in the report; `over` names what else varies, and is matched between both sides.
+    norms: see `gradients.norms`.
     """
 
     def compare(
@@ -85,7 +85,7 @@ def comparisons(trials: pd.DataFrame, published: pd.DataFrame, norms: pd.DataFra
 
 
 def _best_activation(trials: pd.DataFrame, study: str) -> str | None:
-    """The activation with the best validation score over seeds, so that none is chosen on the test set."""
+    """The activation with the best mean validation score over seeds: nothing is chosen on the test set."""
     means = _ended(trials, [study]).groupby("activation")[RANK_BY].mean()
     return str(means.idxmax()) if len(means) else None
 
@@ -98,7 +98,7 @@ def _compare(
     second: Mapping[str, Any],
     over: Sequence[str],
 ) -> dict[str, Any]:
-    """Test accuracy where the trial fulfils `first` against where it fulfils `second`, for each value of `over`."""
+    """Compare the test accuracy of trials that match `first` and `second`, at every value of `over`."""
     ours = _matched(_ended(trials, studies), "test_accuracy", first, second, over)
     printed = _printed(published, studies)
     theirs = _matched(printed[printed["note"] != DID_NOT_TRAIN], "test", first, second, over)
@@ -106,7 +106,7 @@ def _compare(
 
 
 def _ended(trials: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
-    """The runs of some studies that ended, the same run in two of them once; one that diverged can only guess."""
+    """The ended runs of studies, without duplicates between studies. Diverged runs get the accuracy of guessing."""
     ended = trials[trials["study"].isin(studies) & trials["outcome"].isin([Outcome.COMPLETE, Outcome.DIVERGED])]
     ended = ended.drop_duplicates([*KEYS, "seed"])
     complete = ended["outcome"] == Outcome.COMPLETE.value
@@ -117,13 +117,13 @@ def _printed(published: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
     return published[published["study"].isin(studies) & (published["metric"] == "accuracy")]
 
 
-Sides = tuple[list[np.ndarray], list[np.ndarray]]  # of a comparison: in each stratum the values
+Sides = tuple[list[np.ndarray], list[np.ndarray]]  # both sides of a comparison: the values by stratum
 
 
 def _matched(
     rows: pd.DataFrame, value: str, first: Mapping[str, Any], second: Mapping[str, Any], over: Sequence[str] = ()
 ) -> Sides:
-    """The values of both sides in each stratum: each combination of `over` that both have."""
+    """The values of both sides by stratum: the combinations of `over` that both sides have."""
     sides = []
     for condition in (first, second):
         side = rows[np.isfinite(rows[value])]
@@ -174,7 +174,8 @@ def _named(condition: Mapping[str, Any]) -> str:
 def _stability(
     trials: pd.DataFrame, published: pd.DataFrame, studies: Sequence[str], first: str, second: str
 ) -> dict[str, Any]:
-    """The spread of test accuracy over seeds and sizes (Brown and Forsythe 1974): mean deviation from the median."""
+    """Compare the spreads of test accuracy over seeds and sizes: mean deviation from the median (Brown and Forsythe
+    1974)."""
 
     def deviations(rows: pd.DataFrame, value: str) -> Sides:
         sides = _matched(rows, value, {"activation": first}, {"activation": second})
@@ -189,9 +190,9 @@ def _stability(
 
 
 def _vanishing(norms: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """For each layer below the output: by how many powers of ten the gradients of relu gates are smaller."""
+    """For every layer below the output, the powers of ten by which gradients with relu gates are smaller."""
     for layer in [name for name in norms["layer"].unique() if not name.startswith("output")] or [""]:
-        # A gradient that is gone altogether has no logarithm.
+        # Clipped, since the logarithm of a zero gradient is infinite.
         powers = np.log10(norms[norms["layer"] == layer].set_index(["gate_activation", "run_id"])["value"].clip(1e-12))
         means = powers.groupby(level=[0, 1]).mean().reset_index()
         measure = f"log10 gradient norm of {layer}" if layer else "log10 gradient norm"
@@ -200,7 +201,7 @@ def _vanishing(norms: pd.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def conclusions(compared: pd.DataFrame) -> pd.DataFrame:
-    """Whether each conclusion holds here, from its comparisons (see RULE), and which of them decides that."""
+    """Whether each conclusion holds, by its comparisons (see RULE), and which comparison decides."""
     rows = []
     for (no, text), own in compared.groupby(["no", "conclusion"]):
         shown = own["low"] > own["threshold"]

@@ -1,4 +1,4 @@
-"""The norms of the gradient with each gate of the gru, by layer and epoch: as a table and as a picture."""
+"""Gradient norms of the gru by gate activation, layer and epoch: as a table and as a figure."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ COLORS = {"relu": "tab:orange", "sigmoid": "tab:green"}
 
 
 def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
-    """Of each complete run of gru-gate: gate_activation, run_id, layer, epoch, value, from `runs.read_series`."""
+    """The norms of all complete runs of gru-gate: gate_activation, run_id, layer, epoch, value. series: from
+    `runs.read_series`."""
     own = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
     layers = series["metric"].map(record.gradient_layer)
     merged = own[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
@@ -23,14 +24,14 @@ def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(norms: pd.DataFrame) -> pd.DataFrame:
-    """By layer, epoch and gate: the geometric mean over runs of the gradient's norm, the lowest and the highest."""
+    """The geometric mean, minimum and maximum over runs of the norms, by layer, epoch and gate."""
     powers = np.log(norms["value"].clip(1e-12)).groupby([norms["layer"], norms["epoch"], norms["gate_activation"]])
     table = np.exp(powers.agg(["mean", "min", "max"])).assign(runs=powers.size())
     return table.rename(columns={"mean": "grad_norm", "min": "lowest", "max": "highest"}).reset_index()
 
 
 def table(means: pd.DataFrame) -> Table:
-    """For readers: the gates side by side."""
+    """The means with the gates side by side, for readers."""
     gates = list(means["gate_activation"].unique())
     numbers = means[["grad_norm", "lowest", "highest"]].itertuples(index=False)
     written = [f"{mean:.3g} ({low:.3g} to {high:.3g})" for mean, low, high in numbers]
@@ -46,12 +47,12 @@ def table(means: pd.DataFrame) -> Table:
 
 
 def draw(norms: pd.DataFrame) -> Figure:
-    """The norm of the gradient by epoch, for each gate: each run, and the geometric mean. A panel for each layer."""
+    """The norms by epoch, one panel per layer: all runs, and the geometric mean by gate."""
     layers = norms["layer"].unique()
     figure, axes = panels(len(layers), f"{GATED}: gradient norms by layer and epoch")
     for ax, layer in zip(axes, layers, strict=True):
         for place, (gate, own) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):
-            color = COLORS.get(str(gate), f"C{4 + place}")  # one that no other gate has
+            color = COLORS.get(str(gate), f"C{4 + place}")  # colours that COLORS does not use
             for _, run in own.groupby("run_id"):
                 ax.plot(run["epoch"], run["value"], color=color, alpha=0.3, linewidth=0.8)
             mean = np.exp(np.log(own["value"].clip(1e-12)).groupby(own["epoch"]).mean())

@@ -1,7 +1,7 @@
-"""The published report's studies, repeated: ours beside the published figures, and which of its conclusions hold here.
+"""The published report's studies, repeated: our numbers beside the published ones, and which conclusions hold.
 
-Published is one number from one run, chosen on the test set; ours are means over seeds, of test numbers on which
-nothing was chosen. All of it as tables, and as a page in markdown with a figure of each study.
+The published numbers are from single runs, chosen on the test set. Ours are means over seeds of test numbers by which
+nothing was chosen. The results are tables, and a markdown page with one figure per study.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,13 +23,13 @@ from analysis.course_report.side_by_side import OURS, draw_study, figures, study
 from analysis.course_report.studies import find_studies, read_published, search_table, with_study
 from search.base import record
 
-FOLDER = "figures"  # beside the page
+FOLDER = "figures"  # the folder of figures, beside the page
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What is on record. studies: the search of each. trials: of all, see `with_study`. norms: see `gradients.norms`.
-    published: see `read_published`."""
+    """The recorded data. studies: search by study. trials: of all studies, see `with_study`. norms: see
+    `gradients.norms`. published: see `read_published`."""
 
     studies: Mapping[str, Search]
     trials: pd.DataFrame
@@ -38,7 +38,8 @@ class Reproduction:
 
 
 def read(uri: str, searches: Iterable[str] = ()) -> Reproduction:
-    """The searches of the studies: those of these names, else the newest of each. Raises UserError for one of none."""
+    """Read the studies from these searches, else from the newest of each study. Raises UserError for a search of no
+    study."""
     studies = find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
     trials = with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
     gated = trials[trials["study"] == gradients.GATED]["run_id"]
@@ -48,9 +49,9 @@ def read(uri: str, searches: Iterable[str] = ()) -> Reproduction:
 
 
 def tables(found: Reproduction, *, long: bool = False) -> dict[str, list[Table]]:
-    """All of it, by what it shows: conclusions, comparisons, figures (a table for each study), gradients, searches.
+    """The tables by part: conclusions, comparisons, figures (one table per study), gradients, searches.
 
-    long: one row a number, for programs.
+    long: one row per number, for programs.
     """
     side_by_side = figures(found.trials, found.published)
     compared = comparisons(found.trials, found.published, found.norms)
@@ -69,7 +70,7 @@ def _long(frame: pd.DataFrame, title: str) -> Table:
 
 
 def write_page(found: Reproduction, parts: Mapping[str, Sequence[Table]], out: Path, command: str) -> None:
-    """The tables as a page, and beside it a folder with its figures and their data. command: what makes this page.
+    """Write the page, and a folder with its figures and their data beside it. command: the one that writes this page.
 
     Raises UserError when they cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Figure for figure: what was measured here beside what was published, as tables and as a picture of each study."""
+"""Our numbers beside the published ones: tables, and one figure per study."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ from search.base.record import Outcome
 
 OURS, REPORT = "ours", "report"
 COLORS = {OURS: "tab:blue", REPORT: "tab:red"}
-LOWEST = 0.45  # of the accuracies that are drawn; the report's zeros are at this edge
+LOWEST = 0.45  # lower end of the accuracy axis; the report's zeros are drawn at this edge
 
 
 def figures(trials: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside the published: a row for each study that was run, configuration (see KEYS) and measure.
+    """Our numbers beside the published ones: one row per study that was run, configuration (see KEYS) and measure.
 
-    `complete` of the `trials` count; `untrained` did not train (see TRAINED). For train and test: `_published`, `_mean`
-    and `_sd` of ours, and `_difference`, ours less the published. A configuration that is printed but was not run has
-    no trials.
+    Of the `trials`, those `complete` count; `untrained` ones did not train (see TRAINED). For train and test:
+    `_published`, our `_mean` and `_sd`, and `_difference`, ours minus the published. A published configuration that was
+    not run has no trials.
     """
     rows = []
     for study in [name for name in STUDIES if name in set(trials["study"])]:
@@ -37,7 +37,7 @@ def figures(trials: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
                 row = {"study": study, **configuration, "metric": measure, **counts}
                 for split in SPLITS:
                     mean, sd, _ = spread(ours[f"{split}_{measure}"])
-                    figure = theirs[split].mean()  # printed once, or not at all
+                    figure = theirs[split].mean()  # there is at most one published number
                     row |= {f"{split}_published": figure, f"{split}_mean": mean, f"{split}_sd": sd}
                     row[f"{split}_difference"] = mean - figure
                 rows.append(row | {"note": next(iter(theirs["note"].dropna()), np.nan)})
@@ -49,11 +49,11 @@ def figures(trials: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 def _configurations(
     own: pd.DataFrame, printed: pd.DataFrame
 ) -> Iterable[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
-    """The configurations of a study, with the trials and the printed rows of each."""
+    """The configurations of a study, each with its trials and its published rows."""
     left = printed
     for key, group in _by_keys(own).items():
         configuration = dict(zip(KEYS, key, strict=True))
-        # What is not printed, such as the rnn's dropout, was not varied; nor was what an old run does not say.
+        # Missing keys match anything: values that are not published were not varied, nor were those an old run lacks.
         said = printed
         for name, value in configuration.items():
             if present(value):
@@ -65,14 +65,14 @@ def _configurations(
 
 
 def _by_keys(rows: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """Rows with the same KEYS; NaN, where there is no such hyperparameter, is equal to itself here."""
+    """Rows grouped by KEYS; NaN (no such hyperparameter) equals NaN."""
     keys = rows[KEYS].astype(object)
     groups = grouped(keys.where(keys.notna(), None), KEYS)
-    return {tuple(np.nan if each is None else each for each in key): rows.loc[g.index] for key, g in groups.items()}
+    return {tuple(np.nan if value is None else value for value in key): rows.loc[g.index] for key, g in groups.items()}
 
 
 def _trained(trials: pd.DataFrame) -> pd.Series:
-    """Whether each trial trained at all; one that is still running is not said to have failed."""
+    """Whether each trial trained at all; True for trials that are still running."""
     ended = trials["outcome"].isin([Outcome.COMPLETE.value, Outcome.DIVERGED.value])
     learned = (trials["outcome"] == Outcome.COMPLETE.value) & (trials["test_accuracy"] >= TRAINED)
     return learned | ~ended
@@ -82,12 +82,12 @@ def _trained(trials: pd.DataFrame) -> pd.Series:
 
 
 def titled(study: str) -> str:
-    """The title of the table of a study."""
+    """The title of a study's table."""
     return f"{study}: {STUDIES[study]}"
 
 
 def study_tables(found: pd.DataFrame) -> list[Table]:
-    """For readers: a table for each study."""
+    """One table per study, for readers."""
     tables = []
     for study, own in found.groupby("study", sort=False):
         varied = [name for name in KEYS if own[name].nunique() > 1] or ["architecture"]
@@ -110,7 +110,7 @@ def study_tables(found: pd.DataFrame) -> list[Table]:
 
 
 def _note(row: Mapping[Any, Any], varied: Sequence[str]) -> str:
-    """What is remarkable of it: 'hidden size 80: in the report did not train, here 0 of 1 did not train.'"""
+    """A note on a row: 'hidden size 80: in the report did not train, here 0 of 1 did not train.'; '' for most rows."""
     said = [] if pd.isna(row["note"]) else [f"in the report {row['note']}"]
     if not row["trials"]:
         said.append("not run here")
@@ -126,7 +126,7 @@ def _note(row: Mapping[Any, Any], varied: Sequence[str]) -> str:
 
 
 def study_points(trials: pd.DataFrame, published: pd.DataFrame, study: str) -> pd.DataFrame:
-    """What the figure of a study shows: its KEYS, `of` (ours or report) and test_accuracy, a row for each number."""
+    """The points of a study's figure: KEYS, `of` (ours or report) and test_accuracy."""
     own = trials[(trials["study"] == study) & (trials["outcome"] == Outcome.COMPLETE.value)]
     printed = published[(published["study"] == study) & (published["metric"] == "accuracy")]
     parts = [
@@ -138,19 +138,19 @@ def study_points(trials: pd.DataFrame, published: pd.DataFrame, study: str) -> p
 
 
 def panels(count: int, title: str, **more: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of the page, and so many panels side by side."""
+    """A figure of the page with `count` panels side by side."""
     figure = Figure(figsize=(max(4.5, 3.6 * count), 3.4), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(1, count, squeeze=False, **more)[0]
 
 
 def draw_study(points: pd.DataFrame, title: str) -> Figure:
-    """Ours, each run and their mean with its standard deviation, and the report's numbers: a panel for each value of
-    what varies, but for the one thing that has most values, which goes along the axis."""
+    """Our runs, their mean with its standard deviation, and the report's numbers. The hyperparameter with the most
+    values is on the x axis; there is one panel per value of the others."""
     ours = points[points["of"] == OURS]
     counts = {name: ours[name].nunique() for name in KEYS}
     along = max(counts, key=lambda name: counts[name])
-    # With its number of parameters fixed, each architecture has its own hidden size.
+    # At a fixed number of parameters, the hidden size follows from the architecture.
     apart = [n for n in KEYS if counts[n] > 1 and n != along and along != "architecture"]
     groups = list(ours.groupby(apart)) if apart else [((), ours)]
     figure, axes = panels(len(groups), title, sharey=True)

@@ -1,6 +1,6 @@
-"""The studies of the published report, the searches that repeat them, and the figures that were published.
+"""The studies of the published report, the searches that repeat them, and the published numbers.
 
-A study is a search named `report-<study>`; here all of their trials are one frame, with a column `study`.
+A study is a search named `report-<study>`. The trials of all studies form one frame with a column `study`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,23 +27,23 @@ STUDIES = {
     "attention-depth": "the depth of attention",
     "parameter-match": "all four at equal numbers of parameters",
 }
-#: What the specs of all studies have in common.
+#: The settings that all studies share.
 SETTINGS = {"corpus": "imdb", "limit": None, "split_seed": 0, "max_words": 100, "epochs": 10, "batch_size": 32}
 
-#: What tells a study's configurations apart, and the measures that are published of each.
+#: The hyperparameters that identify a configuration, and the measures published for each.
 KEYS = ["architecture", "activation", "gate_activation", "hidden_size", "num_layers", "dropout", "learning_rate"]
 MEASURES = ["accuracy", "f1", "roc_auc"]
 SPLITS = ["train", "test"]
 
-#: A run did not train if it diverged or its test accuracy stayed below this. Of two equally frequent classes.
+#: A run did not train if it diverged or its test accuracy stayed below TRAINED. GUESSING: two equally frequent classes.
 TRAINED, GUESSING = 0.6, 0.5
 DID_NOT_TRAIN = "did not train"  # a note in the published figures
 
 
 def find_studies(known: Iterable[Search], chosen: Iterable[Search] = ()) -> dict[str, Search]:
-    """The search of each study that has one: the one chosen, else the newest. `known` are all, oldest first.
+    """The searches by study: the chosen one, else the newest. known: all searches, oldest first.
 
-    Raises UserError when one that was chosen is of no study.
+    Raises UserError when a chosen search is of no study.
     """
     chosen = list(chosen)
     for search in chosen:
@@ -55,23 +55,23 @@ def find_studies(known: Iterable[Search], chosen: Iterable[Search] = ()) -> dict
 
 
 def with_study(trials: pd.DataFrame, studies: Mapping[str, Search]) -> pd.DataFrame:
-    """The trials with a column `study`, and with each of KEYS even where no architecture has such a hyperparameter."""
+    """The trials with a column `study` and all of KEYS, which are NaN if no architecture has the hyperparameter."""
     names = {search.id: study for study, search in studies.items()}
     lacking = {name: pd.Series(np.nan, trials.index, dtype=object) for name in KEYS if name not in trials}
     return trials.assign(study=trials["search"].map(names), **lacking)
 
 
 def read_published() -> pd.DataFrame:
-    """The published figures: study, the KEYS that are printed, metric, train, test, note."""
+    """The published numbers: study, the published KEYS, metric, train, test, note."""
     with resources.files("analysis.course_report").joinpath("published_results.csv").open(encoding="utf-8") as file:
         published = pd.read_csv(file, keep_default_na=False, na_values=[""])
-    # Three dropouts were compared, and this row's is the one that is not printed.
+    # Three dropouts were compared; these rows are of the one that was not printed.
     published.loc[published["note"].fillna("").str.startswith("dropout not printed"), "dropout"] = 0.3
     return published.assign(learning_rate=np.nan)
 
 
 def search_table(studies: Mapping[str, Search], trials: pd.DataFrame) -> Table:
-    """The searches behind it all, and what to know of them."""
+    """The searches of the studies, with warnings in notes."""
     rows = [
         {
             "study": study,

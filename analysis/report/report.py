@@ -1,7 +1,7 @@
-"""The report page of a search: one index.html that needs nothing else, with its figures and their data beside it.
+"""The report page of a search: a self-contained index.html, with figures and their data beside it.
 
-Everything in it comes from MLflow, but for the memory of recurrent models, which is theirs whose checkpoints are at
-hand; the words and the order are those of report.html.
+Everything comes from MLflow, except the memory of recurrent models, which needs their checkpoints. The order of the
+page is in report.html.
 """
 
 import base64
@@ -49,14 +49,15 @@ from search.spec.read import dump
 
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
 TEMPLATE = "report.html"
-_PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown on their own
+_PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # tags shown elsewhere
 
 
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared: Path | None = None) -> Path:
-    """Write the report of a search into a folder, which is made if needed, and return its index.html.
+    """Write the report of a search to a folder, which is created if needed, and return its index.html.
 
-    shared: another folder, for all of it as MLflow may have it: without words of the texts, unless `texts` is all.
-    Raises UserError when MLflow cannot be read, the folder cannot be written, or rank_by is no metric of validation.
+    shared: a second folder, for the report as MLflow may store it: without words of the texts, unless the spec has
+    `texts: all`. Raises UserError when MLflow cannot be read, a folder cannot be written, or rank_by is not a
+    validation metric.
     """
     rank_by = rank_by or common_metric([search])
     check_metric(rank_by)
@@ -85,7 +86,7 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
 
 
 def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]]:
-    """All that is drawn of a search, and what mattered. Raises UserError when MLflow cannot be read."""
+    """The data of all figures of a search, and the tables of importance. Raises UserError if MLflow cannot be read."""
     everything = runs.read_trials(uri, search.id)
     trials = only_searched(everything)
     mattered = importance_tables(search, trials, search.spec, np.random.default_rng(0), rank_by)
@@ -107,8 +108,8 @@ def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]
 
 
 def _over_folds(uri: str, search: Search, rank_by: str) -> dict[str, pd.DataFrame | None]:
-    """What the best configuration of each architecture, and the best baseline, said of all texts, where they were
-    trained over folds and that is kept."""
+    """The predictions of the best configuration of each architecture, and of the best baseline, for all texts, by name.
+    Empty unless they were trained over folds and the predictions were kept."""
     recorded = confirmation.read(uri, search)
     if not recorded.folds:
         return {}
@@ -116,18 +117,18 @@ def _over_folds(uri: str, search: Search, rank_by: str) -> dict[str, pd.DataFram
     known = {name for name, own in best.items() if not is_baseline(own)}
     known |= set([name for name in best if name not in known][:1])
     said: dict[str, pd.DataFrame | None] = {}
-    for own in (each for name, each in best.items() if name in known):
+    for own in (trials for name, trials in best.items() if name in known):
         predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in own["run_id"]}
-        kept = {run_id: each for run_id, each in predictions.items() if each is not None}
+        kept = {run_id: frame for run_id, frame in predictions.items() if frame is not None}
         try:
             said |= {name_of(own): tested.said(tested.models(own)[0], kept)} if len(kept) == len(own) else {}
-        except UserError:  # one of its folds has no result
+        except UserError:  # a fold has no result
             continue
     return said
 
 
 def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:
-    """That of these trials, with their `architecture`."""
+    """The reliability of these trials, with their `architecture`."""
     models = zip(best["architecture"], best["run_id"], strict=True)
     known = [
         bins.assign(architecture=name) for name, run in models if (bins := runs.read_reliability(uri, run)) is not None
@@ -136,7 +137,7 @@ def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:
 
 
 def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:
-    """What the figures need by epoch, of all trials and more of the winners."""
+    """The histories that figures need: of all trials, and some of the winners only."""
     counted = [] if search.spec and search.spec.reports_per_epoch == 1 else [record.EPOCHS_RUN]
     best = found.winners["run_id"].to_list()
     others = found.trials[~found.trials["run_id"].isin(best)]["run_id"]
@@ -148,16 +149,16 @@ def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:
 
 
 def _differences(uri: str, search: Search, rank_by: str) -> list[Table]:
-    """Whether the architectures differ, or why that cannot be told."""
+    """The tables of differences between architectures, or a note on why there are none."""
     try:
         return read_differences(uri, search, rank_by)
     except UserError as error:
-        why = f"Whether the architectures differ by more than luck cannot be told: {error}."
+        why = f"It is unknown whether the architectures differ by more than luck: {error}."
         return [Table(pd.DataFrame({"architecture": []}), groups=[["architecture"]], key="architecture", notes=[why])]
 
 
 def _sizes(uri: str, search: Search) -> Table | None:
-    """What fewer texts cost, where that was tried."""
+    """The scores by number of training texts, if measured."""
     try:
         return data_size.read(uri, search)
     except UserError:
@@ -165,7 +166,7 @@ def _sizes(uri: str, search: Search) -> Table | None:
 
 
 def _with_budget(uri: str, search: Search, found: Found) -> Found:
-    """And which architecture wins at which budget, or why that is not known; of a grid nobody would ask."""
+    """Add which architecture wins at which budget, or why that is unknown. Not for grids, where it makes no sense."""
     if search.spec is None or search.spec.sampler == "grid":
         return found
     try:
@@ -177,13 +178,13 @@ def _with_budget(uri: str, search: Search, found: Found) -> Found:
 
 def _budget_tables(found: Found) -> list[Table]:
     if found.budget:
-        return [*budget_tables.tables(found.budget, "What to use if you have a minute, ten minutes, an hour").values()]
+        return [*budget_tables.tables(found.budget, "What to use with a minute, ten minutes, an hour").values()]
     why = [Table(pd.DataFrame({"architecture": []}), [["architecture"]], key="architecture", notes=[found.no_budget])]
     return why if found.no_budget else []
 
 
 def _variances(uri: str, search: Search, rank_by: str) -> pd.DataFrame:
-    """Where the spread of test accuracy comes from, in a task that has one."""
+    """The sources of the variance of test accuracy; empty for tasks without accuracy."""
     try:
         return variance.read(uri, [search], rank_by)[0].frame
     except UserError:
@@ -191,7 +192,8 @@ def _variances(uri: str, search: Search, rank_by: str) -> pd.DataFrame:
 
 
 def _image(files: Mapping[str, bytes], png: Path) -> str:
-    """The address of a figure whose files are written here, '' where it has none: those of an earlier report go."""
+    """Write the files of a figure and return its image as a data URI. Without files, return '' and delete those of an
+    earlier report."""
     if files:
         save(files, png)
         return f"data:image/svg+xml;base64,{base64.b64encode(files['svg']).decode()}"
@@ -207,14 +209,14 @@ def _image(files: Mapping[str, bytes], png: Path) -> str:
 
 
 def failures(trials: pd.DataFrame) -> Table:
-    """The trials that have no result, with the reason."""
+    """The trials without a result, with the reasons."""
     ended = [Outcome.COMPLETE.value, Outcome.PRUNED.value]
     frame = trials[~trials["outcome"].isin(ended)].rename(columns={"error": "reason"})
     return Table(frame, groups=[["trial", "outcome", "reason", "epochs_run", "attempt", "node", "run_id"]], key="trial")
 
 
 def comparisons(search: Search, found: Found) -> list[Table]:
-    """Mean and spread of complete trials: by architecture, and with each hyperparameter that several have in common."""
+    """Mean and spread of complete trials: by architecture, and also by hyperparameters whose values several share."""
     tables = pivot_tables([search], found.trials, "architecture")
     complete = found.trials[found.trials["outcome"] == Outcome.COMPLETE.value]
     for name in varying(complete):
@@ -225,19 +227,19 @@ def comparisons(search: Search, found: Found) -> list[Table]:
 
 
 def _confused(found: Found) -> list[Table]:
-    """Which classes the best models confuse; none where it is not known."""
+    """The tables of classes that the best models confuse; empty if unknown."""
     if not found.confusions:
         return []
-    each = found.confusions
-    mistakes, by_class = confusion_tables.mistake_tables(each), confusion_tables.class_tables(each)
-    return [*mistakes, confusion_tables.pair_table(each), *by_class]
+    mistakes = confusion_tables.mistake_tables(found.confusions)
+    by_class = confusion_tables.class_tables(found.confusions)
+    return [*mistakes, confusion_tables.pair_table(found.confusions), *by_class]
 
 
 # --- The page
 
 
 def _allowed_script() -> str:
-    """The hash of the page's own script, the only one that a browser runs: whatever else is on the page stays text."""
+    """The hash of the page's script for its Content Security Policy: browsers run no other script on the page."""
     (script,) = re.findall(r"<script>(.*?)</script>", (Path(__file__).with_name(TEMPLATE)).read_text("utf-8"), re.S)
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
@@ -253,15 +255,15 @@ def render(
     answers: Sequence[tuple[str, str]] = (),
     exported: Sequence[Table] = (),
 ) -> str:
-    """The page as HTML. images: the address of each figure that has something to show. answers: the questions and
-    answers at the top (see `gain.Gain`). exported: the ensembles. Everything that comes from outside is escaped."""
+    """The page as HTML; all values are escaped. images: data URIs by figure. answers: the questions and answers at the
+    top (see `gain.Gain`). exported: the tables of ensembles."""
     trials, rank_by = found.everything, found.rank_by
     links = Links(uri, search, trials)
 
     said: set[str] = set()
 
     def shown(table: Table) -> dict[str, Any]:
-        """The table without what the page has said above it: the search's id, and notes."""
+        """The table without the search's id in its title, and without notes that stand above."""
         title = table.title.removeprefix(search.id).removeprefix(":").strip()
         notes = [note for note in table.notes if note not in said]
         said.update(notes)

@@ -1,4 +1,4 @@
-"""What was searched, and on what."""
+"""The settings of a search and its search space, as tables."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from data.base.errors import UserError
 
 
 def settings(search: Search) -> Table:
-    """What was searched and on what, but for the space."""
+    """The settings of the search, without its space."""
     counts = {name: f"{search.metrics[name]:,.0f}" for name in _COUNTS if name in search.metrics}
     texts = [f"{counts[f'num_{split}']} {name}" for split, name in _SPLITS.items() if f"num_{split}" in counts]
     try:
@@ -21,7 +21,7 @@ def settings(search: Search) -> Table:
         spec, notes = {}, [f"The spec of the search cannot be read from MLflow: {error}."]
     rows = {"corpus": spec.pop("corpus", "unknown"), "texts": ", ".join(texts) or "unknown"}
     rows |= {name.removeprefix("num_"): counts[name] for name in ("num_classes", "num_words") if name in counts}
-    spec = {"texts shown" if name == "texts" else name: value for name, value in spec.items()}  # beside how many
+    spec = {"texts shown" if name == "texts" else name: value for name, value in spec.items()}  # `texts` is taken
     rows |= {name: in_words(value) for name, value in spec.items() if name != "name" and value not in (None, [])}
     return replace(pairs(rows, "setting"), notes=notes)
 
@@ -31,7 +31,7 @@ _COUNTS = [*(f"num_{split}" for split in _SPLITS), "num_classes", "num_words"]
 
 
 def searched(search: Search) -> Table:
-    """What each hyperparameter could be, as its spec says."""
+    """The search space, as written in the spec."""
     rows = {
         name: "; ".join(f"{architecture}: {own}" for architecture, own in values.items())
         if isinstance(values, dict)

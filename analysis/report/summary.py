@@ -45,7 +45,7 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
         yield Markup("{} by {}: {}.").format(which, label(rank_by).partition(" (")[0], Markup(", ").join(scores))
         if not covered:
             texts = f" on {search.metrics['num_test']:,.0f} test texts" if "num_test" in search.metrics else ""
-            yield Markup("Each is one trial with one seed{}: small differences can be luck.").format(texts)
+            yield Markup("Each score is of one trial with one seed{}: small differences can be luck.").format(texts)
     for sentence in (*on_inherited(search), *searched_less(trials, search)):
         yield Markup("{}").format(sentence)
     if len(trials):
@@ -59,12 +59,11 @@ def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Tabl
         )
     if count := len(found.baselines):
         took = f"{found.baselines['seconds'].sum():,.0f}"
-        yield Markup("Besides, {} trial{} of baselines: {} s in all.").format(count, "s" * (count > 1), took)
+        yield Markup("Baselines: {} trial{}, {} s in all.").format(count, "s" * (count > 1), took)
 
 
 def _on_fresh_seeds(confirmed: Sequence[Table], metrics: Iterable[str]) -> pd.DataFrame:
-    """The best confirmed configuration of each architecture, with the means of at least two seeds, or of folds, as its
-    scores."""
+    """The best confirmed configuration of each architecture, scored by its means over at least two seeds or folds."""
     frame = pd.concat([each.frame for each in confirmed] or [pd.DataFrame()])
     means = [f"{metric}_mean" for metric in metrics]
     count, what = ("folds", "folds") if "folds" in frame else ("seeds", "fresh seeds")

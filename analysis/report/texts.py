@@ -1,4 +1,4 @@
-"""What was found out about the texts before anything was trained, as the page shows it."""
+"""The inspection of the texts, as the page shows it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,12 +12,12 @@ from analysis.report.settings import pairs
 from data.inspecting.findings import Inspection
 from search.base import inspected, record
 
-MOST_CLASSES = 50  # in a table
+MOST_CLASSES = 50  # the most classes in the table
 
 
 def read(uri: str, search: Search) -> Inspection | None:
-    """What is kept with a search, in its folder, or else in MLflow, which may not have the texts in it; None of one
-    that was run before that was, or can be read no longer."""
+    """The inspection kept in the search's folder, else the one in MLflow, which may lack examples of texts. None for
+    old searches without one, or if it cannot be read."""
     own = Path(search.tags.get(record.FOLDER, ""), inspected.RECORD)
     try:
         text: str | None = own.read_text(encoding="utf-8") if record.FOLDER in search.tags else None
@@ -31,16 +31,16 @@ def read(uri: str, search: Search) -> Inspection | None:
 
 
 def tables(inspection: Inspection) -> Iterable[Table]:
-    """How they were read, and the classes with how many texts each has."""
+    """How the texts were read, and the number of texts by class."""
     yield pairs(inspected.facts(inspection), "texts")
-    ordered = sorted(inspection.classes, key=lambda each: -each.total)[:MOST_CLASSES]
-    shown = [each for each in inspection.classes if each in ordered]
+    largest = sorted(inspection.classes, key=lambda counts: -counts.total)[:MOST_CLASSES]
+    shown = [counts for counts in inspection.classes if counts in largest]
     total = max(1, inspection.num_texts)
     splits = inspected.splits(inspection)
     frame = pd.DataFrame(
         [
-            {"class": each.name, **each.splits, "all": each.total, "share": f"{each.total / total:.1%}"}
-            for each in shown
+            {"class": counts.name, **counts.splits, "all": counts.total, "share": f"{counts.total / total:.1%}"}
+            for counts in shown
         ],
         columns=["class", *splits, "all", "share"],
     )

@@ -1,4 +1,4 @@
-"""A table as report.html takes it: its cells with what they link to and are sorted by."""
+"""Tables as report.html takes them: cells with links and sort keys."""
 
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,20 @@ from analysis.base.table import Table, cell, clean, heading
 from search.base.record import ui_command
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a database
-#: MLflow's UI would show an experiment and its runs first as conversations with language models.
+#: Without it, MLflow's UI opens experiments in its view for language models.
 TRAINING = "?workflowType=machine_learning"
 
 
 class Links:
-    """Where the runs of a search are in MLflow's UI: on its server, else on this machine, once `command` runs."""
+    """Links to the runs of a search in MLflow's UI: on its server, else on this machine while `command` runs."""
 
     def __init__(self, uri: str, search: Search, trials: pd.DataFrame) -> None:
         parts = urlsplit(uri)
         self.served = parts.scheme in ("http", "https")
-        host = parts.netloc.rpartition("@")[2]  # no password goes into a page
+        host = parts.netloc.rpartition("@")[2]  # without a password
         self.ui = f"{parts.scheme}://{host}{parts.path.rstrip('/')}" if self.served else LOCAL_UI
         self.in_folder = parts.scheme == "sqlite"
-        # Pages are passed on: they name no folder of this machine.
+        # Pages are shared, so they must not contain folders of this machine.
         self.command = ui_command(f"sqlite:///{Path(parts.path).name}" if self.in_folder else uri)
         self._experiment = f"{self.ui}/#/experiments/{quote(search.experiment_id, safe='')}"
         self.experiment = f"{self._experiment}/runs{TRAINING}"
@@ -35,7 +35,7 @@ class Links:
         return f"{self._experiment}/runs/{quote(run_id, safe='')}{TRAINING}"
 
     def of(self, column: str, value: Any) -> str | None:
-        """What a cell links to: a run, or nothing; an architecture to its trials in the leaderboard."""
+        """The link of a cell: a run, or for an architecture its trials in the leaderboard; else None."""
         if not isinstance(value, str):
             return None
         if column == "architecture":
@@ -45,7 +45,7 @@ class Links:
 
 
 def view(table: Table, links: Links) -> dict[str, Any]:
-    """A table as report.html takes it: heads, and rows of cells with their text, link, and what to sort by."""
+    """A table as report.html takes it: headings, and rows of cells with text, link and sort key."""
     columns = sorted(
         table.columns, key=lambda name: {"rank": 0, "architecture": 1, "trial": 2, ROLE: 2, "run_id": 3}.get(name, 4)
     )
