@@ -211,7 +211,7 @@ def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: Fi
 
 def test_it_says_why_it_does_not_tell_which_wins_at_which_budget(visit: Visit, smoke_search: FinishedSearch) -> None:
     said = visit.page.locator("section", has=visit.page.locator("#comparisons")).inner_text()
-    assert f"which architecture wins at which budget is not known from {smoke_search.id}" in said
+    assert f"Which architecture wins at which budget is not known from {smoke_search.id}" in said
     assert "(sampler: tpe, pruner: asha)" in said
     assert "--repeat 5" in said
 

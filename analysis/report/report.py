@@ -49,7 +49,7 @@ from search.spec.read import dump
 
 _NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
 TEMPLATE = "report.html"
-_PREFIXES = (record.VERSION_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # tags shown elsewhere
+_PREFIXES = (record.VERSION_PREFIX, record.SPEC_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown elsewhere
 
 
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared: Path | None = None) -> Path:
@@ -179,8 +179,10 @@ def _with_budget(uri: str, search: Search, found: Found) -> Found:
 def _budget_tables(found: Found) -> list[Table]:
     if found.budget:
         return [*budget_tables.tables(found.budget, "What to use with a minute, ten minutes, an hour").values()]
-    why = [Table(pd.DataFrame({"architecture": []}), [["architecture"]], key="architecture", notes=[found.no_budget])]
-    return why if found.no_budget else []
+    if not found.no_budget:
+        return []
+    why = f"{found.no_budget[:1].upper()}{found.no_budget[1:]}."
+    return [Table(pd.DataFrame({"architecture": []}), [["architecture"]], key="architecture", notes=[why])]
 
 
 def _variances(uri: str, search: Search, rank_by: str) -> pd.DataFrame:
