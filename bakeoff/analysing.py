@@ -68,11 +68,11 @@ def best(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Show the best trial of a search, or the preferred point of its front: scores, costs and hyperparameters."""
-    from analysis.explain import choice
+    from analysis.explain import lookup
     from search.train.costs import COSTS, shown
 
     uri, name = uri_of(tracking_uri, search), f"{search}:{architecture}" if architecture else search
-    trial = choice.preferred(uri, name, prefer) if prefer else choice.find(uri, name)
+    trial = lookup.preferred(uri, name, prefer) if prefer else lookup.find(uri, name)
     scores = {trial.metric: trial.score} | trial.best
     parts = [f"{key} {value:.4f}" for key, value in scores.items() if value is not None and key.startswith("val_")]
     parts += [f"{key} {shown(trial.costs[key])} {COSTS[key].unit}".strip() for key in COSTS if key in trial.costs]
@@ -245,10 +245,10 @@ def budget(
         from analysis.base import pictures
         from analysis.base.runs import tidy
         from analysis.figures.budget import PLOT
-        from analysis.figures.plot import Found
+        from analysis.figures.plot import PlotData
 
         searched = tidy([{"architecture": name} for name in found.searched])
-        files = pictures.save(PLOT.render(Found(searched, budget=found)), figure)
+        files = pictures.save(PLOT.render(PlotData(searched, budget=found)), figure)
         print(f"wrote {', '.join(map(str, files))}")
 
 
@@ -294,10 +294,10 @@ def why(
     if figure:
         from analysis.base import pictures
         from analysis.base.runs import tidy
-        from analysis.figures.plot import Found
+        from analysis.figures.plot import PlotData
         from analysis.figures.why import PLOT
 
-        files = PLOT.render(Found(tidy([]), paths=paths))
+        files = PLOT.render(PlotData(tidy([]), paths=paths))
         print(f"wrote {', '.join(map(str, pictures.save(files, figure)))}")
 
 
@@ -324,9 +324,9 @@ def data_size(
         from analysis.base import pictures
         from analysis.base.runs import tidy
         from analysis.figures.data_size import PLOT
-        from analysis.figures.plot import Found
+        from analysis.figures.plot import PlotData
 
-        files = PLOT.render(Found(tidy([]), sizes=shown[0]))
+        files = PLOT.render(PlotData(tidy([]), sizes=shown[0]))
         print(f"wrote {', '.join(map(str, pictures.save(files, figure)))}")
 
 

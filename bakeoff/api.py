@@ -288,12 +288,12 @@ class Search:
         >>> search.best("mlp").hyperparameters["activation"]
         'relu'
         """
-        from analysis.explain import choice
+        from analysis.explain import lookup
 
         name = f"{self.id}:{architecture}" if architecture else self.id
         if prefer:
-            return choice.preferred(self.tracking_uri, name, prefer)
-        return choice.find(self.tracking_uri, name)
+            return lookup.preferred(self.tracking_uri, name, prefer)
+        return lookup.find(self.tracking_uri, name)
 
     @console.quiet()
     def predict(self, texts: str | Sequence[str], architecture: str | None = None) -> "pd.DataFrame":

@@ -42,9 +42,9 @@ def explain(
 
     form = tables.choose_format(format_, out)
     tables.require_png(png)
-    from analysis.explain import choice, explainers
+    from analysis.explain import explainers, lookup
 
-    trial = choice.find(record.tracking_uri(tracking_uri), run)
+    trial = lookup.find(record.tracking_uri(tracking_uri), run)
     explainer = explainers.of(trial)
     explanations = explainer.explain_all(trial, sentences, label, top)
     explainer.emit(explanations, f"{trial.name} of {trial.search}", form, out)
@@ -72,12 +72,12 @@ def disagree(
     parts = ("slices", "texts", "words")
     shown = [choose("part", part, parts)] if part else ["texts"] if form in tables.FOR_PROGRAMS else parts
     from analysis.base import runs
-    from analysis.explain import choice
     from analysis.explain import disagree as disagreeing
+    from analysis.explain import lookup
 
     uri = record.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
-    trials = choice.best_of_each(uri, found)
+    trials = lookup.best_of_each(uri, found)
     models = disagreeing.load_all(trials)
     reading = disagreeing.read(trials, models)
     emitted = []
@@ -113,13 +113,13 @@ def errors(
     parts, long = ("classes", "pairs", "texts"), form in tables.FOR_PROGRAMS
     shown = [choose("part", part, parts)] if part else ["texts"] if long else parts
     from analysis.base import runs
-    from analysis.explain import choice
     from analysis.explain import errors as wrongs
+    from analysis.explain import lookup
     from analysis.verdicts import confusion_tables
 
     uri = record.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
-    confusions = wrongs.confusions(uri, trials := choice.best_of_each(uri, found), architecture, found.separator)
+    confusions = wrongs.confusions(uri, trials := lookup.best_of_each(uri, found), architecture, found.separator)
     emitted = []
     if "classes" in shown:
         emitted += confusion_tables.class_tables(confusions, long=long)
@@ -181,7 +181,7 @@ def memory(
 
     form = tables.choose_format(format_, out)
     tables.require_png(png)
-    from analysis.explain import memory as memories
+    from analysis.explain import memory_curves as memories
 
     uri = record.tracking_uri(tracking_uri)
     found = [model for name in names or ["latest"] for model in memories.find(uri, name)]

@@ -20,7 +20,7 @@ from analysis.__main__ import app
 from analysis.base import runs, tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import confirmation
-from analysis.explain import choice
+from analysis.explain import lookup
 from analysis.verdicts import differences
 from search.base import record
 from search.serve import export
@@ -475,14 +475,14 @@ def test_the_verdict_above_a_leaderboard(uri: str) -> None:
 
 
 def test_what_is_best_without_a_name_is_of_what_was_searched(uri: str) -> None:
-    assert choice.find(uri, BASED).name == "gru-0"
-    assert choice.find(uri, f"{BASED}:majority").name == "majority-0"
-    assert [trial.name for trial in choice.best_of_each(uri, runs.find_search(uri, BASED))] == ["gru-0"]
+    assert lookup.find(uri, BASED).name == "gru-0"
+    assert lookup.find(uri, f"{BASED}:majority").name == "majority-0"
+    assert [trial.name for trial in lookup.best_of_each(uri, runs.find_search(uri, BASED))] == ["gru-0"]
 
 
 def test_somebodys_own_is_no_baseline_though_there_is_one_of_its_name_now(uri: str) -> None:
-    assert choice.find(uri, OWN).name == "tfidf-0"
-    assert [trial.architecture for trial in choice.best_of_each(uri, runs.find_search(uri, OWN))] == ["tfidf", "gru"]
+    assert lookup.find(uri, OWN).name == "tfidf-0"
+    assert [trial.architecture for trial in lookup.best_of_each(uri, runs.find_search(uri, OWN))] == ["tfidf", "gru"]
     assert runs.read_trials(uri, OWN, BASED)["role"].tolist() == ["searched"] * 2 + ["baseline"] + ["searched"] * 2
     for command in ("leaderboard", "differences", "ledger"):
         done = call(command, OWN, uri=uri)
@@ -492,7 +492,7 @@ def test_somebodys_own_is_no_baseline_though_there_is_one_of_its_name_now(uri: s
 
 
 def test_an_export_says_that_a_baseline_is_better(uri: str) -> None:
-    trials = choice.read(uri, runs.find_search(uri, BASED))
+    trials = lookup.read(uri, runs.find_search(uri, BASED))
     chosen, better = export.choose(trials, "val_accuracy", BASED)
     assert better is not None
     assert (chosen.name, better.name) == ("gru-0", "majority-0")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from analysis.base import runs
 from analysis.boards import leaderboard
-from analysis.explain import choice, word_picture, word_tables, words
 from analysis.explain import explanation as explaining
+from analysis.explain import lookup, word_picture, word_tables, words
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
 from search.base import names
 from search.base.record import Outcome
@@ -234,16 +234,16 @@ def test_the_best_confirmed_has_the_best_mean_not_the_best_score() -> None:
 
 def test_the_best_is_the_leaderboards(smoke_search: FinishedSearch) -> None:
     search = runs.find_search(smoke_search.uri)
-    board = leaderboard.by_architecture(runs.read_trials(smoke_search.uri, search.id), choice.metric(search))
+    board = leaderboard.by_architecture(runs.read_trials(smoke_search.uri, search.id), lookup.metric(search))
     best = board[board["trial"].notna()]
-    chosen = choice.best_of_each(smoke_search.uri, search)
+    chosen = lookup.best_of_each(smoke_search.uri, search)
     assert [each.name for each in chosen] == best["trial"].tolist()
-    assert choice.find(smoke_search.uri, "latest").name == chosen[0].name
+    assert lookup.find(smoke_search.uri, "latest").name == chosen[0].name
     for each in chosen:
-        assert choice.find(smoke_search.uri, f"smoke:{each.architecture}") == each
-        assert choice.find(smoke_search.uri, f"{search.id}:{each.name}") == each
+        assert lookup.find(smoke_search.uri, f"smoke:{each.architecture}") == each
+        assert lookup.find(smoke_search.uri, f"{search.id}:{each.name}") == each
         assert each.run_id is not None
-        assert choice.find(smoke_search.uri, each.run_id[:8]) == each
+        assert lookup.find(smoke_search.uri, each.run_id[:8]) == each
 
 
 def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedSearch) -> None:
@@ -251,7 +251,7 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
     trials = runs.read_trials(smoke_search.uri, search.id).set_index("trial")
     corpus = load_corpus(read_spec(smoke_search.folder))
     compared = 0
-    for each in choice.best_of_each(smoke_search.uri, search):
+    for each in lookup.best_of_each(smoke_search.uri, search):
         if each.outcome != Outcome.COMPLETE:
             continue
         model = trained.load(each)
@@ -268,7 +268,7 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
 
 
 def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Path) -> None:
-    found = choice.find(smoke_search.uri, "latest:mlp-0")
+    found = lookup.find(smoke_search.uri, "latest:mlp-0")
     changed = dataclasses.replace(found, provenance={"data_digest": "f" * 64})
     with pytest.raises(ValueError, match="imdb has changed since mlp-0 learned from it: its digest is"):
         trained.load(changed)
@@ -310,7 +310,7 @@ def test_mistakes_are_told(smoke_search: FinishedSearch) -> None:
     assert done.stderr.endswith("has no trial or architecture 'grü' (did you mean 'gru'?)\n")
     assert len(done.stderr.splitlines()) == 1
     with pytest.raises(ValueError, match="no search '0123456789abcdef'"):
-        choice.find(smoke_search.uri, "0123456789abcdef")
+        lookup.find(smoke_search.uri, "0123456789abcdef")
     with pytest.raises(ValueError, match=r"unknown class 'positiv' \(did you mean 'positive'\?\)"):
         words.check_labels(["positiv"], 1, ("negative", "positive"), TASKS["classification"])
     with pytest.raises(ValueError, match="got 2 for 1"):

@@ -9,7 +9,7 @@ from conftest import FinishedSearch, here
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from analysis.explain import choice, inspection
+from analysis.explain import inspection, lookup
 from analysis.explain.inspection import Subject
 from models.parts.geometry import receptive_field
 
@@ -114,6 +114,6 @@ def test_a_trained_trial_has_the_recorded_number_of_parameters(smoke_search: Fin
     for architecture in smoke_search.spec.architectures:
         name = f"latest:{architecture}"
         found = inspection.find(smoke_search.uri, name)
-        trial = choice.find(smoke_search.uri, name)
+        trial = lookup.find(smoke_search.uri, name)
         assert inspection.layers(found)["num_parameters"].sum() == trial.num_parameters
         assert (found.num_words, found.embedding_size, found.num_outputs) == (30, 50, 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import models
 from analysis.base import runs
-from analysis.explain import memory
+from analysis.explain import memory_curves
 from analysis.report import report
 from models.gru import GRU
 from models.rnn import RNN
@@ -33,7 +33,7 @@ def test_an_rnn_that_halves_by_hand() -> None:
     model = build("rnn", hidden_size=3, activation="none")
     model.layers[0].U_HH.copy_(torch.eye(3) / 2)
     model.layers[0].W_HD.fill_(2)
-    by_state_T, by_word_T = memory.curve(model, torch.randint(1, 30, (2, 5)))
+    by_state_T, by_word_T = memory_curves.curve(model, torch.randint(1, 30, (2, 5)))
     assert by_state_T.tolist() == [1, 0.5, 0.25, 0.125, 0.0625]
     assert by_word_T.tolist() == [4, 2, 1, 0.5, 0.25]
 
@@ -42,7 +42,7 @@ def test_a_gru_with_an_open_gate_keeps_everything() -> None:
     """An update gate that is shut carries the state on as it is, however the candidate may look."""
     model = build("gru", hidden_size=3)
     model.layers[0].b_3H[3:6] = -100
-    by_state_T, by_word_T = memory.curve(model, torch.randint(1, 30, (2, 6)))
+    by_state_T, by_word_T = memory_curves.curve(model, torch.randint(1, 30, (2, 6)))
     assert by_state_T == pytest.approx([1] * 6)
     assert by_word_T == pytest.approx([0] * 6)
 
@@ -70,7 +70,7 @@ def test_against_autograd(name: str, hyperparameters: dict[str, str], num_layers
     words_NTE = model.embedding(tokens_NT)
     expected_HTE = [torch.autograd.functional.jacobian(last_state, words_TE) for words_TE in words_NTE]
     norms_NT = torch.stack([each.square().sum((0, 2)).sqrt() for each in expected_HTE]) / math.sqrt(5)
-    by_state_T, by_word_T = memory.curve(model, tokens_NT)
+    by_state_T, by_word_T = memory_curves.curve(model, tokens_NT)
     assert by_word_T == pytest.approx(norms_NT.mean(0).flip(0).numpy(), rel=1e-10)
     assert by_state_T[0] == 1
     assert 0 < by_state_T[-1] != 1
@@ -95,12 +95,12 @@ def test_memory_of_the_search(smoke_search: FinishedSearch, tmp_path: Path) -> N
 
 
 def test_a_failure_leaves_the_threads_as_they_were(smoke_search: FinishedSearch, tmp_path: Path) -> None:
-    trained = memory.find(smoke_search.uri, f"{smoke_search.id}:gru")
+    trained = memory_curves.find(smoke_search.uri, f"{smoke_search.id}:gru")
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         with pytest.raises(ValueError, match="not on this machine"):
-            memory.read([(dataclasses.replace(trial, folder=tmp_path), model) for trial, model in trained])
+            memory_curves.read([(dataclasses.replace(trial, folder=tmp_path), model) for trial, model in trained])
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -115,11 +115,11 @@ def test_the_page_without_checkpoints(smoke_search: FinishedSearch, tmp_path: Pa
         with pytest.raises(
             ValueError, match=f"no checkpoint of a recurrent model \\(rnn, gru\\) of {search.id} is on this machine"
         ):
-            memory.find(smoke_search.uri, search.id)
+            memory_curves.find(smoke_search.uri, search.id)
     finally:
         away.rename(checkpoints)
     assert (
         "Memory of the recurrent models: left out, because there is no checkpoint of a recurrent model on this machine."
         in page
     )
-    assert memory.of_search(smoke_search.uri, search)
+    assert memory_curves.of_search(smoke_search.uri, search)

@@ -19,7 +19,7 @@ from analysis.base import runs
 from analysis.base.table import Table
 from analysis.figures import gradient_norms, learning_curves, pruning, style
 from analysis.figures.fronts import attainment
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import data_size, importance, why
 from analysis.verdicts.budget import budget
@@ -83,7 +83,7 @@ def only_series_of(trials: pd.DataFrame, epochs: int = 2) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def rich() -> Found:
+def rich() -> PlotData:
     """Thirty trials an architecture, all outcomes, hostile names, repetitions."""
     rng = np.random.default_rng(0)
     rows = []
@@ -124,7 +124,7 @@ def rich() -> Found:
     drawn["reliability"] = pd.concat([sureness("gru"), sureness("mlp")], ignore_index=True)
     drawn["confusions"] = {"gru-0": CONFUSED, "mlp-1": CONFUSED}
     drawn["objectives"] = ["val_accuracy", "num_parameters", "train_seconds"]
-    return Found(trials, only_series_of(trials), SPACES, mattered, **drawn)
+    return PlotData(trials, only_series_of(trials), SPACES, mattered, **drawn)
 
 
 CONFUSED = Confusion(("a", "b"), np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.6, 0.7]))
@@ -186,10 +186,10 @@ def memory_curves() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def bare(*rows: dict[str, Any]) -> Found:
+def bare(*rows: dict[str, Any]) -> PlotData:
     """A search of these trials, of which nothing else is on record."""
     trials = runs.tidy(rows)
-    return Found(trials, series(), None, importance.what_mattered(trials, None, np.random.default_rng(0)))
+    return PlotData(trials, series(), None, importance.what_mattered(trials, None, np.random.default_rng(0)))
 
 
 NOTHING = {
@@ -206,7 +206,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_a_figure_is_drawn_with_its_data(rich: Found, name: str) -> None:
+def test_a_figure_is_drawn_with_its_data(rich: PlotData, name: str) -> None:
     files = PLOTS[name].render(rich)
     assert set(files) == {"svg", "png", "csv"}
     assert Image.open(io.BytesIO(files["png"])).size[0] > 600
@@ -220,14 +220,14 @@ def test_a_figure_is_drawn_with_its_data(rich: Found, name: str) -> None:
 
 @pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize("found", NOTHING.values(), ids=NOTHING.keys())
-def test_a_figure_of_nothing_is_left_out(found: Found, name: str) -> None:
+def test_a_figure_of_nothing_is_left_out(found: PlotData, name: str) -> None:
     assert PLOTS[name].render(found) == {}
 
 
 def test_one_trial_is_enough_for_what_one_can_show() -> None:
     only = trial("gru-0", 0.75, val_loss=0.5, num_parameters=10, seconds=1.0, test_accuracy=0.7, dropout=0.1)
     found = bare(only)
-    found = Found(found.trials, only_series_of(found.trials, epochs=1), None, found.mattered, "val_loss")
+    found = PlotData(found.trials, only_series_of(found.trials, epochs=1), None, found.mattered, "val_loss")
     drawn = {name for name, plot in PLOTS.items() if plot.render(found)}
     assert drawn == {"learning_curves", "gradient_norms", "best_so_far", "score_against_cost", "pruning"}
 
@@ -295,7 +295,7 @@ def test_learning_curves_are_those_of_the_winners() -> None:
     trials = runs.tidy([trial("gru-0", 0.6), trial("gru-1", 0.9, "pruned"), trial("mlp-0", 0.7, best_epoch=1)])
     rows = [("gru-0", "train_accuracy", 1, 0.5), ("gru-0", "val_accuracy", 1, 0.55), ("gru-0", "val_accuracy", 2, 0.6)]
     rows += [("gru-1", "val_accuracy", 1, 0.9), ("mlp-0", "val_loss", 1, 0.4), ("mlp-0", "grad_norm", 1, 3.0)]
-    frame = PLOTS["learning_curves"].data(Found(trials, series(*rows)))
+    frame = PLOTS["learning_curves"].data(PlotData(trials, series(*rows)))
     assert frame.drop(columns="run_id").to_numpy().tolist() == [
         ["mlp", "mlp-0", "loss", "val", 1, 0.4, True],
         ["gru", "gru-0", "accuracy", "train", 1, 0.5, False],
@@ -316,7 +316,7 @@ def test_gradients_by_layer_where_they_are_on_record() -> None:
     trials = runs.tidy([trial("gru-0", 0.6), trial("mlp-0", 0.7)])
     rows = [("gru-0", "grad_norm", 1, 5.0), ("gru-0", "grad_norm/output", 1, 3.0), ("gru-0", "grad_norm/cell", 1, 4.0)]
     rows += [("mlp-0", "grad_norm", 1, 2.0), ("mlp-0", "grad_norm", 2, math.inf), ("mlp-0", "val_loss", 1, 1.0)]
-    frame = PLOTS["gradient_norms"].data(Found(trials, series(*rows)))
+    frame = PLOTS["gradient_norms"].data(PlotData(trials, series(*rows)))
     assert frame[["trial", "layer", "epoch", "value"]].to_numpy().tolist() == [
         ["mlp-0", "", 1, 2.0],
         ["gru-0", "output", 1, 3.0],
@@ -336,7 +336,7 @@ def test_best_so_far_counts_complete_trials_in_the_order_they_ended() -> None:
             trial("rnn-0", 0.4, "diverged", seconds=1.0, end=5),
         ]
     )
-    frame = PLOTS["best_so_far"].data(Found(trials))
+    frame = PLOTS["best_so_far"].data(PlotData(trials))
     shown = frame[["trial", "trials", "seconds", "best"]].astype(object)
     assert shown.where(shown.notna(), None).to_numpy().tolist() == [
         ["gru-2", 1, 2.0, None],
@@ -349,7 +349,7 @@ def test_best_so_far_counts_complete_trials_in_the_order_they_ended() -> None:
 
 def test_the_best_loss_so_far_is_the_lowest() -> None:
     trials = runs.tidy([trial("gru-0", None, val_loss=0.5), trial("gru-1", None, val_loss=0.7)])
-    assert PLOTS["best_so_far"].data(Found(trials, rank_by="val_loss"))["best"].tolist() == [0.5, 0.5]
+    assert PLOTS["best_so_far"].data(PlotData(trials, rank_by="val_loss"))["best"].tolist() == [0.5, 0.5]
 
 
 def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
@@ -364,7 +364,7 @@ def test_scores_by_hyperparameter_have_the_scale_of_the_space() -> None:
         ]
     )
     spaces = {name: {**own, "hidden_size": Choice((16, 64))} for name, own in SPACES.items()}
-    frame = PLOTS["score_by_hyperparameter"].data(Found(trials, space=spaces))
+    frame = PLOTS["score_by_hyperparameter"].data(PlotData(trials, space=spaces))
     scales = frame.drop_duplicates("hyperparameter").set_index("hyperparameter")["scale"].to_dict()
     assert scales == {
         "learning_rate": "log",
@@ -391,14 +391,14 @@ def test_parallel_coordinates_go_from_the_lowest_to_the_highest() -> None:
     )
     frame = (
         PLOTS["parallel_coordinates"]
-        .data(Found(trials, space=SPACES))
+        .data(PlotData(trials, space=SPACES))
         .pivot(index="trial", columns="axis", values="height")
     )
     assert frame["learning_rate"].tolist() == pytest.approx([0, 0.5, 1])  # on its log axis
     assert frame["val_accuracy"].tolist() == pytest.approx([0, 0.5, 1])
 
 
-def test_contours_are_of_the_two_most_important(rich: Found) -> None:
+def test_contours_are_of_the_two_most_important(rich: PlotData) -> None:
     frame = PLOTS["contour"].data(rich)
     gru = frame[frame["architecture"] == "gru"]
     ranked = rich.mattered[rich.mattered["architecture"] == "gru"].drop_duplicates("hyperparameter")
@@ -413,9 +413,9 @@ def test_a_contour_needs_points_that_span_a_plane() -> None:
     mattered = pd.DataFrame(
         {"architecture": "gru", "hyperparameter": ["dropout", "width"], "importance": [0.6, 0.4], "p": [0.01, 0.5]}
     )
-    assert PLOTS["contour"].data(Found(runs.tidy(rows), mattered=mattered)).empty  # all of them are on a line
+    assert PLOTS["contour"].data(PlotData(runs.tidy(rows), mattered=mattered)).empty  # all of them are on a line
     off_the_line = trial("gru-8", 0.1, dropout=0.0, width=7)
-    assert len(PLOTS["contour"].data(Found(runs.tidy([*rows, off_the_line]), mattered=mattered))) == 9
+    assert len(PLOTS["contour"].data(PlotData(runs.tidy([*rows, off_the_line]), mattered=mattered))) == 9
 
 
 def test_the_front_holds_what_nothing_cheaper_beats() -> None:
@@ -425,7 +425,7 @@ def test_the_front_holds_what_nothing_cheaper_beats() -> None:
         for number, (cost, accuracy) in enumerate(rows)
     )
     trials.loc[5, "outcome"] = Outcome.PRUNED.value
-    frame = PLOTS["score_against_cost"].data(Found(trials))
+    frame = PLOTS["score_against_cost"].data(PlotData(trials))
     front = frame[frame["front"]]
     assert front[front["cost"] == "num_parameters"]["trial"].tolist() == ["gru-1", "gru-4"]
     assert front[front["cost"] == "seconds"]["trial"].tolist() == ["gru-4"]
@@ -443,7 +443,7 @@ def test_fronts_are_of_all_and_of_each_architecture() -> None:
     ]
     trials = runs.tidy(trial(name, score, num_parameters=size, seconds=took) for name, score, size, took in rows)
     trials.loc[5, "outcome"] = Outcome.PRUNED.value
-    found = Found(trials, objectives=["val_accuracy", "num_parameters", "train_seconds"])
+    found = PlotData(trials, objectives=["val_accuracy", "num_parameters", "train_seconds"])
     frame = PLOTS["fronts"].data(found)
     by_size = frame[frame["objective"] == "num_parameters"].set_index("trial")
     assert by_size["front"].to_dict() == {
@@ -456,7 +456,7 @@ def test_fronts_are_of_all_and_of_each_architecture() -> None:
     assert by_size.index[by_size["attained"]].tolist() == ["mlp-0", "gru-0", "mlp-1"]
     by_time = frame[frame["objective"] == "train_seconds"]
     assert by_time["trial"][by_time["attained"]].tolist() == ["gru-1", "mlp-0", "gru-0", "mlp-1"]
-    assert PLOTS["fronts"].render(Found(trials)) == {}  # of one objective
+    assert PLOTS["fronts"].render(PlotData(trials)) == {}  # of one objective
 
 
 def test_attainment_is_over_repetitions() -> None:
@@ -477,7 +477,7 @@ def test_a_task_without_accuracy_is_told_by_what_it_measures() -> None:
         trial(f"net-{number}", None, num_parameters=cost, val_loss=1.0, val_pixel_error=error, test_pixel_error=error)
         for number, (cost, error) in enumerate([(10, 0.4), (20, 0.5), (30, 0.3)])
     )
-    found = Found(trials, rank_by="val_pixel_error")
+    found = PlotData(trials, rank_by="val_pixel_error")
     frame = PLOTS["score_against_cost"].data(found)
     assert frame[frame["front"]]["trial"].tolist() == ["net-0", "net-2"]  # an error is better the lower it is
     assert PLOTS["score_against_cost"].render(found)
@@ -491,7 +491,7 @@ def test_pruning_marks_where_each_trial_ended() -> None:
         ("gru-2", "val_accuracy", 1, 0.4),
         ("gru-2", "val_accuracy", 2, math.nan),
     ]
-    frame = PLOTS["pruning"].data(Found(trials, series(*rows)))
+    frame = PLOTS["pruning"].data(PlotData(trials, series(*rows)))
     assert frame[["trial", "outcome", "epoch", "value", "last"]].to_numpy().tolist() == [
         ["gru-0", "complete", 1, 0.5, False],
         ["gru-0", "complete", 2, 0.6, True],
@@ -511,7 +511,7 @@ def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
             trial("mlp-1", 0.7, test_accuracy=0.8, configuration="small", window=5),
         ]
     )
-    frame = PLOTS["spread_over_seeds"].data(Found(trials))
+    frame = PLOTS["spread_over_seeds"].data(PlotData(trials))
     assert frame[["configuration", "trial", "metric", "value"]].to_numpy().tolist() == [
         ["small", "mlp-0", "val_accuracy", 0.8],
         ["small", "mlp-1", "val_accuracy", 0.7],
@@ -522,7 +522,7 @@ def test_spread_is_over_trials_that_differ_in_nothing_but_their_seeds() -> None:
         ["gru-0", "gru-0", "test_accuracy", 0.5],
         ["gru-0", "gru-1", "test_accuracy", 0.6],
     ]
-    assert PLOTS["spread_over_seeds"].data(Found(trials, rank_by="val_loss")).empty
+    assert PLOTS["spread_over_seeds"].data(PlotData(trials, rank_by="val_loss")).empty
 
 
 def test_numbers_at_the_ends_of_lines_are_apart() -> None:
@@ -532,13 +532,13 @@ def test_numbers_at_the_ends_of_lines_are_apart() -> None:
 # --- Lengths of the texts
 
 
-def test_text_lengths_are_those_on_record_with_what_is_cut(rich: Found) -> None:
+def test_text_lengths_are_those_on_record_with_what_is_cut(rich: PlotData) -> None:
     rows = PLOTS["text_lengths"].data(rich).to_numpy().tolist()
     assert rows[:5] == [["length", *each] for each in HISTOGRAM]
     assert rows[5:] == [["max_words", 3, 6], ["max_words", 100, 0]]
 
 
-def test_a_max_words_that_cuts_no_text_has_no_line(rich: Found) -> None:
+def test_a_max_words_that_cuts_no_text_has_no_line(rich: PlotData) -> None:
     plot = PLOTS["text_lengths"]
     frame = plot.data(rich)
     (axes,) = plot.draw(frame, {}).axes

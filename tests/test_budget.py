@@ -14,7 +14,7 @@ from conftest import ROOT, command
 from analysis.base.best_of import Curve, crossing, expected_best, of_draws, of_searches
 from analysis.base.runs import Search, tidy
 from analysis.figures.budget import PLOT
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.verdicts import budget_tables
 from analysis.verdicts.budget import SECONDS, TRIALS, NotKnownError, budget
 from benchmarks import budgets
@@ -189,7 +189,7 @@ def test_what_to_use_and_where_they_cross() -> None:
     shown = budget_tables.tables(found, "demo")
     assert "With a minute of one core, mlp: val accuracy 0.6" in " ".join(shown["use"].notes)
     assert "crossings" in shown
-    assert set(PLOT.render(Found(tidy([{"architecture": "mlp"}, {"architecture": "gru"}]), budget=found))) == {
+    assert set(PLOT.render(PlotData(tidy([{"architecture": "mlp"}, {"architecture": "gru"}]), budget=found))) == {
         "csv",
         "png",
         "svg",

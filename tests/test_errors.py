@@ -13,7 +13,7 @@ from analysis.base.table import beginning
 from analysis.boards import leaderboard
 from analysis.explain import errors
 from analysis.figures.confusion import PLOT
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.verdicts import confusion_tables, gain
 from analysis.verdicts.confusion import Confusion
 from analysis.verdicts.set_confusion import SetConfusion
@@ -84,7 +84,7 @@ def test_a_model_that_says_one_class_is_called_that() -> None:
 
 def test_the_figure_is_drawn_and_leaves_out_what_it_has_no_room_for() -> None:
     trials = tidy([{"trial": "gru-0", "architecture": "gru", "outcome": "complete", "run_id": "g"}])
-    files = PLOT.render(Found(trials, confusions={"gru-0": THREE}))
+    files = PLOT.render(PlotData(trials, confusions={"gru-0": THREE}))
     rows = list(csv.DictReader(files["csv"].decode().splitlines()))
     assert [(row["label"], row["predicted"], row["texts"]) for row in rows[:3]] == [
         ("a", "a", "2"),
@@ -95,7 +95,7 @@ def test_the_figure_is_drawn_and_leaves_out_what_it_has_no_room_for() -> None:
     names = [f"class {number}" for number in range(21)]
     many = Confusion.of(predictions(names, names[1:] + names[:1]))
     assert many is not None
-    assert PLOT.render(Found(trials, confusions={"gru-0": many})) == {}
+    assert PLOT.render(PlotData(trials, confusions={"gru-0": many})) == {}
     (table,) = confusion_tables.class_tables({"gru-0": many})
     assert len(table.frame) == confusion_tables.MOST_CLASSES
     assert len(confusion_tables.pair_table({"gru-0": many}).frame) == confusion_tables.NUM_PAIRS
@@ -228,7 +228,7 @@ def test_texts_of_several_classes_come_with_their_mistakes() -> None:
     assert confusion_tables.same_of_all(None) == ""
 
     trials = tidy([{"trial": "gru-0", "architecture": "gru", "outcome": "complete", "run_id": "g"}])
-    files = PLOT.render(Found(trials, confusions=confusions))
+    files = PLOT.render(PlotData(trials, confusions=confusions))
     assert files["csv"].decode().splitlines()[:2] == ["model,class,found,missed,added", "gru-0,b,0,2,1"]
     assert files["png"].startswith(b"\x89PNG")
 

@@ -18,7 +18,7 @@ import yaml
 import data
 import models
 from analysis.base import runs
-from analysis.explain import choice, disagree, words
+from analysis.explain import disagree, lookup, words
 from data.base import plugins
 from data.base.errors import UserError
 from data.encode import word_ids
@@ -412,7 +412,7 @@ def test_words_that_are_left_out_are_what_the_answer_hangs_on(finished: Path) ->
 
 
 def trial_of(cwd: Path, name: str) -> Trial:
-    return choice.find(uri_of(cwd), f"{folder_of(cwd).name}:{name}")
+    return lookup.find(uri_of(cwd), f"{folder_of(cwd).name}:{name}")
 
 
 def test_where_it_differs_from_a_network_is_told(finished: Path) -> None:

@@ -12,7 +12,7 @@ from analysis.base import baselines, tables
 from analysis.base.runs import tidy
 from analysis.base.table import Table
 from analysis.boards import comparison, leaderboard, ledger
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
 from analysis.verdicts.gain import Gain, Standing, _fitted
@@ -291,7 +291,7 @@ def test_figures_show_the_best_baseline_as_a_line_or_nothing() -> None:
     same = {"hidden_size": 8, "outcome": "complete"}
     trials = tidy(each | (same if each["architecture"] == "gru" else {}) for each in ended)
     series = pd.DataFrame({"run_id": trials["run_id"], "metric": "val_accuracy", "step": 1, "value": 0.5})
-    found = Found(baselines.searched(trials), series, baselines=baselines.baselines(trials))
+    found = PlotData(baselines.searched(trials), series, baselines=baselines.baselines(trials))
     assert found.everything["trial"].tolist() == [each["trial"] for each in ROWS]
     for name, plot in PLOTS.items():
         frame = plot.data(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.explain import choice, disagree, explainers
+from analysis.explain import disagree, explainers, lookup
 from data.encoded import EncodedCorpus
 from search.run.confirm import trials_of
 from search.run.folders import new_search
@@ -131,7 +131,7 @@ def test_models_are_read_compared_and_explained_without_the_file(gone: Path, smo
     texts = ["a good film", "the worst of all"]
     trials = sorted(trials_in(gone, smoke_search), key=order("val_accuracy"))
     best = {trial.architecture: trial for trial in reversed(trials)}
-    before = trained.load(choice.find(smoke_search.uri, "latest"))
+    before = trained.load(lookup.find(smoke_search.uri, "latest"))
     now = trained.load(best[before.architecture])
     assert torch.equal(now.outputs(texts), before.outputs(texts))
 

@@ -20,7 +20,7 @@ from analysis.base import baselines, runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.boards.confirmation import confirmation_table
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.figures.plots import PLOTS
 from analysis.report import report, settings, summary, view
 from analysis.verdicts import importance
@@ -270,7 +270,7 @@ def page(found_search: Search, rows: list[dict[str, Any]], uri: str = "sqlite://
     trials = runs.tidy({"architecture": "gru", "outcome": "complete"} | row for row in rows)
     rng = np.random.default_rng(0)
     mattered = importance.importance_tables(found_search, trials, found_search.spec, rng)
-    found = Found(trials, space=found_search.spaces, mattered=mattered[0].frame, inspection=more.get("inspection"))
+    found = PlotData(trials, space=found_search.spaces, mattered=mattered[0].frame, inspection=more.get("inspection"))
     return report.render(uri, found_search, found, {}, mattered, more.get("confirmed", ()))
 
 
@@ -398,7 +398,7 @@ def test_a_spec_that_can_be_read_no_longer_is_one_line_in_the_settings() -> None
 def test_the_words_of_a_search_that_runs_over_midnight() -> None:
     best = {"trial": "gru-0", "run_id": "r", "val_accuracy": 0.5, "seconds": 3.0, "outcome": "pruned"}
     overnight = search(end=START + timedelta(hours=15))
-    found = Found(runs.tidy([best | {"architecture": "gru"}]))
+    found = PlotData(runs.tidy([best | {"architecture": "gru"}]))
     links = view.Links("sqlite:///mlflow.db", overnight, found.trials)
     words = [re.sub("<.*?>", "", sentence) for sentence in summary.summary(overnight, found, links)]
     assert words == [
@@ -414,7 +414,7 @@ def test_baselines_are_marked_rows_and_the_page_begins_with_what_is_best_of_all(
         common | {"trial": name, "architecture": name[:-2], "run_id": name, "val_accuracy": score}
         for name, score in (("gru-0", 0.6), ("nbsvm-0", 0.7), ("nbsvm-1", 0.8))
     )
-    found = Found(baselines.searched(trials), baselines=baselines.baselines(trials))
+    found = PlotData(baselines.searched(trials), baselines=baselines.baselines(trials))
     html = report.render("sqlite:///mlflow.db", search(), found, {}, [], answers=[("What won", "<nbsvm-1>")])
     words = re.sub(r"\s+", " ", re.sub("<.*?>", " ", html[html.index("<body>") :]))
     assert words.index("What won &lt;nbsvm-1&gt;") < words.index("The only architecture with a ranked trial")
@@ -431,7 +431,7 @@ def test_the_words_of_a_task_without_accuracy() -> None:
     scores = {"val_loss": 1.0, "val_pixel_error": 0.25, "test_pixel_error": 0.5}
     trials = runs.tidy([{"trial": "net-0", "architecture": "net", "run_id": "r", "outcome": "complete"} | scores])
     links = view.Links("sqlite:///mlflow.db", search(), trials)
-    first, *_ = summary.summary(search(), Found(trials, rank_by="val_pixel_error"), links)
+    first, *_ = summary.summary(search(), PlotData(trials, rank_by="val_pixel_error"), links)
     assert "by validation pixel error: net-0 0.2500 (test pixel error 0.5000)." in re.sub("<.*?>", "", first)
 
 
@@ -447,7 +447,7 @@ def test_the_winner_is_that_of_the_fresh_seeds() -> None:
         for name, scores in (("gru", (0.5, 0.6)), ("rnn", (0.7, 0.8)))
         for seed, score in enumerate(scores)
     )
-    found = Found(trials)
+    found = PlotData(trials)
     links = view.Links("sqlite:///mlflow.db", search(), trials)
 
     def words(repeated: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ from test_search_studies import HERE, epoch_result
 import data
 from analysis.base import runs as analysis_runs
 from analysis.boards.confirmation import confirmation_tables, read
-from analysis.explain import choice
+from analysis.explain import lookup
 from analysis.verdicts.differences import best_configurations
 from bakeoff import api
 from search.base.record import Outcome
@@ -171,9 +171,9 @@ def test_a_lost_seed_counts_the_same_wherever_one_asks_for_the_best(
     assert list(leaderboard().iloc[0][["architecture", "trial"]]) == [best.architecture, best.configuration]
     assert leaderboard().equals(leaderboard(confirmed=True))
     assert len(leaderboard(confirmed=False)) == smoke_search.num_trials
-    explained = choice.find(uri, origin.name)
+    explained = lookup.find(uri, origin.name)
     assert (explained.search, explained.name) == (folder.name, "mlp-1")  # the better one of its repetitions
-    assert choice.best_of_each(uri, search)[0] == explained
+    assert lookup.best_of_each(uri, search)[0] == explained
     exported = export.export(origin.name, root, uri).trial
     assert (exported.search, exported.name) == (folder.name, "mlp-1")
 

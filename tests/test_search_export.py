@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from safetensors.torch import load_file
 
 import models
-from analysis.explain import choice
+from analysis.explain import lookup
 from analysis.explain.predict import find
 from search.base import record
 from search.base.record import Outcome
@@ -56,14 +56,14 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 @pytest.fixture(scope="module")
 def checkpoint(smoke_search: FinishedSearch) -> TextModel:
     """The checkpoint's model, calibrated as in the export."""
-    trial = choice.find(smoke_search.uri, "latest")
+    trial = lookup.find(smoke_search.uri, "latest")
     return dataclasses.replace(trained.load(trial), temperature=trial.best[record.TEMPERATURE])
 
 
 def test_the_best_is_registered_under_the_searchs_name(
     exported: export.Exported, smoke_search: FinishedSearch, model_folder: Path
 ) -> None:
-    best = choice.find(smoke_search.uri, "latest")
+    best = lookup.find(smoke_search.uri, "latest")
     client = mlflow.MlflowClient(smoke_search.uri)
     version = client.get_model_version_by_alias("smoke-imdb", "best")
     assert (exported.uri, exported.version) == ("models:/smoke-imdb@best", str(version.version))
@@ -81,7 +81,7 @@ def test_best_moves_only_to_a_better_model_of_the_same_data_and_metric(
     smoke_search: FinishedSearch, tmp_path: Path
 ) -> None:
     (tmp_path / "MLmodel").touch()
-    first, other = (choice.find(smoke_search.uri, f"latest:{name}").run_id for name in ("mlp", "gru"))
+    first, other = (lookup.find(smoke_search.uri, f"latest:{name}").run_id for name in ("mlp", "gru"))
 
     def register(run_id: str | None, *standing: Any, name: str = "guarded") -> tuple[str, str]:
         assert run_id
@@ -139,7 +139,7 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
     client = mlflow.MlflowClient(smoke_search.uri)
     assert client.get_model_version_by_alias("smoke-imdb", "best").version == int(exported.version)
     mlp = client.get_model_version_by_alias("smoke-imdb", "mlp")
-    assert mlp.tags["trial"] == choice.find(smoke_search.uri, "latest:mlp").name
+    assert mlp.tags["trial"] == lookup.find(smoke_search.uri, "latest:mlp").name
     assert audit.audit(smoke_search.folder, smoke_search.uri) == []
     newest = f"models:/smoke-imdb/{mlp.version}"
     assert {find(smoke_search.uri, f"latest:{each}") for each in ("mlp", mlp.tags["trial"])} == {newest}
@@ -153,7 +153,7 @@ def test_an_architecture_has_its_own_alias(exported: export.Exported, smoke_sear
 
 def test_any_trial_is_exported_under_its_name(exported: export.Exported, smoke_search: FinishedSearch) -> None:
     root, uri = smoke_search.cwd / "searches", smoke_search.uri
-    first = choice.find(uri, "latest")
+    first = lookup.find(uri, "latest")
     others = (trial for trial in trials_of(smoke_search.folder, root) if trial.outcome is Outcome.COMPLETE)
     name = next(trial.name for trial in others if trial.name != first.name)
     done = here("search", "export", "smoke", "--trial", name, cwd=smoke_search.cwd)

@@ -16,7 +16,7 @@ from mlflow.entities import ViewType
 from analysis.base import runs
 from analysis.boards.ledger import ledger
 from analysis.figures import best_so_far
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from bakeoff import api
 from data.base.errors import UserError
 from search.base import origin, record
@@ -119,7 +119,7 @@ def seen(uri: str, search: str) -> list[pd.DataFrame]:
         for name in names
         for point in client.get_metric_history(run_id, name)
     ]
-    drawn = best_so_far.data(Found(trials, rank_by="val_accuracy"))
+    drawn = best_so_far.data(PlotData(trials, rank_by="val_accuracy"))
     frames = [trials, ledger(trials), drawn]
     return [*(frame.drop(columns="run_id", errors="ignore") for frame in frames), pd.DataFrame(points)]
 

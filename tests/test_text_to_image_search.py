@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from analysis.base import runs
-from analysis.explain import choice, disagree, drawing, inspection, memory
+from analysis.explain import disagree, drawing, inspection, lookup, memory_curves
 from search.base import record
 from search.run import confirm
 from search.serve import export, trained
@@ -129,23 +129,23 @@ def test_explain_says_what_each_quadrant_attended_to(
     assert png.read_bytes().startswith(b"\x89PNG")
     assert len(pd.read_csv(png.with_suffix(".csv"))) == 7
 
-    shown = drawing.explain_all(choice.find(search.uri, f"{search.id}:{name}"), None)
+    shown = drawing.explain_all(lookup.find(search.uri, f"{search.id}:{name}"), None)
     assert len(shown) == drawing.NUM_CAPTIONS
     table = drawing.drawing_table(shown[0])
     assert table.columns == ["word", "top left", "top right", "bottom left", "bottom right"]
     assert len(table.frame) == len(shown[0].words)
     with pytest.raises(ValueError, match=f"{without} of {search.id} has no attention \\(heads: 0\\)"):
-        drawing.explain_all(choice.find(search.uri, f"{search.id}:{without}"), [text])
+        drawing.explain_all(lookup.find(search.uri, f"{search.id}:{without}"), [text])
 
 
 def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
-    best = choice.best_of_each(search.uri, runs.find_search(search.uri))
+    best = lookup.best_of_each(search.uri, runs.find_search(search.uri))
     with pytest.raises(ValueError, match="two architectures with a model are needed"):
         disagree.load_all(best)
     with pytest.raises(ValueError, match="no checkpoint of a recurrent model"):
-        memory.find(search.uri, search.id)
+        memory_curves.find(search.uri, search.id)
     with pytest.raises(ValueError, match="of rnn and gru only"):
-        memory.find(search.uri, f"{search.id}:text_to_image")
+        memory_curves.find(search.uri, f"{search.id}:text_to_image")
     labelled = command("analysis", "explain", search.id, "a seven", "--label", "7", cwd=search.cwd)
     assert (labelled.returncode, labelled.stderr.count("\n")) == (2, 1)
 
@@ -155,7 +155,7 @@ def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp
     exported = export.export("latest", search.cwd / "searches", search.uri)
     assert exported.uri == "models:/text-to-image-captions@best"
     texts = ["a seven at the top left and a 3 at the bottom right", "qzxqz", ""]
-    model = trained.load(choice.find(search.uri, f"{search.id}:{exported.trial.name}"))
+    model = trained.load(lookup.find(search.uri, f"{search.id}:{exported.trial.name}"))
     expected = model.answer(texts)
     shown = [each.split() for each in expected["predicted"]]  # type: ignore[union-attr]
     assert {len(digits) for digits in shown} == {4}
@@ -190,7 +190,7 @@ def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp
 
 def test_it_is_inspected_confirmed_and_audited_like_others(search: FinishedSearch, trials: pd.DataFrame) -> None:
     found = inspection.find(search.uri, f"{search.id}:text_to_image")
-    number = choice.find(search.uri, f"{search.id}:text_to_image").num_parameters
+    number = lookup.find(search.uri, f"{search.id}:text_to_image").num_parameters
     assert inspection.layers(found)["num_parameters"].sum() == number
     assert found.num_outputs == 16
     again = confirm.confirmation(search.folder, 2, 3, [])

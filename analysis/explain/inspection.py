@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 import models
 from analysis.base.table import Table
-from analysis.explain import choice
+from analysis.explain import lookup
 from data.base.errors import UserError, did_you_mean
 from data.encoded import EncodedCorpus
 from models import Architecture, WordVectors
@@ -56,14 +56,14 @@ class Subject:
 
 
 def find(uri: str, name: str) -> Subject:
-    """An architecture with its default hyperparameters, or a trial (see `choice.find`). Raises UserError."""
+    """An architecture with its default hyperparameters, or a trial (see `lookup.find`). Raises UserError."""
     if name in models.ARCHITECTURES:
         _require_network(name)
         return Subject(
             f"{name}, with default hyperparameters", name, {}, TASKS[models.architecture(name).task].usual_outputs
         )
     try:
-        trial = choice.find(uri, name)
+        trial = lookup.find(uri, name)
     except UserError as error:
         raise UserError(
             f"no architecture {name!r}{did_you_mean(name, models.ARCHITECTURES)}; as a model: {error}"

@@ -7,12 +7,12 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.base.baselines import ROLE, baselines, searched
 from analysis.boards.leaderboard import check_metric
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend
 from search.base.record import Outcome
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The trials by architecture in the order of their ends, with cumulative `trials` and `seconds` (as in the ledger)
     and the `best` score so far.
 

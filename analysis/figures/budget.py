@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.base.baselines import baselines, searched
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend, log_axis
 from analysis.verdicts.budget import SECONDS, TRIALS
 from analysis.verdicts.budget_tables import ASKED
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """`Budget.frame` of the architectures and the best baseline."""
     if found.budget is None:
         return pd.DataFrame()

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, legend, short, wrapped
 from analysis.verdicts.confusion_tables import MOST_CLASSES
 from analysis.verdicts.set_confusion import SetConfusion
@@ -17,7 +17,7 @@ FOUND, MISSED, ADDED = "#08519c", "#9ecae1", "#e6550d"
 COUNTED = 12  # the most classes with numbers in the cells
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """One row per model and pair of true and predicted class: the number of test texts, and their share of the class's
     texts. With several classes per text, one row per model and class: texts in which it is found, missed and added."""
     frames, columns = [], ["label", "predicted", "texts", "share"]

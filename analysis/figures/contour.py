@@ -7,14 +7,14 @@ from matplotlib.tri import Triangulation
 
 from analysis.base.table import heading
 from analysis.figures import importance, score_by_hyperparameter
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Look, Looks, label, legend, outcome_keys, scaled_axis, scatter, wrapped
 from analysis.verdicts.importance import MIN_TRIALS
 
 _PARTS = ("_value", "_position", "_scale")
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The scores of trials by the two most important hyperparameters of their architecture, x and y, if known."""
     values = score_by_hyperparameter.data(found)
     keys = ["architecture", "trial", "run_id", "outcome", "metric", "score"]

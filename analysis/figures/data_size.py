@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.base.baselines import BASELINE, ROLE
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, grid, label, legend, log_axis, looks_of
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The rows of `verdicts.data_size.curves` with a score; `metric` names it."""
     if found.sizes is None:
         return pd.DataFrame()

@@ -8,14 +8,14 @@ from matplotlib.lines import Line2D
 from analysis.base.baselines import searched
 from analysis.boards.fronts import ALL, on_fronts
 from analysis.boards.leaderboard import column_of
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, Looks, architecture_keys, label, legend, log_axis, wrapped
 from search.base.record import Outcome
 from search.study.fronts import maximizes
 from search.train.costs import COSTS
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The metric of complete trials by each other objective, the best of that first.
 
     `front`: whether a trial is on the front of all trials, only on that of its architecture, or on none, by all

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, log_axis, looks_of, whole_numbers, wrapped
 from search.base import record
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The gradient norms of the best trials by layer and epoch; `layer` '' is the whole model, shown only for trials
     without norms by layer."""
     frame = found.winners.merge(found.series, on="run_id")

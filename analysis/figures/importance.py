@@ -4,12 +4,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.base.table import heading
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, wrapped
 from analysis.verdicts.importance import ALPHA, MIN_TRIALS
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The importance of hyperparameters, and p, where known."""
     columns = ["architecture", "hyperparameter", "importance", "p"]
     known = found.mattered.reindex(columns=columns).dropna(subset="importance")

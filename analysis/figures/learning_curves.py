@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, Looks, grid, label, legend, whole_numbers
 from search.train.metrics import split_metric
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """Training and validation metrics of the best trials by epoch; `best` marks the epoch of the trial's score."""
     frame = found.winners.merge(found.series, on="run_id")
     frame[["split", "metric"]] = frame["metric"].str.split("_", n=1, expand=True).reindex(columns=[0, 1])

@@ -4,13 +4,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, Looks, grid, legend, log_axis, looks_of, whole_numbers
 
 FORGOTTEN = 1e-6  # the lower end of the axis
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     return found.memory
 
 

@@ -8,11 +8,11 @@ from matplotlib.lines import Line2D
 
 from analysis.base.table import cell, heading
 from analysis.figures import score_by_hyperparameter
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, LINE_OF, WIDTH, Looks, grid, legend, short
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """Varying hyperparameters and score of every trial, on axes from 0 to 1 (`height`)."""
     values = score_by_hyperparameter.data(found).rename(columns={"hyperparameter": "axis"})
     scores = values.drop_duplicates("run_id").assign(

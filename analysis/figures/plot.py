@@ -22,11 +22,11 @@ from search.train.metrics import split_metric
 
 
 @dataclass(frozen=True)
-class Found:
+class PlotData:
     """Everything that figures show of a search.
 
     trials: the searched trials. baselines: the trials of baselines. series: the histories that plots need, from
-    `runs.in_epochs`. mattered: from `importance.what_mattered`. memory: from `memory.read`. confusions: of the best
+    `runs.in_epochs`. mattered: from `importance.what_mattered`. memory: from `memory_curves.read`. confusions: of the best
     trials, by name. inspection: of the texts. reliability: from `runs.read_reliability` of the best trials, with their
     `architecture`. sizes: from `data_size.read`. budget: from `budget.read`, None if unknown; then `no_budget` says
     why. variances: from `variance.variances`. paths: from `why.tables`. objectives: of a multi-objective search, if its
@@ -95,13 +95,13 @@ class Plot:
     title: str
     caption: str
     nothing: str
-    data: Callable[[Found], pd.DataFrame]
+    data: Callable[[PlotData], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Looks], Figure]
     series: Callable[[str, Iterable[str]], list[str]] = no_series
     of_winners: bool = False
     of_texts: bool = False
 
-    def render(self, found: Found) -> dict[str, bytes]:
+    def render(self, found: PlotData) -> dict[str, bytes]:
         """The figure as svg and png, and its data as csv; empty if there is nothing to show."""
         frame = self.data(found)
         if frame.empty:

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import LINE_OF, PALE, Looks, label, legend, outcome_keys, scatter, whole_numbers, wrapped
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The validation score of every trial by epoch; `last` marks its last epoch, where a pruned trial was stopped."""
     columns = ["architecture", "trial", "number", "run_id", "outcome"]
     own = found.series[(found.series["metric"] == found.rank_by) & np.isfinite(found.series["value"])]

@@ -5,14 +5,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, Looks, legend, looks_of, wrapped
 
 LARGEST = 110.0  # area of the mark for all predictions, in square points
 SMALLEST = 6.0
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     return found.reliability
 
 

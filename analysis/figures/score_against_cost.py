@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.base.baselines import ROLE, baselines, searched
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import (
     BASELINE_LINE,
     GREY,
@@ -22,7 +22,7 @@ from search.base.record import Outcome
 from search.train.metrics import split_metric
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The test scores of complete trials by parameters and by seconds; `front`: no other trial is better and cheaper.
 
     The best baseline comes last and is never on the front.

@@ -9,14 +9,14 @@ from analysis.base.runs import hyperparameters, present
 from analysis.base.table import heading
 from analysis.boards.comparison import grouped
 from analysis.boards.leaderboard import varying
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, architecture_keys, label, legend, outcome_keys, scaled_axis, scatter, wrapped
 from analysis.verdicts.importance import MAX_VALUES
 from analysis.verdicts.ranges import distributions
 from search.base.record import Outcome
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The scores of trials by the varying hyperparameters of their architecture; missing for diverged trials.
 
     `scale` is 'linear' or 'log', with the value as `position`, or 'choices', with its place among the choices.

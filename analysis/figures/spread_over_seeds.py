@@ -8,14 +8,14 @@ from matplotlib.lines import Line2D
 from analysis.base.baselines import ROLE, baselines, searched
 from analysis.base.runs import hyperparameters
 from analysis.boards.leaderboard import check_metric
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend, short
 from search.base.record import Outcome
 
 MAX_CONFIGURATIONS = 30
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The scores of complete trials that differ in their seeds only, the best configuration first; then those of the
     best baseline.
 

@@ -5,13 +5,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, grid, legend, looks_of
 
 LENGTH, CUT = "length", "max_words"
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """Rows of kind `length`: the number of texts with at most `words` words, and more than in the previous row. Rows of
     kind `max_words`: the number of texts that are longer."""
     lengths = found.inspection.lengths if found.inspection else None

@@ -3,12 +3,12 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, grid, legend, looks_of
 from analysis.verdicts.variance import SD, SOURCES
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The rows of `verdicts.variance.variances` if more than one source is known."""
     frame = found.variances
     return frame if len(frame) and frame["source"].nunique() > 1 else pd.DataFrame()

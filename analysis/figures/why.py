@@ -3,11 +3,11 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.plot import Found, Plot
+from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, grid, label, looks_of, short
 
 
-def data(found: Found) -> pd.DataFrame:
+def data(found: PlotData) -> pd.DataFrame:
     """The rows of `verdicts.why.steps` with a gain, by architecture; `metric` names the score."""
     frames = []
     for name, table in found.paths.items():

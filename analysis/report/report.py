@@ -31,8 +31,8 @@ from analysis.boards.ensembles import ensemble_tables
 from analysis.boards.fronts import front_table
 from analysis.boards.leaderboard import architecture_table, check_metric, common_metric, ranking_table, varying
 from analysis.boards.ledger import ledger_table
-from analysis.explain import memory
-from analysis.figures.plot import Found
+from analysis.explain import memory_curves
+from analysis.figures.plot import PlotData
 from analysis.figures.plots import PLOTS
 from analysis.report import texts
 from analysis.report.settings import pairs, searched, settings
@@ -85,13 +85,13 @@ def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared
     return page
 
 
-def read(uri: str, search: Search, rank_by: str) -> tuple[Found, Sequence[Table]]:
+def read(uri: str, search: Search, rank_by: str) -> tuple[PlotData, Sequence[Table]]:
     """The data of all figures of a search, and the tables of importance. Raises UserError if MLflow cannot be read."""
     everything = runs.read_trials(uri, search.id)
     trials = only_searched(everything)
     mattered = importance_tables(search, trials, search.spec, np.random.default_rng(0), rank_by)
-    remembered = memory.read(memory.of_search(uri, search), untrained=True)
-    found = Found(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
+    remembered = memory_curves.read(memory_curves.of_search(uri, search), untrained=True)
+    found = PlotData(trials, space=search.spaces, mattered=mattered[0].frame, rank_by=rank_by, memory=remembered)
     found = replace(found, baselines=baselines(everything), inspection=texts.read(uri, search))
     found = replace(found, objectives=search.objectives if rank_by == search.metric else [])
     found = replace(found, sizes=_sizes(uri, search), variances=_variances(uri, search, rank_by))
@@ -136,7 +136,7 @@ def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(known, ignore_index=True) if known else pd.DataFrame()
 
 
-def _series(uri: str, search: Search, found: Found) -> pd.DataFrame:
+def _series(uri: str, search: Search, found: PlotData) -> pd.DataFrame:
     """The histories that figures need: of all trials, and some of the winners only."""
     counted = [] if search.spec and search.spec.reports_per_epoch == 1 else [record.EPOCHS_RUN]
     best = found.winners["run_id"].to_list()
@@ -165,7 +165,7 @@ def _sizes(uri: str, search: Search) -> Table | None:
         return None
 
 
-def _with_budget(uri: str, search: Search, found: Found) -> Found:
+def _with_budget(uri: str, search: Search, found: PlotData) -> PlotData:
     """Add which architecture wins at which budget, or why that is unknown. Not for grids, where it makes no sense."""
     if search.spec is None or search.spec.sampler == "grid":
         return found
@@ -176,7 +176,7 @@ def _with_budget(uri: str, search: Search, found: Found) -> Found:
     return replace(found, budget=budget)
 
 
-def _budget_tables(found: Found) -> list[Table]:
+def _budget_tables(found: PlotData) -> list[Table]:
     if found.budget:
         return [*budget_tables.tables(found.budget, "What to use with a minute, ten minutes, an hour").values()]
     if not found.no_budget:
@@ -217,7 +217,7 @@ def failures(trials: pd.DataFrame) -> Table:
     return Table(frame, groups=[["trial", "outcome", "reason", "epochs_run", "attempt", "node", "run_id"]], key="trial")
 
 
-def comparisons(search: Search, found: Found) -> list[Table]:
+def comparisons(search: Search, found: PlotData) -> list[Table]:
     """Mean and spread of complete trials: by architecture, and also by hyperparameters whose values several share."""
     tables = pivot_tables([search], found.trials, "architecture")
     complete = found.trials[found.trials["outcome"] == Outcome.COMPLETE.value]
@@ -228,7 +228,7 @@ def comparisons(search: Search, found: Found) -> list[Table]:
     return tables
 
 
-def _confused(found: Found) -> list[Table]:
+def _confused(found: PlotData) -> list[Table]:
     """The tables of classes that the best models confuse; empty if unknown."""
     if not found.confusions:
         return []
@@ -249,7 +249,7 @@ def _allowed_script() -> str:
 def render(
     uri: str,
     search: Search,
-    found: Found,
+    found: PlotData,
     images: Mapping[str, str],
     mattered: Sequence[Table],
     confirmed: Sequence[Table] = (),

@@ -11,13 +11,13 @@ from analysis.base.runs import Search
 from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import by_architecture
 from analysis.boards.ledger import on_inherited, searched_less
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from analysis.figures.style import label
 from analysis.report.view import Links
 from search.base.record import Outcome
 
 
-def summary(search: Search, found: Found, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
+def summary(search: Search, found: PlotData, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:
     """The best of each architecture, unequal budgets, and the time spent.
 
     Scores are the means over fresh seeds if these cover all architectures.

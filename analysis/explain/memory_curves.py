@@ -24,9 +24,9 @@ import models
 from analysis.base import pictures, runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
-from analysis.explain import choice
+from analysis.explain import lookup
 from analysis.figures.memory import PLOT
-from analysis.figures.plot import Found
+from analysis.figures.plot import PlotData
 from data.base.errors import UserError
 from models import Architecture
 from search.serve.classifier import TextModel
@@ -90,8 +90,8 @@ Trained = tuple[Trial, TextModel]
 def find(uri: str, name: str) -> list[Trained]:
     """The recurrent models that a user names: by run id, SEARCH:TRIAL, SEARCH:ARCHITECTURE (its best), or a search (see
     `of_search`). Raises UserError when there is none."""
-    if ":" in name or re.fullmatch(rf"[0-9a-f]{{{choice.MIN_RUN_ID},32}}", name):
-        trial = choice.find(uri, name)
+    if ":" in name or re.fullmatch(rf"[0-9a-f]{{{lookup.MIN_RUN_ID},32}}", name):
+        trial = lookup.find(uri, name)
         if trial.architecture not in (known := _recurrent()):
             raise UserError(f"memory: only for {' and '.join(known)}; {trial.name} of {trial.search} has no states")
         return [(trial, load(trial))]
@@ -105,7 +105,7 @@ def find(uri: str, name: str) -> list[Trained]:
 def of_search(uri: str, search: Search) -> list[Trained]:
     """The best trial with a checkpoint on this machine, by recurrent architecture, activation and gate activation."""
     groups: dict[tuple[str, ...], list[Trial]] = {}
-    for trial in choice.read(uri, search):
+    for trial in lookup.read(uri, search):
         if trial.architecture in _recurrent():
             values = (str(trial.hyperparameters.get(name)) for name in ("activation", "gate_activation"))
             groups.setdefault((trial.architecture, *values), []).append(trial)
@@ -118,7 +118,7 @@ def _recurrent() -> list[str]:
 
 
 def _best_at_hand(trials: list[Trial], search: Search) -> Trained | None:
-    for trial in ranking.candidates(trials, choice.metric(search), search.id):
+    for trial in ranking.candidates(trials, lookup.metric(search), search.id):
         try:
             return trial, load(trial)
         except (ValueError, KeyError, RuntimeError, OSError):  # no checkpoint, or one that this version cannot read
@@ -201,4 +201,4 @@ def _words(distance: int) -> str:
 
 def draw(frame: pd.DataFrame, png: Path) -> list[Path]:
     """Write the curves as PNG, with SVG and csv beside it. Raises UserError when they cannot be written."""
-    return pictures.save(PLOT.render(Found(frame, memory=frame)), png)
+    return pictures.save(PLOT.render(PlotData(frame, memory=frame)), png)
