@@ -26,11 +26,11 @@ class PlotData:
     """Everything that figures show of a search.
 
     trials: the searched trials. baselines: the trials of baselines. series: the histories that plots need, from
-    `runs.in_epochs`. mattered: from `importance.what_mattered`. memory: from `memory_curves.read`. confusions: of the best
-    trials, by name. inspection: of the texts. reliability: from `runs.read_reliability` of the best trials, with their
-    `architecture`. sizes: from `data_size.read`. budget: from `budget.read`, None if unknown; then `no_budget` says
-    why. variances: from `variance.variances`. paths: from `why.tables`. objectives: of a multi-objective search, if its
-    trials are ranked by its metric.
+    `runs.in_epochs`. mattered: from `importance.what_mattered`. memory: from `memory_curves.read`. confusions: of the
+    best trials, by name. inspection: of the texts. reliability: from `runs.read_reliability` of the best trials, with
+    their `architecture`. sizes: from `data_size.read`. budget: from `budget.read`, None if unknown; then `no_budget`
+    says why. variances: from `variance.variances`. paths: from `why.tables`. objectives: of a multi-objective search,
+    if its trials are ranked by its metric.
     """
 
     trials: pd.DataFrame
