@@ -5,7 +5,7 @@
 A trial is two epochs of a network on texts that are made up: a text's label is which of two groups more of its words
 are of. Trials differ in seed, learning rate, dropout and clipping; each has the same numbers at every size of the
 pack, which the table shows by the accuracy of the first trial. Sizes go up, and those that would take longer than
-`--limit` seconds in all are left out. Needs torch alone: neither Ray, Optuna nor MLflow.
+`--limit` seconds for all packs are left out. Needs torch alone: neither Ray, Optuna nor MLflow.
 """
 
 import argparse
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=64, metavar="H", help="default: 64")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8, 32, 128], metavar="P", help="of packs")
     parser.add_argument("--texts", type=int, default=20000, metavar="N", help="texts to train on (default: 20,000)")
-    parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="seconds in all (default: 300)")
+    parser.add_argument("--limit", type=float, default=240.0, metavar="S", help="seconds of all packs (default: 240)")
     chosen: argparse.Namespace = parser.parse_args()
     texts = Texts(chosen.device, chosen.architecture, chosen.hidden_size, 128 if chosen.smoke else chosen.texts)
     masks.BY_PLACE.add(chosen.device)  # lockstep on a processor, too
