@@ -244,6 +244,7 @@ class Search:
         """Do without Ray."""
         run._tune = train_here
         run.connection.connection = contextlib.nullcontext
+        run.connection.ahead = lambda *_: contextlib.nullcontext()
         run.session.keep = lambda: self._place  # there is no Ray whose logs could be kept
         run.capacity.Room = lambda *_: lambda: 1
 
