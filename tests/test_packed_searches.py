@@ -263,13 +263,20 @@ def test_no_architecture_gets_more_than_a_pack_ahead_of_another(tmp_path: Path) 
 )
 def test_how_many_trials_are_packed(keys: dict[str, Any], size: int) -> None:
     spec = specs.validate({**keys})
-    assert spec.pack_size == size
-    assert spec.of("majority").pack_size == 1
-    assert specs.load(specs.dump(spec), "spec.yaml").pack_size == size
+    assert spec.pack_size("gru") == size
+    assert spec.pack_size("majority") == 1
+    assert specs.load(specs.dump(spec), "spec.yaml").pack_size("gru") == size
 
 
 def test_a_kept_spec_without_the_key_packs_nothing() -> None:
-    assert specs.load("resources: {gpu: 1}", "spec.yaml").pack_size == 1
+    assert specs.load("resources: {gpu: 1}", "spec.yaml").pack_size("gru") == 1
+
+
+def test_what_is_not_stacked_is_packed_only_when_asked_for() -> None:
+    on_a_card: dict[str, Any] = {"resources": {"gpu": 1}, "architectures": ["gru", "ngram"]}
+    assert [specs.validate(on_a_card).pack_size(name) for name in ("gru", "ngram")] == [32, 1]
+    assert specs.validate(on_a_card | {"embeddings": "finetuned"}).pack_size("gru") == 1
+    assert specs.validate(on_a_card | {"packing": 4}).pack_size("ngram") == 4
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class Driver:
             self.release()
             raise
         self.studies.listeners = (self.tracker,)
-        self.room = ROOM[self.studies.spec.pack_size]
+        self.room = ROOM[self.studies.spec.pack_size("mlp")]
         self.searcher = StudySearcher(self.studies, lambda: self.room)
         self.answers: dict[str, Answer] = {}
         self.scheduler = StudyScheduler(self.studies, self.searcher, give=self.answers.__setitem__)
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
         assert not busy
         assert not driver.studies.stopping
         assert len({member.config[record.ARCHITECTURE] for member in worker.members.values()}) == 1
-        assert 1 <= len(worker.members) <= worker.size <= driver.studies.spec.pack_size
+        assert 1 <= len(worker.members) <= worker.size <= driver.studies.spec.pack_size("mlp")
         for name in worker.members:
             self._begun(worker, name, waiting)
 

@@ -8,7 +8,7 @@ from data.base.errors import UserError
 
 AUTO = "auto"
 MOST = 512
-ON_A_CARD = 32  # the value of auto if trials get a share of a GPU: small networks leave most of it idle
+ON_A_CARD = 32  # the value of auto for networks that are stacked on a GPU: a small one leaves most of it idle
 
 
 def _parse(written: Any) -> Any:
@@ -22,8 +22,8 @@ def _parse(written: Any) -> Any:
 Packing = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MOST)], BeforeValidator(_parse)]
 
 
-def size_of(packing: Packing, gpu: float) -> int:
-    """The maximum number of trials in a pack. gpu: the share of a GPU that a worker gets."""
+def size_of(packing: Packing, stacked: bool) -> int:
+    """The maximum number of trials in a pack. stacked: whether their networks are trained in lockstep."""
     if packing == AUTO:
-        return ON_A_CARD if gpu else 1
+        return ON_A_CARD if stacked else 1
     return int(packing)

@@ -252,7 +252,8 @@ class Spec(_Keys):
     packing: Packing = Field(
         "auto",
         description="how many trials of one architecture a worker trains together, with the same results as alone; "
-        "auto: 32 on a GPU, otherwise 1; baselines are never packed",
+        "auto: 32 on a GPU for rnn, gru, mlp, attention and cnn with frozen vectors, otherwise 1; baselines are never "
+        "packed",
     )
     concurrency: int | None = Field(
         None,
@@ -551,7 +552,6 @@ class Spec(_Keys):
             "sampler": "grid",
             "pruner": "none",
             "objectives": [],
-            "packing": 1,
         }
         return Spec.model_construct(**{key: getattr(self, key) for key in Spec.model_fields} | changes)
 
@@ -627,10 +627,12 @@ class Spec(_Keys):
         spaces = [space["batch_size"] for space in self.spaces.values() if "batch_size" in space]
         return max([*sizes, *(size for values in spaces for size in values.ends())], default=1)
 
-    @property
-    def pack_size(self) -> int:
-        """The most trials that a worker trains together; of a baseline, see `of`."""
-        return size_of(self.packing, self.resources.gpu)
+    def pack_size(self, architecture: str) -> int:
+        """The maximum number of trials of an architecture or baseline that a worker trains together."""
+        if architecture in self.baselines:
+            return 1
+        stacks = getattr(ARCHITECTURES[architecture], "stacks", False) and self.embeddings == "frozen"
+        return size_of(self.packing, stacked=stacks and self.resources.gpu > 0)
 
     @property
     def num_kept(self) -> float:

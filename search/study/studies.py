@@ -89,10 +89,6 @@ class Studies:
         """How many trials the spec gives this architecture, stopped or not."""
         return self._studies[architecture].num_planned
 
-    def pack_size(self, architecture: str) -> int:
-        """How many of its trials a worker may train together."""
-        return self.spec.of(architecture).pack_size
-
     @property
     def stopped(self) -> dict[str, Stop]:
         """The architectures that get fewer trials than planned, and why."""
@@ -235,7 +231,8 @@ class Studies:
             if self._orphans:
                 return None  # those of other architectures come first
             ahead = counts[architecture] - min((counts[name] for name in owed), default=0)
-            return self._studies[architecture].ask() if architecture in owed and ahead < self.spec.pack_size else None
+            allowed = architecture in owed and ahead < self.spec.pack_size(architecture)
+            return self._studies[architecture].ask() if allowed else None
         if not owed:
             return None
         if baselines := [name for name in owed if name in self.spec.baselines]:

@@ -103,7 +103,7 @@ class StudySearcher(Stateless, Searcher):
         trials = [trial] if (trial := self._studies.ask()) else []
         if not trials:
             return None
-        size = self._studies.pack_size(trials[0].architecture)
+        size = self._studies.spec.pack_size(trials[0].architecture)
         while len(trials) < min(size, share) and (trial := self._studies.ask(trials[0].architecture)):
             trials.append(trial)
         return Hosted.of(trials, size)
