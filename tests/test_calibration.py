@@ -136,11 +136,8 @@ def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSea
     trials = list(trials_of(smoke_search.folder, smoke_search.folder.parent))
     trial, _ = export.choose(trials, smoke_search.spec.metric, smoke_search.id, "mlp")
     temperature = trial.best[record.TEMPERATURE]
-    told = (
-        f"temperature {temperature:.2f}: on test, confidence and accuracy are {trial.best[record.CALIBRATED_ECE]:.4f}"
-    )
-    assert told in done.stdout
-    assert f"{trial.best['test_ece']:.4f} without it" in done.stdout
+    assert f"Calibrated at temperature {temperature:.2f}: expected calibration error on test" in done.stdout
+    assert f"{trial.best[record.CALIBRATED_ECE]:.4f}, {trial.best['test_ece']:.4f} before" in done.stdout
     assert trial.run_id
     bins = runs.read_reliability(smoke_search.uri, trial.run_id)
     assert bins is not None
