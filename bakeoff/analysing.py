@@ -21,7 +21,7 @@ from bakeoff.options import (
     uri_of,
 )
 from data.base import errors
-from search.base import console, record
+from search.base import console, mlflow_uri
 
 BUDGET_PARTS = ("use", "crossings", "curves")
 
@@ -229,7 +229,7 @@ def budget(
     """
     from analysis.base import tables
 
-    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    form, uri = tables.choose_format(format_, out), mlflow_uri.tracking_uri(tracking_uri)
     tables.require_png(figure)
     if part:
         errors.choose("part", part, BUDGET_PARTS)
@@ -269,7 +269,7 @@ def variance(
     from analysis.base import tables
     from analysis.verdicts import variance as variances
 
-    form, uri = tables.choose_format(format_, out), record.tracking_uri(tracking_uri)
+    form, uri = tables.choose_format(format_, out), mlflow_uri.tracking_uri(tracking_uri)
     found, _, rank_by = boards.read(uri, searches or ["latest"], rank_by)
     shown = variances.read(uri, found, rank_by)
     tables.emit(shown[:1] if form in tables.FOR_PROGRAMS else shown, form, out)
@@ -357,7 +357,7 @@ def reproduce(
     form = tables.choose_format(format_, out)
     from analysis.course_report import reproduction
 
-    found = reproduction.read(record.tracking_uri(tracking_uri), searches or [])
+    found = reproduction.read(mlflow_uri.tracking_uri(tracking_uri), searches or [])
     parts = reproduction.tables(found, long=form in tables.FOR_PROGRAMS)
     if only:
         shown = parts[errors.choose("part", only, parts)]

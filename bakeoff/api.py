@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from data.base.errors import UserError, choose
-from search.base import console, origin, record, timings
+from search.base import console, mlflow_uri, origin, schema, timings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ class Search:
     @property
     def complete(self) -> bool:
         """Whether this object ran or resumed the search to its end."""
-        return self.result is not None and self.result.outcome is record.Outcome.COMPLETE
+        return self.result is not None and self.result.outcome is schema.Outcome.COMPLETE
 
     @property
     @console.quiet()
@@ -114,7 +114,7 @@ class Search:
         from search.run import confirm
 
         spec = self.spec
-        if spec.folds and not spec.repeats and self.outcome == record.Outcome.COMPLETE:
+        if spec.folds and not spec.repeats and self.outcome == schema.Outcome.COMPLETE:
             asked = confirm.confirmation(self.folder, None, None, [], spec.folds)
             if begun := confirm.begun(self.folder, asked):
                 found = Search(begun, self.tracking_uri, self.address)
@@ -464,7 +464,7 @@ def run(
     times = 1 if repeat is None else repeat
     if not isinstance(times, int) or not 1 <= times <= MOST_REPEATS:
         raise UserError(f"repeat: a whole number from 1 to {MOST_REPEATS}; got {repeat!r:.80}")
-    validated, uri = spec_of(spec, overrides), record.tracking_uri(tracking_uri)
+    validated, uri = spec_of(spec, overrides), mlflow_uri.tracking_uri(tracking_uri)
     found = list(repeated(validated, times, address, uri, Path(searches), progress))
     return found[0] if repeat is None else found
 
@@ -492,9 +492,9 @@ def open(
         return Search(folder, origin.tracking_uri(folder, tracking_uri), address)
     from analysis.base import runs
 
-    uri = record.tracking_uri(tracking_uri)
+    uri = mlflow_uri.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
-    return Search(Path(found.tags.get(record.FOLDER, Path(searches, found.id))), uri, address)
+    return Search(Path(found.tags.get(schema.FOLDER, Path(searches, found.id))), uri, address)
 
 
 def list_of(texts: str | Sequence[str]) -> list[str]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from data.base.errors import UserError
 from search.base import console as consoles
-from search.base import record
-from search.base.record import Outcome
+from search.base import mlflow_uri
+from search.base.schema import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +115,7 @@ class Plan:
         return "" if root == Path("searches").absolute() else f"--searches {shlex.quote(str(root))}"
 
     def _uri(self) -> str:
-        return f"--tracking-uri {shlex.quote(record.without_password(self.uri))}"
+        return f"--tracking-uri {shlex.quote(mlflow_uri.without_password(self.uri))}"
 
     def look(self, looks: int | None = None) -> _State:
         """Test all pairs on what is recorded. looks: the planned number of looks; None for the recorded one."""

@@ -10,7 +10,7 @@ from bakeoff import looking
 from bakeoff.analysing import app
 from bakeoff.options import Architecture, Format, Out, SearchName, Set, TrackingUri
 from data.base.errors import UserError, choose
-from search.base import console, record
+from search.base import console, mlflow_uri
 
 
 @app.command()
@@ -44,7 +44,7 @@ def explain(
     tables.require_png(png)
     from analysis.explain import explainers, lookup
 
-    trial = lookup.find(record.tracking_uri(tracking_uri), run)
+    trial = lookup.find(mlflow_uri.tracking_uri(tracking_uri), run)
     explainer = explainers.of(trial)
     explanations = explainer.explain_all(trial, sentences, label, top)
     explainer.emit(explanations, f"{trial.name} of {trial.search}", form, out)
@@ -75,7 +75,7 @@ def disagree(
     from analysis.explain import disagree as disagreeing
     from analysis.explain import lookup
 
-    uri = record.tracking_uri(tracking_uri)
+    uri = mlflow_uri.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
     trials = lookup.best_of_each(uri, found)
     models = disagreeing.load_all(trials)
@@ -117,7 +117,7 @@ def errors(
     from analysis.explain import lookup
     from analysis.verdicts import confusion_tables
 
-    uri = record.tracking_uri(tracking_uri)
+    uri = mlflow_uri.tracking_uri(tracking_uri)
     found = runs.find_search(uri, search)
     confusions = wrongs.confusions(uri, trials := lookup.best_of_each(uri, found), architecture, found.separator)
     emitted = []
@@ -148,7 +148,7 @@ def inspect(
     form = tables.choose_format(format_, out)
     from analysis.explain import inspection
 
-    found = inspection.find(record.tracking_uri(tracking_uri), model)
+    found = inspection.find(mlflow_uri.tracking_uri(tracking_uri), model)
     tables.emit([inspection.table(found, long=form in tables.FOR_PROGRAMS)], form, out)
 
 
@@ -183,7 +183,7 @@ def memory(
     tables.require_png(png)
     from analysis.explain import memory_curves as memories
 
-    uri = record.tracking_uri(tracking_uri)
+    uri = mlflow_uri.tracking_uri(tracking_uri)
     found = [model for name in names or ["latest"] for model in memories.find(uri, name)]
     frame = memories.read(found, untrained=untrained)
     tables.emit([memories.table(frame, long=form in tables.FOR_PROGRAMS)], form, out)
@@ -236,7 +236,7 @@ def predict(
         rows = labelled.read(csv, looking.reading_of(csv, columns, set_))
     else:
         rows = labelled.Rows(pd.DataFrame({predicting.TEXT: texts}), predicting.TEXT)
-    uri = record.tracking_uri(tracking_uri)
+    uri = mlflow_uri.tracking_uri(tracking_uri)
     found = predicting.find(uri, model)
     loaded = predicting.load(uri, found)
     answer = predicting.predict(loaded, rows.texts)

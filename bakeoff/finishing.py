@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.base import record
+from search.base import mlflow_uri
 
 if TYPE_CHECKING:
     from bakeoff.api import Search
@@ -30,7 +30,7 @@ def result(search: "Search", page: Path | None) -> dict[str, Any]:
         "gain": None,
         "folder": str(search.folder),
         "page": str(page.absolute()) if page else None,
-        "tracking_uri": record.without_password(search.tracking_uri),
+        "tracking_uri": mlflow_uri.without_password(search.tracking_uri),
     }
     with contextlib.suppress(Exception):  # the command must run even if the results cannot be read
         known["metric"] = search.spec.metric

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.base import origin, record
+from search.base import mlflow_uri, origin
 
 TrackingUri = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def uri_of(given: str | None, *searches: str) -> str:
     """The tracking URI: the given one, else the one that recorded the first of these searches (ids or names) if its
     folder is on this machine, else the default. Raises UserError."""
     folders = origin.folders(searches[0], Path("searches")) if searches else []
-    return origin.tracking_uri(folders[-1], given) if folders else record.tracking_uri(given)
+    return origin.tracking_uri(folders[-1], given) if folders else mlflow_uri.tracking_uri(given)
 
 
 RankBy = Annotated[

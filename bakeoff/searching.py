@@ -28,7 +28,7 @@ from bakeoff.options import (
 )
 from data.base import folding
 from data.base.errors import UserError
-from search.base import console, origin, record, timings
+from search.base import console, mlflow_uri, origin, schema, timings
 from search.base.timings import Event
 
 app = application("Search for the best architecture of a text-classification task.")
@@ -74,7 +74,7 @@ def run(
     earlier = {"from": [*(from_ or ()), *(more or ())]} if from_ else {}
     validated = spec_for(spec, set_ or [], keys=columns(text, label) | earlier)
     for number, found in enumerate(
-        api.repeated(validated, repeat, address, record.tracking_uri(tracking_uri), searches)
+        api.repeated(validated, repeat, address, mlflow_uri.tracking_uri(tracking_uri), searches)
     ):
         seed, left = validated.seed + number, repeat - number - 1
         if repeat > 1:
@@ -232,7 +232,7 @@ def check(
     validated = spec_for(spec, set_ or [])
     failed = False
     with connection.connection(address):
-        for line in check.check(validated, address, searches, record.tracking_uri(tracking_uri)):
+        for line in check.check(validated, address, searches, mlflow_uri.tracking_uri(tracking_uri)):
             print(line, flush=True)
             failed |= line.status == "fail"
     raise SystemExit(int(failed))
@@ -339,7 +339,7 @@ def audit(
     for line in lines:
         print(line)
     if lines:
-        mended = "" if repair else f"; --repair mends the runs at {record.without_password(uri)}"
+        mended = "" if repair else f"; --repair mends the runs at {mlflow_uri.without_password(uri)}"
         console.fail(f"{folder.name}: {len(lines)} differences{mended}", status=1)
     print(f"{folder.name}: Optuna, MLflow and the checkpoints agree")
 
@@ -402,7 +402,7 @@ def export(
     exported = found.export(
         architecture, ensemble=ensemble, name=name, calibrated=calibrated, trial=trial, prefer=prefer
     )
-    shown = shlex.quote(record.without_password(found.tracking_uri))
+    shown = shlex.quote(mlflow_uri.without_password(found.tracking_uri))
     what = f"{exported.trial.name} of {exported.trial.folder.name}"
     if exported.selection:
         print("\n".join(exported.selection.lines()), end="\n\n")
@@ -488,12 +488,12 @@ def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> Non
     result = search.result
     assert result, "this search was opened, not run"
     root = "" if searches == Path("searches") else f" --searches {shlex.quote(str(searches))}"
-    option = f" --tracking-uri {shlex.quote(record.without_password(search.tracking_uri))}"
-    shown = record.without_password(search.tracking_uri)
+    option = f" --tracking-uri {shlex.quote(mlflow_uri.without_password(search.tracking_uri))}"
+    shown = mlflow_uri.without_password(search.tracking_uri)
     python = console.python()
     print(f"\nSearch       {search.id}")
     print(f"Folder       {search.folder}")
-    ui = f"{python} -m {record.ui_command(search.tracking_uri)}"
+    ui = f"{python} -m {mlflow_uri.ui_command(search.tracking_uri)}"
     print(f"MLflow UI    {shown if shown.startswith('http') else ui}")
     print(f"Leaderboard  {python} -m analysis leaderboard {search.id}{option}")
     if page:
@@ -506,9 +506,9 @@ def _say_what_next(search: api.Search, searches: Path, page: Path | None) -> Non
     if result.still_up:
         print(f"Still up     {result.still_up}; cloud machines cost money until they are shut down")
         print("Shut down    ray down cluster.yaml, where it was launched (on your own machines: ray stop, on each)")
-    if result.outcome is record.Outcome.INTERRUPTED:
+    if result.outcome is schema.Outcome.INTERRUPTED:
         console.fail(f"stopped with {result.num_owed} trials to go; continue with the resume command above", status=1)
-    if result.outcome is record.Outcome.FAILED:
+    if result.outcome is schema.Outcome.FAILED:
         console.fail("no valid trial: every one diverged or failed; the leaderboard says why", status=1)
     if not result.recorded:
         audit = f"{python} -m search audit {search.id} --repair{root}{option}"

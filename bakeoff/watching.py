@@ -7,7 +7,7 @@ import typer
 
 from bakeoff.explaining import app
 from bakeoff.options import RankBy, SearchName, TrackingUri, uri_of
-from search.base import console, record
+from search.base import console, schema
 
 
 @app.command()
@@ -45,7 +45,7 @@ def watch(
         print(text, end="")
         return
     with Live(Text(text), console=terminal, auto_refresh=False) as shown:
-        while found.outcome == record.Outcome.RUNNING.value:
+        while found.outcome == schema.Outcome.RUNNING.value:
             time.sleep(every)
             found, text = look(found.id)
             shown.update(Text(text), refresh=True)

@@ -30,7 +30,7 @@ from analysis.base import pairs, stats
 from analysis.base.pairs import Models, Verdict
 from analysis.verdicts import until
 from data.base.errors import UserError
-from search.base import console, record
+from search.base import console, mlflow_uri
 
 NUM_TEXTS, ACCURACY = 2490, 0.8
 OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: a text's difficulty, an architecture's own on a text
@@ -229,7 +229,7 @@ def main(
 ) -> None:
     started, failures = time.perf_counter(), 0
     if real:  # first: a wrong name is told at once
-        halves(record.tracking_uri(tracking_uri), real, repetitions)
+        halves(mlflow_uri.tracking_uri(tracking_uri), real, repetitions)
     slack = MOST_FALSE if repetitions >= 1000 else 0.05 + 2 * np.sqrt(0.05 * 0.95 / repetitions)
     print(f"{repetitions} families of equal architectures, one look: false verdicts, coverage of the 95 % intervals")
     for label, spreads in SPREADS.items():

@@ -30,7 +30,7 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
 
     from ray import tune
 
-    from search.base import record
+    from search.base import schema
     from search.train.metrics import METRICS
     from search.train.training import Result
 
@@ -42,7 +42,7 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
             best = dict(metrics)
         if epoch == setting.length.epochs:
             best |= {f"test_{name}": quality for name in METRICS}
-        metrics |= {record.EPOCH_SECONDS: 0.0, record.LEARNING_RATE: 0.1, record.GRAD_NORM: 1.0}
+        metrics |= {schema.EPOCH_SECONDS: 0.0, schema.LEARNING_RATE: 0.1, schema.GRAD_NORM: 1.0}
         tune.report({"step": epoch, "result": Result(epoch, metrics, [], epoch, best, None, 0.0), "problem": None})
 
 

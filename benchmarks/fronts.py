@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.simulate import table as tables
 from search.simulate.simulate import search
 from search.simulate.table import replace_keys, simulated

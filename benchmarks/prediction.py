@@ -26,7 +26,7 @@ import pandas as pd
 
 import data
 from benchmarks import measure
-from search.base import console, record
+from search.base import console, mlflow_uri
 from search.serve import export
 from search.spec.read import read_spec
 
@@ -47,7 +47,7 @@ def main() -> None:
         search = next((folder / "searches").iterdir()).name
         architectures = read_spec(folder / "searches" / search).architectures
         exported = {name: export.export(search, folder / "searches", uri, name) for name in architectures}
-        with record.mlflow_at(uri):
+        with mlflow_uri.mlflow_at(uri):
             models = {name: mlflow.pyfunc.load_model(each.uri) for name, each in exported.items()}
         seconds = predict_in_turns(models, texts, chosen.rounds)
         rows: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from analysis.base import runs
 from analysis.boards import comparison, leaderboard
-from search.base import console, record
+from search.base import console, schema
 from search.train.metrics import measures
 
 GOAL_SECONDS = 20
@@ -33,29 +33,29 @@ def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
     """
     client = MlflowClient(tracking_uri=uri)
     experiment = client.create_experiment("benchmark")
-    parent_tags = {record.KIND: record.KIND_SEARCH, record.SEARCH: SEARCH, record.METRIC: "val_accuracy"}
+    parent_tags = {schema.KIND: schema.KIND_SEARCH, schema.SEARCH: SEARCH, schema.METRIC: "val_accuracy"}
     parent = client.create_run(experiment, tags=parent_tags).info.run_id
     for number in range(num_trials):
         architecture = ARCHITECTURES[number % len(ARCHITECTURES)]
         name = f"{architecture}-{number // len(ARCHITECTURES)}"
         tags = {
-            record.KIND: record.KIND_TRIAL,
-            record.SEARCH: SEARCH,
-            record.TRIAL: name,
-            record.NUMBER: str(number // len(ARCHITECTURES)),
-            record.OUTCOME: record.Outcome.COMPLETE.value,
-            record.ATTEMPT: "1",
-            record.NODE: "192.0.2.1",
-            record.WORKER: "4321",
-            record.DATA_DIGEST: "0" * 64,
-            record.PARENT_RUN_ID: parent,
+            schema.KIND: schema.KIND_TRIAL,
+            schema.SEARCH: SEARCH,
+            schema.TRIAL: name,
+            schema.NUMBER: str(number // len(ARCHITECTURES)),
+            schema.OUTCOME: schema.Outcome.COMPLETE.value,
+            schema.ATTEMPT: "1",
+            schema.NODE: "192.0.2.1",
+            schema.WORKER: "4321",
+            schema.DATA_DIGEST: "0" * 64,
+            schema.PARENT_RUN_ID: parent,
             **{
-                f"{record.VERSION_PREFIX}{library}": "1.2.3"
+                f"{schema.VERSION_PREFIX}{library}": "1.2.3"
                 for library in ("torch", "ray", "optuna", "mlflow", "numpy")
             },
         }
         run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        params = {record.ARCHITECTURE: architecture, record.SEED: rng.randrange(2**31)}
+        params = {schema.ARCHITECTURE: architecture, schema.SEED: rng.randrange(2**31)}
         hyperparameters = {
             "hidden_size": rng.randrange(64, 129, 8),
             "num_layers": rng.randint(1, 2),
@@ -70,27 +70,27 @@ def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
             "window": 5,
         }
         metrics = {
-            record.BEST_EPOCH: 9,
-            record.EPOCHS_RUN: 10,
-            record.NUM_PARAMETERS: rng.randrange(5_000, 50_000),
-            record.TRIAL_SECONDS: rng.uniform(10, 100),
+            schema.BEST_EPOCH: 9,
+            schema.EPOCHS_RUN: 10,
+            schema.NUM_PARAMETERS: rng.randrange(5_000, 50_000),
+            schema.TRIAL_SECONDS: rng.uniform(10, 100),
         }
-        others = [record.best(metric) for metric in measures()]
+        others = [schema.best(metric) for metric in measures()]
         others += [metric for metric in measures() if not metric.startswith("test_")]
         others += [
-            record.CURVE_LOSS,
-            record.CURVE_ACCURACY,
-            record.GRAD_NORM,
-            record.LEARNING_RATE,
-            record.EPOCH_SECONDS,
+            schema.CURVE_LOSS,
+            schema.CURVE_ACCURACY,
+            schema.GRAD_NORM,
+            schema.LEARNING_RATE,
+            schema.EPOCH_SECONDS,
         ]
-        others += [f"{record.GRAD_NORM_OF}layers.{layer}" for layer in range(10)]
+        others += [f"{schema.GRAD_NORM_OF}layers.{layer}" for layer in range(10)]
         metrics |= {name: rng.random() for name in others}
         client.log_batch(
             run_id,
             [Metric(k, v, 0, 10) for k, v in metrics.items()],
             [Param(k, str(v)) for k, v in (params | hyperparameters).items()],
-            [RunTag(record.REPLAY, "equal"), RunTag(record.HYPERPARAMETERS, json.dumps(hyperparameters))],
+            [RunTag(schema.REPLAY, "equal"), RunTag(schema.HYPERPARAMETERS, json.dumps(hyperparameters))],
         )
 
 
@@ -109,7 +109,7 @@ def search_runs(uri: str) -> int:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     while token != "":
         page = client.search_runs(
-            experiments, f"tags.`{record.SEARCH}` = '{SEARCH}'", max_results=1000, page_token=token
+            experiments, f"tags.`{schema.SEARCH}` = '{SEARCH}'", max_results=1000, page_token=token
         )
         count, token = count + len(page), page.token or ""
     return count

@@ -27,7 +27,7 @@ from typing import Any
 from data.cache import read_cache
 from data.encoded import EncodedCorpus
 from models.native import kernels
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.setting import make_setting
 from search.spec import read as specs
 from search.spec.read import load_corpus

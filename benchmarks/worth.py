@@ -19,7 +19,7 @@ import yaml
 import data
 from benchmarks import measure
 from models import is_baseline
-from search.base import console, record
+from search.base import console, mlflow_uri, schema
 from search.serve import export
 
 SPEC = Path(__file__).with_suffix(".yaml")
@@ -56,7 +56,7 @@ def measure_models(words: int, texts: list[str], smoke: bool) -> pd.DataFrame:
         usage = measure.run(measure.our_search("spec.yaml"), folder)
         measure.require_success(usage, folder)
         trials = measure.our_trials(folder)
-        trials = trials[trials["outcome"] == record.Outcome.COMPLETE].sort_values(
+        trials = trials[trials["outcome"] == schema.Outcome.COMPLETE].sort_values(
             "val_accuracy", ascending=False, kind="stable"
         )
         best = trials.drop_duplicates("architecture").reset_index(drop=True)
@@ -83,7 +83,7 @@ def _seconds(model: str, uri: str, texts: list[str]) -> float:
     """In which an exported model predicts all texts; the median of a few rounds."""
     frame = pd.DataFrame({"text": texts})
     seconds: list[float] = []
-    with record.mlflow_at(uri):
+    with mlflow_uri.mlflow_at(uri):
         loaded = mlflow.pyfunc.load_model(model)
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -33,7 +33,7 @@ from rich.console import Console
 
 from models.native import kernels
 from search.base import console
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.cluster import connection
 from search.prove import audit
 from search.run import run

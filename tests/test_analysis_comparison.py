@@ -11,7 +11,7 @@ import pytest
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import comparison
-from search.base import record
+from search.base import schema
 from search.spec import read
 from search.spec.spec import Spec
 
@@ -107,7 +107,7 @@ def test_a_table_for_each_value_with_a_column_for_each_value_of_the_columns() ->
     assert shown[0].notes == ()
     assert shown[1].notes[0] == "Counted: 5 trials (complete). Left out: 1 diverged, 1 pruned."
     assert "also differ in architecture: the spread is not" in shown[1].notes[1]
-    assert shown[1].notes[-1] == record.SCORE_RULE
+    assert shown[1].notes[-1] == schema.SCORE_RULE
 
 
 def test_other_outcomes_count_when_asked_for() -> None:

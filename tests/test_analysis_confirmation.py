@@ -22,7 +22,7 @@ from analysis.base.runs import Search, tidy
 from analysis.boards import confirmation
 from analysis.explain import lookup
 from analysis.verdicts import differences
-from search.base import record
+from search.base import schema
 from search.serve import export
 
 SEARCH = "demo-20260101-100000"
@@ -30,7 +30,7 @@ CONFIRM = "demo-confirm-20260101-110000"
 
 
 def search(id: str, digest: str = "d" * 64, **tags: str) -> Search:
-    tags = {record.DATA_DIGEST: digest} | tags
+    tags = {schema.DATA_DIGEST: digest} | tags
     return Search(id, f"run-{id}", "1", datetime(2026, 1, 1, tzinfo=UTC), "val_accuracy", None, tags)
 
 
@@ -288,14 +288,14 @@ class Recorder:
 
     def search(self, id: str, baseline: str | None = None, **tags: str) -> None:
         self.id, self.baseline = id, baseline
-        self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id, record.METRIC: "val_accuracy"} | tags)
+        self._run({schema.KIND: schema.KIND_SEARCH, schema.SEARCH: id, schema.METRIC: "val_accuracy"} | tags)
 
     def trial(self, name: str, score: float, answers: str | None, **params: Any) -> str:
-        tags = {record.KIND: record.KIND_TRIAL, record.SEARCH: self.id, record.TRIAL: name}
+        tags = {schema.KIND: schema.KIND_TRIAL, schema.SEARCH: self.id, schema.TRIAL: name}
         if name.rpartition("-")[0] == self.baseline:
-            tags[record.BASELINE] = record.IS_BASELINE
-        run_id = self._run(tags | {record.OUTCOME: "complete", record.NUMBER: name.rpartition("-")[2]})
-        metrics = {record.best("val_accuracy"): score, "test_accuracy": score - 0.05}
+            tags[schema.BASELINE] = schema.IS_BASELINE
+        run_id = self._run(tags | {schema.OUTCOME: "complete", schema.NUMBER: name.rpartition("-")[2]})
+        metrics = {schema.best("val_accuracy"): score, "test_accuracy": score - 0.05}
         self.client.log_batch(
             run_id,
             metrics=[Metric(key, value, self.time, 1) for key, value in metrics.items()],
@@ -303,7 +303,7 @@ class Recorder:
         )
         if answers is not None:
             rows = "".join(f'"{label}","{answer}",0.5\n' for label, answer in zip(LABELS, answers, strict=True))
-            self.client.log_text(run_id, f"label,predicted,probability of a\n{rows}", record.PREDICTIONS)
+            self.client.log_text(run_id, f"label,predicted,probability of a\n{rows}", schema.PREDICTIONS)
         return run_id
 
     def _run(self, tags: Mapping[str, str]) -> str:
@@ -322,7 +322,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     recorder = Recorder(tmp_path_factory.mktemp("mlflow"))
     recorder.search(ODD)
     for text in ("label,probability\nNA,0.5\n", "label,predicted\nNA,null\n"):
-        recorder.client.log_text(recorder.trial("gru-0", 0.5, None), text, record.PREDICTIONS)
+        recorder.client.log_text(recorder.trial("gru-0", 0.5, None), text, schema.PREDICTIONS)
     recorder.search(OWN, data_digest="d1")
     for name, score in (("tfidf-0", 0.95), ("gru-0", 0.90)):
         recorder.trial(name, score, wrong(*range(5)), architecture=name[:-2], seed=7)

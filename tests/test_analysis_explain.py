@@ -21,7 +21,7 @@ from analysis.explain import explanation as explaining
 from analysis.explain import lookup, word_picture, word_tables, words
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
 from search.base import names
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.serve import trained
 from search.serve.classifier import TextModel
 from search.spec.read import load_corpus, read_spec

@@ -10,8 +10,8 @@ import pytest
 from analysis.base import tables
 from analysis.base.runs import Search, tidy
 from analysis.boards import leaderboard as boards
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.spec.spec import Spec
 from search.train.metrics import METRICS
 
@@ -172,7 +172,7 @@ def test_only_one_architecture_and_its_hyperparameters() -> None:
 
 def test_the_notes_say_the_rule_the_metric_and_the_reasons() -> None:
     notes = boards.notes(SEARCH, TRIALS, "val_accuracy")
-    assert notes[-1] == record.SCORE_RULE
+    assert notes[-1] == schema.SCORE_RULE
     assert "Not ranked, diverged: gru-1: loss is nan" in notes
     assert "Not ranked, failed: mlp-0: out, of | memory" in notes
     assert "Not ranked, running: mlp-1" in notes

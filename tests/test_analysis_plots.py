@@ -26,7 +26,7 @@ from analysis.verdicts.budget import budget
 from analysis.verdicts.confusion import Confusion
 from analysis.verdicts.variance import variances
 from data.inspecting.findings import ClassCount, Cut, Inspection, Lengths
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec.space import Choice, Range, Space
 
 HOSTILE = 'a "quoted" <b>'

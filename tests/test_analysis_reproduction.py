@@ -27,7 +27,7 @@ from analysis.base.runs import Search, tidy
 from analysis.base.table import Table
 from analysis.course_report import conclusions, gradients, reproduction, side_by_side, studies
 from analysis.course_report.reproduction import Reproduction
-from search.base import record
+from search.base import schema
 from search.spec.spec import Spec
 from search.train.metrics import METRICS
 
@@ -51,7 +51,7 @@ def runs_of(study: str, scores: Iterable[float], architecture: str, **hyperparam
             "seed": hash((study, *hyperparameters.values())) % 2**20 + seed,
             "outcome": "diverged" if np.isnan(score) else "complete",
             "run_id": f"{study} {hyperparameters} {seed}",
-            **{f"{split}_{measure}": score for split in record.SPLITS for measure in METRICS},
+            **{f"{split}_{measure}": score for split in schema.SPLITS for measure in METRICS},
             "learning_rate": 1e-4,
         }
         | hyperparameters
@@ -403,26 +403,26 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     def study(found: Search, rows: Iterable[dict[str, Any]], *series: Metric) -> None:
         tags = {
-            record.KIND: record.KIND_SEARCH,
-            record.SEARCH: found.id,
+            schema.KIND: schema.KIND_SEARCH,
+            schema.SEARCH: found.id,
             "version.torch": "2",
             "outcome": "complete",
             **found.tags,
         }
-        client.log_text(run(tags, {}, []), found.load_spec().model_dump_json(), record.SPEC)
+        client.log_text(run(tags, {}, []), found.load_spec().model_dump_json(), schema.SPEC)
         for row in rows:
-            names = [name for name in row if name.partition("_")[0] in record.SPLITS]
+            names = [name for name in row if name.partition("_")[0] in schema.SPLITS]
             known = {"search", "trial", "outcome", "run_id", *names}
-            tags = {record.KIND: record.KIND_TRIAL, record.SEARCH: found.id, record.TRIAL: row["trial"]}
-            tags |= {record.OUTCOME: row["outcome"], record.NUMBER: "0"}
-            metrics = [Metric(record.best(name), row[name], time, 0) for name in names]
+            tags = {schema.KIND: schema.KIND_TRIAL, schema.SEARCH: found.id, schema.TRIAL: row["trial"]}
+            tags |= {schema.OUTCOME: row["outcome"], schema.NUMBER: "0"}
+            metrics = [Metric(schema.best(name), row[name], time, 0) for name in names]
             run(tags, {k: v for k, v in row.items() if k not in known}, [*metrics, *series])
 
     study(search("rnn-activation", "20251231-100000"), [])
     study(search("rnn-activation"), runs_of("rnn-activation", [0.7, 0.72], "rnn", activation="none", hidden_size=64))
     gated = runs_of("gru-gate", [0.7, 0.8], "gru", activation="tanh", gate_activation="relu", hidden_size=64)
     gated += runs_of("gru-gate", [0.7, 0.8], "gru", activation="tanh", gate_activation="sigmoid", hidden_size=64)
-    layers = (f"{record.GRAD_NORM_OF}layers.0", f"{record.GRAD_NORM_OF}output", record.GRAD_NORM)
+    layers = (f"{schema.GRAD_NORM_OF}layers.0", f"{schema.GRAD_NORM_OF}output", schema.GRAD_NORM)
     study(search("gru-gate"), gated, *(Metric(name, 0.5 * epoch, time, epoch) for name in layers for epoch in (1, 2)))
     study(search("mlp-depth"), [])
     return f"sqlite:///{folder / 'mlflow.db'}"

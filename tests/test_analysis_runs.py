@@ -19,8 +19,8 @@ from analysis.__main__ import app
 from analysis.base import runs, tables
 from bakeoff import api, boards
 from data.base.errors import UserError
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.spec.read import BEFORE
 from search.spec.space import Range
 from search.spec.spec import Spec
@@ -41,17 +41,17 @@ class Recorder:
         artifacts = Path(self.uri.removeprefix("sqlite:///")).with_name("artifacts").as_uri()
         self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(name, artifacts)
         self.id = id
-        self.run_id = self._run({record.KIND: record.KIND_SEARCH, record.SEARCH: id} | tags)
+        self.run_id = self._run({schema.KIND: schema.KIND_SEARCH, schema.SEARCH: id} | tags)
         return self.run_id
 
     def trial(self, name: str, params: dict[str, Any], metrics: dict[str, float], **tags: str) -> str:
-        common = {record.KIND: record.KIND_TRIAL, record.SEARCH: self.id, record.TRIAL: name}
-        run_id = self._run(common | {record.PARENT_RUN_ID: self.run_id} | tags)
+        common = {schema.KIND: schema.KIND_TRIAL, schema.SEARCH: self.id, schema.TRIAL: name}
+        run_id = self._run(common | {schema.PARENT_RUN_ID: self.run_id} | tags)
         self.client.log_batch(
             run_id,
             metrics=[Metric(key, value, self.time, 1) for key, value in metrics.items()],
             params=[Param(key, str(value)) for key, value in params.items()],
-            tags=[RunTag(record.NODE, "192.0.2.1")],
+            tags=[RunTag(schema.NODE, "192.0.2.1")],
         )
         return run_id
 
@@ -62,14 +62,14 @@ class Recorder:
 
 def metrics(val_accuracy: float) -> dict[str, float]:
     return {
-        record.best("val_accuracy"): val_accuracy,
+        schema.best("val_accuracy"): val_accuracy,
         "val_accuracy": 0.111,  # of the last epoch, which is not the best one
-        record.best("train_loss"): 0.25,
+        schema.best("train_loss"): 0.25,
         "test_accuracy": 0.5,
-        record.BEST_EPOCH: 2,
-        record.EPOCHS_RUN: 3,
-        record.NUM_PARAMETERS: 1234,
-        record.TRIAL_SECONDS: 1.5,
+        schema.BEST_EPOCH: 2,
+        schema.EPOCHS_RUN: 3,
+        schema.NUM_PARAMETERS: 1234,
+        schema.TRIAL_SECONDS: 1.5,
     }
 
 
@@ -79,16 +79,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     recorder = Recorder(f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}")
     recorder.search(OLD, metric="val_accuracy", outcome="complete", folder="somewhere")
     recorder.client.log_text(recorder.run_id, "name: demo\nspace:\n  dropout: {low: 0.0, high: 0.2}\n", "spec.yaml")
-    common = {record.SEED: 7, "hidden_size": 16, "learning_rate": 1e-05, "activation": "none", "clip": None}
+    common = {schema.SEED: 7, "hidden_size": 16, "learning_rate": 1e-05, "activation": "none", "clip": None}
     for number in range(3):
-        params = {record.ARCHITECTURE: "rnn"} | common | {"dropout": 0.1 * number}
-        tags = {record.NUMBER: str(number), record.OUTCOME: Outcome.COMPLETE.value, record.ATTEMPT: "1"}
+        params = {schema.ARCHITECTURE: "rnn"} | common | {"dropout": 0.1 * number}
+        tags = {schema.NUMBER: str(number), schema.OUTCOME: Outcome.COMPLETE.value, schema.ATTEMPT: "1"}
         recorder.trial(f"rnn-{number}", params, metrics(0.5 + number / 10), **tags)
-    params = {record.ARCHITECTURE: "gru"} | common | {"dropout": 0, "window": 5, "label": '=1+1,"x"|y'}
-    diverged = {record.best("val_accuracy"): 0.9, record.best("val_loss"): float("inf"), "test_loss": float("nan")}
-    tags = {record.NUMBER: "0", record.OUTCOME: Outcome.DIVERGED.value, record.ERROR: "loss is nan"}
+    params = {schema.ARCHITECTURE: "gru"} | common | {"dropout": 0, "window": 5, "label": '=1+1,"x"|y'}
+    diverged = {schema.best("val_accuracy"): 0.9, schema.best("val_loss"): float("inf"), "test_loss": float("nan")}
+    tags = {schema.NUMBER: "0", schema.OUTCOME: Outcome.DIVERGED.value, schema.ERROR: "loss is nan"}
     recorder.trial("gru-0", params, diverged, **tags)
-    tags = {record.NUMBER: "1", record.OUTCOME: Outcome.PRUNED.value, record.ATTEMPT: "two"}
+    tags = {schema.NUMBER: "1", schema.OUTCOME: Outcome.PRUNED.value, schema.ATTEMPT: "two"}
     recorder.trial("gru-1", {k: v for k, v in params.items() if k != "dropout"}, metrics(0.95), **tags)
     recorder.search(OTHER)
     recorder.client.log_text(recorder.run_id, "space: [:", "spec.yaml")
@@ -112,9 +112,9 @@ def opposed(tmp_path: Path) -> Iterator[Recorder]:
     for id, maximize in ((OLD, True), (NEW, False)):
         recorder.search(id, metric="val_cost", metrics=json.dumps({"cost": [maximize, 5, ""]}))
         for number, cost in enumerate([0.4, 0.2]):
-            tags = {record.NUMBER: str(number), record.OUTCOME: Outcome.COMPLETE.value}
-            best = {record.best("val_cost"): cost, "test_cost": cost, record.TRIAL_SECONDS: 1}
-            recorder.trial(f"mlp-{number}", {record.ARCHITECTURE: "mlp", record.SEED: 7}, best, **tags)
+            tags = {schema.NUMBER: str(number), schema.OUTCOME: Outcome.COMPLETE.value}
+            best = {schema.best("val_cost"): cost, "test_cost": cost, schema.TRIAL_SECONDS: 1}
+            recorder.trial(f"mlp-{number}", {schema.ARCHITECTURE: "mlp", schema.SEED: 7}, best, **tags)
     before = dict(METRICS)
     yield recorder
     METRICS.clear()
@@ -323,12 +323,12 @@ def test_the_spec_of_a_search_is_read_from_json_and_of_an_old_one_from_yaml(
             find(id).load_spec()
         assert "\n" not in str(raised.value)
     recorded.client.log_text(
-        old.run_id, Spec(name="newer", corpus="csv:gone \U0001f600.csv").model_dump_json(), record.SPEC
+        old.run_id, Spec(name="newer", corpus="csv:gone \U0001f600.csv").model_dump_json(), schema.SPEC
     )
     try:
         assert find(OLD).load_spec() == Spec(name="newer", corpus="csv:gone \U0001f600.csv")
     finally:
-        (Path(recorded.client.get_run(old.run_id).info.artifact_uri.removeprefix("file://")) / record.SPEC).unlink()
+        (Path(recorded.client.get_run(old.run_id).info.artifact_uri.removeprefix("file://")) / schema.SPEC).unlink()
     assert capfd.readouterr().err == ""  # MLflow would draw a progress bar
 
 
@@ -348,7 +348,7 @@ def test_leaderboard_prints_the_summary_the_ranking_and_the_rule(recorded: Recor
         "rnn-0",
         "gru-1",
     ]
-    assert record.SCORE_RULE in " ".join(done.stdout.split())
+    assert schema.SCORE_RULE in " ".join(done.stdout.split())
     assert "Not ranked, diverged: gru-0: loss is nan" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
     assert list(tmp_path.iterdir()) == []  # reading leaves nothing behind

@@ -14,7 +14,7 @@ from conftest import ROOT
 from ray.cluster_utils import Cluster
 from ray.exceptions import RayActorError
 
-from search.base import record
+from search.base import schema
 from search.run.folders import new_search
 from search.run.setting import make_setting
 from search.spec import read as specs
@@ -48,7 +48,7 @@ except checkpoints.SupersededError as error:
 
 
 def config_of(spec: Spec) -> dict[str, Any]:
-    return {record.ARCHITECTURE: "mlp", record.NUMBER: 0, record.SEED: 1} | spec.default_point("mlp")
+    return {schema.ARCHITECTURE: "mlp", schema.NUMBER: 0, schema.SEED: 1} | spec.default_point("mlp")
 
 
 def test_a_worker_that_wakes_after_its_successor_destroys_nothing(tmp_path: Path) -> None:
@@ -103,18 +103,18 @@ def test_provenance_is_the_workers_of_each_attempt(tmp_path: Path) -> None:
     spec = specs.read("smoke", OPTIONS)
     folder = new_search(spec, tmp_path)
     studies = Studies(folder.name, spec, folder, "new")
-    studies.provenance = {record.DATA_DIGEST: "d"}
+    studies.provenance = {schema.DATA_DIGEST: "d"}
     trial = studies.ask()
     assert trial
     (folder / "checkpoints").mkdir()
     reports = alone(run_on(trial.config, load_corpus(spec), make_setting(spec, folder), trial.attempt))
     for cpu in ("one", "another"):
         result, _ = next(reports)
-        studies.report(trial, result, Worker("10.0.0.1", 1, {record.CPU: cpu, record.DEVICE: "cpu"}))
+        studies.report(trial, result, Worker("10.0.0.1", 1, {schema.CPU: cpu, schema.DEVICE: "cpu"}))
         studies.restarted(trial)
     for known in (trial, *Studies(folder.name, spec, folder).trials()):
         assert known.attempts == {1: {"cpu": "one", "device": "cpu"}, 2: {"cpu": "another", "device": "cpu"}}
-        assert known.provenance == {record.DATA_DIGEST: "d", "cpu": "another", "device": "cpu"}
+        assert known.provenance == {schema.DATA_DIGEST: "d", "cpu": "another", "device": "cpu"}
 
 
 @ray.remote(max_restarts=0)

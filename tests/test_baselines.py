@@ -23,8 +23,8 @@ from models import estimator_contract
 from models.baselines import nbsvm
 from models.baselines.counting import Grams, counted
 from models.baselines.linear import TOLERANCE, Linear
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.prove import audit, replay
 from search.run import confirm
 from search.run.progress import Progress
@@ -206,7 +206,7 @@ def test_it_learns_from_the_words_that_it_is_said_to_read(corpus: EncodedCorpus)
         {"architectures": ["mlp"], "max_words": 30, "baselines": ["nbsvm_10", "nbsvm", "nbsvm_whole"]}
     )
     for name, words in (("nbsvm_10", TEXTS), ("nbsvm", TEXTS), ("nbsvm_whole", WHOLE_TEXTS)):
-        config = {record.ARCHITECTURE: name, record.SEED: 3, "ngrams": 1, "C": 1.0, "interpolation": 0.5}
+        config = {schema.ARCHITECTURE: name, schema.SEED: 3, "ngrams": 1, "C": 1.0, "interpolation": 0.5}
         (found,) = run_trial(config, corpus, make_setting(spec, Path()))
         train, test = (
             [" ".join(text.split()[: spec.words_of(name)]) for text in texts_of(corpus, split, words)[0]]
@@ -218,7 +218,7 @@ def test_it_learns_from_the_words_that_it_is_said_to_read(corpus: EncodedCorpus)
 
 def test_its_seconds_are_those_that_it_takes_alone(corpus: EncodedCorpus) -> None:
     """A grid shares the counts of words, which only the first point computes."""
-    config = {record.ARCHITECTURE: "nbsvm_whole", record.SEED: 3, "ngrams": 2, "C": 1.0, "interpolation": 0.5}
+    config = {schema.ARCHITECTURE: "nbsvm_whole", schema.SEED: 3, "ngrams": 2, "C": 1.0, "interpolation": 0.5}
     texts, labels_N = texts_of(corpus, "train", WHOLE_TEXTS)
     counted.cache_clear()
     assert fitted("nbsvm_whole", texts, labels_N).spared_seconds == 0
@@ -226,7 +226,7 @@ def test_its_seconds_are_those_that_it_takes_alone(corpus: EncodedCorpus) -> Non
     assert 0.5 * seconds < fitted("nbsvm_whole", texts, labels_N).spared_seconds <= seconds
     for _ in range(2):
         found = estimating.fit(config, corpus, threads=1)
-        own = [counted(tuple(texts_of(corpus, split, WHOLE_TEXTS)[0]), 2)[2] for split in record.SPLITS]
+        own = [counted(tuple(texts_of(corpus, split, WHOLE_TEXTS)[0]), 2)[2] for split in schema.SPLITS]
         assert found.seconds > sum(own)
 
 
@@ -236,7 +236,7 @@ def test_it_learns_from_the_texts_that_are_held_and_is_asked_about_parts_of_the_
 ) -> None:
     arrays = {key: array[:100] for key, array in corpus.train.arrays.items()}
     held = dataclasses.replace(corpus, train=dataclasses.replace(corpus.train, arrays=arrays))
-    config = {record.ARCHITECTURE: name, record.SEED: 3, **models.defaults(name)}
+    config = {schema.ARCHITECTURE: name, schema.SEED: 3, **models.defaults(name)}
     result = estimating.fit(config, held, threads=1)
     if name != "majority":
         first = dataclasses.replace(corpus, train=corpus.train.first_texts(100))
@@ -395,9 +395,9 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
     for trial in studies.trials():
         assert trial.run_id
         run = client.get_run(trial.run_id)
-        assert run.data.tags.get(record.BASELINE) == (record.IS_BASELINE if trial.architecture in names else None)
+        assert run.data.tags.get(schema.BASELINE) == (schema.IS_BASELINE if trial.architecture in names else None)
         assert run.data.metrics["num_parameters"] > 0
-        assert record.PREDICTIONS in {each.path for each in client.list_artifacts(trial.run_id)}
+        assert schema.PREDICTIONS in {each.path for each in client.list_artifacts(trial.run_id)}
 
     best = studies.ranked("nbsvm_10")[0]
     assert trained.load(best).max_words == 10

@@ -21,7 +21,7 @@ from analysis.figures.style import STYLE, looks
 from bakeoff import api
 from data.base.reading import Reading
 from data.encoded import TEXTS
-from search.base import record
+from search.base import schema
 from search.run.confirm import trials_of
 from search.run.setting import make_setting
 from search.serve import export
@@ -86,9 +86,9 @@ def test_a_model_that_is_too_sure_loses_less_and_predicts_the_same(several: bool
     keys = {"multi_label": ";"} if several else {}
     spec = specs.validate({"name": "a", "corpus": "imdb", "architectures": ["mlp"], "epochs": 15, **keys})
     setting, task = make_setting(spec, tmp_path), TASKS["multi_label" if several else "classification"]
-    config = {record.ARCHITECTURE: "mlp", record.NUMBER: 0, record.SEED: 1} | spec.default_point("mlp")
+    config = {schema.ARCHITECTURE: "mlp", schema.NUMBER: 0, schema.SEED: 1} | spec.default_point("mlp")
     *_, last = run_trial(config | {"learning_rate": 0.02, "batch_size": 32}, corpus, setting)
-    assert record.TEMPERATURE in last.best
+    assert schema.TEMPERATURE in last.best
 
     own = {key: config[key] for key in models.architecture("mlp").hyperparameters}
     model = TextModel.build(
@@ -110,19 +110,19 @@ def test_a_model_that_is_too_sure_loses_less_and_predicts_the_same(several: bool
 def test_an_estimator_is_calibrated_on_its_probabilities(tmp_path: Path) -> None:
     corpus = data.load("imdb", limit=600, max_words=40, texts=True, progress=False)
     spec = specs.validate({"name": "a", "corpus": "imdb", "architectures": ["mlp"]})
-    config = {record.ARCHITECTURE: "nbsvm", record.NUMBER: 0, record.SEED: 1, "ngrams": 2, "C": 100.0}
+    config = {schema.ARCHITECTURE: "nbsvm", schema.NUMBER: 0, schema.SEED: 1, "ngrams": 2, "C": 100.0}
     (result,) = run_trial(config | {"interpolation": 0.5}, corpus, make_setting(spec, tmp_path))
-    assert result.best[record.TEMPERATURE] > 1.2
-    assert result.best[record.CALIBRATED_ECE] < result.best["test_ece"]
-    assert record.TEMPERATURE not in result.metrics
+    assert result.best[schema.TEMPERATURE] > 1.2
+    assert result.best[schema.CALIBRATED_ECE] < result.best["test_ece"]
+    assert schema.TEMPERATURE not in result.metrics
     files, own = result.state["best_weights"], {"ngrams": 2, "C": 100.0, "interpolation": 0.5}
     model, calibrated = (
         TextModel.build("nbsvm", own, corpus.classes, corpus.vocabulary, 40, files, None, temperature=each)
-        for each in (1.0, result.best[record.TEMPERATURE])
+        for each in (1.0, result.best[schema.TEMPERATURE])
     )
     texts = ["a great movie", "the worst movie of all"]
     odds, other = (torch.log(each[:, 1] / each[:, 0]) for each in (model.outputs(texts), calibrated.outputs(texts)))
-    torch.testing.assert_close(odds / result.best[record.TEMPERATURE], other, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(odds / result.best[schema.TEMPERATURE], other, rtol=1e-3, atol=1e-3)
     both = Ensemble({"a": model, "b": model}, temperature=2.0)
     both.save(tmp_path / "both")
     again = Ensemble.load(tmp_path / "both")
@@ -135,13 +135,13 @@ def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSea
     assert done.returncode == 0, done.stdout + done.stderr
     trials = list(trials_of(smoke_search.folder, smoke_search.folder.parent))
     trial, _ = export.choose(trials, smoke_search.spec.metric, smoke_search.id, "mlp")
-    temperature = trial.best[record.TEMPERATURE]
+    temperature = trial.best[schema.TEMPERATURE]
     assert f"Calibrated at temperature {temperature:.2f}: expected calibration error on test" in done.stdout
-    assert f"{trial.best[record.CALIBRATED_ECE]:.4f}, {trial.best['test_ece']:.4f} before" in done.stdout
+    assert f"{trial.best[schema.CALIBRATED_ECE]:.4f}, {trial.best['test_ece']:.4f} before" in done.stdout
     assert trial.run_id
     bins = runs.read_reliability(smoke_search.uri, trial.run_id)
     assert bins is not None
-    for calibrated, name in ((0, "test_ece"), (1, record.CALIBRATED_ECE)):
+    for calibrated, name in ((0, "test_ece"), (1, schema.CALIBRATED_ECE)):
         own = bins[bins["calibrated"] == calibrated]
         apart = ((own["confidence"] - own["right"]).abs() * own["answers"]).sum() / own["answers"].sum()
         assert apart == pytest.approx(trial.best[name], abs=1e-5)
@@ -163,10 +163,10 @@ def test_a_search_keeps_its_calibration_and_exports_it(smoke_search: FinishedSea
     assert [answer, explanation.probabilities_C[1]] == pytest.approx([share, share], abs=1e-4)
 
     # A search from before trials were calibrated: from the held-out texts, the same.
-    best = {name: value for name, value in trial.best.items() if name != record.TEMPERATURE}
+    best = {name: value for name, value in trial.best.items() if name != schema.TEMPERATURE}
     trial.best = best
     again = of_trial(trial, model)
-    assert again[record.TEMPERATURE] == pytest.approx(temperature, rel=1e-3)
+    assert again[schema.TEMPERATURE] == pytest.approx(temperature, rel=1e-3)
     assert again["test_ece"] == pytest.approx(best["test_ece"], abs=1e-4)
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from data.base.files import default_cache
 from data.encoded import EncodedCorpus
 from search.__main__ import app
-from search.base import record
+from search.base import mlflow_uri
 from search.cluster import capacity as cluster
 from search.cluster import submit
 from search.run import plan
@@ -124,7 +124,7 @@ def test_the_cluster_file_is_valid_and_safe() -> None:
     assert "--dashboard-host=127.0.0.1" in start
     assert "mlflow server --host 127.0.0.1" in start
     for commands in (start, (ROOT / "Makefile").read_text(encoding="utf-8")):
-        assert f"--allowed-hosts '{record.UI_HOSTS}' --backend-store-uri" in commands
+        assert f"--allowed-hosts '{mlflow_uri.UI_HOSTS}' --backend-store-uri" in commands
     assert "0.0.0.0" not in text
     for name in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
         assert "ray start" not in name or "RAY_AUTH_MODE=token" in name

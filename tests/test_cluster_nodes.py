@@ -33,7 +33,7 @@ from conftest import ROOT, command
 from test_faults import assert_finished_as_if_nothing_had_happened, the_search, trials_of, uri_of, wait_for_epochs
 
 from data.base.files import default_cache
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.train import checkpoints
 
 pytestmark = [

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bakeoff.__main__ import app
 from data.base.errors import choose, nearest
-from search.base import record
+from search.base import mlflow_uri
 
 
 def test_choices() -> None:
@@ -38,18 +38,20 @@ def test_choices() -> None:
     ],
 )
 def test_no_password_is_shown(uri: str, shown: str) -> None:
-    assert record.without_password(uri) == shown
+    assert mlflow_uri.without_password(uri) == shown
 
 
 def test_the_tracking_uri_is_absolute_and_the_given_one_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.chdir(str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert record.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    assert record.tracking_uri("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
-    assert record.tracking_uri("sqlite+pysqlite:///x.db?timeout=9") == f"sqlite+pysqlite:///{tmp_path}/x.db?timeout=9"
+    assert mlflow_uri.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert mlflow_uri.tracking_uri("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert (
+        mlflow_uri.tracking_uri("sqlite+pysqlite:///x.db?timeout=9") == f"sqlite+pysqlite:///{tmp_path}/x.db?timeout=9"
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:1")
-    assert record.tracking_uri() == "http://host:1"
-    assert record.tracking_uri("sqlite:////x.db") == "sqlite:////x.db"
+    assert mlflow_uri.tracking_uri() == "http://host:1"
+    assert mlflow_uri.tracking_uri("sqlite:////x.db") == "sqlite:////x.db"
 
 
 def test_a_reader_who_has_seen_enough_is_no_bug() -> None:

@@ -17,8 +17,8 @@ from analysis.base.power_law import gain_of_doubling
 from analysis.verdicts import data_size
 from data.base.errors import UserError
 from data.encoded import TEXTS, EncodedCorpus
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.run import sizes
 from search.run.folders import new_search
 from search.run.run import _require_same_data
@@ -67,10 +67,10 @@ def test_a_trial_learns_from_its_share_and_from_no_more(
     corpus: EncodedCorpus, architecture: str, tmp_path: Path
 ) -> None:
     spec = specs.validate({"architectures": ["mlp"], "baselines": ["tfidf"], "embeddings": "learned", "epochs": 1})
-    config = {record.ARCHITECTURE: architecture, record.SEED: 1}
+    config = {schema.ARCHITECTURE: architecture, schema.SEED: 1}
     config |= {key: values.ends()[0] for key, values in spec.of(architecture).spaces[architecture].items()}
     setting = make_setting(spec, tmp_path)
-    (part,) = run_trial(config | {record.TRAIN_SHARE: 0.25}, corpus, setting)
+    (part,) = run_trial(config | {schema.TRAIN_SHARE: 0.25}, corpus, setting)
     (same,) = run_trial(config, corpus.first_share(0.25), setting)
     (whole,) = run_trial(config, corpus, setting)
     assert part.best == same.best

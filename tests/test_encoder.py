@@ -22,7 +22,7 @@ from data.base.plugins import Plugin
 from data.base.reading import Reading
 from data.encoded import ALL_WORDS, EMBEDDED, Embedded, EncodedCorpus
 from data.encoder import Encoder, embed
-from search.base import record
+from search.base import schema
 from search.run.setting import make_setting
 from search.serve import export, trained
 from search.serve.classifier import ENCODER_CODE, TextModel
@@ -158,7 +158,7 @@ def test_texts_are_embedded_whole_cleaned_and_not_cut(file: Path) -> None:
     assert (load(file, reference, max_words=2).train.arrays[EMBEDDED].vectors_NE > 0).any()
     assert not log.exists()
     own = Encoder(data.base.plugins.read(reference))
-    for split in record.SPLITS:
+    for split in schema.SPLITS:
         written = [text for text, _ in data.read_examples(f"csv:{file}", split)]
         plain = [text.replace("<b>", "").replace("</b>", "") for text in written]
         found: Embedded = getattr(corpus, split).arrays[EMBEDDED]
@@ -248,9 +248,9 @@ def test_its_seconds_have_those_of_the_encoder(file: Path) -> None:
             getattr(corpus, split),
             arrays={EMBEDDED: replace(getattr(corpus, split).arrays[EMBEDDED], seconds=100.0)},
         )
-        for split in record.SPLITS
+        for split in schema.SPLITS
     }
-    config = {record.ARCHITECTURE: "embedding", record.SEED: 3, "C": 1.0}
+    config = {schema.ARCHITECTURE: "embedding", schema.SEED: 3, "C": 1.0}
     (found,) = run_trial(config, replace(corpus, **slow), make_setting(spec, Path()))
     assert 300 < found.seconds < 400
     assert found.best["val_accuracy"] == 1

@@ -22,7 +22,7 @@ from analysis.__main__ import app as analysing
 from analysis.base import runs as analysis_runs
 from models import CLASSIFICATION
 from search.__main__ import app as searching
-from search.base import record
+from search.base import schema
 from search.spec import kept
 from search.spec.read import read_spec
 from search.train import checkpoints
@@ -193,7 +193,7 @@ def test_what_the_user_reads(smoke_search: FinishedSearch) -> None:
         f"Resume       {sys.executable} -m search resume {smoke_search.id} --tracking-uri {smoke_search.uri}",
     ):
         assert line in output.splitlines()
-    assert record.SCORE_RULE.split(".")[0] in " ".join(output.split())
+    assert schema.SCORE_RULE.split(".")[0] in " ".join(output.split())
 
 
 def test_the_report_page_is_beside_the_search_and_in_mlflow(

@@ -27,8 +27,8 @@ from data.encoded import UNKNOWN, EncodedCorpus
 from models import estimator_contract
 from models.parts.estimator import TextEstimator
 from models.parts.hyperparameters import Integer, Real
-from search.base import record
-from search.base.record import Outcome
+from search.base import mlflow_uri, schema
+from search.base.schema import Outcome
 from search.prove import audit, replay
 from search.run import confirm
 from search.serve import export, trained
@@ -267,7 +267,7 @@ def test_the_first_words_are_those_of_who_reads_no_more(corpus: EncodedCorpus) -
     assert corpus.first_words(12) is corpus
 
 
-THRESHOLDS = (record.THRESHOLD, *(record.WITH_THRESHOLD.format(split) for split in ("val", "test")))
+THRESHOLDS = (schema.THRESHOLD, *(schema.WITH_THRESHOLD.format(split) for split in ("val", "test")))
 
 
 def fit(corpus: EncodedCorpus, name: str = "TfidfLogistic", source: str = LINEAR, seed: int = 3) -> Result:
@@ -280,7 +280,7 @@ def test_an_epoch_has_every_metric_of_its_task_computed_from_its_probabilities(c
     result = fit(corpus)
     names = [metric.name for metric in measured_in("classification")]
     measures = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
-    assert set(result.best) == measures | {record.TEMPERATURE, record.CALIBRATED_ECE, *THRESHOLDS}
+    assert set(result.best) == measures | {schema.TEMPERATURE, schema.CALIBRATED_ECE, *THRESHOLDS}
     assert {name for name in result.metrics if name in measures} == {name for name in measures if name[:4] != "test"}
     assert (result.step, result.best_step, result.diverged) == (1, 1, None)
     assert result.curve == [(1, result.best["train_loss"], result.best["train_accuracy"])]
@@ -375,12 +375,12 @@ def test_it_is_recorded_and_ranked_as_networks_are(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     ranked = pd.read_csv(io.StringIO(done.stdout))
     assert {"mlp", "TfidfLogistic", "Unkept"} <= set(ranked["architecture"])
-    predictions = pd.read_csv(io.StringIO(read_artifact(uri, of_estimator["run_id"], record.PREDICTIONS)))
+    predictions = pd.read_csv(io.StringIO(read_artifact(uri, of_estimator["run_id"], schema.PREDICTIONS)))
     assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(of_estimator["test_accuracy"])
 
 
 def read_artifact(uri: str, run_id: str, name: str) -> str:
-    with record.mlflow_at(uri):
+    with mlflow_uri.mlflow_at(uri):
         return mlflow.artifacts.load_text(f"runs:/{run_id}/{name}")
 
 

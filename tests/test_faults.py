@@ -21,7 +21,7 @@ from conftest import ROOT, FinishedSearch, command
 from bakeoff import api
 from data.base.errors import UserError
 from search.base import locking
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.run import folders as runs
 from search.spec import read as specs

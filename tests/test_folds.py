@@ -28,7 +28,7 @@ from data.base.folding import Fold
 from data.base.reading import USUAL, Reading
 from data.base.splitting import split_examples
 from data.base.texts import SPLITS, Texts
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run import plan, plan_folds
 from search.run.confirm import begun
 from search.run.confirm import confirmation as confirm

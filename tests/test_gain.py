@@ -16,7 +16,7 @@ from analysis.figures.plot import PlotData
 from analysis.figures.plots import PLOTS
 from analysis.verdicts import differences, gain, importance
 from analysis.verdicts.gain import Gain, Standing, _fitted
-from search.base import record
+from search.base import schema
 from search.spec.spec import Spec
 
 ROWS = [
@@ -157,8 +157,8 @@ def test_the_cost(own: float, others: float, cost: str) -> None:
 
 
 def test_a_baseline_that_has_not_learned_from_all_texts() -> None:
-    metrics = {record.NUM_FITTED: 400_000.0, record.NUM_TRAIN: 2_880_000.0}
-    assert _fitted(["majority"], metrics) == _fitted(["nbsvm"], {record.NUM_TRAIN: 100.0}) == ""
+    metrics = {schema.NUM_FITTED: 400_000.0, schema.NUM_TRAIN: 2_880_000.0}
+    assert _fitted(["majority"], metrics) == _fitted(["nbsvm"], {schema.NUM_TRAIN: 100.0}) == ""
     told = _fitted(["nbsvm_whole", "nbsvm"], metrics)
     assert told == "nbsvm_whole and nbsvm were fitted on 400,000 of 2,880,000 texts"
     found = Gain("gru-1", fitted=_fitted(["nbsvm"], metrics), against=Standing("gru-1", "nbsvm-0", 0.1))

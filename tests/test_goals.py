@@ -22,8 +22,8 @@ from analysis.boards import ledger
 from analysis.boards.fronts import on_fronts
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.prove import replay
 from search.run.run import measure
 from search.run.setting import make_setting
@@ -59,7 +59,7 @@ def make_spec(**changes: Any) -> Spec:
 
 def size(config: dict[str, Any]) -> dict[str, float]:
     """A stand-in for an untrained network."""
-    return {record.NUM_PARAMETERS: 100.0 * config["hidden_size"], record.MODEL_MB: 1.0}
+    return {schema.NUM_PARAMETERS: 100.0 * config["hidden_size"], schema.MODEL_MB: 1.0}
 
 
 @cache
@@ -236,8 +236,8 @@ def test_the_ledger_counts_what_was_refused(tmp_path: Path) -> None:
 
     stop = {"mlp": {"why": "nothing within the limits", "trials": 1, "of": 6, "chance": 0.0, "gain": 0.0}}
     tags = {
-        record.REFUSED: '{"mlp": {"num_parameters": 10, "model_mb": 2}, "gru": {"model_mb": 1}}',
-        record.STOPPED: str(stop).replace("'", '"'),
+        schema.REFUSED: '{"mlp": {"num_parameters": 10, "model_mb": 2}, "gru": {"model_mb": 1}}',
+        schema.STOPPED: str(stop).replace("'", '"'),
     }
     search = Search("s", "r", "1", datetime.now(UTC), "val_accuracy", "complete", tags)
     trials = tidy([{"architecture": "mlp", "outcome": "refused", "trial": "mlp-0"}])
@@ -280,7 +280,7 @@ def test_a_worker_measures_what_is_limited_and_trains_the_same(
         assert 0 < costs["latency_ms"] < 1000
         assert costs["model_mb"] > 0
         for metrics in (result.metrics, before.metrics):
-            del metrics[record.EPOCH_SECONDS]
+            del metrics[schema.EPOCH_SECONDS]
         assert result.metrics == before.metrics
         assert result.best == before.best
     if models.architecture(architecture).learner == "network":
@@ -301,9 +301,9 @@ def test_a_trial_that_goes_on_elsewhere_keeps_what_was_measured_first(corpus: En
 
 
 def test_replay_compares_all_but_timings() -> None:
-    known = {"val_loss": 0.5, record.EPOCH_SECONDS: 1.0, "latency_ms": 1.0, "model_mb": 2.0}
+    known = {"val_loss": 0.5, schema.EPOCH_SECONDS: 1.0, "latency_ms": 1.0, "model_mb": 2.0}
     before = Result(1, known, [], 1, {}, None, 1.0)
-    again = dataclasses.replace(before, metrics=known | {record.EPOCH_SECONDS: 9.0, "latency_ms": 7.0})
+    again = dataclasses.replace(before, metrics=known | {schema.EPOCH_SECONDS: 9.0, "latency_ms": 7.0})
     assert replay._furthest(again, before)[0] == 0
     larger = dataclasses.replace(before, metrics=known | {"model_mb": 2.5})
     assert replay._furthest(larger, before) == (0.5, "model_mb")

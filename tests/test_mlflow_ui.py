@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect
 
 from analysis.base import runs
 from analysis.report import view
-from search.base.record import UI_HOSTS
+from search.base.mlflow_uri import UI_HOSTS
 
 pytestmark = pytest.mark.slow
 STARTED_AFTER, SHOWN_AFTER = 120, 60  # seconds, at most, on a busy machine

@@ -27,7 +27,7 @@ from data.base.splitting import split_examples
 from data.base.texts import Texts
 from data.encoded import TEXTS, EncodedCorpus
 from models.parts.external import as_architecture
-from search.base import record
+from search.base import schema
 from search.run import plan
 from search.run.setting import make_setting
 from search.serve.classifier import TextModel
@@ -169,7 +169,7 @@ def test_baselines_learn_each_class_against_the_rest(name: str, corpus: EncodedC
 def config_of(name: str, spec_keys: dict[str, object]) -> tuple[dict[str, object], specs.Spec]:
     content = {"name": "a", "architectures": [name], "corpus": "imdb", "multi_label": ";", "embeddings": "learned"}
     spec = specs.validate(content | spec_keys)
-    return {record.ARCHITECTURE: name, record.NUMBER: 0, record.SEED: 1} | spec.default_point(name), spec
+    return {schema.ARCHITECTURE: name, schema.NUMBER: 0, schema.SEED: 1} | spec.default_point(name), spec
 
 
 @pytest.mark.parametrize(("name", "rate"), [("mlp", 0.02), ("ngram", 0.01)])
@@ -208,7 +208,7 @@ def test_an_estimator_of_the_users_gets_rows_of_ones_and_zeros(corpus: EncodedCo
     own.hyperparameters = {"C": (0.1, 100.0)}  # type: ignore[attr-defined]
     models.ARCHITECTURES["own"] = as_architecture(own, "own")
     try:
-        config = {record.ARCHITECTURE: "own", record.NUMBER: 0, record.SEED: 1, "C": 10.0}
+        config = {schema.ARCHITECTURE: "own", schema.NUMBER: 0, schema.SEED: 1, "C": 10.0}
         _, spec = config_of("mlp", {})
         (result,) = run_trial(config, corpus, make_setting(spec, tmp_path))
     finally:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from analysis.explain import predict
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.spec.read import read_spec
 from search.study.studies import Studies

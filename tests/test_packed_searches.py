@@ -17,7 +17,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from data.base.errors import UserError
 from models.native import masks
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.folders import new_search
 from search.run.setting import make_setting
 from search.spec import read as specs

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data.encoded import EncodedCorpus
-from search.base import record
+from search.base import schema
 from search.run.setting import make_setting
 from search.spec import read as specs
 from search.spec.spec import Spec
@@ -52,7 +52,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, EncodedCor
 
 def config_of(spec: Spec, architecture: str, number: int) -> dict[str, Any]:
     own = {"dropout": 0.3, "word_dropout": 0.1, "learning_rate": 0.002 * (number + 1), "batch_size": 16}
-    identity = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number}
+    identity = {schema.ARCHITECTURE: architecture, schema.NUMBER: number, schema.SEED: number}
     return identity | spec.default_point(architecture) | own
 
 
@@ -65,7 +65,7 @@ def setting_in(folder: Path, spec: Spec) -> Setting:
 
 def numbers(result: Result) -> tuple[Any, ...]:
     """All that a report says but times."""
-    plain = {name: value for name, value in result.metrics.items() if name != record.EPOCH_SECONDS}
+    plain = {name: value for name, value in result.metrics.items() if name != schema.EPOCH_SECONDS}
     return result.step, plain, result.curve, result.best, result.diverged
 
 

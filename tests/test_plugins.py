@@ -23,7 +23,7 @@ from data.base.texts import Texts
 from data.corpora import functions
 from data.corpora.functions import FunctionCorpus
 from models import contract
-from search.base import record
+from search.base import schema
 from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
@@ -493,7 +493,7 @@ def test_a_kept_spec_may_have_its_own_of_a_name_that_was_not_ours_then(
 
     # In a worker, regardless of what its process did before.
     for setting, own in ((make_setting(old, tmp_path), True), (make_setting(specs.validate({}), tmp_path), False)):
-        running.take_in({record.ARCHITECTURE: name}, setting)
+        running.take_in({schema.ARCHITECTURE: name}, setting)
         assert ("size" in models.architecture(name).hyperparameters) == own
     specs.load(yaml.safe_dump(kept), "spec.yaml")  # after which the next spec has ours again
     assert "tfidf" in specs.validate({"architectures": ["mlp"], "baselines": ["tfidf"]}).baselines

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.base import record
+from search.base import schema
 from search.prove import replay
 from search.run.folders import new_search
 from search.run.setting import make_setting
@@ -63,7 +63,7 @@ def test_a_trial_of_another_processor_is_compared_within_the_stated_tolerance(fo
     change(folder, repr(loss), repr(loss + 0.01))
     assert verdict(folder)[-1].startswith("mlp-0: different: train_loss of epoch 1 is 0.01 apart")  # the same processor
 
-    change(folder, f'"{record.CPU}":"{trial.provenance[record.CPU]}"', f'"{record.CPU}":"abacus"')
+    change(folder, f'"{schema.CPU}":"{trial.provenance[schema.CPU]}"', f'"{schema.CPU}":"abacus"')
     first, _, last = verdict(folder)
     assert "cpu abacus then" in first
     assert first.endswith(f"compared within {replay.TOLERANCE}.")

@@ -25,7 +25,7 @@ from analysis.figures.plots import PLOTS
 from analysis.report import report, settings, summary, view
 from analysis.verdicts import importance
 from data.inspecting.findings import ClassCount, Finding, Inspection
-from search.base import record
+from search.base import schema
 from search.spec import read as specs
 
 WIDTHS = (1280, 400)  # pixels
@@ -234,8 +234,8 @@ def test_it_says_how_to_repeat_it(visit: Visit, smoke_search: FinishedSearch, fo
     repeat = visit.page.locator("section", has=visit.page.locator("#repeat"))
     assert "python -m search run spec.yaml" in repeat.inner_text()
     tags = runs.find_search(smoke_search.uri).tags
-    assert tags[record.DATA_DIGEST] in repeat.inner_text()
-    assert tags[record.VERSION_PREFIX + "torch"] in repeat.inner_text()
+    assert tags[schema.DATA_DIGEST] in repeat.inner_text()
+    assert tags[schema.VERSION_PREFIX + "torch"] in repeat.inner_text()
     repeat.locator("summary").click()
     assert repeat.locator("details pre").inner_text().strip() == (folder / "spec.yaml").read_text().strip()
     assert specs.read(str(folder / "spec.yaml"), []) == specs.read("smoke", ["baselines=none"])
@@ -287,7 +287,7 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         for number in range(2)
     ]
     hostile = search(
-        spec={"corpus": HOSTILE}, tags={record.GIT_COMMIT: HOSTILE, "version.x": HOSTILE, HOSTILE: HOSTILE}
+        spec={"corpus": HOSTILE}, tags={schema.GIT_COMMIT: HOSTILE, "version.x": HOSTILE, HOSTILE: HOSTILE}
     )
     confirmed = [Table(pd.DataFrame({"a": [HOSTILE]}), groups=[["a"]], key="a", title=HOSTILE, notes=[HOSTILE])]
     finding = Finding(HOSTILE, "serious", HOSTILE, 1, HOSTILE + "\n", HOSTILE)

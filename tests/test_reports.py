@@ -25,8 +25,8 @@ from test_search_studies import HERE
 from test_search_training import TRAIN, make_model, numbers, run, start
 
 from analysis.base import runs
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.run import plan
 from search.run.folders import new_search
@@ -243,9 +243,9 @@ def test_patience_makes_a_trial_complete_and_says_so(recorded: tuple[Path, str],
     ranked = Studies(folder.name, read_spec(folder), folder).ranked("mlp")
     assert [trial.name for trial in ranked] == ["mlp-1", "mlp-0"]
     tags = [mlflow.MlflowClient(uri).get_run(trial.run_id or "").data.tags for trial in (whole, impatient)]
-    assert [each.get(record.ENDED_BY) for each in tags] == [None, "patience"]
+    assert [each.get(schema.ENDED_BY) for each in tags] == [None, "patience"]
     assert audit(folder, uri) == []
-    mlflow.MlflowClient(uri).delete_tag(impatient.run_id or "", record.ENDED_BY)
+    mlflow.MlflowClient(uri).delete_tag(impatient.run_id or "", schema.ENDED_BY)
     assert audit(folder, uri) == ["mlp-1: ended by patience, its run says nothing"]
 
 
@@ -253,7 +253,7 @@ def test_mlflow_counts_reports_and_says_how_many_epochs_each_is(recorded: tuple[
     folder, uri = recorded
     trials = Studies(folder.name, read_spec(folder), folder).trials()
     client = mlflow.MlflowClient(uri)
-    history = client.get_metric_history(trials[0].run_id or "", record.EPOCHS_RUN)
+    history = client.get_metric_history(trials[0].run_id or "", schema.EPOCHS_RUN)
     assert [(point.step, point.value) for point in history] == [(step, step / 4) for step in range(1, 9)]
     known = [dataclass_without_results(trial) for trial in trials]
     assert runs.read_records(uri, [runs.find_search(uri, folder.name)]) == known
@@ -269,7 +269,7 @@ def test_a_run_that_lacks_reports_is_given_them_once(recorded: tuple[Path, str],
     folder, uri = recorded[0], copy_of(recorded[1], tmp_path)
     studies = Studies(folder.name, read_spec(folder), folder, "resume")
     (trial, *_) = studies.trials()
-    mlflow.MlflowClient(uri).log_metric(trial.run_id or "", record.EPOCHS_RUN, 1.25, step=9)  # as if it had five
+    mlflow.MlflowClient(uri).log_metric(trial.run_id or "", schema.EPOCHS_RUN, 1.25, step=9)  # as if it had five
     tracker = Tracker(uri, studies)
     assert tracker.sync(trial)
     assert not tracker.sync(trial)

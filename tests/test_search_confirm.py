@@ -17,7 +17,7 @@ from analysis.boards.confirmation import confirmation_tables, read
 from analysis.explain import lookup
 from analysis.verdicts.differences import best_configurations
 from bakeoff import api
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.confirm import confirmation
 from search.run.folders import new_search
 from search.run.run import _require_same_data

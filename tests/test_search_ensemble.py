@@ -21,8 +21,8 @@ from analysis.base import runs
 from analysis.boards.ensembles import ensemble_tables
 from bakeoff import boards
 from data.base.errors import UserError
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.prove import audit
 from search.run.confirm import trials_of
 from search.serve import ensemble, export, trained
@@ -200,7 +200,7 @@ def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     assert loaded.returncode == 0, loaded.stderr
     place, answer = loaded.stdout.splitlines()[-2:]
     names = [f"probability of {name}" for name in selected.ensemble.classes]
-    calibrated = dataclasses.replace(selected.ensemble, temperature=selected.metrics[record.TEMPERATURE])
+    calibrated = dataclasses.replace(selected.ensemble, temperature=selected.metrics[schema.TEMPERATURE])
     expected_NC = calibrated.outputs(TEXTS).numpy()
     assert pd.DataFrame(json.loads(answer))[names].to_numpy() == pytest.approx(expected_NC, abs=1e-6)
     (card,) = Path(place).rglob("ensemble.json")

@@ -27,8 +27,8 @@ from safetensors.torch import load_file
 import models
 from analysis.explain import lookup
 from analysis.explain.predict import find
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.prove import audit
 from search.run.confirm import trials_of
 from search.serve import export, trained
@@ -57,7 +57,7 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 def checkpoint(smoke_search: FinishedSearch) -> TextModel:
     """The checkpoint's model, calibrated as in the export."""
     trial = lookup.find(smoke_search.uri, "latest")
-    return dataclasses.replace(trained.load(trial), temperature=trial.best[record.TEMPERATURE])
+    return dataclasses.replace(trained.load(trial), temperature=trial.best[schema.TEMPERATURE])
 
 
 def test_the_best_is_registered_under_the_searchs_name(

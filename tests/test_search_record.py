@@ -19,7 +19,7 @@ from analysis.figures import best_so_far
 from analysis.figures.plot import PlotData
 from bakeoff import api
 from data.base.errors import UserError
-from search.base import origin, record
+from search.base import origin, schema
 from search.prove.audit import audit, repair
 from search.run.folders import find_searches, new_search, write_spec
 from search.run.state import outcome_of, reconcile
@@ -112,7 +112,7 @@ def seen(uri: str, search: str) -> list[pd.DataFrame]:
     """The analysis's frame of a search, without run ids; and all points of its curves with their times."""
     trials = runs.read_trials(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    names = ("epochs_run", "val_accuracy", record.CURVE_LOSS)
+    names = ("epochs_run", "val_accuracy", schema.CURVE_LOSS)
     points = [
         (trial, name, point.step, point.value, point.timestamp)
         for trial, run_id in zip(trials["trial"], trials["run_id"], strict=True)
@@ -159,7 +159,7 @@ def test_audit_compares_times_and_repair_mends_them(search: Path, tmp_path: Path
     assert first.ended
     assert second.run_id
     client.set_terminated(first.run_id, "FINISHED", end_time=first.ended + 1)
-    client.log_metric(second.run_id, record.EPOCHS_RUN, 2.0, timestamp=origin.now_ms(), step=2)
+    client.log_metric(second.run_id, schema.EPOCHS_RUN, 2.0, timestamp=origin.now_ms(), step=2)
     lines = audit(search, uri)
     assert [line.partition(":")[0] for line in lines] == [first.name, second.name], lines
     assert "ended at" in lines[0]
@@ -175,8 +175,8 @@ def test_a_report_that_was_none_is_mended_by_a_new_run(search: Path, tmp_path: P
     first, second, *_ = Studies(search.name, read_spec(search), search).trials()
     assert first.run_id
     assert second.run_id
-    client.log_metric(first.run_id, record.EPOCHS_RUN, 17.0, step=17)
-    client.log_metric(second.run_id, record.best("val_accuracy"), 0.99, step=17)
+    client.log_metric(first.run_id, schema.EPOCHS_RUN, 17.0, step=17)
+    client.log_metric(second.run_id, schema.best("val_accuracy"), 0.99, step=17)
     before = {run.run_id for run in read_runs(uri, search.name).runs}
     assert [line.partition(":")[0] for line in audit(search, uri)] == [first.name, second.name]
     repair(search, uri)
@@ -197,7 +197,7 @@ def test_a_deleted_search_run_is_named_and_restored_or_remade(
     own = recorded.own[0].run_id
     ensemble = client.create_run(
         client.get_run(own).info.experiment_id,
-        tags={record.KIND: record.KIND_ENSEMBLE, record.SEARCH: search.name, record.PARENT_RUN_ID: own},
+        tags={schema.KIND: schema.KIND_ENSEMBLE, schema.SEARCH: search.name, schema.PARENT_RUN_ID: own},
     ).info.run_id
     deleted = [own, *(run.run_id for run in recorded.runs if with_trials)]
     for run_id in deleted:

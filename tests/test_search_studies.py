@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from data.base.errors import UserError
 from search.base import locking
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.keeper import _Keeper
 from search.spec import read as specs
 from search.spec.spec import Spec

@@ -23,7 +23,7 @@ from data.base.reading import Reading
 from data.corpora.captions import EMPTY, handwritten, join_quadrants
 from data.encoded import EncodedCorpus, Split
 from models.parts.hyperparameters import Domain, Real
-from search.base import record
+from search.base import schema
 from search.run.setting import make_setting
 from search.serve.classifier import TextModel
 from search.spec import read as specs
@@ -175,7 +175,7 @@ def test_training_draws_and_goes_on_from_a_checkpoint_as_if_nothing_had_happened
     spec = specs.read("text-to-image", ["epochs=3", "curve_interval=5", "metric=val_pixel_error"])
     setting = make_setting(spec, tmp_path)
     values = spec.default_point("text_to_image")
-    config = {record.ARCHITECTURE: "text_to_image", record.NUMBER: 0, record.SEED: 1} | values | {"dropout": 0.1}
+    config = {schema.ARCHITECTURE: "text_to_image", schema.NUMBER: 0, schema.SEED: 1} | values | {"dropout": 0.1}
     whole = list(run_trial(config, corpus, setting))
     losses = [result.metrics["train_loss"] for result in whole]
     assert losses == sorted(losses, reverse=True)
@@ -201,7 +201,7 @@ def test_an_image_that_is_not_finite_is_not_read(corpus: EncodedCorpus) -> None:
     """The reader would raise an error of its own."""
     spec = specs.read("text-to-image")
     values = spec.default_point("text_to_image")
-    model = build_model({record.ARCHITECTURE: "text_to_image", record.SEED: 0} | values, corpus, "learned")
+    model = build_model({schema.ARCHITECTURE: "text_to_image", schema.SEED: 0} | values, corpus, "learned")
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     on_cpu = splits(corpus, torch.device("cpu"), TASK)
@@ -273,7 +273,7 @@ def test_one_file_is_all_that_a_task_needs(
     with pytest.raises(ValueError, match="should be one of val_loss, val_accuracy, val_f1 for length"):
         specs.validate(content | {"metric": "val_roc_auc"})
 
-    config = {record.ARCHITECTURE: "counter", record.NUMBER: 0, record.SEED: 1, "start": 0.5, "learning_rate": 0.02}
+    config = {schema.ARCHITECTURE: "counter", schema.NUMBER: 0, schema.SEED: 1, "start": 0.5, "learning_rate": 0.02}
     rest = {"batch_size": 32, "max_grad_norm": None, "schedule": "linear"}
     *_, last = run_trial(config | rest, corpus, make_setting(spec, tmp_path))
     assert last.best["test_accuracy"] == 1.0

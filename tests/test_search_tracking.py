@@ -20,8 +20,8 @@ from sqlalchemy import make_url
 import models
 from analysis.base import runs
 from data.base.errors import UserError, in_short
-from search.base import origin, record
-from search.base.record import Outcome
+from search.base import mlflow_uri, origin, schema
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.run import run as search_run
 from search.run.folders import new_search, write_spec
@@ -174,7 +174,7 @@ def test_a_lost_answer_duplicates_no_picture(
     folder = checkpoints.folder_of(tmp_path, trial.name)
     folder.mkdir(parents=True)
     for epoch in range(1, 6):
-        checkpoints.save_file(folder, record.picture(epoch), png.getvalue())
+        checkpoints.save_file(folder, schema.picture(epoch), png.getvalue())
         studies.report(trial, result(epoch), HERE)
     assert tracker.close(Outcome.INTERRUPTED)
     paths = [each.path for each in mlflow.MlflowClient(tracking_uri=uri).list_artifacts(trial.run_id, "images")]
@@ -317,10 +317,10 @@ def test_the_spec_is_recorded_without_the_password_of_its_storage(
     client = mlflow.MlflowClient(tracking_uri=uri)
     for_people, for_programs = (
         Path(client.download_artifacts(tracker.run_id, name)).read_text(encoding="utf-8")
-        for name in ("spec.yaml", record.SPEC)
+        for name in ("spec.yaml", schema.SPEC)
     )
     assert "sampler: tpe" in for_people
-    assert specs.load(for_programs, record.SPEC) == specs.load(for_people, "spec.yaml") == specs.validate({})
+    assert specs.load(for_programs, schema.SPEC) == specs.load(for_people, "spec.yaml") == specs.validate({})
     assert "hunter2" not in for_people + for_programs + str(client.get_run(tracker.run_id).to_dictionary())
 
 
@@ -381,9 +381,9 @@ def test_a_folder_keeps_its_own_database_whatever_its_name(
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    uri = record.tracking_uri()
-    assert record.sqlite_file(uri) == tmp_path / name / "mlflow.db"
-    record.require_database(uri)  # makes it
+    uri = mlflow_uri.tracking_uri()
+    assert mlflow_uri.sqlite_file(uri) == tmp_path / name / "mlflow.db"
+    mlflow_uri.require_database(uri)  # makes it
     assert make_url(uri).database == str(tmp_path / name / "mlflow.db")  # what MLflow opens
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.db")] == [f"{name}/mlflow.db"]
 
@@ -420,10 +420,10 @@ def test_a_locked_database_is_one_warning_and_delivered_at_the_end(
 
 def test_no_metric_is_named_as_the_folder_of_another() -> None:
     """MLflow's file store keeps each in a file of its name."""
-    named = [record.GRAD_NORM, record.GRAD_NORM_OF + "output", *METRICS]
+    named = [schema.GRAD_NORM, schema.GRAD_NORM_OF + "output", *METRICS]
     assert not [(one, two) for one in named for two in named if two.startswith(f"{one}/")]
-    assert record.gradient_layer("grad_norm/cell.gate") == record.gradient_layer("grad_norms/cell.gate") == "cell.gate"
-    assert (record.gradient_layer("grad_norm"), record.gradient_layer("val/loss")) == ("", None)
+    assert schema.gradient_layer("grad_norm/cell.gate") == schema.gradient_layer("grad_norms/cell.gate") == "cell.gate"
+    assert (schema.gradient_layer("grad_norm"), schema.gradient_layer("val/loss")) == ("", None)
 
 
 def test_a_long_message_ends_with_a_sentence() -> None:
@@ -509,7 +509,7 @@ def test_what_mlflow_says_of_its_database_begins_with_what_is_wrong() -> None:
 # --- A new database
 
 
-def schema(database: Path) -> list[Any]:
+def database_schema(database: Path) -> list[Any]:
     """MLflow's migrations put the constraints of a table, which are a line each, in any order."""
     with closing(sqlite3.connect(database)) as opened:
         rows = opened.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
@@ -528,7 +528,7 @@ def test_a_new_database_is_as_mlflow_makes_it_and_made_of_one_in_the_cache(tmp_p
     for place in places:
         place.mkdir()
         client = open_client(f"sqlite:///{place / 'ours.db'}")
-        assert schema(place / "ours.db") == schema(tmp_path / "theirs.db")
+        assert database_schema(place / "ours.db") == database_schema(tmp_path / "theirs.db")
         (default,) = client.search_experiments()
         assert default.name == "Default"
         client.create_experiment("ours")

@@ -18,7 +18,7 @@ import data
 import models
 from data.encoded import EncodedCorpus
 from models import num_parameters
-from search.base import record
+from search.base import schema
 from search.base.names import config_name
 from search.run.setting import make_setting
 from search.spec import read, spec
@@ -64,7 +64,7 @@ def spec_and_corpus(csv_file: Path, embeddings: str) -> tuple[spec.Spec, Encoded
 
 def config_of(spec: spec.Spec, architecture: str, **changes: Any) -> dict[str, Any]:
     values = spec.default_point(architecture)
-    return {record.ARCHITECTURE: architecture, record.NUMBER: 0, record.SEED: 1} | values | changes
+    return {schema.ARCHITECTURE: architecture, schema.NUMBER: 0, schema.SEED: 1} | values | changes
 
 
 @pytest.mark.parametrize("architecture", models.of_task(models.CLASSIFICATION))
@@ -92,7 +92,7 @@ def test_a_trial_reads_its_own_words(csv_file: Path, monkeypatch: pytest.MonkeyP
         spec = read.validate(base | {"max_words": max_words})
         setting, corpus = make_setting(spec, csv_file.parent), read.load_corpus(spec)
         results = list(run_trial(config_of(spec, architecture, batch_size=16), corpus, setting))
-        return [*(result.metrics | {record.EPOCH_SECONDS: 0} for result in results), results[-1].best]
+        return [*(result.metrics | {schema.EPOCH_SECONDS: 0} for result in results), results[-1].best]
 
     of_each = {"gru": 5, "mlp": 6}
     for architecture, own in of_each.items():
@@ -110,7 +110,7 @@ def test_a_trial_starts_from_its_training_texts_and_a_resumed_one_from_its_weigh
         trial = itertools.islice(run_trial(given, corpus, setting, state), 3)
         first = next(trial)
         after = copy.deepcopy(first.state)
-        return [each.metrics | {record.EPOCH_SECONDS: 0} for each in (first, *trial)], after
+        return [each.metrics | {schema.EPOCH_SECONDS: 0} for each in (first, *trial)], after
 
     whole, after = results()
     assert whole[0]["train_accuracy"] > results(start="random")[0][0]["train_accuracy"] + 0.1

@@ -29,7 +29,7 @@ from models.parts import weights
 from models.parts.hyperparameters import Choice as OneOf
 from models.parts.hyperparameters import OrNone
 from models.parts.layers import INPUTS
-from search.base import record
+from search.base import schema
 from search.train import checkpoints, device
 from search.train.config import TRAINING, TrainingConfig
 from search.train.device import on_device, round_products
@@ -123,8 +123,8 @@ def test_every_architecture_trains(architecture: str) -> None:
     assert results[-1].metrics["train_loss"] < results[0].metrics["train_loss"]
     names = [metric.name for metric in measured_in("classification")]
     measured = {f"{split}_{name}" for split in ("train", "val", "test") for name in names}
-    decided = {record.THRESHOLD, *(record.WITH_THRESHOLD.format(split) for split in ("val", "test"))}
-    assert measured | decided | {record.TEMPERATURE, record.CALIBRATED_ECE} == set(results[-1].best)
+    decided = {schema.THRESHOLD, *(schema.WITH_THRESHOLD.format(split) for split in ("val", "test"))}
+    assert measured | decided | {schema.TEMPERATURE, schema.CALIBRATED_ECE} == set(results[-1].best)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:

@@ -12,7 +12,7 @@ from conftest import ROOT, here
 
 from benchmarks.table import record as recorder
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.simulate import simulate, table
 from search.simulate.surrogate import Surrogate
 from search.simulate.table import Run, Table

@@ -32,7 +32,7 @@ from test_faults import (
     workers_of,
 )
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

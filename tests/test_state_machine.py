@@ -32,9 +32,9 @@ from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 
 from data.base.errors import UserError
-from search.base import locking, origin, record
+from search.base import locking, origin, schema
 from search.base.names import config_name
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit, repair
 from search.run import run
 from search.run.confirm import confirmation
@@ -106,7 +106,7 @@ class Driver:
         try:
             locking.mend_journal(folder / JOURNAL)
             self.studies = Studies(folder.name, read_spec(folder), folder, "new" if new else "resume")
-            self.studies.provenance = {record.DATA_DIGEST: "d" * 64}
+            self.studies.provenance = {schema.DATA_DIGEST: "d" * 64}
             checkpoints.prepare(folder, None)
             self.tracker = Tracker(uri, self.studies, note, new)
             origin.keep_uri(folder, uri)
@@ -139,7 +139,7 @@ class Driver:
 
     def _begin(self, worker: Worker, config: dict[str, Any]) -> None:
         folder = checkpoints.folder_of(self.folder, config_name(config))
-        checkpoints.begin(folder, config[record.ATTEMPT])
+        checkpoints.begin(folder, config[schema.ATTEMPT])
         saved = checkpoints.load_last(folder)
         result = Result.from_dict(saved["result"]) if saved else None
         worker.members[config_name(config)] = Member(config, result, unsent=bool(saved))
@@ -157,7 +157,7 @@ class Driver:
         member.unsent = True
         if not diverged:
             folder = checkpoints.folder_of(self.folder, config_name(member.config))
-            attempt = member.config[record.ATTEMPT]
+            attempt = member.config[schema.ATTEMPT]
             checkpoints.require_current(folder, attempt)
             checkpoints.save(folder, step, member.result.to_checkpoint(last=step == EPOCHS), attempt=attempt)
 
@@ -174,7 +174,7 @@ class Driver:
 
     def _tell(self, worker: Worker, told: dict[str, Any], member: Member) -> list[str]:
         told |= {"node_ip": "10.0.0.1", "pid": 7}
-        told["provenance"] = (("cpu", f"attempt {member.config[record.ATTEMPT]}"),)
+        told["provenance"] = (("cpu", f"attempt {member.config[schema.ATTEMPT]}"),)
         if self.scheduler.on_trial_result(None, worker, told) == TrialScheduler.STOP:
             self.workers.remove(worker)
             self.searcher.on_trial_complete(worker.trial_id, told)
@@ -256,7 +256,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert not busy
         assert not driver.studies.stopping
-        assert len({member.config[record.ARCHITECTURE] for member in worker.members.values()}) == 1
+        assert len({member.config[schema.ARCHITECTURE] for member in worker.members.values()}) == 1
         assert 1 <= len(worker.members) <= worker.size <= driver.studies.spec.pack_size("mlp")
         for name in worker.members:
             self._begun(worker, name, waiting)
@@ -266,14 +266,14 @@ class Machine(RuleBasedStateMachine):
         driver, member = self.driver, worker.members[name]
         driver.again.discard(name)
         if name not in waiting:
-            architecture = member.config[record.ARCHITECTURE]
+            architecture = member.config[schema.ARCHITECTURE]
             assert name == f"{architecture}-{self._count(architecture)}"
             assert self._count(architecture) < self.wanted
             assert not waiting - driver.again - worker.members.keys(), "interrupted ones come first"
             self.expected[name] = Expected()
         expected = self.expected[name]
         expected.attempt += 1
-        assert member.config[record.ATTEMPT] == expected.attempt
+        assert member.config[schema.ATTEMPT] == expected.attempt
         # The worker may be one report ahead of the driver, and never behind it.
         assert len(expected.scores) <= (member.result.step if member.result else 0) <= len(expected.scores) + 1
 
@@ -465,8 +465,8 @@ class Machine(RuleBasedStateMachine):
     def _runs(self, search: str) -> list[Any]:
         experiments = [each.experiment_id for each in self.client.search_experiments()]
         return sorted(
-            self.client.search_runs(experiments, f"tags.`{record.SEARCH}` = '{search}'"),
-            key=lambda run: (run.data.tags[record.KIND], run.data.tags.get(record.TRIAL, ""), run.info.run_id),
+            self.client.search_runs(experiments, f"tags.`{schema.SEARCH}` = '{search}'"),
+            key=lambda run: (run.data.tags[schema.KIND], run.data.tags.get(schema.TRIAL, ""), run.info.run_id),
         )
 
     @precondition(lambda self: not self.driver)
@@ -550,22 +550,22 @@ class Machine(RuleBasedStateMachine):
     def _require_recorded(self) -> None:
         """What MLflow has of a search that nobody runs, read without what the audit reads it with."""
         found = self._runs(self.folder.name)
-        own, *more = [run for run in found if run.data.tags[record.KIND] == record.KIND_SEARCH]
+        own, *more = [run for run in found if run.data.tags[schema.KIND] == schema.KIND_SEARCH]
         assert not more
-        runs = {run.data.tags[record.TRIAL]: run for run in found if run is not own}
+        runs = {run.data.tags[schema.TRIAL]: run for run in found if run is not own}
         started = {name: each for name, each in self.expected.items() if each.attempt}
         assert sorted(runs) == sorted(started)
         assert len(runs) == len(found) - 1
         for name, expected in started.items():
             run, data = runs[name], runs[name].data
             outcome = Outcome.INTERRUPTED if expected.outcome is Outcome.RUNNING else expected.outcome
-            assert (data.tags[record.OUTCOME], run.info.status) == (outcome, STATUS[outcome])
-            assert data.tags[record.ATTEMPT] == str(expected.attempt)
-            assert data.tags[record.PARENT_RUN_ID] == own.info.run_id
-            assert (record.ERROR in data.tags) is (outcome in (Outcome.FAILED, Outcome.DIVERGED))
+            assert (data.tags[schema.OUTCOME], run.info.status) == (outcome, STATUS[outcome])
+            assert data.tags[schema.ATTEMPT] == str(expected.attempt)
+            assert data.tags[schema.PARENT_RUN_ID] == own.info.run_id
+            assert (schema.ERROR in data.tags) is (outcome in (Outcome.FAILED, Outcome.DIVERGED))
             points = sorted(self.client.get_metric_history(run.info.run_id, "val_accuracy"), key=lambda p: p.step)
             assert [(p.step, p.value) for p in points] == [*enumerate(expected.scores, 1)]
-            assert data.metrics.get(record.EPOCHS_RUN, 0) == len(expected.scores)
+            assert data.metrics.get(schema.EPOCHS_RUN, 0) == len(expected.scores)
 
     def teardown(self) -> None:
         """In the end somebody goes on with it until nothing is owed, and MLflow answers."""
@@ -605,14 +605,14 @@ def purge_own(machine: Machine, run: Any) -> None:
 
 def own_of(machine: Machine) -> Any:
     return next(
-        (run for run in machine._runs(machine.folder.name) if run.data.tags[record.KIND] == record.KIND_SEARCH),
+        (run for run in machine._runs(machine.folder.name) if run.data.tags[schema.KIND] == schema.KIND_SEARCH),
         machine._runs(machine.folder.name)[0],
     )
 
 
 def leave_running(machine: Machine, run: Any) -> None:
     """As one that was resumed elsewhere and killed there: its tag says so, too."""
-    machine.client.set_tag(run.info.run_id, record.OUTCOME, Outcome.RUNNING)
+    machine.client.set_tag(run.info.run_id, schema.OUTCOME, Outcome.RUNNING)
     machine.client.update_run(run.info.run_id, status="RUNNING")
 
 
@@ -632,30 +632,30 @@ def lose_metrics(machine: Machine, run: Any) -> None:
 
 
 def move(machine: Machine, run: Any) -> None:
-    own = run.data.tags[record.KIND] == record.KIND_SEARCH
-    machine.client.set_tag(run.info.run_id, record.OUTCOME if own else record.PARENT_RUN_ID, "f" * 32)
+    own = run.data.tags[schema.KIND] == schema.KIND_SEARCH
+    machine.client.set_tag(run.info.run_id, schema.OUTCOME if own else schema.PARENT_RUN_ID, "f" * 32)
 
 
 def end_later(machine: Machine, run: Any) -> None:
     """Of the search's own run the end says nothing, but its status does."""
-    if run.data.tags[record.KIND] == record.KIND_SEARCH:
-        machine.client.set_tag(run.info.run_id, record.SPEC_PREFIX + "trials", "77")
+    if run.data.tags[schema.KIND] == schema.KIND_SEARCH:
+        machine.client.set_tag(run.info.run_id, schema.SPEC_PREFIX + "trials", "77")
     else:
         machine.client.set_terminated(run.info.run_id, RunStatus.to_string(4), run.info.start_time - 1)
 
 
 def report_later(machine: Machine, run: Any) -> None:
-    if run.data.tags[record.KIND] == record.KIND_SEARCH:
+    if run.data.tags[schema.KIND] == schema.KIND_SEARCH:
         move(machine, run)
     else:
-        machine.client.log_metric(run.info.run_id, record.EPOCHS_RUN, 17.0, timestamp=origin.now_ms(), step=17)
+        machine.client.log_metric(run.info.run_id, schema.EPOCHS_RUN, 17.0, timestamp=origin.now_ms(), step=17)
 
 
 def add_trial(machine: Machine, run: Any) -> None:
     """One of no trial that the studies know."""
     copy = duplicate(machine, run)
-    machine.client.set_tag(copy.info.run_id, record.KIND, record.KIND_TRIAL)
-    machine.client.set_tag(copy.info.run_id, record.TRIAL, "mlp-77")
+    machine.client.set_tag(copy.info.run_id, schema.KIND, schema.KIND_TRIAL)
+    machine.client.set_tag(copy.info.run_id, schema.TRIAL, "mlp-77")
 
 
 DAMAGES = [

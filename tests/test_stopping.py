@@ -9,7 +9,7 @@ from test_analysis_ledger import SEARCH, trial
 from analysis.base.runs import tidy
 from analysis.boards import ledger
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec import read as specs
 from search.spec.spec import Spec
 from search.study import stopping

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from test_faults import LONG, assert_all_gone, descendants, start, the_search, trials_of, uri_of, wait_for_epochs
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.run.progress import console
 

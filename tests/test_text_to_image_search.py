@@ -19,7 +19,7 @@ from PIL import Image
 
 from analysis.base import runs
 from analysis.explain import disagree, drawing, inspection, lookup, memory_curves
-from search.base import record
+from search.base import mlflow_uri, schema
 from search.run import confirm
 from search.serve import export, trained
 from search.train import checkpoints
@@ -56,7 +56,7 @@ def pictures(uri: str, run: Run, folder: Path) -> dict[int, np.ndarray]:
     found = {}
     for path in paths:
         key, _, step, *_ = Path(path).name.split("+")
-        assert key == record.PICTURE
+        assert key == schema.PICTURE
         found[int(step)] = read(Path(client.download_artifacts(run.info.run_id, path, str(folder))).read_bytes())
     assert len(found) == len(paths)
     return found
@@ -76,7 +76,7 @@ def test_mlflow_has_what_was_drawn_after_each_epoch(search: FinishedSearch, tmp_
             assert sorted(drawn) == list(range(1, EPOCHS + 1))
             folder = checkpoints.folder_of(search.folder, run.data.tags["trial"])
             for epoch, image in drawn.items():
-                assert (image == read((folder / record.picture(epoch)).read_bytes())).all()  # type: ignore[union-attr]
+                assert (image == read((folder / schema.picture(epoch)).read_bytes())).all()  # type: ignore[union-attr]
 
 
 def test_the_leaderboard_shows_what_is_measured_of_images(search: FinishedSearch, trials: pd.DataFrame) -> None:
@@ -160,7 +160,7 @@ def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp
     shown = [each.split() for each in expected["predicted"]]  # type: ignore[union-attr]
     assert {len(digits) for digits in shown} == {4}
 
-    with record.mlflow_at(search.uri):
+    with mlflow_uri.mlflow_at(search.uri):
         model_folder = Path(mlflow.artifacts.download_artifacts(exported.uri, dst_path=str(tmp_path)))
     code = (
         "import json, sys, mlflow, pandas\n"

@@ -26,7 +26,7 @@ from analysis.verdicts.until import Look
 from bakeoff import deciding
 from benchmarks import calibration
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.prove.audit import audit
 from search.run import confirm
 from search.run.folders import new_search

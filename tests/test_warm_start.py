@@ -9,7 +9,7 @@ import yaml
 from conftest import FinishedSearch, command
 
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.inherit import MOST, _at_most, inherit, into
 from search.spec import inherited, space
 from search.spec import read as specs

@@ -8,7 +8,7 @@ import pytest
 from analysis.base import runs
 from analysis.verdicts import why
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run import path
 from search.run.folders import new_search
 from search.spec import read as specs

@@ -3,7 +3,7 @@
 import pandas as pd
 
 import models
-from search.base.record import ROLE
+from search.base.schema import ROLE
 
 SEARCHED, BASELINE = "searched", "baseline"  # the values of `ROLE`
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from data.base.errors import UserError, in_short
-from search.base import record
+from search.base import mlflow_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,18 +62,18 @@ def open_client(uri: str) -> Iterator["MlflowClient"]:
     from mlflow.exceptions import MlflowException
 
     try:
-        record.require_database(uri)
+        mlflow_uri.require_database(uri)
         yield MlflowClient(tracking_uri=uri)
     except (MlflowException, ConnectionError) as error:
-        reason = record.without_password(in_short(str(error)))
-        raise UserError(f"cannot read {record.without_password(uri)}: {reason}") from error
+        reason = mlflow_uri.without_password(in_short(str(error)))
+        raise UserError(f"cannot read {mlflow_uri.without_password(uri)}: {reason}") from error
 
 
 def _check_database(uri: str) -> None:
     """Raise UserError for a SQLite file that is missing or not of MLflow: MLflow would create its tables in it."""
     if "://" not in uri and Path(uri).is_file():
         raise UserError(f"tracking URI {uri!r}: a database file is written 'sqlite:///{Path(uri).absolute()}'")
-    path = record.sqlite_file(uri)
+    path = mlflow_uri.sqlite_file(uri)
     if path is None:
         return
     if not path.is_file():

@@ -17,8 +17,8 @@ import pandas as pd
 from analysis.base.baselines import BASELINE, ROLE, SEARCHED, role_by_name
 from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
-from search.base import names, origin, record
-from search.base.record import Outcome
+from search.base import mlflow_uri, names, origin, schema
+from search.base.schema import Outcome
 from search.study.trial import Trial, Worker
 from search.train.costs import COSTS
 from search.train.metrics import declare, measures
@@ -33,7 +33,7 @@ SEARCHES = Path("searches")  # the default folder of `search run`
 AT_ONCE = 8  # concurrent requests to a tracking server
 RANK_BY = "val_accuracy"  # for searches that record no metric
 
-_BEFORE, _RESULTS, _REST = record.COLUMNS
+_BEFORE, _RESULTS, _REST = schema.COLUMNS
 _OPEN = (Outcome.RUNNING, Outcome.INTERRUPTED)  # a resume continues these trials
 
 
@@ -82,12 +82,12 @@ class Search:
     @property
     def objectives(self) -> list[str]:
         """The objectives of a multi-objective search; empty for a single objective."""
-        return [name for name in self.tags.get(record.OBJECTIVES, "").split(",") if name]
+        return [name for name in self.tags.get(schema.OBJECTIVES, "").split(",") if name]
 
     @property
     def confirms(self) -> str | None:
         """The id of the search that this one confirms."""
-        return self.tags.get(record.CONFIRMS)
+        return self.tags.get(schema.CONFIRMS)
 
     @property
     def name(self) -> str:
@@ -103,23 +103,23 @@ def searches(uri: str) -> list[Search]:
     """
     found = [
         Search(
-            id=run.data.tags[record.SEARCH],
+            id=run.data.tags[schema.SEARCH],
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             start=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-            metric=run.data.tags.get(record.METRIC),
-            outcome=run.data.tags.get(record.OUTCOME),
+            metric=run.data.tags.get(schema.METRIC),
+            outcome=run.data.tags.get(schema.OUTCOME),
             tags=run.data.tags,
             metrics=run.data.metrics,
             end=datetime.fromtimestamp(run.info.end_time / 1000, UTC) if run.info.end_time else None,
             load_spec=cache(partial(_load_spec, uri, run.info.run_id, run.data.tags)),
         )
-        for run in read_runs(uri, f"tags.`{record.KIND}` = '{record.KIND_SEARCH}'")
-        if record.SEARCH in run.data.tags
+        for run in read_runs(uri, f"tags.`{schema.KIND}` = '{schema.KIND_SEARCH}'")
+        if schema.SEARCH in run.data.tags
     ]
     found.sort(key=lambda search: search.start)
     for search in reversed(found):
-        declare(search.tags.get(record.METRICS, "{}"), again=False)
+        declare(search.tags.get(schema.METRICS, "{}"), again=False)
     return found
 
 
@@ -136,13 +136,13 @@ def find_searches(uri: str, names: Iterable[str]) -> list[Search]:
     known = searches(uri)
     if not known:
         raise UserError(
-            f"no search in {record.without_password(uri)} yet; start one: python -m search run (another MLflow: "
+            f"no search in {mlflow_uri.without_password(uri)} yet; start one: python -m search run (another MLflow: "
             "--tracking-uri)"
         )
     here = {folder.name for folder in origin.folders("", SEARCHES)}
     found = {search.id: search for search in (_newest(known, name, here) for name in dict.fromkeys(names))}
     for search in sorted(found.values(), key=lambda search: search.start):
-        declare(search.tags.get(record.METRICS, "{}"))
+        declare(search.tags.get(schema.METRICS, "{}"))
     return list(found.values())
 
 
@@ -154,7 +154,7 @@ def _newest(known: Sequence[Search], name: str, here: Container[str]) -> Search:
         raise UserError(f"no search {name!r}{meant}; the newest: {', '.join(search.id for search in known[:-4:-1])}")
     newest = ([search for search in matching if search.id in here] or matching)[-1]
     if name not in (newest.id, newest.run_id):
-        somebody = newest.tags.get(record.USER)
+        somebody = newest.tags.get(schema.USER)
         origin.say_which(name, newest.id, somebody if somebody != origin.user() else None)
     return newest
 
@@ -167,16 +167,16 @@ def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
     """
     from search.spec import read  # deferred: it takes seconds, and most callers do not need it
 
-    for name in (record.SPEC, read.SPEC_FILE):  # old searches have only the second
+    for name in (schema.SPEC, read.SPEC_FILE):  # old searches have only the second
         text = read_artifact(uri, run_id, name)
         if text is None:
             continue
         code = _code(read.parse(text, name))
-        own = Path(tags.get(record.FOLDER, ""), read.SPEC_FILE)
+        own = Path(tags.get(schema.FOLDER, ""), read.SPEC_FILE)
         if code and not (own.is_file() and _code(read.parse(own.read_bytes(), str(own))) == code):
             names = ", ".join(source for sources in code.values() for source in sources)
             raise UserError(
-                f"{tags.get(record.SEARCH)} ran user code ({names}), which is executed only on the machine with the "
+                f"{tags.get(schema.SEARCH)} ran user code ({names}), which is executed only on the machine with the "
                 "search's folder: read it there"
             )
         return read.load(text, name)
@@ -194,11 +194,11 @@ TOP_CLASSES = [f"top {rank}" for rank in range(1, 10)]
 
 
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
-    """A trial's predictions of the test texts (see `record.PREDICTIONS`); None when they were not kept.
+    """A trial's predictions of the test texts (see `schema.PREDICTIONS`); None when they were not kept.
 
     Raises UserError when MLflow or the file cannot be read.
     """
-    text = read_artifact(uri, run_id, record.PREDICTIONS)
+    text = read_artifact(uri, run_id, schema.PREDICTIONS)
     if text is None:
         return None
     try:
@@ -207,15 +207,15 @@ def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
         predictions = pd.read_csv(io.StringIO(text), dtype=texts, keep_default_na=False)
         return predictions[["label", "predicted", *predictions.columns.drop(["label", "predicted"])]]
     except (ValueError, KeyError) as error:
-        raise UserError(f"{record.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
+        raise UserError(f"{schema.PREDICTIONS} of the run {run_id} cannot be read: {error}") from error
 
 
 def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
-    """A trial's accuracy by confidence (see `record.RELIABILITY`); None when it was not kept.
+    """A trial's accuracy by confidence (see `schema.RELIABILITY`); None when it was not kept.
 
     Raises UserError when MLflow or the file cannot be read.
     """
-    text = read_artifact(uri, run_id, record.RELIABILITY)
+    text = read_artifact(uri, run_id, schema.RELIABILITY)
     if text is None:
         return None
     try:
@@ -223,7 +223,7 @@ def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
             ["calibrated", "temperature", "confidence", "right", "answers"]
         ]
     except (ValueError, KeyError) as error:
-        raise UserError(f"{record.RELIABILITY} of the run {run_id} cannot be read: {error}") from error
+        raise UserError(f"{schema.RELIABILITY} of the run {run_id} cannot be read: {error}") from error
 
 
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
@@ -239,8 +239,8 @@ def read_ensembles(uri: str, search_id: str) -> pd.DataFrame:
 
     Of several ensembles with the same members, the newest.
     """
-    where = f"tags.`{record.KIND}` = '{record.KIND_ENSEMBLE}' and tags.`{record.SEARCH}` = '{search_id}'"
-    newest = {run.data.params[record.MEMBERS]: run for run in read_runs(uri, where) if run.data.params}
+    where = f"tags.`{schema.KIND}` = '{schema.KIND_ENSEMBLE}' and tags.`{schema.SEARCH}` = '{search_id}'"
+    newest = {run.data.params[schema.MEMBERS]: run for run in read_runs(uri, where) if run.data.params}
     return tidy(_row(run) for run in newest.values())
 
 
@@ -278,7 +278,7 @@ def in_epochs(series: pd.DataFrame) -> pd.DataFrame:
 
     Without that metric, a step is an epoch.
     """
-    counts = series["metric"] == record.EPOCHS_RUN
+    counts = series["metric"] == schema.EPOCHS_RUN
     counted = series[counts].set_index(["run_id", "step"])["value"]
     rest = series[~counts]
     steps = pd.MultiIndex.from_frame(rest[["run_id", "step"]])
@@ -337,7 +337,7 @@ def _typed(frame: pd.DataFrame, name: str, dtype: Any) -> pd.Series:
         return pd.to_datetime(column, unit="ms", utc=True, errors="coerce").astype(dtype)
     if dtype != "str":
         column = pd.to_numeric(column, errors="coerce")
-    return epochs(column) if dtype == record.EPOCHS else column.astype(dtype)
+    return epochs(column) if dtype == schema.EPOCHS else column.astype(dtype)
 
 
 def epochs(column: pd.Series) -> pd.Series:
@@ -356,30 +356,30 @@ def _natural(column: pd.Series) -> pd.Series:
 
 def _row(run: "Run") -> dict[str, Any]:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-    trial = tags.get(record.TRIAL)
+    trial = tags.get(schema.TRIAL)
     # If the driver was killed between creating the run and writing its parameters, only the trial's name is known.
     architecture, _ = names.split_trial(trial or "") or (None, None)
     fixed = {
-        "search": tags.get(record.SEARCH),
+        "search": tags.get(schema.SEARCH),
         "trial": trial,
-        "architecture": params.get(record.ARCHITECTURE, architecture),
-        "number": tags.get(record.NUMBER),
-        "configuration": params.get(record.CONFIGURATION),
-        "repetition": params.get(record.REPETITION),
-        "fold": params.get(record.FOLD),
-        record.REPEATS: params.get(record.REPEATS),
-        "seed": params.get(record.SEED),
-        "outcome": tags.get(record.OUTCOME),
+        "architecture": params.get(schema.ARCHITECTURE, architecture),
+        "number": tags.get(schema.NUMBER),
+        "configuration": params.get(schema.CONFIGURATION),
+        "repetition": params.get(schema.REPETITION),
+        "fold": params.get(schema.FOLD),
+        schema.REPEATS: params.get(schema.REPEATS),
+        "seed": params.get(schema.SEED),
+        "outcome": tags.get(schema.OUTCOME),
         "run_id": run.info.run_id,
         ROLE: BASELINE if _is_baseline(run) else SEARCHED,
-        "seconds": metrics.get(record.TRIAL_SECONDS),
-        "error": tags.get(record.ERROR),
-        "node": tags.get(record.NODE),
-        "attempt": tags.get(record.ATTEMPT),
+        "seconds": metrics.get(schema.TRIAL_SECONDS),
+        "error": tags.get(schema.ERROR),
+        "node": tags.get(schema.NODE),
+        "attempt": tags.get(schema.ATTEMPT),
         "start": run.info.start_time,
         "end": run.info.end_time,
     }
-    for name in (record.EPOCHS_RUN, record.BEST_EPOCH, record.NUM_PARAMETERS, record.MODEL_MB, record.LATENCY_MS):
+    for name in (schema.EPOCHS_RUN, schema.BEST_EPOCH, schema.NUM_PARAMETERS, schema.MODEL_MB, schema.LATENCY_MS):
         fixed[name] = metrics.get(name)
     best = _best(run)
     return _hyperparameters(run) | fixed | {name: best.get(name) for name in measures()}
@@ -387,58 +387,58 @@ def _row(run: "Run") -> dict[str, Any]:
 
 def _is_baseline(run: "Run") -> bool:
     """By the tag: a user's architecture may have the name of a baseline that was added later."""
-    return bool(run.data.tags.get(record.BASELINE) == record.IS_BASELINE)
+    return bool(run.data.tags.get(schema.BASELINE) == schema.IS_BASELINE)
 
 
 def _record(search: Search, run: "Run") -> Trial | None:
     """The trial of a run, as in its study except for the reports; None for a half-written run."""
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-    identity = names.split_trial(tags.get(record.TRIAL, ""))
-    if identity is None or record.ARCHITECTURE not in params:
+    identity = names.split_trial(tags.get(schema.TRIAL, ""))
+    if identity is None or schema.ARCHITECTURE not in params:
         return None
     architecture, number = identity
     return Trial(
         architecture=architecture,
         number=number,
         search=search.id,
-        folder=Path(search.tags.get(record.FOLDER, search.id)),
+        folder=Path(search.tags.get(schema.FOLDER, search.id)),
         metric=search.metric or RANK_BY,
         hyperparameters=_hyperparameters(run),
-        seed=int(params[record.SEED]),
-        configuration=params.get(record.CONFIGURATION),
-        repetition=int(params[record.REPETITION]) if record.REPETITION in params else None,
-        repeats=params.get(record.REPEATS),
-        fold=params.get(record.FOLD),
-        outcome=Outcome(tags.get(record.OUTCOME, Outcome.RUNNING)),
-        error=tags.get(record.ERROR),
-        attempt=int(tags.get(record.ATTEMPT, 1)),
-        ended_by=tags.get(record.ENDED_BY),
-        epochs=metrics.get(record.EPOCHS_RUN, 0.0),
-        seconds=metrics.get(record.TRIAL_SECONDS, 0.0),
-        best_epoch=metrics.get(record.BEST_EPOCH, 0.0),
+        seed=int(params[schema.SEED]),
+        configuration=params.get(schema.CONFIGURATION),
+        repetition=int(params[schema.REPETITION]) if schema.REPETITION in params else None,
+        repeats=params.get(schema.REPEATS),
+        fold=params.get(schema.FOLD),
+        outcome=Outcome(tags.get(schema.OUTCOME, Outcome.RUNNING)),
+        error=tags.get(schema.ERROR),
+        attempt=int(tags.get(schema.ATTEMPT, 1)),
+        ended_by=tags.get(schema.ENDED_BY),
+        epochs=metrics.get(schema.EPOCHS_RUN, 0.0),
+        seconds=metrics.get(schema.TRIAL_SECONDS, 0.0),
+        best_epoch=metrics.get(schema.BEST_EPOCH, 0.0),
         best=_best(run),
-        num_parameters=metrics.get(record.NUM_PARAMETERS),
+        num_parameters=metrics.get(schema.NUM_PARAMETERS),
         costs=_costs(metrics),
         run_id=run.info.run_id,
-        worker=Worker(tags[record.NODE], int(tags[record.WORKER])) if record.WORKER in tags else None,
+        worker=Worker(tags[schema.NODE], int(tags[schema.WORKER])) if schema.WORKER in tags else None,
         started=run.info.start_time,
-        ended=None if tags.get(record.OUTCOME) in (None, *_OPEN) else run.info.end_time,
-        provenance={k: v for k, v in {**search.tags, **tags}.items() if k.startswith(record.PROVENANCE)},
+        ended=None if tags.get(schema.OUTCOME) in (None, *_OPEN) else run.info.end_time,
+        provenance={k: v for k, v in {**search.tags, **tags}.items() if k.startswith(schema.PROVENANCE)},
     )
 
 
 def _costs(metrics: Mapping[str, float]) -> dict[str, float]:
-    taken = {record.TRAIN_SECONDS: metrics[record.TRIAL_SECONDS]} if record.TRIAL_SECONDS in metrics else {}
+    taken = {schema.TRAIN_SECONDS: metrics[schema.TRIAL_SECONDS]} if schema.TRIAL_SECONDS in metrics else {}
     known = {**metrics, **taken}
     return {name: known[name] for name in COSTS if name in known}
 
 
 def _hyperparameters(run: "Run") -> dict[str, Any]:
     """The hyperparameters with their types, from a tag. Older runs have only parameters, which MLflow keeps as text."""
-    exact = json.loads(run.data.tags.get(record.HYPERPARAMETERS, "{}"))
+    exact = json.loads(run.data.tags.get(schema.HYPERPARAMETERS, "{}"))
     design = (
-        *(record.ARCHITECTURE, record.SEED),
-        *(record.CONFIGURATION, record.REPETITION, record.REPEATS, record.FOLD),
+        *(schema.ARCHITECTURE, schema.SEED),
+        *(schema.CONFIGURATION, schema.REPETITION, schema.REPEATS, schema.FOLD),
     )
     params = {name: value for name, value in run.data.params.items() if name not in design}
     return {name: exact[name] if name in exact else _parse(value) for name, value in params.items()}
@@ -446,7 +446,7 @@ def _hyperparameters(run: "Run") -> dict[str, Any]:
 
 def _best(run: "Run") -> dict[str, float]:
     """The metrics of the run's best epoch."""
-    return {name: _with_infinity(value) for name, value in record.of_best_epoch(run.data.metrics).items()}
+    return {name: _with_infinity(value) for name, value in schema.of_best_epoch(run.data.metrics).items()}
 
 
 def _with_infinity(value: float) -> float:
@@ -468,5 +468,5 @@ def _parse(value: str) -> Any:
 
 
 def _trial_runs(uri: str, search_id: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
-    where = f"tags.`{record.KIND}` = '{record.KIND_TRIAL}' and tags.`{record.SEARCH}` = '{search_id}'"
+    where = f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}' and tags.`{schema.SEARCH}` = '{search_id}'"
     return read_runs(uri, where, page_size)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from rich.cells import cell_len, set_cell_size
 
-from search.base import record
+from search.base import schema
 from search.train.metrics import METRICS
 
 #: Headings and format specifications of columns, by name; see `heading` and `cell`.
@@ -27,10 +27,10 @@ FORMATS = {
     **dict.fromkeys(["fall", "difference", "low", "high"], "+.4f"),
     **dict.fromkeys(["default_test", "best_test"], ".4f"),
     **dict.fromkeys(["seconds", "total_seconds", "seconds_to_best", "inherited_seconds"], ",.1f"),
-    **{f"{outcome.value}_share": ".0%" for outcome in record.Outcome},
+    **{f"{outcome.value}_share": ".0%" for outcome in schema.Outcome},
 }
 NUMBER, MEASURE = ".3g", ".4f"  # other floats; metrics and their means, bounds and deviations
-_OF_MEASURE = re.compile(rf"({'|'.join(record.SPLITS)})_(.+?)(_mean|_sd|_low|_high|_search)?")
+_OF_MEASURE = re.compile(rf"({'|'.join(schema.SPLITS)})_(.+?)(_mean|_sd|_low|_high|_search)?")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from analysis.base.table import Table, cell, heading, in_words
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_classes, notes_on_ranking, tested
 from data.base.errors import UserError, choose
 from data.base.reading import Reading
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.train.metrics import measures
 
 #: The keys of a spec that determine which texts are scored, and with which labels.
@@ -122,7 +122,7 @@ def pivot_tables(
     notes = [*_left_out(trials, counted, outcomes, by), *aside, *_differing(counted, by), *notes_on_data(searches)]
     notes += notes_on_classes(searches)
     if any(value not in VALUES for value in values):
-        notes.append(record.SCORE_RULE)
+        notes.append(schema.SCORE_RULE)
     if cells.empty:
         return [Table(cells, groups=[by], key=rows, title=f"{ids}: none of the trials counts.", notes=notes)]
     of = f"by {' and '.join(by)}: mean ± standard deviation (trials)"

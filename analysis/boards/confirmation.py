@@ -16,7 +16,7 @@ from analysis.base.runs import Search, hyperparameters, scored
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, all_tested, check_metric, notes_on_classes, tested
 from data.base.folding import Fold
-from search.base import record
+from search.base import schema
 from search.study import ranking
 from search.train.metrics import split_metric
 
@@ -32,7 +32,7 @@ def confirmations(known: Sequence[Search], search: Search) -> tuple[Search, list
 
 def same_data(first: Search, second: Search) -> bool:
     """Whether both searches trained and tested on the same texts; True if unknown."""
-    digests = {first.tags.get(record.DATA_DIGEST), second.tags.get(record.DATA_DIGEST)}
+    digests = {first.tags.get(schema.DATA_DIGEST), second.tags.get(schema.DATA_DIGEST)}
     return len(digests - {None}) < 2
 
 
@@ -176,7 +176,7 @@ def confirmation_table(
         notes=[
             *_notes(search, confirming, table, others, aside, counts[-1]),
             *notes_on_classes([search]),
-            record.SCORE_RULE,
+            schema.SCORE_RULE,
         ],
     )
 

@@ -4,7 +4,7 @@ from analysis.base import runs
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, notes_on_classes, tested
-from search.base import record
+from search.base import schema
 
 
 def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Table]:
@@ -16,8 +16,8 @@ def ensemble_tables(uri: str, search: Search, rank_by: str = RANK_BY) -> list[Ta
     return [
         Table(
             frame,
-            groups=[[record.MEMBERS, *measures, "num_parameters", "seconds", "run_id"]],
-            key=record.MEMBERS,
+            groups=[[schema.MEMBERS, *measures, "num_parameters", "seconds", "run_id"]],
+            key=schema.MEMBERS,
             title=f"{search.id}: exported ensembles",
             notes=[
                 "An ensemble averages several models. It was chosen on validation, so its validation score is slightly "

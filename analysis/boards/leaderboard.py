@@ -12,8 +12,8 @@ from analysis.base.baselines import ROLE, SEARCHED, baselines, searched, shown
 from analysis.base.runs import RANK_BY, Search, hyperparameters, present, scored, values
 from analysis.base.table import Table, cell
 from data.base.errors import UserError, choose
-from search.base import record
-from search.base.record import LATENCY_MS, MODEL_MB, Outcome
+from search.base import schema
+from search.base.schema import LATENCY_MS, MODEL_MB, Outcome
 from search.study import fronts, ranking
 from search.train.config import reads_texts
 from search.train.costs import COSTS
@@ -23,7 +23,7 @@ from search.train.metrics import METRICS, Metric, check_rank, measures, split_me
 def check_metric(rank_by: str) -> Metric:
     """The metric to rank by. Raises UserError unless it is a validation metric."""
     split, _, name = rank_by.partition("_")
-    if rank_by not in measures("val") and split in record.SPLITS and name in METRICS:
+    if rank_by not in measures("val") and split in schema.SPLITS and name in METRICS:
         raise UserError(
             f"cannot rank by {rank_by}: nothing is chosen on the {split} set; the nearest valid choice is val_{name}"
         )
@@ -190,7 +190,7 @@ def _means(board: pd.DataFrame, rank_by: str) -> list[str]:
 
 def _repeating(board: pd.DataFrame) -> list[str]:
     """The column with the trial whose configuration was repeated, as a list; empty if there is none."""
-    return [record.REPEATS] if record.REPEATS in board and board[record.REPEATS].notna().any() else []
+    return [schema.REPEATS] if schema.REPEATS in board and board[schema.REPEATS].notna().any() else []
 
 
 def _counter(outcome: Outcome) -> Any:
@@ -289,13 +289,13 @@ def notes_on_classes(searches: Sequence[Search]) -> Iterable[str]:
     """The majority class as a yardstick, and the positive class: one line per distinct corpus."""
     lines: dict[str, list[str]] = {}
     for search in searches:
-        if record.MAJORITY not in search.tags or record.MAJORITY_SHARE not in search.metrics:
+        if schema.MAJORITY not in search.tags or schema.MAJORITY_SHARE not in search.metrics:
             continue  # images, several classes per text, or an old search
         line = (
-            f"Majority class: {search.metrics[record.MAJORITY_SHARE]:.1%} of the test texts are "
-            f"{search.tags[record.MAJORITY][:40]!r}, which is the accuracy of always predicting it."
+            f"Majority class: {search.metrics[schema.MAJORITY_SHARE]:.1%} of the test texts are "
+            f"{search.tags[schema.MAJORITY][:40]!r}, which is the accuracy of always predicting it."
         )
-        if positive := search.tags.get(record.POSITIVE_CLASS):
+        if positive := search.tags.get(schema.POSITIVE_CLASS):
             line += f" F1, ROC AUC and average precision are for {positive[:40]!r}, the positive class."
         lines.setdefault(line, []).append(search.id)
     for line, ids in lines.items():
@@ -310,7 +310,7 @@ def notes_on_ranking(searches: Iterable[Search], rank_by: str) -> Iterable[str]:
     )
     for metric in dict.fromkeys(search.metric for search in searches if search.metric not in (None, rank_by)):
         yield f"The best epoch of each trial was chosen by {metric}, the metric of the search."
-    yield record.SCORE_RULE
+    yield schema.SCORE_RULE
 
 
 def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
@@ -348,9 +348,9 @@ def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
 def _fitted_on(search: Search, trials: pd.DataFrame) -> Iterable[str]:
     """The number of texts on which baselines were fitted, if not all."""
     names = [name for name in baselines(trials)["architecture"].dropna().unique() if reads_texts(name)]
-    if names and (fitted := search.metrics.get(record.NUM_FITTED)):
+    if names and (fitted := search.metrics.get(schema.NUM_FITTED)):
         was = "were" if len(names) > 1 else "was"
-        total = search.metrics[record.NUM_TRAIN]
+        total = search.metrics[schema.NUM_TRAIN]
         yield f"{', '.join(names)} {was} fitted on {fitted:,.0f} of {total:,.0f} training texts."
 
 
@@ -392,7 +392,7 @@ def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> It
 def _proposed_again(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
     """The trials that share a rank, because they repeat a configuration."""
     again = ranking.shared(scored(trials, rank_by))
-    if num := int(trials[record.REPEATS].notna().sum()):
+    if num := int(trials[schema.REPEATS].notna().sum()):
         yield (
             f"Repeated on other seeds: {num} trial{'s' * (num > 1)}, of {len(again)} "
             f"configuration{'s' * (len(again) != 1)}. A repeated configuration has one rank, by the mean {rank_by} of "

@@ -11,8 +11,8 @@ from analysis.base.runs import Search, epochs
 from analysis.base.table import Table
 from analysis.boards.leaderboard import RANK_BY, by_architecture, notes_on_ranking
 from data.inspecting.findings import counted
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.spec.inherited import lines
 from search.study.stopping import NO_ROOM
 
@@ -58,7 +58,7 @@ def _spent(trials: pd.DataFrame) -> pd.DataFrame:
 
 def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
     """Sentences on the trials that `stop: decided` skipped, and the epochs saved."""
-    found: dict[str, dict[str, Any]] = json.loads(search.tags.get(record.STOPPED, "{}"))
+    found: dict[str, dict[str, Any]] = json.loads(search.tags.get(schema.STOPPED, "{}"))
     if not found:
         return []
     parts, saved = [], 0.0
@@ -82,14 +82,14 @@ def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
 
 def refused(search: Search, trials: pd.DataFrame) -> list[str]:
     """Sentences on the configurations refused by the limits of a search, and architectures short of trials for it."""
-    found: dict[str, dict[str, int]] = json.loads(search.tags.get(record.REFUSED, "{}"))
+    found: dict[str, dict[str, int]] = json.loads(search.tags.get(schema.REFUSED, "{}"))
     sentences = []
     if found:
         parts = [f"{name} {_counted(counts)}" for name, counts in found.items()]
         sentences.append(f"Configurations over a size limit, which were drawn again: {', '.join(parts)}.")
     if over := int((trials["outcome"] == Outcome.REFUSED.value).sum()):
         sentences.append(f"Refused at the first report, and not ranked: {over} trial{'s' * (over > 1)}.")
-    for name, stop in json.loads(search.tags.get(record.STOPPED, "{}")).items():
+    for name, stop in json.loads(search.tags.get(schema.STOPPED, "{}")).items():
         if stop["why"] == NO_ROOM:
             sentences.append(
                 f"{name} got {stop['trials']} of {stop['of']} trials: no other configuration is within the limits."
@@ -181,7 +181,7 @@ def predicted(search: Search) -> list[str]:
     names = {"wall_seconds": "seconds of wall time", "trial_seconds": "seconds of its trials"}
     parts = []
     for key, name in names.items():
-        planned, took = (search.tags.get(prefix + key) for prefix in (record.PLANNED_PREFIX, record.TOOK_PREFIX))
+        planned, took = (search.tags.get(prefix + key) for prefix in (schema.PLANNED_PREFIX, schema.TOOK_PREFIX))
         if planned and took:
             off = float(took) / float(planned) - 1
             parts.append(f"{float(planned):,.0f} {name} predicted, {float(took):,.0f} taken ({off:+.0%})")

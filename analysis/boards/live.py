@@ -10,7 +10,7 @@ from analysis.base.baselines import BASELINE, ROLE, shown
 from analysis.base.runs import Search
 from analysis.base.table import Table, heading
 from analysis.boards.leaderboard import by_architecture, check_metric
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.progress import duration
 
 _BARS = "▁▂▃▄▅▆▇█"

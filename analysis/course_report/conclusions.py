@@ -15,7 +15,7 @@ from analysis.base import stats
 from analysis.base.table import Table, cell, heading
 from analysis.boards.leaderboard import RANK_BY
 from analysis.course_report.studies import DID_NOT_TRAIN, GUESSING, KEYS
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 #: A run is unstable if its spread (mean absolute deviation from the median of test accuracy) is larger by this much.
 UNSTABLE = 0.02

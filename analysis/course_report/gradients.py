@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from analysis.base.table import Table
 from analysis.course_report.side_by_side import panels
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 
 GATED = "gru-gate"  # the study
 TITLE = f"{GATED}: norms of the gradient by layer and epoch"
@@ -18,7 +18,7 @@ def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
     """The norms of all complete runs of gru-gate: gate_activation, run_id, layer, epoch, value. series: from
     `runs.read_series`."""
     own = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
-    layers = series["metric"].map(record.gradient_layer)
+    layers = series["metric"].map(schema.gradient_layer)
     merged = own[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
     return merged.rename(columns={"step": "epoch"})[["gate_activation", "run_id", "layer", "epoch", "value"]]
 

@@ -21,7 +21,7 @@ from analysis.course_report import gradients
 from analysis.course_report.conclusions import comparison_table, comparisons, conclusion_table
 from analysis.course_report.side_by_side import OURS, draw_study, figures, study_points, study_tables, titled
 from analysis.course_report.studies import find_studies, read_published, search_table, with_study
-from search.base import record
+from search.base import schema
 
 FOLDER = "figures"  # the folder of figures, beside the page
 
@@ -43,7 +43,7 @@ def read(uri: str, searches: Iterable[str] = ()) -> Reproduction:
     studies = find_studies(runs.searches(uri), runs.find_searches(uri, searches) if searches else [])
     trials = with_study(runs.read_trials(uri, *(search.id for search in studies.values())), studies)
     gated = trials[trials["study"] == gradients.GATED]["run_id"]
-    layers = [name for name in runs.read_names(uri, gated) if record.gradient_layer(name)]
+    layers = [name for name in runs.read_names(uri, gated) if schema.gradient_layer(name)]
     norms = gradients.norms(trials, runs.read_series(uri, gated, layers))
     return Reproduction(studies, trials, norms, read_published())
 

@@ -12,7 +12,7 @@ from analysis.base.runs import present
 from analysis.base.table import Table, cell, heading
 from analysis.boards.comparison import grouped, spread
 from analysis.course_report.studies import DID_NOT_TRAIN, KEYS, MEASURES, SPLITS, STUDIES, TRAINED
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 OURS, REPORT = "ours", "report"
 COLORS = {OURS: "tab:blue", REPORT: "tab:red"}

@@ -12,8 +12,8 @@ import pandas as pd
 from analysis.base.runs import Search
 from analysis.base.table import Table
 from data.base.errors import UserError
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 
 PREFIX = "report-"
 STUDIES = {
@@ -100,13 +100,13 @@ def _notes(studies: Mapping[str, Search]) -> Iterable[str]:
         others = [f"{key} {run_with[key]}" for key, value in SETTINGS.items() if run_with[key] != value]
         if others:
             yield f"Warning: {study} was not run with the report's settings, but with {', '.join(others)}."
-    digests = list(dict.fromkeys(search.tags.get(record.DATA_DIGEST, "unknown") for search in studies.values()))
+    digests = list(dict.fromkeys(search.tags.get(schema.DATA_DIGEST, "unknown") for search in studies.values()))
     if len(digests) > 1:
         yield "Warning: the studies were not run on the same data."
     yield f"Data digest: {', '.join(digests)}."
-    for what, prefix in (("Versions", record.VERSION_PREFIX), ("Commit", record.GIT_COMMIT), ("Processor", record.CPU)):
+    for what, prefix in (("Versions", schema.VERSION_PREFIX), ("Commit", schema.GIT_COMMIT), ("Processor", schema.CPU)):
         found = dict.fromkeys(
-            f"{name.removeprefix(record.VERSION_PREFIX)} {value}" if name != prefix else value
+            f"{name.removeprefix(schema.VERSION_PREFIX)} {value}" if name != prefix else value
             for search in studies.values()
             for name, value in search.tags.items()
             if name.startswith(prefix)

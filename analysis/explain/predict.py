@@ -16,7 +16,7 @@ from analysis.base import runs
 from analysis.base.table import Table, beginning
 from analysis.explain.labelled import PREDICTED, PROBABILITY, Rows, scores
 from data.base.errors import UserError
-from search.base import names, record
+from search.base import mlflow_uri, names, schema
 from search.serve.classifier import UNKNOWN_SHARE
 from search.train.tasks import TASKS, Task
 
@@ -40,11 +40,11 @@ def load(uri: str, model: str) -> Any:
     import search.classifier  # noqa: F401
 
     try:
-        with record.mlflow_at(uri):
+        with mlflow_uri.mlflow_at(uri):
             return mlflow.pyfunc.load_model(model)
     except Exception as error:  # from MLflow, or from the code of a damaged model
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot load {model}: {record.without_password(reason)}") from error
+        raise UserError(f"cannot load {model}: {mlflow_uri.without_password(reason)}") from error
 
 
 def _exported(uri: str, model: str) -> str:
@@ -53,9 +53,9 @@ def _exported(uri: str, model: str) -> str:
     found = runs.find_search(uri, search)
     client = mlflow.MlflowClient(tracking_uri=uri)
     search = found.confirms or found.id
-    versions = list(client.search_model_versions(f"tags.`{record.SEARCH}` = '{search}'"))
+    versions = list(client.search_model_versions(f"tags.`{schema.SEARCH}` = '{search}'"))
     if colon:
-        versions = [version for version in versions if wanted in _goes_by(version.tags.get(record.TRIAL, ""))]
+        versions = [version for version in versions if wanted in _goes_by(version.tags.get(schema.TRIAL, ""))]
     if not versions:
         of, option = (f"{wanted} of {search}", f" --architecture {wanted}") if colon else (search, "")
         raise UserError(f"no model of {of} is in the registry yet; run: python -m search export {search}{option}")

@@ -9,7 +9,7 @@ from analysis.base.baselines import ROLE, baselines, searched
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 
 def data(found: PlotData) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from analysis.boards.fronts import ALL, on_fronts
 from analysis.boards.leaderboard import column_of
 from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import GREY, Looks, architecture_keys, label, legend, log_axis, wrapped
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.fronts import maximizes
 from search.train.costs import COSTS
 

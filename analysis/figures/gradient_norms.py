@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 
 from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, log_axis, looks_of, whole_numbers, wrapped
-from search.base import record
+from search.base import schema
 
 
 def data(found: PlotData) -> pd.DataFrame:
     """The gradient norms of the best trials by layer and epoch; `layer` '' is the whole model, shown only for trials
     without norms by layer."""
     frame = found.winners.merge(found.series, on="run_id")
-    frame = frame.assign(layer=frame["metric"].map(record.gradient_layer)).rename(columns={"step": "epoch"})
+    frame = frame.assign(layer=frame["metric"].map(schema.gradient_layer)).rename(columns={"step": "epoch"})
     frame = frame[frame["layer"].notna() & np.isfinite(frame["value"]) & (frame["value"] > 0)]
     by_layer = frame[frame["layer"] != ""]
     frame = pd.concat([by_layer, frame[~frame["run_id"].isin(by_layer["run_id"])]]).sort_index()
@@ -23,7 +23,7 @@ def data(found: PlotData) -> pd.DataFrame:
 
 
 def series(rank_by: str, recorded: Iterable[str]) -> list[str]:
-    return sorted(name for name in recorded if record.gradient_layer(name) is not None)
+    return sorted(name for name in recorded if schema.gradient_layer(name) is not None)
 
 
 def draw(frame: pd.DataFrame, looks: Looks) -> Figure:

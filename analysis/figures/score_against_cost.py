@@ -18,7 +18,7 @@ from analysis.figures.style import (
     legend,
     log_axis,
 )
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.train.metrics import split_metric
 
 

@@ -13,7 +13,7 @@ from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import Looks, architecture_keys, label, legend, outcome_keys, scaled_axis, scatter, wrapped
 from analysis.verdicts.importance import MAX_VALUES
 from analysis.verdicts.ranges import distributions
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 
 def data(found: PlotData) -> pd.DataFrame:

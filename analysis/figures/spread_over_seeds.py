@@ -10,7 +10,7 @@ from analysis.base.runs import hyperparameters
 from analysis.boards.leaderboard import check_metric
 from analysis.figures.plot import Plot, PlotData
 from analysis.figures.style import BASELINE_LINE, Looks, architecture_keys, baseline_keys, grid, label, legend, short
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 MAX_CONFIGURATIONS = 30
 

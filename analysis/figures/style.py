@@ -18,8 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.base.table import cell, heading
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.train.metrics import METRICS
 
 
@@ -80,7 +80,7 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
 def label(name: str) -> str:
     """The label of an axis: the name in words, with its unit."""
     split, _, metric = name.partition("_")
-    if split in record.SPLITS and metric in METRICS:
+    if split in schema.SPLITS and metric in METRICS:
         return f"{'validation' if split == 'val' else split} {label(metric)}"
     if name in METRICS:
         return METRICS[name].label or heading(name)

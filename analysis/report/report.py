@@ -43,13 +43,13 @@ from analysis.verdicts import budget_tables, confusion_tables, data_size, gain, 
 from analysis.verdicts.differences import best_configurations, name_of, read_differences
 from analysis.verdicts.importance import MAX_VALUES, importance_tables
 from data.base.errors import UserError
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.spec.read import dump
 
-_NOT_SHOWN = {record.KIND, record.SEARCH, record.METRIC, record.OUTCOME, record.FOLDER, record.CONFIRMS}
+_NOT_SHOWN = {schema.KIND, schema.SEARCH, schema.METRIC, schema.OUTCOME, schema.FOLDER, schema.CONFIRMS}
 TEMPLATE = "report.html"
-_PREFIXES = (record.VERSION_PREFIX, record.SPEC_PREFIX, record.PLANNED_PREFIX, record.TOOK_PREFIX)  # shown elsewhere
+_PREFIXES = (schema.VERSION_PREFIX, schema.SPEC_PREFIX, schema.PLANNED_PREFIX, schema.TOOK_PREFIX)  # shown elsewhere
 
 
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared: Path | None = None) -> Path:
@@ -138,7 +138,7 @@ def _reliability(uri: str, best: pd.DataFrame) -> pd.DataFrame:
 
 def _series(uri: str, search: Search, found: PlotData) -> pd.DataFrame:
     """The histories that figures need: of all trials, and some of the winners only."""
-    counted = [] if search.spec and search.spec.reports_per_epoch == 1 else [record.EPOCHS_RUN]
+    counted = [] if search.spec and search.spec.reports_per_epoch == 1 else [schema.EPOCHS_RUN]
     best = found.winners["run_id"].to_list()
     others = found.trials[~found.trials["run_id"].isin(best)]["run_id"]
     recorded = runs.read_names(uri, best)
@@ -272,8 +272,8 @@ def render(
         return view(replace(table, title=title[:1].upper() + title[1:], notes=notes), links)
 
     tags = {name: value for name, value in search.tags.items() if not name.startswith("mlflow.")}
-    of_versions = [name for name in tags if name.startswith(record.VERSION_PREFIX)]
-    versions = {name.removeprefix(record.VERSION_PREFIX): tags[name] for name in of_versions}
+    of_versions = [name for name in tags if name.startswith(schema.VERSION_PREFIX)]
+    versions = {name.removeprefix(schema.VERSION_PREFIX): tags[name] for name in of_versions}
     digests = {name: value for name, value in tags.items() if not name.startswith(_PREFIXES) and name not in _NOT_SHOWN}
     best = found.winners["run_id"].to_list()
     environment = Environment(
@@ -304,7 +304,7 @@ def render(
         failures=shown(failures(trials)),
         num_trials=len(trials),
         spec=dump(search.spec) if search.spec else None,
-        commit=tags.get(record.GIT_COMMIT),
+        commit=tags.get(schema.GIT_COMMIT),
         best_run=best[0] if best else None,
         versions=shown(pairs(versions, "package")),
         digests=shown(pairs(digests, "tag")),

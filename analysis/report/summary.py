@@ -14,7 +14,7 @@ from analysis.boards.ledger import on_inherited, searched_less
 from analysis.figures.plot import PlotData
 from analysis.figures.style import label
 from analysis.report.view import Links
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 
 def summary(search: Search, found: PlotData, links: Links, confirmed: Sequence[Table] = ()) -> Iterable[Markup]:

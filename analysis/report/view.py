@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.base.baselines import ROLE
 from analysis.base.runs import Search
 from analysis.base.table import Table, cell, clean, heading
-from search.base.record import ui_command
+from search.base.mlflow_uri import ui_command
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a database
 #: Without it, MLflow's UI opens experiments in its view for language models.

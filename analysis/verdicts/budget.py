@@ -20,7 +20,7 @@ from analysis.boards.leaderboard import check_metric, common_metric
 from analysis.boards.ledger import inherited
 from analysis.verdicts.repetitions import differing, require_repetitions
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec.spec import Spec
 from search.study.ranking import order
 from search.train.metrics import split_metric

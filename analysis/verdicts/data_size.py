@@ -13,8 +13,8 @@ from analysis.base.runs import Search
 from analysis.base.table import Table, heading
 from analysis.boards.confirmation import same_data
 from data.base.errors import UserError
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.train.metrics import split_metric
 
 #: The gain, in points of 100, from which more labels are said to help.
@@ -43,10 +43,10 @@ def read(uri: str, search: Search) -> Table:
 
 def find(known: Sequence[Search], search: Search) -> Search | None:
     """The search itself if it is a `train-sizes` search, else the newest such search for it on the same data."""
-    if record.SIZES_OF in search.tags:
+    if schema.SIZES_OF in search.tags:
         return search
     of = search.confirms or search.id
-    sized = [other for other in known if other.tags.get(record.SIZES_OF) == of and same_data(search, other)]
+    sized = [other for other in known if other.tags.get(schema.SIZES_OF) == of and same_data(search, other)]
     return sized[-1] if sized else None
 
 
@@ -58,21 +58,21 @@ def curves(trials: pd.DataFrame, num_train: float, metric: str) -> pd.DataFrame:
     `lost` models diverged or failed.
     """
     rows = []
-    if record.TRAIN_SHARE in trials:
-        groups: Any = trials.groupby(["architecture", record.ROLE, record.TRAIN_SHARE], sort=False)
+    if schema.TRAIN_SHARE in trials:
+        groups: Any = trials.groupby(["architecture", schema.ROLE, schema.TRAIN_SHARE], sort=False)
         for (architecture, role, share), own in groups:
             scores = own[metric][own["outcome"] == Outcome.COMPLETE.value].dropna()
             interval = stats.mean_interval(scores) if len(scores) else stats.Estimate(math.nan, math.nan, math.nan)
             rows.append(
-                {"architecture": architecture, record.ROLE: role, "share": share}
+                {"architecture": architecture, schema.ROLE: role, "share": share}
                 | {"texts": round(share * num_train), f"{metric}_mean": interval.value}
                 | {f"{metric}_low": interval.low, f"{metric}_high": interval.high, f"{metric}_sd": scores.std()}
                 | {"seeds": len(scores), "lost": int(own["outcome"].isin(["diverged", "failed"]).sum())}
             )
     measured = [f"{metric}_{of}" for of in ("mean", "low", "high", "sd")]
-    columns = ["architecture", record.ROLE, "share", "texts", *measured, "seeds", "lost"]
+    columns = ["architecture", schema.ROLE, "share", "texts", *measured, "seeds", "lost"]
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.sort_values([record.ROLE, "share"], ascending=[False, True], kind="stable", ignore_index=True)
+    return frame.sort_values([schema.ROLE, "share"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
 def data_size_table(search: Search, trials: pd.DataFrame) -> Table:
@@ -81,7 +81,7 @@ def data_size_table(search: Search, trials: pd.DataFrame) -> Table:
     measured = [f"{metric}_{of}" for of in ("mean", "low", "high")]
     return Table(
         frame,
-        groups=[["architecture", record.ROLE, "texts"], [*measured, "seeds", "lost"]],
+        groups=[["architecture", schema.ROLE, "texts"], [*measured, "seeds", "lost"]],
         key=["architecture", "texts"],
         title=f"{search.id}: {heading(metric)} by number of training texts",
         notes=[*outlook(frame, metric), *NOTES],

@@ -19,7 +19,7 @@ from analysis.boards.confirmation import Recorded, num_folds, read
 from analysis.boards.leaderboard import RANK_BY, check_metric
 from analysis.verdicts import robustness, tested
 from data.base.errors import UserError
-from search.base import record
+from search.base import schema
 from search.study import ranking
 
 
@@ -121,7 +121,7 @@ def num_looks(recorded: Recorded) -> int:
 
 def planned_looks(recorded: Recorded) -> int:
     """The number of looks planned when the last confirmation began; 0 before the first."""
-    return max((int(confirming.tags.get(record.LOOKS, 1)) for confirming in recorded.same), default=0)
+    return max((int(confirming.tags.get(schema.LOOKS, 1)) for confirming in recorded.same), default=0)
 
 
 def compared(recorded: Recorded, rank_by: str = RANK_BY) -> dict[str, pd.DataFrame]:
@@ -318,7 +318,7 @@ def _robust(
     trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame], rank_by: str
 ) -> Iterable[str]:
     models = {name: models_of(own, predictions, rank_by) for name, own in best.items() if not is_baseline(own)}
-    of_search = trials[trials["configuration"].isna() & (trials["outcome"] == record.Outcome.COMPLETE.value)]
+    of_search = trials[trials["configuration"].isna() & (trials["outcome"] == schema.Outcome.COMPLETE.value)]
     scores = {str(name): own[rank_by] for name, own in of_search.groupby("architecture")}
     if line := robustness.sentence(models, scores, check_metric(rank_by).maximize):
         yield line
@@ -346,4 +346,4 @@ def _notes(
         yield f"Not trained over folds, so not compared: {', '.join(without)}."
     elif without:
         yield f"Without a complete trial: {', '.join(without)}."
-    yield record.SCORE_RULE
+    yield schema.SCORE_RULE

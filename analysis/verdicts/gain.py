@@ -21,8 +21,8 @@ from analysis.verdicts.confusion_tables import same_of_all
 from analysis.verdicts.differences import best_configurations, check_texts, correct, name_of
 from data.base.errors import UserError
 from models import ARCHITECTURES, WHOLE, Architecture, reads_embeddings, words_named
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.train.config import reads_texts
 
 ACCURACY = "test_accuracy"
@@ -318,7 +318,7 @@ def read(uri: str, recorded: Recorded, rank_by: str = RANK_BY) -> Gain:
 def _fitted(names: Sequence[str], metrics: Mapping[str, float]) -> str:
     """The number of texts on which these baselines were fitted, as a clause; '' for all. metrics: of their search."""
     names = [name for name in names if reads_texts(name)]
-    if not names or record.NUM_FITTED not in metrics:
+    if not names or schema.NUM_FITTED not in metrics:
         return ""
-    fitted, total = (f"{metrics[name]:,.0f}" for name in (record.NUM_FITTED, record.NUM_TRAIN))
+    fitted, total = (f"{metrics[name]:,.0f}" for name in (schema.NUM_FITTED, schema.NUM_TRAIN))
     return f"{' and '.join(names)} {'were' if len(names) > 1 else 'was'} fitted on {fitted} of {total} texts"

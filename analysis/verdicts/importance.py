@@ -26,7 +26,7 @@ from analysis.boards.leaderboard import (
     varying,
 )
 from analysis.verdicts.ranges import bound_near, distributions
-from search.base.record import Outcome
+from search.base.schema import Outcome
 
 if TYPE_CHECKING:
     from search.spec.spec import Spec

@@ -18,7 +18,7 @@ from analysis.boards import confirmation
 from analysis.boards.leaderboard import RANK_BY, by_architecture, only
 from analysis.verdicts.repetitions import require_repetitions
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study import ranking
 
 ACCURACY = "test_accuracy"

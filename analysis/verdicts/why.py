@@ -13,8 +13,8 @@ from analysis.boards.confirmation import same_data
 from analysis.boards.leaderboard import by_architecture
 from analysis.verdicts.data_size import metric_of
 from data.base.errors import UserError, choose
-from search.base import record
-from search.base.record import Outcome
+from search.base import schema
+from search.base.schema import Outcome
 from search.train.metrics import split_metric
 
 NOTES = (
@@ -43,12 +43,12 @@ def read(uri: str, search: Search, architecture: str) -> dict[str, Table]:
 
 def tables(uri: str, search: Search) -> dict[str, Table]:
     """The newest path of every architecture that has one, as a table; the newest of all comes last."""
-    paths = [search] if record.PATH_OF in search.tags else runs.searches(uri)
+    paths = [search] if schema.PATH_OF in search.tags else runs.searches(uri)
     found: dict[str, Table] = {}
     for path in paths:
-        if path is search or (path.tags.get(record.PATH_OF) == search.id and same_data(search, path)):
+        if path is search or (path.tags.get(schema.PATH_OF) == search.id and same_data(search, path)):
             trials = runs.read_trials(uri, path.id)
-            if record.PATH_OF in path.tags and len(trials):
+            if schema.PATH_OF in path.tags and len(trials):
                 name = str(trials["architecture"].iloc[0])
                 found.pop(name, None)
                 found[name] = why_table(path, trials)
@@ -59,7 +59,7 @@ def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str
     """The message for a missing path: the command to train it, and its cost. architecture: '' for the best one."""
     best = by_architecture(trials, search.metric or runs.RANK_BY).dropna(subset="trial")
     architecture = architecture or next(iter(best["architecture"]), "")
-    if record.PATH_OF in search.tags or search.confirms or not architecture:
+    if schema.PATH_OF in search.tags or search.confirms or not architecture:
         return f"{search.id} has no path from a default configuration to a best one"
     choose("architecture", architecture, dict.fromkeys([*best["architecture"], *trials["architecture"]]))
     command, cost = f"python -m search ablate {search.id}:{architecture}", ""

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from data.encoded import EncodedCorpus
-from search.base import console, record
+from search.base import console, schema
 from search.run.setting import make_setting
 from search.simulate.table import write
 from search.spec import read as specs
@@ -59,7 +59,7 @@ def record_runs(path: Path, header: dict[str, Any], runs: list[dict[str, Any]], 
     spec = specs.load(header["spec"], str(path)) if header else specs.read("default", RECORDED)
     corpus = specs.load_corpus(spec)
     known = of_search(corpus) | of_worker(torch.device("cpu"))
-    if header and known[record.DATA_DIGEST] != header["provenance"][record.DATA_DIGEST]:
+    if header and known[schema.DATA_DIGEST] != header["provenance"][schema.DATA_DIGEST]:
         raise SystemExit(f"error: {path} was recorded on other texts")
     setting, done = make_setting(spec, path.parent), {_identity(run) for run in runs}
     for architecture in spec.architectures:  # a process's first steps are its first imports
@@ -89,7 +89,7 @@ def record_runs(path: Path, header: dict[str, Any], runs: list[dict[str, Any]], 
 
 def _config(spec: Spec, architecture: str, number: int, repetition: int) -> dict[str, Any]:
     seed = derive_seed(spec.seed, architecture, number, repetition)
-    return {record.ARCHITECTURE: architecture, record.SEED: seed} | draw(spec, architecture, number)
+    return {schema.ARCHITECTURE: architecture, schema.SEED: seed} | draw(spec, architecture, number)
 
 
 def draw(spec: Spec, architecture: str, number: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def draw(spec: Spec, architecture: str, number: int) -> dict[str, Any]:
 
 def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> Iterator[dict[str, Any]]:
     """The reports of a run, the test set measured in each of them, which costs no time of the run."""
-    words = setting.words.get(config[record.ARCHITECTURE])
+    words = setting.words.get(config[schema.ARCHITECTURE])
     seen = corpus.first_words(words) if words else corpus
     judge = build_model(config, seen, setting.embeddings)
     task = task_of(judge.task, seen)
@@ -113,12 +113,12 @@ def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> It
         if not result.diverged:
             judge.load_state_dict(result.state["model"])
             metrics |= training.measure(task, finish(training._predict(judge, test)), test.targets, "test")
-        kept = {name: value for name, value in metrics.items() if name.startswith(record.SPLITS)}
+        kept = {name: value for name, value in metrics.items() if name.startswith(schema.SPLITS)}
         yield {
             "step": result.step,
             "diverged": result.diverged,
             "seconds": round(seconds, 3),
-            record.NUM_PARAMETERS: metrics[record.NUM_PARAMETERS],
+            schema.NUM_PARAMETERS: metrics[schema.NUM_PARAMETERS],
         } | kept
         if "test_accuracy" in result.best and result.best_step == result.step:
             assert result.best["test_accuracy"] == kept["test_accuracy"], "another model was measured"

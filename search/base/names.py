@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from search.base import record
+from search.base import schema
 
 STAMP = "%Y%m%d-%H%M%S"
 
@@ -28,7 +28,7 @@ def trial_name(architecture: str, number: int) -> str:
 
 def config_name(config: Mapping[str, Any]) -> str:
     """The name of the trial with this config."""
-    return trial_name(config[record.ARCHITECTURE], config[record.NUMBER])
+    return trial_name(config[schema.ARCHITECTURE], config[schema.NUMBER])
 
 
 def split_trial(trial: str) -> tuple[str, int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from data.base.files import write_whole
-from search.base import names, record
+from search.base import mlflow_uri, names
 
 FILE = "search.json"  # in the search's folder
 SPEC_FILE = "spec.yaml"  # likewise; a folder without it is not a search
@@ -53,7 +53,7 @@ def read(folder: Path, *, to_keep: bool = False) -> Origin:
             raise
         return Origin(_started_by_id(folder))
     uri = origin.tracking_uri
-    scheme, path = record.split_sqlite(uri or "")
+    scheme, path = mlflow_uri.split_sqlite(uri or "")
     if scheme and not path.startswith("/"):
         # Normalised without following links, as the URI was when the user wrote it.
         uri = scheme + os.path.normpath(folder.absolute() / path)
@@ -82,12 +82,12 @@ def start(folder: Path) -> None:
 def keep_uri(folder: Path, uri: str) -> None:
     """Stores the tracking URI of a search. The path of a database next to the folder of searches is stored relative to
     the search, so that they can be moved or copied together."""
-    shown = record.without_password(uri)
+    shown = mlflow_uri.without_password(uri)
     with contextlib.suppress(OSError):  # a full disk; the search works without it
         before = read(folder, to_keep=True)
         if before.tracking_uri == shown:
             return
-        scheme, path = record.split_sqlite(shown)
+        scheme, path = mlflow_uri.split_sqlite(shown)
         if scheme and Path(path).is_relative_to(folder.absolute().parent.parent):
             shown = scheme + os.path.relpath(path, folder.absolute())
         _write(folder, Origin(before.started, shown))
@@ -128,18 +128,20 @@ def tracking_uri(folder: Path, given: str | None = None, warn: Callable[[str], N
     warn: callback for a warning if the search is recorded elsewhere. Raises UserError if the stored URI needs a
     password and no URI is given.
     """
-    stored, uri = read(folder).tracking_uri, record.tracking_uri(given)
-    if stored is None or record.without_password(uri) == stored:
+    stored, uri = read(folder).tracking_uri, mlflow_uri.tracking_uri(given)
+    if stored is None or mlflow_uri.without_password(uri) == stored:
         return uri
     if given or os.environ.get("MLFLOW_TRACKING_URI"):
-        warn(f"{folder.name} is recorded at {stored}, not at the given tracking URI, {record.without_password(uri)}")
+        warn(
+            f"{folder.name} is recorded at {stored}, not at the given tracking URI, {mlflow_uri.without_password(uri)}"
+        )
         return uri
     if MASKED in stored or "://***" in stored or "=***" in stored:
         raise UserError(
             f"{folder.name} is recorded at {stored}, whose password is not kept: give the whole URI with "
             "--tracking-uri or MLFLOW_TRACKING_URI"
         )
-    exist = [path.exists() for candidate in (stored, uri) if (path := record.sqlite_file(candidate))]
+    exist = [path.exists() for candidate in (stored, uri) if (path := mlflow_uri.sqlite_file(candidate))]
     if exist == [False, True]:
         warn(f"{folder.name} is recorded at {stored}, which no longer exists; using {uri}")
         return uri

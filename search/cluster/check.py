@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from data.base.errors import UserError, in_short
 from data.encoded import EncodedCorpus
 from models.native import kernels
-from search.base import record
+from search.base import mlflow_uri
 from search.cluster.capacity import Node, nodes, num_autoscaled
 from search.spec.read import load_corpus
 from search.spec.spec import Spec
@@ -250,7 +250,7 @@ def check(spec: Spec, address: str | None, searches: Path, uri: str) -> Iterator
     try:
         read_runs(uri, "")
         yield Check(
-            "ok", "MLflow", f"{record.without_password(uri)} answers; only this node writes to it, workers do not"
+            "ok", "MLflow", f"{mlflow_uri.without_password(uri)} answers; only this node writes to it, workers do not"
         )
     except UserError as error:
         yield Check("fail", "MLflow", str(error))

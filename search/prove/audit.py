@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from search.base import origin
-from search.base.record import SPEC, Outcome
+from search.base.schema import SPEC, Outcome
 from search.run.state import outcome_of, reconcile
 from search.spec import kept
 from search.spec.read import read_spec

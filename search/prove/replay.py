@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from data.base.folding import Fold
-from search.base import record
+from search.base import schema
 from search.run.folders import find_searches
 from search.run.setting import make_setting
 from search.spec.read import load_again, read_spec
@@ -50,10 +50,10 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     if not trial.results:
         raise UserError(f"{trial.name} has no report to repeat: it is {trial.outcome}")
     corpus, setting = load_again(spec, "replay"), make_setting(spec, folder)
-    if corpus.digest != trial.provenance[record.DATA_DIGEST]:
+    if corpus.digest != trial.provenance[schema.DATA_DIGEST]:
         raise UserError(
             f"the texts have changed: {spec.corpus} has the digest {corpus.digest[:12]}, "
-            f"{trial.name} was trained on {trial.provenance[record.DATA_DIGEST][:12]}"
+            f"{trial.name} was trained on {trial.provenance[schema.DATA_DIGEST][:12]}"
         )
     if trial.fold:
         corpus = load_again(spec, "replay", fold=Fold.of(trial.fold))
@@ -76,7 +76,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     verdict = different or ("equal" if worst == 0 else f"within {tolerance}: {worst:.3g} apart at most")
     yield f"{trial.name}: {verdict}"
     if trial.run_id is not None:
-        add_tags(uri, trial.run_id, {record.REPLAY: verdict})
+        add_tags(uri, trial.run_id, {schema.REPLAY: verdict})
 
 
 def _differences(trial: Trial, now: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -93,7 +93,7 @@ def _furthest(result: Result, before: Result) -> tuple[float, str]:
         return float("inf"), "divergence"
     pairs = {name: (result.metrics.get(name), value) for name, value in before.metrics.items()}
     pairs |= {f"best {name}": (result.best.get(name), value) for name, value in before.best.items()}
-    for name in (record.EPOCH_SECONDS, *(cost.name for cost in COSTS.values() if cost.timed)):
+    for name in (schema.EPOCH_SECONDS, *(cost.name for cost in COSTS.values() if cost.timed)):
         pairs.pop(name, None)
     apart = {name: abs(a - b) if a is not None else float("inf") for name, (a, b) in pairs.items()}
     what = max(apart, key=apart.__getitem__)

@@ -13,7 +13,7 @@ from pathlib import Path
 from data.base.errors import UserError
 from data.base.files import default_cache
 from search.base import locking
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.cluster import session
 from search.run.folders import find_searches, write_spec
 from search.spec import read as specs

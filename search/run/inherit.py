@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.run.folders import find_search
 from search.spec import read as specs
 from search.spec.inherited import Inherited, Point

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec.space import num_points
 from search.study import fronts
 from search.study.ranking import order

@@ -17,7 +17,7 @@ import ray
 
 from data.base.files import default_cache, write_whole
 from data.encoded import ALL_WORDS, EncodedCorpus, Split
-from search.base import record
+from search.base import schema
 from search.cluster import capacity as cluster
 from search.run.progress import duration
 from search.run.setting import make_setting
@@ -84,12 +84,12 @@ def calibrate(
     ready = time.time()
     take_in(config, setting)
     config = dict(config)
-    corpus = corpus.first_share(config.pop(record.TRAIN_SHARE, 1.0))
-    corpus = corpus.first_words(setting.words.get(config[record.ARCHITECTURE], ALL_WORDS))
+    corpus = corpus.first_share(config.pop(schema.TRAIN_SHARE, 1.0))
+    corpus = corpus.first_words(setting.words.get(config[schema.ARCHITECTURE], ALL_WORDS))
     batch_size = TrainingConfig.of(config).batch_size
-    length = length_of(config[record.ARCHITECTURE], setting.length)
+    length = length_of(config[schema.ARCHITECTURE], setting.length)
     num_steps = max(NUM_STEPS, length.reports_per_epoch)
-    in_one_go = learner(config[record.ARCHITECTURE]).in_one_go
+    in_one_go = learner(config[schema.ARCHITECTURE]).in_one_go
     share = 1.0 if in_one_go else min(1.0, num_steps * batch_size / len(corpus.train))
     small = dataclasses.replace(
         corpus, train=_first(corpus.train, share), val=_first(corpus.val, share), test=_first(corpus.test, share)
@@ -102,8 +102,8 @@ def calibrate(
     num_iterations = -(-len(corpus.train) // batch_size)
     num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
     num_points = num_curve + len(last.metrics) + len(last.best) + 3
-    plain_seconds = fmean(result.metrics[record.EPOCH_SECONDS] for result in second_epoch) / share
-    last_seconds = last.metrics[record.EPOCH_SECONDS] / share
+    plain_seconds = fmean(result.metrics[schema.EPOCH_SECONDS] for result in second_epoch) / share
+    last_seconds = last.metrics[schema.EPOCH_SECONDS] / share
     first_seconds = 0.0 if in_one_go else _first_seconds(config, corpus, setting, len(small.train))
     return Cost(plain_seconds, last_seconds, while_on, at_end, num_points, first_seconds), ready
 
@@ -133,7 +133,7 @@ def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any
     """The configs to calibrate: architecture, the share of its trials that the config represents, config."""
     for architecture, chosen in _chosen(spec).items():
         for number, (weight, hyperparameters) in enumerate(chosen):
-            config = {record.ARCHITECTURE: architecture, record.NUMBER: number, record.SEED: number, **hyperparameters}
+            config = {schema.ARCHITECTURE: architecture, schema.NUMBER: number, schema.SEED: number, **hyperparameters}
             yield architecture, weight, config | solve(config)
 
 
@@ -291,8 +291,8 @@ def compare(prediction: Prediction, trial_seconds: float, wall_seconds: float) -
     """How far off a prediction was, as a line and as tags of the search's run."""
     planned = {"trial_seconds": prediction.pruned_trial_seconds, "wall_seconds": prediction.pruned_wall_seconds}
     took = {"trial_seconds": trial_seconds, "wall_seconds": wall_seconds}
-    tags = {record.PLANNED_PREFIX + key: f"{value:.1f}" for key, value in planned.items()}
-    tags |= {record.TOOK_PREFIX + key: f"{value:.1f}" for key, value in took.items()}
+    tags = {schema.PLANNED_PREFIX + key: f"{value:.1f}" for key, value in planned.items()}
+    tags |= {schema.TOOK_PREFIX + key: f"{value:.1f}" for key, value in took.items()}
     off = {key: took[key] / planned[key] - 1 for key in planned}
     line = (
         f"{duration(planned['wall_seconds'])} predicted, {duration(took['wall_seconds'])} taken "

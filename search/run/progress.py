@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.stopping import Stop
 from search.study.trial import Trial
 from search.train.config import length_of

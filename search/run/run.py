@@ -23,9 +23,10 @@ from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus
 from models.native import kernels
 from models.parts.estimator import MOST_WORDS
-from search.base import inspected, locking, origin, record
+from search.base import inspected, locking, origin, schema
 from search.base.console import python
-from search.base.record import Outcome, without_password
+from search.base.mlflow_uri import without_password
+from search.base.schema import Outcome
 from search.cluster import capacity, check, connection, session
 from search.run import plan
 from search.run.folders import TUNE, discard, new_search, write_spec
@@ -279,29 +280,29 @@ def _num_failed(studies: Studies) -> int:
 
 
 def _require_same_data(studies: Studies, folder: Path) -> None:
-    now = studies.provenance[record.DATA_DIGEST]
+    now = studies.provenance[schema.DATA_DIGEST]
     trials = studies.trials()
     repeated = folder.parent / (studies.spec.repeats or "")
     if studies.spec.repeats and (repeated / SPEC_FILE).is_file():
         trials += Studies(repeated.name, read_spec(repeated), repeated).trials()
     for trial in trials:
-        if trial.provenance.get(record.DATA_DIGEST, now) != now:
+        if trial.provenance.get(schema.DATA_DIGEST, now) != now:
             raise UserError(
                 f"the texts of {studies.spec.corpus} have changed since the search was started: their digest is "
-                f"{now[:12]}, {trial.name} learned from {trial.provenance[record.DATA_DIGEST][:12]}; put them back, or "
+                f"{now[:12]}, {trial.name} learned from {trial.provenance[schema.DATA_DIGEST][:12]}; put them back, or "
                 "run a new search"
             )
 
 
 def solve(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, Any]:
     """The hyperparameters that are solved from those of a config. Raises UserError if there is no solution."""
-    wanted = spec.of(config[record.ARCHITECTURE]).match_parameters
+    wanted = spec.of(config[schema.ARCHITECTURE]).match_parameters
     return {} if wanted is None else {HIDDEN_SIZE: solve_hidden_size(config, wanted, corpus, spec.embeddings)}
 
 
 def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[str, float]:
     """The limited costs of a trial that an untrained network determines, such as its size."""
-    name = config[record.ARCHITECTURE]
+    name = config[schema.ARCHITECTURE]
     if not any(COSTS[limit].of_model for limit in spec.limits) or learner(name).in_one_go:
         return {}
     return of_model(spec.limits, build_model(config, corpus, spec.embeddings))

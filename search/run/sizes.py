@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from data.base.errors import UserError
-from search.base import record
+from search.base import schema
 from search.run.confirm import trials_of
 from search.spec import read as specs
 from search.spec.code import require_unchanged
@@ -51,7 +51,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "configurations": {
             trial.architecture: {
                 f"{_called(trial)} on {share if share < 1 else 'all'}": trial.hyperparameters
-                | {record.TRAIN_SHARE: float(share)}
+                | {schema.TRAIN_SHARE: float(share)}
                 for share in SHARES
             }
             for trial in models

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.base.errors import UserError
 from search.base import timings
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.base.timings import Event
 from search.run.folders import find_searches
 from search.spec.read import read_spec

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
-from search.base import record
+from search.base import schema
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
 from search.spec import kept
@@ -26,11 +26,11 @@ Model = TypeVar("Model", TextModel, Ensemble)
 
 
 def of_trial(trial: Trial, model: TextModel) -> Mapping[str, float]:
-    """The trial's best metrics, with `record.TEMPERATURE` and the ECE on test before and after calibration.
+    """The trial's best metrics, with `schema.TEMPERATURE` and the ECE on test before and after calibration.
 
     Without the latter if the task has no classes. Raises UserError if the texts of an older search cannot be read.
     """
-    if record.TEMPERATURE in trial.best or not model.task.has_classes:
+    if schema.TEMPERATURE in trial.best or not model.task.has_classes:
         return trial.best
     val_NC, test_NC = (
         model.outputs([text for text, _ in kept.examples(trial.folder, split)]) for split in kept.HELD_OUT
@@ -45,14 +45,14 @@ def as_exported(trial: Trial, model: TextModel) -> TextModel:
         metrics = of_trial(trial, model)
     except UserError:
         return model
-    tempered = dataclasses.replace(model, temperature=metrics.get(record.TEMPERATURE, 1.0))
+    tempered = dataclasses.replace(model, temperature=metrics.get(schema.TEMPERATURE, 1.0))
     return with_threshold(tempered, metrics)
 
 
 def with_threshold(model: Model, metrics: Mapping[str, float]) -> Model:
     """The model with the threshold in its metrics, if there is one other than one half. The model's temperature is
     applied to the threshold as to probabilities."""
-    chosen = metrics.get(record.THRESHOLD, HALF)
+    chosen = metrics.get(schema.THRESHOLD, HALF)
     if chosen == HALF:
         return model
     moved = float(model.task.tempered(torch.tensor([[1 - chosen, chosen]]), model.temperature)[0, 1])

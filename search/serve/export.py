@@ -18,7 +18,7 @@ from mlflow.models import infer_signature
 from data.base.errors import UserError, did_you_mean
 from data.base.imports import inside
 from models import is_baseline
-from search.base import record
+from search.base import schema
 from search.run.confirm import trials_of
 from search.run.folders import find_search
 from search.serve.calibration import of_trial, with_threshold
@@ -150,7 +150,7 @@ def export(
         members = ", ".join(selection.ensemble.members)
         averaged, calibration = _calibrated(selection.ensemble, selection.metrics if calibrated else {})
         averaged, threshold = _with_threshold(averaged, selection.metrics, spec.metric)
-        tags = {record.SEARCH: folder.name, record.MEMBERS: members}
+        tags = {schema.SEARCH: folder.name, schema.MEMBERS: members}
         version, _, num_bytes = _register(uri, name, ENSEMBLE, averaged, run_id, tags)
         first = selection.best.members[0]
         return Exported(
@@ -164,7 +164,7 @@ def export(
         raise UserError(
             f"{chosen.name} is not in MLflow yet; run: python -m search audit {chosen.folder.name} --repair"
         )
-    tags, alias = {record.SEARCH: folder.name, record.TRIAL: chosen.name}, trial or prefer or architecture or BEST
+    tags, alias = {schema.SEARCH: folder.name, schema.TRIAL: chosen.name}, trial or prefer or architecture or BEST
     standing = _standing(chosen) if alias == BEST else None
     model = load(chosen)
     metrics = {**chosen.best, **(of_trial(chosen, model) if calibrated else {})}
@@ -186,9 +186,9 @@ def export(
 
 def _calibrated(model: Model, metrics: Mapping[str, float]) -> tuple[Model, Calibration | None]:
     """The model with the temperature in its metrics, if there is one."""
-    if record.TEMPERATURE not in metrics:
+    if schema.TEMPERATURE not in metrics:
         return model, None
-    calibration = Calibration(metrics[record.TEMPERATURE], metrics["test_ece"], metrics[record.CALIBRATED_ECE])
+    calibration = Calibration(metrics[schema.TEMPERATURE], metrics["test_ece"], metrics[schema.CALIBRATED_ECE])
     return dataclasses.replace(model, temperature=calibration.temperature), calibration
 
 
@@ -198,7 +198,7 @@ def _with_threshold(model: Model, metrics: Mapping[str, float], metric: str) -> 
     if model.threshold is None:
         return model, None
     name = split_metric(metric)[1].name
-    scores = [(metrics[record.WITH_THRESHOLD.format(split)], metrics[f"{split}_{name}"]) for split in ("val", "test")]
+    scores = [(metrics[schema.WITH_THRESHOLD.format(split)], metrics[f"{split}_{name}"]) for split in ("val", "test")]
     return model, Threshold(model.threshold, model.classes[1], name, *scores)
 
 
@@ -213,7 +213,7 @@ def registered_name(spec: Spec) -> str:
 
 
 def _standing(trial: Trial) -> Standing | None:
-    digest, score = trial.provenance.get(record.DATA_DIGEST), trial.score
+    digest, score = trial.provenance.get(schema.DATA_DIGEST), trial.score
     return None if digest is None or score is None else Standing(digest, trial.metric, score)
 
 
@@ -252,10 +252,10 @@ def _record(selection: Selection, search: str, uri: str) -> str:
     """Logs an ensemble as a child run of the search. Returns the run's id."""
     members = selection.best.members
     sizes = [trial.num_parameters for trial in members if trial.num_parameters is not None]
-    metrics = {record.best(name): value for name, value in selection.metrics.items()}
-    metrics |= {record.TRIAL_SECONDS: sum(trial.seconds for trial in members)}
-    metrics |= {record.NUM_PARAMETERS: sum(sizes)} if len(sizes) == len(members) else {}
-    params = {record.MEMBERS: ", ".join(selection.ensemble.members)}
+    metrics = {schema.best(name): value for name, value in selection.metrics.items()}
+    metrics |= {schema.TRIAL_SECONDS: sum(trial.seconds for trial in members)}
+    metrics |= {schema.NUM_PARAMETERS: sum(sizes)} if len(sizes) == len(members) else {}
+    params = {schema.MEMBERS: ", ".join(selection.ensemble.members)}
     return tracking.log_ensemble(uri, search, params, metrics, members[0].provenance, selection.predictions)
 
 

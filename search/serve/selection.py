@@ -11,7 +11,7 @@ from torch import Tensor
 
 import models
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.serve.calibration import calibration
 from search.serve.ensemble import Ensemble, mean
 from search.serve.trained import load

@@ -8,7 +8,7 @@ import models
 from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from data.text import Tokenizer
-from search.base import record
+from search.base import schema
 from search.serve.classifier import TextModel
 from search.spec import kept
 from search.spec.read import read_spec
@@ -53,7 +53,7 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     if refused := saved["state"].get("refused"):
         raise UserError(f"{trial.name} of {trial.search}: {refused}")
     corpus = corpus or kept.corpus(trial.folder)
-    learned = trial.provenance.get(record.DATA_DIGEST, corpus.digest)
+    learned = trial.provenance.get(schema.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:
         raise UserError(
             f"{spec.corpus} has changed since {trial.name} learned from it: its digest is {corpus.digest[:12]}, was "

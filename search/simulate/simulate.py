@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.simulate.table import Table, replace_keys, simulated
 from search.simulate.worlds import World, world
 from search.spec.spec import Spec

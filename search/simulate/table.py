@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError
 from data.base.files import write_whole
-from search.base import record
+from search.base import schema
 from search.spec import read as specs
 from search.spec.spec import Spec
 from search.train.length import Length
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPEC, CONFIGURATIONS, PROVENANCE = b"spec", b"configurations", b"provenance"
-ROW = ["architecture", "configuration", "repetition", "step", "diverged", "seconds", record.NUM_PARAMETERS]
+ROW = ["architecture", "configuration", "repetition", "step", "diverged", "seconds", schema.NUM_PARAMETERS]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Run:
                 best_step, best = step, dict(metrics)
             ended = not diverged and length.over(step, best_step)
             shown = best if ended else _without_test(best)
-            seen = _without_test(metrics) | {record.NUM_PARAMETERS: self.num_parameters}
+            seen = _without_test(metrics) | {schema.NUM_PARAMETERS: self.num_parameters}
             results.append(Result(step, seen, [], best_step, shown, diverged, seconds))
             if ended:
                 break
@@ -122,7 +122,7 @@ def read(path: Path) -> Table:
         raise UserError(f"{path} is not a table of recorded runs: it lacks {', '.join(sorted(map(_text, missing)))}")
     spec = specs.load(metadata[SPEC], str(path))
     configurations = json.loads(metadata[CONFIGURATIONS])
-    measured = [name for name in table.column_names if name.startswith(record.SPLITS)]
+    measured = [name for name in table.column_names if name.startswith(schema.SPLITS)]
     rows: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         rows[row["architecture"], row["configuration"], row["repetition"]].append(row)
@@ -130,7 +130,7 @@ def read(path: Path) -> Table:
     for (architecture, number, _), reports in rows.items():
         run = Run(
             configurations[architecture][str(number)],
-            reports[0][record.NUM_PARAMETERS],
+            reports[0][schema.NUM_PARAMETERS],
             [row["seconds"] for row in reports],
             [{name: row[name] for name in measured if row[name] is not None} for row in reports],
             reports[-1]["diverged"],

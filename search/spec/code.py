@@ -16,14 +16,14 @@ from data import text
 from data.base import plugins
 from data.base.errors import UserError
 from data.base.plugins import Plugin
-from search.base import record
+from search.base import schema
 from search.train import metrics
 from search.train.config import learner
 
 
 def _register_architecture(plugin: Plugin, *, kept: bool = False) -> None:
     models.register(plugin.name, plugin.load(), plugin.reference, kept=kept)
-    taken = {*metrics.measures(), *(option.name for option in learner(plugin.name).training)}.union(*record.COLUMNS)
+    taken = {*metrics.measures(), *(option.name for option in learner(plugin.name).training)}.union(*schema.COLUMNS)
     for name in models.architecture(plugin.name).hyperparameters:
         if name in taken:
             raise UserError(f"{plugin.reference}: {name!r} is a built-in hyperparameter or metric: rename yours")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.base.errors import UserError, did_you_mean
 from models import ARCHITECTURES, is_baseline
 from models.parts.hyperparameters import OrNone
-from search.base import record
+from search.base import schema
 from search.train.config import domains
 
 if TYPE_CHECKING:  # reading models must not import Optuna
@@ -213,7 +213,7 @@ def suggest(trial: "optuna.Trial", space: Space) -> dict[str, Any]:
 
 def split_design(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Splits Optuna's parameters into hyperparameters and design: configuration, fold and repetition."""
-    names = (record.CONFIGURATION, record.FOLD, record.REPETITION)
+    names = (schema.CONFIGURATION, schema.FOLD, schema.REPETITION)
     design = {name: params[name] for name in names if name in params}
     return {name: value for name, value in params.items() if name not in design}, design
 

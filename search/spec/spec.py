@@ -35,7 +35,7 @@ from models import (
     words_named,
 )
 from models.parts.hyperparameters import OrNone
-from search.base import record
+from search.base import schema
 from search.spec.code import Code
 from search.spec.goals import GoalKeys
 from search.spec.inherited import Inherited, enqueued
@@ -483,7 +483,7 @@ class Spec(_Keys):
 
     def _points_of(self, architecture: str) -> dict[str, dict[str, Any]]:
         where, points = f"configurations.{architecture}", {}
-        known = domains(architecture) | {record.TRAIN_SHARE: TRAIN_SHARE}
+        known = domains(architecture) | {schema.TRAIN_SHARE: TRAIN_SHARE}
         for name, written in (self.configurations or {})[architecture].items():
             if not name:
                 raise UserError(f"{where}: every configuration needs a name; got ''")
@@ -495,9 +495,9 @@ class Spec(_Keys):
             fixed = {key: Choice((value,)) for key, value in written.items()}
             space = complete(f"{where}.{name}", architecture, fixed, self._defaults(architecture))
             points[name] = {key: values.ends()[0] for key, values in space.items()}
-            if (share := written.get(record.TRAIN_SHARE)) is not None:
-                TRAIN_SHARE.check(f"{where}.{name}.{record.TRAIN_SHARE}", share)
-                points[name][record.TRAIN_SHARE] = share
+            if (share := written.get(schema.TRAIN_SHARE)) is not None:
+                TRAIN_SHARE.check(f"{where}.{name}.{schema.TRAIN_SHARE}", share)
+                points[name][schema.TRAIN_SHARE] = share
         if not points:
             raise UserError(f"{where}: should have at least one configuration; got none")
         return points
@@ -511,12 +511,12 @@ class Spec(_Keys):
         """
         repeated: dict[str, Values] = {}
         if self.cross_validated:
-            repeated[record.FOLD] = Choice(tuple(map(str, self.cross_validated)))
+            repeated[schema.FOLD] = Choice(tuple(map(str, self.cross_validated)))
         if self.seeds > 1:
-            repeated[record.REPETITION] = Choice(tuple(range(self.seeds)))
+            repeated[schema.REPETITION] = Choice(tuple(range(self.seeds)))
         if self.configurations is not None:
             return {
-                name: {record.CONFIGURATION: Choice(tuple(self.points[name]))} | repeated for name in self.architectures
+                name: {schema.CONFIGURATION: Choice(tuple(self.points[name]))} | repeated for name in self.architectures
             }
         spaces: dict[str, Space] = {}
         for architecture in self.architectures:
@@ -569,7 +569,7 @@ class Spec(_Keys):
     def smallest_share(self) -> float:
         """The smallest share of the training texts that any trial uses, in (0, 1]."""
         points = (point for named in self.points.values() for point in named.values())
-        return min((point.get(record.TRAIN_SHARE, 1.0) for point in points), default=1.0)
+        return min((point.get(schema.TRAIN_SHARE, 1.0) for point in points), default=1.0)
 
     @property
     def earlier(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from data.base.errors import UserError, choose
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.ranking import Scored, is_ranked, order
 from search.study.trial import Trial
 from search.train.costs import COSTS

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 
 from data.base.errors import UserError
-from search.base import record
+from search.base import schema
 from search.spec import space
 from search.spec.spec import Spec
 from search.train.costs import broken, shown
@@ -64,7 +64,7 @@ def require_room(spec: Spec, measure: Measure) -> None:
         return
     least: dict[str, float] = {}
     for name in spec.architectures:
-        own = {record.ARCHITECTURE: name, record.SEED: 0}
+        own = {schema.ARCHITECTURE: name, schema.SEED: 0}
         found = draw(spec.spaces[name], spec.limits, partial(_measured, measure, own), spec.seed)
         if found.point is not None:
             return

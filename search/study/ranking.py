@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from data.base.errors import UserError
 from data.base.folding import Fold
 from search.base.names import split_trial, trial_name
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.train.metrics import split_metric
 
 RANKED = (Outcome.COMPLETE, Outcome.PRUNED)  # in this order

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.trial import Trial
 
 CHANCE = 0.05  # an architecture that is less likely to overtake gets no more trials

@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from data.base.errors import UserError
 from data.base.files import naming
-from search.base import record
+from search.base import mlflow_uri
 from search.spec.spec import Spec
 
 JOURNAL = "studies.journal"
@@ -55,5 +55,7 @@ def open_storage(spec: Spec, folder: Path) -> optuna.storages.BaseStorage:
     except OSError:
         raise
     except Exception as error:  # an invalid URL, a missing driver, a server that is down, a broken line
-        problem = record.without_password(str(error)).strip().splitlines() or [repr(error)]
-        raise UserError(f"the studies in {record.without_password(where)} cannot be opened: {problem[0]}") from error
+        problem = mlflow_uri.without_password(str(error)).strip().splitlines() or [repr(error)]
+        raise UserError(
+            f"the studies in {mlflow_uri.without_password(where)} cannot be opened: {problem[0]}"
+        ) from error

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import optuna
 
 from data.base.errors import UserError
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec.spec import Spec
 from search.study import fronts
 from search.study.limits import IN_A_ROW, Measure, draw

@@ -13,9 +13,9 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.base import names, record
+from search.base import names, schema
 from search.base.origin import now_ms
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec import read as specs
 from search.spec import space
 from search.spec.goals import FRONT
@@ -225,13 +225,13 @@ class Study:
     def _add(self, trial: Trial, result: Result) -> None:
         trial.add(result, self.length.reports_per_epoch)
         if not result.diverged and self.length.out_of_patience(result.step, result.best_step):
-            trial.ended_by = record.PATIENCE
+            trial.ended_by = schema.PATIENCE
 
     def _unpack(self, trial: Trial, params: dict[str, Any]) -> None:
         """Take what Optuna has of a trial: its hyperparameters, and its configuration, fold and repetition."""
         hyperparameters, design = space.split_design(params)
-        trial.configuration, trial.repetition = design.get(record.CONFIGURATION), design.get(record.REPETITION)
-        trial.fold = design.get(record.FOLD)
+        trial.configuration, trial.repetition = design.get(schema.CONFIGURATION), design.get(schema.REPETITION)
+        trial.fold = design.get(schema.FOLD)
         if self._spec.path_of and trial.repetition is not None:  # steps are compared on the same seeds
             trial.seed = derive_seed(self._spec.seed, self.architecture, "path", trial.repetition)
         if trial.configuration is not None:

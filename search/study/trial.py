@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.base import names, record
-from search.base.record import Outcome
+from search.base import names, schema
+from search.base.schema import Outcome
 from search.train.costs import COSTS
 
 if TYPE_CHECKING:
@@ -100,27 +100,27 @@ class Trial:
     @property
     def config(self) -> dict[str, Any]:
         """The flat config that the trainable gets."""
-        identity = {record.ARCHITECTURE: self.architecture, record.NUMBER: self.number, record.SEED: self.seed}
-        fold = {record.FOLD: self.fold} if self.fold else {}
+        identity = {schema.ARCHITECTURE: self.architecture, schema.NUMBER: self.number, schema.SEED: self.seed}
+        fold = {schema.FOLD: self.fold} if self.fold else {}
         return identity | fold | self.hyperparameters
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters of its MLflow run."""
         design = {
-            record.CONFIGURATION: self.configuration,
-            record.FOLD: self.fold,
-            record.REPETITION: self.repetition,
-            record.REPEATS: self.repeats,
+            schema.CONFIGURATION: self.configuration,
+            schema.FOLD: self.fold,
+            schema.REPETITION: self.repetition,
+            schema.REPEATS: self.repeats,
         }
         given = {name: value for name, value in design.items() if value is not None}
-        return {record.ARCHITECTURE: self.architecture, record.SEED: self.seed} | given | self.hyperparameters
+        return {schema.ARCHITECTURE: self.architecture, schema.SEED: self.seed} | given | self.hyperparameters
 
     def add(self, result: "Result", reports_per_epoch: int) -> None:
         """Take the next result."""
         self.results.append(result)
         self.epochs, self.best_epoch = result.step / reports_per_epoch, result.best_step / reports_per_epoch
         self.seconds, self.best = result.seconds, result.best
-        self.num_parameters = result.metrics.get(record.NUM_PARAMETERS, self.num_parameters)
+        self.num_parameters = result.metrics.get(schema.NUM_PARAMETERS, self.num_parameters)
         told = {name: result.metrics[name] for name in COSTS if name in result.metrics}
-        self.costs |= told | {record.TRAIN_SECONDS: result.seconds}
+        self.costs |= told | {schema.TRAIN_SECONDS: result.seconds}

@@ -8,9 +8,9 @@ from typing import Any
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-from search.base import record
+from search.base import schema
 from search.base.origin import now_ms
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.train.training import Result
 
 #: The status of a run in MLflow, by how its trial or search ended.
@@ -62,16 +62,16 @@ def points(result: Result, reports_per_epoch: int, started: int | None) -> list[
     timestamp = result.time or ((started or now_ms()) + int(1000 * result.seconds))
     found = []
     for iteration, loss, accuracy in result.curve:
-        found.append(Metric(record.CURVE_LOSS, loss, timestamp, iteration))
-        found.append(Metric(record.CURVE_ACCURACY, accuracy, timestamp, iteration))
+        found.append(Metric(schema.CURVE_LOSS, loss, timestamp, iteration))
+        found.append(Metric(schema.CURVE_ACCURACY, accuracy, timestamp, iteration))
     by_step = (
         result.metrics
-        | {record.best(name): value for name, value in result.best.items()}
+        | {schema.best(name): value for name, value in result.best.items()}
         | {
-            record.BEST_EPOCH: result.best_step / reports_per_epoch,
-            record.TRIAL_SECONDS: result.seconds,
+            schema.BEST_EPOCH: result.best_step / reports_per_epoch,
+            schema.TRIAL_SECONDS: result.seconds,
             # Written last: if it is there, MLflow has the whole report.
-            record.EPOCHS_RUN: result.step / reports_per_epoch,
+            schema.EPOCHS_RUN: result.step / reports_per_epoch,
         }
     )
     return found + [Metric(name, value, timestamp, result.step) for name, value in by_step.items()]

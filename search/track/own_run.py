@@ -10,9 +10,9 @@ from mlflow.entities import DatasetInput, LifecycleStage, Metric
 
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
-from search.base import inspected, origin, record
+from search.base import inspected, origin, schema
 from search.base.origin import now_ms
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.spec.read import EXTENDABLE, SPEC_FILE, dump
 from search.spec.spec import Spec
 from search.study.studies import Studies
@@ -24,14 +24,14 @@ from search.train.metrics import declaration
 def spec_tags(spec: Spec) -> dict[str, str]:
     """The keys of a spec that a resume may change, as tags."""
     short = spec.short()
-    return {record.SPEC_PREFIX + name: str(short[name]) for name in EXTENDABLE if name in short}
+    return {schema.SPEC_PREFIX + name: str(short[name]) for name in EXTENDABLE if name in short}
 
 
 def stop_tags(studies: Studies) -> dict[str, str]:
     """Decisions made during a search, as tags: stopped architectures, and trials refused by limits."""
     stopped = {name: stop.to_dict() for name, stop in studies.stopped.items()}
-    found = {record.STOPPED: json.dumps(stopped)} if stopped or studies.spec.stop != "none" else {}
-    return found | ({record.REFUSED: json.dumps(studies.refused)} if studies.spec.limits else {})
+    found = {schema.STOPPED: json.dumps(stopped)} if stopped or studies.spec.stop != "none" else {}
+    return found | ({schema.REFUSED: json.dumps(studies.refused)} if studies.spec.limits else {})
 
 
 class OwnRun:
@@ -65,18 +65,18 @@ class OwnRun:
             return True, found[0].info.experiment_id, found[0].info.run_id
         experiment_id = self._open_experiment(uri, self._spec.name)
         tags = {
-            record.KIND: record.KIND_SEARCH,
-            record.SEARCH: self._search,
-            record.METRIC: self._spec.metric,
-            record.OUTCOME: Outcome.RUNNING.value,
-            record.FOLDER: str(self._studies.folder.absolute()),
-            record.USER: origin.user(),
-            **({record.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
-            **({record.OBJECTIVES: ",".join(self._spec.objectives)} if self._spec.objectives else {}),
-            **({record.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
-            **({record.LOOKS: str(self._spec.looks)} if self._spec.looks else {}),
-            **({record.PATH_OF: self._spec.path_of} if self._spec.path_of else {}),
-            **({record.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
+            schema.KIND: schema.KIND_SEARCH,
+            schema.SEARCH: self._search,
+            schema.METRIC: self._spec.metric,
+            schema.OUTCOME: Outcome.RUNNING.value,
+            schema.FOLDER: str(self._studies.folder.absolute()),
+            schema.USER: origin.user(),
+            **({schema.METRICS: declaration(self._spec.metrics)} if self._spec.metrics else {}),
+            **({schema.OBJECTIVES: ",".join(self._spec.objectives)} if self._spec.objectives else {}),
+            **({schema.CONFIRMS: self._spec.confirms} if self._spec.confirms else {}),
+            **({schema.LOOKS: str(self._spec.looks)} if self._spec.looks else {}),
+            **({schema.PATH_OF: self._spec.path_of} if self._spec.path_of else {}),
+            **({schema.SIZES_OF: self._spec.sizes_of} if self._spec.sizes_of else {}),
         }
         started = origin.read(self._studies.folder, to_keep=True).started
         made = self._client.create_run(experiment_id, start_time=started, tags=tags, run_name=self._search)
@@ -112,7 +112,7 @@ class OwnRun:
 
     def _spec_files(self) -> dict[str, str]:
         spec = self._spec.model_copy(update={"storage": None})  # an Optuna storage URL may hold a password
-        return {SPEC_FILE: dump(spec), record.SPEC: spec.model_dump_json()}
+        return {SPEC_FILE: dump(spec), schema.SPEC: spec.model_dump_json()}
 
     def _spec_params(self) -> dict[str, str]:
         return {name: str(value) for name, value in self._spec.short().items() if name not in EXTENDABLE}
@@ -122,17 +122,17 @@ class OwnRun:
 
         inspection: what is found out about its texts, where that is not on record yet.
         """
-        counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in record.SPLITS} | {
+        counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in schema.SPLITS} | {
             "num_classes": float(len(corpus.classes)),
             "num_words": float(len(corpus.vocabulary)),
         }
         if corpus.num_train_held < len(corpus.train):
-            counts[record.NUM_FITTED] = float(corpus.num_train_held)
+            counts[schema.NUM_FITTED] = float(corpus.num_train_held)
         if corpus.label_separator is None:
             shares_C = np.bincount(corpus.test.labels_N, minlength=len(corpus.classes)) / max(1, len(corpus.test))
-            counts[record.MAJORITY_SHARE] = float(shares_C.max())
-            tags = tags | {record.MAJORITY: corpus.classes[shares_C.argmax()]}
-            tags |= {record.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
+            counts[schema.MAJORITY_SHARE] = float(shares_C.max())
+            tags = tags | {schema.MAJORITY: corpus.classes[shares_C.argmax()]}
+            tags |= {schema.POSITIVE_CLASS: corpus.classes[1]} if len(corpus.classes) == 2 else {}
         self.provenance = tags
         self._counts = [Metric(k, v, now_ms(), 0) for k, v in counts.items()]
         self._dataset = dataset(self._spec.corpus, corpus.digest, counts)
@@ -160,7 +160,7 @@ class OwnRun:
         self._client.set_terminated(self.run_id, status=STATUS[outcome], end_time=ended or None)
 
     def _write(self, outcome: Outcome) -> None:
-        tags = self.provenance | spec_tags(self._spec) | stop_tags(self._studies) | {record.OUTCOME: outcome.value}
+        tags = self.provenance | spec_tags(self._spec) | stop_tags(self._studies) | {schema.OUTCOME: outcome.value}
         log(self._client, self.run_id, self._counts, params=self._params, tags=tags)
         self._counts, self._params = [], {}
         self._log_files()

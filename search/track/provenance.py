@@ -9,7 +9,7 @@ import torch
 
 from data.encoded import EncodedCorpus
 from models.native import kernels
-from search.base import record
+from search.base import schema
 
 LIBRARIES = ("torch", "ray", "optuna", "mlflow", "torchtext", "numpy", "pandas")
 
@@ -46,14 +46,14 @@ def cpu_model() -> str:
 def of_search(corpus: EncodedCorpus) -> dict[str, str]:
     """Tags for the data and the code of a search, which are the same on every machine."""
     commit = git_commit()
-    return {record.DATA_DIGEST: corpus.digest, **({record.GIT_COMMIT: commit} if commit else {})}
+    return {schema.DATA_DIGEST: corpus.digest, **({schema.GIT_COMMIT: commit} if commit else {})}
 
 
 def of_worker(device: torch.device) -> dict[str, str]:
     """Tags for the hardware and libraries of this process. device: on which it trains networks."""
     return {
-        record.CPU: cpu_model(),
-        record.KERNELS: kernels.name(),
-        record.DEVICE: torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        **{record.VERSION_PREFIX + name: version for name, version in versions().items()},
+        schema.CPU: cpu_model(),
+        schema.KERNELS: kernels.name(),
+        schema.DEVICE: torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **{schema.VERSION_PREFIX + name: version for name, version in versions().items()},
     }

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.entities import LifecycleStage, ViewType
 
 from data.base.errors import UserError
-from search.base import record
+from search.base import mlflow_uri, schema
 from search.spec import read as specs
 from search.track.client import experiment_ids, open_client, unusable
 
@@ -70,7 +70,7 @@ def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
 
     Raises UserError when MLflow cannot be used.
     """
-    if (database := record.sqlite_file(uri)) and not database.exists():
+    if (database := mlflow_uri.sqlite_file(uri)) and not database.exists():
         return Recorded()  # MLflow would create it
     try:
         client = open_client(uri)
@@ -78,12 +78,12 @@ def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
         if found and details:
             require_experiment(client.get_experiment(found[0].info.experiment_id), uri)
         own = [_read_own(client, run, details) for run in found]
-        kinds, runs, others = (record.KIND_SEARCH, record.KIND_ENSEMBLE), [], {}
-        for run in _search_runs(client, f"tags.`{record.SEARCH}` = '{search}'"):
-            if run.data.tags.get(record.KIND) not in kinds:
+        kinds, runs, others = (schema.KIND_SEARCH, schema.KIND_ENSEMBLE), [], {}
+        for run in _search_runs(client, f"tags.`{schema.SEARCH}` = '{search}'"):
+            if run.data.tags.get(schema.KIND) not in kinds:
                 runs.append(_read_run(client, run, details))
-            elif run.data.tags[record.KIND] != record.KIND_SEARCH:
-                others[run.info.run_id] = run.data.tags.get(record.PARENT_RUN_ID)
+            elif run.data.tags[schema.KIND] != schema.KIND_SEARCH:
+                others[run.info.run_id] = run.data.tags.get(schema.PARENT_RUN_ID)
     except UserError:
         raise
     except Exception as error:
@@ -93,7 +93,7 @@ def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
 
 def find_own(client: mlflow.MlflowClient, search: str) -> list[Any]:
     """The search's own runs in any experiment, oldest first, deleted ones last."""
-    where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
+    where = f"tags.`{schema.SEARCH}` = '{search}' and tags.`{schema.KIND}` = '{schema.KIND_SEARCH}'"
     found = _search_runs(client, where, ViewType.ALL)
     return sorted(found, key=lambda run: (run.info.lifecycle_stage == LifecycleStage.DELETED, run.info.start_time))
 
@@ -103,7 +103,7 @@ def require_experiment(experiment: Any, uri: str) -> None:
     if experiment.lifecycle_stage == LifecycleStage.DELETED:
         raise UserError(
             f"the experiment {experiment.name!r} was deleted in MLflow, and all its searches with it; restore it with: "
-            f"MLFLOW_TRACKING_URI={shlex.quote(record.without_password(uri))} "
+            f"MLFLOW_TRACKING_URI={shlex.quote(mlflow_uri.without_password(uri))} "
             f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
 
@@ -122,7 +122,7 @@ def _read_own(client: mlflow.MlflowClient, run: Any, details: bool) -> Own:
     return Own(
         run_id=run.info.run_id,
         deleted=run.info.lifecycle_stage == LifecycleStage.DELETED,
-        outcome=tags.get(record.OUTCOME, ""),
+        outcome=tags.get(schema.OUTCOME, ""),
         tags=tags,
         start=run.info.start_time,
         spec=_read_spec(client, run.info.run_id) if details else None,
@@ -132,7 +132,7 @@ def _read_own(client: mlflow.MlflowClient, run: Any, details: bool) -> Own:
 
 
 def _read_spec(client: mlflow.MlflowClient, run_id: str) -> dict[str, Any] | None:
-    for name in (record.SPEC, specs.SPEC_FILE):  # old searches have only the one for people
+    for name in (schema.SPEC, specs.SPEC_FILE):  # old searches have only the one for people
         with contextlib.suppress(mlflow.MlflowException, OSError, ValueError), TemporaryDirectory() as folder:
             with contextlib.redirect_stderr(io.StringIO()):  # MLflow draws a progress bar
                 text = Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
@@ -142,17 +142,17 @@ def _read_spec(client: mlflow.MlflowClient, run_id: str) -> dict[str, Any] | Non
 
 def _read_run(client: mlflow.MlflowClient, run: Any, details: bool) -> Run:
     tags, metrics = run.data.tags, run.data.metrics
-    told = client.get_metric_history(run.info.run_id, record.EPOCHS_RUN) if details else []
+    told = client.get_metric_history(run.info.run_id, schema.EPOCHS_RUN) if details else []
     return Run(
         run_id=run.info.run_id,
-        trial=tags.get(record.TRIAL, ""),
+        trial=tags.get(schema.TRIAL, ""),
         status=run.info.status,
-        outcome=tags.get(record.OUTCOME, ""),
-        ended_by=tags.get(record.ENDED_BY),
+        outcome=tags.get(schema.OUTCOME, ""),
+        ended_by=tags.get(schema.ENDED_BY),
         params=run.data.params,
-        epochs=metrics.get(record.EPOCHS_RUN, 0.0),
-        best=record.of_best_epoch(metrics),
-        parent=tags.get(record.PARENT_RUN_ID),
+        epochs=metrics.get(schema.EPOCHS_RUN, 0.0),
+        best=schema.of_best_epoch(metrics),
+        parent=tags.get(schema.PARENT_RUN_ID),
         start=run.info.start_time,
         end=run.info.end_time,
         times={point.step: point.timestamp for point in told},

@@ -9,7 +9,7 @@ import mlflow
 from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 
-from search.base import record
+from search.base import mlflow_uri, schema
 from search.track.client import experiment_ids, open_client, unusable
 from search.train.metrics import split_metric
 
@@ -28,7 +28,7 @@ def add_tags(uri: str, run_id: str, tags: dict[str, str]) -> None:
 
 def _search_runs(client: mlflow.MlflowClient, search: str) -> list[Run]:
     """The own run of a search, if any."""
-    where = f"tags.`{record.SEARCH}` = '{search}' and tags.`{record.KIND}` = '{record.KIND_SEARCH}'"
+    where = f"tags.`{schema.SEARCH}` = '{search}' and tags.`{schema.KIND}` = '{schema.KIND_SEARCH}'"
     return list(client.search_runs(experiment_ids(client), where))
 
 
@@ -47,20 +47,20 @@ def log_ensemble(
 ) -> str:
     """Log an ensemble of trials as a child run of the search, and return its id.
 
-    predictions: see `record.PREDICTIONS`. Raises UserError when MLflow cannot be used or has no such search.
+    predictions: see `schema.PREDICTIONS`. Raises UserError when MLflow cannot be used or has no such search.
     """
     try:
         client = open_client(uri)
         (parent,) = _search_runs(client, search)
-        own = {record.KIND: record.KIND_ENSEMBLE, record.SEARCH: search, record.PARENT_RUN_ID: parent.info.run_id}
-        run = client.create_run(parent.info.experiment_id, tags=tags | own, run_name=record.KIND_ENSEMBLE)
+        own = {schema.KIND: schema.KIND_ENSEMBLE, schema.SEARCH: search, schema.PARENT_RUN_ID: parent.info.run_id}
+        run = client.create_run(parent.info.experiment_id, tags=tags | own, run_name=schema.KIND_ENSEMBLE)
         now = time.time_ns() // 1_000_000
         client.log_batch(
             run.info.run_id,
             metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             params=[Param(name, value) for name, value in params.items()],
         )
-        client.log_text(run.info.run_id, predictions, record.PREDICTIONS)
+        client.log_text(run.info.run_id, predictions, schema.PREDICTIONS)
         client.set_terminated(run.info.run_id)
     except Exception as error:
         raise unusable(uri, error) from error
@@ -77,17 +77,17 @@ class Standing:
 
     @property
     def tags(self) -> dict[str, str]:
-        return {record.DATA_DIGEST: self.data_digest, record.METRIC: self.metric, SCORE: repr(self.score)}
+        return {schema.DATA_DIGEST: self.data_digest, schema.METRIC: self.metric, SCORE: repr(self.score)}
 
     def not_better(self, version: ModelVersion) -> str:
         """A clause that says why this is not better than a registered version; '' if it is."""
         tags = version.tags
-        if not {record.DATA_DIGEST, record.METRIC, SCORE} <= set(tags):
+        if not {schema.DATA_DIGEST, schema.METRIC, SCORE} <= set(tags):
             return "does not say what it was measured on"
-        if tags[record.DATA_DIGEST] != self.data_digest:
-            return f"was trained on other data ({tags[record.DATA_DIGEST][:12]}, this one on {self.data_digest[:12]})"
-        if tags[record.METRIC] != self.metric:
-            return f"was chosen by {tags[record.METRIC]}, this one by {self.metric}"
+        if tags[schema.DATA_DIGEST] != self.data_digest:
+            return f"was trained on other data ({tags[schema.DATA_DIGEST][:12]}, this one on {self.data_digest[:12]})"
+        if tags[schema.METRIC] != self.metric:
+            return f"was chosen by {tags[schema.METRIC]}, this one by {self.metric}"
         sign, score = 1 if split_metric(self.metric)[1].maximize else -1, float(tags[SCORE])
         better = sign * self.score > sign * score
         return "" if better else f"has {self.metric} {score:.4f}, this one {self.score:.4f}, which is not better"
@@ -112,7 +112,7 @@ def register(
         with contextlib.suppress(mlflow.MlflowException):  # it is there already
             client.create_registered_model(name)
         tags = tags | (standing.tags if standing else {})
-        with record.mlflow_at(uri):
+        with mlflow_uri.mlflow_at(uri):
             version = client.create_model_version(
                 name, f"models:/{logged.model_id}", run_id, tags, model_id=logged.model_id
             ).version

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 import mlflow
 
 from data.base.files import default_cache, write_whole
-from search.base import record
+from search.base import mlflow_uri
 
 
 def make(uri: str) -> None:
     """Create the SQLite database of this URI unless it exists. If that fails, MLflow will try."""
-    path = record.sqlite_file(uri)
+    path = mlflow_uri.sqlite_file(uri)
     # SQLite would roll the journal of a database that was deleted back into the new one.
     if path is None or "?" in uri or any(Path(f"{path}{end}").exists() for end in ("", "-journal", "-wal")):
         return

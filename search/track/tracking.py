@@ -17,8 +17,8 @@ from data.base.errors import UserError
 from data.encoded import EncodedCorpus
 from data.inspecting.findings import Inspection
 from models import architecture
-from search.base import record, timings
-from search.base.record import Outcome
+from search.base import schema, timings
+from search.base.schema import Outcome
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.track.client import first_line, open_client, unusable
@@ -165,7 +165,7 @@ class Tracker:
             self._studies.keep_run_id(trial, run_id)
         if known.attempt == 0:
             params = trial.params
-            exact = {record.HYPERPARAMETERS: json.dumps(trial.hyperparameters)}
+            exact = {schema.HYPERPARAMETERS: json.dumps(trial.hyperparameters)}
         per_epoch = length_of(trial.architecture, self._spec.length).reports_per_epoch
         new = [result for result in trial.results if result.step / per_epoch > known.epochs]
         status = "RUNNING" if trial.outcome is Outcome.RUNNING else STATUS[trial.outcome]
@@ -182,17 +182,17 @@ class Tracker:
         if wanted == known:
             self._known[trial.name] = known
             return False
-        tags = {record.OUTCOME: wanted.outcome, record.ATTEMPT: str(wanted.attempt)} | exact
+        tags = {schema.OUTCOME: wanted.outcome, schema.ATTEMPT: str(wanted.attempt)} | exact
         if wanted.provenance != known.provenance:
             tags |= trial.provenance
         if known.parent != wanted.parent:
-            tags[record.PARENT_RUN_ID] = self.own.run_id
+            tags[schema.PARENT_RUN_ID] = self.own.run_id
         if trial.error:
-            tags[record.ERROR] = trial.error
+            tags[schema.ERROR] = trial.error
         if trial.ended_by:
-            tags[record.ENDED_BY] = trial.ended_by
+            tags[schema.ENDED_BY] = trial.ended_by
         if trial.worker:
-            tags |= {record.NODE: trial.worker.node, record.WORKER: str(trial.worker.pid)}
+            tags |= {schema.NODE: trial.worker.node, schema.WORKER: str(trial.worker.pid)}
         if TASKS[architecture(trial.architecture).task].has_pictures:
             self._log_pictures(run_id, trial, new)  # before the reports count as written
         reported = [point for result in new for point in points(result, per_epoch, trial.started)]
@@ -200,7 +200,7 @@ class Tracker:
             self.own.log_dataset(run_id)
         log(self._client, run_id, reported, params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
-            for name in (record.PREDICTIONS, record.RELIABILITY):
+            for name in (schema.PREDICTIONS, schema.RELIABILITY):
                 text = checkpoints.load_text(checkpoints.folder_of(trial.folder, trial.name), name)
                 if text is not None:
                     self._client.log_text(run_id, text, name)
@@ -217,30 +217,30 @@ class Tracker:
         folder = checkpoints.folder_of(trial.folder, trial.name)
         there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
         for step, time_ms in ((result.step, result.time) for result in results):
-            picture = checkpoints.load_file(folder, record.picture(step))
+            picture = checkpoints.load_file(folder, schema.picture(step))
             # The last that MLflow writes of an image is the small one.
             logged = any(f"+step+{step}+" in path and path.endswith(".webp") for path in there)
             if picture is not None and not logged:
                 with Image.open(io.BytesIO(picture)) as image:
-                    self._client.log_image(run_id, image, key=record.PICTURE, step=step, timestamp=time_ms)
+                    self._client.log_image(run_id, image, key=schema.PICTURE, step=step, timestamp=time_ms)
 
     def _find_run(self, trial: Trial) -> str | None:
         """The id of a trial's run, found by the trial's name."""
         found = self._client.search_runs(
             [self.own.experiment_id],
-            f"tags.`{record.SEARCH}` = '{self._search}' and tags.`{record.TRIAL}` = '{trial.name}'",
+            f"tags.`{schema.SEARCH}` = '{self._search}' and tags.`{schema.TRIAL}` = '{trial.name}'",
         )
         return found[0].info.run_id if found else None
 
     def _create_run(self, trial: Trial) -> str:
         tags = {
-            record.KIND: record.KIND_TRIAL,
-            record.SEARCH: self._search,
-            record.TRIAL: trial.name,
-            record.NUMBER: str(trial.number),
-            record.PARENT_RUN_ID: self.own.run_id,
+            schema.KIND: schema.KIND_TRIAL,
+            schema.SEARCH: self._search,
+            schema.TRIAL: trial.name,
+            schema.NUMBER: str(trial.number),
+            schema.PARENT_RUN_ID: self.own.run_id,
             **trial.provenance,
-            **({record.BASELINE: record.IS_BASELINE} if trial.architecture in self._spec.baselines else {}),
+            **({schema.BASELINE: schema.IS_BASELINE} if trial.architecture in self._spec.baselines else {}),
         }
         run_id: str = self._client.create_run(
             self.own.experiment_id, start_time=trial.started, tags=tags, run_name=trial.name
@@ -261,12 +261,12 @@ class Tracker:
             self._client.restore_run(run_id)
         data = run.data
         return _Known(
-            epochs=data.metrics.get(record.EPOCHS_RUN, 0.0),
-            outcome=data.tags.get(record.OUTCOME, Outcome.RUNNING),
-            attempt=int(data.tags.get(record.ATTEMPT, 0)),
+            epochs=data.metrics.get(schema.EPOCHS_RUN, 0.0),
+            outcome=data.tags.get(schema.OUTCOME, Outcome.RUNNING),
+            attempt=int(data.tags.get(schema.ATTEMPT, 0)),
             status=run.info.status,
-            provenance={name: tag for name, tag in data.tags.items() if name.startswith(record.PROVENANCE)},
-            parent=data.tags.get(record.PARENT_RUN_ID),
+            provenance={name: tag for name, tag in data.tags.items() if name.startswith(schema.PROVENANCE)},
+            parent=data.tags.get(schema.PARENT_RUN_ID),
             end=run.info.end_time,
         )
 
@@ -279,7 +279,7 @@ class Tracker:
     def adopt(self, run_id: str) -> None:
         """Make a run a child of the search's own run. Raises UserError if this fails."""
         with self._written():
-            self._client.set_tag(run_id, record.PARENT_RUN_ID, self.own.run_id)
+            self._client.set_tag(run_id, schema.PARENT_RUN_ID, self.own.run_id)
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:

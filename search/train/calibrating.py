@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from search.base import record
+from search.base import schema
 from search.train.metrics import METRICS
 from search.train.tasks import Targets, Task
 from search.train.tasks.observed import reliability
@@ -43,11 +43,11 @@ def calibrate(
         return {}
     divisor = temperature(task, val_logits_N, val_targets)
     seen = task.observe(test_logits_N / divisor, test_targets, 0.0)
-    return {record.TEMPERATURE: divisor, record.CALIBRATED_ECE: METRICS["ece"].compute(seen)}
+    return {schema.TEMPERATURE: divisor, schema.CALIBRATED_ECE: METRICS["ece"].compute(seen)}
 
 
 def reliability_rows(task: Task, outputs_N: Tensor, targets: Targets, divisor: float) -> Iterator[list[str]]:
-    """Accuracy by confidence, before and after calibration (see `record.RELIABILITY`)."""
+    """Accuracy by confidence, before and after calibration (see `schema.RELIABILITY`)."""
     yield ["calibrated", "temperature", "confidence", "right", "answers"]
     for calibrated, each in enumerate((1.0, divisor)):
         seen = task.observe(task.logits(task.tempered(outputs_N, each)), targets, 0.0)

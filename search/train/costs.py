@@ -1,5 +1,5 @@
 """The registry of costs of a model, which can be objectives and limits of a search. To add one, enter it here and give
-it a column in `search.base.record.COLUMNS`.
+it a column in `search.base.schema.COLUMNS`.
 
 Imports nothing heavy, so that a command can answer `--help` at once. Shapes: B one text, T its words.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.base import record
+from search.base import schema
 
 if TYPE_CHECKING:
     from models import Architecture
@@ -67,10 +67,10 @@ def _latency_ms(answer: Answer) -> float:
 COSTS = {
     cost.name: cost
     for cost in (
-        Cost(record.NUM_PARAMETERS, "trainable parameters", of_model=_num_parameters),
-        Cost(record.MODEL_MB, "size of the model (MB)", "MB", of_model=_model_mb),
-        Cost(record.LATENCY_MS, "latency of one text on one thread (ms)", "ms", of_answers=_latency_ms, timed=True),
-        Cost(record.TRAIN_SECONDS, "training time (s)", "s", timed=True, column="seconds"),
+        Cost(schema.NUM_PARAMETERS, "trainable parameters", of_model=_num_parameters),
+        Cost(schema.MODEL_MB, "size of the model (MB)", "MB", of_model=_model_mb),
+        Cost(schema.LATENCY_MS, "latency of one text on one thread (ms)", "ms", of_answers=_latency_ms, timed=True),
+        Cost(schema.TRAIN_SECONDS, "training time (s)", "s", timed=True, column="seconds"),
     )
 }
 

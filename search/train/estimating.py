@@ -17,7 +17,7 @@ from data.base.errors import UserError
 from data.encoded import EMBEDDED, TEXTS, WHOLE_TEXTS, EncodedCorpus, PackedTexts, Split
 from models import TextEstimator
 from models.parts.estimator import fit_weighted
-from search.base import record
+from search.base import schema
 from search.train import costs
 from search.train.calibrating import calibrate
 from search.train.config import reads_texts
@@ -49,12 +49,12 @@ def fit(
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     started = time.perf_counter()
-    random.seed(config[record.SEED])
-    np.random.seed(config[record.SEED])  # scikit-learn's default source of randomness
-    own = models.built_with(config[record.ARCHITECTURE], config)
-    estimator = models.build_estimator(config[record.ARCHITECTURE], config[record.SEED], **own)
+    random.seed(config[schema.SEED])
+    np.random.seed(config[schema.SEED])  # scikit-learn's default source of randomness
+    own = models.built_with(config[schema.ARCHITECTURE], config)
+    estimator = models.build_estimator(config[schema.ARCHITECTURE], config[schema.SEED], **own)
     task = task_of(estimator.task, corpus)
-    read = {split: _read_of(config[record.ARCHITECTURE], getattr(corpus, split)) for split in record.SPLITS}
+    read = {split: _read_of(config[schema.ARCHITECTURE], getattr(corpus, split)) for split in schema.SPLITS}
     metrics: dict[str, float] = {}
     diverged = outputs_N = refused = None
     with threadpool_limits(threads):
@@ -66,7 +66,7 @@ def fit(
         fit_weighted(estimator, read["train"].unpacked(), labels_N, weights_N)
         try:
             said = {}
-            for split in record.SPLITS:
+            for split in schema.SPLITS:
                 examples: Split = learned if split == "train" else getattr(corpus, split)
                 targets = task.tensors(examples)
                 at_once = len(examples) if split == "train" else AT_ONCE  # what it has learned from it can hold
@@ -84,9 +84,9 @@ def fit(
     except UserError as error:  # must not fail the search
         refused = str(error)
     size = estimator.num_parameters()
-    known = {record.NUM_PARAMETERS: float(size)} if size else {}
-    if record.MODEL_MB in measured and files:
-        known[record.MODEL_MB] = sum(map(len, files.values())) / 1e6
+    known = {schema.NUM_PARAMETERS: float(size)} if size else {}
+    if schema.MODEL_MB in measured and files:
+        known[schema.MODEL_MB] = sum(map(len, files.values())) / 1e6
     if measured:
         with threadpool_limits(1):
             texts = read["val"].unpacked()
@@ -94,7 +94,7 @@ def fit(
     return Result(
         step=1,
         metrics={name: value for name, value in metrics.items() if name.startswith(("train_", "val_"))}
-        | {record.EPOCH_SECONDS: seconds}
+        | {schema.EPOCH_SECONDS: seconds}
         | known,
         curve=[] if diverged else [(1, metrics["train_loss"], metrics["train_accuracy"])],
         best_step=0 if diverged else 1,

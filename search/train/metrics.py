@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.base.errors import UserError, choose
 from data.base.plugins import Plugin
-from search.base.record import SPLITS
+from search.base.schema import SPLITS
 
 if TYPE_CHECKING:
     from search.train.tasks.base import Observation

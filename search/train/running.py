@@ -15,7 +15,7 @@ from data.base.plugins import Plugin
 from data.encoded import EncodedCorpus, Split
 from models import Architecture, WordVectors, num_parameters
 from models.baselines.counting import counted
-from search.base import record
+from search.base import schema
 from search.train import costs, metrics
 from search.train.checkpoints import Folder
 from search.train.config import TrainingConfig
@@ -53,15 +53,15 @@ def build_model(
 ) -> Architecture:
     """The untrained model of a trial, by default on the processor; the trial's seed fixes its initial weights."""
     device = device or torch.device("cpu")
-    torch.manual_seed(config[record.SEED])
+    torch.manual_seed(config[schema.SEED])
     if corpus.vectors_VE is None:
         embedding = WordVectors.learned(len(corpus.vocabulary), corpus.embedding_size)
     else:
         embedding = WordVectors(on_device(corpus.vectors_VE, device), trainable=embeddings == "finetuned")
-    architecture = models.architecture(config[record.ARCHITECTURE])
-    own = models.built_with(config[record.ARCHITECTURE], config)
+    architecture = models.architecture(config[schema.ARCHITECTURE])
+    own = models.built_with(config[schema.ARCHITECTURE], config)
     num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
-    return models.build(config[record.ARCHITECTURE], embedding, num_outputs, **own).to(device)
+    return models.build(config[schema.ARCHITECTURE], embedding, num_outputs, **own).to(device)
 
 
 def run_trial(
@@ -77,16 +77,16 @@ def trial_in_steps(
     """Like `run_trial`, except that the caller executes the steps (see `stepping`)."""
     take_in(config, setting)
     torch.set_num_threads(setting.threads)
-    corpus = corpus.first_share(config.get(record.TRAIN_SHARE, 1.0))
-    if num_words := setting.words.get(config[record.ARCHITECTURE]):
+    corpus = corpus.first_share(config.get(schema.TRAIN_SHARE, 1.0))
+    if num_words := setting.words.get(config[schema.ARCHITECTURE]):
         corpus = corpus.first_words(num_words)
-    yield from LEARN[models.architecture(config[record.ARCHITECTURE]).learner](config, corpus, setting, state)
+    yield from LEARN[models.architecture(config[schema.ARCHITECTURE]).learner](config, corpus, setting, state)
 
 
 def take_in(config: dict[str, Any], setting: Setting) -> None:
     """Execute the external code that a trial needs: its architecture and the metrics, nothing else."""
     models.reset()  # the process may have run trials of another search before
-    name = config[record.ARCHITECTURE]
+    name = config[schema.ARCHITECTURE]
     if plugin := setting.architectures.get(name):
         models.register(name, plugin.load(), plugin.reference, kept=True)
     for plugin in setting.metrics.values():
@@ -102,7 +102,7 @@ def _train_network(
     model = build_model(config, corpus, setting.embeddings, device)
     if setting.precision == "bf16":
         round_products(model)
-    known = {record.NUM_PARAMETERS: float(num_parameters(model))} | costs.of_model(setting.costs, model)
+    known = {schema.NUM_PARAMETERS: float(num_parameters(model))} | costs.of_model(setting.costs, model)
     weights_C = class_weights(setting.class_weights, corpus.classes, corpus.train.labels_N)
     texts = splits(corpus, device, task_of(model.task, corpus))
     known |= state.get("costs", {}) if state else costs.of_answers(setting.costs, partial(_answer, model, texts.val))
@@ -118,7 +118,7 @@ def _train_network(
         length=setting.length,
         metric=setting.metric,
         curve_interval=setting.curve_interval,
-        seed=config[record.SEED],
+        seed=config[schema.SEED],
         state=state,
         weights_C=None if weights_C is None else torch.from_numpy(weights_C).to(device),
     )
@@ -144,7 +144,7 @@ LEARN = {"network": _train_network, "estimator": _fit_estimator}
 
 
 def predictions_csv(rows: Iterable[list[str]]) -> str:
-    """The predictions for the test texts as CSV (see `record.PREDICTIONS`)."""
+    """The predictions for the test texts as CSV (see `schema.PREDICTIONS`)."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

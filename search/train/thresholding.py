@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.base import record
+from search.base import schema
 from search.train.metrics import Metric, split_metric
 from search.train.tasks import Targets, Task
 from search.train.tasks.base import Observation
@@ -36,9 +36,9 @@ def threshold(
     val, test = task.observe(val_logits_N, val_targets, 0.0), task.observe(test_logits_N, test_targets, 0.0)
     best = choose(found, val) if _holds(found, val) else HALF
     return {
-        record.THRESHOLD: best,
+        schema.THRESHOLD: best,
         **{
-            record.WITH_THRESHOLD.format(split): _at(found, seen, best)
+            schema.WITH_THRESHOLD.format(split): _at(found, seen, best)
             for split, seen in (("val", val), ("test", test))
         },
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models import Architecture
 from models.native import masks
-from search.base import record
+from search.base import schema
 from search.train.calibrating import calibrate
 from search.train.config import TrainingConfig
 from search.train.examples import Examples, Splits
@@ -32,7 +32,7 @@ class Result:
     """What a trial reports.
 
     step: counts the reports, from 1. Where an epoch has one, it is the epoch.
-    metrics: of training since the last report and of this evaluation, by name (see `search.base.record`).
+    metrics: of training since the last report and of this evaluation, by name (see `search.base.schema`).
     curve: a point every `curve_interval` iterations: iteration, training loss and accuracy since the last point or
         report.
     best_step, best: the best report so far by the ranking metric, 0 if there is none; its training and validation
@@ -73,7 +73,7 @@ class Result:
     def from_dict(cls, content: dict[str, Any]) -> "Result":
         kept = [f.name for f in fields(cls) if f.name not in (*LARGE, "time")]
         own = {name: content[KEPT_AS.get(name, name)] for name in kept} | {"time": content.get("time")}
-        metrics = {record.as_named_now(name): value for name, value in own["metrics"].items()}
+        metrics = {schema.as_named_now(name): value for name, value in own["metrics"].items()}
         return cls(**own | {"metrics": metrics, "curve": [tuple(point) for point in own["curve"]]})
 
 
@@ -148,13 +148,13 @@ def train(
         diverged, picture, test_outputs_N = None, None, None
         try:
             yield from _train_epoch(model, optimizer, splits.train, part_N, config, rates, log, weights_C)
-            metrics |= {record.LEARNING_RATE: rates[last]} | log.metrics()
+            metrics |= {schema.LEARNING_RATE: rates[last]} | log.metrics()
             with optimizer.averaged():
                 logits_N = yield from _predict(model, splits.val)
                 metrics |= measure(task, logits_N, splits.val.targets, "val")
                 picture = task.picture(logits_N, splits.val.targets)
                 if not best or sign * metrics[metric] > sign * best[metric]:
-                    best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(record.SPLITS)}
+                    best_step, best = step, {k: v for k, v in metrics.items() if k.startswith(schema.SPLITS)}
                     best_weights = _copied(model)
                 if length.over(step, best_step):
                     last_weights = _copied(model)
@@ -168,8 +168,8 @@ def train(
                     model.load_state_dict(last_weights)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch {(step - 1) // length.reports_per_epoch + 1}"
-        metrics[record.EPOCH_SECONDS] = time.perf_counter() - started
-        seconds += metrics[record.EPOCH_SECONDS]
+        metrics[schema.EPOCH_SECONDS] = time.perf_counter() - started
+        seconds += metrics[schema.EPOCH_SECONDS]
         yield Result(
             step=step,
             metrics=metrics,
@@ -248,11 +248,11 @@ class _EpochLog:
     def metrics(self) -> dict[str, float]:
         """Training metrics, computed from the logits during training, and the norms of the gradients."""
         metrics = measure(self.task, torch.cat(self._logits), self.targets, "train")
-        metrics[record.GRAD_NORM] = float(torch.stack(self._clipped_norms or self._norms).mean())
-        _require_finite("gradient norm", metrics[record.GRAD_NORM])
+        metrics[schema.GRAD_NORM] = float(torch.stack(self._clipped_norms or self._norms).mean())
+        _require_finite("gradient norm", metrics[schema.GRAD_NORM])
         for layer in self._norms_of_layers[0]:
             norm = torch.stack([each[layer] for each in self._norms_of_layers]).mean()
-            metrics[record.GRAD_NORM_OF + layer] = float(norm)
+            metrics[schema.GRAD_NORM_OF + layer] = float(norm)
         return metrics
 
 

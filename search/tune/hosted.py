@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from search.base import record
+from search.base import schema
 from search.base.names import config_name
 from search.study.trial import Trial
 
@@ -35,7 +35,7 @@ class Hosted:
 
 def config_of(trial: Trial) -> dict[str, Any]:
     """What a worker is told of a trial."""
-    return trial.config | {record.ATTEMPT: trial.attempt}
+    return trial.config | {schema.ATTEMPT: trial.attempt}
 
 
 def tune_name(config: dict[str, Any]) -> str:

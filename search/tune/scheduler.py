@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.studies import Studies
 from search.study.trial import Worker
 from search.tune import answers

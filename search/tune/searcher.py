@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from search.base.record import Outcome
+from search.base.schema import Outcome
 from search.study.studies import Studies
 from search.study.trial import Trial
 from search.tune.hosted import Hosted

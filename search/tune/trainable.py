@@ -18,7 +18,7 @@ from ray import tune
 import models
 from data.base.errors import in_short
 from data.encoded import EncodedCorpus
-from search.base import record
+from search.base import schema
 from search.base.names import config_name
 from search.track.provenance import of_worker
 from search.train import checkpoints
@@ -77,8 +77,8 @@ def train_pack(
     """
 
     def join(member: dict[str, Any]) -> None:
-        corpus = corpus_of(member.get(record.FOLD, WHOLE))
-        pack.join(config_name(member), run_on(member, corpus, setting, member[record.ATTEMPT]))
+        corpus = corpus_of(member.get(schema.FOLD, WHOLE))
+        pack.join(config_name(member), run_on(member, corpus, setting, member[schema.ATTEMPT]))
 
     for member in members:
         join(member)
@@ -125,7 +125,7 @@ class _Saving:
     def __init__(
         self, config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, folder: Folder, attempt: int
     ) -> None:
-        self._architecture, self._corpus = config[record.ARCHITECTURE], corpus
+        self._architecture, self._corpus = config[schema.ARCHITECTURE], corpus
         self._setting, self._folder, self._attempt = setting, folder, attempt
         self._begun = False
         self.saved_seconds = 0.0  # of the training that the last checkpoint holds
@@ -151,15 +151,15 @@ class _Saving:
         else:
             self.begin()
         if result.picture is not None:
-            checkpoints.save_file(self._folder, record.picture(result.step), result.picture)
+            checkpoints.save_file(self._folder, schema.picture(result.step), result.picture)
         if result.test_outputs_N is not None:
             task = task_of(models.architecture(self._architecture).task, self._corpus)
             text = predictions_csv(task.predictions(result.test_outputs_N, self._corpus))
-            checkpoints.save_text(self._folder, record.PREDICTIONS, text)
-            if temperature := result.best.get(record.TEMPERATURE):
+            checkpoints.save_text(self._folder, schema.PREDICTIONS, text)
+            if temperature := result.best.get(schema.TEMPERATURE):
                 said_N, targets = result.test_outputs_N.cpu(), task.tensors(self._corpus.test)
                 text = predictions_csv(reliability_rows(task, said_N, targets, temperature))
-                checkpoints.save_text(self._folder, record.RELIABILITY, text)
+                checkpoints.save_text(self._folder, schema.RELIABILITY, text)
         length = length_of(self._architecture, self._setting.length)
         if pays(length, result, result.seconds - self.saved_seconds):
             last = length.over(result.step, result.best_step)

@@ -144,7 +144,7 @@ class Task(ABC):
         return self.says(outputs_N, classes)
 
     def predictions(self, outputs_N: Tensor, corpus: EncodedCorpus) -> Iterator[list[str]]:
-        """The outputs for the test texts as rows (see `record.PREDICTIONS`), the names of their columns first."""
+        """The outputs for the test texts as rows (see `schema.PREDICTIONS`), the names of their columns first."""
         labels = self.labels(corpus.test, corpus.classes)
         columns: Columns = {"label": labels, **self.says(outputs_N, corpus.classes)}
         if self.has_classes and len(corpus.classes) > MOST_KEPT:
