@@ -307,10 +307,10 @@ class Search:
         """
         import pandas as pd
 
-        from search.serve import calibration, trained
+        from search.serve import calibration, loading
 
         texts, trial = list_of(texts), self.best(architecture)
-        model = calibration.as_exported(trial, trained.load(trial))
+        model = calibration.as_exported(trial, loading.load(trial))
         return pd.DataFrame({"text": texts, **model.answer(texts)})
 
     @console.quiet()

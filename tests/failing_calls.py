@@ -47,7 +47,7 @@ from search.study.trial import Worker
 from search.track.recorded import read_runs
 from search.track.tracking import Tracker
 from search.train.stepping import alone
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 
 QUIET = Console(quiet=True)
 HANGS_SECONDS = 1.1  # longer than what the tracker takes for a hang

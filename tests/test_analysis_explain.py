@@ -22,7 +22,7 @@ from analysis.explain import lookup, word_picture, word_tables, words
 from models import ARCHITECTURES, CLASSIFICATION, Architecture, WordVectors, of_task
 from search.base import names
 from search.base.schema import Outcome
-from search.serve import trained
+from search.serve import loading
 from search.serve.classifier import TextModel
 from search.spec.read import load_corpus, read_spec
 from search.study import ranking
@@ -254,7 +254,7 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
     for each in lookup.best_of_each(smoke_search.uri, search):
         if each.outcome != Outcome.COMPLETE:
             continue
-        model = trained.load(each)
+        model = loading.load(each)
         with torch.no_grad():
             tokens_NT, lengths_N = (torch.tensor(each) for each in (corpus.test.tokens_NT, corpus.test.lengths_N))
             logits_NC = model.model(tokens_NT, lengths_N)
@@ -271,11 +271,11 @@ def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Pat
     found = lookup.find(smoke_search.uri, "latest:mlp-0")
     changed = dataclasses.replace(found, provenance={"data_digest": "f" * 64})
     with pytest.raises(ValueError, match="imdb has changed since mlp-0 learned from it: its digest is"):
-        trained.load(changed)
+        loading.load(changed)
     with pytest.raises(ValueError, match="mlp-99 has no checkpoint in"):
-        trained.load(dataclasses.replace(found, number=99))
+        loading.load(dataclasses.replace(found, number=99))
     with pytest.raises(ValueError, match="not on this machine"):
-        trained.load(dataclasses.replace(found, folder=tmp_path / "gone"))
+        loading.load(dataclasses.replace(found, folder=tmp_path / "gone"))
 
 
 # --- As commands

@@ -25,7 +25,7 @@ from search.study.trial import Worker
 from search.train import checkpoints
 from search.train.stepping import alone
 from search.tune.callback import node_was_lost
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 
 OPTIONS = ["architectures=[mlp]", "baselines=none", "epochs=6"]
 WORK = f"""
@@ -35,7 +35,7 @@ from search.run.setting import make_setting
 from search.spec import read as specs
 from search.train import checkpoints
 from search.train.stepping import alone
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 spec, folder = specs.read("smoke", {OPTIONS!r}), Path(sys.argv[1])
 config = {{"architecture": "mlp", "number": 0, "seed": 1}} | spec.default_point("mlp")
 try:

@@ -30,7 +30,7 @@ from search.run import confirm
 from search.run.progress import Progress
 from search.run.setting import make_setting
 from search.run.state import outcome_of
-from search.serve import export, trained
+from search.serve import export, loading
 from search.spec import read as specs
 from search.spec.read import read_spec
 from search.study.studies import Studies
@@ -400,7 +400,7 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
         assert schema.PREDICTIONS in {each.path for each in client.list_artifacts(trial.run_id)}
 
     best = studies.ranked("nbsvm_10")[0]
-    assert trained.load(best).max_words == 10
+    assert loading.load(best).max_words == 10
     exported = export.export(folder.name, folder.parent, uri, "nbsvm_10")
     answered = command("analysis", "predict", exported.uri, "a great film", "the worst", cwd=tmp_path)
     assert answered.returncode == 0, answered.stderr
@@ -408,7 +408,7 @@ def test_a_search_records_audits_replays_exports_and_confirms_beside_them(tmp_pa
 
     best = studies.ranked("nbsvm_whole")[0]
     assert list(replay.replay(f"{folder.name}:{best.name}", folder.parent, uri))[-1] == f"{best.name}: equal"
-    model = trained.load(best)
+    model = loading.load(best)
     assert model.max_words == ALL_WORDS
     exported = export.export(folder.name, folder.parent, uri, "nbsvm_whole")
     assert exported.trial.name == best.name

@@ -28,7 +28,7 @@ from search.serve import export
 from search.serve.calibration import of_trial
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
-from search.serve.trained import load
+from search.serve.loading import load
 from search.spec import read as specs
 from search.train import calibrating, training
 from search.train.running import run_trial

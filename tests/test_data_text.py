@@ -24,7 +24,7 @@ from data.encoded import TEXTS
 from data.inspecting import script
 from data.text import AS_WRITTEN, TOKENIZERS, UNSPACED, Tokenizer, basic_english, characters
 from models import WordVectors
-from search.serve import export, trained
+from search.serve import export, loading
 from search.serve.classifier import MODEL, TOKENIZER_CODE, TextModel
 from search.spec import read as specs
 from tests.conftest import answer_alone, command
@@ -360,7 +360,7 @@ def test_a_search_with_a_tokenizer_from_outside(tmp_path: Path) -> None:
     uri, text = f"sqlite:///{tmp_path / 'mlflow.db'}", "饭菜好吃今天"
     for architecture in ("mlp", "tfidf"):
         exported = export.export(folder.name, folder.parent, uri, architecture)
-        own = trained.load(exported.trial)
+        own = loading.load(exported.trial)
         assert explaining.explain(own, text).words == ["饭菜", "好吃", "今天"]
         answer = answer_alone(exported.uri, [text, "难吃"], uri, tmp_path)
         assert answer["predicted"] == ["0", "1"]

@@ -24,7 +24,7 @@ from data.encoded import ALL_WORDS, EMBEDDED, Embedded, EncodedCorpus
 from data.encoder import Encoder, embed
 from search.base import schema
 from search.run.setting import make_setting
-from search.serve import export, trained
+from search.serve import export, loading
 from search.serve.classifier import ENCODER_CODE, TextModel
 from search.serve.ensemble import Ensemble
 from search.spec import kept
@@ -340,6 +340,6 @@ def test_a_search_with_an_encoder_goes_on_without_its_file(file: Path) -> None:
         texts = ["the film is great", "dull and <i>boring</i>"]
         answer = answer_alone(exported.uri, texts, uri, folder)
         assert answer["predicted"] == ["1", "0"]
-        own = trained.load(exported.trial)
+        own = loading.load(exported.trial)
         if architecture == "embedding":  # calibrated, a temperature apart
             assert own.answer(texts)["predicted"] == ["1", "0"]

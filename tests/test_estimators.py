@@ -31,7 +31,7 @@ from search.base import mlflow_uri, schema
 from search.base.schema import Outcome
 from search.prove import audit, replay
 from search.run import confirm
-from search.serve import export, trained
+from search.serve import export, loading
 from search.spec.read import read_spec
 from search.study.studies import Studies
 from search.study.trial import Trial
@@ -394,7 +394,7 @@ def test_a_search_is_audited_replayed_and_confirmed(finished: Path) -> None:
 
 
 def test_words_that_are_left_out_are_what_the_answer_hangs_on(finished: Path) -> None:
-    model = trained.load(trial_of(finished, "TfidfLogistic-0"))
+    model = loading.load(trial_of(finished, "TfidfLogistic-0"))
     text = "a great film , the worst I have seen"
     found = words.explain(model, text)
     assert found.words == text.lower().split()
@@ -444,7 +444,7 @@ def test_an_exported_model_is_plain_files_and_predicts_where_nothing_of_it_is_kn
     (finished / "gone.txt").rename(finished / "my_linear.py")
     assert done.returncode == 0, done.stderr
     place, *answers = done.stdout.split()[-3:]
-    expected_NC = trained.load(exported.trial).outputs(["a great film", ""])
+    expected_NC = loading.load(exported.trial).outputs(["a great film", ""])
     assert [float(each) for each in answers] == pytest.approx(expected_NC[:, 1].tolist(), abs=1e-6)
     files = {path.name for path in Path(place).rglob("*") if path.is_file()}
     assert {"fitted.skops", "vocabularies.json", "architecture.py"} <= files

@@ -151,7 +151,7 @@ def test_only_their_owners_touch_torchtext_and_mlflow() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "search.serve.trained",
+        "search.serve.loading",
         "search.study.ranking",
         "search.study.trial",
         "search.train.running",

@@ -13,7 +13,7 @@ from analysis.explain import disagree, explainers, lookup
 from data.encoded import EncodedCorpus
 from search.run.confirm import trials_of
 from search.run.folders import new_search
-from search.serve import trained
+from search.serve import loading
 from search.serve.selection import select
 from search.spec import kept, read
 from search.spec.read import SPEC_FILE, load_corpus, read_examples
@@ -131,8 +131,8 @@ def test_models_are_read_compared_and_explained_without_the_file(gone: Path, smo
     texts = ["a good film", "the worst of all"]
     trials = sorted(trials_in(gone, smoke_search), key=order("val_accuracy"))
     best = {trial.architecture: trial for trial in reversed(trials)}
-    before = trained.load(lookup.find(smoke_search.uri, "latest"))
-    now = trained.load(best[before.architecture])
+    before = loading.load(lookup.find(smoke_search.uri, "latest"))
+    now = loading.load(best[before.architecture])
     assert torch.equal(now.outputs(texts), before.outputs(texts))
 
     selection = select(trials, gone, 2)
@@ -148,7 +148,7 @@ def test_an_older_search_reads_its_corpus_again(gone: Path, smoke_search: Finish
     shutil.rmtree(gone / "checkpoints" / kept.FOLDER)
     (trial, *_) = trials_in(gone, smoke_search)
     with pytest.raises(ValueError, match=r"no file /gone/reviews.csv"):
-        trained.load(trial)
+        loading.load(trial)
 
 
 @pytest.mark.slow

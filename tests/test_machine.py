@@ -57,7 +57,7 @@ from search.spec.spec import Resources
 quiet_libraries()
 
 def trial(config):
-    tune.report({"worker": (os.getpid(), config["started"], "search.tune.trainable" in sys.modules, sys.path[0])})
+    tune.report({"worker": (os.getpid(), config["started"], "search.tune.worker" in sys.modules, sys.path[0])})
 
 with ahead(None, Resources()):
     import ray

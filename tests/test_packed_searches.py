@@ -32,7 +32,7 @@ from search.tune.callback import StudyCallback
 from search.tune.hosted import MEMBERS, SIZE
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
-from search.tune.trainable import train_pack
+from search.tune.worker import train_pack
 from tests.test_packed_trials import numbers, spec_of, write_texts
 
 FAILING = """from torch import nn

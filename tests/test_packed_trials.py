@@ -18,7 +18,7 @@ from search.train.pack import Failure, Pack
 from search.train.running import Setting
 from search.train.stepping import Steps, alone
 from search.train.training import Result
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 
 ARCHITECTURES = ["gru", "mlp", "attention"]
 

@@ -28,7 +28,7 @@ from search.cluster import submit
 from search.prove import audit, replay
 from search.run import confirm
 from search.run.setting import make_setting
-from search.serve import export, trained
+from search.serve import export, loading
 from search.spec import read as specs
 from search.train import metrics, running
 from tests.conftest import command, here
@@ -722,7 +722,7 @@ def test_a_model_is_explained_exported_and_loaded_where_nothing_of_it_is_known(f
         [sys.executable, "-c", code, exported.uri], cwd=finished, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    expected = trained.load(exported.trial).outputs(["a great movie"])[0, 1].item()
+    expected = loading.load(exported.trial).outputs(["a great movie"])[0, 1].item()
     assert float(done.stdout.split()[-1]) == pytest.approx(float(expected), abs=1e-6)
 
 

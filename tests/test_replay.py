@@ -17,7 +17,7 @@ from search.track.provenance import of_search, of_worker
 from search.train import checkpoints
 from search.train.running import device_of
 from search.train.stepping import alone
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from search.track.tracking import Tracker
 from search.train.config import length_of
 from search.train.length import Length
 from search.train.training import Result
-from search.tune.trainable import WORTH_SAVING, pays
+from search.tune.worker import WORTH_SAVING, pays
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from search.base import schema
 from search.base.schema import Outcome
 from search.prove import audit
 from search.run.confirm import trials_of
-from search.serve import ensemble, export, trained
+from search.serve import ensemble, export, loading
 from search.serve.selection import Selection, pool, select
 from search.spec.read import read_examples
 from search.study import ranking
@@ -99,7 +99,7 @@ def test_each_model_is_the_one_with_which_the_average_is_best_on_validation(
     examples = read_examples(spec, "val")
     labels_N = torch.tensor([label for _, label in examples])
     ranked = ranking.candidates([each for each in trials if each.outcome is Outcome.COMPLETE], metric)
-    found = pool(ranked, 3, lambda of: trained.load(of).outputs([text for text, _ in examples]))
+    found = pool(ranked, 3, lambda of: loading.load(of).outputs([text for text, _ in examples]))
     outputs = {each.name: outputs_NC for each, outputs_NC in found}
     chosen: list[str] = []
     for number, step in enumerate(selected.steps, 1):

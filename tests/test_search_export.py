@@ -31,7 +31,7 @@ from search.base import schema
 from search.base.schema import Outcome
 from search.prove import audit
 from search.run.confirm import trials_of
-from search.serve import export, trained
+from search.serve import export, loading
 from search.serve.classifier import TextModel
 from search.spec import read as specs
 from search.study.trial import Trial
@@ -57,7 +57,7 @@ def model_folder(exported: export.Exported, smoke_search: FinishedSearch) -> Pat
 def checkpoint(smoke_search: FinishedSearch) -> TextModel:
     """The checkpoint's model, calibrated as in the export."""
     trial = lookup.find(smoke_search.uri, "latest")
-    return dataclasses.replace(trained.load(trial), temperature=trial.best[schema.TEMPERATURE])
+    return dataclasses.replace(loading.load(trial), temperature=trial.best[schema.TEMPERATURE])
 
 
 def test_the_best_is_registered_under_the_searchs_name(

@@ -341,7 +341,7 @@ def test_f1_of_more_classes_is_that_of_torchmetrics_to_the_last_digit(num_texts:
 
 def test_a_worker_imports_neither_torchmetrics_nor_the_tables_and_figures() -> None:
     heavy = {"torchmetrics", "matplotlib", "mlflow", "optuna", "sklearn"}
-    code = f"import sys, search.tune.trainable; print({heavy} & set(sys.modules))"
+    code = f"import sys, search.tune.worker; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stderr
 

@@ -23,13 +23,13 @@ from search.base.names import config_name
 from search.run.setting import make_setting
 from search.spec import read, spec
 from search.train import checkpoints
-from search.train.matching import solve_hidden_size
+from search.train.parameter_matching import solve_hidden_size
 from search.train.running import build_model, predictions_csv, run_trial
 from search.train.stepping import alone
 from search.train.tasks import TASKS
 from search.train.training import Result
 from search.tune.callback import Silent
-from search.tune.trainable import run_on
+from search.tune.worker import run_on
 
 WORDS = {"good": ["great", "fine", "lovely"], "bad": ["awful", "poor", "dull"], "so-so": ["average", "plain", "usual"]}
 

@@ -21,7 +21,7 @@ from analysis.base import runs
 from analysis.explain import disagree, drawing, inspection, lookup, memory_curves
 from search.base import mlflow_uri, schema
 from search.run import confirm
-from search.serve import export, trained
+from search.serve import export, loading
 from search.train import checkpoints
 
 EPOCHS = 2
@@ -155,7 +155,7 @@ def test_an_exported_model_draws_without_the_project(search: FinishedSearch, tmp
     exported = export.export("latest", search.cwd / "searches", search.uri)
     assert exported.uri == "models:/text-to-image-captions@best"
     texts = ["a seven at the top left and a 3 at the bottom right", "qzxqz", ""]
-    model = trained.load(lookup.find(search.uri, f"{search.id}:{exported.trial.name}"))
+    model = loading.load(lookup.find(search.uri, f"{search.id}:{exported.trial.name}"))
     expected = model.answer(texts)
     shown = [each.split() for each in expected["predicted"]]  # type: ignore[union-attr]
     assert {len(digits) for digits in shown} == {4}

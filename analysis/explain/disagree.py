@@ -17,7 +17,7 @@ from analysis.explain.words import explain
 from data.base.errors import UserError
 from data.encoded import UNKNOWN
 from search.serve.classifier import TextModel
-from search.serve.trained import load
+from search.serve.loading import load
 from search.spec import kept
 from search.study.trial import Trial
 

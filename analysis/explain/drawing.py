@@ -23,7 +23,7 @@ from data.corpora.captions import DIGITS, EMPTY, QUADRANTS, read_digits, split_q
 from data.encoded import UNKNOWN
 from models.text_to_image import TextToImage
 from search.serve.classifier import TextModel
-from search.serve.trained import load
+from search.serve.loading import load
 from search.spec import kept
 from search.study.trial import Trial
 

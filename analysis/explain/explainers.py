@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.explain import drawing, words
 from analysis.explain.explanation import TOP
 from data.base.errors import UserError
-from search.serve.trained import task_of
+from search.serve.loading import task_of
 from search.study.trial import Trial
 
 

@@ -21,7 +21,7 @@ from models import Architecture, WordVectors
 from models.ngram import Bag
 from models.parts.geometry import Window, reached, receptive_field
 from models.parts.pairs import PairVectors
-from search.serve.trained import task_of
+from search.serve.loading import task_of
 from search.spec import kept
 from search.spec.read import read_spec
 from search.train.tasks import TASKS

@@ -30,7 +30,7 @@ from analysis.figures.plot import PlotData
 from data.base.errors import UserError
 from models import Architecture
 from search.serve.classifier import TextModel
-from search.serve.trained import load
+from search.serve.loading import load
 from search.spec import kept
 from search.study import ranking
 from search.study.trial import Trial

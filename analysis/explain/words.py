@@ -19,7 +19,7 @@ from analysis.explain.word_tables import coloured, sentence_table, word_frame
 from data.base.errors import UserError, did_you_mean
 from search.serve.calibration import as_exported
 from search.serve.classifier import TextModel
-from search.serve.trained import load
+from search.serve.loading import load
 from search.study.trial import Trial
 from search.train.tasks import Task
 

@@ -67,7 +67,7 @@ def _releases() -> dict[str, str]:
 
 def look(folder: checkpoints.Folder, node_id: str, corpus: EncodedCorpus | None) -> NodeReport:
     """Runs on every node: collects versions, reads the driver's file, writes one back, and receives the corpus."""
-    from search.tune import trainable  # noqa: F401  (to test the imports of a trial)
+    from search.tune import worker  # noqa: F401  (to test the imports of a trial)
 
     storage = None
     try:

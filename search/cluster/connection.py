@@ -158,7 +158,7 @@ def _require_own_code() -> None:
     """Raises UserError unless workers of the Ray in this process import this project, not other packages of the same
     names."""
     find = ray.remote(num_cpus=0)(importlib.util.find_spec)
-    for name in ("data.encoded", "models.parts.layers", "search.tune.trainable"):
+    for name in ("data.encoded", "models.parts.layers", "search.tune.worker"):
         try:
             found = ray.get(find.remote(name))
         except ray.exceptions.RayError:  # the name is not a package, or cannot be imported

@@ -34,7 +34,7 @@ LOOPBACK = "127.0.0.1"
 WORKER_SECONDS = 60.0  # timeout; starting a worker takes one or two
 # Otherwise Ray ends workers that are idle for a second when cores are reserved for Tune's actors, before these start.
 KEPT: dict[str, Any] = {"idle_worker_killing_time_threshold_ms": 3_600_000}
-OF_TRIALS = "search.tune.trainable"  # the module that a worker imports to train
+OF_TRIALS = "search.tune.worker"  # the module that a worker imports to train
 
 
 class _OwnCode(JobConfig):

@@ -26,7 +26,7 @@ from search.spec import read as specs
 from search.spec import space
 from search.spec.spec import Spec
 from search.study.studies import Studies
-from search.train import checkpoints, packing
+from search.train import checkpoint_archive, checkpoints
 from search.train.config import TrainingConfig, learner, length_of
 from search.train.device import device_of
 from search.train.length import Length
@@ -98,7 +98,7 @@ def calibrate(
     results = list(run_trial(config, small, setting))
     last = results[-1]
     second_epoch = results[length.reports_per_epoch :][: length.reports_per_epoch] or results
-    while_on, at_end = (len(packing.pack(last.to_checkpoint(last=each))) for each in (False, True))
+    while_on, at_end = (len(checkpoint_archive.pack(last.to_checkpoint(last=each))) for each in (False, True))
     num_iterations = -(-len(corpus.train) // batch_size)
     num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
     num_points = num_curve + len(last.metrics) + len(last.best) + 3

@@ -51,14 +51,14 @@ from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE, learner
 from search.train.costs import COSTS, of_model
 from search.train.device import device_of
-from search.train.matching import solve_hidden_size
+from search.train.parameter_matching import solve_hidden_size
 from search.train.running import build_model
 from search.tune.actors import in_any_worker
 from search.tune.callback import Silent, StudyCallback, reason
 from search.tune.hosted import tune_name
 from search.tune.scheduler import StudyScheduler
 from search.tune.searcher import StudySearcher
-from search.tune.trainable import WHOLE, trainable
+from search.tune.worker import WHOLE, trainable
 
 ERRORS = "errors.log"
 

@@ -24,8 +24,8 @@ from search.run.folders import find_search
 from search.serve.calibration import of_trial, with_threshold
 from search.serve.classifier import TextModel
 from search.serve.ensemble import Ensemble
+from search.serve.loading import load
 from search.serve.selection import Selection, select
-from search.serve.trained import load
 from search.spec.read import read_spec
 from search.spec.spec import Spec
 from search.study import fronts

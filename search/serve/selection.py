@@ -14,7 +14,7 @@ from data.base.errors import UserError
 from search.base.schema import Outcome
 from search.serve.calibration import calibration
 from search.serve.ensemble import Ensemble, mean
-from search.serve.trained import load
+from search.serve.loading import load
 from search.spec import kept
 from search.spec.read import read_spec
 from search.study.ranking import candidates

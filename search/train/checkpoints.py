@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from data.base.errors import UserError
 from data.base.files import write_whole
-from search.train import packing
+from search.train import checkpoint_archive
 
 #: In a search's folder: the folder of checkpoints, or a file that names their location.
 FOLDER = "checkpoints"
@@ -171,7 +171,7 @@ def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM
     attempt. Files of later attempts are kept.
     """
     path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
-    _write(path, packing.pack(content))
+    _write(path, checkpoint_archive.pack(content))
     saved = [each for each in _checkpoints(folder) if _order(each)[0] <= attempt]
     earlier = [each for each in saved if _order(each)[1] < step]
     others = [each for each in saved if _order(each)[1] >= step and each.name != path.name]  # these are damaged
@@ -242,7 +242,7 @@ def load_last(folder: Folder) -> dict[str, Any] | None:
     """The newest complete checkpoint in a trial's folder, loaded to the CPU, or None."""
     for _, content in _whole(folder):
         with contextlib.suppress(Exception):  # damage that the checksums miss can raise nearly anything
-            return packing.unpack(content)
+            return checkpoint_archive.unpack(content)
     return None
 
 
@@ -296,5 +296,5 @@ def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
     for path in reversed(_checkpoints(folder)):
         with contextlib.suppress(Exception):  # a changed byte in a zip's headers can raise nearly anything
             content = path.read_bytes()
-            if packing.is_whole(content):
+            if checkpoint_archive.is_whole(content):
                 yield _order(path)[1], content
