@@ -184,6 +184,7 @@ def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters
     constructor: Callable[..., Any] = architecture(name)
     read = {key: hyperparameters.pop(key) for key in inputs(architecture(name)) if key in hyperparameters}
     network: Architecture = constructor(embedding.reading(**read), num_outputs, **hyperparameters)
+    network.built_with = {**defaults(name), **hyperparameters, "num_outputs": num_outputs}
     return network
 
 

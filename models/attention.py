@@ -30,6 +30,7 @@ class Attention(Architecture):
     """
 
     stacks = True
+    pads = "hidden_size"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(2, 5),
@@ -85,7 +86,8 @@ class Attention(Architecture):
     def _queries(self) -> tuple[Tensor, Tensor]:
         """Weight (H, H) and bias: (W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself
         can be the key."""
-        key_HH = self.key.weight.t() / math.sqrt(len(self.key.weight))
+        root = math.sqrt(len(self.key.weight)) if self.own_width is None else self.own_width.sqrt()
+        key_HH = self.key.weight.t() / root
         return key_HH @ self.query.weight, key_HH @ self.query.bias
 
     def _values(self) -> tuple[Tensor, Tensor]:

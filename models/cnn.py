@@ -31,6 +31,7 @@ class CNN(Architecture):
     """
 
     stacks = True
+    pads = "hidden_size"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

@@ -34,6 +34,7 @@ class GRU(Architecture):
 
     recurrent = True
     stacks = True
+    pads = "hidden_size"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

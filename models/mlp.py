@@ -22,6 +22,7 @@ class MLP(Architecture):
     """
 
     stacks = True
+    pads = "hidden_size"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(2, 5),

@@ -28,6 +28,7 @@ class RNN(Architecture):
 
     recurrent = True
     stacks = True
+    pads = "hidden_size"
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "hidden_size": Integer(1, 2048),
         "num_layers": Integer(1, 4),

@@ -177,7 +177,7 @@ def test_packed_trials_of_several_forms_batch_sizes_and_weights_of_classes(stack
         {"architecture": "gru", "number": 1},
         {"architecture": "mlp", "number": 2, "weights_C": torch.tensor([0.5, 2.0])},
         {"architecture": "mlp", "number": 3, "batch_size": 7},
-        {"architecture": "mlp", "number": 4, "hidden_size": 9},
+        {"architecture": "mlp", "number": 4, "hidden_size": 33},
         {"architecture": "ngram", "number": 5, "hidden_size": 2, "buckets": 50},
         {"architecture": "gru", "number": 6},
         {"architecture": "mlp", "number": 7, "trainable": True},
@@ -186,6 +186,62 @@ def test_packed_trials_of_several_forms_batch_sizes_and_weights_of_classes(stack
     assert set(stacked) == {2}  # the first and the third, the second and the seventh
     for reports, each in zip(found, settings, strict=True):
         assert_equal(reports, by_itself(**each))
+
+
+PADDED: list[tuple[str, dict[str, Any]]] = [
+    ("rnn", {"num_layers": 2, "activation": "sigmoid"}),
+    ("gru", {"num_layers": 2, "activation": "sigmoid", "pooling": "mean"}),
+    ("gru", {"gate_activation": "relu"}),
+    ("mlp", {"activation": "sigmoid"}),
+    ("attention", {"activation": "sigmoid"}),
+    ("cnn", {"num_layers": 2, "activation": "sigmoid"}),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("architecture", "hyperparameters"), PADDED, ids=str)
+def test_packed_trials_of_several_widths_are_padded_and_equal_alone(
+    architecture: str, hyperparameters: dict[str, Any], dtype: torch.dtype, stacked: list[int]
+) -> None:
+    settings = [hyperparameters | {"dtype": dtype, "hidden_size": size} for size in (20, 27, 32)]
+    found = in_lockstep(*(member(architecture, number, **each) for number, each in enumerate(settings)))
+    assert set(stacked) == {3}
+    for number, each in enumerate(settings):
+        assert_equal(found[number], by_itself(architecture, number, **each))
+
+
+def test_packed_trials_are_padded_within_a_bucket_and_where_nothing_but_the_width_differs(stacked: list[int]) -> None:
+    settings: list[dict[str, Any]] = [
+        {"kernel_size": 2, "hidden_size": 20},
+        {"kernel_size": 3, "hidden_size": 30},  # in proportion to the first
+        {"kernel_size": 3, "hidden_size": 33},
+        {"kernel_size": 3, "hidden_size": 24},
+        {"kernel_size": 3, "hidden_size": 24, "num_layers": 2},
+    ]
+    found = in_lockstep(*(member("cnn", number, **each) for number, each in enumerate(settings)))
+    assert set(stacked) == {2}  # the second and the fourth
+    for number, each in enumerate(settings):
+        assert_equal(found[number], by_itself("cnn", number, **each))
+
+
+def test_padded_packed_trials_join_and_leave(stacked: list[int]) -> None:
+    widths = [20, 27, 32, 32, 5]
+    pack: Pack[Result] = Pack(Lockstep())
+    for number in range(3):
+        pack.join(str(number), member("gru", number, hidden_size=widths[number], batch_size=16 - 8 * (number == 2)))
+    found: dict[str, list[Result]] = {str(number): [] for number in range(5)}
+    while pack:
+        for name, report in pack.next_reports():
+            assert isinstance(report, Result)
+            found[name].append(frozen(report))
+            if name == "0" and len(found["0"]) == 1:  # the second and the fourth and fifth go on, of other widths
+                pack.leave("0")
+                for number in (3, 4):
+                    pack.join(str(number), member("gru", number, hidden_size=widths[number]))
+    assert 3 in stacked
+    for number, width in enumerate(widths):
+        expected = by_itself("gru", number, hidden_size=width, batch_size=16 - 8 * (number == 2))
+        assert_equal(found[str(number)], expected[:1] if number == 0 else expected)
 
 
 def test_a_packed_trial_that_diverges_leaves_or_joins_changes_nothing_for_the_others() -> None:
@@ -248,11 +304,16 @@ def test_a_packed_trial_whose_step_fails_fails_alone() -> None:
     assert isinstance(reports["0"], Result)
 
 
-def test_a_packed_trial_resumed_alone_or_in_a_pack_goes_on_with_the_same_numbers() -> None:
-    whole = [by_itself("attention", number) for number in range(3)]
-    (first, *_), (second, *_), _ = in_lockstep(*(member("attention", number) for number in range(3)))
-    assert_equal(by_itself("attention", 0, first.state)[-1:], whole[0][-1:])
-    resumed = in_lockstep(member("attention", 1, second.state), member("attention", 2))
+@pytest.mark.parametrize("widths", [(8, 8, 8), (8, 7, 9)], ids=str)
+@pytest.mark.parametrize("architecture", ["attention", "cnn"])
+def test_a_packed_trial_resumed_alone_or_in_a_pack_goes_on_with_the_same_numbers(
+    architecture: str, widths: tuple[int, ...]
+) -> None:
+    settings = [{"architecture": architecture, "number": i, "hidden_size": width} for i, width in enumerate(widths)]
+    whole = [by_itself(**each) for each in settings]
+    (first, *_), (second, *_), _ = in_lockstep(*(member(**each) for each in settings))
+    assert_equal(by_itself(**settings[0], state=first.state)[-1:], whole[0][-1:])
+    resumed = in_lockstep(member(**settings[1], state=second.state), member(**settings[2]))
     assert_equal(resumed[0], whole[1][1:])
     assert_equal(resumed[1], whole[2])
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -218,15 +219,25 @@ class Architecture(nn.Module):
     #: Whether several networks can be computed at once by `torch.vmap` (see `models.parts.stacked`). The control flow
     #: of `forward` must then not depend on values in tensors, and only `Dropout` may draw random numbers.
     stacks: ClassVar[bool] = False
+    #: The hyperparameter, a width, in which networks that are computed at once may differ, or None. The narrower ones
+    #: are padded: `forward` must take every size from the shapes of tensors, and units whose weights are all zero must
+    #: change nothing. What depends on the width itself reads `own_width`, which is None where nothing is padded.
+    pads: ClassVar[str | None] = None
     hyperparameters: ClassVar[dict[str, Domain]]
     inputs: ClassVar[Mapping[str, Input]] = INPUTS
 
     #: Weight of each class in the training loss, or None; set before `start_from`.
     class_weights_C: Tensor | None = None
 
+    #: Its hyperparameters and number of outputs, if `models.build` has built it.
+    built_with: Mapping[str, Any] = MappingProxyType({})
+
+    own_width: Tensor | None
+
     def __init__(self, embedding: WordVectors) -> None:
         super().__init__()
         self.embedding = embedding
+        self.register_buffer("own_width", None, persistent=False)
 
     def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits (B, C) of texts given as word ids, padded on the right with 0; lengths from 1 to T."""

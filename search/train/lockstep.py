@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models import Architecture
 from models.native import masks
-from models.parts.stacked import Stack, form, logits, stacked_parameters
+from models.parts.stacked import Stack, form, logits
 from search.train.stepping import Answer, Step, Training
 
 
@@ -80,18 +80,19 @@ class Lockstep:
     def _together(self, steps: Sequence[Step]) -> list[Answer]:
         models = [step.model for step in steps]
         stack = self._stacks.get(self._forms[models[0]])
+        if stack is None or not all(model in stack for model in models):
+            stack = Stack(models, views=False)
         if steps[0].training is None:
-            whole = stack is not None and all(model in stack for model in models)
-            weights = stack.weights(models) if stack is not None and whole else stacked_parameters(models)
+            tokens, lengths = _evaluated(steps)
+            weights = stack.weights(models) | stack.buffers(models, [], tokens.device)
             with torch.inference_mode():
-                logits_PB = logits(models[0], weights, *_evaluated(steps))
+                logits_PB = logits(models[0], weights, tokens, lengths)
             return [Answer(logits_B, None) for logits_B in logits_PB]
-        assert stack is not None
         training = [step.training for step in steps if step.training is not None]
         weights = {name: each.detach().requires_grad_() for name, each in stack.weights(models).items()}
         seeds = [each.seed for each in training if each.seed is not None]
         tokens_PBT, lengths_PB = _trained(steps, training)
-        buffers = stack.mask_settings(models, seeds, tokens_PBT.device)
+        buffers = stack.buffers(models, seeds, tokens_PBT.device)
         logits_PB = logits(models[0], weights | buffers, tokens_PBT, lengths_PB)
         losses = _losses(logits_PB, training)
         gradients = torch.autograd.grad(torch.stack(losses).sum(), list(weights.values()), allow_unused=True)

@@ -102,7 +102,12 @@ class Optimizer:
             parameter = self._named[name].detach()
             moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
             self._state[name] = {"step": torch.zeros((), device=parameter.device)} | moments
-        return self._state[name]
+        state, parameter = self._state[name], self._named[name].detach()
+        for key in ("exp_avg", "exp_avg_sq"):
+            # Fused Adam goes by the order in memory, which changes when a parameter is stacked.
+            if state[key].stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter).copy_(state[key])
+        return state
 
     def _step_rows(self, name: str, rate: float) -> None:
         parameter, (rows_R, gradients_RE) = self._named[name], self._sparse[name]
