@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 #: Alignment of arrays in a file, in bytes, as in memory.
 ALIGNED = 64
 CHUNK = 1 << 24  # bytes written at once
-LET_GO_SECONDS = 0.05  # interval, in which about 100 MB are copied
+RELEASE_SECONDS = 0.05  # interval, in which about 100 MB are copied
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: the lengths of its name and of its extra fields
 _EXTRA_FIELD = struct.Struct("<HH")  # type and length
@@ -89,7 +89,7 @@ def _mapped(file: BinaryIO) -> dict[str, np.ndarray]:
     return arrays
 
 
-def let_go(encoded: EncodedCorpus) -> None:
+def release_pages(encoded: EncodedCorpus) -> None:
     """Releases the memory of mapped arrays; the kernel loads pages again on access."""
     for split in SPLITS:
         for array in vars(getattr(encoded, split)).values():
@@ -100,14 +100,14 @@ def let_go(encoded: EncodedCorpus) -> None:
 
 
 @contextlib.contextmanager
-def letting_go(encoded: EncodedCorpus) -> Iterator[None]:
+def releasing_pages(encoded: EncodedCorpus) -> Iterator[None]:
     """Inside this context, memory of mapped arrays is released again and again, so that copying a corpus does not take
     twice its size."""
     done = threading.Event()
 
     def repeat() -> None:
-        while not done.wait(LET_GO_SECONDS):
-            let_go(encoded)
+        while not done.wait(RELEASE_SECONDS):
+            release_pages(encoded)
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
@@ -116,7 +116,7 @@ def letting_go(encoded: EncodedCorpus) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        let_go(encoded)
+        release_pages(encoded)
 
 
 def _of_arrays(arrays: Mapping[str, np.ndarray], name: str) -> EncodedCorpus:

@@ -162,7 +162,7 @@ def test_what_travels_is_code_and_spec_and_not_too_much(tmp_path: Path, monkeypa
     monkeypatch.setattr(submit, "MAX_BYTES", size - 1)
     two = tmp_path / "two"
     two.mkdir()
-    with pytest.raises(ValueError, match="would travel to the cluster"):
+    with pytest.raises(ValueError, match="the upload would be"):
         submit.pack(spec, two)
 
 
@@ -281,7 +281,7 @@ def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     done = CliRunner().invoke(app, ["plan", "smoke", *small], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "mlp" in done.output
-    assert "trials at once" in done.output
+    assert "concurrent trials" in done.output
     (path,) = (cache / "plans").iterdir()
     assert json.loads(path.read_text(encoding="utf-8"))["num_trials"] == 1
     done = CliRunner().invoke(app, ["run", "smoke", *small], catch_exceptions=False)

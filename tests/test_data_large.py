@@ -16,7 +16,7 @@ from data.base import chosen, parallel
 from data.base.chosen import Chosen, Listed, Written, joined, relabelled
 from data.base.reading import Reading
 from data.base.texts import SPLITS
-from data.cache import letting_go
+from data.cache import releasing_pages
 from data.corpora.files import File
 from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus, PackedTexts
@@ -112,7 +112,7 @@ def test_texts_are_packed_until_they_have_enough_words(monkeypatch: pytest.Monke
     assert [*PackedTexts.empty(2)] == ["", ""]
 
 
-def test_what_was_read_of_mapped_arrays_is_let_go(tmp_path: Path) -> None:
+def test_pages_of_mapped_arrays_are_released(tmp_path: Path) -> None:
     rows = "\n".join(["text,label", *(f"good {n} {'good ' * 500},{n % 2}" for n in range(2000))])
     (tmp_path / "some.csv").write_text(rows)
     name, cache = f"csv:{tmp_path}/some.csv", tmp_path / "cache"
@@ -127,7 +127,7 @@ def test_what_was_read_of_mapped_arrays_is_let_go(tmp_path: Path) -> None:
 
     total = corpus.train.tokens_W.sum()
     assert mapped() > 3000
-    with letting_go(corpus.without_texts()):
+    with releasing_pages(corpus.without_texts()):
         assert corpus.train.tokens_W.sum() == total
     assert mapped() < 200
     assert corpus.train.tokens_W.sum() == total

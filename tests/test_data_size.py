@@ -124,7 +124,7 @@ def test_the_best_model_and_baseline_are_trained_on_each_share(tmp_path: Path) -
     assert budget == [
         f"{best['mlp'].name} on 1/8, 1/4, 1/2 and all of the training texts, 3 seeds each",
         f"{best['tfidf'].name} on 1/8, 1/4, 1/2 and all of the training texts, 1 seed each",
-        "About 8 s of training, if trials are as fast as they were",  # of 1 s each
+        "About 8 s of training, if trials are as fast as before",  # of 1 s each
     ]
 
 

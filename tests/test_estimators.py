@@ -470,4 +470,4 @@ def test_a_search_goes_on_and_is_planned(finished: Path) -> None:
     assert "TfidfLogistic-2" in done.stdout
     planned = command("search", "plan", "spec.yaml", cwd=finished)
     assert planned.returncode == 0, planned.stderr
-    assert "s a trial of 1 epoch\n" in planned.stdout
+    assert "s per trial of 1 epoch\n" in planned.stdout

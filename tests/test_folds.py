@@ -265,7 +265,7 @@ def test_a_plan_counts_what_is_trained_over_folds_afterwards(tmp_path: Path) -> 
     assert plan_folds.predict(spec.model_copy(update={"folds": None}), corpus, cost, 1, 4.0) is None
     search = plan.predict(spec, dict.fromkeys(spec.studied, 2), cost, 1, 4.0)
     told = "\n".join(plan_folds.lines(found, search))
-    assert "15 trainings" in told
+    assert "15 trials" in told
     assert "in all" in told
 
 

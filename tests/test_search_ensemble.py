@@ -73,7 +73,7 @@ def test_an_ensemble_is_the_mean_of_models_that_read_their_own_words(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((None, 1), "--ensemble: should be at least 2, the models to average; got 1"),
+        ((None, 1), "--ensemble: the number of models to average, should be at least 2; got 1"),
         (("gru", 2), "--ensemble chooses among all architectures: leave out --architecture gru, or --ensemble"),
     ],
 )
@@ -176,7 +176,7 @@ def test_as_a_command_it_says_what_was_chosen_and_needs_nothing_of_the_project(
     assert done.returncode == 0, done.stderr
     for line in selected.lines():
         assert line in done.stdout
-    assert line.startswith("The chosen one on test")
+    assert line.startswith("The selected ensemble on test")
     assert "test_accuracy" in line
     assert "test_mcc" not in line  # only what tables show
     assert "models:/smoke-imdb@ensemble" in done.stdout

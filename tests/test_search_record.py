@@ -205,7 +205,7 @@ def test_a_deleted_search_run_is_named_and_restored_or_remade(
         if purged:
             client._tracking_client.store._hard_delete_run(run_id)
     lines = audit(search, uri)
-    assert lines[0] == ("no run of the search" if purged else f"the search's own run {own} was deleted")
+    assert lines[0] == ("no run of the search" if purged else f"the search's run {own} was deleted")
     assert len(lines) > 4  # and each trial, as deleted or as under none
     repair(search, uri)
     assert audit(search, uri) == []

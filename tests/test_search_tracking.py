@@ -412,7 +412,7 @@ def test_a_locked_database_is_one_warning_and_delivered_at_the_end(
     assert "SQLAlchemy" not in capfd.readouterr().err
     assert [line.partition(" (")[0] for line in warnings] == [
         "MLflow cannot be written",
-        "MLflow is back; what was missing has been delivered.",
+        "MLflow is back; the missing data has been delivered.",
     ]
     run = run_of(uri, trial)
     assert (run.info.status, run.data.metrics["epochs_run"]) == ("FINISHED", 5)

@@ -115,7 +115,7 @@ def test_an_exported_model_answers_by_it_before_and_after_it_is_written(tmp_path
     scores = dict.fromkeys(("threshold_val", "threshold_test", "val_macro_f1", "test_macro_f1"), 0.5)
     kept, told = _with_threshold(model, {"threshold": (second + high) / 2, **scores}, "val_macro_f1")
     assert told is not None
-    assert "'fraud' is said from a probability of" in str(told)
+    assert "'fraud' is predicted from a probability of" in str(told)
     wanted = ["fraud" if each > kept.threshold else "legit" for each in kept.outputs(texts)[:, 1]]
     assert set(wanted) == {"fraud", "legit"}
     assert kept.answer(texts)["predicted"] == wanted

@@ -1,4 +1,4 @@
-"""Checks whether a cluster is ready for a search: nodes, versions, capacity, checkpoints, corpus, MLflow."""
+"""Checks whether a cluster is ready for a search: nodes, versions, capacity, checkpoint folder, corpus, MLflow."""
 
 import time
 import uuid
@@ -52,9 +52,9 @@ class NodeReport:
 
     versions: dict[str, str]
     problem: str | None = None
-    storage: str | None = None  # why the checkpoint folder cannot be used
-    digest: str | None = None  # of the corpus as received
-    kernels: str | None = None  # the kernels that compute models there
+    storage: str | None = None  # why the checkpoint folder cannot be used there
+    digest: str | None = None  # the digest of the corpus as received
+    kernels: str | None = None  # the name of the kernels that the node uses
 
 
 DRIVER = "driver"  # the name of the driver's file in the probed folder

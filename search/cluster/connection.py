@@ -22,8 +22,8 @@ PACKAGES = ("search", "models", "data")  # packages that workers import
 HOOK = "search.base.console.collect_rarely"  # runs first in every worker
 
 # By default glibc returns memory after every iteration and faults it in again, which costs 10 to 20 % of the time of a
-# small model. Keeping memory requires a single arena: every trial runs in a new thread, and per-thread heaps would add
-# up to one or two gigabytes per worker. The largest blocks, for evaluation and long texts, are still returned.
+# small model. Keeping it requires a single arena: every trial runs in a new thread, and per-thread arenas would add up
+# to one or two gigabytes per worker. The largest blocks, for evaluation and long texts, are still returned.
 _ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": "500000000",
@@ -38,7 +38,7 @@ _begun: tuple[int, Callable[[], None]] | None = None  # thread id, and the funct
 
 @contextmanager
 def ahead(address: str | None, resources: Resources) -> Iterator[None]:
-    """Starts Ray in the background, for a `connection` inside the block; does nothing if that would not start one.
+    """Starts Ray in the background for a `connection` inside the block; does nothing if that would not start Ray.
 
     resources: of one trial.
     """
@@ -97,7 +97,7 @@ def _put_back() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
     levels = [logger.level for logger in loggers]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    loggers[-1].setLevel(logging.ERROR)  # at lower levels Tune warns about files that it is configured not to write
+    loggers[-1].setLevel(logging.ERROR)  # at lower levels, Tune warns about files that it is configured not to write
     try:
         yield
     finally:

@@ -32,9 +32,10 @@ ROOT = Path(__file__).parents[2]
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "127.0.0.1"
 WORKER_SECONDS = 60.0  # timeout; starting a worker takes one or two
-# Otherwise Ray ends workers that are idle for a second when cores are reserved for Tune's actors, before these start.
+# Otherwise, while cores are reserved for Tune's actors, Ray would end workers that are idle for a second, before the
+# actors start.
 KEPT: dict[str, Any] = {"idle_worker_killing_time_threshold_ms": 3_600_000}
-OF_TRIALS = "search.tune.worker"  # the module that a worker imports to train
+OF_TRIALS = "search.tune.worker"  # the module with the trainable
 
 
 class _OwnCode(JobConfig):
@@ -64,7 +65,7 @@ def starting(environment: Mapping[str, str], hook: str, preload: bool, **options
 
 
 def _init(variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
-    with _variables(variables), _few_daemons(), _on_loopback(), session.deaf_to_hangups():
+    with _variables(variables), _few_daemons(), _on_loopback(), session.blocking_hangups():
         # Hooks of RAY_RUNTIME_ENV_HOOK expect an empty environment, not None.
         ray.init(
             "local",
@@ -124,7 +125,7 @@ def _own_token() -> Iterator[None]:
         os.environ[TOKEN] = secrets.token_hex(32)
     raylet: Any = ray._raylet
     loader = raylet.AuthenticationTokenLoader.instance()
-    loader.reset_cache()  # may hold the token of an earlier search in this process
+    loader.reset_cache()  # it may hold the token of an earlier search in this process
     try:
         yield
     finally:
@@ -176,7 +177,7 @@ def _require_worker() -> None:
             f"{session.keep()} say why. "
             "RAY_RUNTIME_ENV_HOOK and RAY_ENABLE_UV_RUN_RUNTIME_ENV change how it starts them"
         ) from None
-    except ray.exceptions.OutOfMemoryError:  # it has started; trials report a lack of memory themselves
+    except ray.exceptions.OutOfMemoryError:  # the worker has started; trials report a lack of memory themselves
         return
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray's workers cannot be started: {_line(error)}; see {session.keep()}") from None
@@ -196,15 +197,15 @@ def _answer() -> None:
 
 
 def _why(error: Exception) -> str:
-    """The message of Ray's failure, with the environment variable that is likely the cause."""
+    """The message of Ray's failure, with the environment variable that is the likely cause."""
     folder = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
     problem = _line(error)
     if "AF_UNIX" in problem:
         return f"{folder} is too long for the names of sockets ({os.environ.get(folder, '')}); try RAY_TMPDIR=/tmp"
     if isinstance(error, AuthenticationError):
-        return f"{problem}; see {TOKEN_PATH}, {TOKEN} and {MODE}: without them a search has a token of its own"
+        return f"{problem}; see {TOKEN_PATH}, {TOKEN} and {MODE}: without them, a search creates its own token"
     if isinstance(error, OSError):
-        return f"{problem}; {folder} should be a folder that can be written and has space, HOME one that is there"
+        return f"{problem}; {folder} should be a writable folder with free space, and HOME an existing folder"
     return f"{problem} Its logs are in ray/session_latest/logs of {folder}, else of /tmp; see `ulimit -a` and /dev/shm"
 
 

@@ -1,4 +1,5 @@
-"""The folders of Ray's sessions, with logs and sockets: ours is removed after success, left-over ones by `clean`."""
+"""The folders of Ray's sessions, with logs and sockets. This process removes its session's after success; `clean`
+removes those that were left over."""
 
 import os
 import shutil
@@ -22,24 +23,24 @@ PREFIX = "session_"
 _kept: set[Path] = set()  # sessions whose logs were mentioned to the user
 
 
-def own() -> Path:
-    """The folder of the session started by this process."""
+def current_folder() -> Path:
+    """The folder of the session that this process started."""
     node: Any = ray._private.worker._global_node
     return Path(node.get_session_dir_path())
 
 
 def keep() -> Path:
-    """Keeps the folder of our session when it ends. Returns its folder of logs."""
-    _kept.add(own())
-    return own() / "logs"
+    """Keeps the folder of this process's session when the session ends. Returns the folder of its logs."""
+    _kept.add(current_folder())
+    return current_folder() / "logs"
 
 
 @contextmanager
 def tidy(begun: "Future[None]") -> Iterator[None]:
-    """Shuts our Ray down at the end of the block, and removes the folder of its session. The folder stays if `keep` was
+    """Shuts Ray down at the end of the block, and removes the folder of its session. The folder is kept if `keep` was
     called, or if an unexpected exception was raised, which the logs may explain.
 
-    begun: is done once Ray has started, or has failed to.
+    begun: a future that is done once Ray has started or failed to start.
     """
     try:
         yield
@@ -48,7 +49,7 @@ def tidy(begun: "Future[None]") -> Iterator[None]:
             error.add_note(f"Ray's logs are in {keep()}")
         raise
     finally:
-        folder = own() if _is_up(begun) else None
+        folder = current_folder() if _is_up(begun) else None
         ray.shutdown()
         timings.note(Event.RAY_ENDED)
         if folder in _kept:
@@ -58,13 +59,13 @@ def tidy(begun: "Future[None]") -> Iterator[None]:
 
 
 def _is_up(begun: "Future[None]") -> bool:
-    return begun.exception() is None  # waits until it is done
+    return begun.exception() is None  # waits for the future
 
 
 @contextmanager
-def deaf_to_hangups() -> Iterator[None]:
-    """Makes processes started inside the block ignore SIGHUP: when the terminal is closed, the driver ends them once
-    their trials have reported. (Ray does the same for Ctrl-C.) The driver receives a SIGHUP after the block."""
+def blocking_hangups() -> Iterator[None]:
+    """Blocks SIGHUP for processes started inside the block: when the terminal is closed, the driver ends them after
+    their trials have reported. (Ray does the same for Ctrl-C.) A SIGHUP to the driver is delivered after the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
@@ -73,7 +74,7 @@ def deaf_to_hangups() -> Iterator[None]:
 
 
 def left_over() -> list[Path]:
-    """The session folders of this user that no process uses any more."""
+    """This user's session folders that no process uses any more."""
     folders = [
         path for path in Path(get_default_ray_temp_dir()).glob(f"{PREFIX}*") if path.is_dir() and not path.is_symlink()
     ]

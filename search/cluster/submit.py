@@ -33,7 +33,7 @@ def pack(spec: spec.Spec, folder: Path) -> int:
     if total > MAX_BYTES:
         largest = max(sizes, key=sizes.__getitem__).relative_to(folder)
         raise UserError(
-            f"{total / 1e6:.0f} MB would travel to the cluster, {MAX_BYTES / 1e6:.0f} MB are allowed; the largest "
+            f"the upload would be {total / 1e6:.0f} MB, at most {MAX_BYTES / 1e6:.0f} MB are allowed; the largest "
             f"file, {largest}, is not code: move it elsewhere"
         )
     return total
@@ -62,10 +62,10 @@ def submit(spec: spec.Spec, address: str, searches: str, wait: bool, options: Se
             job = client.submit_job(entrypoint=entrypoint, runtime_env={WORKING_DIR: str(folder)})
         except ConnectionError as error:
             raise UserError(
-                f"no dashboard answers at {address}: {_line(error)}; `ray dashboard cluster.yaml` opens the way to it"
+                f"no dashboard answers at {address}: {_line(error)}; `ray dashboard cluster.yaml` opens a tunnel to it"
             ) from None
         except AuthenticationError:
-            raise UserError(f"{address} asks for the cluster's token; copy it from the head into {TOKEN}") from None
+            raise UserError(f"{address} requires the cluster's token; copy it from the head to {TOKEN}") from None
         except RuntimeError as error:
             raise UserError(f"{address} refuses the job: {_line(error)}") from None
     shown = f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} ray job" if "RAY_AUTH_MODE" in os.environ else "ray job"

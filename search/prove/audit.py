@@ -55,7 +55,7 @@ def _compare_own(recorded: Recorded, studies: Studies) -> Iterator[str]:
     """Differences between the search and its run in MLflow."""
     existing = [run for run in recorded.own if not run.deleted]
     if not existing:
-        yield f"the search's own run {recorded.own[0].run_id} was deleted" if recorded.own else "no run of the search"
+        yield f"the search's run {recorded.own[0].run_id} was deleted" if recorded.own else "no run of the search"
         return
     if len(existing) > 1:
         yield f"{len(existing)} runs of the search in MLflow, not 1"
@@ -139,10 +139,10 @@ def _compare_times(trial: Trial, run: Run) -> Iterator[str]:
 def _compare_checkpoint(trial: Trial, folder: Path, studies: Studies) -> Iterator[str]:
     last = max((result.step for result in trial.results if not result.diverged), default=0)
     saved = checkpoints.last_step(checkpoints.folder_of(folder, trial.name))
-    # There is a checkpoint at the end of every epoch and of a complete trial; other reports may have none.
+    # Every epoch and every complete trial ends with a checkpoint; other reports may have none.
     per_epoch = length_of(trial.architecture, studies.spec.length).reports_per_epoch
     first = last if trial.outcome is Outcome.COMPLETE else last - last % per_epoch
-    # A worker saves a checkpoint before it sends the report, so a trial that will be continued may be one ahead.
+    # A worker saves a checkpoint before it sends the report, so an unfinished trial may be one checkpoint ahead.
     allowed = {*range(first, last + 1 + (trial.outcome is Outcome.RUNNING))}
     if studies.spec.num_kept < float("inf"):
         allowed.add(0)
@@ -162,7 +162,7 @@ def repair(folder: Path, uri: str, warn: Callable[[str], None] = print) -> None:
     tracker = Tracker(uri, studies, warn)
     reconcile(studies, tracker)
     tracker.own.provenance = next((trial.provenance for trial in studies.trials() if trial.provenance), {})
-    if tracker.deliver(every=True):  # otherwise MLflow may not be up to date for the comparison
+    if tracker.deliver(every=True):  # otherwise MLflow is not up to date, and a comparison is meaningless
         trials = {trial.run_id: trial for trial in studies.trials()}
         recorded = read_runs(uri, folder.name, details=True)
         for run in recorded.runs:

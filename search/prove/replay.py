@@ -48,7 +48,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     folder, trial = find_trial(run, root)
     spec = read_spec(folder)
     if not trial.results:
-        raise UserError(f"{trial.name} has no report to repeat: it is {trial.outcome}")
+        raise UserError(f"{trial.name} has no report to compare with: its outcome is {trial.outcome}")
     corpus, setting = load_again(spec, "replay"), make_setting(spec, folder)
     if corpus.digest != trial.provenance[schema.DATA_DIGEST]:
         raise UserError(
@@ -66,7 +66,7 @@ def replay(run: str, root: Path, uri: str) -> Iterator[str]:
     different = ""
     per_epoch = length_of(trial.architecture, spec.length).reports_per_epoch
     repeated = run_trial(trial.config, corpus, setting)
-    for before, result in zip(trial.results, repeated, strict=False):  # in this order, to train no further than it did
+    for before, result in zip(trial.results, repeated, strict=False):  # this order stops training in time
         difference, what = _furthest(result, before)
         worst = max(worst, difference)
         epoch = f"{result.step / per_epoch:.4g}"

@@ -41,16 +41,16 @@ def find(root: Path, seconds: float, num_kept: int) -> Iterator[Waste]:
     """
     before = time.time() - seconds
     for folder in find_searches("", root):
-        with contextlib.suppress(UserError):  # an older version's; or it runs
+        with contextlib.suppress(UserError):  # written by an older version, or running
             if waste := _checkpoints(folder, before, num_kept):
                 yield waste
     sessions = [path for path in session.left_over() if path.stat().st_mtime < before]
     if sessions:
-        what = f"{len(sessions)} sessions of Ray's that have ended, in {sessions[0].parent}"
+        what = f"{len(sessions)} Ray sessions that have ended, in {sessions[0].parent}"
         yield Waste(what, sum(map(_size, sessions)), partial(_remove, sessions))
     cached = [path for path in default_cache().rglob("*") if path.is_file() and _last_used(path) < before]
     if cached:
-        what = f"{len(cached)} files of the cache {default_cache()}, made again when they are needed"
+        what = f"{len(cached)} files of the cache {default_cache()}, recreated when needed"
         yield Waste(what, sum(map(_size, cached)), partial(_remove, cached))
 
 
@@ -86,7 +86,7 @@ def _checkpoints(folder: Path, before: float, num_kept: int) -> Waste | None:
 def _drop(folder: Path, trials: list[str], num_kept: int) -> None:
     with locking.hold(folder):
         spec = read_spec(folder)
-        if num_kept < spec.num_kept:  # first, so that an audit expects no more than these
+        if num_kept < spec.num_kept:  # first, so that an audit does not expect the removed checkpoints
             changes = {"keep_checkpoints": f"top:{num_kept}"}
             write_spec(specs.validate(spec.model_dump() | changes, files=False), folder)
         for trial in trials:
@@ -107,7 +107,7 @@ def _last_used(path: Path) -> float:
 
 
 def _size(path: Path) -> int:
-    """Bytes on disk of a file or of all files in a folder; 0 for files that are removed meanwhile."""
+    """Bytes on disk of a file or of all files in a folder; 0 for files that another process removes meanwhile."""
     num_bytes = 0
     for each in path.rglob("*") if path.is_dir() else [path]:
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from search.study.study import derive_seed
 from search.study.trial import Trial
 
 SUFFIX, SUFFIX_OF_FOLDS = "-confirm", "-folds"
-TOP, SEEDS = 3, 5  # defaults; over folds both are 1
+TOP, SEEDS = 3, 5  # defaults; both are 1 over folds
 
 
 def confirmation(
@@ -34,9 +34,9 @@ def confirmation(
     """The spec of a search that repeats the `top` configurations of each architecture of a search `seeds` times.
 
     architectures: only these; all if empty. folds: cross-validate with this many folds, together with the best
-    configuration of each baseline, so that all are tested on the same texts. named: by architecture, a trial whose
-    configuration is confirmed in place of the best ones.
-    Raises UserError when there is nothing to confirm.
+    configuration of each baseline, so that all are tested on the same texts. named: the name of a trial by
+    architecture: its configuration is confirmed instead of the best ones. Raises UserError when there is nothing to
+    confirm.
     """
     top, seeds = top or (1 if folds else TOP), seeds or (1 if folds else SEEDS)
     spec, search = read_spec(folder), folder.name
@@ -57,7 +57,7 @@ def confirmation(
     points = {name: points for name in chosen if (points := _best(studies, name, top, (named or {}).get(name)))}
     if not points:
         raise UserError(f"{search} has no complete trial to confirm; resume it first")
-    baselines = spec.baselines if folds else []  # their numbers are the same with every seed
+    baselines = spec.baselines if folds else []  # their results do not depend on the seed
     of_baselines = {name: best for name in baselines if (best := _best(studies, name, 1))}
     suffix = SUFFIX_OF_FOLDS if folds else SUFFIX
     changes = {
@@ -68,15 +68,15 @@ def confirmation(
         "configurations": points | of_baselines,
         "seeds": seeds,
         "folds": folds,
-        "seed": derive_seed(spec.seed, search, time.time_ns()),  # never that of an earlier confirmation
+        "seed": derive_seed(spec.seed, search, time.time_ns()),  # never the seed of an earlier confirmation
         "sampler": "grid",
         "pruner": "none",
         "stop": "none",
         "space": {},
-        "match_parameters": None,  # hidden sizes are solved
+        "match_parameters": None,  # hidden sizes are already solved
         "trials": None,
         "time_budget": None,
-        "keep_checkpoints": "best" if folds else "all",  # models of folds are for their scores only
+        "keep_checkpoints": "best" if folds else "all",  # models of folds are trained for their scores only
     }
     return specs.validate(spec.model_dump() | changes, files=False)
 
@@ -93,7 +93,7 @@ def _what(spec: Spec) -> tuple[Any, ...]:
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The newest confirmation of the search in this folder that is one of several planned looks and owes trials."""
+    """The newest unfinished confirmation of the search in this folder that is one of several planned looks, if any."""
     found = [
         each
         for each, spec in _confirming(folder, folder.parent)
@@ -113,7 +113,7 @@ def _confirming(folder: Path, root: Path) -> Iterator[tuple[Path, Spec]]:
     for each in find_searches("", root):
         try:
             spec = read_spec(each)
-        except UserError:  # of another search: an older version's, or a broken file
+        except UserError:  # another search of an older version, or a broken file
             continue
         if spec.confirms == folder.name:
             yield each, spec

@@ -12,7 +12,7 @@ from search.spec.read import SPEC_FILE
 from search.spec.spec import Spec
 from search.train import checkpoints
 
-TUNE = "tune"  # what Tune writes; nothing reads it
+TUNE = "tune"  # the folder that Tune writes to; nothing reads it
 
 
 def new_search(spec: Spec, root: Path) -> Path:
@@ -26,7 +26,7 @@ def new_search(spec: Spec, root: Path) -> Path:
         try:
             folder.mkdir()
             break
-        except FileExistsError:  # two searches in one second
+        except FileExistsError:  # another search was started in the same second
             time.sleep(1)
     origin.start(folder)
     write_spec(specs.freeze(spec), folder)

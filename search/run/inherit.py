@@ -1,4 +1,4 @@
-"""Warm start: maps the results of the searches that a spec names under `from:` into its own space.
+"""Warm start: maps the results of the searches that a spec names under `from:` into the spec's space.
 
 Scores on other texts, words or seeds cannot be compared, so a configuration keeps its quantile within its own search
 (Salinas et al. 2020, "A Quantile-based Approach for Hyperparameter Transfer Learning").
@@ -20,7 +20,7 @@ from search.study.ranking import first_of, is_ranked, order
 from search.study.studies import Studies
 from search.study.trial import Trial
 
-MOST = 100  # configurations kept of each search and architecture, evenly spaced from the best to the worst
+MOST = 100  # most configurations per search and architecture, evenly spaced from the best to the worst
 
 
 def inherit(spec: Spec, root: Path) -> Spec:
@@ -45,7 +45,7 @@ def inherit(spec: Spec, root: Path) -> Spec:
                 f"{', '.join(spec.architectures)}; leave it out"
             )
         found += own
-    # Validated last: reading an earlier spec registers its custom architectures in place of those of this one.
+    # Validated last: reading an earlier spec replaces the custom architectures that this spec has registered.
     content = spec.model_dump() | {"from": [folder.name for folder in folders], "inherited": found}
     return specs.validate(content, files=False)
 
@@ -58,7 +58,7 @@ def _find(asked: str, root: Path) -> Path:
 def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial], spec: Spec) -> Inherited | None:
     """The results of a search for an architecture of another spec; None if it has not trained that architecture.
 
-    theirs: the spec of the search. spec: the one that inherits.
+    theirs: the spec of the earlier search. spec: the spec that inherits.
     """
     own = [trial for trial in trials if trial.architecture == architecture]
     if not own:
@@ -94,16 +94,16 @@ def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial],
 
 def into(space: Space, found: Mapping[str, Any], otherwise: Mapping[str, Any]) -> dict[str, Any] | None:
     """The point of a space that is nearest to the hyperparameters of an earlier trial. A number outside a range, or
-    between the values of a choice, becomes the nearest one there is. Returns None if a word is not among the values of
-    a choice, or if None is the value of a hyperparameter that has a range here.
+    between the values of a choice, becomes the nearest valid number. Returns None if a word is not among the values of
+    a choice, or if the trial has the value None for a hyperparameter that is a range in this space.
 
-    otherwise: the values of hyperparameters that the trial did not have.
+    otherwise: the values for hyperparameters that the trial did not have.
     """
     point: dict[str, Any] = {}
     for name, values in space.items():
         value = found.get(name, otherwise[name])
         if values.is_fixed:
-            value = values.ends()[0]  # whatever the earlier trial had
+            value = values.ends()[0]  # regardless of the earlier value
         elif isinstance(values, Choice) and value not in values.values:
             numbers = [each for each in values.values if _is_number(each)]
             if not _is_number(value) or not numbers:

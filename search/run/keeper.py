@@ -1,4 +1,4 @@
-"""Keeps the checkpoints that a spec asks for, and removes the others."""
+"""Keeps the checkpoints that the spec's `keep_checkpoints` requires, and removes the others."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from search.train.training import Result
 
 
 class _Keeper:
-    """Removes the checkpoints that `keep_checkpoints` does not ask for, whenever a trial has ended."""
+    """Removes the checkpoints that `keep_checkpoints` does not require, whenever a trial has ended."""
 
     def __init__(self, studies: Studies, folder: Path) -> None:
         self._studies, self._folder, self._num_kept = studies, checkpoints.root(folder), studies.spec.num_kept
@@ -44,15 +44,15 @@ class _Keeper:
         return repeats and num_points(spec.spaces[architecture]) is not None
 
     def _is_settled(self, architecture: str) -> bool:
-        """Whether no later trial can change the order of those that have ended. A repetition can: a low score lowers
-        the mean of the leading configuration, and any other may come to lead."""
+        """Whether no later trial can change the order of those that have ended. A repetition can: with a low score, it
+        lowers the mean of the leading configuration, and any other configuration may take the lead."""
         if not self._may_repeat(architecture):
             return True
         ended = [trial for trial in self._studies.trials(architecture) if trial.outcome is not Outcome.RUNNING]
         return len(ended) >= self._studies.num_wanted(architecture)
 
     def _surplus(self, architecture: str, trials: list[Trial]) -> list[str]:
-        """The names of the trials whose weights are not to be kept."""
+        """The names of the trials whose weights are removed."""
         goals, metric = self._studies.spec.objectives, self._studies.spec.metric
         if goals:  # any point of the front may be exported
             ranked = fronts.ranked(trials, goals, metric, lambda each: fronts.values(each, goals))

@@ -47,7 +47,7 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
     if spec.configurations is not None:
         raise UserError(f"{search} has configurations instead of a space, and so no default to start from")
     known = [trial for trial in trials_of(folder, folder.parent) if trial.architecture == architecture]
-    spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
+    spec = read_spec(folder)  # read last, so that custom names are registered as in this spec
     ranked = [trial for trial in known if ranking.is_ranked(trial)]
     if not ranked:
         raise UserError(f"{architecture} has no complete trial in {search}; resume it first")
@@ -72,7 +72,7 @@ def of_path(folder: Path, architecture: str, seeds: int) -> tuple[Spec, str]:
         "sampler": "grid",
         "pruner": "none",
         "space": {},
-        "match_parameters": None,  # hidden sizes are solved
+        "match_parameters": None,  # hidden sizes are already solved
         "limits": {},
         "objectives": [],
         "trials": None,

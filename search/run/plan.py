@@ -1,6 +1,6 @@
-"""Predicts the cost of a search from a few training steps per architecture, and says afterwards how far off it was.
+"""Predicts the cost of a search from a few training steps per architecture, and compares it with the actual cost.
 
-The steps run in Ray workers on the machines of the search, as many at once as trials will.
+The steps run in Ray workers on the machines of the search, with the concurrency of its trials.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ from search.train.length import Length
 from search.train.running import Setting, build_model, run_trial, splits, take_in
 from search.train.tasks import task_of
 
-NUM_STEPS = 20  # of training, at least, in an epoch of a calibration; it has three, of which the first warms up
-#: Where in every range: its least values, its middle and its greatest, weighed by Simpson's rule.
+NUM_STEPS = 20  # fewest training steps per epoch of a calibration, which has three epochs; the first warms up
+#: Positions in every range (its minimum, middle and maximum) with their weights by Simpson's rule.
 WEIGHTS = {0.0: 1 / 6, 0.5: 4 / 6, 1.0: 1 / 6}
 
 
-#: From a config to the hyperparameters that follow from it.
+#: A function from a config to the hyperparameters that are solved from it.
 Solve = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -46,12 +46,12 @@ Solve = Callable[[dict[str, Any]], dict[str, Any]]
 class Cost:
     """The average cost of a trial of an architecture over its space."""
 
-    report_seconds: float  # of the training since the last one, and its evaluation
-    last_report_seconds: float  # evaluates on the test set, too
-    checkpoint_bytes: float  # of a trial that may go on
+    report_seconds: float  # training since the last report, and evaluation
+    last_report_seconds: float  # the same for the last report, which is also evaluated on test
+    checkpoint_bytes: float  # of a trial that may continue
     last_checkpoint_bytes: float
-    num_points: float  # MLflow's, a report
-    first_seconds: float = 0.0  # of what a model takes from the texts before its training
+    num_points: float  # metric rows in MLflow per report
+    first_seconds: float = 0.0  # to initialize a model from the texts before training (see `Architecture.start_from`)
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,17 @@ class Prediction:
     start_seconds: float
     disk_bytes: float
     num_rows: int
-    price: float | None  # of the wall seconds with pruning, on the spec's nodes
+    price: float | None  # of the pruned wall seconds on the spec's nodes
 
 
 def calibrate(
     config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, curve_interval: int
 ) -> tuple[Cost, float]:
-    """Train three short epochs in a worker; return the cost of a trial, and when the worker was ready (time.time()).
+    """Train three short epochs in a worker. Returns the cost of a trial, and the time (time.time()) at which the worker
+    was ready.
 
-    Models that are fitted in one go are fitted on all texts: a part of them may lack a class, and the time is not
-    proportional to their number.
+    Models that are fitted in one go are fitted on all texts, since a subset may lack a class and the time is not
+    proportional to the number of texts.
     """
     ready = time.time()
     take_in(config, setting)
@@ -109,7 +110,7 @@ def calibrate(
 
 
 def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, num_texts: int) -> float:
-    """Seconds that an untrained model takes to start from the whole training split (see `Architecture.start_from`),
+    """Seconds to initialize an untrained model from the whole training split (see `Architecture.start_from`),
     extrapolated linearly from two measurements, the second on four times as many texts."""
     device = device_of(setting.gpu)
     model = build_model(config, corpus, setting.embeddings).to(device)
@@ -130,7 +131,7 @@ def _first(split: Split, share: float) -> Split:
 
 
 def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """The configs to calibrate: architecture, the share of its trials that the config represents, config."""
+    """The configs to calibrate, as (architecture, the share of its trials that the config represents, config)."""
     for architecture, chosen in _chosen(spec).items():
         for number, (weight, hyperparameters) in enumerate(chosen):
             config = {schema.ARCHITECTURE: architecture, schema.NUMBER: number, schema.SEED: number, **hyperparameters}
@@ -138,7 +139,7 @@ def points(spec: Spec, solve: Solve) -> Iterator[tuple[str, float, dict[str, Any
 
 
 def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
-    """By architecture, weighted hyperparameters: every configuration, or three points of the space."""
+    """Weighted hyperparameters by architecture: all of its configurations, or three points of its space."""
     return {
         name: [(1 / len(spec.points[name]), point) for point in spec.points[name].values()]
         if name in spec.points
@@ -148,7 +149,8 @@ def _chosen(spec: Spec) -> dict[str, list[tuple[float, dict[str, Any]]]]:
 
 
 def _point(spec: Spec, architecture: str, position: float) -> dict[str, Any]:
-    """The learning rate is the default: another may diverge, and it does not change the time."""
+    """The point at a position of every range, with the default learning rate: another one may diverge, and the learning
+    rate does not change the time."""
     picked = {name: values.at(position) for name, values in spec.spaces[architecture].items()}
     default = spec.default_point(architecture)
     return space.split_design(picked | {name: default[name] for name in ("learning_rate",) if name in default})[0]
@@ -214,8 +216,8 @@ def _seconds_of_trials(cost: Mapping[str, Cost], simulated: Mapping[str, list[li
 
 
 def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
-    """Bytes of an architecture's remaining checkpoints, averaged over the simulated searches. Those of pruned trials
-    remain only if all checkpoints are kept."""
+    """Bytes of an architecture's remaining checkpoints, averaged over the simulated searches. Checkpoints of pruned
+    trials remain only if all checkpoints are kept."""
     ended = [min(sum(each.complete for each in ran), spec.num_kept) for ran in simulated]
     files = [sum(min(each.reports, checkpoints.NUM_KEPT) for each in ran if not each.complete) for ran in simulated]
     pruned = fmean(files) if spec.num_kept == float("inf") else 0.0
@@ -223,7 +225,7 @@ def _disk_bytes(spec: Spec, cost: Cost, simulated: list[list[Ran]]) -> float:
 
 
 def seconds_of(cost: Cost, ran: Ran) -> float:
-    """The seconds of a trial that ran this far."""
+    """The seconds of a trial with these reports."""
     last = cost.last_report_seconds if ran.complete else cost.report_seconds
     return cost.first_seconds + (ran.reports - 1) * cost.report_seconds + last
 
@@ -231,9 +233,9 @@ def seconds_of(cost: Cost, ran: Ran) -> float:
 def plan(
     spec: Spec, address: str | None, corpus: EncodedCorpus, solve: Solve, folder: Path
 ) -> tuple[Prediction, dict[str, Cost]]:
-    """Calibrate on the cluster that this process is connected to, predict, and remember it for `find`."""
+    """Calibrate on the cluster that this process is connected to, predict, and store the prediction for `find`."""
     listed = sum(kind.count * cluster.num_fitting(spec.resources, kind.cpu, kind.gpu) for kind in spec.nodes)
-    here = cluster.Room(spec, address)()  # raises if no trial fits, which would wait forever
+    here = cluster.Room(spec, address)()  # raises if no trial fits, since the search would wait forever
     concurrency = min(spec.concurrency or listed, listed) if listed else here
     studies = Studies("plan", spec, folder)
     cost, start_seconds = costs(spec, corpus, solve)
@@ -264,9 +266,9 @@ def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Itera
     for name, each in cost.items():
         length = length_of(name, spec.length)
         seconds = seconds_of(each, Ran(length.num_reports, True))
-        yield f"{name:<12} {seconds:8.1f} s a trial of {length.epochs} epoch{'s' * (length.epochs > 1)}"
+        yield f"{name:<12} {seconds:8.1f} s per trial of {length.epochs} epoch{'s' * (length.epochs > 1)}"
     yield ""
-    yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   at {prediction.concurrency} trials at once"
+    yield f"{'':<12} {'trial-hours':>12} {'wall time':>10}   with {prediction.concurrency} concurrent trials"
     for pruner, trial_seconds, wall_seconds in (
         ("no pruning", prediction.trial_seconds, prediction.wall_seconds),
         (spec.pruner, prediction.pruned_trial_seconds, prediction.pruned_wall_seconds),
@@ -280,15 +282,15 @@ def lines(spec: Spec, prediction: Prediction, cost: Mapping[str, Cost]) -> Itera
     if prediction.price is not None:
         yield f"Money        {prediction.price:,.2f} for {sum(kind.count for kind in spec.nodes)} nodes"
     else:
-        yield "Money        give nodes and their prices an hour in the spec: nodes: [{cpu: 8, count: 4, price: 0.17}]"
+        yield "Money        give nodes with hourly prices in the spec: nodes: [{cpu: 8, count: 4, price: 0.17}]"
     if spec.stop != "none":
-        yield "These are what it takes at most: stop: decided leaves out trials that cannot change the answer."
+        yield "These are upper bounds: stop: decided skips trials that cannot change the answer."
     if spec.time_budget is not None and spec.time_budget < prediction.pruned_wall_seconds:
-        yield f"The time budget of {duration(spec.time_budget)} ends it before."
+        yield f"The time budget of {duration(spec.time_budget)} ends the search earlier."
 
 
 def compare(prediction: Prediction, trial_seconds: float, wall_seconds: float) -> tuple[str, dict[str, str]]:
-    """How far off a prediction was, as a line and as tags of the search's run."""
+    """The error of a prediction, as a line of text and as tags of the search's run."""
     planned = {"trial_seconds": prediction.pruned_trial_seconds, "wall_seconds": prediction.pruned_wall_seconds}
     took = {"trial_seconds": trial_seconds, "wall_seconds": wall_seconds}
     tags = {schema.PLANNED_PREFIX + key: f"{value:.1f}" for key, value in planned.items()}

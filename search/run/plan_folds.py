@@ -13,7 +13,7 @@ from search.train.config import length_of
 
 @dataclass(frozen=True)
 class OverFolds:
-    """trial_seconds: summed over all trainings. wall_seconds: of them together."""
+    """The cost of the folds. trial_seconds: summed over all trials. wall_seconds: elapsed time."""
 
     folds: int
     num_trials: int
@@ -26,8 +26,8 @@ class OverFolds:
 def predict(
     spec: Spec, corpus: EncodedCorpus, cost: Mapping[str, Cost], concurrency: int, start_seconds: float
 ) -> OverFolds | None:
-    """The cost of the folds; None for a spec without any. A fold's time is proportional to its training texts, which
-    are all but two of the parts. The best configuration is not known yet: it is assumed to take the average time.
+    """The cost of the folds; None for a spec without folds. The time of a fold is assumed proportional to its number of
+    training texts (all parts but two), and that of the best configurations, which are not known yet, to be average.
     """
     if not spec.folds or spec.repeats:
         return None
@@ -42,18 +42,17 @@ def predict(
         num_trials=len(seconds),
         trial_seconds=sum(seconds),
         wall_seconds=makespan(seconds, concurrency) + start_seconds,
-        disk_bytes=sum(cost[name].last_checkpoint_bytes for name in reports),  # that of the best of each stays
+        disk_bytes=sum(cost[name].last_checkpoint_bytes for name in reports),  # one checkpoint stays per model
         num_rows=round(spec.folds * sum(num * cost[name].num_points for name, num in reports.items())),
     )
 
 
 def lines(found: OverFolds, search: Prediction) -> Iterator[str]:
-    """For people, below those of the search itself."""
+    """The cost of the folds as lines of text, to show below those of the search itself."""
     trials, wall = search.pruned_trial_seconds + found.trial_seconds, search.pruned_wall_seconds + found.wall_seconds
     yield ""
     yield (
-        f"Then folds: {found.folds}, {found.num_trials} trainings: the best of each architecture and baseline on each "
-        "fold"
+        f"Then {found.folds} folds, {found.num_trials} trials: the best of each architecture and baseline on each fold"
     )
     for name, trial_seconds, wall_seconds in (
         ("folds", found.trial_seconds, found.wall_seconds),
@@ -61,8 +60,8 @@ def lines(found: OverFolds, search: Prediction) -> Iterator[str]:
     ):
         yield f"{name:<12} {trial_seconds / 3600:>12.2f} {duration(wall_seconds):>10}"
     yield (
-        f"and {found.disk_bytes / 1e6:,.1f} MB of checkpoints, {found.num_trials + 1} runs and {found.num_rows:,} rows "
-        "of metrics more"
+        f"and {found.disk_bytes / 1e6:,.1f} MB more of checkpoints, {found.num_trials + 1} runs and {found.num_rows:,} "
+        "metric rows"
     )
     hourly = (search.price or 0.0) / search.pruned_wall_seconds if search.pruned_wall_seconds else 0.0
     if hourly:

@@ -23,7 +23,7 @@ from search.train.length import Length
 from search.train.metrics import split_metric
 from search.train.training import Result
 
-REDRAWN = 0.5  # seconds between redraws in a notebook, at least
+REDRAWN = 0.5  # minimum seconds between redraws in a notebook
 
 
 def in_notebook() -> bool:
@@ -65,7 +65,7 @@ class _Output:
 
 
 def console(shown: bool = True) -> Console:
-    """The console of a search; shown: otherwise it prints nothing.
+    """The console of a search. shown: if false, it prints nothing.
 
     A notebook claims to be a terminal, but cannot overwrite lines.
     """
@@ -106,7 +106,7 @@ class Progress:
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
         self._started = time.monotonic()
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
-        self._cell: Any = None  # what a notebook shows
+        self._cell: Any = None  # the displayed output in a notebook
         self._drawn = 0.0
 
     # A separate thread draws the display, so it iterates over copies of `_running`.
@@ -157,7 +157,7 @@ class Progress:
             self._console.print(self._stopped[architecture], highlight=False, soft_wrap=True, markup=False)
 
     def _end(self, trial: Trial) -> None:
-        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # it stopped before it was displayed
+        _, started = self._running.pop(trial.name, (trial, time.monotonic()))  # the trial ended before it was displayed
         self._outcomes[trial.architecture][trial.outcome] += 1
         self._seconds[trial.architecture].append(time.monotonic() - started)
         if not self._console.is_terminal and not self._cell:
@@ -183,10 +183,11 @@ class Progress:
 
     def _num_done(self, architecture: str) -> int:
         counts = self._outcomes[architecture]
-        return counts.total() - counts[Outcome.INTERRUPTED]  # these continue after a resume
+        return counts.total() - counts[Outcome.INTERRUPTED]  # interrupted trials continue after a resume
 
     def seconds_left(self, architecture: str | None = None) -> float:
-        """Estimated from the mean finished trial of the architecture, else of any, else from the epochs done so far."""
+        """The seconds left, estimated from the mean finished trial of the architecture, else of all, else from the
+        epochs so far."""
         now, running = time.monotonic(), list(self._running.values())
         projected = [(now - started) * self._whole(trial) / trial.epochs for trial, started in running if trial.epochs]
         everything = [seconds for each in self._seconds.values() for seconds in each] or projected
@@ -198,7 +199,7 @@ class Progress:
             mean = sum(seconds) / len(seconds)
             spent = [now - started for trial, started in running if trial.architecture == name]
             left += max(self._num_left(name) * mean - sum(min(each, mean) for each in spent), 0.0)
-        return left / max(1, self._num_parallel(), len(running))  # those in packs are more than the workers
+        return left / max(1, self._num_parallel(), len(running))  # with packs, more trials run than there are workers
 
     def _render(self) -> Any:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

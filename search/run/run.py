@@ -18,7 +18,7 @@ from rich.console import Console
 
 from data.base.errors import UserError
 from data.base.files import write_whole
-from data.cache import let_go, letting_go
+from data.cache import release_pages, releasing_pages
 from data.dividing import texts_read_once
 from data.encoded import EncodedCorpus
 from models.native import kernels
@@ -70,8 +70,8 @@ class SearchResult:
     search: str
     outcome: Outcome
     num_owed: int  # trials that a resume would run
-    still_up: str | None = None  # the nodes of its cluster
-    planned: str | None = None  # how far off its plan was, in words
+    still_up: str | None = None  # the nodes of the cluster, which are still running
+    planned: str | None = None  # how the actual cost compares with the plan, in words
     recorded: bool = True  # whether MLflow has everything
 
 
@@ -96,9 +96,9 @@ def start(spec: Spec, root: Path, uri: str, console: Console, address: str | Non
 def run(folder: Path, uri: str, console: Console, address: str | None = None) -> SearchResult:
     """Run the new search in `folder` until all trials have ended, the time budget is spent, or Ctrl-C.
 
-    uri: MLflow tracking URI. address: of a running Ray cluster; without one Ray is started on this machine.
-    Raises UserError when the spec's resources do not fit or MLflow or the storage cannot be used, FileExistsError when
-    there is a search of this id already, from another folder.
+    uri: MLflow tracking URI. address: of a running Ray cluster; without one, Ray is started on this machine. Raises
+    UserError when the spec's resources do not fit, or MLflow or the storage cannot be used; FileExistsError when MLflow
+    already has a search with this id, from another folder.
     """
     with locking.hold(folder):
         return _run(folder, uri, console, address, new=True)
@@ -112,12 +112,12 @@ def resume(
     trials: int | None = None,
     time_budget: str | None = None,
 ) -> SearchResult:
-    """Continue the search in `folder`: earlier trials count, and interrupted ones go on.
+    """Continue the search in `folder`: finished trials are kept, and interrupted ones continue.
 
-    trials, time_budget: larger values than the search had. Raises UserError as `run` does, and when another process
-    runs the search, or its code or data has changed.
+    trials, time_budget: new values; `trials` can only be raised. Raises UserError as `run` does, and when another
+    process runs the search, or its code or data has changed.
     """
-    read_spec(folder)  # raises if the search is only in MLflow, where no folder can be locked
+    read_spec(folder)  # raises if the search is only in MLflow, without a folder to lock
     with locking.hold(folder):
         locking.mend_journal(folder / JOURNAL)
         studies = Studies(folder.name, read_spec(folder), folder)
@@ -133,7 +133,7 @@ def resume(
 
 
 def _record(folder: Path, uri: str, console: Console) -> bool:
-    """Deliver what MLflow lacks of a finished search, and return whether it has everything now."""
+    """Write what MLflow lacks of a finished search, and return whether MLflow now has everything."""
     studies = Studies(folder.name, read_spec(folder), folder, "resume")
     try:
         tracker = Tracker(uri, studies)
@@ -164,9 +164,9 @@ def _run(folder: Path, uri: str, console: Console, address: str | None, *, new: 
 def _run_reading(
     reading: contextlib.ExitStack, folder: Path, uri: str, console: Console, address: str | None, *, new: bool
 ) -> SearchResult:
-    """reading: closed once the texts are no longer needed."""
+    """Like `_run`, while texts are read once. reading: closed as soon as the texts are no longer needed."""
     spec, search = read_spec(folder), folder.name
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler torch does their work
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # without a compiler, torch replaces the kernels
         kernels.build()
     if new and not spec.repeats:
         corpus = load_corpus(spec, progress=console.is_terminal, to_train=True)
@@ -175,19 +175,19 @@ def _run_reading(
         purpose = "resume" if not new else "confirm" if spec.confirms else "ablate" if spec.path_of else "train-sizes"
         corpus = load_again(spec, purpose, progress=console.is_terminal)
     # A search with trials keeps its spec; changed data is detected below.
-    asked = not new and Studies(search, spec, folder).trials()
-    if not asked and (told := specs.fitted(spec, corpus)) != spec:
-        if told.reports_per_epoch < (wanted := spec.reports_per_epoch):
+    begun = not new and Studies(search, spec, folder).trials()
+    if not begun and (fitting := specs.fitted(spec, corpus)) != spec:
+        if fitting.reports_per_epoch < (wanted := spec.reports_per_epoch):
             fewer = (
-                f"reports_per_epoch: {told.reports_per_epoch}, as an epoch has no more batches (asked for: {wanted})"
+                f"reports_per_epoch: {fitting.reports_per_epoch}, since an epoch has no more batches (given: {wanted})"
             )
             console.print(fewer, style="yellow", highlight=False, markup=False)
-        spec = told
+        spec = fitting
         write_spec(spec, folder)
     for fold in spec.cross_validated if new else ():  # fail early; afterwards every fold is cached
         spec = specs.fitted(spec, load_corpus(spec, to_train=True, fold=fold))
         write_spec(spec, folder)
-    if new:  # after the corpus, so that a search that is refused is never named
+    if new:  # after the corpus is loaded, so that a rejected search is never announced
         console.print(f"Search [bold]{folder.name}[/bold]", highlight=False)
     console.print(corpus.summary, highlight=False, markup=False)
     if (fitted := corpus.num_train_held) < (num_train := len(corpus.train)):
@@ -200,8 +200,8 @@ def _run_reading(
     def warn(line: str) -> None:
         console.print(line, style="yellow", highlight=False, markup=False)
 
-    inspection = None if asked else specs.inspect(spec, corpus)
-    let_go(corpus)
+    inspection = None if begun else specs.inspect(spec, corpus)
+    release_pages(corpus)
     if inspection:
         if how_read := inspected.how_read(inspection):
             console.print(how_read, highlight=False, markup=False)
@@ -224,7 +224,7 @@ def _run_reading(
         without = corpus.without_texts()
         studies.solve, studies.measure = partial(solve, spec, without), partial(measure, spec, without)
         _require_same_data(studies, folder)
-        tracker = Tracker(uri, studies, warn, new)  # whatever was refused above has no run
+        tracker = Tracker(uri, studies, warn, new)  # created last: a search rejected above has no run
         origin.keep_uri(folder, uri)
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
@@ -235,9 +235,9 @@ def _run_reading(
                 if not spec.cross_validated:  # every fold has its own vocabulary, and its models are not kept
                     kept.keep(folder, spec, corpus)
                 reading.close()
-            except UserError as error:  # such as a full disk; training goes on
-                warn(f"{error}; so the models of this search need its texts to stay where they are")
-            if inspection:  # for the page, which may show texts that MLflow may not have
+            except UserError as error:  # for example a full disk; training continues
+                warn(f"{error}; the models of this search can be loaded only while its texts stay where they are")
+            if inspection:  # for the report page, which may show texts that must not be sent to MLflow
                 with contextlib.suppress(OSError), write_whole(folder / inspected.RECORD) as kept_as:
                     kept_as.write(inspection.to_json().encode())
             last = [corpus]
@@ -250,7 +250,7 @@ def _run_reading(
                         _tune(studies, spec, last, folder, room, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
-                except Exception as error:  # the disk is full, the server of the studies is down, ...
+                except Exception as error:  # for example, the disk is full or the server of the studies is down
                     warn(f"Stopped: {reason(str(error))}. Details are in {folder / ERRORS}.")
                     with contextlib.suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
                         traceback.print_exc(file=file)
@@ -263,9 +263,9 @@ def _run_reading(
         still_up = capacity.still_up() if address else None
         if not address and (broke_off or _num_failed(studies) > num_failed):
             console.print(f"Ray's own logs are in {session.keep()}", highlight=False, markup=False)
-    if not recorded and not (recorded := tracker.close(outcome)):  # once more: the leaderboard is read from MLflow
+    if not recorded and not (recorded := tracker.close(outcome)):  # try again: the leaderboard is read from MLflow
         at = f"--searches {shlex.quote(str(folder.parent))} --tracking-uri {shlex.quote(without_password(uri))}"
-        warn(f"MLflow lacks some of it; later: {python()} -m search audit {search} --repair {at}")
+        warn(f"MLflow lacks a part of it; to repair it later: {python()} -m search audit {search} --repair {at}")
     planned = None
     if new and outcome is Outcome.COMPLETE and (prediction := plan.find(spec)):
         trial_seconds = sum(trial.seconds for trial in studies.trials())
@@ -289,7 +289,7 @@ def _require_same_data(studies: Studies, folder: Path) -> None:
         if trial.provenance.get(schema.DATA_DIGEST, now) != now:
             raise UserError(
                 f"the texts of {studies.spec.corpus} have changed since the search was started: their digest is "
-                f"{now[:12]}, {trial.name} learned from {trial.provenance[schema.DATA_DIGEST][:12]}; put them back, or "
+                f"{now[:12]}, {trial.name} learned from {trial.provenance[schema.DATA_DIGEST][:12]}; restore them, or "
                 "run a new search"
             )
 
@@ -310,7 +310,7 @@ def measure(spec: Spec, corpus: EncodedCorpus, config: dict[str, Any]) -> dict[s
 
 def _put(corpus: list[EncodedCorpus]) -> "ray.ObjectRef[EncodedCorpus]":
     """Move the corpus out of this list into the object store, which frees its memory in this process."""
-    with letting_go(corpus[0].without_texts()):
+    with releasing_pages(corpus[0].without_texts()):
         return ray.put(corpus.pop())
 
 
@@ -324,7 +324,8 @@ def _tune(
 ) -> None:
     setting = make_setting(spec, folder)
     folds = {str(fold): fold for fold in spec.cross_validated}
-    # A worker loads only its own fold, and this process holds one at a time; Ray spills to disk if memory runs out.
+    # A worker loads only the fold of its trial, and this process holds one fold at a time; Ray spills to disk if memory
+    # runs out.
     corpora = {name: ray.put(load_corpus(spec, to_train=True, fold=fold)) for name, fold in folds.items()}
     corpora |= {} if folds else {WHOLE: _put(corpus)}
     searcher = StudySearcher(studies, room)
@@ -335,7 +336,7 @@ def _tune(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=StudyScheduler(studies, searcher, warn),
-            num_samples=-1,  # the searcher says when it has finished
+            num_samples=-1,  # until the searcher has finished
             reuse_actors=True,
             trial_name_creator=lambda trial: tune_name(trial.config),
             trial_dirname_creator=lambda trial: tune_name(trial.config),
@@ -343,9 +344,9 @@ def _tune(
         run_config=tune.RunConfig(
             name=TUNE,
             storage_path=str(folder.absolute()),
-            failure_config=tune.FailureConfig(max_failures=0),  # the searcher asks again for what goes on
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher itself schedules retries
             callbacks=[StudyCallback(searcher), Silent()],
-            progress_reporter=tune.CLIReporter(),  # silent by `verbose`; a notebook's own would clear our output
+            progress_reporter=tune.CLIReporter(),  # silent; the reporter for notebooks would clear our output
             verbose=0,
         ),
     )

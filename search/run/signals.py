@@ -16,8 +16,9 @@ class Signals:
 
     Before and after training, the first signal stops the search at once; cleaning up (writing to MLflow, shutting Ray
     down) then ignores further signals. During training, the first signal lets running trials report and checkpoint, and
-    the second stops at once. SIGHUP never counts as the second, since both the shell and the kernel send it, and is
-    left alone where it is ignored, as under `nohup`. Outside the main thread, where no signals arrive, nothing is done.
+    the second stops at once. SIGHUP never counts as the second signal, since both the shell and the kernel send it. It
+    stays ignored if it was ignored before, as under `nohup`. Outside the main thread, where no signals arrive, nothing
+    is done.
     """
 
     def __init__(self, console: Console) -> None:
@@ -27,7 +28,7 @@ class Signals:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Handle signals here inside the context."""
+        """Handle signals inside the context."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -38,7 +39,7 @@ class Signals:
             yield
         finally:
             for number, handler in before.items():
-                if handler is not None:  # None: one from C, which only C can put back
+                if handler is not None:  # None: a handler installed from C, which Python cannot restore
                     signal.signal(number, handler)
 
     @contextmanager

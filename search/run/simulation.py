@@ -11,7 +11,7 @@ from search.spec.spec import Spec
 from search.study.samplers import make_pruner
 from search.train.length import Length
 
-NUM_SIMULATED, MAX_SIMULATED = 10, 50  # searches, and trials in each, to see how much a pruner prunes
+NUM_SIMULATED, MAX_SIMULATED = 10, 50  # simulated searches, and most trials in each, to estimate a pruner's effect
 
 
 class Ran(NamedTuple):
@@ -21,7 +21,7 @@ class Ran(NamedTuple):
     complete: bool
 
     def at_most(self, length: Length) -> "Ran":
-        """The same, cut to the reports of this length: models that are fitted in one go make one."""
+        """A copy with at most the reports of this length; models that are fitted in one go report once."""
         return Ran(length.num_reports, True) if self.reports >= length.num_reports else self
 
 

@@ -35,7 +35,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
     if spec.repeats:
         raise UserError(f"{search} repeats trials of {spec.repeats}; give that search")
     trials = [trial for trial in trials_of(folder, folder.parent) if ranking.is_ranked(trial)]
-    spec = read_spec(folder)  # the last one that is read, for its names to mean what they do in it
+    spec = read_spec(folder)  # read last, so that custom names are registered as in this spec
     searched = [trial for trial in trials if trial.architecture in spec.architectures]
     baselines = [trial for trial in trials if trial.architecture in spec.baselines]
     if not searched:
@@ -62,7 +62,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
         "pruner": "none",
         "stop": "none",
         "space": {},
-        "match_parameters": None,  # hidden sizes are solved
+        "match_parameters": None,  # hidden sizes are already solved
         "limits": {},
         "objectives": [],
         "trials": None,
@@ -73,7 +73,7 @@ def of_sizes(folder: Path, seeds: int) -> tuple[Spec, list[str]]:
 
 
 def _called(trial: Trial) -> str:
-    """A confirmed configuration is named after the trial that it repeats."""
+    """The name of a trial's configuration: a confirmed one is named after the trial that it repeats."""
     return trial.configuration or trial.name
 
 
@@ -83,5 +83,5 @@ def _budget(models: Sequence[Trial], seeds: int) -> list[str]:
     for trial, each in zip(models, (seeds, 1), strict=False):
         seconds += each * float(sum(SHARES)) * trial.seconds
         lines.append(f"{_called(trial)} on {shares} of the training texts, {each} seed{'s' * (each > 1)} each")
-    lines.append(f"About {seconds:,.0f} s of training, if trials are as fast as they were")
+    lines.append(f"About {seconds:,.0f} s of training, if trials are as fast as before")
     return lines

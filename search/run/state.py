@@ -17,7 +17,7 @@ def reconcile(studies: Studies, tracker: Tracker) -> None:
     """Bring MLflow up to date with the studies of earlier processes; trials that were running count as interrupted."""
     for trial in studies.trials():
         if trial.attempt == 0:
-            continue  # its driver died before it had all its hyperparameters; it has no run yet
+            continue  # the driver died before the trial had all hyperparameters; the trial has no run yet
         if trial.outcome is Outcome.RUNNING:
             trial.outcome = Outcome.INTERRUPTED
         tracker.changed(trial, None)

@@ -1,6 +1,6 @@
 """A trained model that reads text, with its vocabulary and word vectors, in memory or in a folder of plain files.
 
-This file is part of exported models, like `data`, `models` and the tasks, so it imports nothing else of the project.
+This file is part of exported models, like `data`, `models` and the tasks, so it imports nothing else from the project.
 
 Shapes: N texts, B texts of a batch, T words of the longest text, V vocabulary, E embedding, C classes.
 """
@@ -36,9 +36,9 @@ UNKNOWN_SHARE = "unknown_share"  # a column of every prediction
 
 VECTORS = "embedding.vectors_VE"  # among the weights, if word vectors were trained
 
-# The files in a folder: the architecture and all short values; the vocabulary, a word per line in the order of ids;
-# the weights as safetensors; word vectors that were not trained; the sources of an architecture and a tokenizer from
-# outside, and of the encoder if the model reads embeddings. An estimator has a folder of files instead of weights.
+# The files in a folder: the architecture and all short values; the vocabulary, a word per line in the order of ids; the
+# weights as safetensors; frozen word vectors; the sources of a custom architecture and tokenizer, and of the encoder if
+# the model reads embeddings. An estimator has a folder of files instead of weights.
 MODEL, VOCABULARY, WEIGHTS, FROZEN_VECTORS = "model.json", "vocabulary.txt", "weights.safetensors", "vectors.npy"
 OLD_WEIGHTS = "weights.pt"  # of models exported by older versions: a torch state dict
 CODE, TOKENIZER_CODE, ENCODER_CODE = "architecture.py", "tokenizer.py", "encoder.py"
@@ -50,9 +50,9 @@ class TextModel:
     """A trained model with its vocabulary, on the CPU. This class is for networks; subclasses are for other learners.
 
     needs: packages that models of this kind need, besides those of all models.
-    classes: those of its corpus. temperature: divisor of the logits, which calibrates probabilities.
-    threshold: the probability from which the second of two classes is predicted; None predicts the likelier class.
-    labels: label -> class, for labels that were renamed or merged.
+    classes: of the corpus. temperature: divisor of the logits, which calibrates probabilities. threshold: the
+    probability from which the second of two classes is predicted; None predicts the likelier class. labels: label ->
+    class, for labels that were renamed or merged.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -65,7 +65,7 @@ class TextModel:
     num_outputs: int
     task: Task
     model: Any
-    code: Plugin | None = None  # source of an architecture from outside
+    code: Plugin | None = None  # the source of a custom architecture
     tokenizer: Tokenizer = AS_WRITTEN
     encoder: Plugin | None = None  # if the model reads embeddings of whole texts
     temperature: float = 1.0
@@ -94,16 +94,16 @@ class TextModel:
     ) -> "TextModel":
         """Builds a model from a state dict.
 
-        vectors_VE: the word vectors, if they are not in the state dict. code: the source of an architecture from
-        outside. num_outputs: see `Task.num_outputs`; None for models exported before version 0.2, which are
-        classifiers. task: its name; None for older models, which have the default task of their architecture.
-        separator: see `Task`. encoder: if the model reads embeddings of whole texts.
+        vectors_VE: the word vectors, if they are not in the state dict. code: the source of a custom architecture.
+        num_outputs: see `Task.num_outputs`; None for models exported before version 0.2, which are classifiers. task:
+        its name; None for older models, which have the default task of their architecture. separator: see `Task`.
+        encoder: if the model reads embeddings of whole texts.
         """
         if code is not None:
             models.register(architecture, code.load(), code.reference, kept=True)
         kind = TEXT_MODELS[models.architecture(architecture).learner]
         num_outputs = num_outputs or len(classes)
-        if vectors_VE is None:  # they are in the weights, or the model has none
+        if vectors_VE is None:  # the weights contain them, or the model has none
             vectors_VE = np.zeros((len(vocabulary), 0), dtype=np.float32)
         return kind(
             architecture=architecture,
@@ -270,7 +270,8 @@ class EstimatorModel(TextModel):
         return self.task.tempered(outputs_NC, self.temperature)
 
     def of_read(self, texts: Sequence[str]) -> Tensor:
-        """The estimator's own outputs, (N, C), for texts that are cleaned, and tokenized if it reads words."""
+        """The outputs (N, C) of the estimator itself for texts that are cleaned, and tokenized if the estimator reads
+        words."""
         read = texts if self.encoder is None else Encoder(self.encoder)(texts)
         return torch.from_numpy(np.asarray(self.model.predict_proba(read), dtype=np.float32))
 

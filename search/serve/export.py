@@ -42,7 +42,7 @@ FILES = tuple(f"search/serve/{name}.py" for name in ("classifier", "ensemble", "
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "torchtext", "numpy", "pandas")
 
 EXAMPLE = pd.DataFrame({"text": ["this movie is great", "this movie is very very bad the worst movie"]})
-BEST, ENSEMBLE = "best", "ensemble"  # aliases of the best model of all, and of an ensemble
+BEST, ENSEMBLE = "best", "ensemble"  # aliases: of the best of all models, and of an ensemble
 
 Model = TypeVar("Model", TextModel, Ensemble)
 
@@ -60,8 +60,8 @@ class Calibration:
 class Threshold:
     """The probability from which the positive class is predicted.
 
-    metric: the metric that selected the threshold on validation. val, test: its values on both splits, with this
-    threshold and with one half.
+    metric: the metric by which the threshold was selected on validation. val, test: the metric on both splits, with
+    this threshold and with one half.
     """
 
     probability: float
@@ -73,8 +73,8 @@ class Threshold:
     def __str__(self) -> str:
         (val, val_half), (test, test_half) = self.val, self.test
         return (
-            f"{self.positive_class[:40]!r} is said from a probability of {self.probability:.3f} on, which validation "
-            f"chose: {self.metric} {val:.4f}, {val_half:.4f} at one half; on test {test:.4f} and {test_half:.4f}"
+            f"{self.positive_class[:40]!r} is predicted from a probability of {self.probability:.3f} (by validation): "
+            f"{self.metric} {val:.4f} ({val_half:.4f} at one half); on test {test:.4f} ({test_half:.4f})"
         )
 
 
@@ -116,11 +116,11 @@ def export(
 ) -> Exported:
     """Registers the best model of a search, as the newest version of a registered model.
 
-    search: its id or name; a confirmation stands for the search that it confirms. architecture: the best model of this
-    architecture or baseline instead. ensemble: an ensemble of at most this many models instead (see
-    `selection.select`), which gets an MLflow run. name: of the registered model; by default made from search and corpus
-    (see `registered_name`). calibrated: whether to calibrate probabilities on validation. trial: the model of this
-    trial instead. prefer: this point of the Pareto front instead (see `fronts.prefer`).
+    search: id or name; a confirmation stands for the search that it confirms. name: of the registered model; by default
+    made from search and corpus (see `registered_name`). calibrated: whether to calibrate probabilities on validation.
+    Instead of the best model of all: architecture: the best of this architecture or baseline; ensemble: an ensemble of
+    at most this many models (see `selection.select`), which gets an MLflow run; trial: the model of this trial; prefer:
+    this point of the Pareto front (see `fronts.prefer`).
 
     The version gets the alias `ensemble`, or the name of the trial, point or architecture; the best of all gets `best`,
     unless the version with that alias was at least as good on the same data by the same metric. Raises UserError if
@@ -133,7 +133,7 @@ def export(
             f"--ensemble chooses among all architectures: leave out --architecture {architecture}, or --ensemble"
         )
     if ensemble is not None and ensemble < 2:
-        raise UserError(f"--ensemble: should be at least 2, the models to average; got {ensemble}")
+        raise UserError(f"--ensemble: the number of models to average, should be at least 2; got {ensemble}")
     folder = find_search(search, root)
     if confirmed := read_spec(folder).confirms:
         folder = find_search(confirmed, root)

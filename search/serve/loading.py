@@ -20,7 +20,7 @@ from search.train.tasks import task_with
 
 def task_of(trial: Trial) -> str:
     """The name of the trial's task. Raises UserError if its search's folder cannot be read."""
-    spec = read_spec(trial.folder)  # registers architectures from outside
+    spec = read_spec(trial.folder)  # registers custom architectures
     return task_with(models.architecture(trial.architecture).task, data.arrays_of(spec.corpus, spec.reading)).name
 
 
@@ -33,8 +33,8 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     spec = read_spec(trial.folder)
     if trial.fold:
         raise UserError(
-            f"{trial.name} of {trial.search} is the model of fold {trial.fold}, trained for its score alone; use the "
-            f"one of all training texts, {spec.confirms}:{trial.configuration}"
+            f"{trial.name} of {trial.search} is the model of fold {trial.fold}, trained only for its score; use the "
+            f"model of all training texts, {spec.confirms}:{trial.configuration}"
         )
     place = checkpoints.folder_of(trial.folder, trial.name)
     saved = checkpoints.load_last(place)
@@ -56,8 +56,8 @@ def load(trial: Trial, corpus: EncodedCorpus | None = None) -> TextModel:
     learned = trial.provenance.get(schema.DATA_DIGEST, corpus.digest)
     if learned != corpus.digest:
         raise UserError(
-            f"{spec.corpus} has changed since {trial.name} learned from it: its digest is {corpus.digest[:12]}, was "
-            f"{learned[:12]}; put it back as it was"
+            f"{spec.corpus} has changed since {trial.name} learned from it (digest {corpus.digest[:12]}, was "
+            f"{learned[:12]}); restore it"
         )
     task = tasks.task_of(models.architecture(trial.architecture).task, corpus)
     return TextModel.build(

@@ -65,7 +65,7 @@ class Selection:
         ranks = split_metric(self.metric)[1]
         names = [f"test_{metric.name}" for metric in METRICS.values() if metric.column or metric is ranks]
         tested = [f"{name} {self.metrics[name]:.4f}" for name in names if name in self.metrics]
-        yield f"The chosen one on test, which was not used to choose: {', '.join(tested)}"
+        yield f"The selected ensemble on test, which was not used for the selection: {', '.join(tested)}"
 
 
 def pool(
@@ -106,7 +106,7 @@ def select(trials: Iterable[Trial], folder: Path, size: int) -> Selection:
     def outputs_of(trial: Trial) -> Tensor | None:
         try:
             return load(trial, corpus).outputs(texts)
-        except UserError as error:  # its checkpoint is gone, or was refused
+        except UserError as error:  # the checkpoint is gone, or cannot be used
             left_out.append(str(error))
             return None
 

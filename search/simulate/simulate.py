@@ -30,7 +30,7 @@ SIMULATED = Worker("simulated", 0)
 class Ended:
     """A simulated search that has ended.
 
-    whole: trial name -> the last result that the trial would have had without being ended early. wall_seconds: until
+    whole: trial name -> the last result that the trial would have had if it had not ended early. wall_seconds: until
     the last trial ended. num_planned: the planned number of trials.
     """
 
@@ -61,7 +61,7 @@ def search(
     """
     studies = Studies("simulated", spec, Path(), "new", storage=optuna.storages.InMemoryStorage())
     whole: dict[str, Result] = {}
-    running: list[tuple[float, int, Trial, float, Iterator[Result], Result]] = []  # by the time of the next report
+    running: list[tuple[float, int, Trial, float, Iterator[Result], Result]] = []  # by time of the next report
     now, count, spent = 0.0, 0, 0.0
     while True:
         while spent < core_seconds and len(running) < workers and (trial := studies.ask()) is not None:
@@ -101,7 +101,7 @@ def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.
         ended = search(drawn, results, workers)
         if drawn.stop == "none":
             rows.append(outcome(drawn, ended))
-        else:  # compares with the same search without stopping
+        else:  # also simulates the same search without the stopping rule
             without = search(replace_keys(drawn, {"stop": "none"}), results, workers)
             ended = replace(ended, whole=without.whole | ended.whole)
             rows.append(outcome(drawn, ended) | beside(drawn, ended, without, results))
@@ -109,7 +109,7 @@ def searches(spec: Spec, table: Table, repeats: int, workers: int) -> "tuple[pd.
 
 
 def beside(spec: Spec, ended: Ended, without: Ended, results: World) -> dict[str, float | str | None]:
-    """The effect of stopping, compared with the same search without it.
+    """The effect of a stopping rule, compared with the same search without the rule.
 
     `epochs_saved`: the share of epochs saved. `stop_regret`: by how much the chosen trial is worse on validation, in
     the metric's unit. `stop_regret_mean`: likewise for the mean of validation and test over all seeds,

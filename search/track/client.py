@@ -1,4 +1,4 @@
-"""Opens MLflow and explains in one line why it cannot be used."""
+"""Opens MLflow, and explains in one line why MLflow cannot be used."""
 
 import mlflow
 from mlflow.entities import ViewType

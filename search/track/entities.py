@@ -42,10 +42,11 @@ def log(
 
 
 def dataset(corpus: str, digest: str, counts: Mapping[str, float]) -> DatasetInput:
-    """The training data of a run, for MLflow's dataset column. corpus: its name in the spec. counts: of its texts."""
+    """The training data of a run, for MLflow's dataset column. corpus: the name in the spec. counts: numbers of
+    texts."""
     made = Dataset(
         name=Path(corpus).name,
-        digest=digest[:36],  # MLflow keeps no more
+        digest=digest[:36],  # MLflow's limit
         source_type="corpus",
         source=json.dumps({"corpus": corpus}),
         profile=json.dumps(counts),
@@ -70,7 +71,7 @@ def points(result: Result, reports_per_epoch: int, started: int | None) -> list[
         | {
             schema.BEST_EPOCH: result.best_step / reports_per_epoch,
             schema.TRIAL_SECONDS: result.seconds,
-            # Written last: if it is there, MLflow has the whole report.
+            # Written last: if MLflow has this metric, it has the whole report.
             schema.EPOCHS_RUN: result.step / reports_per_epoch,
         }
     )

@@ -35,22 +35,22 @@ def stop_tags(studies: Studies) -> dict[str, str]:
 
 
 class OwnRun:
-    """Finds or creates a search's run. What cannot be written is kept here until `deliver` or `close`.
+    """Finds or creates a search's run. Data that cannot be written is kept here until `deliver` or `close`.
 
-    found: whether the run existed already.
+    found: whether the run already existed.
     """
 
     def __init__(self, client: mlflow.MlflowClient, uri: str, studies: Studies) -> None:
         self._client, self._studies, self._search, self._spec = client, studies, studies.search, studies.spec
-        self.provenance: dict[str, str] = {}  # its tags
-        self._counts: list[Metric] = []  # of its data, where they could not be written
-        self._files: dict[str, str] = {}  # its spec, and what is found out about its texts, likewise
-        self._params: dict[str, str] = {}  # likewise
+        self.provenance: dict[str, str] = {}  # tags
+        self._counts: list[Metric] = []  # the numbers of texts, classes and words, until they are written
+        self._files: dict[str, str] = {}  # the spec and the inspection of the texts, until they are written
+        self._params: dict[str, str] = {}  # parameters, until they are written
         self._dataset: DatasetInput | None = None
         self.found, self.experiment_id, self.run_id = self._open(uri)
 
     def _open(self, uri: str) -> tuple[bool, str, str]:
-        """Returns whether the run existed, the id of its experiment, and its own id.
+        """Returns whether the run existed, the id of its experiment, and the id of the run.
 
         A deleted run is restored. The search is found even if its experiment was renamed.
         """
@@ -59,7 +59,8 @@ class OwnRun:
             require_experiment(self._client.get_experiment(found[0].info.experiment_id), uri)
             if found[0].info.lifecycle_stage == LifecycleStage.DELETED:
                 self._client.restore_run(found[0].info.run_id)
-            # What its driver could not write, or a resume has changed since; MLflow refuses other values of parameters.
+            # An earlier driver may have failed to write these, and a resume may have changed the spec. MLflow rejects
+            # new values of existing parameters.
             self._files, there = self._spec_files(), found[0].data.params
             self._params = {name: value for name, value in self._spec_params().items() if name not in there}
             return True, found[0].info.experiment_id, found[0].info.run_id
@@ -85,7 +86,7 @@ class OwnRun:
             for name, text in self._spec_files().items():
                 self._client.log_text(run_id, text, name)
             log(self._client, run_id, params=self._spec_params(), tags=spec_tags(self._spec))
-        except BaseException:  # its artifacts cannot be written: the search is refused, and was none
+        except BaseException:  # the artifacts cannot be written: the search is rejected and leaves no run
             with contextlib.suppress(Exception):
                 self._client.set_terminated(run_id, status=STATUS[Outcome.FAILED])
                 self._client.delete_run(run_id)
@@ -97,14 +98,14 @@ class OwnRun:
         if experiment is not None:
             require_experiment(experiment, uri)
             return str(experiment.experiment_id)
-        # A server decides by itself where artifacts go; MLflow's default for a local database is ./mlruns, which
-        # makes later MLflow commands in this directory take it for a file store.
+        # A server decides where artifacts are stored. For a local database, MLflow's default is ./mlruns, which later
+        # MLflow commands in this directory would mistake for a file store.
         location = None if uri.startswith("http") else (Path.cwd() / "mlartifacts").as_uri()
         try:
-            # The kind decides which views MLflow's UI opens with: this is no GenAI experiment.
+            # The kind determines the views of MLflow's UI: without it, MLflow shows those for GenAI experiments.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             return self._client.create_experiment(name, artifact_location=location, tags=kind)
-        except mlflow.MlflowException:  # another search has just created it
+        except mlflow.MlflowException:  # another search has just created the experiment
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
                 raise
@@ -118,9 +119,9 @@ class OwnRun:
         return {name: str(value) for name, value in self._spec.short().items() if name not in EXTENDABLE}
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
-        """Record on the search's run, which is running now, what its trials learn from, and their provenance.
+        """Describe the data that trials learn from, and its provenance; `deliver` writes the description.
 
-        inspection: what is found out about its texts, where that is not on record yet.
+        inspection: of the texts, unless it is already recorded.
         """
         counts = {f"num_{split}": float(len(getattr(corpus, split).labels_N)) for split in schema.SPLITS} | {
             "num_classes": float(len(corpus.classes)),
@@ -154,7 +155,7 @@ class OwnRun:
             self._client.log_inputs(run_id, [self._dataset])
 
     def close(self, outcome: Outcome) -> None:
-        """Write what is left and end the run, at the time of its last trial's end."""
+        """Write all remaining data and end the run, at the time at which its last trial ended."""
         self._write(outcome)
         ended = max((trial.last_event or 0 for trial in self._studies.trials()), default=0)
         self._client.set_terminated(self.run_id, status=STATUS[outcome], end_time=ended or None)

@@ -1,4 +1,4 @@
-"""Reads from MLflow what must agree with the studies of a search. Writes nothing."""
+"""Reads the records in MLflow that must agree with the studies of a search. Writes nothing."""
 
 import contextlib
 import io
@@ -38,8 +38,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Own:
-    """A run of the search itself. spec: as recorded, or None if it cannot be read. behind_server: whether its files can
-    only be read through a tracking server, and this is none."""
+    """The run of a search itself. spec: as recorded, or None if it cannot be read. behind_server: whether its files can
+    only be read through a tracking server, while MLflow is used without one."""
 
     run_id: str
     deleted: bool
@@ -52,8 +52,8 @@ class Own:
 
 @dataclass(frozen=True)
 class Recorded:
-    """own: the search's own runs, deleted ones last. runs: of its trials. others: further runs of the search, such as
-    ensembles: ids and parents."""
+    """The records of a search. own: the runs of the search itself, deleted ones last. runs: of its trials. others: ids
+    and parents of further runs, such as those of ensembles."""
 
     own: list[Own] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -71,7 +71,7 @@ def read_runs(uri: str, search: str, *, details: bool = False) -> Recorded:
     Raises UserError when MLflow cannot be used.
     """
     if (database := mlflow_uri.sqlite_file(uri)) and not database.exists():
-        return Recorded()  # MLflow would create it
+        return Recorded()  # MLflow would create the database
     try:
         client = open_client(uri)
         found = find_own(client, search)
@@ -132,7 +132,7 @@ def _read_own(client: mlflow.MlflowClient, run: Any, details: bool) -> Own:
 
 
 def _read_spec(client: mlflow.MlflowClient, run_id: str) -> dict[str, Any] | None:
-    for name in (schema.SPEC, specs.SPEC_FILE):  # old searches have only the one for people
+    for name in (schema.SPEC, specs.SPEC_FILE):  # old searches have only the YAML file
         with contextlib.suppress(mlflow.MlflowException, OSError, ValueError), TemporaryDirectory() as folder:
             with contextlib.redirect_stderr(io.StringIO()):  # MLflow draws a progress bar
                 text = Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")

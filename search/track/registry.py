@@ -13,7 +13,7 @@ from search.base import mlflow_uri, schema
 from search.track.client import experiment_ids, open_client, unusable
 from search.train.metrics import split_metric
 
-SCORE = "score"  # tag of a registered version: of the search's metric on validation
+SCORE = "score"  # tag of a registered version: its validation score by the search's metric
 REPORT = "report"  # the folder of a search's artifacts with its report page
 
 
@@ -109,7 +109,7 @@ def register(
         client.log_model_artifacts(logged.model_id, str(model))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        with contextlib.suppress(mlflow.MlflowException):  # it is there already
+        with contextlib.suppress(mlflow.MlflowException):  # the registered model already exists
             client.create_registered_model(name)
         tags = tags | (standing.tags if standing else {})
         with mlflow_uri.mlflow_at(uri):

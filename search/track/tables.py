@@ -1,7 +1,7 @@
 """Creates MLflow's tables in a new SQLite database.
 
-MLflow runs all its migrations since 2018 for that, which takes more than a second. So this is done once for each
-version of MLflow, in the cache; new databases are copies.
+MLflow creates them by running all of its migrations since 2018, which takes more than a second. The tables are
+therefore created once per version of MLflow, in the cache, and new databases are copies.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ def make(uri: str) -> None:
     # SQLite would roll the journal of a database that was deleted back into the new one.
     if path is None or "?" in uri or any(Path(f"{path}{end}").exists() for end in ("", "-journal", "-wal")):
         return
-    with contextlib.suppress(OSError), write_whole(path, new=True) as file:  # of two searches one comes first
+    with contextlib.suppress(OSError), write_whole(path, new=True) as file:  # another search may have created it first
         file.write(_empty())
 
 

@@ -72,7 +72,7 @@ class Tracker:
             self.own = OwnRun(self._client, uri, studies)
         except UserError:
             raise
-        except Exception as error:  # a driver that is missing, a server that is away, a disk that is full, ...
+        except Exception as error:  # a missing database driver, an unreachable server, a full disk, ...
             raise unusable(uri, error) from error
         self._look_first = self.own.found
         if new and self.own.found:
@@ -81,7 +81,7 @@ class Tracker:
 
     @property
     def run_id(self) -> str:
-        """The id of the search's own run."""
+        """The id of the search's run."""
         return self.own.run_id
 
     def describe(self, corpus: EncodedCorpus, tags: dict[str, str], inspection: Inspection | None = None) -> None:
@@ -90,7 +90,7 @@ class Tracker:
         started = time.monotonic()
         try:
             self.own.deliver()
-        except (mlflow.MlflowException, OSError) as error:  # OSError: its artifacts' disk or server
+        except (mlflow.MlflowException, OSError) as error:  # OSError: from the storage of artifacts
             self._failed(error, time.monotonic() - started)
 
     def changed(self, trial: Trial, result: Result | None) -> None:
@@ -110,11 +110,11 @@ class Tracker:
             try:
                 self.sync(self._pending[name])
             except BaseException as error:
-                # MLflow may have written it before the connection failed: look before writing again.
+                # MLflow may have stored the data before the connection failed: read the run before writing again.
                 self._known.pop(name, None)
                 self._look_first = True
                 self._pending[name] = self._pending.pop(name)  # try the others first next time
-                if not isinstance(error, mlflow.MlflowException | OSError):  # OSError: its artifacts' disk or server
+                if not isinstance(error, mlflow.MlflowException | OSError):
                     raise
                 seconds = time.monotonic() - started
                 self._failed(error, seconds)
@@ -126,17 +126,17 @@ class Tracker:
         if not complete:
             return False
         if self._retry_at:
-            self._warn("MLflow is back; what was missing has been delivered.")
+            self._warn("MLflow is back; the missing data has been delivered.")
             self._retry_at = 0.0
         return True
 
     def _failed(self, error: Exception, seconds: float) -> None:
         if not self._retry_at:
             self._warn(
-                f"MLflow cannot be written ({first_line(error)}). The search goes on; its folder keeps what is "
-                "missing, to be delivered when MLflow is back."
+                f"MLflow cannot be written ({first_line(error)}). The search continues; its folder keeps the missing "
+                "data, which is delivered when MLflow is back."
             )
-        # A hanging server blocks the driver, and with it the workers: for at most a tenth of the time.
+        # A hanging server blocks the driver, and so the workers; this limits that to a tenth of the time.
         self._retry_at = time.monotonic() + max(RETRY_SECONDS, 10 * seconds)
 
     def sync(self, trial: Trial) -> bool:
@@ -144,7 +144,7 @@ class Tracker:
         params: dict[str, Any] = {}
         exact: dict[str, str] = {}
         run_id = trial.run_id
-        # A trial that a resume adopts may lack the id of a run that was found for it.
+        # A trial that a resume takes over may lack the id of its run.
         known = (self._known.get(trial.name) if run_id else None) or self._read(run_id)
         if known is None and (self._look_first or run_id):
             # The driver died between creating the run and storing its id, or the id belongs to another database.
@@ -196,7 +196,7 @@ class Tracker:
         if TASKS[architecture(trial.architecture).task].has_pictures:
             self._log_pictures(run_id, trial, new)  # before the reports count as written
         reported = [point for result in new for point in points(result, per_epoch, trial.started)]
-        if params:  # it is new
+        if params:  # the run is new
             self.own.log_dataset(run_id)
         log(self._client, run_id, reported, params=params, tags=tags)
         if trial.outcome is Outcome.COMPLETE:
@@ -218,7 +218,7 @@ class Tracker:
         there = {each.path for each in self._client.list_artifacts(run_id, "images")} if self._look_first else set()
         for step, time_ms in ((result.step, result.time) for result in results):
             picture = checkpoints.load_file(folder, schema.picture(step))
-            # The last that MLflow writes of an image is the small one.
+            # MLflow writes the thumbnail of an image last.
             logged = any(f"+step+{step}+" in path and path.endswith(".webp") for path in there)
             if picture is not None and not logged:
                 with Image.open(io.BytesIO(picture)) as image:
@@ -277,7 +277,7 @@ class Tracker:
             self._client.delete_run(run_id)
 
     def adopt(self, run_id: str) -> None:
-        """Make a run a child of the search's own run. Raises UserError if this fails."""
+        """Make a run a child of the search's run. Raises UserError if this fails."""
         with self._written():
             self._client.set_tag(run_id, schema.PARENT_RUN_ID, self.own.run_id)
 
@@ -289,7 +289,7 @@ class Tracker:
             raise UserError(f"MLflow cannot be written: {first_line(error)}") from error
 
     def close(self, outcome: Outcome) -> bool:
-        """Deliver pending data and end the search's own run; returns whether MLflow has everything."""
+        """Deliver pending data and end the search's run; returns whether MLflow has everything."""
         complete = self.deliver(every=True)
         try:
             self.own.close(outcome)

@@ -1,4 +1,4 @@
-"""What Tune's actors ask of Ray: nothing that would keep them from the workers that are up already."""
+"""Lets Tune's actors use Ray workers that are already running."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,10 @@ from ray.tune.execution import class_cache
 
 @contextmanager
 def in_any_worker() -> Iterator[None]:
-    """Actors that Tune starts meanwhile have no environment variables of their own, for which Ray would start others.
+    """Inside the block, Tune starts actors without environment variables, for which Ray would have to start new
+    workers.
 
-    Tune's only one of its own is for PyTorch Lightning. What it passes on of this process's stays.
+    The only variable that Tune sets by default is for PyTorch Lightning. Variables copied from this process are kept.
     """
     before = dict(class_cache.DEFAULT_ENV_VARS)
     class_cache.DEFAULT_ENV_VARS.clear()

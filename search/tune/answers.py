@@ -1,7 +1,7 @@
-"""What a pack is told at a report: which of its members end, and which trials join it.
+"""The driver's answers to the reports of a pack: which of its members end, and which trials join it.
 
-The driver leaves it in Ray's key-value store, and the worker takes it from there: `tune.report` returns in the worker
-only after the scheduler has taken the report and Tune asks for the next one, so the answer is there by then.
+The driver writes an answer to Ray's key-value store, where the worker reads it. `tune.report` returns in the worker
+only after the scheduler has processed the report and Tune requests the next one, so the answer is available by then.
 """
 
 import json
@@ -16,7 +16,7 @@ _NAMESPACE = "bakeoff"
 
 @dataclass(frozen=True)
 class Answer:
-    """left: names of members that have ended. joined: the configs of new ones."""
+    """left: names of the members that have ended. joined: configs of the new members."""
 
     left: Sequence[str] = ()
     joined: Sequence[dict[str, Any]] = ()
@@ -27,7 +27,7 @@ def give(tune_id: str, answer: Answer) -> None:
 
 
 def take(tune_id: str) -> Answer:
-    """The answer to the last report, which nobody takes again; without one all members go on."""
+    """The answer to the last report, which is removed. Without an answer, all members continue and none joins."""
     content = internal_kv._internal_kv_get(tune_id, namespace=_NAMESPACE)
     if content is None:
         return Answer()

@@ -13,13 +13,13 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from data.base.errors import in_short
 from search.tune.searcher import Stateless, StudySearcher
 
-KNOWN_SECONDS = 40.0  # Ray may need so long to notice that a machine is gone; it notices a dead worker at once
+KNOWN_SECONDS = 40.0  # the time that Ray may need to notice a lost machine; it notices a dead worker at once
 
 
 class StudyCallback(Stateless, Callback):
-    """Hands the trials of a worker that died to other workers, as often as the retries allow.
+    """Hands the trials of a dead worker to other workers, as often as `retries` allows.
 
-    The loss of a whole machine uses no retry: nothing was wrong with the trials.
+    The loss of a whole machine does not count as a retry, since the trials did not cause it.
     """
 
     def __init__(self, searcher: StudySearcher) -> None:
@@ -36,14 +36,15 @@ class StudyCallback(Stateless, Callback):
 
 
 class Silent(Stateless, TrialProgressCallback):
-    """Replaces Ray's own, which prints a line for a trial that ends before it has started, whatever the verbosity."""
+    """Replaces Ray's callback, which at any verbosity prints a line for a trial that ends before it has started."""
 
     def _print(self, msg: str) -> None:
         pass
 
 
 def _error(trial: Any) -> Exception | None:
-    """The error that ended a Tune trial. Tune's own method reads it from the shared storage, which gets it later."""
+    """The error that ended a Tune trial. Tune's method would read it from the shared storage, where it arrives
+    later."""
     path = trial.pickled_error_file
     if path is None or not Path(path).is_file():
         return None
@@ -68,7 +69,7 @@ def node_was_lost(error: Exception | None) -> bool:
 
 
 def reason(raised: str) -> str:
-    """The line of a traceback from a worker that says what was wrong."""
+    """The line with the cause of the error, from a worker's traceback."""
     lines = [line.strip() for line in raised.splitlines() if line.strip()]
     of_ray = [line for line in lines if "running low on memory" in line or line.startswith("The actor is dead because")]
     return in_short((of_ray or lines or ["unknown"])[-1], 500)

@@ -1,4 +1,4 @@
-"""What a Tune trial hosts: a pack of trials of one architecture, which may be only one."""
+"""The pack of trials that a Tune trial hosts: one or more trials of one architecture."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ MEMBERS, SIZE = "members", "size"  # the keys of a Tune trial's config
 
 @dataclass
 class Hosted:
-    """The trials that a Tune trial hosts at the moment, by name.
+    """The trials that a Tune trial currently hosts, by name.
 
-    size: how many it may host at once. Where it is 1, nobody joins and Tune's own decisions are the only answers.
+    size: the largest number of concurrent trials. If it is 1, no trial joins, and only Tune itself ends the trial.
     """
 
     members: dict[str, Trial]
@@ -29,15 +29,15 @@ class Hosted:
 
     @property
     def config(self) -> dict[str, Any]:
-        """That of the Tune trial."""
+        """The config of the Tune trial."""
         return {MEMBERS: [config_of(trial) for trial in self.members.values()], SIZE: self.size}
 
 
 def config_of(trial: Trial) -> dict[str, Any]:
-    """What a worker is told of a trial."""
+    """The config of a trial for a worker, with the number of the attempt."""
     return trial.config | {schema.ATTEMPT: trial.attempt}
 
 
 def tune_name(config: dict[str, Any]) -> str:
-    """The name of a Tune trial: that of the first trial that it hosts."""
+    """The name of a Tune trial: the name of the first trial in its config."""
     return config_name(config[MEMBERS][0])

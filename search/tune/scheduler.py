@@ -1,4 +1,4 @@
-"""The scheduler that Ray Tune sees: it hands reports to the studies, which decide when a trial ends."""
+"""The scheduler that Ray Tune sees: it passes reports to the studies, which decide when a trial ends."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from search.tune.searcher import Stateless, StudySearcher
 
 
 class StudyScheduler(Stateless, FIFOScheduler):
-    """Hands the reports of packs to the studies, which may end trials early, and answers which members end and join."""
+    """Passes the reports of packs to the studies, which may end trials early, and sends each pack an `Answer`."""
 
     # Otherwise Tune would hold back the results of fast trials and deliver them in bulk.
     _supports_buffered_results = False
@@ -28,7 +28,7 @@ class StudyScheduler(Stateless, FIFOScheduler):
         warn: Callable[[str], None] = print,
         give: Callable[[str, Answer], None] = answers.give,
     ) -> None:
-        """give: leaves an answer for a pack, by Tune's id."""
+        """give: sends an answer to the pack of the Tune trial with this id."""
         super().__init__()
         self._studies, self._searcher, self._warn, self._give = studies, searcher, warn, give
         self._warned: set[str] = set()
@@ -58,7 +58,7 @@ class StudyScheduler(Stateless, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         if not self._studies.stopping:
             return super().choose_trial_to_run(tune_controller)
-        # Trials that wait for a core, or for a node that may never come, make no reports at which they could be ended.
+        # A trial ends at a report, but trials that wait for a core, or for a node that may never come, make no reports.
         for trial in [each for each in tune_controller.get_live_trials() if each.status == each.PENDING]:
             trial.init_local_path()  # Tune needs it at the end, but sets it only for trials that have started
             tune_controller.stop_trial(trial)

@@ -1,4 +1,4 @@
-"""The searcher that Ray Tune sees: it asks the studies for trials, and knows which of them each Tune trial hosts."""
+"""The searcher that Ray Tune sees: it gets trials from the studies and records which Tune trial hosts them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -26,19 +26,20 @@ class Stateless:
 
 
 class StudySearcher(Stateless, Searcher):
-    """Asks the studies for trials while there is room, and for a new worker for those whose worker is gone.
+    """Gets new trials from the studies while there is room, and assigns trials that have lost their worker to a new
+    one.
 
-    Each Tune trial hosts a pack of trials, also where that is only one. Tune does not retry any itself: it would give
-    the next worker the config of the last, with its attempt.
+    A Tune trial always hosts a pack, even of a single trial. Retries by Tune are disabled, since Tune would give the
+    next worker the config of the last one, with the old attempt number.
     """
 
     def __init__(self, studies: Studies, room: Callable[[], int]) -> None:
         super().__init__()
         self._studies, self._room = studies, room
-        self._hosted: dict[str, Hosted] = {}  # by Tune's ids
-        self._running: set[str] = set()  # Tune's ids
-        self._waiting: list[Hosted] = []  # for a new worker
-        self._retries: Counter[str] = Counter()  # used, by trial
+        self._hosted: dict[str, Hosted] = {}  # by Tune's trial id
+        self._running: set[str] = set()  # Tune's trial ids
+        self._waiting: list[Hosted] = []  # packs that need a new worker
+        self._retries: Counter[str] = Counter()  # retries used, by trial
         self._asked_all = False
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
@@ -48,13 +49,13 @@ class StudySearcher(Stateless, Searcher):
         return self._hosted[tune_id]
 
     def node_lost(self, hosted: Hosted) -> None:
-        """Have another worker go on with these trials, which had no part in the loss of theirs."""
+        """Let another worker continue these trials, which did not cause the loss of their machine."""
         if hosted.members:
             self._waiting.append(hosted)
 
     def failed(self, trial: Trial, why: str) -> None:
-        """End a trial that raised or whose worker died, unless it has a retry left. It goes on alone: were it what ends
-        its workers, it would end trials that share them."""
+        """End a trial that raised or whose worker died, unless it has a retry left. The retry runs in a pack of its
+        own: if the trial kills its worker, no other trial is lost with it."""
         if self._retries[trial.name] < self._studies.spec.retries:
             self._retries[trial.name] += 1
             self._waiting.append(Hosted.of([trial], size=1))
@@ -62,8 +63,8 @@ class StudySearcher(Stateless, Searcher):
             self._studies.finish(trial, Outcome.FAILED, why)
 
     def join(self, hosted: Hosted) -> list[Trial]:
-        """Fill the places that are free in a pack; the trials that join it. None do while a worker is idle: it is to
-        have a pack of its own."""
+        """Fill the free places of a pack with new trials, and return these. None joins while there is an idle worker,
+        which should get its own pack."""
         joined: list[Trial] = []
         if hosted.size == 1 or self._num_free > 0:
             return joined
@@ -74,7 +75,7 @@ class StudySearcher(Stateless, Searcher):
 
     @property
     def _num_free(self) -> int:
-        """How many more Tune trials there is room for."""
+        """The number of further Tune trials for which there is room."""
         return max(1, self._room()) - len(self._running)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -86,19 +87,19 @@ class StudySearcher(Stateless, Searcher):
             for trial in hosted.members.values():
                 self._studies.restarted(trial)
         elif self._asked_all and self._running and not self._studies.stopping:
-            return None  # Tune takes an end for final, and one of those that run may be lost yet
+            return None  # FINISHED would be final, but a running pack may still be lost and have to restart
         else:
             hosted = self._new()
         if hosted is None:
             self._asked_all = True
-            ended: Any = Searcher.FINISHED  # a str, says Ray's own
+            ended: Any = Searcher.FINISHED  # Ray declares it as a str
             return None if self._running and not self._studies.stopping else ended
         self._hosted[trial_id] = hosted
         self._running.add(trial_id)
         return hosted.config
 
     def _new(self) -> Hosted | None:
-        """A pack of new trials. The last trials are spread over all workers that are free."""
+        """A pack of new trials; None if there are none left. The last trials are spread over all free workers."""
         share = -(-self._studies.num_unasked // self._num_free)
         trials = [trial] if (trial := self._studies.ask()) else []
         if not trials:
@@ -109,4 +110,4 @@ class StudySearcher(Stateless, Searcher):
         return Hosted.of(trials, size)
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        self._running.discard(trial_id)  # the scheduler has told the studies already
+        self._running.discard(trial_id)  # the scheduler has already notified the studies

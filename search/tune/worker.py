@@ -1,7 +1,7 @@
-"""The Tune trainable that wraps any architecture: what a Ray worker runs of the trials that it trains.
+"""The Tune trainable, which a Ray worker runs to train a pack of trials of any architecture.
 
-Workers are reused, and a process keeps its random state, thread counts and module globals between trials, so each trial
-sets its own.
+Workers are reused, and a process keeps its random state, thread counts and module globals between trials, so every
+trial sets these itself.
 """
 
 import contextlib
@@ -37,28 +37,28 @@ from search.tune import answers
 from search.tune.answers import Answer
 from search.tune.hosted import MEMBERS, SIZE
 
-WORTH_SAVING = 10.0  # seconds of training, which another worker would have to repeat
+WORTH_SAVING = 10.0  # seconds of training that another worker would have to repeat
 
 
-Corpora = Mapping[str, "ray.ObjectRef[EncodedCorpus]"]  # by fold; WHOLE where the texts are divided once
+Corpora = Mapping[str, "ray.ObjectRef[EncodedCorpus]"]  # by fold; WHOLE if the texts are split once
 
 WHOLE = ""
 
-Report = tuple[Result, str | None]  # with the reason why no checkpoint could be written, if so
+Report = tuple[Result, str | None]  # with the reason why no checkpoint could be written, else None
 
 
 def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> None:
-    """Train a pack of trials, each on the corpus of its fold and from its last checkpoint if it has one, and report."""
+    """Train and report a pack of trials, each on the corpus of its fold and from its last checkpoint, if any."""
     device = device_of(setting.gpu)
     tags = tuple(of_worker(device).items())  # Tune would spread a dict over the report
     tune_id = tune.get_context().get_trial_id()
 
     def tell(told: dict[str, Any]) -> Answer:
-        # When the whole pack ends, that arrives as SystemExit out of this call: nothing here may catch it.
+        # This call raises SystemExit when the whole pack is to end: nothing here may catch it.
         tune.report(told | {"provenance": tags})
         return answers.take(tune_id) if config[SIZE] > 1 else Answer()
 
-    # On a processor trials in lockstep would save no time, and differ in rounding from those that are trained alone.
+    # On a CPU, lockstep would save no time, and its rounding differs from that of trials trained alone.
     pack: Pack[Report] = Pack(Lockstep() if device.type == "cuda" else None)
     train_pack(pack, config[MEMBERS], functools.cache(lambda fold: ray.get(corpora[fold])), setting, tell)
 
@@ -70,10 +70,11 @@ def train_pack(
     setting: Setting,
     tell: Callable[[dict[str, Any]], Answer],
 ) -> None:
-    """Train these trials together, and those that join them, until all have left.
+    """Train these trials, and those that join them, together until all have ended.
 
-    corpus_of: that of a fold. tell: is given reports as (name, result, problem with its files or None) and failures as
-    (name, traceback), and says who leaves and who joins. Raises what the last one that is left raises.
+    corpus_of: returns the corpus of a fold. tell: receives `reports` as (name, result, problem with the files or None)
+    and `failures` as (name, traceback), and returns which trials end and which join. If the last remaining trial fails,
+    its exception is raised.
     """
 
     def join(member: dict[str, Any]) -> None:
@@ -86,11 +87,11 @@ def train_pack(
         reports = [(name, *each) for name, each in told if not isinstance(each, Failure)]
         failures = [(name, each.error) for name, each in told if isinstance(each, Failure)]
         if failures and not reports and not pack:
-            raise failures[0][1]  # nobody else is in this process: it may end
+            raise failures[0][1]  # no other trial is in this process, so it may end
         reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
         for _, traced in reasons:
-            print(traced, file=sys.stderr)  # Ray's logs keep it
-        told.clear()  # an error holds on to all that its trial had in memory
+            print(traced, file=sys.stderr)  # goes to Ray's logs
+        told.clear()  # an exception keeps everything alive that its trial had in memory
         failures.clear()
         answer = tell({"reports": reports, "failures": reasons})
         for name in answer.left:
@@ -100,11 +101,11 @@ def train_pack(
 
 
 def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, attempt: int = 0) -> Steps[Report, None]:
-    """Train a trial from its last checkpoint on and yield its reports, the checkpoint's own first: each with the reason
-    why no checkpoint could be written, or None.
+    """Train a trial from its last checkpoint on and yield its reports, the one of the checkpoint first: each with the
+    reason why no checkpoint could be written, or None.
 
-    attempt: how many workers have begun with the trial, this one included. Raises SupersededError, and writes nothing,
-    once there is a later one.
+    attempt: the number of workers that have started the trial, including this one. Raises SupersededError, and writes
+    nothing more, once there is a later attempt.
     """
     folder = setting.checkpoints / config_name(config)
     saving = _Saving(config, corpus, setting, folder, attempt)
@@ -113,14 +114,14 @@ def run_on(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, atte
     checkpoints.remove_unfinished(folder)
     saved = checkpoints.load_last(folder)
     if saved is not None:
-        # The driver may have died, or lost this worker, before it heard of the report; it counts each once.
+        # The driver may have died, or lost its worker, before it received this report; it counts repeated reports once.
         yield Result.from_dict(saved["result"]), None
         saving.saved_seconds = saved["result"]["seconds"]
     yield from mapped(trial_in_steps(config, corpus, setting, saved and saved["state"]), saving.report)
 
 
 class _Saving:
-    """Writes the files of a trial: a checkpoint where that pays, the last of which takes the place of all others."""
+    """Writes the files of a trial, and checkpoints when they are worth it. The final checkpoint replaces all others."""
 
     def __init__(
         self, config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, folder: Folder, attempt: int
@@ -128,20 +129,20 @@ class _Saving:
         self._architecture, self._corpus = config[schema.ARCHITECTURE], corpus
         self._setting, self._folder, self._attempt = setting, folder, attempt
         self._begun = False
-        self.saved_seconds = 0.0  # of the training that the last checkpoint holds
+        self.saved_seconds = 0.0  # seconds of training in the last checkpoint
 
     def begin(self) -> None:
         checkpoints.begin(self._folder, self._attempt)
         self._begun = True
 
     def report(self, result: Result) -> Report:
-        """Write what a result leaves; the result without what is large, and why that could not be written, or None."""
+        """Write the files of a result. Returns the result without its large parts, and why writing failed, or None."""
         problem = None
         if not result.diverged:
             try:
                 self._write(result)
             except OSError as error:  # a full disk costs the checkpoint, not the training
-                reason = error.strerror or in_short(str(error))  # an object store's errors have no number
+                reason = error.strerror or in_short(str(error))  # errors of object stores have no errno
                 problem = f"checkpoints cannot be written ({reason}): trials that stop now start again"
         return dataclasses.replace(result, picture=None, test_outputs_N=None, state={}), problem
 
@@ -169,10 +170,10 @@ class _Saving:
 
 
 def pays(length: Length, result: Result, seconds: float) -> bool:
-    """Whether a checkpoint of this result is worth writing. seconds: of training since the last checkpoint.
+    """Whether a checkpoint of this result should be written. seconds: of training since the last checkpoint.
 
-    Each epoch and the trial's end have one. In between, one is written only if repeating the training since the last
-    would take long.
+    Checkpoints are written at the end of every epoch and of the trial, and in between if at least WORTH_SAVING seconds
+    of training would otherwise have to be repeated.
     """
     whole = result.step % length.reports_per_epoch == 0
     return whole or length.over(result.step, result.best_step) or seconds >= WORTH_SAVING
