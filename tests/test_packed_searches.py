@@ -53,6 +53,16 @@ class Net(nn.Module):
 """
 
 
+DERIVED = """import models
+
+class Mine(models.architecture("mlp")):
+    hyperparameters = {}
+
+    def __init__(self, embedding, num_classes):
+        super().__init__(embedding, num_classes)
+"""
+
+
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
@@ -200,6 +210,16 @@ def test_a_failing_trial_costs_the_others_of_its_pack_nothing(tmp_path: Path) ->
     assert trials[3].error == "ArithmeticError('three is too many')"
 
 
+def test_trials_of_a_pack_that_fail_at_the_same_step_fail_for_their_own_reasons(tmp_path: Path) -> None:
+    source = FAILING.replace("self.size == 3 and self.steps > 20", "self.steps > 20").replace("three", "{self.size}")
+    (tmp_path / "net.py").write_text(source.replace('("{self', '(f"{self'), encoding="utf-8")
+    keys = {"architectures": [f"{tmp_path / 'net.py'}:Net"], "sampler": "grid", "space": {"size": [2, 3, 4]}}
+    spec = spec_of(write_texts(tmp_path), packing=3, retries=0, trials=3, batch_size=16, **keys)
+    trials = {trial.hyperparameters["size"]: trial for trial in run(spec, tmp_path, Lockstep())}
+    assert {trial.outcome for trial in trials.values()} == {Outcome.FAILED}
+    assert all(f"{size} is too many" in (trial.error or "") for size, trial in trials.items())
+
+
 def test_a_packed_search_that_is_stopped_ends_each_trial_at_its_report_and_is_resumed(tmp_path: Path) -> None:
     keys = {"architectures": ["mlp"], "trials": 4, "sampler": "random", "packing": 4}
     spec = spec_of(write_texts(tmp_path), **keys)
@@ -277,6 +297,13 @@ def test_what_is_not_stacked_is_packed_only_when_asked_for() -> None:
     assert [specs.validate(on_a_card).pack_size(name) for name in ("gru", "ngram")] == [32, 1]
     assert specs.validate(on_a_card | {"embeddings": "finetuned"}).pack_size("gru") == 1
     assert specs.validate(on_a_card | {"packing": 4}).pack_size("ngram") == 4
+
+
+def test_a_network_from_outside_that_builds_on_ours_is_not_stacked(tmp_path: Path) -> None:
+    """Its class says nothing of what it does with lists and with numbers in tensors."""
+    (own := tmp_path / "own.py").write_text(DERIVED, encoding="utf-8")
+    spec = specs.validate({"resources": {"gpu": 1}, "architectures": [f"{own}:Mine", "mlp"]})
+    assert [spec.pack_size(name) for name in spec.architectures] == [1, 32]
 
 
 @pytest.mark.parametrize(

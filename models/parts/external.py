@@ -113,6 +113,7 @@ def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEsti
     if issubclass(made, Architecture):
         architecture: type[Architecture] = made
         architecture.hyperparameters = domains
+        architecture.stacks = vars(made).get("stacks", False)  # what holds for a network of ours may not for it
         return architecture
     content = {
         "module": made,

@@ -86,7 +86,7 @@ def train_pack(
     while told := pack.next_reports():
         reports = [(name, *each) for name, each in told if not isinstance(each, Failure)]
         failures = [(name, each.error) for name, each in told if isinstance(each, Failure)]
-        if failures and not reports and not pack:
+        if len(failures) == 1 and not reports and not pack:
             raise failures[0][1]  # no other trial is in this process, so it may end
         reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
         for _, traced in reasons:
