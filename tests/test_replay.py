@@ -12,7 +12,7 @@ from search.spec import read as specs
 from search.spec.read import load_corpus
 from search.study.storage import JOURNAL
 from search.study.studies import Studies
-from search.study.trial import Worker
+from search.study.trial import Trial, Worker
 from search.track.provenance import of_search, of_worker
 from search.train import checkpoints
 from search.train.running import device_of
@@ -71,3 +71,13 @@ def test_a_trial_of_another_processor_is_compared_within_the_stated_tolerance(fo
 
     change(folder, repr(loss + 0.01), repr(loss + 0.03))
     assert verdict(folder)[-1].startswith("mlp-0: different: train_loss of epoch 1 is 0.03 apart")
+
+
+def test_a_trial_of_a_pack_on_a_gpu_is_not_expected_to_be_equal_to_the_last_digit() -> None:
+    here = {schema.DEVICE: "card"}
+    trial = Trial(architecture="gru", number=0, search="s", folder=Path(), metric="val_loss", provenance=here)
+    on_a_card = {"resources": {"gpu": 1}}
+    assert replay._reasons_to_differ(specs.validate(on_a_card), trial, here) == ["trained in a pack then, alone now"]
+    assert replay._reasons_to_differ(specs.validate(on_a_card | {"packing": 1}), trial, here) == []
+    trial.provenance = here = {schema.DEVICE: "cpu"}  # members take turns
+    assert replay._reasons_to_differ(specs.validate({"packing": 8}), trial, here) == []
