@@ -5,6 +5,7 @@ Their masks are drawn by place here as they are on a card, in a pack and alone.
 
 import copy
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -287,6 +288,14 @@ def test_packed_trials_are_stacked_anew_only_when_one_joins_and_kept_no_longer_t
     assert sorted(reported) == sorted([*"00112233", "n-grams", "n-grams"])
     assert made == [4]
     assert lockstep._stacks == {}
+
+
+def test_the_time_of_a_pack_in_lockstep_is_divided_among_its_trials() -> None:
+    started = time.perf_counter()
+    found = in_lockstep(*(member("mlp", number) for number in range(4)))
+    seconds = [reports[-1].seconds for reports in found]
+    assert sum(seconds) <= time.perf_counter() - started
+    assert max(seconds) < 2 * min(seconds)
 
 
 def test_a_packed_trial_whose_step_fails_fails_alone() -> None:

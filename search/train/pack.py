@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search.train import clock
 from search.train.lockstep import Lockstep
 from search.train.stepping import Answer, Step, Steps
 
@@ -77,6 +78,7 @@ class Pack(Generic[R]):
     def __init__(self, lockstep: Lockstep | None = None) -> None:
         self._members: dict[str, _Member[R]] = {}  # the one whose turn it is first
         self._lockstep = lockstep
+        clock.divide(1)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -100,6 +102,7 @@ class Pack(Generic[R]):
             if self._lockstep is None:
                 reports = self._go_on(next(iter(self._members)), None)
                 continue
+            clock.divide(len(self._members))
             asked = {name: member.asked for name, member in self._members.items() if member.asked is not None}
             answers = self._lockstep.execute(asked)
             for name in list(self._members):

@@ -5,7 +5,6 @@ Shapes: N examples, T words, B batch.
 
 import copy
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from models import Architecture
 from models.native import masks
 from search.base import schema
+from search.train import clock
 from search.train.calibrating import calibrate
 from search.train.config import TrainingConfig
 from search.train.examples import Examples, Splits
@@ -39,7 +39,7 @@ class Result:
         metrics and, with the last report, the test metrics of its weights, their calibration and the decision
         threshold of a binary classifier.
     diverged: why training cannot continue, or None.
-    seconds: spent in the trial so far.
+    seconds: spent in the trial so far; in lockstep with others, its part of the time (see `clock`).
     time: when the driver received it, in ms since 1970; None before that, and in results of older versions.
     picture: a PNG of the outputs for some validation texts, if the task has one.
     test_outputs_N: with the last report, the outputs for the test texts by the best report's weights.
@@ -109,7 +109,7 @@ def train(
     (see `Architecture.start_from`) counts in the first report. weights_C: weight of each class in the minimised loss,
     and so in the curve; metrics are not weighted.
     """
-    started = time.perf_counter()
+    started = clock.now()
     if state is None:
         model.class_weights_C = weights_C
         model.start_from(splits.train)
@@ -168,7 +168,7 @@ def train(
                     model.load_state_dict(last_weights)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch {(step - 1) // length.reports_per_epoch + 1}"
-        metrics[schema.EPOCH_SECONDS] = time.perf_counter() - started
+        metrics[schema.EPOCH_SECONDS] = clock.now() - started
         seconds += metrics[schema.EPOCH_SECONDS]
         yield Result(
             step=step,
@@ -195,7 +195,7 @@ def train(
         )
         if diverged or length.over(step, best_step):
             return
-        started = time.perf_counter()
+        started = clock.now()
 
 
 def _copied(model: nn.Module) -> dict[str, Any]:
