@@ -98,17 +98,19 @@ def start_rival(
     points: list[dict[str, Any]],
     *,
     encode_once: bool = False,
+    space: str = "race",
+    max_words: int = MAX_WORDS,
     **options: Any,
 ) -> measure.Usage:
-    """Run one of benchmarks.rivals; `options` are those of `measure.run`."""
+    """Run one of benchmarks.rivals; `space` is one of its spaces, `options` are those of `measure.run`."""
     fixed = {
         "corpus": str(texts),
-        "max_words": MAX_WORDS,
+        "max_words": max_words,
         "epochs": epochs,
         "batch_size": BATCH_SIZE,
         "seed": seed,
     }
-    work.Work(fixed, points, encode_once).write(folder / "work.json")
+    work.Work(fixed, points, space, encode_once).write(folder / "work.json")
     return measure.run(
         [sys.executable, "-m", f"benchmarks.rivals.{module}", "work.json"],
         folder,

@@ -3,12 +3,14 @@
 import math
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from benchmarks import fronts, measure, where_time_goes
+from benchmarks import fronts, measure, time_to_target, where_time_goes
 from search.base import timings
 from search.base.timings import Event
 
@@ -69,3 +71,32 @@ def test_a_gain_has_an_interval_over_seeds() -> None:
     ratio, low, high = fronts.gain(np.array([[0.1, 0.2, 0.3]] * 2), theirs, random)
     assert ratio == pytest.approx(2)
     assert low < ratio < high
+
+
+def test_a_race_goes_on_where_an_earlier_call_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def searched(name: str, folder: Path, race: time_to_target.Race, seed: int) -> float:
+        asked.append((name, seed))
+        return time_to_target.NEVER if name == "recipe" else 30.0 + seed
+
+    for name in time_to_target.OF_WHOLE:
+        monkeypatch.setitem(time_to_target.CANDIDATES, name, partial(searched, name))
+    monkeypatch.setattr(time_to_target, "write_texts", lambda path, num_texts: None)
+    monkeypatch.setattr(measure, "PAGE", tmp_path / "page.md")
+
+    def race(*options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["time_to_target", "--whole", "--out", str(tmp_path / "out.json"), *options])
+        time_to_target.main()
+
+    race("--seeds", "1", "--only", "recipe")
+    assert asked == [("ours", 0), ("recipe", 0)]
+    assert not (tmp_path / "page.md").exists()
+    race("--seeds", "2")
+    assert asked[2:] == [("random", 0), ("recipe", 1), ("random", 1), ("ours", 1)]
+    assert "| recipe | 0 of 2 | not reached | > 19.7 | not reached, not reached |" in (tmp_path / "page.md").read_text()
+    with pytest.raises(SystemExit):
+        race("--target", "0.5")
+    with pytest.raises(SystemExit):
+        race("--only", "syne-tune")
+    assert len(asked) == 6

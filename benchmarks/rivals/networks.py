@@ -1,6 +1,6 @@
-"""The four architectures in plain torch: nn.RNN and nn.GRU where they have the activation, else a loop over the words.
+"""The five architectures in plain torch: nn.RNN and nn.GRU where they have the activation, else a loop over the words.
 
-Shapes: B batch, T words, E embedding, H hidden, C classes.
+Shapes: B batch, T words, P pairs of words, S words and pairs, E embedding, H hidden, C classes.
 """
 
 from typing import Any
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+BUCKETS = 2**20  # rows that pairs of words share
 WINDOW = 5
+MULTIPLIER = -0x61C8864680B583EB  # of the hash of a pair: odd, 2**64 divided by the golden ratio
 WIDTHS = {2: (48, 24), 3: (48, 24, 12), 4: (48, 24, 12, 8), 5: (48, 24, 12, 10, 8)}
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
@@ -20,10 +22,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def build(vectors_VE: Tensor, config: dict[str, Any]) -> nn.Module:
-    """The untrained network of a configuration: architecture, hidden_size, num_layers, activation, dropout."""
-    shape = {name: config[name] for name in ("hidden_size", "num_layers", "activation", "dropout")}
+    """The untrained network of a configuration: architecture and its `hyperparameters`."""
     kind = config["architecture"]
+    shape = hyperparameters(config)
+    if kind == "ngram":
+        return Ngram(len(vectors_VE), **shape)
     return Recurrent(vectors_VE, kind, **shape) if kind in ("rnn", "gru") else PerWord(vectors_VE, kind, **shape)
+
+
+def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
+    """Those of a configuration that its network takes."""
+    deep = () if config["architecture"] == "ngram" else ("num_layers", "activation")
+    return {name: config[name] for name in ("hidden_size", "dropout", *deep)}
 
 
 class Recurrent(nn.Module):
@@ -171,6 +181,29 @@ class NeighbourAttention(nn.Module):
         )
 
 
+class Ngram(nn.Module):
+    """The mean of the vectors of a text's words and hashed pairs of words, then a linear layer, as in fastText."""
+
+    def __init__(
+        self, num_words: int, *, hidden_size: int, dropout: float, buckets: int = BUCKETS, num_classes: int = 2
+    ) -> None:
+        super().__init__()
+        self.num_words, self.buckets, self.dropout = num_words, buckets, dropout
+        self.bag = nn.EmbeddingBag(num_words + buckets, hidden_size, mode="mean", padding_idx=0, sparse=True)
+        self.output = nn.Linear(hidden_size, num_classes)
+
+    def forward(self, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        first_BP, second_BP = tokens_BT[:, :-1], tokens_BT[:, 1:]
+        hash_BP = (first_BP + 1) * MULTIPLIER + second_BP
+        hash_BP = (hash_BP ^ (hash_BP >> 29)) * MULTIPLIER
+        bucket_BP = ((hash_BP >> 32) & 0xFFFFFFFF) * self.buckets >> 32
+        pairs_BP = (self.num_words + bucket_BP) * (second_BP != 0)
+        rows_BS = torch.cat((tokens_BT, pairs_BP), 1)
+        if self.training:
+            rows_BS = rows_BS * (torch.rand(rows_BS.shape) >= self.dropout)
+        return self.output(self.bag(rows_BS))
+
+
 @torch.no_grad()
 def start_equal(network: nn.Module, ours: nn.Module) -> None:
     """Give the network the first weights of our model of the same configuration.
@@ -181,6 +214,9 @@ def start_equal(network: nn.Module, ours: nn.Module) -> None:
         for number, layer in enumerate(ours.layers):  # type: ignore[arg-type]
             W, U, b = (next(value for name, value in layer.named_parameters() if name[0] == each) for each in "WUb")
             _start_layer(network.layers, number, W, U, b)
+        network.output.load_state_dict(ours.output.state_dict())  # type: ignore[union-attr]
+    elif isinstance(network, Ngram):
+        network.bag.weight.copy_(ours.bag.rows_RH)  # type: ignore[union-attr, arg-type]
         network.output.load_state_dict(ours.output.state_dict())  # type: ignore[union-attr]
     else:
         linear = [[each for each in module.modules() if isinstance(each, nn.Linear)] for module in (network, ours)]

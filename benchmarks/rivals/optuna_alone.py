@@ -16,7 +16,7 @@ def main() -> None:
     corpus = texts.load(asked.fixed["corpus"], asked.fixed["max_words"])
 
     def objective(trial: optuna.Trial) -> float:
-        optuna_space.suggest(trial)
+        optuna_space.SPACES[asked.space](trial)
         config = work.settled(trial.params)
         folder = Path("checkpoints", str(trial.number))
         folder.mkdir(parents=True)

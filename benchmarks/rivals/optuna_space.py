@@ -1,12 +1,13 @@
-"""The space of benchmarks/race.yaml, all architectures in one, as Optuna's documentation defines one by running it."""
+"""The spaces of benchmarks/race.yaml and whole.yaml, all architectures in one, as Optuna's documentation defines one by
+running it. A space suggests a point; the trial keeps it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import optuna
 
 
-def suggest(trial: optuna.Trial) -> None:
-    """Suggests a point; the trial keeps it."""
+def race(trial: optuna.Trial) -> None:
     architecture = trial.suggest_categorical("architecture", ["rnn", "gru", "mlp", "attention"])
     trial.suggest_int("hidden_size", 64, 128, step=8)
     trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
@@ -16,6 +17,21 @@ def suggest(trial: optuna.Trial) -> None:
         trial.suggest_int("recurrent_layers", 1, 2)
     else:
         trial.suggest_int("tapered_layers", 2, 5)
+
+
+def whole(trial: optuna.Trial) -> None:
+    architecture = trial.suggest_categorical("architecture", ["mlp", "ngram"])
+    trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+    trial.suggest_float("dropout", 0.0, 0.5)
+    if architecture == "ngram":
+        trial.suggest_int("row_size", 2, 16)
+    else:
+        trial.suggest_int("hidden_size", 64, 128, step=8)
+        trial.suggest_categorical("activation", ["none", "relu", "tanh", "sigmoid"])
+        trial.suggest_int("tapered_layers", 2, 5)
+
+
+SPACES: dict[str, Callable[[optuna.Trial], None]] = {"race": race, "whole": whole}
 
 
 def start(study: optuna.Study, points: list[dict[str, Any]]) -> None:

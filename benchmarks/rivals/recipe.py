@@ -33,7 +33,7 @@ class Results(tune.Callback):
 def main() -> None:
     asked = work.read()
     search = OptunaSearch(
-        optuna_space.suggest,
+        optuna_space.SPACES[asked.space],
         metric="val_accuracy",
         mode="max",
         points_to_evaluate=[work.as_point(point) for point in asked.points] or None,

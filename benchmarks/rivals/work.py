@@ -7,6 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# A hyperparameter whose range depends on the architecture has several names in a space.
+RECURRENT, TAPERED = {"num_layers": "recurrent_layers"}, {"num_layers": "tapered_layers"}
+NAMES_IN_SPACE = {
+    "rnn": RECURRENT,
+    "gru": RECURRENT,
+    "mlp": TAPERED,
+    "attention": TAPERED,
+    "ngram": {"hidden_size": "row_size"},
+}
+
 RESULTS = "results.jsonl"  # in the working directory, a line for each epoch that the driver hears of
 
 
@@ -14,11 +24,13 @@ RESULTS = "results.jsonl"  # in the working directory, a line for each epoch tha
 class Work:
     """points: train these configurations and stop; without any, search with early stopping until ended from outside.
 
-    fixed: what all trials share: corpus (a file for `texts.load`), max_words, epochs, batch_size, seed.
+    fixed: what all trials share: corpus (a file for `texts.load`), max_words, epochs, batch_size, seed. space: the name
+    of one of `optuna_space.SPACES`; Syne Tune has `race` only.
     """
 
     fixed: dict[str, Any]
     points: list[dict[str, Any]] = field(default_factory=list)
+    space: str = "race"
     encode_once: bool = False  # the corpus is encoded by the driver and handed to the trials
 
     def write(self, path: Path) -> None:
@@ -45,13 +57,12 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 
 def settled(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as the networks take it: the depth of two kinds of architecture has two names in a space."""
-    kind = "recurrent_layers" if config["architecture"] in ("rnn", "gru") else "tapered_layers"
-    return {**config, "num_layers": config[kind]}
+    """A configuration as the networks take it."""
+    names = NAMES_IN_SPACE[config["architecture"]]
+    return {**config, **{name: config[in_space] for name, in_space in names.items()}}
 
 
 def as_point(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration as the spaces have it."""
-    recurrent = config["architecture"] in ("rnn", "gru")
-    kind = "recurrent_layers" if recurrent else "tapered_layers"
-    return {name: value for name, value in config.items() if name != "num_layers"} | {kind: config["num_layers"]}
+    names = NAMES_IN_SPACE[config["architecture"]]
+    return {names.get(name, name): value for name, value in config.items()}
