@@ -355,7 +355,7 @@ def test_the_live_table_marks_those_of_its_search() -> None:
     for names, marked in ((["nbsvm", "nbsvm_200"], True), ([], False)):
         console = Console(width=200, file=io.StringIO(), force_terminal=True)
         num_wanted = {"nbsvm": 6, "nbsvm_200": 6, "mlp": 1}
-        with Progress(console, "val_accuracy", Length(1), num_wanted, lambda: 1, {}, {}, names):
+        with Progress(console, "val_accuracy", Length(1), num_wanted, lambda: 1, (), names):
             pass
         shown = console.file.getvalue()
         assert [f"{name} (baseline)" in shown for name in num_wanted] == [marked, marked, False]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import io
 import os
 import resource
 from collections import Counter
@@ -12,11 +13,13 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
 
 from data.base.errors import UserError
 from search.base import locking
 from search.base.schema import Outcome
 from search.run.keeper import _Keeper
+from search.run.progress import Progress
 from search.spec import read as specs
 from search.spec.spec import Spec
 from search.study import ranking
@@ -24,6 +27,7 @@ from search.study.studies import Studies
 from search.study.study import derive_seed
 from search.study.trial import Trial, Worker
 from search.train import checkpoints, config
+from search.train.length import Length
 from search.train.metrics import METRICS, measured_in
 from search.train.training import Result
 
@@ -602,6 +606,27 @@ def test_the_better_of_two_repetitions_never_ranks_alone(tmp_path: Path) -> None
     assert ranking.best(trials, "val_accuracy", "s").name == "rnn-1"
     (found,) = ranking.shared(trials).values()
     assert (found.outcome, found.score, found.trials) == (Outcome.COMPLETE, pytest.approx(0.8), 2)
+
+
+def test_the_live_table_shows_the_score_that_ranks(tmp_path: Path) -> None:
+    trials = repeating(tmp_path, [0.9, 0.85, 0.7], pruner="none").trials()
+
+    def shown(resumed: list[Trial], changed: list[Trial]) -> str:
+        output = Console(width=200, file=io.StringIO())
+        progress = Progress(output, "val_accuracy", Length(4), {"rnn": 3}, lambda: 1, resumed)
+        for trial in changed:
+            progress.changed(trial, trial.results[-1] if trial.outcome is Outcome.RUNNING else None)
+        return str(progress._as_text()["text/plain"])
+
+    first, second, repetition = trials
+    assert "0.9000" in shown([], [first, second])
+    again = dataclasses.replace(repetition, outcome=Outcome.RUNNING, best={"val_accuracy": 0.95})
+    assert "0.9000" in shown([first, second], [again])  # a repetition counts once it has ended
+    for resumed in range(4):
+        assert "0.8500" in shown(trials[:resumed], trials[resumed:])
+    assert "0.8700" in shown(trials, [dataclasses.replace(second, number=3, best={"val_accuracy": 0.87})])
+    lost = dataclasses.replace(second, number=3, outcome=Outcome.DIVERGED, best={"val_accuracy": 0.99})
+    assert "0.8500" in shown(trials, [lost])
 
 
 def test_trials_are_ranked_alone_where_the_spec_says_so_or_is_older(tmp_path: Path) -> None:

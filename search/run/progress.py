@@ -1,11 +1,12 @@
 """The progress display of a search: a live table in a terminal or notebook, elsewhere one line per finished trial."""
 
 import errno
+import math
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any, cast
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.base.schema import Outcome
+from search.study.ranking import LOST, first_of, is_ranked, shared
 from search.study.stopping import Stop
 from search.study.trial import Trial
 from search.train.config import length_of
@@ -81,8 +83,8 @@ def console(shown: bool = True) -> Console:
 class Progress:
     """Listens to the studies and counts trials; as a context manager, it shows the live table.
 
-    num_wanted: trials per architecture, baselines included. baselines: their names. finished, best: outcome counts and
-    best scores from before a resume. num_parallel: the current number of parallel trials.
+    num_wanted: trials per architecture, baselines included. baselines: their names. ended: the trials that ended before
+    a resume. num_parallel: the current number of parallel trials.
     """
 
     def __init__(
@@ -92,15 +94,18 @@ class Progress:
         length: Length,
         num_wanted: Mapping[str, int],
         num_parallel: Callable[[], int],
-        finished: Mapping[str, Counter[Outcome]],
-        best: Mapping[str, float],
+        ended: Iterable[Trial] = (),
         baselines: Collection[str] = (),
     ) -> None:
         self._console, self._metric, self._length = console, metric, length
         self._num_wanted, self._num_parallel = dict(num_wanted), num_parallel
         self._stopped: dict[str, str] = {}
-        self._outcomes = {name: Counter(finished.get(name, {})) for name in num_wanted}
-        self._best, self._baselines = dict(best), baselines
+        self._trials: dict[str, dict[str, Trial]] = {name: {} for name in num_wanted}
+        self._outcomes: dict[str, Counter[Outcome]] = {name: Counter() for name in num_wanted}
+        for trial in ended:
+            self._trials[trial.architecture][trial.name] = trial
+            self._outcomes[trial.architecture][trial.outcome] += 1
+        self._baselines = baselines
         self._maximize = split_metric(metric)[1].maximize
         self._running: dict[str, tuple[Trial, float]] = {}  # with the time of its start
         self._seconds: dict[str, list[float]] = {name: [] for name in num_wanted}
@@ -109,7 +114,7 @@ class Progress:
         self._cell: Any = None  # the displayed output in a notebook
         self._drawn = 0.0
 
-    # A separate thread draws the display, so it iterates over copies of `_running`.
+    # A separate thread draws the display, so it iterates over copies of `_running` and `_trials`.
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:
@@ -137,14 +142,11 @@ class Progress:
         return {"text/plain": captured.get()}
 
     def changed(self, trial: Trial, result: Result | None) -> None:
+        self._trials[trial.architecture][trial.name] = trial
         if trial.outcome is not Outcome.RUNNING:
             self._end(trial)
         elif result is None:
             self._running.setdefault(trial.name, (trial, time.monotonic()))
-        elif self._metric in result.best:
-            score = result.best[self._metric]
-            pick = max if self._maximize else min
-            self._best[trial.architecture] = pick(score, self._best.get(trial.architecture, score))
         if self._cell and time.monotonic() > self._drawn + REDRAWN:
             self._drawn = time.monotonic()
             self._cell.update(self._as_text(), raw=True)
@@ -176,6 +178,19 @@ class Progress:
 
     def _score(self, trial: Trial) -> str:
         return "" if trial.score is None else f"{self._metric} {trial.score:.4f}"
+
+    def _best(self, architecture: str) -> str:
+        """The best score so far, running trials included. A configuration that was proposed more than once has the mean
+        of its trials that ended, as in the ranking, so that the better of two repetitions is not shown."""
+        trials = [*self._trials[architecture].values()]
+        means = shared(trials)
+        scores = [
+            found.score if (found := means.get(first_of(trial))) else trial.score
+            for trial in trials
+            if trial.outcome not in LOST and (trial.repeats is None or is_ranked(trial))
+        ]
+        known = [score for score in scores if score is not None and math.isfinite(score)]
+        return f"{(max if self._maximize else min)(known):.4f}" if known else ""
 
     def _num_left(self, architecture: str | None = None) -> int:
         names = [architecture] if architecture else list(self._num_wanted)
@@ -217,7 +232,7 @@ class Progress:
                 f"{self._num_done(name)}/{wanted}",
                 str(running or ""),
                 *(str(counts[each] or "") for each in ended),
-                f"{self._best[name]:.4f}" if name in self._best else "",
+                self._best(name),
                 duration(self.seconds_left(name)) if self._num_left(name) else "",
             )
         lines = [Text(""), *(Text(f"  {line}") for line in list(self._stopped.values()))]

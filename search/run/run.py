@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -358,14 +357,12 @@ def _progress(studies: Studies, console: Console, room: Callable[[], int]) -> Pr
     """The progress display, including trials that ended before a resume."""
     ended = [trial for trial in studies.trials() if trial.outcome is not Outcome.RUNNING]
     names = studies.spec.studied
-    scores = {name: ranked[0].score for name in names if (ranked := studies.ranked(name))}
     return Progress(
         console,
         studies.spec.metric,
         studies.spec.length,
         {name: studies.num_wanted(name) for name in names},
         room,
-        {name: Counter(trial.outcome for trial in ended if trial.architecture == name) for name in names},
-        {name: score for name, score in scores.items() if score is not None},
+        ended,
         studies.spec.baselines,
     )
