@@ -171,6 +171,20 @@ def test_packed_trials_are_equal_at_every_size_of_the_pack(architecture: str, st
     assert_equal(found[7], by_itself(architecture, 7))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "mlp", "attention", "cnn"])
+def test_packed_trials_that_read_pairs_of_words_are_stacked_and_equal_alone(
+    architecture: str, dtype: torch.dtype, stacked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models.parts.pairs.PairVectors.__init__, "__kwdefaults__", {"num_rows": 50})
+    settings = [{"ngrams": 2, "dtype": dtype, "hidden_size": width} for width in (8, 8, 9)]
+    found = in_lockstep(*(member(architecture, number, **each) for number, each in enumerate(settings)))
+    assert set(stacked) == {3}
+    for number, each in enumerate(settings):
+        assert found[number][-1].state["model"]["embedding.pairs.rows_RD"].any()
+        assert_equal(found[number], by_itself(architecture, number, **each))
+
+
 def test_packed_trials_of_several_forms_batch_sizes_and_weights_of_classes(stacked: list[int]) -> None:
     """With what cannot be stacked: n-grams, and word vectors that are trained."""
     settings: list[dict[str, Any]] = [

@@ -37,8 +37,9 @@ class _ForAll(Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Tensor], *tensors: Tensor | None
     ) -> tuple[Tensor, int]:
-        stacked = (
-            each if each is None else each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
-            for each, dim in zip(tensors, in_dims[1:], strict=True)
-        )
-        return function(*stacked), 0
+        def stacked(tensor: Tensor | None, dim: int | None) -> Tensor | None:
+            if tensor is None or dim == 0:  # not even viewed: no view can have a sparse gradient
+                return tensor
+            return tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+
+        return function(*map(stacked, tensors, in_dims[1:])), 0

@@ -3,11 +3,14 @@
 Shapes: P of the networks, those at the given places; N numbers of their parameters, M of the stacked tensor.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from models.native import rows
 
 MOST_KNOWN = 8  # choices of networks whose indices are kept: they take as much memory as the parameters, four times
 
@@ -30,14 +33,21 @@ class Views:
             return torch.stack([self._parameters[i].detach() for i in places])
         if places == tuple(range(len(self._parameters))):
             return self._whole
-        return self._whole[torch.tensor(places).to(self._whole.device, non_blocking=True)]
+        return self._whole[_index(places, self._whole.device)]
 
     def set_gradients(self, places: tuple[int, ...], gradient: Tensor | None) -> None:
         """gradient: (P, ...), or None where there is none."""
         # The fused Adam reads gradients in the order in which they lie in memory.
-        parts = [None] * len(places) if gradient is None else gradient.contiguous().unbind()
+        parts: Sequence[Tensor | None] = [None] * len(places)
+        if gradient is not None:
+            parts = rows.split(gradient) if gradient.is_sparse else gradient.contiguous().unbind()
         for i, part in zip(places, parts, strict=True):
             self._parameters[i].grad = part
+
+
+@functools.lru_cache(MOST_KNOWN)
+def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(places).to(device, non_blocking=True)
 
 
 class Padded:

@@ -28,9 +28,8 @@ VARIES: dict[type[nn.Module], tuple[str, ...]] = {
 def form(model: Architecture) -> Hashable | None:
     """Equal for networks that can be stacked: all that decides what `forward` does but the numbers in the parameters,
     the shares of dropout and, within a bucket, the width. None for a network that cannot be stacked with any."""
-    embeddings = [each for each in model.modules() if isinstance(each, WordVectors)]
-    trained = any(each.vectors_VE.requires_grad or each.pairs is not None for each in embeddings)
-    if not model.stacks or trained:  # the gradients of word vectors are sparse, or as large as all vectors
+    trained = any(isinstance(each, WordVectors) and each.vectors_VE.requires_grad for each in model.modules())
+    if not model.stacks or trained:  # the gradients of word vectors may be as large as all vectors
         return None
     sizes = _sizes(model)
     parameters = tuple((name, sizes or each.shape, each.device) for name, each in model.named_parameters())
