@@ -1,10 +1,11 @@
-"""Do the intervals of `analysis budget` cover what is true? On draws whose expected best is known.
+"""Do the intervals of `analysis budget` cover the true values? Simulated with draws whose expected best is known.
 
     python -m benchmarks.budgets [--table benchmarks/table/imdb-5000.parquet] [--repeats 1000]
 
-Trials are drawn from some distributions and from the recorded runs of each architecture. A row for each: the share of
-95 % intervals that hold the true expected best of one trial, of a quarter and of half as many trials as there are
-draws, and beside it that of percentiles of a bootstrap. Then the same of where two curves cross.
+Trials are drawn from several distributions and from the recorded runs of each architecture. Each row has the share of
+95 % intervals that contain the true expected best of n trials, where n is one, a quarter, and half of the number of
+draws; and the same for bootstrap percentile intervals. A second table has the coverage of the intervals for the
+crossing of two curves.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1000)
     chosen = parser.parse_args()
     draws = DISTRIBUTIONS | recorded(chosen.table)
-    heads = ["draws of", "number", "best of 1", "of a quarter", "of half", "bootstrap: 1", "a quarter", "half"]
+    heads = ["distribution", "draws", "n = 1", "a quarter", "half", "bootstrap, n = 1", "a quarter", "half"]
     rows = []
     for name, draw in draws.items():
         for num_draws in NUM_DRAWS:
@@ -45,7 +46,7 @@ def main() -> None:
     print(measure.table(heads, rows))
     print()
     crossed = [[str(num), f"{crossings(num, chosen.repeats):.1%}"] for num in NUM_DRAWS]
-    print(measure.table(["draws of each", "crossings within their interval"], crossed))
+    print(measure.table(["draws per curve", "intervals with the true crossing"], crossed))
 
 
 def recorded(path: Path) -> dict[str, Draw]:
@@ -63,7 +64,7 @@ def _choice(scores: np.ndarray, rng: np.random.Generator, num: int) -> np.ndarra
 
 
 def coverage(draw: Draw, num_draws: int, repeats: int) -> np.ndarray:
-    """(6) the shares of intervals that cover: ours, then the bootstrap's."""
+    """The coverage (6) of the intervals: three of ours, then three of the bootstrap's."""
     rng = np.random.default_rng(num_draws)
     num_trials = np.array([1, num_draws // 4, num_draws // 2])
     truth = expected(draw, num_trials)
@@ -79,7 +80,7 @@ def coverage(draw: Draw, num_draws: int, repeats: int) -> np.ndarray:
 
 
 def crossings(num_draws: int, repeats: int) -> float:
-    """How often the true crossing of two curves is within its interval, where it is one of whole trials."""
+    """The share of intervals that contain the true crossing of two curves."""
     rng = np.random.default_rng(num_draws)
     steady, varied = _normal(0.80, 0.01), _normal(0.79, 0.03)
     fine = np.linspace(1, num_draws // 2, 200)
@@ -102,13 +103,13 @@ def _normal(mean: float, sd: float) -> Draw:
 
 
 def expected(draw: Draw, num_trials: np.ndarray) -> np.ndarray:
-    """From a sample that is so large that its error does not count."""
+    """The expected best, from a sample so large that its error is negligible."""
     scores = np.sort(draw(np.random.default_rng(0), 20_000))
     return expected_best(scores, num_trials)
 
 
 def weights(num_draws: int, num_trials: np.ndarray) -> np.ndarray:
-    """(K, N): by which sorted scores make up the expected best."""
+    """The weights (K, N) of the sorted scores in the expected best."""
     return np.stack([expected_best(np.arange(num_draws), num_trials, unit) for unit in np.eye(num_draws)], axis=1)
 
 

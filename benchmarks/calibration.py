@@ -1,19 +1,20 @@
-"""Are the verdicts on architectures right as often as they say? Simulated comparisons of which the truth is known.
+"""Do the verdicts on architectures have the error rates that they claim? Simulated comparisons with a known truth.
 
     python -m benchmarks.calibration [--repetitions 1000] [--real SEARCH --tracking-uri URI]
 
-A text has a difficulty, an architecture something of its own on each text, a seed a level, and each answer noise: all
-normal, a text is right where their sum is positive. Two architectures have about 0.42 points of standard error from
-2,490 texts however many the seeds; the seeds of one disagree on 11 % of texts. Spreads of seeds, in points of accuracy:
-one; a half; as of the default search's winners; none; and very unequal.
+The model: an answer is right if the sum of four normal effects is positive: of the text, of architecture and text, of
+the seed, and noise. With any number of seeds, the 2,490 texts leave a standard error of about 0.42 points in the
+difference of two architectures; two seeds of an architecture disagree on 11 % of the texts. The standard deviation over
+seeds, in points of accuracy, is one, a half, that of the default search's winners, zero, or very unequal between
+architectures.
 
-Printed, and a failure (exit 1) where it is not so: false verdicts in at most 5 % of families (at most 64 of 1,000, the
-bound that a true 5 % stays under in 97.5 %), intervals that cover the truth in at least 93 %. Then power, beside two
-other rules: what was used before (McNemar's test of two models of median score and a bootstrap interval both show it),
-and Welch's test over seeds alone.
+The benchmark fails (exit status 1) unless at most 5 % of families have a false verdict (at most 64 of 1,000, which a
+true rate of 5 % exceeds with a probability of 2.5 %) and at least 93 % of intervals cover the truth. It also prints the
+power of this rule and of two others: the previous rule (McNemar's test of the two models with the median score and a
+bootstrap interval must both be significant), and Welch's test over seeds only.
 
-With --real: the confirmed seeds of a recorded search, split in two halves at random. The halves of one architecture are
-equal; how often are they told apart?
+With --real, the confirmed seeds of an architecture of a recorded search are split at random into two halves, which are
+equal by construction: how often is one called better?
 """
 
 import sys
@@ -33,7 +34,7 @@ from data.base.errors import UserError
 from search.base import console, mlflow_uri
 
 NUM_TEXTS, ACCURACY = 2490, 0.8
-OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: a text's difficulty, an architecture's own on a text
+OF_TEXTS, OF_BOTH = 0.8, 0.1  # shares of the variance: of the text; of architecture and text
 SPREADS = {
     "one point": (1.0, 1.0, 1.0, 1.0, 1.0),
     "half a point": (0.5, 0.5, 0.5, 0.5, 0.5),
@@ -46,7 +47,7 @@ MARGIN = pairs.MARGIN
 
 
 def draw(rng: np.random.Generator, gaps: Sequence[float], spreads: Sequence[float], num_seeds: int) -> list[np.ndarray]:
-    """The `correct_SN` of architectures whose expected accuracies exceed ACCURACY by so much. spreads: in points."""
+    """`correct_SN` for each architecture. gaps: expected accuracy minus ACCURACY. spreads: sd over seeds, in points."""
     density = distributions.norm.pdf(distributions.norm.ppf(ACCURACY))
 
     def normal(*shape: int) -> np.ndarray:
@@ -56,7 +57,7 @@ def draw(rng: np.random.Generator, gaps: Sequence[float], spreads: Sequence[floa
     drawn = []
     for gap, spread in zip(gaps, spreads, strict=False):
         deviation = spread / 100 / density
-        level = distributions.norm.ppf(ACCURACY + gap) * np.sqrt(1 + deviation**2)  # seeds' spread costs no accuracy
+        level = distributions.norm.ppf(ACCURACY + gap) * np.sqrt(1 + deviation**2)  # keeps the expected accuracy
         latent_SN = deviation * normal(num_seeds, 1) + text_N + np.sqrt(OF_BOTH) * normal(NUM_TEXTS)
         latent_SN = latent_SN + np.sqrt(1 - OF_TEXTS - OF_BOTH) * normal(num_seeds, NUM_TEXTS)
         drawn.append(latent_SN > -level)
@@ -64,14 +65,14 @@ def draw(rng: np.random.Generator, gaps: Sequence[float], spreads: Sequence[floa
 
 
 def is_false(verdict: Verdict, truth: float) -> bool:
-    """Whether a verdict is wrong of a true difference of first and second."""
+    """Whether a verdict is wrong. truth: the true difference of first and second."""
     wrong = {Verdict.FIRST: truth <= 0, Verdict.SECOND: truth >= 0, Verdict.EQUAL: abs(truth) >= MARGIN}
     return wrong.get(verdict, False)
 
 
 class Counted(NamedTuple):
-    """Shares: of families with a false verdict, of intervals that cover the truth, of pairs that are told apart, and of
-    those that are called equal."""
+    """The shares of families with a false verdict, of intervals that cover the truth, of pairs with a better one, and
+    of pairs that are called equal."""
 
     false: float
     covered: float
@@ -80,7 +81,7 @@ class Counted(NamedTuple):
 
 
 def counted(gaps: Sequence[float], spreads: Sequence[float], num_seeds: int, repetitions: int) -> Counted:
-    """Over simulated families, at a single look."""
+    """The results of simulated families at a single look."""
     rng, rows = np.random.default_rng(1), []
     truths = [a - b for a, b in combinations(gaps, 2)]
     for _ in range(repetitions):
@@ -100,7 +101,8 @@ def counted(gaps: Sequence[float], spreads: Sequence[float], num_seeds: int, rep
 
 
 def stopped(gaps: Sequence[float], spreads: Sequence[float], looks: Sequence[int], repetitions: int) -> float:
-    """The share of families with a false verdict at any look, where looks are at so many seeds of the same texts."""
+    """The share of families with a false verdict at any look. looks: the number of seeds at each look, on the same
+    texts."""
     rng, false = np.random.default_rng(4), 0
     truths = [a - b for a, b in combinations(gaps, 2)]
     for _ in range(repetitions):
@@ -116,8 +118,8 @@ def stopped(gaps: Sequence[float], spreads: Sequence[float], looks: Sequence[int
 
 
 class Ended(NamedTuple):
-    """Of families whose seeds are added until it is decided: shares with a false verdict at any look, and of pairs that
-    are told apart or equal in the end; the share of all the seeds there might have been that it took."""
+    """Results of sequential confirmation: the share of families with a false verdict at any look, the share of pairs
+    decided at the end, and the seeds used, as a share of the most allowed."""
 
     false: float
     decided: float
@@ -125,7 +127,8 @@ class Ended(NamedTuple):
 
 
 def decided(gaps: Sequence[float], spreads: Sequence[float], most: int, repetitions: int) -> Ended:
-    """As `search confirm --until-decided --max-seeds` adds seeds: adaptively, all looks on the same texts."""
+    """Simulate `search confirm --until-decided --max-seeds`: seeds are added adaptively, all looks use the same
+    texts."""
     rng, rows = np.random.default_rng(5), []
     truths = [a - b for a, b in combinations(gaps, 2)]
     for _ in range(repetitions):
@@ -145,11 +148,11 @@ def decided(gaps: Sequence[float], spreads: Sequence[float], most: int, repetiti
     return Ended(*map(float, np.mean(rows, axis=0)))
 
 
-# --- Other rules, for two architectures: whether they call the first or the second better
+# --- Rules for two architectures: whether either of them is called better
 
 
 def earlier(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
-    """The rule that was used before: McNemar's test of the median models, and a bootstrap over texts and seeds."""
+    """The previous rule: McNemar's test of the median models, and a bootstrap over texts and seeds."""
     medians = [each[np.argsort(each.mean(axis=1))[(len(each) - 1) // 2]] for each in drawn]
     if stats.mcnemar(*medians) >= 0.05:
         return False
@@ -169,7 +172,7 @@ def earlier(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
 
 
 def welch(drawn: Sequence[np.ndarray], rng: np.random.Generator) -> bool:
-    """Over seeds alone: the test texts are all that there are."""
+    """Welch's test over seeds only, as if the test texts were the whole population."""
     return stats.mean_difference(*([each.mean(axis=1)] for each in drawn)).p < 0.05
 
 
@@ -181,7 +184,7 @@ Rule = Callable[[Sequence[np.ndarray], np.random.Generator], bool]
 RULES: dict[str, Rule] = {"ours": ours, "earlier": earlier, "Welch": welch}
 
 
-def told(rule: Rule, gap: float, num_seeds: int, repetitions: int) -> float:
+def power(rule: Rule, gap: float, num_seeds: int, repetitions: int) -> float:
     rng = np.random.default_rng(2)
     return float(np.mean([rule(draw(rng, (gap, 0), (1.0, 1.0), num_seeds), rng) for _ in range(repetitions)]))
 
@@ -190,7 +193,8 @@ def told(rule: Rule, gap: float, num_seeds: int, repetitions: int) -> float:
 
 
 def halves(uri: str, search: str, repetitions: int) -> None:
-    """Prints how often two halves of the same architecture's seeds are told apart. Raises UserError without seeds."""
+    """Prints how often one of two halves of an architecture's seeds is called better. Raises UserError without
+    seeds."""
     from analysis.base import runs
     from analysis.boards import confirmation
     from analysis.verdicts.differences import best_configurations, models_of
@@ -205,7 +209,7 @@ def halves(uri: str, search: str, repetitions: int) -> None:
         correct_SN = np.asarray(models_of(own, predictions).correct_SN)
         size = len(correct_SN) // 2
         if size < 2:
-            print(f"{name}: {len(correct_SN)} seeds, four are needed")
+            print(f"{name}: {len(correct_SN)} seeds; at least four are needed")
             continue
         false = 0
         for _ in range(repetitions):
@@ -213,25 +217,25 @@ def halves(uri: str, search: str, repetitions: int) -> None:
             both = correct_SN[order[:size]], correct_SN[order[size : 2 * size]]
             false += ours(both, rng)
         shares.append(false / repetitions)
-        print(f"{name}: halves of {size} seeds told apart in {shares[-1]:.1%} of {repetitions} splits")
+        print(f"{name}: one half of {size} seeds called better in {shares[-1]:.1%} of {repetitions} splits")
     if shares:
-        print(f"on average in {np.mean(shares):.1%}")
+        print(f"mean over architectures: {np.mean(shares):.1%}")
 
 
-# --- All of it
+# --- The command
 
 
 @console.command
 def main(
     repetitions: Annotated[int, typer.Option(min=10, help="simulated comparisons of each kind")] = 1000,
-    real: Annotated[str | None, typer.Option(help="a search that was confirmed, too")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="of its MLflow")] = None,
+    real: Annotated[str | None, typer.Option(help="also split the seeds of this confirmed search")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI of that search")] = None,
 ) -> None:
     started, failures = time.perf_counter(), 0
-    if real:  # first: a wrong name is told at once
+    if real:  # first, so that a wrong name fails at once
         halves(mlflow_uri.tracking_uri(tracking_uri), real, repetitions)
     slack = MOST_FALSE if repetitions >= 1000 else 0.05 + 2 * np.sqrt(0.05 * 0.95 / repetitions)
-    print(f"{repetitions} families of equal architectures, one look: false verdicts, coverage of the 95 % intervals")
+    print(f"{repetitions} families of equal architectures, one look: false verdicts, coverage of 95 % intervals")
     for label, spreads in SPREADS.items():
         for num in (2, 5):
             for num_seeds in (2, 3, 5, 10):
@@ -243,18 +247,18 @@ def main(
                     f"{covered:6.1%} covered, {equal:6.1%} equal within {MARGIN:g}{'  TOO MANY' * wrong}",
                     flush=True,
                 )
-    print(f"Two that differ by the margin, {MARGIN:g}: called equal")
+    print(f"Two architectures that differ by the margin ({MARGIN:g}): called equal")
     for label, spreads in SPREADS.items():
         rates = [counted([MARGIN, 0.0], spreads, num_seeds, repetitions).equal for num_seeds in (3, 10)]
         failures += max(rates) > slack
         print(f"  {label:<13} {rates[0]:6.1%} with 3 seeds, {rates[1]:6.1%} with 10")
-    print("Equal ones, looked at with 3, 6, 9, 12 and 15 seeds of the same texts: false verdicts at any look")
+    print("Two equal architectures, looks at 3, 6, 9, 12 and 15 seeds on the same texts: false verdicts at any look")
     for label, spreads in SPREADS.items():
         false = stopped([0.0, 0.0], spreads, (3, 6, 9, 12, 15), repetitions)
         failures += false > slack
         print(f"  {label:<13} {false:6.1%}", flush=True)
     few = max(10, repetitions // 5)
-    print(f"{few} families whose seeds are added where they decide most, until it is decided, at most 15 of each")
+    print(f"{few} families, sequential confirmation with at most 15 seeds per architecture")
     for label, spreads in SPREADS.items():
         for gaps in ([0.0] * 2, [0.0] * 5, [0.02, 0.02, 0.0, 0.0, 0.0]):
             ended = decided(gaps, spreads, 15, few)
@@ -266,10 +270,10 @@ def main(
                 f"{'  TOO MANY' * wrong}",
                 flush=True,
             )
-    print("Two whose seeds spread by one point: told apart, by the rule")
+    print("Two architectures with an sd over seeds of one point: called different, by rule")
     for gap in (0.0, 0.01, 0.02, 0.023):
         for num_seeds in (3, 5, 10):
-            found = {name: told(rule, gap, num_seeds, few) for name, rule in RULES.items()}
+            found = {name: power(rule, gap, num_seeds, few) for name, rule in RULES.items()}
             rates = ", ".join(f"{name} {share:6.1%}" for name, share in found.items())
             print(f"  {100 * gap:.1f} points, {num_seeds:>2} seeds: {rates}", flush=True)
     print(f"{time.perf_counter() - started:.0f} s")

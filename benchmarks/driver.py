@@ -1,8 +1,8 @@
-"""What the driver costs: searches of 200 and 2,000 trials that do no work, with everything real around them.
+"""The cost of the driver: real searches of 200 and 2,000 trials whose training is replaced by random numbers.
 
     python -m benchmarks.driver [NUM_TRIALS ...] [--profile]
 
-Prints for each: seconds a trial (and of them the driver's own CPU time), seconds until the first result, the driver's
+Prints for each search: seconds per trial, the driver's CPU time per trial, seconds until the first result, the driver's
 peak memory, and the shares of time in Optuna, MLflow and Tune with Ray.
 """
 
@@ -25,7 +25,7 @@ console.quiet_libraries()
 
 
 def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
-    """In place of the trainable: three epochs whose numbers are drawn, not trained."""
+    """Replaces the trainable: reports epochs with random numbers."""
     import random
 
     from ray import tune
@@ -47,11 +47,11 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
 
 
 class Timers:
-    """Seconds spent in some functions, without what they spend in others of them."""
+    """Seconds spent in the wrapped functions, excluding nested calls of other wrapped functions."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.first: dict[str, float] = {}  # when a function was first called
+        self.first: dict[str, float] = {}  # time of the first call of a function
         self._stack: list[float] = []
 
     def wrap(self, owner: Any, function: str, what: str) -> None:
@@ -75,7 +75,7 @@ class Timers:
 
 
 def search(num_trials: int, profile: bool) -> None:
-    """One search in this process."""
+    """Run one search in this process and print its costs."""
     from rich.console import Console
 
     from search.prove import audit
@@ -104,7 +104,7 @@ def search(num_trials: int, profile: bool) -> None:
         tune_seconds.append(timers.first["report"] - started)
 
     run._tune = timed_tune
-    names = ["rnn", "gru", "mlp", "attention"]  # as many trials as asked for, whatever is added to the registry
+    names = ["rnn", "gru", "mlp", "attention"]  # fixed, so that the number of trials does not depend on the registry
     spec = specs.read("smoke", [f"architectures={names}", f"trials={num_trials // len(names)}"])
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as nowhere:
         before = os.getcwd()
@@ -121,7 +121,7 @@ def search(num_trials: int, profile: bool) -> None:
     shares = {what: spent / seconds for what, spent in timers.seconds.items()}
     shares["Tune and Ray"] = 1 - sum(shares.values())
     listed = ", ".join(f"{what} {share:.0%}" for what, share in sorted(shares.items(), key=lambda each: -each[1]))
-    each = f"{seconds / num_trials:.3f} s each, {cpu_seconds / num_trials:.3f} s of it the driver's CPU"
+    each = f"{seconds / num_trials:.3f} s each, {cpu_seconds / num_trials:.3f} s of the driver's CPU time"
     print(
         f"{num_trials:>6} trials  {each}  first result after {start_seconds:.1f} s  {megabytes:,.0f} MB  {listed}",
         flush=True,
@@ -135,6 +135,6 @@ if __name__ == "__main__":
     if len(numbers) == 1:
         search(numbers[0], "--profile" in sys.argv)
     else:
-        for number in numbers:  # a process each, so that memory is its own
+        for number in numbers:  # one process per search, to measure its memory
             options = [word for word in sys.argv[1:] if not word.isdigit()]
             subprocess.run([sys.executable, "-m", "benchmarks.driver", str(number), *options], check=True)

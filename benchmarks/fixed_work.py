@@ -1,15 +1,17 @@
-"""Twelve fixed configurations, three of each architecture, two epochs each, through the whole system and its rivals.
+"""Time for the same work with this project and with rivals: twelve fixed configurations, three per architecture, two
+epochs each.
 
     python -m benchmarks.fixed_work [--rounds 5] [--only ours --only recipe] [--out FILE.json] [--smoke]
 
 Candidates (the rivals' code is in benchmarks/rivals): `ours`, the command `python -m search run` on a spec of these
-configurations; `recipe`, Ray Tune with OptunaSearch and MLflowLoggerCallback as their documentation shows it, each
-trial loading and encoding the corpus; `recipe, encoded once`, the same with the corpus handed to the trials; `optuna`,
-Optuna alone with n_jobs=2; `syne-tune`, Syne Tune's local backend. All train the same networks from the same first
-weights in one thread a trial, two trials at once, on the same texts, words and vectors, in batches of the same size.
+configurations; `recipe`, Ray Tune with OptunaSearch and MLflowLoggerCallback as in their documentation, where every
+trial loads and encodes the corpus; `recipe, encoded once`, the same, but the encoded corpus is passed to the trials;
+`optuna`, Optuna alone with n_jobs=2; `syne-tune`, Syne Tune's local backend. All train the same networks from the same
+initial weights on the same texts, words and vectors, with the same batch size, one thread per trial and two concurrent
+trials.
 
-The candidates take turns, each in a folder of its own and without a cache: only the packages, and our compiled
-kernels, are there. Seconds are those of the whole command; core-seconds of everything that it starts.
+The candidates take turns. Each runs in a new folder without a cache; only the packages and our compiled kernels are
+installed. Seconds are wall time of the whole command; core-seconds are CPU time of all processes that it starts.
 """
 
 import csv
@@ -46,11 +48,12 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 ARCHITECTURES = ("rnn", "gru", "mlp", "attention")
 
 
-# --- The candidates: each runs in a folder and leaves its trials: architecture, num_parameters, test_accuracy
+# --- The candidates: each runs in a folder and returns the usage and the trials (architecture, num_parameters,
+# test_accuracy)
 
 
 def write_spec(path: Path, seed: int, limit: int | None, epochs: int = EPOCHS) -> None:
-    """Our search of the configurations."""
+    """Write the spec of our search of the configurations."""
     import yaml
 
     points: dict[str, dict[str, Any]] = {name: {} for name in ARCHITECTURES}
@@ -116,7 +119,7 @@ def start_rival(
         folder,
         environment={
             "OMP_NUM_THREADS": "1",
-            "RAY_ADDRESS": "local",  # whatever cluster was once started here
+            "RAY_ADDRESS": "local",  # ignores any cluster that was started on this machine
             "PYTHONWARNINGS": "ignore",
             "SYNETUNE_FOLDER": str(folder / "syne-tune"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -137,7 +140,7 @@ CANDIDATES: dict[str, Candidate] = {
 
 
 def write_texts(path: Path, limit: int | None) -> None:
-    """The corpus as the rivals read it: text, label and our split."""
+    """Write the corpus as the rivals read it: text, label and our split."""
     import data
 
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -148,11 +151,11 @@ def write_texts(path: Path, limit: int | None) -> None:
             writer.writerows([text, label, split] for text, label in examples)
 
 
-# --- What comes of it
+# --- The results
 
 
 def check_equal_work(rounds: list[dict[str, Any]]) -> None:
-    """All have trained twelve networks of the same numbers of parameters."""
+    """Require that all candidates have trained twelve networks with the same numbers of parameters."""
     wanted = None
     for each in rounds:
         found = sorted((trial["architecture"], int(trial["num_parameters"])) for trial in each["trials"])
@@ -166,32 +169,33 @@ def accuracy(each: dict[str, Any], architecture: str) -> float:
 
 
 def difference(rounds: list[dict[str, Any]], candidate: str, architecture: str) -> str:
-    """Mean test accuracy over ours, with its standard error, in points of a hundred."""
-    own = [accuracy(each, architecture) for each in rounds if each["candidate"] == "ours"]
-    its = [accuracy(each, architecture) for each in rounds if each["candidate"] == candidate]
-    written = f"{100 * (fmean(its) - fmean(own)):+.2f}"
-    if len(own) < 2:
+    """The mean test accuracy minus that of ours, with its standard error, in points of 100."""
+    baseline = [accuracy(each, architecture) for each in rounds if each["candidate"] == "ours"]
+    compared = [accuracy(each, architecture) for each in rounds if each["candidate"] == candidate]
+    written = f"{100 * (fmean(compared) - fmean(baseline)):+.2f}"
+    if len(baseline) < 2:
         return written
-    error = math.sqrt((stdev(own) ** 2 + stdev(its) ** 2) / len(own))
+    error = math.sqrt((stdev(baseline) ** 2 + stdev(compared) ** 2) / len(baseline))
     return f"{written} ± {100 * error:.2f}"
 
 
 def markdown(rounds: list[dict[str, Any]]) -> str:
-    """A row for each candidate: its medians, and the medians of its ratios to ours in the same round."""
+    """One row per candidate: medians over rounds, of the measures and of their ratios to ours in the same round."""
     names = list(dict.fromkeys(each["candidate"] for each in rounds))
     num_rounds = len(rounds) // len(names)
-    own = [each for each in rounds if each["candidate"] == "ours"]
+    ours_by_round = [each for each in rounds if each["candidate"] == "ours"]
     rows, accuracies = [], []
     for name in names:
-        its = [each for each in rounds if each["candidate"] == name]
-        seconds = median(each["wall_seconds"] for each in its)
-        ratios = [each["wall_seconds"] / first["wall_seconds"] for each, first in zip(its, own, strict=True)]
-        core_ratios = [each["core_seconds"] / first["core_seconds"] for each, first in zip(its, own, strict=True)]
+        by_round = [each for each in rounds if each["candidate"] == name]
+        seconds = median(each["wall_seconds"] for each in by_round)
+        both = list(zip(by_round, ours_by_round, strict=True))
+        ratios = [each["wall_seconds"] / first["wall_seconds"] for each, first in both]
+        core_ratios = [each["core_seconds"] / first["core_seconds"] for each, first in both]
         rows.append(
             [
                 name,
                 f"{seconds:.0f}",
-                f"{median(each['core_seconds'] for each in its):.0f}",
+                f"{median(each['core_seconds'] for each in by_round):.0f}",
                 f"{3600 * len(CONFIGURATIONS) / seconds:.0f}",
                 f"{median(ratios):.2f}",
                 f"{min(ratios):.2f} to {max(ratios):.2f}",
@@ -199,19 +203,20 @@ def markdown(rounds: list[dict[str, Any]]) -> str:
             ]
         )
         if name == "ours":
-            accuracies.append([name, *(f"{100 * fmean(accuracy(each, a) for each in its):.2f}" for a in ARCHITECTURES)])
+            means = [fmean(accuracy(each, architecture) for each in by_round) for architecture in ARCHITECTURES]
+            accuracies.append([name, *(f"{100 * mean:.2f}" for mean in means)])
         else:
             accuracies.append([name, *(difference(rounds, name, a) for a in ARCHITECTURES)])
-    heads = ["", "s", "core-s", "trials an hour", "s over ours", "of single rounds", "core-s over ours"]
+    heads = ["", "s", "core-s", "trials per hour", "s, ratio to ours", "lowest to highest", "core-s, ratio to ours"]
     return "\n".join(
         [
             f"`python -m benchmarks.fixed_work` on {measure.processor()}: twelve configurations of two epochs,",
-            f"two at once; medians of {num_rounds} rounds in which the candidates took turns. Ratios are of one round.",
+            f"two concurrent; medians of {num_rounds} rounds in which the candidates took turns. Ratios are by round.",
             "",
             measure.table(heads, rows),
             "",
-            "Mean test accuracy of ours in percent, and of the others less ours, with the standard error of that",
-            "difference (the rounds differ in their seeds):",
+            "Mean test accuracy of ours in percent, and of the others minus ours in points, with the standard error",
+            "of the difference (the rounds differ in their seeds):",
             "",
             measure.table(["", *ARCHITECTURES], accuracies),
         ]
@@ -222,7 +227,10 @@ def main() -> None:
     parser = measure.options("fixed_work", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each candidate (default 5)")
     parser.add_argument(
-        "--only", action="append", choices=CANDIDATES, help="ours and this one, and write no page; may be repeated"
+        "--only",
+        action="append",
+        choices=CANDIDATES,
+        help="only ours and this one, without writing the page; repeatable",
     )
     chosen = parser.parse_args()
     limit, num_rounds = (SMOKE_TEXTS, 1) if chosen.smoke else (None, chosen.rounds)

@@ -2,11 +2,12 @@
 
     python -m benchmarks.fronts [--seeds 5] [--trials 30] [--architectures mlp gru ...]
 
-Searches of each architecture for val_accuracy and train_seconds (the size hardly varies in the table) on a surrogate of
-benchmarks/table/imdb-5000.parquet (see `search simulate`), one trial at a time, until they have spent what `trials`
-whole trials take on average: at random; Optuna's TPE, its default for several objectives, without pruning; and the same
-with `pruner: front`. The hypervolume is that of the complete trials within this budget, over a fixed reference point,
-of accuracy and of the logarithm of seconds. Compared is what is gained over random search, with pruning and without.
+Searches each architecture for val_accuracy and train_seconds (the size hardly varies in the table) on a surrogate of
+benchmarks/table/imdb-5000.parquet (see `search simulate`), one trial at a time. The budget is the average cost of
+`trials` complete trials. Three kinds of search: random; Optuna's TPE, the default for several objectives, without
+pruning; and TPE with `pruner: front`. The hypervolume is that of the complete trials within the budget, in accuracy and
+the logarithm of seconds, relative to a fixed reference point. The result is the gain over random search with pruning,
+divided by that without.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from search.study.trial import Trial
 
 TABLE = Path(__file__).parent / "table" / "imdb-5000.parquet"
 GOALS = ["val_accuracy", "train_seconds"]
-REFERENCE = (0.5, 10.0)  # chance accuracy, and more seconds than any run of the table takes
+REFERENCE = (0.5, 10.0)  # chance accuracy, and more seconds than any run in the table
 KINDS = {
     "random": {"sampler": "random", "pruner": "none"},
     "tpe": {"sampler": "tpe", "pruner": "none"},
@@ -35,7 +36,8 @@ KINDS = {
 
 
 def hypervolume(points: Iterable[tuple[float, float]]) -> float:
-    """Of (accuracy, seconds), over the reference point: accuracy times the logarithm of seconds."""
+    """The hypervolume of points (accuracy, seconds) relative to REFERENCE, in accuracy times the logarithm of
+    seconds."""
     worst, longest = REFERENCE
     volume, highest = 0.0, worst
     for accuracy, seconds in sorted(points, key=lambda point: point[1]):
@@ -56,8 +58,8 @@ def within(trials: Iterable[Trial], budget: float) -> list[Trial]:
 
 
 def gain(ours_AS: np.ndarray, theirs_AS: np.ndarray, random_AS: np.ndarray) -> tuple[float, float, float]:
-    """(ours - random) / (theirs - random), in the mean, with its 95 % interval: seeds are drawn again (bootstrap), for
-    each architecture on its own. Shapes: A architectures, S seeds."""
+    """The ratio of mean gains, (ours - random) / (theirs - random), with its 95 % interval by bootstrap: seeds are
+    resampled separately for each architecture. Shapes: A architectures, S seeds."""
     rng = np.random.default_rng(0)
     drawn_RAS = rng.integers(ours_AS.shape[1], size=(10_000, *ours_AS.shape))
     own, other = ours_AS - random_AS, theirs_AS - random_AS
@@ -76,7 +78,7 @@ def main() -> None:
     table = tables.read(TABLE)
     volumes: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     for name in chosen.architectures:
-        # Six times as many trials as the budget is of, so that pruning never leaves it unspent.
+        # Six times as many trials as the budget pays for in full, so that a pruned search always spends the budget.
         keys = {"architectures": [name], "objectives": GOALS, "pruner": "none", "duplicate_trials": "allow"}
         spec = simulated(specs.read("default", keys=keys | {"trials": 6 * chosen.trials}), table)
         world = Modelled(spec, table)
@@ -92,7 +94,7 @@ def main() -> None:
                 points = ((trial.best[GOALS[0]], trial.costs[GOALS[1]]) for trial in complete)
                 volumes[kind][-1].append(hypervolume(points))
             shown = " ".join(f"{volume:.4f}" for volume in volumes[kind][-1])
-            print(f"  {kind:12} {shown}   complete of all: {' '.join(counts)}", flush=True)
+            print(f"  {kind:12} {shown}   complete / all: {' '.join(counts)}", flush=True)
     found = {kind: np.array(each) for kind, each in volumes.items()}
     for kind, volumes_AS in found.items():
         print(f"{kind:12} mean {volumes_AS.mean():.4f}")

@@ -1,12 +1,12 @@
-"""How wall time and memory grow with trials, corpus, words and cores, in searches whose trials do little work.
+"""Growth of wall time and memory with trials, corpus, words and cores, in searches whose trials do little work.
 
     python -m benchmarks.growth [--rounds 1] [--only corpus ...] [--out FILE.json] [--smoke]
 
-Each search is the whole command, in a folder of its own; seconds are its wall time, memory is the largest proportional
-set size that was seen of the driver, of one worker, and of all processes together. The corpus grows by repeating its
-texts with another last word each time, so that none is a duplicate; it is read twice, at first without a cache.
-Large corpora, of the first 80 words of each text, are only encoded, and read again from the cache; one is searched,
-with baselines, and with reports within its only epoch, by which trials are pruned.
+Each search is the whole command in a new folder. Seconds are wall time; memory is the largest observed proportional set
+size of the driver, of one worker, and of all processes together. The corpus grows by repeating its texts with a
+different last word, so that there are no duplicates; it is searched twice, first without a cache. Large corpora consist
+of the first 80 words of each text. They are only encoded, and read again from the cache; one of them is also searched,
+with baselines and with several reports in its only epoch, so that trials are pruned.
 """
 
 import csv
@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import measure
 
-#: What all searches have in common.
+#: The settings of all searches.
 SMALL: dict[str, Any] = {
     "architectures": ["rnn", "gru", "mlp", "attention"],
     "space": {"hidden_size": 16, "learning_rate": [0.001, 0.003]},
@@ -28,9 +28,9 @@ SMALL: dict[str, Any] = {
     "pruner": "none",
     "epochs": 1,
 }
-COPIES = {False: (1, 4, 16), True: (1, 2)}  # of the corpus; in a smoke
-NUM_TEXTS = {False: (200_000, 800_000, 3_600_000), True: (1000, 2000)}  # of what is only encoded
-WORDS = 80  # of each of them
+COPIES = {False: (1, 4, 16), True: (1, 2)}  # of the corpus; by whether this is a smoke run
+NUM_TEXTS = {False: (200_000, 800_000, 3_600_000), True: (1000, 2000)}  # of the large corpora
+WORDS = 80  # per text of the large corpora
 ENCODE = "import sys, data; print(data.load(sys.argv[1], progress=False).summary)"
 SMOKE_TEXTS = 1000
 SEARCHED_TEXTS = {False: 1_000_000, True: 1000}
@@ -53,8 +53,8 @@ class Case:
     value: str
     settings: dict[str, Any] = field(default_factory=dict)
     cores: int | None = None
-    copies: int | None = None  # of the corpus, in a csv file; without it, `settings` say which corpus
-    num_texts: int | None = None  # of a large corpus, which is only encoded unless there are settings of a search
+    copies: int | None = None  # of the corpus, in a csv file; None: `settings` name the corpus
+    num_texts: int | None = None  # of a large corpus, which is only encoded unless there are `settings` for a search
 
 
 def cases(smoke: bool) -> Iterator[Case]:
@@ -74,7 +74,7 @@ def cases(smoke: bool) -> Iterator[Case]:
 
 
 def measured(case: Case, smoke: bool) -> Iterator[dict[str, Any]]:
-    """One search; two of a corpus that is to be encoded, before and after it is."""
+    """The results of one search; of two, before and after encoding, if the corpus has to be encoded."""
     with measure.scratch() as shared:
         settings = SMALL | {"name": "growth", "seed": 0} | case.settings
         environment = {}
@@ -109,7 +109,7 @@ def measured(case: Case, smoke: bool) -> Iterator[dict[str, Any]]:
 
 
 def encoded(case: Case) -> Iterator[dict[str, Any]]:
-    """A corpus encoded, and read from the cache."""
+    """The results of encoding a corpus, and of reading it from the cache."""
     assert case.num_texts is not None
     with measure.scratch() as shared:
         write_beginnings(shared / "texts.csv", case.num_texts)
@@ -131,7 +131,7 @@ def encoded(case: Case) -> Iterator[dict[str, Any]]:
 
 
 def write_beginnings(path: Path, num_texts: int) -> None:
-    """So many texts of WORDS words and the number of the copy."""
+    """Write this many texts of WORDS words, each followed by the number of its copy."""
     import data
 
     splits = [data.read_examples("imdb", split, progress=False) for split in ("train", "val", "test")]
@@ -158,20 +158,21 @@ def write_copies(path: Path, copies: int, limit: int | None) -> None:
 def markdown(searches: list[dict[str, Any]]) -> str:
     rows = []
     for axis, value in dict.fromkeys((each["axis"], each["value"]) for each in searches):
-        own = [each for each in searches if (each["axis"], each["value"]) == (axis, value)]
+        repeated = [each for each in searches if (each["axis"], each["value"]) == (axis, value)]
         memory = [
-            f"{median(each['memory_of'].get(role, 0) for each in own) / 1e6:,.0f}"
+            f"{median(each['memory_of'].get(role, 0) for each in repeated) / 1e6:,.0f}"
             for role in (measure.DRIVER, measure.WORKER, "all")
         ]
         times = [
-            f"{median(each[name] for each in own):.0f}" for name in ("wall_seconds", "core_seconds", "trial_seconds")
+            f"{median(each[name] for each in repeated):.0f}"
+            for name in ("wall_seconds", "core_seconds", "trial_seconds")
         ]
-        rows.append([axis, value, str(own[0]["num_trials"]), *times, *memory])
-    heads = ["", "", "trials", "s", "core-s", "s in epochs", "MB of the driver", "of a worker", "of all"]
+        rows.append([axis, value, str(repeated[0]["num_trials"]), *times, *memory])
+    heads = ["", "", "trials", "s", "core-s", "s in epochs", "MB, driver", "MB, one worker", "MB, all"]
     return "\n".join(
         [
             f"`python -m benchmarks.growth` on {measure.processor()}, {os.cpu_count()} cores.",
-            "Seconds of the whole command; those in epochs are added up over trials.",
+            "Seconds are those of the whole command, except seconds in epochs, which are summed over trials.",
             "",
             measure.table(heads, rows),
         ]
@@ -182,7 +183,9 @@ def main() -> None:
     parser = measure.options("growth", __doc__)
     parser.add_argument("--rounds", type=int, default=1, help="searches of each kind; medians count (default 1)")
     axes = sorted({case.axis for case in cases(smoke=True)})
-    parser.add_argument("--only", action="append", choices=axes, help="this one, and write no page; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=axes, help="only this one, without writing the page; repeatable"
+    )
     chosen = parser.parse_args()
     searches: list[dict[str, Any]] = []
     for _ in range(1 if chosen.smoke else chosen.rounds):

@@ -1,8 +1,9 @@
-"""Does the initialisation explain where the published figures differ from ours? Test accuracies with another one.
+"""Does the initialization explain why the published figures differ from ours? Test accuracies with PyTorch's one.
 
-The published networks presumably started as PyTorch's own layers do: every weight uniform within 1 / sqrt(hidden
-size). Ours start so that each activation trains well (`models.rnn`, `models.gru`). This trains ours from that start;
-everything else is as in the studies `report/rnn-activation` and `report/gru-activation`, the other side.
+The published networks presumably used the initialization of PyTorch's layers: every weight uniform within 1 /
+sqrt(hidden size). Ours is chosen so that each activation trains well (`models.rnn`, `models.gru`). This benchmark
+trains our networks with PyTorch's initialization; everything else is as in the studies `report/rnn-activation` and
+`report/gru-activation`, with which it is compared.
 
     python -m benchmarks.initialisation [--architecture rnn] [--seeds 3] [--out FILE.json]
 """
@@ -27,7 +28,7 @@ from search.train.training import train
 
 
 def uniform(model: nn.Module, hidden_size: int) -> None:
-    """PyTorch's initialisation of its recurrent layers; that of its linear layers has the same bound here."""
+    """Initialize as PyTorch does its recurrent layers; its linear layers have the same bound here."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a command with its wall time, core-seconds and memory; figures as json and tables."""
+"""Shared by the benchmarks: measuring the wall time, core-seconds and memory of a command; writing results."""
 
 import argparse
 import contextlib
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 
-LOOK_SECONDS, MEMORY_SECONDS = 0.25, 1.0  # between two looks at the processes, and at their memory
-STOP_SECONDS = 20.0  # for a command that is told to stop
+LOOK_SECONDS, MEMORY_SECONDS = 0.25, 1.0  # intervals between samples of the processes, and of their memory
+STOP_SECONDS = 20.0  # for a command to end after it was signalled
 RUN_IN = {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""}
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 DRIVER, WORKER, RAY, PROFILER, OTHER = "driver", "worker", "Ray's daemons", "profiler", "other"
 
 
-# --- A command and what it takes
+# --- Commands
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command and everything that it started took.
+    """The resources used by a command and all processes that it started.
 
-    core_seconds_of: by role, of the processes as they were last seen alive. memory_of: by role, the largest
-    proportional set size that one process was seen with, and that of all together under `all`; bytes.
-    status: the exit status, None for one that was stopped from here.
+    core_seconds_of: by role, from the last sample of each process. memory_of: by role, the largest sampled proportional
+    set size of one process, and of all processes together under `all`; in bytes. status: the exit status; None if the
+    benchmark stopped the command.
     """
 
     wall_seconds: float
@@ -64,11 +64,13 @@ def run(
     cores: int | None = None,
     memory: bool = False,
 ) -> Usage:
-    """Run a command in a folder, its output into `output.log` there, until it ends, `until` says so, or the limit.
+    """Run a command in a folder, with its output in `output.log`, until it ends, `until` returns true, or the limit is
+    reached.
 
-    limit: in seconds. cores: so many of the machine's. memory: whether to look at it, too.
+    limit: in seconds. cores: the number of the machine's cores to use. memory: whether to sample memory, too.
     """
-    # What outlives its parent, as Ray's workers do, becomes a child of this process: nothing escapes the count.
+    # Processes that outlive their parents, as Ray's workers do, become children of this process, so that all are
+    # counted.
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     allowed = os.sched_getaffinity(0)
     seen: dict[psutil.Process, tuple[str, float]] = {}
@@ -110,13 +112,13 @@ def run(
     core_seconds_of: dict[str, float] = defaultdict(float)
     for role, seconds in seen.values():
         core_seconds_of[role] += seconds
-    # Each sum may miss something: the last moments of a process, or one that nobody has waited for.
+    # Either sum may be incomplete: samples miss the last moments of a process, the other one processes not waited for.
     core_seconds = max(sum(core_seconds_of.values()), waited_for)
     return Usage(wall_seconds, core_seconds, dict(core_seconds_of), dict(memory_of), status)
 
 
 def require_success(usage: Usage, folder: Path) -> Usage:
-    """Raises RuntimeError with the end of its output if the command has failed or had to be stopped."""
+    """Raises RuntimeError with the end of the output if the command failed or had to be stopped."""
     if usage.status != 0:
         lines = (folder / "output.log").read_text(encoding="utf-8", errors="replace").splitlines()
         raise RuntimeError("\n".join([f"exit status {usage.status} after {usage.wall_seconds:.0f} s:", *lines[-30:]]))
@@ -158,9 +160,9 @@ def role_of(line: str, is_command: bool) -> str:
 
 
 def _end_all(process: Popen[bytes]) -> None:
-    """End the command, if it still runs, and then what it has left behind."""
+    """End the command, if it still runs, and then all processes that it has left behind."""
     if process.returncode is None:
-        for _ in range(2):  # a search that is asked once finishes its epochs
+        for _ in range(2):  # at the first signal, a search finishes its epochs
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             time.sleep(1)
@@ -178,13 +180,14 @@ def _end_all(process: Popen[bytes]) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for one run, which is gone after it."""
+    """A temporary folder for one run."""
     with tempfile.TemporaryDirectory(prefix="bakeoff-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def fresh_cache(folder: Path) -> dict[str, str]:
-    """The environment in which our commands find what `make setup` leaves, the compiled kernels, and nothing else."""
+    """Environment variables of a cache in this folder that contains only the compiled kernels, as after `make
+    setup`."""
     from models.native import kernels
 
     cache = folder / "cache"
@@ -195,7 +198,7 @@ def fresh_cache(folder: Path) -> dict[str, str]:
 
 
 def our_search(spec: Path | str, **settings: Any) -> list[str]:
-    """The command of a search with these keys of its spec set, without the report page, which nobody else makes."""
+    """The command for a search with these spec keys, without the report page, which no rival writes."""
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     return [sys.executable, "-m", "search", "run", str(spec), *sets, "--no-report"]
 
@@ -208,25 +211,27 @@ def our_trials(folder: Path) -> "pd.DataFrame":
     return runs.read_trials(uri, runs.find_search(uri).id)
 
 
-# --- What comes of it
+# --- The results
 
 
 def options(module: str, description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark takes: --out, --smoke."""
+    """A parser with the options of every benchmark: --out, --smoke."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs; the page stays as it is")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures to this file")
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny sizes, to test the benchmark; the page is not changed"
+    )
     return parser
 
 
 def keep(name: str, figures: Mapping[str, Any], text: str, chosen: argparse.Namespace) -> None:
-    """Print a benchmark's text, write its figures as json where asked, and the text into the page.
+    """Print a benchmark's text, write its figures as json if --out is given, and write the text into the page.
 
-    The page stays as it is after a smoke, and where `--only` a part was measured.
+    The page is not changed by a smoke run or if only a part was measured (`--only`).
     """
     print(f"\n{text}")
     save(figures, chosen)
@@ -235,7 +240,7 @@ def keep(name: str, figures: Mapping[str, Any], text: str, chosen: argparse.Name
 
 
 def save(figures: Mapping[str, Any], chosen: argparse.Namespace) -> None:
-    """Write the figures so far, where asked; long benchmarks do after each run."""
+    """Write the figures so far if --out is given; long benchmarks call it after each run."""
     if chosen.out:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         about = {"processor": processor(), "cores": os.cpu_count(), "smoke": chosen.smoke}
@@ -249,7 +254,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_section(name: str, text: str) -> None:
-    """Put a text between the section's marks in the page, at the page's end if it is not there yet."""
+    """Replace the text between the section's markers in the page; a new section is appended."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Performance\n"
     if begin not in page:
@@ -259,7 +264,7 @@ def write_section(name: str, text: str) -> None:
 
 
 def processor() -> str:
-    """Its maker and kind, as far as the system says."""
+    """The maker and model of the processor, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

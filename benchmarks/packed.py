@@ -1,11 +1,12 @@
-"""Trials an hour when one process trains many at once (`packing`), against processes that share the device.
+"""Trials per hour when one process trains many trials together (`packing`), compared with processes that share the
+device.
 
     python -m benchmarks.packed [--out FILE.json] [--device cpu] [--sizes 1 8] [--texts 4000] [--smoke]
 
-A trial is two epochs of a network on texts that are made up: a text's label is which of two groups more of its words
-are of. Trials differ in seed, learning rate, dropout and clipping; each has the same numbers at every size of the
-pack, which the table shows by the accuracy of the first trial. Sizes go up, and those that would take longer than
-`--limit` seconds for all packs are left out. Needs torch alone: neither Ray, Optuna nor MLflow.
+A trial is two epochs of a network on synthetic texts, whose label is the group (of two) that more of the words belong
+to. Trials differ in seed, learning rate, dropout and clipping. A trial has the same results at every pack size, which
+the table shows by the first trial. Sizes increase; those that would take longer than `--limit` seconds for all packs
+are skipped. Needs only torch, neither Ray, Optuna nor MLflow.
 """
 
 import argparse
@@ -40,7 +41,7 @@ EPOCHS = 2
 
 @dataclass(frozen=True)
 class Texts:
-    """What a worker process needs to make its texts."""
+    """The parameters from which a worker process generates its texts."""
 
     device: str
     architecture: str
@@ -48,7 +49,7 @@ class Texts:
     num: int
 
     def splits(self) -> tuple[torch.Tensor, Splits]:
-        """Word vectors and texts on the device."""
+        """The word vectors, and the splits of the texts, on the device."""
         generator = torch.Generator().manual_seed(0)
         vectors_VE = pad(torch.randn(VOCABULARY - 1, SIZE, generator=generator), (0, 0, 1, 0)).to(self.device)
         made = (self._examples(num, generator) for num in (self.num, max(100, self.num // 8), max(100, self.num // 8)))
@@ -72,7 +73,8 @@ class Texts:
 
 @dataclass(frozen=True)
 class Figure:
-    """first: the last validation loss of trial 0. memory: the peak in bytes, of the device where it is a GPU."""
+    """The result of a measurement. first: the last validation loss of trial 0. memory: peak in bytes, of the GPU if one
+    is used."""
 
     trials: int
     seconds: float
@@ -102,7 +104,7 @@ def trial(number: int, texts: Texts, vectors_VE: torch.Tensor, splits: Splits) -
 
 
 def run(numbers: Sequence[int], size: int, texts: Texts) -> Figure:
-    """Train these trials in packs of that size."""
+    """Train these trials in packs of this size."""
     torch.set_num_threads(1)
     prepare(torch.device(texts.device), "float32")
     vectors_VE, splits = texts.splits()
@@ -145,7 +147,7 @@ def _work(numbers: Sequence[int], texts: Texts, barrier: Any, results: Any) -> N
 
 
 def in_processes(num: int, each: int, texts: Texts) -> Figure:
-    """Train so many trials in each of several processes at once."""
+    """Train `each` trials in each of `num` concurrent processes."""
     context = mp.get_context("spawn")
     barrier, results = context.Barrier(num), context.Queue()
     shares = [range(i, num * each, num) for i in range(num)]
@@ -168,12 +170,12 @@ def in_processes(num: int, each: int, texts: Texts) -> Figure:
 def figures(
     texts: Texts, sizes: Sequence[int], num_processes: int, limit: float
 ) -> Iterator[tuple[str, Figure | None]]:
-    """By what was run; None where the time did not suffice."""
+    """The figures by kind of run; None if there was not enough time."""
     begun = time.perf_counter()
     run(range(2), 2, Texts(texts.device, texts.architecture, texts.hidden_size, 4 * BATCH))  # warm up, compile
     longest = 0.0
     for size in sizes:
-        # As many trials as fill one pack, and some for the smallest; a larger pack takes at most as long for each.
+        # One full pack, but several trials for the smallest sizes; a trial takes at most as long in a larger pack.
         num = max(size, 4)
         left = limit - (time.perf_counter() - begun)
         if longest * num > left:
@@ -204,8 +206,16 @@ def report(found: dict[str, Figure | None], texts: Texts) -> str:
                 "" if name == PROCESSES else f"{figure.first:.5f}",
             ]
         )
-    heads = ["", "trials an hour", "over 8 processes", "core-s a trial", "MiB", "accuracy, %", "loss of the first"]
-    where = torch.cuda.get_device_name() if texts.device == "cuda" else f"{measure.processor()}, one thread a process"
+    heads = [
+        "",
+        "trials per hour",
+        "ratio to 8 processes",
+        "core-s per trial",
+        "MiB",
+        "accuracy, %",
+        "loss, first trial",
+    ]
+    where = torch.cuda.get_device_name() if texts.device == "cuda" else f"{measure.processor()}, one thread per process"
     about = f"`{texts.architecture}` of {texts.hidden_size} units, {texts.num:,} texts of up to {MAX_WORDS} words"
     text = f"`python -m benchmarks.packed` on {where}: {about}, two epochs.\n\n{measure.table(heads, rows)}"
     return text if texts.device == "cuda" else f"{text}\n\nOn a GPU: not measured."
@@ -214,15 +224,17 @@ def report(found: dict[str, Figure | None], texts: Texts) -> str:
 def main() -> None:
     parser = measure.options("packed", __doc__)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", choices=("cpu", "cuda"), default=automatic, help=f"here by default {automatic}")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default=automatic, help=f"default on this machine: {automatic}"
+    )
     parser.add_argument("--architecture", default="gru", help="default: gru")
     parser.add_argument("--hidden-size", type=int, default=64, metavar="H", help="default: 64")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8, 32, 128], metavar="P", help="of packs")
     parser.add_argument("--texts", type=int, default=20000, metavar="N", help="texts to train on (default: 20,000)")
-    parser.add_argument("--limit", type=float, default=240.0, metavar="S", help="seconds of all packs (default: 240)")
+    parser.add_argument("--limit", type=float, default=240.0, metavar="S", help="seconds for all packs (default: 240)")
     chosen: argparse.Namespace = parser.parse_args()
     texts = Texts(chosen.device, chosen.architecture, chosen.hidden_size, 128 if chosen.smoke else chosen.texts)
-    masks.BY_PLACE.add(chosen.device)  # lockstep on a processor, too
+    masks.BY_PLACE.add(chosen.device)  # also use lockstep on a CPU
     found: dict[str, Figure | None] = {}
     sizes, num_processes = ([1, 2], 2) if chosen.smoke else (chosen.sizes, NUM_PROCESSES)
     for name, figure in figures(texts, sizes, num_processes, chosen.limit):

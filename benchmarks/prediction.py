@@ -1,10 +1,10 @@
-"""What an exported model takes to predict: texts a second, the latency of a request, its size.
+"""The speed and size of exported models: texts per second, latency of a request, megabytes.
 
     python -m benchmarks.prediction [--out FILE.json] [--rounds 5] [--smoke]
 
-A search trains each architecture's default configuration on the embedded corpus; each model is exported, read from the
-registry, and predicts the test texts, as `python -m analysis predict` lets it. The architectures take turns; the median
-of the rounds counts. A real `mlflow models serve` answers requests of one text each, one after the other.
+A search trains each architecture's default configuration on the embedded corpus. Each model is exported, loaded from
+the registry, and predicts the test texts as in `python -m analysis predict`. The architectures take turns; results are
+medians over rounds. A real `mlflow models serve` answers sequential requests of one text each.
 """
 
 import json
@@ -35,7 +35,7 @@ NUM_REQUESTS = 500
 
 def main() -> None:
     parser = measure.options("prediction", __doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each model predicts")
+    parser.add_argument("--rounds", type=int, default=5, help="predictions of all texts by each model")
     chosen = parser.parse_args()
     console.quiet_libraries()
     texts = [text for text, _ in data.read_examples("imdb", "test", limit=800 if chosen.smoke else None)]
@@ -63,7 +63,7 @@ def main() -> None:
                     "megabytes": each.num_bytes / 1e6,
                 }
             )
-    heads = ["architecture", "texts a second", "latency, median (ms)", "latency, 95 % below (ms)", "size (MB)"]
+    heads = ["architecture", "texts per second", "latency, median (ms)", "latency, 95th percentile (ms)", "size (MB)"]
     cells = [
         [
             row["architecture"],
@@ -74,13 +74,13 @@ def main() -> None:
     ]
     about = (
         f"`python -m benchmarks.prediction` on {measure.processor()}, {os.cpu_count()} cores: the default\n"
-        f"configuration of each architecture, exported; {len(texts):,} test texts at once, and single ones by HTTP."
+        f"configuration of each architecture, exported; {len(texts):,} test texts in one call, single texts by HTTP."
     )
     measure.keep("prediction", {"rows": rows}, f"{about}\n\n{measure.table(heads, cells)}", chosen)
 
 
 def predict_in_turns(models: dict[str, Any], texts: list[str], num_rounds: int) -> dict[str, list[float]]:
-    """Seconds in which each model predicts all texts, by rounds."""
+    """The seconds for predicting all texts, by model and round."""
     frame = pd.DataFrame({"text": texts})
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(num_rounds):
@@ -116,7 +116,7 @@ def serving(model: str, uri: str, folder: Path) -> Iterator[str]:
 
 
 def request(address: str, texts: list[str]) -> list[float]:
-    """Seconds from a request to its answer, for each text; the first ones, which warm the server up, left out."""
+    """The seconds from request to answer for each text, without the first requests, which warm the server up."""
     seconds = []
     for text in [*texts[:10], *texts]:
         body = json.dumps({"inputs": {"text": [text]}}).encode()

@@ -1,7 +1,7 @@
-"""How long the analysis takes to read a search of many trials: `python -m benchmarks.read_runs [NUMBER]`.
+"""The time that the analysis takes to read a search of many trials: `python -m benchmarks.read_runs [NUMBER]`.
 
-Writes so many runs (10,000) with MLflow's own client into a temporary SQLite database, which takes minutes, then reads
-them as a command does, and for comparison with nothing but MLflow's `search_runs`.
+Writes this many runs (10,000) with MLflow's client to a temporary SQLite database, which takes minutes. Then reads them
+as a command does and, for comparison, with MLflow's `search_runs` only.
 """
 
 import json
@@ -27,9 +27,9 @@ R = TypeVar("R")
 
 
 def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
-    """A search with so many trials of 13 parameters, 39 metrics and 18 tags.
+    """Write a search with this many trials, each with 13 parameters, 39 metrics and 18 tags.
 
-    One point of each series: what came before costs a reader nothing.
+    Each series has a single point, since earlier points cost a reader nothing.
     """
     client = MlflowClient(tracking_uri=uri)
     experiment = client.create_experiment("benchmark")
@@ -95,16 +95,17 @@ def write_runs(uri: str, num_trials: int, rng: random.Random) -> None:
 
 
 def timed(what: str, work: Callable[[], R]) -> tuple[R, float]:
-    """Its result and the seconds it took; prints also those of the processor, which other processes change little."""
+    """The result of `work` and the seconds it took. Also prints CPU time, on which other processes have little
+    effect."""
     started, computed = time.perf_counter(), time.process_time()
     result = work()
     seconds, computed = time.perf_counter() - started, time.process_time() - computed
-    print(f"{what:<40} {seconds:7.2f} s ({computed:.2f} s of the processor)", flush=True)
+    print(f"{what:<40} {seconds:7.2f} s ({computed:.2f} s CPU)", flush=True)
     return result, seconds
 
 
 def search_runs(uri: str) -> int:
-    """A bare pass over the same runs."""
+    """Read the same runs with MLflow only. Returns their number."""
     client, token, count = MlflowClient(tracking_uri=uri), None, 0
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     while token != "":
@@ -127,7 +128,7 @@ def main(num_trials: int = 10_000) -> None:
         _, bare = timed("for comparison: search_runs alone", lambda: search_runs(uri))
     total = reading + ranking + pivoting
     print(
-        f"{'reading, ranking and a pivot':<40} {total:7.2f} s (goal: {GOAL_SECONDS}), {total / bare:.2f} of search_runs"
+        f"{'reading, ranking and a pivot':<40} {total:7.2f} s (goal: {GOAL_SECONDS}), {total / bare:.2f} x search_runs"
     )
 
 

@@ -1,13 +1,12 @@
-"""What a search gains by reports within an epoch: core-seconds to the same best validation score.
+"""The gain from several reports per epoch: core-seconds until the same best validation score.
 
     python -m benchmarks.reports --seeds 5 --reports 1 4
     python -m benchmarks.reports --seed 3 --reports 4 --set trials=4 --out reports.jsonl
 
-Runs searches with the real studies, samplers, pruners and training, one trial after the other in this process; only
-Ray Tune and MLflow are left out, which it does not need to be installed. Counts the processor's time in training and
-evaluation. `--out` adds a line for each search and leaves out those that it has, so that a long run can be cut in
-pieces; what is printed is of all in it. `--encoded` is an encoded corpus as the cache keeps it, where there is no
-corpus to encode.
+Runs searches with the real studies, samplers, pruners and training, sequentially in this process; only Ray Tune and
+MLflow are left out, and need not be installed. Times are CPU time of training and evaluation. `--out` appends a line
+per search and skips searches that the file contains, so that a long benchmark can be interrupted; the printed results
+are of the whole file. `--encoded` is an encoded corpus from the cache, for machines without the texts.
 """
 
 import argparse
@@ -41,7 +40,7 @@ HERE = Worker("127.0.0.1", 0)
 
 
 def search(spec: Spec, corpus: EncodedCorpus) -> dict[str, Any]:
-    """Run one search; its trials, and its best complete trial against the core-seconds spent until then."""
+    """Run one search. Returns its trials, and the best score of a complete trial by core-seconds spent."""
     spent, trials, best = 0.0, [], []
     maximize = split_metric(spec.metric)[1].maximize
     with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +65,12 @@ def search(spec: Spec, corpus: EncodedCorpus) -> dict[str, Any]:
 
 
 def seconds_to(run: dict[str, Any], score: float, maximize: bool) -> float:
-    """The core-seconds after which a search had a complete trial with this score or a better one."""
+    """The core-seconds until a search had a complete trial with at least this score."""
     return next((spent for spent, best in run["best"] if (best >= score if maximize else best <= score)), math.inf)
 
 
 def lines(runs: Sequence[dict[str, Any]], maximize: bool) -> Iterator[str]:
-    """What each search found and took, and how many times fewer core-seconds others took to the same score."""
+    """The best score and cost of each search, and the speedup from more reports at the same score."""
     yield f"{'reports':>7} {'seed':>5} {'best':>8} {'core-s':>8} {'epochs':>7}"
     for run in runs:
         epochs = sum(trial[2] for trial in run["trials"])
@@ -90,7 +89,7 @@ def lines(runs: Sequence[dict[str, Any]], maximize: bool) -> Iterator[str]:
             yield f"seed {seed}: {worse:.4f} after {took[0]:.1f} core-s with {first}, {took[1]:.1f} with {other}"
         if ratios:
             wholes = [sum(by_reports[each][seed]["spent"] for seed in both) for each in (first, other)]
-            yield f"{other} reports an epoch: {geometric_mean(ratios):.2f} times fewer core-seconds to the same score"
+            yield f"{other} reports per epoch: {geometric_mean(ratios):.2f} times fewer core-seconds until equal scores"
             yield f"and {wholes[0] / wholes[1]:.2f} times fewer in all (geometric mean of {len(ratios)} seeds; all)"
 
 
@@ -99,29 +98,29 @@ def main() -> None:
     parser.add_argument("--spec", default="default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the spec")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each kind")
-    parser.add_argument("--seed", type=int, help="only the search of this seed")
-    parser.add_argument("--reports", type=int, nargs="+", default=[1, 4], help="reports an epoch")
+    parser.add_argument("--seed", type=int, help="only the search with this seed")
+    parser.add_argument("--reports", type=int, nargs="+", default=[1, 4], help="reports per epoch")
     parser.add_argument("--out", type=Path, help="a file of JSON lines")
     parser.add_argument("--encoded", type=Path, metavar="FILE.npz")
     chosen = parser.parse_args()
-    if importlib.util.find_spec("torchmetrics") is None:  # what needs it is measured nowhere
+    if importlib.util.find_spec("torchmetrics") is None:  # then metrics that need it are not measured
         for name in ("f1", "roc_auc"):
             del METRICS[name]
     else:
-        importlib.import_module("torchmetrics.functional.classification")  # not in the first trial's seconds
-    with contextlib.suppress(Exception):  # without a compiler torch does their work
+        importlib.import_module("torchmetrics.functional.classification")  # before the first trial is timed
+    with contextlib.suppress(Exception):  # without a compiler, torch replaces the kernels
         kernels.build()
 
-    asked = ["baselines=[]", *chosen.set]  # they are the same however often others report
+    overrides = ["baselines=[]", *chosen.set]  # baselines do not depend on the number of reports
     found = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out and chosen.out.exists() else []
     runs = [json.loads(line) for line in found]
     corpus = None
     for seed in [chosen.seed] if chosen.seed is not None else range(chosen.seeds):
         for reports in chosen.reports:
-            key = {"spec": chosen.spec, "set": asked, "seed": seed, "reports": reports}
+            key = {"spec": chosen.spec, "set": overrides, "seed": seed, "reports": reports}
             if any(key.items() <= run.items() for run in runs):
                 continue
-            spec = specs.read(chosen.spec, [*asked, f"seed={seed}", f"reports_per_epoch={reports}"], files=False)
+            spec = specs.read(chosen.spec, [*overrides, f"seed={seed}", f"reports_per_epoch={reports}"], files=False)
             if corpus is None:
                 file = chosen.encoded
                 corpus = read_cache(file, name=spec.corpus, digest=file.stem) if file else load_corpus(spec)
@@ -131,8 +130,8 @@ def main() -> None:
             if chosen.out:
                 with chosen.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(runs[-1]) + "\n")
-    same = [run for run in runs if (run["spec"], run["set"]) == (chosen.spec, asked)]
-    metric = specs.read(chosen.spec, asked, files=False).metric
+    same = [run for run in runs if (run["spec"], run["set"]) == (chosen.spec, overrides)]
+    metric = specs.read(chosen.spec, overrides, files=False).metric
     print("\n".join(lines(same, split_metric(metric)[1].maximize)))
 
 

@@ -1,15 +1,15 @@
-"""What a training iteration takes, against what one would write without this project: `make bench` runs it.
+"""The time of a training iteration, compared with code that one would write without this project (`make bench`).
 
     python -m benchmarks.time_loops [--out FILE.json] [--rounds 5] [--only rnn]
 
-An iteration is forward, backward and Adam on 32 texts of 100 words with vectors of 50 numbers, two classes, in one
-thread. Times are CPU time of this process in milliseconds, so that what else runs on the machine counts little; the
-candidates of a row take turns, and the median of the rounds counts. Writes the table into docs/performance.md too.
+An iteration is forward, backward and Adam on 32 texts of 100 words with vectors of size 50 and two classes, in one
+thread. Times are CPU milliseconds of this process, on which other processes have little effect. The candidates of a row
+take turns; results are medians over rounds. The table is also written to docs/performance.md.
 
-Candidates: ours, with the compiled kernels (`models.native`) and without; the plain loop over cells, or for attention
-all neighbours gathered by rolling a padded copy, left to autograd; torch's own recurrent layer where it has the
-activation; and nothing but the iteration's matrix products, by torch, as a mark for what is left to gain. `attention`
-takes turns with `mlp` of the same layers, too.
+Candidates: ours, with and without the compiled kernels (`models.native`); a plain loop over cells with autograd (for
+attention: all neighbours gathered by rolling a padded copy); torch's recurrent layer, if it supports the activation;
+and only the iteration's matrix products in torch, as an estimate of the remaining potential. `attention` is also
+compared with `mlp` of the same layers.
 
 Shapes: B batch, T words, E embedding, D input of a layer, H hidden.
 """
@@ -51,7 +51,7 @@ Step = Callable[[], object]
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """What is measured: an architecture and its hyperparameters."""
+    """The rows of the table: an architecture and its hyperparameters."""
     for hidden_size in HIDDEN_SIZES:
         for num_layers in NUM_LAYERS:
             shape = {"hidden_size": hidden_size, "num_layers": num_layers}
@@ -63,7 +63,7 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def measure(row: dict[str, Any], num_rounds: int) -> dict[str, float]:
-    """Milliseconds of an iteration by each candidate."""
+    """Milliseconds of an iteration, by candidate."""
     architecture = row["architecture"]
     hyperparameters = {key: value for key, value in row.items() if key != "architecture"}
     without = partial(patch.object, kernels, "usable", lambda tensor: False)
@@ -96,7 +96,7 @@ def measure(row: dict[str, Any], num_rounds: int) -> dict[str, float]:
 
 
 def milliseconds(step: Step, at_least: float = 20.0) -> float:
-    """CPU time of a step, the mean of as many as fill that many milliseconds."""
+    """Mean CPU time of a step, in milliseconds, over enough steps to fill `at_least` milliseconds."""
     started, number = time.process_time(), 0
     while (taken := 1000 * (time.process_time() - started)) < at_least:
         step()
@@ -126,7 +126,7 @@ def iteration(model: nn.Module) -> Step:
 
 
 class Weights:
-    """The weights of one of our recurrent layers, whichever it is."""
+    """The weights of any of our recurrent layers."""
 
     def __init__(self, layer: Any) -> None:
         own = dict(layer.named_parameters())
@@ -184,7 +184,7 @@ def plain_gru(model: Any) -> Any:
 
 
 def plain_layers(model: Any) -> Any:
-    """The layers as torch has them."""
+    """Replace the layers by torch's."""
     for module in model.modules():
         if isinstance(module, Activation):
             module.forward = PLAIN_ACTIVATIONS[module.name]  # type: ignore[method-assign]
@@ -192,7 +192,7 @@ def plain_layers(model: Any) -> Any:
 
 
 def plain_attention(model: Any) -> Any:
-    """Query, key and value of every word; all neighbours of every word gathered."""
+    """Attention with query, key and value of every word, and all neighbours of every word gathered."""
 
     def neighbours(x_BTH: Tensor) -> Tensor:
         padded = pad(x_BTH, (0, 0, WINDOW, WINDOW))
@@ -222,7 +222,7 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
 
 
 def products(architecture: str, num_hidden: int, num_layers: int) -> Step:
-    """The matrix products of an iteration of the time loops and nothing else, into memory that is there already."""
+    """Only the matrix products of an iteration of the time loops, into preallocated memory."""
     num_parts = 3 if architecture == "gru" else 1
     width = num_parts * num_hidden
     calls: list[Callable[[], object]] = []
@@ -254,11 +254,11 @@ def products(architecture: str, num_hidden: int, num_layers: int) -> Step:
 
 
 def markdown(measured: list[dict[str, Any]], kernels_name: str) -> str:
-    """A row for each architecture, activation, hidden size and depth: our time, and the others' relative to it."""
+    """One row per architecture, activation, hidden size and depth: our time, and the ratios of the others to it."""
     others = ("without kernels", "plain", "torch", "products")
     lines = [
         f"`python -m benchmarks.time_loops` on {processor()}, torch {torch.__version__}, {kernels_name}.",
-        "Milliseconds of CPU time for an iteration with the kernels, and how many times as long the others take.",
+        "Milliseconds of CPU time for an iteration with the kernels, and the ratios of the others' times to it.",
         "`torch` is `nn.RNN` or `nn.GRU`; `products` is the bare matrix products of the time loops by torch: below 1,",
         "the whole iteration with the kernels takes longer, above 1 it takes less.",
         *summary(measured),
@@ -275,13 +275,13 @@ def markdown(measured: list[dict[str, Any]], kernels_name: str) -> str:
 
 
 def summary(measured: list[dict[str, Any]]) -> Iterator[str]:
-    """The least gain of each recurrent architecture, and what attention costs over `mlp`."""
+    """The range of ratios for each recurrent architecture, and the ratio of `attention` to `mlp`."""
     for architecture in TORCH_LAYERS:
         took = [row["milliseconds"] for row in measured if row["architecture"] == architecture]
         for other, what in (
             ("plain", "the time of the plain loop"),
-            ("torch", "that of torch's layer"),
-            ("products", "that of the bare products"),
+            ("torch", "the time of torch's layer"),
+            ("products", "the time of the bare products"),
         ):
             ratios = [own[other] / own["ours"] for own in took if other in own]
             if ratios:
@@ -294,9 +294,11 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.time_loops", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="write the figures here as json")
+    parser.add_argument("--out", type=Path, help="write the figures to this json file")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each candidate (default 5)")
-    parser.add_argument("--only", choices=models.ARCHITECTURES, help="measure one architecture, and write no page")
+    parser.add_argument(
+        "--only", choices=models.ARCHITECTURES, help="measure one architecture, without writing the page"
+    )
     options = parser.parse_args()
     if "MALLOC_TRIM_THRESHOLD_" not in os.environ:  # read by the C library before this line
         os.execve(

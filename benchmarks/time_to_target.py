@@ -1,20 +1,20 @@
-"""Seconds until the best validation accuracy so far reaches a target, search against search.
+"""Seconds until the best validation accuracy of a search reaches a target, with this project and with rivals.
 
     python -m benchmarks.time_to_target [--whole] [--seeds 5] [--limit 600] [--only random ...] [--out FILE.json]
 
 The target is 0.79, of rnn, gru, mlp and attention on 100 words of each text (benchmarks/race.yaml). With --whole it is
 0.90, of a bag of n-grams and an MLP on up to 1,000 words (benchmarks/whole.yaml), for ours, random and recipe.
 
-Candidates: `ours`, a search with TPE and ASHA; `random`, the same space and system with points drawn at random, none of
-them stopped early; `random after defaults`, the same but for each architecture's default configuration, which our
-searches try first; `recipe`, Ray Tune with OptunaSearch and ASHA as their documentation shows it
-(benchmarks/rivals/recipe.py); `syne-tune`, Syne Tune's ASHA. All have the same space, corpus, epochs and batch size,
-and two trials at once. A bag of n-grams starts at random for all; the start from naive Bayes is this project's own.
+Candidates: `ours`, a search with TPE and ASHA; `random`, the same space and system with random points and no early
+stopping; `random after defaults`, the same, beginning with each architecture's default configuration as our searches
+do; `recipe`, Ray Tune with OptunaSearch and ASHA as in their documentation (benchmarks/rivals/recipe.py); `syne-tune`,
+Syne Tune's ASHA. All have the same space, corpus, epochs, batch size and two concurrent trials. For all of them, a bag
+of n-grams is initialized at random, since only this project initializes from naive Bayes.
 
-Time counts from the start of the command, in a folder of its own and without a cache: only the packages, and our
-compiled kernels, are there. A run is ended when its tracking database (ours) or its driver (the others) has the
-target, or after the limit; runs that have not reached it count as longer than all others. A call whose --out has runs
-of an earlier one goes on where that stopped.
+Time counts from the start of the command, which runs in a new folder without a cache; only the packages and our
+compiled kernels are installed. A run is ended when its tracking database (ours) or its driver (rivals) has recorded the
+target, or at the time limit; runs that miss the target count as longer than all others. If the file of --out has runs
+of an earlier call, the benchmark continues after them.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ from data.base.errors import UserError
 
 RACE, WHOLE = (Path(__file__).parent / name for name in ("race.yaml", "whole.yaml"))
 TARGETS = {RACE: 0.79, WHOLE: 0.90}
-NUM_RANDOM = 100  # points of each architecture: more than fit any limit
+NUM_RANDOM = 100  # points per architecture: more than fit into the limit
 NEVER = float("inf")
 
 
 @dataclass(frozen=True)
 class Race:
-    """The conditions that all searches share. path: of the spec of ours; the rivals' space has the name of its file."""
+    """The conditions that all searches share. path: of our spec; the rivals' space is named after that file."""
 
     path: Path
     texts: Path
@@ -80,7 +80,7 @@ def ours(folder: Path, race: Race, seed: int, **changes: Any) -> float:
 
 
 def random(folder: Path, race: Race, seed: int) -> float:
-    """Our system on points drawn beforehand, since its own random search begins with the defaults."""
+    """Our system on points drawn beforehand, since our random search begins with the defaults."""
     import optuna
 
     from search.spec import read as specs
@@ -143,7 +143,7 @@ def reached_by_rival(folder: Path, target: float) -> float:
 
 
 def require_no_failure(usage: measure.Usage, folder: Path) -> None:
-    if usage.status is not None:  # it ended by itself
+    if usage.status is not None:  # the command ended by itself
         measure.require_success(usage, folder)
 
 
@@ -161,19 +161,19 @@ def seconds(value: float) -> str:
     return "not reached" if value == NEVER else f"{value:.0f}"
 
 
-def ratio(own: float, its: float, limit: float) -> str:
-    if own == NEVER:
+def ratio(ours_seconds: float, others_seconds: float, limit: float) -> str:
+    if ours_seconds == NEVER:
         return ""
-    return f"> {limit / own:.1f}" if its == NEVER else f"{its / own:.2f}"
+    return f"> {limit / ours_seconds:.1f}" if others_seconds == NEVER else f"{others_seconds / ours_seconds:.2f}"
 
 
 def figures(times: dict[str, list[float]], race: Race) -> dict[str, Any]:
-    written = {name: [None if each == NEVER else each for each in its] for name, its in times.items()}
+    written = {name: [None if each == NEVER else each for each in by_seed] for name, by_seed in times.items()}
     return {"spec": race.path.name, "target": race.target, "limit": race.limit, "seconds": written}
 
 
 def earlier(path: Path | None, race: Race) -> dict[str, list[float]]:
-    """The times that an earlier call has written, seed by seed. Raises UserError if its conditions were others."""
+    """The times by seed that an earlier call has written. Raises UserError if the conditions differ."""
     if path is None or not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -184,29 +184,29 @@ def earlier(path: Path | None, race: Race) -> dict[str, list[float]]:
             raise UserError(
                 f"--out: {path.name} has runs with {name} {found.get(name)}, not {value}; name another file"
             )
-    return {name: [NEVER if each is None else each for each in its] for name, its in found["seconds"].items()}
+    return {name: [NEVER if each is None else each for each in by_seed] for name, by_seed in found["seconds"].items()}
 
 
 def markdown(times: dict[str, list[float]], race: Race) -> str:
-    own = median(times["ours"])
+    ours_median = median(times["ours"])
     command = "python -m benchmarks.time_to_target" + " --whole" * (race.path == WHOLE)
     rows = [
         [
             name,
-            f"{sum(each < NEVER for each in its)} of {len(its)}",
-            seconds(median(its)),
-            ratio(own, median(its), race.limit),
-            ", ".join(map(seconds, its)),
+            f"{sum(each < NEVER for each in by_seed)} of {len(by_seed)}",
+            seconds(median(by_seed)),
+            ratio(ours_median, median(by_seed), race.limit),
+            ", ".join(map(seconds, by_seed)),
         ]
-        for name, its in times.items()
+        for name, by_seed in times.items()
     ]
     return "\n".join(
         [
             f"`{command}` on {measure.processor()}, with up to {race.spec()['max_words']:,} words of each text:",
-            f"seconds until a validation accuracy of {race.target}, at most {race.limit:.0f}. A run that did not reach",
-            "it counts as longer than all others.",
+            f"seconds until a validation accuracy of {race.target}, at most {race.limit:.0f}. A run that misses it",
+            "counts as longer than all others.",
             "",
-            measure.table(["", "reached it", "median", "over ours", "seed by seed"], rows),
+            measure.table(["", "reached", "median, s", "ratio to ours", "s, by seed"], rows),
         ]
     )
 
@@ -215,10 +215,13 @@ def main() -> None:
     parser = measure.options("time_to_target", __doc__)
     parser.add_argument("--whole", action="store_true", help="the race on whole texts, to 0.90")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each candidate (default 5)")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds of a run (default 600)")
+    parser.add_argument("--limit", type=float, default=600.0, help="time limit of a run in seconds (default 600)")
     parser.add_argument("--target", type=float, help="validation accuracy (default 0.79; with --whole 0.90)")
     parser.add_argument(
-        "--only", action="append", choices=CANDIDATES, help="ours and this one, and write no page; may be repeated"
+        "--only",
+        action="append",
+        choices=CANDIDATES,
+        help="only ours and this one, without writing the page; repeatable",
     )
     chosen = parser.parse_args()
     path = WHOLE if chosen.whole else RACE

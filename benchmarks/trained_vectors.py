@@ -1,10 +1,10 @@
-"""What trained word vectors cost: an iteration of `mlp` with frozen vectors, and with trained ones by either Adam.
+"""The cost of trained word vectors: an iteration of `mlp` with frozen vectors, and with vectors trained by either Adam.
 
     python -m benchmarks.trained_vectors [--rounds 9] [--out FILE.json] [--smoke]
 
-An iteration is all that the training loop does with 32 reviews of up to 400 words, hidden size 64, in one thread. The
-candidates take turns in one process; a ratio is of one round, and the median of the rounds counts. Times are CPU time,
-so that what else runs on the machine counts little.
+An iteration is one pass of the training loop over 32 reviews of up to 400 words, with hidden size 64, in one thread.
+The candidates take turns in one process; ratios are within a round, and results are medians over rounds. Times are CPU
+time, on which other processes have little effect.
 """
 
 import os
@@ -31,7 +31,7 @@ BATCH, MAX_WORDS, ITERATIONS, SMOKE_TEXTS = 32, 400, 30, 1000
 
 
 class Candidate:
-    """A training that can be taken on by some iterations."""
+    """A training that can be continued by a number of iterations."""
 
     def __init__(self, embeddings: str, adam: str, *, smoke: bool) -> None:
         spec = specs.read("default").model_copy(
@@ -47,7 +47,7 @@ class Candidate:
         self.num_words = len(corpus.vocabulary)
 
     def run(self, number: int, iterations: int) -> float:
-        """Milliseconds an iteration. number: which texts these are."""
+        """Milliseconds per iteration. number: selects the texts."""
         start = number * iterations * BATCH % (len(self.examples) - iterations * BATCH + 1)
         order_N = torch.arange(start, start + iterations * BATCH)
         log = _EpochLog(self.task, tuple(each_N[order_N] for each_N in self.examples.targets), 50, iterations)
@@ -72,21 +72,21 @@ def main() -> None:
     for number in range(rounds + 1):
         for name, candidate in candidates.items():
             milliseconds = candidate.run(number, iterations)
-            if number > 0:  # the first is for the caches
+            if number > 0:  # the first round warms up
                 spent[name].append(milliseconds)
     rows = [
         [
             name,
-            f"{median(its):.2f}",
-            f"{median(one / other for one, other in zip(its, spent['frozen'], strict=True)):.2f}",
+            f"{median(by_round):.2f}",
+            f"{median(one / other for one, other in zip(by_round, spent['frozen'], strict=True)):.2f}",
         ]
-        for name, its in spent.items()
+        for name, by_round in spent.items()
     ]
     num_words = candidates["frozen"].num_words
     text = (
         f"`python -m benchmarks.trained_vectors` on {measure.processor()}: an iteration of `mlp` with hidden size\n"
         f"64 on 32 texts of up to {MAX_WORDS} words, and {num_words:,} words with vectors of 50; one thread.\n\n"
-        f"{measure.table(['word vectors', 'ms an iteration', 'over frozen'], rows)}"
+        f"{measure.table(['word vectors', 'ms per iteration', 'ratio to frozen'], rows)}"
     )
     measure.keep("trained vectors", {"milliseconds": spent}, text, chosen)
 

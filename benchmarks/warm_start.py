@@ -1,4 +1,4 @@
-"""What a warm start is worth: core-seconds until a target score, from the first training step.
+"""The gain from a warm start: core-seconds from the first training step until a target score.
 
     python -m benchmarks.warm_start [--seeds 60] [--trials 40] [--share 0.9] [--architectures mlp gru cnn attention rnn]
     python -m benchmarks.warm_start --real [--seeds 3] [--target 0.7 0.72]
@@ -36,10 +36,10 @@ TABLE = Path(__file__).parent / "table" / "imdb-5000.parquet"
 ARCHITECTURES = ["mlp", "gru", "cnn", "attention", "rnn"]
 KINDS = ["cold", "related", "misleading"]
 REPEATS = 10_000  # of the bootstrap
-EARLIER_SEED = 100_000  # added to the seed of a search for that of the earlier one
-NUM_RANDOM = 60  # trials of each architecture that the target is a quantile of
+EARLIER_SEED = 100_000  # added to a search's seed for the seed of the earlier search
+NUM_RANDOM = 60  # trials per architecture from whose scores the target is taken
 
-#: What the searches of `--real` have in common.
+#: The settings of the searches of `--real`.
 REAL = {
     "architectures": "[mlp, cnn]",
     "epochs": "2",
@@ -54,7 +54,7 @@ REAL = {
 
 
 def seconds_to(spec: Spec, world: Modelled, target: float) -> float:
-    """Core-seconds of a simulated search until its best score is at least the target; infinite if it never is."""
+    """Core-seconds of a simulated search until its best score reaches the target; infinite if it never does."""
     reached = []
 
     def until(trial: Trial) -> bool:
@@ -91,35 +91,35 @@ def simulate(table: Table, architectures: Sequence[str], chosen: argparse.Namesp
     return np.array(times).T
 
 
-def ratio_of_medians(own_S: np.ndarray, cold_S: np.ndarray) -> tuple[float, float, float]:
+def ratio_of_medians(warm_S: np.ndarray, cold_S: np.ndarray) -> tuple[float, float, float]:
     """The median over the cold median, with its 95 % interval: seeds are resampled (bootstrap)."""
-    drawn_RS = np.random.default_rng(0).integers(len(own_S), size=(REPEATS, len(own_S)))
-    with np.errstate(invalid="ignore"):  # neither reached the target in half of the searches
-        ratios_R = _medians(own_S[drawn_RS]) / _medians(cold_S[drawn_RS])
-        ratio = float(_medians(own_S) / _medians(cold_S))
+    drawn_RS = np.random.default_rng(0).integers(len(warm_S), size=(REPEATS, len(warm_S)))
+    with np.errstate(invalid="ignore"):  # neither kind reached the target in half of its searches
+        ratios_R = _medians(warm_S[drawn_RS]) / _medians(cold_S[drawn_RS])
+        ratio = float(_medians(warm_S) / _medians(cold_S))
     low, high = np.quantile(np.nan_to_num(ratios_R, nan=1.0, posinf=np.inf), [0.025, 0.975], method="nearest")
     return ratio, float(low), float(high)
 
 
 def _medians(times: np.ndarray) -> np.ndarray:
-    """The lower median, since half of two infinite ones is none."""
+    """The lower median, since a mean with an infinite value would be infinite."""
     return np.sort(times)[..., (times.shape[-1] - 1) // 2]
 
 
 def row(name: str, times_KS: np.ndarray) -> list[str]:
     cold_S = times_KS[0]
     cells = [name, f"{_medians(cold_S):.1f}"]
-    for own_S in times_KS[1:]:
-        ratio, low, high = ratio_of_medians(own_S, cold_S)
+    for warm_S in times_KS[1:]:
+        ratio, low, high = ratio_of_medians(warm_S, cold_S)
         cells.append(f"{ratio:.2f} ({low:.2f} to {high:.2f})")
-    return [*cells, " / ".join(f"{np.isinf(own_S).sum()}" for own_S in times_KS)]
+    return [*cells, " / ".join(f"{np.isinf(warm_S).sum()}" for warm_S in times_KS)]
 
 
 # --- Real
 
 
 def real_search(folder: Path, corpus: str, *more: str) -> list[Trial]:
-    """Run a search in a folder; its trials, by the time of their start."""
+    """Run a search in a folder. Returns its trials in the order of their starts."""
     from search.run.folders import find_search
     from search.spec.read import read_spec
     from search.study.studies import Studies
@@ -164,10 +164,10 @@ def real(chosen: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, help="searches of each kind (default 60; with --real 3)")
-    parser.add_argument("--trials", type=int, help="of each architecture (default 40; with --real 6)")
+    parser.add_argument("--trials", type=int, help="trials per architecture (default 40; with --real 6)")
     parser.add_argument("--share", type=float, default=0.9, help="quantile of random trials that is the target")
     parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES, help="simulated, each and all together")
-    parser.add_argument("--real", action="store_true", help="train, in place of a simulation")
+    parser.add_argument("--real", action="store_true", help="train instead of simulating")
     parser.add_argument("--target", type=float, nargs="+", default=[0.7, 0.72], help="validation accuracies of --real")
     parser.add_argument("--limit", type=int, default=3000, help="texts of --real (default 3000)")
     chosen = parser.parse_args()

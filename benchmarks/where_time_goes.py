@@ -1,12 +1,12 @@
-"""Where the core-seconds of a search go whose trials take ten seconds or more, and the memory it needs.
+"""The core-seconds by purpose, and the memory, of a search whose trials take ten seconds or more.
 
     python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--events] [--out FILE.json] [--smoke]
 
-Three views, all with a warm cache and on all cores; the first is of the smoke search, which is start and end more than
-anything else, the others of the search of benchmarks.fixed_work with more epochs:
+Three views, all with a warm cache and on all cores. The first is of the smoke search, which consists mostly of start
+and end; the others are of the search of benchmarks.fixed_work with more epochs:
 
-- What the search itself says of its start and its end (`search run --timings`), and the core-seconds of each kind of
-  process. `--events`: only this one.
+- The events of the start and the end (`search run --timings`), and the core-seconds of each kind of process.
+`--events`: only this view.
 - The trials' own clocks (`rounds` searches; medians): the seconds in epochs, which are training and evaluation, of all
   core-seconds that there were while trials ran, and of all while the command ran. Memory is that of the same runs.
 - py-spy (one search more) sees fifty times a second which Python files the driver and each worker compute in. Their
@@ -33,7 +33,7 @@ from search.base.timings import Event
 
 RATE = 50  # looks a second
 
-#: What the time in a file or folder is counted as: the first frame from the inside out that is in one of these decides.
+#: Purposes by file or folder. A sample counts for its innermost frame that is in one of these.
 OF_WORKER = {
     "/copy.py": "copies of the best weights",
     "/search/train/checkpoints.py": "checkpoints",
@@ -51,13 +51,13 @@ OTHERWISE = {measure.WORKER: "starting workers", measure.DRIVER: "starting and e
 
 
 def events(output: str) -> dict[str, float]:
-    """When what happened, in seconds since the command was started, by what a search with `--timings` has printed."""
+    """The events in the output of a search with `--timings`: seconds since the start of the command."""
     said = re.findall(r"^ *(\d+\.\d+) s  (.+)$", output, re.MULTILINE)
     return {words: float(seconds) for seconds, words in said if words in list(Event)}
 
 
 def smoke(folder: Path) -> dict[str, Any]:
-    """A smoke search: its events, and what it took."""
+    """Run a smoke search. Returns its events and its usage."""
     command = [sys.executable, "-m", "search", "run", "smoke", "--timings"]
     usage = measure.require_success(measure.run(command, folder), folder)
     output = (folder / "output.log").read_text(encoding="utf-8")
@@ -78,33 +78,35 @@ def markdown_of_events(rounds: list[dict[str, Any]], cores: int) -> str:
     return "\n".join(
         [
             f"The smoke search with a warm cache on {measure.processor()}, {cores} cores, medians of {len(rounds)}:",
-            "when what happened, in seconds since the command was started (`search run --timings`).",
+            "events in seconds since the start of the command (`search run --timings`).",
             "",
-            measure.table(["", "s", "after the one before"], rows),
+            measure.table(["event", "s", "since the previous one"], rows),
             "",
             f"It took {total:.1f} core-seconds: "
             + ", ".join(
                 f"{seconds:.1f} of {'all workers' if r == measure.WORKER else r}" for r, seconds in spent.items()
             )
-            + f"; so {total / cores:.1f} s at least, were all cores always busy.",
+            + f"; {total / cores:.1f} s at least, with all cores busy.",
         ]
     )
 
 
 @dataclass
 class Profiler:
-    """Finds the driver and the workers of the search in a folder as they come up, and lets py-spy watch each.
+    """Finds the driver and the workers of the search in a folder as they start, and profiles each with py-spy.
 
-    Workers are known by their titles, which they have when they are ready: before, Ray replaces their program.
+    Workers are recognized by their process titles, which they get when they are ready: before that, Ray replaces the
+    program of the process.
     """
 
     folder: Path
     seen: dict[psutil.Process, tuple[str, float, float]] = field(
         default_factory=dict
-    )  # role, seconds at first, at last
+    )  # role, first and last core-seconds
 
     def attach(self) -> bool:
-        """Look for new ones, and count the seconds of the known; False, as it never wants the search to be stopped."""
+        """Profile new processes, and update the core-seconds of known ones. Returns False, since the search must not be
+        stopped."""
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 line = " ".join(process.cmdline())
@@ -124,7 +126,7 @@ class Profiler:
         subprocess.Popen([*spy, *how, *out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def divide(self, core_seconds_of: dict[str, float]) -> dict[str, float]:
-        """Core-seconds by what they were spent on."""
+        """Core-seconds by purpose."""
         spent: dict[str, float] = defaultdict(float)
         for role, core_seconds in core_seconds_of.items():
             if role in OTHERWISE:
@@ -138,7 +140,8 @@ class Profiler:
         return dict(spent)
 
     def _samples(self, role: str) -> Counter[str]:
-        """How often each purpose was seen, from py-spy's lines: frames from the outside in, and their number."""
+        """The number of samples by purpose, from py-spy's lines: a stack, outermost frame first, and its number of
+        samples."""
         samples: Counter[str] = Counter()
         for path in self.folder.glob(f"{role}-*.profile"):
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -148,7 +151,7 @@ class Profiler:
 
 
 def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Profiler | None = None) -> dict[str, Any]:
-    """One search: what it took, and the trials' clocks."""
+    """Run one search. Returns its usage, and the seconds measured by its trials."""
     fixed_work.write_spec(folder / "spec.yaml", seed, limit, epochs)
     command = measure.our_search("spec.yaml")
     usage = (
@@ -168,7 +171,7 @@ def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Pr
 
 
 def _purpose(frames: list[str], role: str) -> str:
-    """Of a stack of py-spy's: frames "function (file:line)", from the outside in."""
+    """The purpose of a stack from py-spy: frames "function (file:line)", outermost first."""
     known = OF_WORKER if role == measure.WORKER else OF_DRIVER
     files = (frame.partition(" (")[2] for frame in reversed(frames))
     return next((known[part] for file in files for part in known if part in file), OTHERWISE[role])
@@ -195,11 +198,11 @@ def markdown(rounds: list[dict[str, Any]], profiled: dict[str, Any], cores: int)
             "By py-spy, in one more search:",
             "",
             measure.table(
-                ["", "core-seconds", "of those used", "of all"],
-                [*rows, ["no one's (waiting)", f"{unused:.1f}", "", f"{unused / there:.1%}"]],
+                ["purpose", "core-seconds", "share of used", "share of available"],
+                [*rows, ["idle", f"{unused:.1f}", "", f"{unused / there:.1%}"]],
             ),
             "",
-            "The largest proportional set size that was seen (what processes share is divided among them):",
+            "The largest sampled proportional set size (shared memory is divided among the processes that share it):",
             "",
             measure.table(
                 ["", "MB"],
@@ -214,8 +217,8 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="searches of each kind besides the profiled one (default 3)"
     )
-    parser.add_argument("--epochs", type=int, default=6, help="of each trial (default 6)")
-    parser.add_argument("--events", action="store_true", help="only when what of a smoke search happens")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs per trial (default 6)")
+    parser.add_argument("--events", action="store_true", help="only the events of a smoke search")
     chosen = parser.parse_args()
     limit = fixed_work.SMOKE_TEXTS if chosen.smoke else None
     if chosen.smoke:

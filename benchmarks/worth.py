@@ -1,10 +1,10 @@
-"""What each architecture and each baseline is worth: test accuracy, seconds, speed and size of the model.
+"""Architectures and baselines compared: test accuracy, training time, prediction speed and size of the model.
 
     python -m benchmarks.worth [--out FILE.json] [--words 100 1000] [--smoke]
 
-One search for each number of words: a configuration of each architecture, with the baselines beside them, on the
-embedded corpus, two trials at once. What they were given was chosen on validation. Each model is then exported, read
-from the registry, and predicts the test texts as `python -m analysis predict` lets it.
+One search per number of words trains a configuration of each architecture and the baselines on the embedded corpus,
+with two concurrent trials. The configurations were chosen on validation. Each model is then exported, loaded from the
+registry, and predicts the test texts as in `python -m analysis predict`.
 """
 
 import os
@@ -28,7 +28,7 @@ ROUNDS = 3
 
 def main() -> None:
     parser = measure.options("worth", __doc__)
-    parser.add_argument("--words", type=int, nargs="+", default=[100, 1000], help="that are read of each text")
+    parser.add_argument("--words", type=int, nargs="+", default=[100, 1000], help="numbers of words read per text")
     chosen = parser.parse_args()
     console.quiet_libraries()
     texts = [text for text, _ in data.read_examples("imdb", "test", limit=800 if chosen.smoke else None)]
@@ -39,7 +39,7 @@ def main() -> None:
     about = (
         f"`python -m benchmarks.worth` on {measure.processor()}, {os.cpu_count()} cores: one configuration of each\n"
         "architecture and the best of each baseline on validation; seconds are those of training it on one core (of a\n"
-        "baseline: of that grid point), texts a second and megabytes those of the exported model."
+        "baseline: of that grid point), texts per second and megabytes those of the exported model."
     )
     tables = [f"{words:,} words of each text:\n\n{_table(frame)}" for words, frame in by_words.items()]
     figures = {"words": {words: frame.to_dict("records") for words, frame in by_words.items()}}
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure_models(words: int, texts: list[str], smoke: bool) -> pd.DataFrame:
-    """A row a model, the best on validation first."""
+    """One row per model, the best on validation first."""
     spec = yaml.safe_load(SPEC.read_text(encoding="utf-8")) | {"max_words": words}
     if smoke:
         spec |= {"limit": 800, "epochs": 1}
@@ -80,7 +80,7 @@ def measure_models(words: int, texts: list[str], smoke: bool) -> pd.DataFrame:
 
 
 def _seconds(model: str, uri: str, texts: list[str]) -> float:
-    """In which an exported model predicts all texts; the median of a few rounds."""
+    """The seconds in which an exported model predicts all texts; the median of a few rounds."""
     frame = pd.DataFrame({"text": texts})
     seconds: list[float] = []
     with mlflow_uri.mlflow_at(uri):
@@ -93,7 +93,7 @@ def _seconds(model: str, uri: str, texts: list[str]) -> float:
 
 
 def _table(models: pd.DataFrame) -> str:
-    heads = ["model", "val accuracy", "test accuracy", "seconds", "texts a second", "MB"]
+    heads = ["model", "validation accuracy", "test accuracy", "training, s", "texts per second", "MB"]
     rows: list[list[str]] = [
         [
             f"{row['model']} (baseline)" if row["is_baseline"] else row["model"],

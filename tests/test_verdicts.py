@@ -178,4 +178,4 @@ def test_the_calibration_on_real_runs_takes_confirmed_seeds(smoke_search: Finish
 def test_the_calibration_runs() -> None:
     command = [sys.executable, "-m", "benchmarks.calibration", "--repetitions", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert "told apart, by the rule" in done.stdout, done.stderr
+    assert "called different, by rule" in done.stdout, done.stderr

@@ -1,5 +1,6 @@
-"""What a good user would write without this project, from the documentation of Ray Tune, Optuna and Syne Tune.
+"""The programs that a good user would write without this project, from the documentation of Ray Tune, Optuna and Syne
+Tune.
 
-Plain torch throughout: the architectures are ours, to the number of parameters and the first weights, so that what is
-compared is the system. Nothing here is used by the project.
+All are plain torch. The architectures have the same numbers of parameters and the same initial weights as ours, so that
+only the systems differ. The project does not use this code.
 """

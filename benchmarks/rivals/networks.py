@@ -1,4 +1,4 @@
-"""The five architectures in plain torch: nn.RNN and nn.GRU where they have the activation, else a loop over the words.
+"""The five architectures in plain torch: nn.RNN and nn.GRU if they support the activation, else a loop over the words.
 
 Shapes: B batch, T words, P pairs of words, S words and pairs, E embedding, H hidden, C classes.
 """
@@ -71,7 +71,7 @@ class Recurrent(nn.Module):
 
 
 class Loops(nn.Module):
-    """Layers of cells with any activation, as torch has none."""
+    """Recurrent layers with any activation, which torch does not have."""
 
     def __init__(
         self, kind: str, size: int, hidden_size: int, num_layers: int, activation: str, dropout: float
@@ -97,7 +97,7 @@ class ElmanLoop(nn.Module):
         self.activation = activation
 
     def forward(self, inputs_BTE: Tensor) -> Tensor:
-        inputs_BTH = self.input(inputs_BTE)  # of all words at once
+        inputs_BTH = self.input(inputs_BTE)  # all words at once
         state_BH = torch.zeros_like(inputs_BTH[:, 0])
         states = []
         for input_BH in inputs_BTH.unbind(1):
@@ -109,7 +109,7 @@ class ElmanLoop(nn.Module):
 class GRULoop(nn.Module):
     def __init__(self, size: int, hidden_size: int, activation: nn.Module) -> None:
         super().__init__()
-        self.input = nn.Linear(size, 3 * hidden_size)  # of the candidate and the gates z and r
+        self.input = nn.Linear(size, 3 * hidden_size)  # for the candidate and the gates z and r
         self.gates = nn.Linear(hidden_size, 2 * hidden_size, bias=False)
         self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)
         self.activation = activation
@@ -128,7 +128,8 @@ class GRULoop(nn.Module):
 
 
 class PerWord(nn.Module):
-    """A perceptron for each word, with or without attention to its neighbours; the mean of the words' scores."""
+    """A perceptron per word, with or without attention to neighbouring words; the logits are the mean of the words'
+    scores."""
 
     def __init__(
         self,
@@ -206,9 +207,9 @@ class Ngram(nn.Module):
 
 @torch.no_grad()
 def start_equal(network: nn.Module, ours: nn.Module) -> None:
-    """Give the network the first weights of our model of the same configuration.
+    """Copy the initial weights of our model with the same configuration into the network.
 
-    torch's recurrent layers have two biases where one does: the second stays zero, untrained.
+    torch's recurrent layers have a second, redundant bias, which stays zero and untrained.
     """
     if isinstance(network, Recurrent):
         for number, layer in enumerate(ours.layers):  # type: ignore[arg-type]

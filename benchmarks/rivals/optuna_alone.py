@@ -1,4 +1,4 @@
-"""Optuna alone, as its documentation runs trials side by side: threads of one process, `optimize(n_jobs=2)`.
+"""Optuna alone, with concurrent trials as in its documentation: threads of one process, `optimize(n_jobs=2)`.
 
 https://optuna.readthedocs.io/en/stable/tutorial/10_key_features/004_distributed.html. The corpus is encoded once.
 """

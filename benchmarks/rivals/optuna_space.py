@@ -1,5 +1,5 @@
-"""The spaces of benchmarks/race.yaml and whole.yaml, all architectures in one, as Optuna's documentation defines one by
-running it. A space suggests a point; the trial keeps it."""
+"""The spaces of benchmarks/race.yaml and whole.yaml for all architectures, in the define-by-run style of Optuna's
+documentation. A space suggests a point, which the trial stores."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Syne Tune's local backend, from its documentation: a script for a trial, started anew for each.
+"""Syne Tune's local backend, from its documentation: every trial is a new process of a script.
 
 https://syne-tune.readthedocs.io/en/latest/getting_started.html
 """
@@ -40,7 +40,7 @@ def main() -> None:
         scheduler = RandomSearch(
             space, ["val_accuracy"], do_minimize=False, random_seed=asked.fixed["seed"], points_to_evaluate=points
         )
-        stop = StoppingCriterion(max_num_trials_started=len(points) - 1)  # it stops after more than that
+        stop = StoppingCriterion(max_num_trials_started=len(points) - 1)  # it stops when this number is exceeded
     else:
         scheduler = ASHA(
             space,
@@ -56,7 +56,7 @@ def main() -> None:
         scheduler=scheduler,
         stop_criterion=stop,
         n_workers=2,
-        sleep_time=0.5,  # its default of 5 s would leave cores idle between trials as short as these
+        sleep_time=0.5,  # the default of 5 s would leave cores idle between such short trials
         wait_trial_completion_when_stopping=True,
         callbacks=[StoreResultsCallback(), Results()],
     ).run()

@@ -1,4 +1,4 @@
-"""A trial of `syne_tune_local`, in a process of its own."""
+"""A trial of `syne_tune_local`, which runs in a separate process."""
 
 from argparse import ArgumentParser
 from pathlib import Path

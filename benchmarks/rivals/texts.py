@@ -1,7 +1,7 @@
-"""Reads and encodes the corpus, as each trial of the documented recipes does: pandas, torchtext's tokenizer, GloVe.
+"""Reads and encodes the corpus as the trials of the documented recipes do: pandas, torchtext's tokenizer, GloVe.
 
-The file has the columns text, label and split, so that everyone trains and tests on the same texts.
-Shapes: N texts, T words, V vocabulary, E embedding.
+The file has the columns text, label and split, so that all candidates train and test on the same texts. Shapes: N
+texts, T words, V vocabulary, E embedding.
 """
 
 import warnings

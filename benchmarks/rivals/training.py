@@ -18,7 +18,8 @@ from benchmarks.rivals.texts import Corpus
 
 
 def train(config: dict[str, Any], corpus: Corpus) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
-    """Metrics and state after each epoch; the last one's also of the test texts, by the best epoch's weights."""
+    """Yield metrics and state after each epoch; after the last one, also test metrics with the weights of the best
+    epoch."""
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])
     model = new_model(config, corpus)

@@ -1,4 +1,4 @@
-"""What a rival is asked to do, and how it says what it found: `python -m benchmarks.rivals.NAME WORK.json`."""
+"""The input and the results of a rival: `python -m benchmarks.rivals.NAME WORK.json`."""
 
 import json
 import sys
@@ -17,21 +17,22 @@ NAMES_IN_SPACE = {
     "ngram": {"hidden_size": "row_size"},
 }
 
-RESULTS = "results.jsonl"  # in the working directory, a line for each epoch that the driver hears of
+RESULTS = "results.jsonl"  # in the working directory, a line per reported epoch
 
 
 @dataclass(frozen=True)
 class Work:
-    """points: train these configurations and stop; without any, search with early stopping until ended from outside.
+    """The task of a rival. points: configurations to train; if empty, the rival searches, with early stopping, until it
+    is ended.
 
-    fixed: what all trials share: corpus (a file for `texts.load`), max_words, epochs, batch_size, seed. space: the name
-    of one of `optuna_space.SPACES`; Syne Tune has `race` only.
+    fixed: settings of all trials: corpus (a file for `texts.load`), max_words, epochs, batch_size, seed. space: the
+    name of one of `optuna_space.SPACES`; Syne Tune has `race` only.
     """
 
     fixed: dict[str, Any]
     points: list[dict[str, Any]] = field(default_factory=list)
     space: str = "race"
-    encode_once: bool = False  # the corpus is encoded by the driver and handed to the trials
+    encode_once: bool = False  # whether the driver encodes the corpus and passes it to the trials
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
@@ -63,6 +64,6 @@ def settled(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_point(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as the spaces have it."""
+    """A configuration with the names of the spaces."""
     names = NAMES_IN_SPACE[config["architecture"]]
     return {names.get(name, name): value for name, value in config.items()}

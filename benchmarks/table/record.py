@@ -1,11 +1,11 @@
-"""Records the table that searches are simulated from: random configurations of each architecture, on two seeds.
+"""Records the table for simulated searches: random configurations of each architecture, on two seeds.
 
     python -m benchmarks.table.record RUNS.jsonl --minutes 10    # and again, until all of them are there
     python -m benchmarks.table.record RUNS.jsonl --pack benchmarks/table/imdb-5000.parquet
 
-The default search's space and length on 5,000 texts, trained in this process on one thread. Each run is a line of
-RUNS.jsonl, whose first line is the spec; runs that are there are not repeated. The architectures take turns, so that
-the table is balanced wherever the recording stops.
+The space and length are those of the default search, on 5,000 texts, trained in this process on one thread. The first
+line of RUNS.jsonl is the spec, and every other line is a run; runs in the file are not repeated. The architectures take
+turns, so that the table is balanced whenever the recording stops.
 """
 
 import argparse
@@ -42,8 +42,8 @@ RECORDED = ["limit=5000", "sampler=random", "pruner=none", "baselines=none", "na
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="the file that runs are appended to")
-    parser.add_argument("--minutes", type=float, default=10.0, help="after which no run is started any more")
-    parser.add_argument("--pack", type=Path, help="write the table of the runs so far, and train nothing")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time after which no run is started")
+    parser.add_argument("--pack", type=Path, help="write the table of the runs so far instead of training")
     chosen = parser.parse_args()
     console.quiet_libraries()
     lines = chosen.runs.read_text(encoding="utf-8").splitlines() if chosen.runs.exists() else []
@@ -62,7 +62,7 @@ def record_runs(path: Path, header: dict[str, Any], runs: list[dict[str, Any]], 
     if header and known[schema.DATA_DIGEST] != header["provenance"][schema.DATA_DIGEST]:
         raise SystemExit(f"error: {path} was recorded on other texts")
     setting, done = make_setting(spec, path.parent), {_identity(run) for run in runs}
-    for architecture in spec.architectures:  # a process's first steps are its first imports
+    for architecture in spec.architectures:  # warms up: the first steps of a process include imports
         next(train(_config(spec, architecture, 0, 0), corpus, setting))
     with path.open("a", encoding="utf-8") as file:
         if not header:
@@ -73,7 +73,7 @@ def record_runs(path: Path, header: dict[str, Any], runs: list[dict[str, Any]], 
             if (architecture, number, repetition) in done:
                 continue
             if time.monotonic() > deadline:
-                print("time is up; the same command goes on")
+                print("time is up; run the same command again to continue")
                 return
             identity = {"architecture": architecture, "configuration": number, "repetition": repetition}
             config = _config(spec, architecture, number, repetition)
@@ -93,14 +93,14 @@ def _config(spec: Spec, architecture: str, number: int, repetition: int) -> dict
 
 
 def draw(spec: Spec, architecture: str, number: int) -> dict[str, Any]:
-    """A random configuration of the architecture's space, the same one whenever it is asked for by its number."""
+    """A random configuration of the architecture's space, determined by its number."""
     seed = derive_seed(spec.seed, architecture, number, "table")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     return space.suggest(study.ask(), spec.spaces[architecture])
 
 
 def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> Iterator[dict[str, Any]]:
-    """The reports of a run, the test set measured in each of them, which costs no time of the run."""
+    """The reports of a run, all with test metrics, whose time is not counted."""
     words = setting.words.get(config[schema.ARCHITECTURE])
     seen = corpus.first_words(words) if words else corpus
     judge = build_model(config, seen, setting.embeddings)
@@ -126,7 +126,7 @@ def train(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting) -> It
 
 
 def pack(header: dict[str, Any], runs: list[dict[str, Any]], path: Path) -> None:
-    """Write the table of all rounds of the architectures that are whole."""
+    """Write the table of all rounds that are complete for every architecture."""
     spec = specs.load(header["spec"], "runs")
     whole = min(
         sum(run["architecture"] == name and run["repetition"] == SEEDS - 1 for run in runs)
