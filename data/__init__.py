@@ -56,16 +56,18 @@ VECTORS: dict[str, Callable[..., Vectors]] = {
 
 
 def register(plugin: Plugin) -> None:
-    """Registers a corpus from outside under its reference: a function as in `FunctionCorpus`. It is not called yet."""
+    """Registers an external corpus under its reference: a function as in `FunctionCorpus`, which is not called yet."""
     if not callable(plugin.load()):
         raise UserError(f"{plugin.reference} should be a function that returns texts and labels")
     CORPORA[plugin.reference] = partial(FunctionCorpus, plugin)
 
 
 def register_vectors(plugin: Plugin) -> None:
-    """Registers vectors from outside under their reference: a function as in `data.encoder.Encoder`."""
+    """Registers external vectors under their reference: a function as in `data.encoder.Encoder`, not called yet."""
     if not callable(plugin.load()):
-        raise UserError(f"{plugin.reference} should be a function from a list of texts to an array, a row a text")
+        raise UserError(
+            f"{plugin.reference} should be a function from a list of texts to an array with one row per text"
+        )
     VECTORS[plugin.reference] = partial(FunctionVectors, plugin)
 
 

@@ -48,7 +48,7 @@ def read_cache(path: Path, *, name: str, digest: str) -> EncodedCorpus | None:
         with path.open("rb") as file:
             encoded = _of_arrays(_mapped(file), name)
         if encoded.digest != digest:
-            raise UserError(f"it holds {encoded.digest}")
+            raise UserError(f"it contains the corpus {encoded.digest}")
     except (FileNotFoundError, OlderLayoutError):
         return None
     except Exception as error:  # a damaged file can raise nearly any exception
@@ -101,7 +101,7 @@ def release_pages(encoded: EncodedCorpus) -> None:
 
 @contextlib.contextmanager
 def releasing_pages(encoded: EncodedCorpus) -> Iterator[None]:
-    """Inside this context, memory of mapped arrays is released again and again, so that copying a corpus does not take
+    """Inside this context, memory of mapped arrays is released periodically, so that copying a corpus does not take
     twice its size."""
     done = threading.Event()
 

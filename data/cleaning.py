@@ -1,4 +1,4 @@
-"""Removes from texts what typing, web pages and word processors add and word vectors do not know."""
+"""Normalises texts: removes markup, typographic variants and invisible characters, which word vectors do not cover."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 _ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 NESTED = 4  # levels of nested markup that are resolved: '&amp;lt;' has two
 
-# By name, to keep other uses of angle brackets: '<user>', '<3', 'x < y', and '<time>', so that element is not listed.
+# Listed by name, to keep other uses of angle brackets: '<user>', '<3', 'x < y', and '<time>', which is left out here.
 _ELEMENTS: Final = (
     "a|abbr|acronym|applet|area|article|aside|audio|b|base|basefont|bdi|bdo|big|blockquote|body|br|button|"
     "canvas|caption|center|cite|code|col|colgroup|datalist|dd|del|details|dfn|dialog|dir|div|dl|dt|em|embed|"
@@ -30,7 +30,7 @@ _BEGINNING: Final = re.compile(rf"(?i)<(?=/?(?:{_ELEMENTS})(?![\w:.@]))")
 _JOINERS: Final = re.compile("[\u200c\u200d](?<![\u0600-\u0dff\u1000-\u109f\u1780-\u18af].)")
 _DASH: Final = re.compile(r" ?--+ ?")
 
-_SAME: Final[dict[str, str]] = {
+_VARIANTS: Final[dict[str, str]] = {
     "'": "\u2018\u2019\u201a\u201b\u2032\u2035\u02bc\u02b9\u2039\u203a\u00b4\u1ffd\uff07",
     '"': "\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\uff02",
     "-": "\u2010\u2011\u2012\u2013\u2212",
@@ -46,7 +46,7 @@ _SAME: Final[dict[str, str]] = {
 
 def _replacements() -> dict[str, str]:
     """Character -> its replacement, for characters that are changed."""
-    table = {character: new for new, characters in _SAME.items() for character in characters}
+    table = {character: new for new, characters in _VARIANTS.items() for character in characters}
     for code in (*range(0x20), 0x7F):
         if chr(code) not in "\t\n\r":
             table[chr(code)] = " "

@@ -1,4 +1,4 @@
-"""Tokenizes texts in parts of some thousands, and encodes the words as ids.
+"""Tokenizes texts in parts of several thousand, and encodes the words as ids.
 
 Every part is written to a file as soon as it is done, so that an interrupted encoding continues from there.
 
@@ -102,8 +102,7 @@ def pack(
 ) -> tuple[PackedTexts, int]:
     """The first `max_words` words of each text, and the length in words of the longest.
 
-    most_words: bound on the words of all texts together; as many of the first texts as fit are kept, at least one.
-    None keeps all.
+    most_words: bound on the total number of words; the first texts that fit are kept, at least one. None keeps all.
     """
     chosen, longest, left = Chosen.of(examples), 0, math.inf if most_words is None else most_words
     work = partial(cut_part, cut=cut, max_words=max_words)

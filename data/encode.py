@@ -175,11 +175,11 @@ def encode(
         vocabulary, vectors_VE = build_vocabulary(counts, min_count=LEARNED_MIN_COUNT), None
         ids = word_ids(vocabulary)
     else:
-        found, vectors_FE = read_vectors(counts.keys())
-        vocabulary, embedding_size = build_vocabulary(counts, known=found), vectors_FE.shape[1]
+        known_words, vectors_FE = read_vectors(counts.keys())
+        vocabulary, embedding_size = build_vocabulary(counts, known=known_words), vectors_FE.shape[1]
         ids = word_ids(vocabulary)
         vectors_VE = np.zeros((len(vocabulary), embedding_size), dtype=np.float32)
-        vectors_VE[[ids[word] for word in found]] = vectors_FE
+        vectors_VE[[ids[word] for word in known_words]] = vectors_FE
     if not ids:
         reason = "comes twice" if read_vectors is None else "has a vector; use embeddings: learned"
         if script.share_without_spaces(script.letters([text for text, _ in splits["train"][:NUM_SAMPLED]]), reading):

@@ -29,7 +29,7 @@ CHUNK = 1 << 22  # words counted at once
 class PackedTexts:
     """Texts as plain arrays, which Ray's object store shares without copies. Strings are created on access.
 
-    Of a large training split it may hold the first texts only (see `data.load`).
+    For a large training split, it may hold only the first texts (see `data.load`).
     """
 
     letters: np.ndarray  # uint8, UTF-8
@@ -37,7 +37,7 @@ class PackedTexts:
     ends_N: np.ndarray  # int64, likewise
     most_words: int = ALL_WORDS  # texts are truncated to this number of words
 
-    #: Computing time, as in `Embedded`: texts need none.
+    #: Computing time in seconds, as in `Embedded`; zero for plain texts.
     seconds = 0.0
 
     @classmethod
@@ -78,7 +78,7 @@ class PackedTexts:
 
 
 def _within(places: slice | np.ndarray, num: int) -> slice | np.ndarray:
-    """The places below `num`."""
+    """The positions below `num`."""
     return places if isinstance(places, slice) else places[places < num]
 
 

@@ -29,7 +29,7 @@ from data.inspecting.findings import ClassCount, Finding, Inspection, by_severit
 from data.inspecting.words import Words
 from data.text import Tokenizer
 
-NOTHING, NO_OTHERS = Understood(), Others()  # for corpora that are no files
+NOTHING, NO_OTHERS = Understood(), Others()  # for corpora that are not files
 FORMAT = 4  # version of cached inspections: raise it when any finding changes
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # maximum number of texts whose words are inspected
 
@@ -174,6 +174,10 @@ def classes_of(examples: Sequence[Example], texts: Texts) -> csr_array:
 def count_classes(splits: Mapping[str, Sequence[Example]], texts: Texts) -> tuple[ClassCount, ...]:
     counts = {split: classes_of(examples, texts).sum(axis=0).tolist() for split, examples in splits.items()}
     return tuple(
-        ClassCount(name, sum(of[place] for of in counts.values()), {split: of[place] for split, of in counts.items()})
+        ClassCount(
+            name,
+            sum(class_counts[place] for class_counts in counts.values()),
+            {split: class_counts[place] for split, class_counts in counts.items()},
+        )
         for place, name in enumerate(texts.learned_classes)
     )

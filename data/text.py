@@ -46,7 +46,8 @@ def basic_english(text: str, max_words: int) -> list[str]:
 
     Only the beginning of the text is tokenized if the result is certain to be the same. The beginning ends at a space.
     The tokenizer looks beyond a space in one case only (a `<br />` that appears when quotes are removed), and then it
-    affects only the last token of the beginning. So if there is at least one token too many, the others are right.
+    affects only the last token of the beginning. So if the beginning has more than `max_words` tokens, the first
+    `max_words` are right.
     """
     cut = _torchtexts()
     text = HTML_BREAK.sub(" ", text)

@@ -1,7 +1,7 @@
 """Word vectors: GloVe 6B (50 dimensions from an installed wheel, 100 to 300 from the official archive), a text file,
 or an encoder function applied to single words.
 
-Shapes: F words found, E embedding size.
+Shapes: F words that have a vector, E embedding size.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class FunctionVectors:
 
         listed = list(words)
         vectors_NE = Encoder(self.plugin)(listed, bar="Embedding words" if progress else "")
-        found = np.flatnonzero(vectors_NE.any(axis=1))
-        return [listed[place] for place in found], vectors_NE[found]
+        places_F = np.flatnonzero(vectors_NE.any(axis=1))
+        return [listed[place] for place in places_F], vectors_NE[places_F]
 
 
 def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> tuple[list[str], np.ndarray]:
@@ -123,7 +123,7 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
     """
     import numpy as np
 
-    found: dict[str, np.ndarray] = {}
+    vector_of: dict[str, np.ndarray] = {}
     promised: int | None = None
     size = num_rows = 0
     for number, line in enumerate(lines, 1):
@@ -145,16 +145,16 @@ def read_text(lines: Iterable[bytes], words: Collection[str], *, name: str) -> t
             word = word_bytes.decode()
         except UnicodeDecodeError:
             raise UserError(f"{name}, line {number}: the word {word_bytes!r} is not UTF-8") from None
-        if word in words and word not in found:
+        if word in words and word not in vector_of:
             wrong = next((number for number in numbers if not _is_number(number)), None)
             if wrong is not None:
                 raise UserError(f"{name}, line {number}: {wrong.decode(errors='replace')!r} is not a finite number")
-            found[word] = np.array([float(number) for number in numbers], dtype=np.float32)
+            vector_of[word] = np.array([float(number) for number in numbers], dtype=np.float32)
     if num_rows == 0:
         raise UserError(f"{name} holds no vectors; a line should be a word and its numbers")
     if promised not in (None, num_rows):
         raise UserError(f"{name}: the first line promises {promised:,} words, but {num_rows:,} follow")
-    return list(found), np.array(list(found.values()), dtype=np.float32).reshape(len(found), size)
+    return list(vector_of), np.array(list(vector_of.values()), dtype=np.float32).reshape(len(vector_of), size)
 
 
 def _is_number(field: bytes) -> bool:

@@ -299,7 +299,7 @@ def test_classifiers_have_them_unless_told_otherwise() -> None:
             "baselines: nbsvm_200 reads more than max_words 100; nearest: nbsvm",
         ),
         ({"architectures": ["gru", "nbsvm_9"]}, "nbsvm_9 is a baseline, not an architecture to search; write"),
-        ({"baselines": ["none", "tfidf"]}, "baselines: none cannot stand beside others; got [none, tfidf]"),
+        ({"baselines": ["none", "tfidf"]}, "baselines: none cannot be combined with others; got [none, tfidf]"),
         ({"baselines": ["tfidf", "tfidf"]}, "baselines: should name each baseline once"),
         ({"architectures": ["gru", "nbsvm"]}, "nbsvm is a baseline, not an architecture to search; write"),
         ({"space": {"C": {"nbsvm": [1, 2]}}}, "space.C: unknown key 'nbsvm'"),

@@ -398,7 +398,7 @@ def test_contradictory_texts_are_counted_apart(tmp_path: Path) -> None:
     kept = read(tmp_path / "own.csv", contradictions="majority")
     assert [label for text, label in texts_of(kept) if text.lower().startswith("the same")] == ["good"]
     everything = [*BASE, *((t, "good" if x == "bad" else "bad") for t, x in BASE)]
-    assert f"each of its {len(BASE)} different texts comes with several labels" in told(
+    assert f"each of its {len(BASE)} different texts has several labels" in told(
         tmp_path / "own.csv", table(everything)
     )
 

@@ -151,7 +151,7 @@ def test_of_a_cell_what_a_class_needs_is_taken_and_what_it_lacks_is_named() -> N
     taken = plugins.stand_alone(CELL, "Net")
     assert taken == CELL[: CELL.index("\nsearch")]  # whose execution would start the search again
     for line, missing in [("from torch import nn\n", "nn"), ("SIZE = 8\n", "SIZE"), ("import torch, bakeoff", "torch")]:
-        with pytest.raises(UserError, match=f"Net uses {missing}, which its cell does not define: put the imports"):
+        with pytest.raises(UserError, match=f"Net uses {missing}, which its cell does not define: put all imports"):
             plugins.stand_alone(CELL.replace(line, ""), "Net")
 
 
@@ -504,7 +504,7 @@ def test_a_spec_has_not_both_a_baseline_and_its_own_of_that_name() -> None:
     source = NET.replace("class Net(", "class tfidf(")
     code = {"architectures": {"tfidf": {"reference": "my_net.py:tfidf", "source": source}}}
     both = {"architectures": ["tfidf"], "baselines": ["majority", "tfidf"], "code": code}
-    with pytest.raises(UserError, match="baselines: tfidf is the name of an architecture of yours"):
+    with pytest.raises(UserError, match="baselines: tfidf is also the name of your architecture"):
         specs.load(yaml.safe_dump(both), "spec.yaml")
 
 

@@ -1,6 +1,6 @@
 """Labelled texts outside of memory, and subsets of them in any order.
 
-Shapes: N examples, 32 bytes per rank (a SHA-256).
+Shapes: N examples, 32 bytes of a SHA-256, which ranks texts.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _equal(one: object, other: object) -> bool:
 
 
 def joined(parts: Sequence[Chosen]) -> Chosen:
-    """The concatenation of the parts. It has ranks if all parts have them."""
+    """The concatenation of the parts, with ranks if all parts have them."""
     parts = [part for part in parts if len(part)] or parts[:1]
     starts = [0]
     for part in parts:

@@ -19,8 +19,8 @@ class UserError(ValueError):
 def in_short(message: str, length: int = 200) -> str:
     """A library's message, shortened to one line of at most `2 * length` characters.
 
-    A longer message is cut after the sentence that is running at `length` characters, or between words if that
-    sentence is too long as well.
+    A longer message is cut at the end of the sentence that contains character `length`, or between words if that
+    sentence is too long.
     """
     line = " ".join(message.split())
     end = line.find(". ", length)

@@ -12,7 +12,7 @@ LEAST, MOST = 3, 20  # folds; with two, the test and validation parts would leav
 
 @dataclass(frozen=True, order=True)
 class Fold:
-    """One division of a cross-validation, written '2/5'. number: from 1 to count."""
+    """One fold of a cross-validation, written '2/5'. number: from 1 to count."""
 
     number: int
     count: int

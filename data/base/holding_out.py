@@ -18,15 +18,15 @@ def by_group(
 ) -> dict[str, str]:
     """The split of each text, 'train' or one of `held_out`. All texts of a group are in the same split.
 
-    The target of each held-out split is a fraction 1/`share` of each stratum. A split takes groups, in the order of
-    the hashes of their names, as long as a group brings it closer to its targets; then it takes the groups it needs to
-    have LEAST texts of every stratum. A text without a group forms a group by itself. Row order does not matter.
+    The target of each held-out split is a fraction 1/`share` of each stratum. A split takes every group, in the order
+    of the hashes of their names, that brings it closer to its targets, and then further groups until it has LEAST texts
+    of every stratum. A text without a group forms a group by itself. Row order does not matter.
 
     Raises UserError if there are too few groups for the splits.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for text in stratum_of:
-        # the length before the name keeps names of groups and texts apart
+        # the prefix keeps names of groups and texts apart
         members[f"{len(group)} {group}" if (group := group_of.get(text)) else f"- {text}"].append(text)
     if len(members) <= len(held_out):
         raise UserError(f"at least {len(held_out) + 1} groups are needed, one for each split; there are {len(members)}")
@@ -88,15 +88,15 @@ def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int
             f"at least {len(held_out) + 1} different times are needed, one for each split; there are {len(times)}"
         )
     before = [0, *accumulate(counts[time] for time in times)]  # number of texts before each time
-    tenth = (len(time_of) + share // 2) // share
+    size = (len(time_of) + share // 2) // share
     split_at: dict[float, str] = dict.fromkeys(times, "train")
     end = len(times)
     for place, split in enumerate(held_out):
         needed = len(held_out) - place  # times to leave for the remaining splits
-        wanted = before[end] - tenth
-        later = bisect_left(before, wanted)
+        target = before[end] - size
+        later = bisect_left(before, target)
         borders = [border for border in (later - 1, later) if needed <= border < end] or [max(needed, end - 1)]
-        start = min(borders, key=lambda border: abs(before[border] - wanted))
+        start = min(borders, key=lambda border: abs(before[border] - target))
         split_at.update((time, split) for time in times[start:end])
         end = start
     return {text: split_at[time] for text, time in time_of.items()}
@@ -105,11 +105,11 @@ def by_time(time_of: Mapping[str, float], held_out: Sequence[str], *, share: int
 def without_groups_held_out(
     split_of: Mapping[str, str], group_of: Mapping[str, str], held_out: Iterable[str]
 ) -> dict[str, str]:
-    """Leaves out texts whose group also occurs in an earlier split, in the order of `held_out`, then 'train'."""
+    """Leaves out texts whose group also occurs in an earlier split; 'train' comes after the splits of `held_out`."""
     taken: set[str] = set()
     left_out: set[str] = set()
     for split in (*held_out, "train"):
-        members = [text for text, of in split_of.items() if of == split]
+        members = [text for text, text_split in split_of.items() if text_split == split]
         left_out.update(text for text in members if group_of.get(text) in taken)
         taken.update(group_of[text] for text in members if text in group_of and text not in left_out)
     return {text: split for text, split in split_of.items() if text not in left_out}

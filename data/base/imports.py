@@ -1,7 +1,7 @@
-"""Moves the project's code into another package: every exported model has its own.
+"""Moves a copy of the project's code into the package of an exported model.
 
-So it conflicts neither with packages of an application that are called `data` or `models`, nor with other versions of
-this project.
+The copy then conflicts neither with an application's packages `data` or `models` nor with other versions of this
+project.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ OURS = ("data", "models", "search")
 
 
 def inside(source: str, package: str) -> str:
-    """The source with its imports of OURS redirected to `package`; line numbers stay the same. '' changes nothing.
+    """The source with its imports of OURS redirected to `package`; line numbers stay the same. If `package` is '',
+    nothing changes.
 
     Raises SyntaxError if the source is not valid Python.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LABEL_SETS = "labels_NC"  # key among a split's arrays: uint8, 1 if the text has the class
-ENOUGH = 20  # texts that a set of classes needs to be a stratum, so that each split has two
+ENOUGH = 20  # minimum number of texts of a stratum, which leaves at least two in each split
 
 
 def split_label(label: str, separator: str) -> frozenset[str]:

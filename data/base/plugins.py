@@ -223,8 +223,8 @@ def _cell(definition: Any) -> str:
 def stand_alone(cell: str, name: str) -> str:
     """The lines of a cell that a definition depends on; the other lines are left blank to keep the line numbers.
 
-    These are the statements that define the names it uses, and those that modify them: `net.size = 3`,
-    `sizes.append(3)`. Raises UserError if it uses names that the cell does not define.
+    These are the statements that define the names which it uses, and those that modify them, such as `net.size = 3` or
+    `sizes.append(3)`. Raises UserError if the cell does not define all of these names.
     """
     statements = [(node, *_names(node)) for node in ast.parse(cell).body]
     defined = {symbol: node for node, defines, _ in statements for symbol in defines}
@@ -245,8 +245,8 @@ def stand_alone(cell: str, name: str) -> str:
                 wanted += uses
     if missing and not any(node.names[0].name == "*" for node in always):
         raise UserError(
-            f"{name} uses {', '.join(sorted(missing))}, which its cell does not define: put the imports, what it uses "
-            "and the class into one cell"
+            f"{name} uses {', '.join(sorted(missing))}, which its cell does not define: put all imports and "
+            "definitions that it needs into one cell"
         )
     lines = {number for node in kept for number in range(_first_line(node), (node.end_lineno or 0) + 1)}
     numbered = enumerate(cell.split("\n"), 1)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from data.base.errors import UserError, did_you_mean
 from data.base.texts import Example, Texts
 
-#: In place of a class name: always the second class in natural order, the only rule before the class could be chosen.
+#: Can be given instead of a class name: the second class in natural order, which is what older specs mean.
 NATURAL_ORDER = "natural order"
-RARE = 0.4  # share of the texts: a class below it is likely the one to be detected
+RARE = 0.4  # a class with a smaller share of the texts is likely the one to be detected
 
-#: Positive class -> names of the other class that make it the positive one; 'not X', 'no X' and 'non X' do for any X.
+#: Positive class -> names of the negative class. 'not X', 'no X' and 'non X' are negatives of any X.
 OPPOSITES = {
     "positive": {"negative"},
     "pos": {"neg"},
@@ -42,7 +42,7 @@ class Positive:
 
 
 def choose_positive(classes: tuple[str, ...], counts: Counter[int], wanted: str | None) -> Positive:
-    """The positive one of two classes: the wanted one, or else by its name, or else a rare class, or else the second.
+    """Chooses the positive one of two classes: the wanted one, or else by name, or else a rare one, or else the second.
 
     counts: texts by class index. Raises UserError if the wanted class does not exist.
     """

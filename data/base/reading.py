@@ -48,8 +48,9 @@ class Reading:
 
     @property
     def key(self) -> list[str]:
-        """The part of the cache key for these options: empty if the texts are those from before the options existed."""
-        before = {**vars(Reading()), **BEFORE, "test": self.test}  # the test corpus has a fingerprint
+        """The part of the cache key for these options; empty if they reproduce the behaviour from before they
+        existed."""
+        before = {**vars(Reading()), **BEFORE, "test": self.test}  # in the corpus's fingerprint
         changed = {option.name: getattr(self, option.name) for option in fields(self)}
         for name in ("text_column", "label_column"):  # automatic detection finds the former column if it exists
             changed[name] = changed[name] or before[name]

@@ -65,8 +65,8 @@ def use_each_once(texts: Texts, reading: Reading, name: str, *, salt: str = "", 
             part.examples = part.examples.only(left_N)
     if texts.examples and not len(rest.examples) and rest.num_contradictory:
         raise UserError(
-            f"{name}: each of its {rest.num_contradictions:,} different texts comes with several labels, so all are "
-            "left out; are rows and labels out of step? If the labels are by several annotators, write "
+            f"{name}: each of its {rest.num_contradictions:,} different texts has several labels, so all are left out; "
+            "are texts and labels misaligned? If the labels are by several annotators, write "
             "contradictions: majority"
         )
     totals = {

@@ -111,9 +111,9 @@ def split_examples(
     splits: dict[str, Sequence[Example]] = {}
     for split in SPLITS:
         chosen_N = np.concatenate(
-            [members_N[: sizes[of, stratum]] for (of, stratum), members_N in divided.strata.items() if of == split]
+            [members_N[: sizes[key]] for key, members_N in divided.strata.items() if key[0] == split]
         )
-        # By the reversed hash: `limit` selects by hash, so its order could put all texts of one class before another's.
+        # Ordered by the reversed hash: `limit` selects by hash, whose order could separate the texts of the classes.
         ranks_N32 = divided.examples.only(chosen_N).ranks_N32
         assert ranks_N32 is not None
         splits[split] = divided.examples.only(chosen_N[_order(ranks_N32[:, ::-1])])
@@ -137,7 +137,7 @@ class _Divided:
         return {stratum: len(members_N) for stratum, members_N in self.strata.items()}
 
     def sizes_of_classes(self, sizes: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
-        """The number of texts by split and class if only the first texts of each stratum are kept, `sizes` of them."""
+        """The number of texts by split and class if only the first `sizes` texts of each stratum are kept."""
         counts_of = {(split, label): 0 for label in range(len(self.texts.learned_classes)) for split in SPLITS}
         for (split, stratum), members_N in self.strata.items():
             labels, nums = np.unique(self.examples.labels_N[members_N[: sizes[split, stratum]]], return_counts=True)
@@ -197,15 +197,15 @@ def _salt(seed: int) -> str:
 
 
 def _of_fold(divided: _Divided, sizes: Mapping[tuple[str, int], int], fold: Fold, name: str, seed: int) -> _Divided:
-    """Divides the texts that are used (the first of each stratum, `sizes` of them) as the fold says."""
+    """Divides the texts that are used (the first `sizes` of each stratum) into the splits of a fold."""
     texts = divided.texts
     if texts.time_of:
         raise UserError(NO_FOLDS_OF_TIMES)
     if texts.val_examples is not None or texts.test_examples is not None:
-        enough = (
+        remedy = (
             "write split_column: none to divide all texts anew" if texts.understood.split_column else "leave folds out"
         )
-        raise UserError(f"folds: {name} comes with a validation or test split, which is kept; {enough}")
+        raise UserError(f"folds: {name} comes with a validation or test split, which is kept; {remedy}")
     ranks_N32 = divided.examples.ranks_N32
     assert ranks_N32 is not None
     strata: dict[int, np.ndarray] = {}
@@ -304,20 +304,20 @@ def _too_few(divided: _Divided, rare: Mapping[str, int], name: str, advice: str)
         if number
     ]
     if understood.split_column:
-        enough = "; write split_column: none to divide all texts anew"
+        hint = "; write split_column: none to divide all texts anew"
     elif texts.val_examples is not None or texts.test_examples is not None:
-        enough = ""
+        hint = ""
     elif texts.time_of:
-        enough = ", and the time of a text decides its split"
+        hint = ", and the time of a text decides its split"
     elif texts.group_of:
-        enough = f", and each of the {len({*texts.group_of.values()}):,} groups is in one split only"
+        hint = f", and each of the {len({*texts.group_of.values()}):,} groups is in one split only"
     else:
-        enough = f", for which {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
+        hint = f", for which {LEAST * HELD_OUT - HELD_OUT // 2} different texts of a class are enough"
     if divided.num_spanning:
         left_out.append(f"{divided.num_spanning:,} texts of groups in a later split were left out")
     return UserError(
         f"{name}: too few examples of {'class' if len(rare) == 1 else f'{len(rare)} classes:'} {listed}{more}; "
-        f"{LEAST} are needed in each split{enough}{''.join(f'; {reason}' for reason in left_out)}{advice}"
+        f"{LEAST} are needed in each split{hint}{''.join(f'; {reason}' for reason in left_out)}{advice}"
     )
 
 

@@ -55,7 +55,7 @@ class Texts:
 
 
 class Corpus(Protocol):
-    """The interface of the entries of `data.CORPORA`. The constructor is cheap, and does all checks that are cheap.
+    """The interface of the entries of `data.CORPORA`. The constructor is cheap, and performs all cheap checks.
 
     A corpus with further targets besides the class lists their names in a class attribute `arrays`; its `read` returns
     a subclass of `Texts` that provides them.

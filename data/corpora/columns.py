@@ -33,8 +33,8 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Places:
-    """Column indices in a table, from 0; None if there is no such column. split_is_given: set by the user, rather than
-    found by its name."""
+    """Column indices in a table, from 0; None if there is no such column. split_is_given: whether the user named the
+    split column; if not, it was found by its usual name."""
 
     text: int
     label: int | None

@@ -38,8 +38,8 @@ class WithTest:
         classes = texts.classes if len(names) == len(texts.classes) else tuple(sorted(names, key=natural_order))
         places = {name: place for place, name in enumerate(classes)}
 
-        def mapped(examples: Sequence[Example], own_classes: tuple[str, ...]) -> Sequence[Example]:
-            return relabelled(examples, [places[class_name] for class_name in own_classes])
+        def mapped(examples: Sequence[Example], old_classes: tuple[str, ...]) -> Sequence[Example]:
+            return relabelled(examples, [places[class_name] for class_name in old_classes])
 
         both = (texts.understood, test.understood)
         understood = dataclasses.replace(

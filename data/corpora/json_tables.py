@@ -16,7 +16,7 @@ from data.corpora.columns import LABEL_NAMES, TEXT_NAMES
 from data.corpora.opening import open_text
 from data.corpora.table import Row, Table, as_text
 
-FORMS = 'should hold an object a line, an array of objects ([{"text": ..., "label": ...}]) or an object of columns'
+FORMS = 'should hold one object per line, an array of objects ([{"text": ..., "label": ...}]) or an object of columns'
 NUM_SAMPLED = 100  # lines from which column names are collected
 
 #: Keeps numbers as written; NaN means a missing value.
@@ -36,8 +36,8 @@ def kind_of(sample: str, path: Path) -> str:
     except (ValueError, RecursionError):  # truncated, or not JSON
         return named or ("json" if re.match(r'\{\s*"|\[\s*\{', start) else "")
     if isinstance(parsed, dict):
-        is_one = not any(isinstance(value, list | dict) for value in parsed.values())
-        return "jsonl" if is_one or rest.strip() or named == "jsonl" else "json"
+        is_flat = not any(isinstance(value, list | dict) for value in parsed.values())
+        return "jsonl" if is_flat or rest.strip() or named == "jsonl" else "json"
     return "json" if named or (isinstance(parsed, list) and parsed and isinstance(parsed[0], dict)) else ""
 
 
@@ -71,7 +71,7 @@ def _names(lines: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
 
 
 def _has_all(columns: Collection[str], reading: Reading) -> bool:
-    """Whether these include all columns to read, which are those of texts and labels at least."""
+    """Whether these include all columns that the options name, and columns of texts and labels."""
     given = [reading.text_column, reading.label_column, reading.split_column, reading.group_column, reading.time_column]
     if any(isinstance(name, str) and name not in columns for name in given if name != "none"):
         return False

@@ -28,7 +28,7 @@ MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
 }
 
-#: Encoding -> its typical letters, for encodings of other than Latin scripts.
+#: Encoding -> its typical letters, for encodings of non-Latin scripts.
 SCRIPTS = {
     "shift_jis": "[\u3041-\u30ff]",
     "euc-kr": "[\uac00-\ud7a3]",
@@ -174,11 +174,11 @@ def _undecodable(path: Path, encoding: str) -> str:
                 around = error.object[max(0, error.start - SAMPLE) : error.start + SAMPLE]
                 break
             except UnicodeError:  # UTF-16 without a byte order mark
-                return f"line {line}: it is not {encoding}; set encoding: to another"
+                return f"line {line}: it is not {encoding}; set another encoding"
             if not chunk:
                 return f"line {line}: it is not {encoding}"
     if encoding not in ("utf-8", "utf-8-sig"):
-        return f"line {line}: {byte} is not {encoding}; set encoding: to another"
+        return f"line {line}: {byte} is not {encoding}; set another encoding"
     if len(CONTROL.findall(around)) > 0.02 * len(around):
         return f"line {line}: {byte} is not UTF-8, and it {NO_TEXT}"
     likely = likely_encoding(around)

@@ -79,7 +79,7 @@ def _rows(
     path: Path, form: Form, text: Iterable[str], width: int, places: Sequence[int], *, header: bool
 ) -> Iterator[Row]:
     reader, line, header_is_next = form.reader(text), 1, header
-    everything = list(places) == list(range(width))
+    is_every_column = list(places) == list(range(width))
     try:
         while True:
             line = form.skipped + reader.line_num + 1
@@ -97,7 +97,7 @@ def _rows(
                     "has to be quoted"
                 )
             else:
-                yield line, cells if everything else [cells[place] for place in places]
+                yield line, cells if is_every_column else [cells[place] for place in places]
     except csv.Error as error:
         raise UserError(f"{path}, line {line}: {_explained(error)}") from None
 
@@ -147,8 +147,8 @@ def _fitness(form: Form, sample: str, reading: Reading) -> tuple[float, ...]:
 def _is_spaced(form: Form, sample: str) -> bool:
     """Whether a sample has spaces before quoted cells ('a, "b, c"').
 
-    That is the case if ignoring such spaces gives rows of equal width, and otherwise either the widths differ or cells
-    contain a space and then a quoted string.
+    That is the case if rows have equal widths once such spaces are ignored, and if otherwise their widths differ or
+    some cell is a quoted string after a space.
     """
     if f'{form.separator} "' not in sample:
         return False

@@ -39,15 +39,15 @@ def moments(numbers: Mapping[str, int], where: str, unit: str, format: str | Non
     """
     values = list(numbers)
     if format is None and all(map(NUMBER.fullmatch, values)):
-        found = {value: float(value) for value in values}
-        least, most = min(found.values()), max(found.values())
+        times = {value: float(value) for value in values}
+        least, most = min(times.values()), max(times.values())
         if least > 1e8 and most > UNITS * least:
-            one, other = (min(values, key=found.__getitem__), max(values, key=found.__getitem__))
+            one, other = (min(values, key=times.__getitem__), max(values, key=times.__getitem__))
             raise UserError(
                 f"{where}: times in different units, {one[:40]!r} ({unit} {numbers[one]}) and {other[:40]!r} ({unit} "
                 f"{numbers[other]}); use one unit for all"
             )
-        return found
+        return times
     formats = (format,) if format else _formats(values)
     parsed = {candidate: _parse(values, candidate) for candidate in formats}
     whole = [candidate for candidate in formats if parsed[candidate].notna().all()]

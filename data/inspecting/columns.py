@@ -21,7 +21,7 @@ GROUP_NAMES = re.compile(
 )
 TIME_NAMES = re.compile("date|datetime|time|timestamp|day|year|created|posted|published|updated|at")
 
-FEWEST_GROUPS = 10  # columns with fewer values rather hold a category, such as a language
+FEWEST_GROUPS = 10  # a column with fewer values more likely holds a category, such as a language
 PER_GROUP = 1.5  # minimum mean number of texts per group
 LARGEST = 0.5  # maximum share of texts in one group
 CORRECTED = 0.3  # minimum share of the majority baseline's errors that groups correct
@@ -49,16 +49,16 @@ def _groups(name: str, values: Sequence[str], labels: Sequence[str]) -> Iterator
     if sizes.most_common(1)[0][1] > LARGEST * len(pairs):
         return
     majority, predicted = _accuracies(pairs)
-    tells = predicted - majority >= CORRECTED * (1 - majority)
-    if not named and not tells:
+    is_predictive = predicted - majority >= CORRECTED * (1 - majority)
+    if not named and not is_predictive:
         return
     yield Finding(
         "groups",
-        "serious" if tells else "minor",
+        "serious" if is_predictive else "minor",
         f"column {shortened(name, 30)} has {len(sizes):,} values for {counted(len(pairs), 'text')}"
         + (
             f", and other texts with the same value predict {predicted:.0%} of the labels (the majority {majority:.0%})"
-            if tells
+            if is_predictive
             else ""
         ),
         len(sizes),

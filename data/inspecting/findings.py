@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: The worst first: no search is possible; scores mislead; worth knowing.
+#: From the worst on: no search is possible; scores mislead; worth knowing.
 SEVERITIES = ("blocking", "serious", "minor")
 Severity = Literal["blocking", "serious", "minor"]
 

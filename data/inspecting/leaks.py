@@ -88,29 +88,29 @@ def share_that_names(
     return float(naming_N.mean()), float(misnaming_N.mean())
 
 
-def names_finding(own: float, other: float, num_texts: int) -> Iterator[Finding]:
+def names_finding(naming: float, misnaming: float, num_texts: int) -> Iterator[Finding]:
     """The finding that texts contain the names of their classes.
 
-    own, other: shares of texts that contain the name of their class, or of another class.
+    naming, misnaming: shares of texts that contain the name of their class, or of another class.
     """
-    if own >= IN_CLASS and other <= NAMING_ANOTHER:
+    if naming >= IN_CLASS and misnaming <= NAMING_ANOTHER:
         yield Finding(
             "names in texts",
             "serious",
-            f"{own:.0%} of the texts contain the name of their class, {other:.0%} that of another",
-            round(own * num_texts),
+            f"{naming:.0%} of the texts contain the name of their class, {misnaming:.0%} that of another",
+            round(naming * num_texts),
             "if new texts will not contain it, remove it from the texts: otherwise the scores are too good",
         )
 
 
-def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndarray) -> Iterator[Finding]:
-    """The finding about leaks. found: class -> leaking words. counts: number of texts by class."""
-    if not found:
+def finding(words_of: dict[int, list[str]], classes: Sequence[str], counts: np.ndarray) -> Iterator[Finding]:
+    """The finding about leaks. words_of: class -> leaking words. counts: number of texts by class."""
+    if not words_of:
         return
-    shown = {label: shortened(words[0], 30) for label, words in list(found.items())[:3]}
+    shown = {label: shortened(words[0], 30) for label, words in list(words_of.items())[:3]}
     listed = [
         f"{word} ({shortened(classes[label], 30)})"
-        + (f" and {len(found[label]) - 1} more" if len(found[label]) > 1 else "")
+        + (f" and {len(words_of[label]) - 1} more" if len(words_of[label]) > 1 else "")
         for label, word in shown.items()
     ]
     yield Finding(
@@ -118,7 +118,7 @@ def finding(found: dict[int, list[str]], classes: Sequence[str], counts: np.ndar
         "serious",
         f"A single word gives the label away: {', '.join(listed)}; at least {IN_CLASS:.0%} of the texts of the class "
         f"contain it and at most {IN_OTHERS:.1%} of the others, in training and held out",
-        int(sum(counts[label] for label in found)),
+        int(sum(counts[label] for label in words_of)),
         "if new texts will not contain it (a tag, a template), remove it: otherwise the scores are too good",
         quoted=tuple(shown.values()),
     )

@@ -61,7 +61,7 @@ def _sequences(words: Words) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _mixed(hashes: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: each bit of the result depends on all of the argument's."""
+    """The finaliser of SplitMix64: every bit of the result depends on all bits of the argument."""
     hashes = hashes + np.uint64(0x9E3779B97F4A7C15)
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -90,7 +90,8 @@ def unknown(words: Words, vocabulary: Collection[str], max_words: int) -> Unknow
 
 
 def unread(lengths: Lengths, num_texts: int) -> Iterator[Finding]:
-    """The finding about truncation, for every `max_words` that cuts many words of more than a few huge texts."""
+    """The finding about truncation, for every `max_words` that cuts many words, and not only those of a few huge
+    texts."""
     worst = [cut for cut in lengths.cuts if cut.words >= CUT_MINOR and cut.texts >= 1 - ENOUGH]
     if worst:
         texts = " and ".join(f"max_words {cut.max_words} cuts {cut.texts:.0%} of the texts" for cut in worst)

@@ -100,7 +100,7 @@ def quiet() -> Iterator[None]:
 
 
 def collect_rarely() -> None:
-    """Makes garbage collection rare, for a process that is ours alone.
+    """Makes garbage collection rare, for a process that runs nothing but a command of ours.
 
     Imported libraries create a million permanent objects. With Python's default settings, searching them for garbage
     takes a third of the import time, and another second at exit.
@@ -113,8 +113,8 @@ def command(command: Callable[P, R]) -> Callable[P, R]:
     """Decorates the main function of a command, which runs in a separate process with silenced libraries.
 
     A UserError (a wrong argument, spec or file) ends it with the message and exit status 2, a full or unwritable disk
-    with one line and exit status 1. Any other exception is a bug and shows its traceback. BAKEOFF_TRACEBACK=1 shows
-    the traceback of the former, too.
+    with one line and exit status 1. Any other exception is a bug and shows its traceback. BAKEOFF_TRACEBACK=1 shows the
+    traceback in the first two cases, too.
     """
 
     @functools.wraps(command)

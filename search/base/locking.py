@@ -32,7 +32,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 def mend_journal(path: Path) -> None:
     """Removes an incomplete last line, left by a crash or a full disk, to which Optuna would append. Call it only while
-    holding the search, as nobody else may be writing."""
+    holding the lock of the search, as no other process may be writing."""
     if not path.exists():
         return
     with path.open("rb+") as file:

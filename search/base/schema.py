@@ -10,11 +10,11 @@ from enum import StrEnum
 class Outcome(StrEnum):
     """How a trial ended (tag `outcome`)."""
 
-    COMPLETE = "complete"  # ran all epochs, or ended by the patience of its search
+    COMPLETE = "complete"  # ran all epochs, or was stopped by the patience of the search
     PRUNED = "pruned"  # stopped early by the pruner
     DIVERGED = "diverged"  # its loss or a metric became NaN or infinite
     FAILED = "failed"  # raised an exception, or its worker died more often than the retries allow
-    REFUSED = "refused"  # a measurement exceeds a limit of its search
+    REFUSED = "refused"  # exceeds a limit of the search
     INTERRUPTED = "interrupted"  # the driver stopped; continues when the search is resumed
     RUNNING = "running"
 
@@ -113,7 +113,7 @@ KERNELS = "kernels"  # what computes the models there: the compiled kernels, by 
 DEVICE = "device"  # where networks are trained: cpu, or the name of the GPU
 LOOKS = "looks"  # on a confirmation: the number of looks (including this one) for which its verdicts are valid
 CONFIRMS = "confirms"  # on the search: the id of the search whose best configurations it repeats
-PATH_OF = "path_of"  # on the search: the id of the search whose default it turns step by step into its best
+PATH_OF = "path_of"  # on the search: the id of the search between whose default and best configuration it takes steps
 SIZES_OF = "sizes_of"  # on the search: the id of the search whose best models it trains on fewer texts
 PLANNED_PREFIX = "planned."  # on the search: planned.wall_seconds, planned.trial_seconds, the prediction of `plan`
 TOOK_PREFIX = "took."  # on the search: the actual values of both

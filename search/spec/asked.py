@@ -1,4 +1,4 @@
-"""Resolves the argument of a command that starts a search: a spec, or a corpus, which a shipped spec searches."""
+"""Resolves the argument of a command that starts a search: a spec, or a corpus, for which a shipped spec is used."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
-"""Code from outside that a spec refers to: it is loaded, and its source is stored in the spec.
+"""External code that a spec refers to: it is loaded, and its source is stored in the spec.
 
 So a frozen spec is self-contained: workers, models that are read back, and other machines create the same objects from
-it, wherever the files are by then.
+it, even if the files have moved.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ REGISTER = {
     "vectors": data.register_vectors,
     "metrics": metrics.register,
 }
-#: Keys with a single plugin, which a spec calls by its full reference; other plugins are called by their names.
+#: Keys with a single plugin, which a spec identifies by its full reference; other plugins are identified by name.
 BY_REFERENCE = ("corpus", "tokenizer", "vectors")
 #: Keys whose built-in names may contain a colon, before a path.
 WITH_PREFIXES = ("corpus", "vectors")
-#: Replaces REGISTER for sources stored in a spec, whose names may be older than built-in ones of the same name.
+#: Replaces REGISTER for sources stored in a spec, which may be older than a built-in object of the same name.
 KEPT = {"architectures": partial(_register_architecture, kept=True)}
 
 
@@ -85,7 +85,7 @@ def find(architecture: str) -> Any:
 def take_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """Replaces references, classes and functions in the content of a spec by names, and adds their sources as `code`.
 
-    A corpus, a tokenizer and vectors are called by their full references, others by their names. Raises UserError for
+    A corpus, a tokenizer and vectors are replaced by their full references, others by their names. Raises UserError for
     code that cannot be found or executed, and for two plugins with the same name.
     """
     changed: dict[str, Any] = {}

@@ -22,7 +22,7 @@ class GoalKeys(BaseModel):
         {},
         description="upper bounds: {num_parameters: 50000, latency_ms: 2, model_mb: 5, train_seconds: 60}; "
         "configurations that are too large are proposed again, trials that are too slow are refused at their first "
-        "report; none of them is ranked, exported or best",
+        "report; neither kind is ever ranked, exported or best",
     )
 
     @field_validator("limits", mode="before")
@@ -37,12 +37,12 @@ class GoalKeys(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fronts_have_defaults_of_their_own(cls, written: Any) -> Any:
+    def _fill_in_defaults_for_objectives(cls, written: Any) -> Any:
         if isinstance(written, dict) and written.get("objectives"):
             return {"pruner": FRONT, "duplicate_trials": "redraw", **written}
         return written
 
     @property
     def measured(self) -> list[str]:
-        """The costs that are measured of each trial besides those that every trial has."""
+        """The costs among the limits and objectives, which are measured for every trial."""
         return [name for name in COSTS if name in (*self.limits, *self.objectives)]

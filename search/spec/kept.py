@@ -1,7 +1,8 @@
-"""The copy of its corpus, without the training texts, that a search stores, so that its models outlive the file.
+"""A search's copy of its corpus, without the training texts, so that its models can be used when the file is gone.
 
 It is stored among the search's checkpoints, once for all trials: classes, vocabulary, word vectors and the encoded
-held-out texts, in the format of the cache of encoded corpora, and the original held-out texts, a Parquet file each.
+held-out texts, in the format of the cache of encoded corpora, and the original held-out texts, one Parquet file per
+split.
 The spec has the options for reading texts. With `texts: none` the original texts are not stored, and an older search
 has no copy at all; in both cases the corpus is read again when needed.
 """

@@ -8,7 +8,7 @@ from data.base.errors import UserError
 
 AUTO = "auto"
 MOST = 512
-ON_A_CARD = 32  # the value of auto for networks that are stacked on a GPU: a small one leaves most of it idle
+ON_A_CARD = 32  # the value of auto for networks stacked on a GPU: a single small network leaves most of it idle
 
 
 def _parse(written: Any) -> Any:

@@ -46,7 +46,7 @@ class ReadingKeys(BaseModel):
     split_column: Column = Field(
         None,
         description="the column with train, val and test; by default a column named split, if it has these values; "
-        "none: ignore that column, too",
+        "none: use no column, not even one named split",
     )
     group_column: Column = Field(
         None,

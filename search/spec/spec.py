@@ -178,13 +178,14 @@ class Spec(_Keys):
     looks: int | None = Field(
         None,
         ge=1,
-        description="filled in: how many looks at its seeds the verdicts of confirm --until-decided allow for",
+        description="filled in: the number of looks for which the verdicts of confirm --until-decided are valid",
     )
     sizes_of: str | None = Field(
         None, description="filled in: the id of the search whose best models are trained here on fewer texts"
     )
     path_of: str | None = Field(
-        None, description="filled in: the id of the search whose default is turned here step by step into its best"
+        None,
+        description="filled in: the id of the search between whose default and best configuration this one takes steps",
     )
     match_parameters: int | None = Field(
         None,
@@ -220,7 +221,7 @@ class Spec(_Keys):
     pruner: Literal["asha", "hyperband", "median", "front", "none"] = Field(
         "asha", description="the rule that ends trials early; with several objectives front (the default then) or none"
     )
-    inherited: list[Inherited] = Field([], description="filled in: the trials found by `from`", repr=False)
+    inherited: list[Inherited] = Field([], description="filled in: the trials of the searches in `from`", repr=False)
     duplicate_trials: Literal["repeat", "redraw", "allow"] = Field(
         "repeat",
         description="how to treat a configuration that the sampler proposes again; repeat: train it with another seed, "
@@ -368,7 +369,7 @@ class Spec(_Keys):
 
     @field_validator("baselines", mode="before")
     @classmethod
-    def _baselines_are_of_classifiers(cls, written: Any, info: ValidationInfo) -> Any:
+    def _fill_in_default_baselines(cls, written: Any, info: ValidationInfo) -> Any:
         if written is None:
             tasks = {ARCHITECTURES[name].task for name in info.data.get("architectures", [])}
             usual = USUAL_WITH_ENCODER if info.data.get("code", Code()).vectors else USUAL_BASELINES
@@ -384,13 +385,11 @@ class Spec(_Keys):
     def _baselines_exist(cls, names: list[str]) -> list[str]:
         for name in names:
             if name == "none":
-                raise UserError(f"none cannot stand beside others; got [{', '.join(names)}]")
+                raise UserError(f"none cannot be combined with others; got [{', '.join(names)}]")
             if baseline(name) is None:
                 choose("baseline", name, BASELINES)
             if not is_baseline(name):
-                raise UserError(
-                    f"{name} is the name of an architecture of yours here; rename that, or leave the baseline out"
-                )
+                raise UserError(f"{name} is also the name of your architecture; rename that, or leave the baseline out")
         if len(set(names)) < len(names):
             raise UserError(f"should name each baseline once; got {names}")
         return names
@@ -402,8 +401,8 @@ class Spec(_Keys):
         return value
 
     @model_validator(mode="after")
-    def _words_are_of_every_architecture(self) -> Self:
-        # Entries for other architectures are kept, and count: a confirmation of a few reads the same corpus.
+    def _max_words_covers_every_architecture(self) -> Self:
+        # Entries for other architectures count as well, so that a confirmation of a few reads the same corpus.
         if isinstance(self.max_words, dict):
             for name in self.architectures:
                 if name not in self.max_words:
