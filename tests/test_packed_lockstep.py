@@ -239,6 +239,19 @@ def test_packed_trials_are_padded_within_a_bucket_and_where_nothing_but_the_widt
         assert_equal(found[number], by_itself("cnn", number, **each))
 
 
+def test_a_packed_network_from_outside_is_stacked_and_padded_only_if_it_says_so(stacked: list[int]) -> None:
+    class Mine(models.architecture("mlp")):  # type: ignore[misc]
+        stacks = True
+
+    models.register("mine", Mine)
+    try:
+        in_lockstep(*(member("mine", number, hidden_size=width) for number, width in enumerate([8, 9, 8])))
+    finally:
+        models.reset()
+        del models.ARCHITECTURES["mine"]
+    assert set(stacked) == {2}
+
+
 def test_padded_packed_trials_join_and_leave(stacked: list[int]) -> None:
     widths = [20, 27, 32, 32, 5]
     pack: Pack[Result] = Pack(Lockstep())

@@ -113,7 +113,8 @@ def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEsti
     if issubclass(made, Architecture):
         architecture: type[Architecture] = made
         architecture.hyperparameters = domains
-        architecture.stacks = vars(made).get("stacks", False)  # what holds for a network of ours may not for it
+        # What holds for a network of ours may not for it.
+        architecture.stacks, architecture.pads = vars(made).get("stacks", False), vars(made).get("pads")
         return architecture
     content = {
         "module": made,
