@@ -277,6 +277,27 @@ def test_no_architecture_gets_more_than_a_pack_ahead_of_another(tmp_path: Path) 
     assert [trial.name for trial in searcher.join(hosted)] == ["rnn-2"]
 
 
+def test_trials_of_a_lost_machine_join_a_pack_before_new_ones(tmp_path: Path) -> None:
+    searcher, studies = searcher_of(tmp_path, room=2, architectures=["mlp"], packing=2, trials=20)
+    for tune_id in ("0", "1"):
+        assert searcher.suggest(tune_id)
+    lost, hosted = searcher.hosted("0"), searcher.hosted("1")
+    searcher.on_trial_complete("0", error=True)
+    searcher.node_lost(lost)
+    searcher._room = lambda: 1  # the machine does not come back
+    joined = []
+    for _ in range(3):
+        studies.finish(hosted.members.pop(next(iter(hosted.members))), Outcome.FAILED)
+        joined += searcher.join(hosted)
+    assert [(trial.name, trial.attempt) for trial in joined] == [("mlp-0", 2), ("mlp-1", 2), ("mlp-4", 1)]
+    studies.finish(hosted.members.pop("mlp-1"), Outcome.FAILED)
+    studies.finish(hosted.members.pop("mlp-4"), Outcome.FAILED)
+    searcher.on_trial_complete("1")
+    config = searcher.suggest("2")
+    assert config
+    assert [each["number"] for each in config[MEMBERS]] == [5, 6]  # no one waits any more
+
+
 @pytest.mark.parametrize(
     ("keys", "size"),
     [({}, 1), ({"packing": 8}, 8), ({"resources": {"gpu": 0.25}}, 32), ({"resources": {"gpu": 1}, "packing": 1}, 1)],

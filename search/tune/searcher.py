@@ -63,15 +63,31 @@ class StudySearcher(Stateless, Searcher):
             self._studies.finish(trial, Outcome.FAILED, why)
 
     def join(self, hosted: Hosted) -> list[Trial]:
-        """Fill the free places of a pack with new trials, and return these. None joins while there is an idle worker,
-        which should get its own pack."""
+        """Fill the free places of a pack with trials that have lost their machine, then with new ones; return these.
+        None joins while there is an idle worker, which should get its own pack."""
         joined: list[Trial] = []
         if hosted.size == 1 or self._num_free > 0:
             return joined
-        while len(hosted.members) < hosted.size and (trial := self._studies.ask(hosted.architecture)):
+        while len(hosted.members) < hosted.size:
+            trial = self._lost(hosted.architecture) or self._studies.ask(hosted.architecture)
+            if trial is None:
+                break
             hosted.members[trial.name] = trial
             joined.append(trial)
         return joined
+
+    def _lost(self, architecture: str) -> Trial | None:
+        """A trial of this architecture whose pack waits for a worker, which it leaves: packs take in trials as long as
+        there are new ones, so the wait could last until the end of the search."""
+        packs = (each for each in self._waiting if each.architecture == architecture and each.size > 1)
+        waiting = None if self._studies.stopping else next(packs, None)
+        if waiting is None:
+            return None
+        trial = waiting.members.pop(next(iter(waiting.members)))
+        if not waiting.members:
+            self._waiting.remove(waiting)
+        self._studies.restarted(trial)
+        return trial
 
     @property
     def _num_free(self) -> int:
