@@ -73,7 +73,7 @@ def leaderboard(
         shown = [*confirmed, *winners, *ensembles.ensemble_tables(uri, found, rank_by), ranking]
     else:
         shown = [ranking]
-    if architecture or for_programs:
+    if architecture or for_programs or trials.empty:
         return shown
     return [replace(shown[0], first=gain.read(uri, recorded, rank_by).answers), *shown[1:]]
 

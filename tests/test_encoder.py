@@ -178,7 +178,9 @@ def test_embeddings_are_handed_out_without_copying() -> None:
 
 
 def test_embeddings_of_texts_need_a_function(file: Path) -> None:
-    with pytest.raises(UserError, match=r"^vectors: only a function, path/encoder.py:embed, .*; got 'glove.6B.50d'$"):
+    with pytest.raises(
+        UserError, match=r"^vectors: should be an encoder of texts, path/encoder.py:embed; got 'glove.6B.50d'$"
+    ):
         load(file, "glove.6B.50d")
 
 

@@ -199,7 +199,7 @@ def test_several_seeds_on_each_fold_are_one_value_of_that_fold() -> None:
     for column in ("val_accuracy_mean", "val_accuracy_low", "val_accuracy_high"):
         assert thrice[column] == pytest.approx(once[column])
     shown = confirmation.confirmation_table(search(SEARCH), [search(CONFIRM)], TRIALS, more)
-    assert "each of a seed of its own" in shown.notes[1]
+    assert "which have different seeds" in shown.notes[1]
 
 
 def test_an_unfinished_confirmation_over_more_folds_hides_no_finished_one() -> None:

@@ -96,7 +96,7 @@ def test_other_data_than_the_confirmed_search_saw_are_refused(tmp_path: Path) ->
     studies.provenance = {"data_digest": "one"}
     _require_same_data(studies, again)
     studies.provenance = {"data_digest": "another"}
-    with pytest.raises(ValueError, match=r"its digest is another, \S+ learned from one"):
+    with pytest.raises(ValueError, match=r"their digest is another, \S+ learned from one"):
         _require_same_data(studies, again)
 
 

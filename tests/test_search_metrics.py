@@ -242,7 +242,7 @@ def test_the_calibration_error_ranks_nothing() -> None:
         check_rank("val_ece")
     with pytest.raises(UserError, match="not ranked by val_ece"):
         leaderboard.check_metric("val_ece")
-    with pytest.raises(UserError, match="not ranked by val_ece"):
+    with pytest.raises(UserError, match="val_ece cannot rank trials"):
         specs.validate({"metric": "val_ece", "architectures": ["mlp"]})
 
 

@@ -144,7 +144,7 @@ def test_what_needs_classes_says_so_in_one_line(search: FinishedSearch) -> None:
         disagree.load_all(best)
     with pytest.raises(ValueError, match="no checkpoint of a recurrent model"):
         memory_curves.find(search.uri, search.id)
-    with pytest.raises(ValueError, match="of rnn and gru only"):
+    with pytest.raises(ValueError, match="only for rnn and gru"):
         memory_curves.find(search.uri, f"{search.id}:text_to_image")
     labelled = command("analysis", "explain", search.id, "a seven", "--label", "7", cwd=search.cwd)
     assert (labelled.returncode, labelled.stderr.count("\n")) == (2, 1)
