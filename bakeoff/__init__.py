@@ -17,10 +17,10 @@ from pathlib import Path
 def _require_own_packages() -> None:
     """Raise ImportError when a file of the user shadows one of our packages."""
     for name in ("data", "models", "search", "analysis"):
-        spec, own = find_spec(name), Path(__file__).resolve().parents[1] / name
+        spec, expected = find_spec(name), Path(__file__).resolve().parents[1] / name
         origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin is None or origin.parent != own:
-            where = origin or f"no file, though {own} was expected"
+        if origin is None or origin.parent != expected:
+            where = origin or f"no file, though {expected} was expected"
             raise ImportError(
                 f"bakeoff needs its own package {name!r}, but Python finds {where} first: rename that, or start Python "
                 "in another folder (the command `bakeoff` works in any folder)"

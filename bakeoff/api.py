@@ -115,12 +115,12 @@ class Search:
 
         spec = self.spec
         if spec.folds and not spec.repeats and self.outcome == schema.Outcome.COMPLETE:
-            asked = confirm.confirmation(self.folder, None, None, [], spec.folds)
-            if begun := confirm.begun(self.folder, asked):
+            wanted = confirm.confirmation(self.folder, None, None, [], spec.folds)
+            if begun := confirm.begun(self.folder, wanted):
                 found = Search(begun, self.tracking_uri, self.address)
                 self.confirmation = found.resume(progress=progress)
             else:
-                self.confirmation = start(asked, self.address, self.tracking_uri, self.folder.parent, progress)
+                self.confirmation = start(wanted, self.address, self.tracking_uri, self.folder.parent, progress)
         return self
 
     @console.quiet()
@@ -147,7 +147,7 @@ class Search:
         until_decided: instead, add a few seeds at a time to the best configurations, where they help most, until every
         pair is better or equal within `margin` (0.01 of accuracy), or `max_seeds` (15 per architecture), `time_budget`
         (seconds, or '20m') or the resolution of the test texts is exhausted. Returns the last confirmation, or this
-        search if none was needed; `decided` of it says how it ended.
+        search if none was needed; the attribute `decided` says how it ended.
 
         >>> search.confirm(top=1, seeds=2, architectures=["mlp"], progress=False).spec.confirms == search.id
         True
@@ -266,7 +266,7 @@ class Search:
         """The best model of all, and the gain of the best searched model over the best baseline: as numbers, and as the
         `sentence` that stands above a leaderboard. Raises UserError when MLflow cannot be read.
 
-        >>> search.gain().sentence.startswith("Best of all by val accuracy is ")
+        >>> search.gain().sentence.startswith("Best of all by validation accuracy is ")
         True
         """
         from analysis.boards import confirmation

@@ -1,4 +1,4 @@
-"""The command-line application: a wrong call is answered in one line, like any other mistake of the user."""
+"""The command-line application, which reports a wrong call in one line, like any other mistake of the user."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -103,8 +103,8 @@ class Plan:
         given += [] if self.time_budget is None else [f"--time-budget {self.time_budget:g}s"]
         given += [f"--architecture {shlex.quote(name)}" for name in self.architectures]
         given += [self._searches()] if self._searches() else []
-        asked = " ".join([self.folder.name, "--until-decided", *given, self._uri()])
-        return f"{consoles.python()} -m search confirm {asked}"
+        arguments = " ".join([self.folder.name, "--until-decided", *given, self._uri()])
+        return f"{consoles.python()} -m search confirm {arguments}"
 
     def verdicts(self) -> str:
         """The command that shows all pairs."""
@@ -135,10 +135,10 @@ class Plan:
         best = differences.compared(recorded, rank_by)
         predictions = differences.read_predictions(self.uri, recorded.origin, best)
         differences.check_texts(best, predictions)
-        models = {name: differences.models_of(own, predictions, rank_by) for name, own in best.items()}
+        models = {name: differences.models_of(repeats, predictions, rank_by) for name, repeats in best.items()}
         if len(models) < 2:
             raise UserError(f"{self.folder.name} has a single architecture and no baseline: there is no pair to decide")
-        names = {name: differences.name_of(own) for name, own in best.items()}
+        names = {name: differences.name_of(repeats) for name, repeats in best.items()}
         pursued = [name for name, repeated in models.items() if not repeated.same_with_every_seed]
         chosen = [name for name in pursued if not self.architectures or name in self.architectures]
         planned, done = differences.planned_looks(recorded), len(recorded.same)

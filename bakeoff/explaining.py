@@ -37,7 +37,8 @@ def explain(
     out: Out = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Explain predictions: the score of every word for every class. For images: what every quadrant attended to."""
+    """Explain predictions: the score of every word for every class. For images: the attention of every quadrant to the
+    words."""
     from analysis.base import tables
 
     form = tables.choose_format(format_, out)

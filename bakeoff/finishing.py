@@ -1,4 +1,4 @@
-"""What runs when a search has ended: the command of `--on-finish`, with the result as JSON on its standard input."""
+"""Runs the command of `--on-finish` when a search has ended, with the result as JSON on its standard input."""
 
 import contextlib
 import json

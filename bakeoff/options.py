@@ -33,7 +33,7 @@ OnFinish = Annotated[
     typer.Option(
         "--on-finish",
         metavar="COMMAND",
-        help="shell command to run once when the search has ended, in whatever way, with the result as JSON on its "
+        help="shell command to run once when the search has ended, for any outcome, with the result as JSON on its "
         "standard input",
         show_default=False,
     ),

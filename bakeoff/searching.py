@@ -81,7 +81,7 @@ def run(
             print(f"{found.id}: {number + 1} of {repeat}, seed {seed}", flush=True)
             if left and not found.complete:
                 print(f"The remaining runs were not started; to run them: --set seed={seed + 1} --repeat {left}")
-        if left and found.complete and on_finish:  # for the last search it is called below, once there is a page
+        if left and found.complete and on_finish:  # for the last search, `_conclude` runs it
             finishing.call(on_finish, found.confirmation or found, None)
     if repeat > 1:
         print(f"Budgets      {console.python()} -m analysis budget {found.id}")
@@ -143,7 +143,7 @@ def confirm(
     ] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(help="with --until-decided: the total time, as 20m or 1.5h", show_default=False),
+        typer.Option(help="with --until-decided: the total time, such as 20m or 1.5h", show_default=False),
     ] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -204,7 +204,7 @@ def ablate(
 def resume(
     search: SearchName = "latest",
     trials: Annotated[int | None, typer.Option(min=1, help="new number of trials per architecture, not fewer")] = None,
-    time_budget: Annotated[str | None, typer.Option(help="new time budget, as 20m or 1.5h")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="new time budget, such as 20m or 1.5h")] = None,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     searches: Root = Path("searches"),

@@ -26,7 +26,7 @@ OF_STOPPING = (
 @app.command()
 @console.command
 def simulate(
-    table: Annotated[Path, typer.Argument(help="a table of recorded runs, as benchmarks/table/imdb-5000.parquet")],
+    table: Annotated[Path, typer.Argument(help="a table of recorded runs, such as benchmarks/table/imdb-5000.parquet")],
     spec: SpecName = "default",
     set_: Set = None,
     vary: Annotated[

@@ -168,7 +168,7 @@ def test_unknown_values_and_outcomes() -> None:
     [
         ([], "no trials yet"),
         ([trial("rnn-0", 0.5, label="x")], "± standard deviation"),
-        ([trial("rnn-0", outcome="diverged", label="x")], "none of the trials counts"),
+        ([trial("rnn-0", outcome="diverged", label="x")], "no trial is counted"),
         ([trial("rnn-0", 0.5, label='=x,"y"|z'), trial("gru-0", 0.5, label="-1+1"), {"run_id": "half"}], "standard"),
         ([trial("rnn-0", 0.5, label=None), trial("rnn-1", label=1), trial("rnn-2", 1, label="a_b")], "standard"),
     ],

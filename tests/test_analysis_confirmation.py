@@ -385,7 +385,9 @@ def test_the_leaderboard_begins_with_what_was_confirmed(uri: str, asked: str) ->
     shown = call("leaderboard", asked, uri=uri)
     assert shown.exit_code == 0, shown.stderr
     first = shown.stdout.splitlines()[0]
-    assert first.split("  ")[-1].strip() == "Best of all by val accuracy, mean of 3 fresh seeds, is gru-1 (0.8200)."
+    assert (
+        first.split("  ")[-1].strip() == "Best of all by validation accuracy, mean of 3 fresh seeds, is gru-1 (0.8200)."
+    )
     title = next(line for line in shown.stdout.splitlines() if line.startswith(SEARCH))
     assert title == f"{SEARCH}: the best configurations on fresh seeds, by mean val_accuracy"
     assert ("the best of each architecture" in shown.stdout) == (asked == SEARCH)
@@ -418,7 +420,7 @@ def test_the_differences_are_those_of_the_confirmed(uri: str, asked: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["differences", OLD], "what gru-0 (run "),
+        (["differences", OLD], "the predictions of gru-0 (run "),
         (
             ["leaderboard", OLD, "--confirmed"],
             f"nothing of {OLD} was confirmed yet; run: python -m search confirm",
@@ -462,11 +464,11 @@ def test_the_verdict_above_a_leaderboard(uri: str) -> None:
     """Chosen on validation: majority-0, which got 5 of 100 texts wrong, and gru-0 10; gru-1 got all right."""
     shown = call("leaderboard", BASED, uri=uri).stdout
     assert " ".join(shown.split()).startswith(
-        "What won Best of all by val accuracy is majority-0, a baseline (0.9500). Gain over the baseline gru-0 loses "
-        "5.0 points of test accuracy against the best baseline, majority-0"
+        "What won Best of all by validation accuracy is majority-0, a baseline (0.9500). Gain over the baseline gru-0 "
+        "loses 5.0 points of test accuracy against the best baseline, majority-0"
     )
     assert call("leaderboard", BASED, "--format", "markdown", uri=uri).stdout.startswith(
-        "- **What won**: Best of all by val accuracy is maj"
+        "- **What won**: Best of all by validation accuracy is maj"
     )
     assert call("leaderboard", BASED, "--format", "csv", uri=uri).stdout.startswith("rank,architecture,role,trial,")
     found = bakeoff.open(BASED, tracking_uri=uri)

@@ -215,7 +215,7 @@ def test_too_few_trials_are_a_sentence() -> None:
     first, effects = importances.importance_tables(SEARCH, searched(8), SPEC, rng())
     assert "rnn: 8 trials with a result, too few to estimate importance (20 are needed)." in first.notes
     assert "importance" not in first.columns
-    assert effects.title == f"{SEARCH.id}: val accuracy by hyperparameter of rnn"
+    assert effects.title == f"{SEARCH.id}: validation accuracy by hyperparameter of rnn"
 
 
 def test_what_matters_is_said_and_a_program_gets_it_all_in_one_frame() -> None:

@@ -339,7 +339,7 @@ def test_leaderboard_prints_the_summary_the_ranking_and_the_rule(recorded: Recor
     done = command("analysis", "leaderboard", OLD, "--tracking-uri", recorded.uri, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     first, summary, ranking = done.stdout.split(f"\n\n{OLD}: ")
-    assert "  Best of all by val accuracy is rnn-" in first
+    assert "  Best of all by validation accuracy is rnn-" in first
     assert "the best of each architecture by val_accuracy" in summary
     rows = [line.split() for line in ranking.splitlines()]
     assert [row[1] for row in rows if row and row[0] in list("12345") and row[1] != "trials"] == [

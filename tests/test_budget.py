@@ -187,7 +187,7 @@ def test_what_to_use_and_where_they_cross() -> None:
     pairs = budget_tables.crossings(found).query("first == 'mlp' and unit == 'trials'")
     assert pairs[["ahead", "later", "told_apart"]].to_numpy().tolist() == [["gru", "gru", True]]
     shown = budget_tables.tables(found, "demo")
-    assert "With a minute of one core, mlp: val accuracy 0.6" in " ".join(shown["use"].notes)
+    assert "With a minute of one core, mlp: validation accuracy 0.6" in " ".join(shown["use"].notes)
     assert "crossings" in shown
     assert set(PLOT.render(PlotData(tidy([{"architecture": "mlp"}, {"architecture": "gru"}]), budget=found))) == {
         "csv",

@@ -67,9 +67,12 @@ def test_what_is_not_one_class_a_text_is_none() -> None:
 
 def test_a_model_that_says_one_class_is_called_that() -> None:
     assert confusion_tables.one_class(THREE) == ""
-    assert confusion_tables.one_class(confused("nnnf", "nnnn")) == "says 'n' of every test text, as 75.0% of them are"
+    assert (
+        confusion_tables.one_class(confused("nnnf", "nnnn"))
+        == "predicts 'n' for every test text, which is right for 75.0% of them"
+    )
     (table,) = confusion_tables.class_tables({"gru-0": confused("nnnf", "nnnn")})
-    assert "gru-0 tells nothing apart: it says 'n' of every test text" in table.notes[-1]
+    assert "gru-0 does not distinguish the classes: it predicts 'n' for every test text" in table.notes[-1]
 
     trials = tidy(
         [
@@ -78,7 +81,10 @@ def test_a_model_that_says_one_class_is_called_that() -> None:
         ]
     )
     said = gain.gain({"gru": trials}, {"g": predictions([*"nnnf"], [*"nnnn"])}).sentence
-    assert "It tells nothing apart: gru-0 says 'n' of every test text, as 75.0% of them are." in said
+    assert (
+        "It does not distinguish the classes: it predicts 'n' for every test text, which is right for 75.0% of them."
+        in said
+    )
     assert "apart" not in gain.gain({"gru": trials}, {"g": predictions([*"nnnf"], [*"nnff"])}).sentence
 
 
@@ -224,7 +230,10 @@ def test_texts_of_several_classes_come_with_their_mistakes() -> None:
     assert len(confusion_tables.mistake_tables(confusions)[0].frame) == 5
     assert confusion_tables.mistake_tables({"gru-0": THREE}) == []
     silent = sets(["a", "", "b", ""], ["", "", "", ""])
-    assert confusion_tables.same_of_all(silent) == "says no class of every test text, as 50.0% of them are"
+    assert (
+        confusion_tables.same_of_all(silent)
+        == "predicts no class for every test text, which is right for 50.0% of them"
+    )
     assert confusion_tables.same_of_all(None) == ""
 
     trials = tidy([{"trial": "gru-0", "architecture": "gru", "outcome": "complete", "run_id": "g"}])

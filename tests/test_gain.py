@@ -48,7 +48,7 @@ def test_a_network_that_is_shown_to_be_better() -> None:
     assert (found.against.low, found.against.high) == pytest.approx((0.041, 0.159), abs=0.011)
     low, high = 100 * found.against.low, 100 * found.against.high
     assert str(found) == (
-        "Best of all by val accuracy is gru-0 (0.8000). gru-0 gains 10.0 points of test accuracy over the best "
+        "Best of all by validation accuracy is gru-0 (0.8000). gru-0 gains 10.0 points of test accuracy over the best "
         "baseline, nbsvm-1, for 40 times the training time (170 s against 4.2 s). The gain is significant on these "
         f"test texts: the 95 % interval of the gain is {low:.1f} to {high:.1f} points (two models with one seed each; "
         "other seeds can change it)."
@@ -58,9 +58,9 @@ def test_a_network_that_is_shown_to_be_better() -> None:
 def test_a_network_that_only_whole_texts_beat() -> None:
     found = verdict([*ROWS, WHOLE])
     assert found.sentence.startswith(
-        "Best of all by val accuracy is nbsvm_whole-2, a baseline (0.9000). gru-0 loses 7.0 points of test accuracy "
-        "against the best baseline, nbsvm_whole-2, for 17 times the training time (170 s against 10 s). On the same "
-        "words, gru-0 gains 10.0 points of test accuracy over nbsvm-1 (95 % interval "
+        "Best of all by validation accuracy is nbsvm_whole-2, a baseline (0.9000). gru-0 loses 7.0 points of test "
+        "accuracy against the best baseline, nbsvm_whole-2, for 17 times the training time (170 s against 10 s). On "
+        "the same words, gru-0 gains 10.0 points of test accuracy over nbsvm-1 (95 % interval "
     )
     assert "The loss is significant on these test texts: " in found.sentence
     assert found.same_words is not None
@@ -112,7 +112,7 @@ def test_it_is_also_held_against_the_best_that_reads_as_much() -> None:
 def test_the_words(difference: float, low: float, high: float, gains: str, sure: str, interval: str) -> None:
     standing = Standing("gru-3", "nbsvm-2", difference, low, high, (168.0, 4.2))
     found = dict(Gain("gru-3", score=0.8, against=standing).answers)
-    assert found["What won"] == "Best of all by val accuracy is gru-3 (0.8000)."
+    assert found["What won"] == "Best of all by validation accuracy is gru-3 (0.8000)."
     cost = "for 40 times the training time (168 s against 4.2 s)"
     assert found["Gain over the baseline"] == f"gru-3 {gains} the best baseline, nbsvm-2, {cost}."
     assert found["How sure"].startswith(sure)
@@ -178,7 +178,7 @@ def test_over_fresh_seeds() -> None:
     }
     found = verdict([*again, ROWS[3] | {"test_accuracy": 0.5}], predictions=predictions, fresh=True)
     assert found.sentence.startswith(
-        "Best of all by val accuracy, mean of 2 fresh seeds, is gru-7 (0.8500). gru-7 gains 35.0 points "
+        "Best of all by validation accuracy, mean of 2 fresh seeds, is gru-7 (0.8500). gru-7 gains 35.0 points "
     )
     assert found.sentence.endswith(" points (2 fresh seeds of gru-7, 1 of nbsvm-1).")
 
@@ -186,12 +186,12 @@ def test_over_fresh_seeds() -> None:
 def test_what_can_be_said_of_less() -> None:
     assert verdict([]).sentence == verdict([trial("gru-0", 0.5, "pruned")]).sentence == ""
     assert verdict(ROWS[:2]).sentence == (
-        "Best of all by val accuracy is gru-0 (0.8000). Unknown: no baseline is complete. One model with one seed: "
-        "small differences can be luck."
+        "Best of all by validation accuracy is gru-0 (0.8000). Unknown: no baseline is complete. One model with one "
+        "seed: small differences can be luck."
     )
     lonely = verdict([trial("gru-0", 0.9, "pruned"), *ROWS[2:]])
     assert (
-        "Best of all by val accuracy is nbsvm-1, a baseline (0.7500). Unknown: no network is complete."
+        "Best of all by validation accuracy is nbsvm-1, a baseline (0.7500). Unknown: no network is complete."
         in lonely.sentence
     )
     assert verdict(ROWS, predictions={}).sentence.endswith(" Unknown: the predictions were not kept.")
@@ -209,7 +209,7 @@ def test_chosen_by_another_metric_it_is_still_told_in_points_of_accuracy() -> No
     found = verdict(rows, "val_f1", predictions={})
     assert (found.best, found.is_baseline) == ("tfidf-0", True)
     assert (
-        "Best of all by val F1 is tfidf-0, a baseline (0.5000). gru-1 gains 4.0 points of test accuracy over "
+        "Best of all by validation F1 is tfidf-0, a baseline (0.5000). gru-1 gains 4.0 points of test accuracy over "
         in found.sentence
     )
 

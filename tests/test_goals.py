@@ -242,9 +242,9 @@ def test_the_ledger_counts_what_was_refused(tmp_path: Path) -> None:
     search = Search("s", "r", "1", datetime.now(UTC), "val_accuracy", "complete", tags)
     trials = tidy([{"architecture": "mlp", "outcome": "refused", "trial": "mlp-0"}])
     assert ledger.refused(search, trials) == [
-        "Configurations over a size limit, which were drawn again: mlp 12 (num_parameters 10, model_mb 2), "
+        "Configurations over a size limit, which were replaced by others: mlp 12 (num_parameters 10, model_mb 2), "
         "gru 1 (model_mb).",
-        "Refused at the first report, and not ranked: 1 trial.",
+        "Over a limit at the first report, and not ranked: 1 trial.",
         "mlp got 1 of 6 trials: no other configuration is within the limits.",
     ]
     assert ledger.stopped(search, trials) == []

@@ -151,7 +151,7 @@ def test_the_first_screen_answers_a_readers_four_questions(
     assert questions.all_inner_texts() == ["What won", "Gain over the baseline", "How sure", "What to run next"]
     answers = page.locator(".verdict dd")
     texts = " ".join(answers.all_inner_texts())
-    assert "Best of all by val accuracy is " in texts
+    assert "Best of all by validation accuracy is " in texts
     assert f"python -m search confirm {smoke_search.id}" in texts
     last, table = answers.last.bounding_box(), page.locator("table").first.bounding_box()
     assert last
@@ -198,7 +198,10 @@ def test_the_words_are_those_of_the_leaderboard(visit: Visit, smoke_search: Fini
     said = visit.page.locator(".summary").inner_text()
     best, score = visit.column("trial")[0], visit.column("val accuracy")[0]
     assert f"{best} {score} (test accuracy {visit.column('test accuracy')[0]}), " in said
-    assert f"Best of all by val accuracy is {best} ({score})." in visit.page.locator(".verdict dd").first.inner_text()
+    assert (
+        f"Best of all by validation accuracy is {best} ({score})."
+        in visit.page.locator(".verdict dd").first.inner_text()
+    )
     assert re.search(rf"^{smoke_search.num_trials} trials: .*\. Trained for \d+ s in all, from 20", said, re.MULTILINE)
 
 
@@ -211,7 +214,7 @@ def test_it_says_whether_the_architectures_differ(visit: Visit, smoke_search: Fi
 
 def test_it_says_why_it_does_not_tell_which_wins_at_which_budget(visit: Visit, smoke_search: FinishedSearch) -> None:
     said = visit.page.locator("section", has=visit.page.locator("#comparisons")).inner_text()
-    assert f"Which architecture wins at which budget is not known from {smoke_search.id}" in said
+    assert f"Which architecture wins at which budget is unknown from {smoke_search.id}" in said
     assert "(sampler: tpe, pruner: asha)" in said
     assert "--repeat 5" in said
 

@@ -34,7 +34,7 @@ def baselines(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(trials: pd.DataFrame) -> list[str]:
-    """The column `role` of a table for readers, left out where there are no baselines."""
+    """The column `role` of a table for readers, as a list; empty without baselines."""
     return [ROLE] if ROLE in trials and is_baseline(trials) else []
 
 

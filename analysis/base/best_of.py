@@ -176,8 +176,8 @@ def _half(errors_2B: np.ndarray, freedoms_2B: np.ndarray) -> np.ndarray:
 
 
 def _run_around(open_: np.ndarray, before: int) -> np.ndarray:
-    """The run of places around the change of sign between `before` and `before + 1`, both included, at which the
-    difference may be zero."""
+    """The contiguous indices, around the change of sign between `before` and `before + 1`, at which the difference may
+    be zero."""
     first, last = before, before + 1
     while first > 0 and open_[first - 1]:
         first -= 1

@@ -1,9 +1,9 @@
 """Significance levels for repeated looks at one comparison, with seeds added between looks until it is decided.
 
 Pocock's (1977) group-sequential design: the same nominal level at every look. It assumes that every look adds equally
-many seeds. If all looks share one sample of texts, their estimates are more correlated than the design assumes, since
-part of the variance never changes (with variances V + W / S_j, as without V, the covariance of two looks is the
-variance of the later one): the bounds are then conservative.
+many seeds. If all looks share one sample of texts, the estimate after S_j seeds has the variance V + W / S_j, where V
+comes from the texts and never changes. The estimates are then more correlated than the design assumes, and the bounds
+are conservative.
 """
 
 from functools import cache

@@ -161,8 +161,8 @@ class Gap(NamedTuple):
         return 1 - within(half) + within(min(half, margin - half))
 
     def seeds_to_decide(self, margin: float = MARGIN, level: float = 1 - CONFIDENCE) -> float:
-        """The approximate number of seeds per configuration that decides the pair if the difference stays as it is;
-        infinite if there are too few texts."""
+        """The approximate number of seeds per configuration that would decide the pair if the difference stays the
+        same; infinite if there are too few texts."""
         half = max(abs(self.value), margin - abs(self.value))  # the widest half interval that decides
         left = (half / float(special.ndtri(1 - level / 2))) ** 2 - self.texts
         one_each = self.first.variance + self.second.variance
@@ -192,7 +192,8 @@ class Decision(NamedTuple):
 
 
 def decide(gaps: Sequence[Gap], margin: float = MARGIN, looks: int = 1) -> list[Decision]:
-    """The verdicts on a family of pairs. At most 5 % of families contain a wrong verdict of a kind, over all looks.
+    """The verdicts on a family of pairs. At most 5 % of families contain a wrong verdict of the same kind (better,
+    equal), over all looks.
 
     Within a family, the p-values of a kind (better, equal) are corrected by Holm's method.
     """

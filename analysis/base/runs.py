@@ -172,8 +172,8 @@ def _load_spec(uri: str, run_id: str, tags: Mapping[str, str]) -> "Spec":
         if text is None:
             continue
         code = _code(read.parse(text, name))
-        own = Path(tags.get(schema.FOLDER, ""), read.SPEC_FILE)
-        if code and not (own.is_file() and _code(read.parse(own.read_bytes(), str(own))) == code):
+        local = Path(tags.get(schema.FOLDER, ""), read.SPEC_FILE)
+        if code and not (local.is_file() and _code(read.parse(local.read_bytes(), str(local))) == code):
             names = ", ".join(source for sources in code.values() for source in sources)
             raise UserError(
                 f"{tags.get(schema.SEARCH)} ran user code ({names}), which is executed only on the machine with the "

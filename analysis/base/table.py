@@ -72,6 +72,11 @@ def heading(name: str) -> str:
     return clean(words)
 
 
+def in_prose(name: str) -> str:
+    """The column's name in a sentence: 'val_accuracy' -> 'validation accuracy'."""
+    return re.sub(r"^val ", "validation ", heading(name))
+
+
 def cell(name: str, value: Any) -> str:
     """A value as text: rounded, on one line; '' for a missing value ('None' is a value)."""
     if value is None:

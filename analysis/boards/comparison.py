@@ -124,7 +124,7 @@ def pivot_tables(
     if any(value not in VALUES for value in values):
         notes.append(schema.SCORE_RULE)
     if cells.empty:
-        return [Table(cells, groups=[by], key=rows, title=f"{ids}: none of the trials counts.", notes=notes)]
+        return [Table(cells, groups=[by], key=rows, title=f"{ids}: no trial is counted.", notes=notes)]
     of = f"by {' and '.join(by)}: mean ± standard deviation (trials)"
     if long:
         return [Table(cells, groups=[list(cells.columns)], key=by, title=f"{ids} {of}", notes=notes)]
@@ -199,9 +199,9 @@ def compare(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str = RAN
     """
     parts = []
     for place, search in enumerate(searches):
-        own = trials[trials["search"] == search.id]
-        best = by_architecture(own, rank_by)
-        seconds = own.groupby("architecture")["seconds"].sum()
+        subset = trials[trials["search"] == search.id]
+        best = by_architecture(subset, rank_by)
+        seconds = subset.groupby("architecture")["seconds"].sum()
         best["total_seconds"] = best["architecture"].map(seconds).astype("float64")
         best.insert(1, "search", search.id)
         parts.append(best.assign(place=place))

@@ -57,16 +57,16 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
     rows = []
     for of in ranking.configurations(scored(repeated, rank_by), rank_by, ranking.configuration_of):
         architecture, name = of.key
-        own = repeated.loc[[trial.Index for trial in of.counting]]
+        group = repeated.loc[[trial.Index for trial in of.counting]]
         origin = origins.get(name, unknown)
-        row: dict[str, Any] = {"architecture": architecture, "trial": name, count: len(own), "lost": len(of.lost)}
+        row: dict[str, Any] = {"architecture": architecture, "trial": name, count: len(group), "lost": len(of.lost)}
         row[ROLE] = role(repeated[repeated["architecture"] == architecture])
         row["trials"] = len(of.trials)
-        row |= {"folds": own["fold"].nunique()} if folds else {}
+        row |= {"folds": group["fold"].nunique()} if folds else {}
         for measure in measures:
-            scores = own[measure].dropna()
+            scores = group[measure].dropna()
             if folds:
-                scores = scores.groupby(own["fold"]).mean()
+                scores = scores.groupby(group["fold"]).mean()
             found = stats.Estimate(np.nan, np.nan, np.nan)
             if len(scores):
                 found = stats.mean_interval(scores, overlap=overlap)
@@ -75,7 +75,7 @@ def confirmed(trials: pd.DataFrame, repeated: pd.DataFrame, rank_by: str = RANK_
             row |= {f"{measure}_{what}": number for what, number in zip(("mean", "low", "high"), found, strict=True)}
         worse = origin[rank_by] - row[f"{rank_by}_mean"]
         row |= {f"{rank_by}_search": origin[rank_by], "fall": worse if maximize else -worse}
-        row |= {"num_parameters": origin["num_parameters"], "seconds": own["seconds"].mean()}
+        row |= {"num_parameters": origin["num_parameters"], "seconds": group["seconds"].mean()}
         rows.append(row | {column: origin[column] for column in [*hyperparameters(trials), "run_id"]})
     columns = [
         "architecture",

@@ -11,11 +11,11 @@ ALL, OWN = "all", "its architecture"
 
 def on_fronts(trials: pd.DataFrame, rank_by: str, objectives: list[str]) -> pd.DataFrame:
     """The complete trials on a front, in the order of the leaderboard; `on_front` says whose front."""
-    board, own = leaderboard(trials, rank_by, objectives), set()
+    board, first_ids = leaderboard(trials, rank_by, objectives), set()
     for _, group in trials.groupby("architecture"):
         ranked = leaderboard(group, rank_by, objectives)
-        own |= {*ranked["run_id"][ranked["front"] == 1]}
-    found = board[board["run_id"].isin(own)]
+        first_ids |= {*ranked["run_id"][ranked["front"] == 1]}
+    found = board[board["run_id"].isin(first_ids)]
     return found.assign(on_front=[ALL if number == 1 else OWN for number in found["front"]])
 
 

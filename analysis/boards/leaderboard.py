@@ -328,17 +328,17 @@ def _same_for_all(trials: pd.DataFrame) -> Iterable[str]:
 
 def _for_hyperparameters(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials whose hyperparameters are shown as columns: the searched ones, if any."""
-    own = searched(trials)
-    return own if len(own) else trials
+    kept = searched(trials)
+    return kept if len(kept) else trials
 
 
 def _of_baselines(trials: pd.DataFrame, rank_by: str) -> Iterable[str]:
     """The hyperparameters of baselines: in a note, since their columns would be empty for searched trials."""
-    own = baselines(trials)
-    best = by_architecture(own, rank_by).dropna(subset="trial")
+    kept = baselines(trials)
+    best = by_architecture(kept, rank_by).dropna(subset="trial")
     parts = []
     for _, row in best.iterrows():
-        point = ", ".join(f"{name} {cell(name, row[name])}" for name in hyperparameters(own) if present(row[name]))
+        point = ", ".join(f"{name} {cell(name, row[name])}" for name in hyperparameters(kept) if present(row[name]))
         parts.append(f"{row['trial']} ({point})" if point else row["trial"])
     if parts:
         these, of = ("Baselines are", "the best of each") if len(parts) > 1 else ("The baseline is", "its best")
@@ -376,13 +376,13 @@ def _on_the_same_words(search: Search, trials: pd.DataFrame, rank_by: str) -> It
     if spec is None or best.empty:
         return
     parts = []
-    for words, own in best.groupby(best["architecture"].map(spec.words_of)):
-        names, others = list(own["architecture"]), baselines(own)
-        if others.empty or len(others) == len(own):
+    for words, kept in best.groupby(best["architecture"].map(spec.words_of)):
+        names, others = list(kept["architecture"]), baselines(kept)
+        if others.empty or len(others) == len(kept):
             continue
         first = others.iloc[0]
         ahead = names[: names.index(first["architecture"])]
-        behind = [name for name in searched(own)["architecture"] if name not in ahead]
+        behind = [name for name in searched(kept)["architecture"] if name not in ahead]
         part = f"with {words:,}, ahead of {first['architecture']} ({cell(rank_by, first[rank_by])}): "
         parts.append(part + (", ".join(ahead) or "none") + (f", behind it: {', '.join(behind)}" if behind else ""))
     if parts:

@@ -37,11 +37,11 @@ def ledger(trials: pd.DataFrame, rank_by: str = RANK_BY) -> pd.DataFrame:
     best = by_architecture(trials, rank_by)[["architecture", ROLE, "trial", rank_by, "run_id"]]
     rows = []
     for architecture, run_id in zip(best["architecture"], best["run_id"], strict=True):
-        own = trials[trials["architecture"] == architecture].sort_values(["end", "number"], kind="stable")
-        spent = _spent(own)
-        reached = (own["run_id"] == run_id).to_numpy().nonzero()[0]
+        group = trials[trials["architecture"] == architecture].sort_values(["end", "number"], kind="stable")
+        spent = _spent(group)
+        reached = (group["run_id"] == run_id).to_numpy().nonzero()[0]
         to_best = spent.iloc[: reached[0] + 1].sum().tolist() if len(reached) else [None] * len(_TO_BEST)
-        shares = {name: (own["outcome"] == outcome.value).mean() for outcome, name in _SHARES.items()}
+        shares = {name: (group["outcome"] == outcome.value).mean() for outcome, name in _SHARES.items()}
         rows.append({**spent.sum(), **shares, **dict(zip(_TO_BEST, to_best, strict=True))})
     columns = ["trials", "epochs", "seconds", *_SHARES.values(), *_TO_BEST]
     whole = dict.fromkeys(["trials", "trials_to_best"], "Int64")
@@ -63,10 +63,12 @@ def stopped(search: Search, trials: pd.DataFrame) -> list[str]:
         return []
     parts, saved = [], 0.0
     for name, stop in found.items():
-        own = trials[trials["architecture"] == name]
+        group = trials[trials["architecture"] == name]
         if stop["why"] == NO_ROOM:
             continue
-        saved += (stop["of"] - stop["trials"]) * (own["epochs_run"].mean() if own["epochs_run"].notna().any() else 0.0)
+        saved += (stop["of"] - stop["trials"]) * (
+            group["epochs_run"].mean() if group["epochs_run"].notna().any() else 0.0
+        )
         parts.append(
             f"{name} {stop['trials']} of {stop['of']} trials ({stop['why']}: a chance of {stop['chance']:.1%})"
         )
@@ -86,9 +88,9 @@ def refused(search: Search, trials: pd.DataFrame) -> list[str]:
     sentences = []
     if found:
         parts = [f"{name} {_counted(counts)}" for name, counts in found.items()]
-        sentences.append(f"Configurations over a size limit, which were drawn again: {', '.join(parts)}.")
+        sentences.append(f"Configurations over a size limit, which were replaced by others: {', '.join(parts)}.")
     if over := int((trials["outcome"] == Outcome.REFUSED.value).sum()):
-        sentences.append(f"Refused at the first report, and not ranked: {over} trial{'s' * (over > 1)}.")
+        sentences.append(f"Over a limit at the first report, and not ranked: {over} trial{'s' * (over > 1)}.")
     for name, stop in json.loads(search.tags.get(schema.STOPPED, "{}")).items():
         if stop["why"] == NO_ROOM:
             sentences.append(

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.base import runs
 from analysis.base.baselines import BASELINE, ROLE, shown
 from analysis.base.runs import Search
-from analysis.base.table import Table, heading
+from analysis.base.table import Table, in_prose
 from analysis.boards.leaderboard import by_architecture, check_metric
 from search.base.schema import Outcome
 from search.run.progress import duration
@@ -87,6 +87,6 @@ def live_table(uri: str, search: Search, rank_by: str) -> Table:
         frame.assign(left=[duration(each) if each == each and each else "" for each in frame["seconds_left"]]),
         groups=[[*columns, *lost, "trial", rank_by, "curve", "left"]],
         key="architecture",
-        title=f"{search.id}: progress, by {heading(rank_by)}",
+        title=f"{search.id}: progress, by {in_prose(rank_by)}",
         notes=lines,
     )

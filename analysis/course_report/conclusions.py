@@ -130,7 +130,7 @@ def _matched(
         for name, wanted in condition.items():
             side = side[side[name].eq(wanted).fillna(False).astype(bool)]
         strata = side.groupby(list(over), sort=False) if over else [((), side)]
-        sides.append({key: own[value].to_numpy(dtype=float) for key, own in strata if len(own)})
+        sides.append({key: group[value].to_numpy(dtype=float) for key, group in strata if len(group)})
     shared = [key for key in sides[0] if key in sides[1]]
     return [sides[0][key] for key in shared], [sides[1][key] for key in shared]
 
@@ -203,26 +203,26 @@ def _vanishing(norms: pd.DataFrame) -> Iterable[dict[str, Any]]:
 def conclusions(compared: pd.DataFrame) -> pd.DataFrame:
     """Whether each conclusion holds, by its comparisons (see RULE), and which comparison decides."""
     rows = []
-    for (no, text), own in compared.groupby(["no", "conclusion"]):
-        shown = own["low"] > own["threshold"]
-        reversed_ = (own["difference"] < own["threshold"]) & (own["holm_p"] < 1 - stats.CONFIDENCE)
-        if own["difference"].isna().all():
-            verdict, deciding = NOT_RUN, own.head(1)
+    for (no, text), group in compared.groupby(["no", "conclusion"]):
+        shown = group["low"] > group["threshold"]
+        reversed_ = (group["difference"] < group["threshold"]) & (group["holm_p"] < 1 - stats.CONFIDENCE)
+        if group["difference"].isna().all():
+            verdict, deciding = NOT_RUN, group.head(1)
         elif reversed_.any():
-            verdict, deciding = FAILS, own[reversed_].sort_values("holm_p").head(1)
+            verdict, deciding = FAILS, group[reversed_].sort_values("holm_p").head(1)
         elif shown.all():
-            verdict, deciding = HOLDS, own.sort_values("low").head(1)
+            verdict, deciding = HOLDS, group.sort_values("low").head(1)
         else:
-            verdict, deciding = OPEN, own[~shown].sort_values("low", na_position="first").head(1)
+            verdict, deciding = OPEN, group[~shown].sort_values("low", na_position="first").head(1)
         rows.append([no, text, verdict, *map(_in_words, deciding.to_dict("records"))])
     return pd.DataFrame(rows, columns=["no", "conclusion", "here", "decided_by"])
 
 
 RULE = (
-    "A conclusion holds where each of its comparisons does: where the 95 % interval of the difference lies above the "
-    "threshold. It does not hold where one of them is shown to lie below it (p < 0.05, Holm-corrected within the "
-    "conclusion), and cannot be told otherwise. Intervals: Welch's over seeds, averaged over what both sides share; "
-    "where single runs are compared, Student's over the differences, one for each size."
+    "A conclusion holds if all of its comparisons do: if the 95 % interval of the difference is above the "
+    "threshold. It does not hold if a difference is shown to be below it (p < 0.05, Holm-corrected within the "
+    "conclusion). Otherwise it cannot be told. Intervals: Welch's over seeds, averaged over what both sides share; "
+    "for single runs, Student's over the differences, one per size."
 )
 
 
@@ -256,13 +256,13 @@ def comparison_table(compared: pd.DataFrame) -> Table:
             ["measure", "over"],
         ],
         key=["no", "comparison"],
-        title="What they rest on",
+        title="The comparisons behind the conclusions",
         notes=[
-            "The difference is first less second, over what else differs and is equal on both sides; published is the "
-            "same difference in the report, without its runs that did not train.",
+            "The difference is first minus second, matched by whatever else varies; published is the "
+            "same difference in the report, without runs that did not train.",
             f"Spread: the mean absolute deviation from the median over seeds and sizes (Brown and Forsythe), with runs "
             f"that did not train; more than {UNSTABLE} above another's is instability.",
-            f"Gradients vanish where their norm, as a geometric mean over epochs, is less than {VANISHED:g} of what it "
-            f"is with sigmoid gates.",
+            f"Gradients vanish if their norm, as a geometric mean over epochs, is less than {VANISHED:g} of the norm "
+            f"with sigmoid gates.",
         ],
     )

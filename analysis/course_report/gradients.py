@@ -17,9 +17,9 @@ COLORS = {"relu": "tab:orange", "sigmoid": "tab:green"}
 def norms(trials: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
     """The norms of all complete runs of gru-gate: gate_activation, run_id, layer, epoch, value. series: from
     `runs.read_series`."""
-    own = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
+    group = trials[(trials["study"] == GATED) & (trials["outcome"] == Outcome.COMPLETE.value)]
     layers = series["metric"].map(schema.gradient_layer)
-    merged = own[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
+    merged = group[["run_id", "gate_activation"]].merge(series.assign(layer=layers), on="run_id")
     return merged.rename(columns={"step": "epoch"})[["gate_activation", "run_id", "layer", "epoch", "value"]]
 
 
@@ -51,11 +51,11 @@ def draw(norms: pd.DataFrame) -> Figure:
     layers = norms["layer"].unique()
     figure, axes = panels(len(layers), f"{GATED}: gradient norms by layer and epoch")
     for ax, layer in zip(axes, layers, strict=True):
-        for place, (gate, own) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):
+        for place, (gate, group) in enumerate(norms[norms["layer"] == layer].groupby("gate_activation")):
             color = COLORS.get(str(gate), f"C{4 + place}")  # colours that COLORS does not use
-            for _, run in own.groupby("run_id"):
+            for _, run in group.groupby("run_id"):
                 ax.plot(run["epoch"], run["value"], color=color, alpha=0.3, linewidth=0.8)
-            mean = np.exp(np.log(own["value"].clip(1e-12)).groupby(own["epoch"]).mean())
+            mean = np.exp(np.log(group["value"].clip(1e-12)).groupby(group["epoch"]).mean())
             ax.plot(mean.index, mean, color=color, linewidth=2, label=f"{gate} gates")
         ax.set_yscale("log")
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -29,11 +29,11 @@ def figures(trials: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for study in [name for name in STUDIES if name in set(trials["study"])]:
         printed = published[published["study"] == study]
-        for configuration, own, said in _configurations(trials[trials["study"] == study], printed):
-            complete = own[own["outcome"] == Outcome.COMPLETE.value]
-            counts = {"trials": len(own), "complete": len(complete), "untrained": int((~_trained(own)).sum())}
+        for configuration, subset, in_report in _configurations(trials[trials["study"] == study], printed):
+            complete = subset[subset["outcome"] == Outcome.COMPLETE.value]
+            counts = {"trials": len(subset), "complete": len(complete), "untrained": int((~_trained(subset)).sum())}
             for measure in MEASURES:
-                ours, theirs = complete, said[said["metric"] == measure]
+                ours, theirs = complete, in_report[in_report["metric"] == measure]
                 row = {"study": study, **configuration, "metric": measure, **counts}
                 for split in SPLITS:
                     mean, sd, _ = spread(ours[f"{split}_{measure}"])
@@ -47,21 +47,21 @@ def figures(trials: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 
 def _configurations(
-    own: pd.DataFrame, printed: pd.DataFrame
+    subset: pd.DataFrame, printed: pd.DataFrame
 ) -> Iterable[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
     """The configurations of a study, each with its trials and its published rows."""
     left = printed
-    for key, group in _by_keys(own).items():
+    for key, group in _by_keys(subset).items():
         configuration = dict(zip(KEYS, key, strict=True))
         # Missing keys match anything: values that are not published were not varied, nor were those an old run lacks.
-        said = printed
+        in_report = printed
         for name, value in configuration.items():
             if present(value):
-                said = said[said[name].isna() | (said[name] == value)]
-        left = left.drop(said.index, errors="ignore")
-        yield configuration, group, said
+                in_report = in_report[in_report[name].isna() | (in_report[name] == value)]
+        left = left.drop(in_report.index, errors="ignore")
+        yield configuration, group, in_report
     for key, group in _by_keys(left).items():
-        yield dict(zip(KEYS, key, strict=True)), own.head(0), group
+        yield dict(zip(KEYS, key, strict=True)), subset.head(0), group
 
 
 def _by_keys(rows: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -89,21 +89,21 @@ def titled(study: str) -> str:
 def study_tables(found: pd.DataFrame) -> list[Table]:
     """One table per study, for readers."""
     tables = []
-    for study, own in found.groupby("study", sort=False):
-        varied = [name for name in KEYS if own[name].nunique() > 1] or ["architecture"]
-        shown: dict[str, Any] = {name: own[name] for name in [*varied, "metric"]}
-        shown["metric"] = own["metric"].map(lambda name: heading(f" {name}").strip())
-        shown["runs"] = own["complete"]
+    for study, subset in found.groupby("study", sort=False):
+        varied = [name for name in KEYS if subset[name].nunique() > 1] or ["architecture"]
+        shown: dict[str, Any] = {name: subset[name] for name in [*varied, "metric"]}
+        shown["metric"] = subset["metric"].map(lambda name: heading(f" {name}").strip())
+        shown["runs"] = subset["complete"]
         for split in SPLITS:
-            shown[f"{split} report"] = [cell("test_accuracy", each) for each in own[f"{split}_published"]]
+            shown[f"{split} report"] = [cell("test_accuracy", each) for each in subset[f"{split}_published"]]
             shown[f"{split} ours"] = [
                 cell("test_accuracy", mean) + ("" if np.isnan(sd) else f" ± {cell('test_accuracy', sd)}")
-                for mean, sd in zip(own[f"{split}_mean"], own[f"{split}_sd"], strict=True)
+                for mean, sd in zip(subset[f"{split}_mean"], subset[f"{split}_sd"], strict=True)
             ]
             shown[f"{split} difference"] = [
-                "" if np.isnan(each) else f"{each:+.4f}" for each in own[f"{split}_difference"]
+                "" if np.isnan(each) else f"{each:+.4f}" for each in subset[f"{split}_difference"]
             ]
-        notes = [_note(row, varied) for row in own[own["metric"] == MEASURES[0]].to_dict("records")]
+        notes = [_note(row, varied) for row in subset[subset["metric"] == MEASURES[0]].to_dict("records")]
         notes = [note for note in notes if note]
         tables.append(Table(pd.DataFrame(shown), [list(shown)], [*varied, "metric"], titled(str(study)), notes))
     return tables
@@ -111,15 +111,19 @@ def study_tables(found: pd.DataFrame) -> list[Table]:
 
 def _note(row: Mapping[Any, Any], varied: Sequence[str]) -> str:
     """A note on a row: 'hidden size 80: in the report did not train, here 0 of 1 did not train.'; '' for most rows."""
-    said = [] if pd.isna(row["note"]) else [f"in the report {row['note']}"]
+    remarks = [] if pd.isna(row["note"]) else [f"in the report {row['note']}"]
     if not row["trials"]:
-        said.append("not run here")
+        remarks.append("not run here")
     elif row["untrained"] or row["note"] == DID_NOT_TRAIN:
-        said.append(f"here {row['untrained']} of {row['trials']} {DID_NOT_TRAIN}")
+        remarks.append(f"here {row['untrained']} of {row['trials']} {DID_NOT_TRAIN}")
     elif row["complete"] < row["trials"]:
-        said.append(f"here {row['trials'] - row['complete']} of {row['trials']} not complete")
+        remarks.append(f"here {row['trials'] - row['complete']} of {row['trials']} not complete")
     having = {name: row[name] for name in varied if not pd.isna(row[name])}
-    return f"{', '.join(f'{heading(n)} {cell(n, v)}' for n, v in having.items())}: {', '.join(said)}." if said else ""
+    return (
+        f"{', '.join(f'{heading(n)} {cell(n, v)}' for n, v in having.items())}: {', '.join(remarks)}."
+        if remarks
+        else ""
+    )
 
 
 # --- As pictures
@@ -127,10 +131,10 @@ def _note(row: Mapping[Any, Any], varied: Sequence[str]) -> str:
 
 def study_points(trials: pd.DataFrame, published: pd.DataFrame, study: str) -> pd.DataFrame:
     """The points of a study's figure: KEYS, `of` (ours or report) and test_accuracy."""
-    own = trials[(trials["study"] == study) & (trials["outcome"] == Outcome.COMPLETE.value)]
+    subset = trials[(trials["study"] == study) & (trials["outcome"] == Outcome.COMPLETE.value)]
     printed = published[(published["study"] == study) & (published["metric"] == "accuracy")]
     parts = [
-        own[[*KEYS, "test_accuracy"]].assign(of=OURS),
+        subset[[*KEYS, "test_accuracy"]].assign(of=OURS),
         printed.rename(columns={"test": "test_accuracy"})[[*KEYS, "test_accuracy"]].assign(of=REPORT),
     ]
     points = pd.concat([part.astype(object) for part in parts], ignore_index=True)

@@ -77,12 +77,12 @@ def search_table(studies: Mapping[str, Search], trials: pd.DataFrame) -> Table:
             "study": study,
             "search": search.id,
             "outcome": search.outcome,
-            "trials": len(own),
-            "complete": int((own["outcome"] == Outcome.COMPLETE.value).sum()),
-            "seconds": own["seconds"].sum(),
+            "trials": len(group),
+            "complete": int((group["outcome"] == Outcome.COMPLETE.value).sum()),
+            "seconds": group["seconds"].sum(),
         }
         for study, search in studies.items()
-        for own in [trials[trials["study"] == study]]
+        for group in [trials[trials["study"] == study]]
     ]
     columns = ["study", "search", "outcome", "trials", "complete", "seconds"]
     frame = pd.DataFrame(rows, columns=columns)

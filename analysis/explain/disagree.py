@@ -128,7 +128,9 @@ def disagreements(reading: Reading) -> pd.DataFrame:
     """The texts on which the models disagree, sorted by `gap`: the range of the probabilities that they give to the
     text's class. `row` is the text's place in the test set, from 0."""
     label_N = reading.texts[LABEL].map(reading.classes.index).to_numpy()
-    of_label = pd.DataFrame({name: own[np.arange(len(own)), label_N] for name, own in reading.probabilities.items()})
+    of_label = pd.DataFrame(
+        {name: group[np.arange(len(group)), label_N] for name, group in reading.probabilities.items()}
+    )
     frame = reading.texts.copy()
     frame.insert(0, "row", frame.index)
     frame[GAP] = of_label.max(axis=1) - of_label.min(axis=1)

@@ -95,8 +95,8 @@ def word_frame(drawings: Sequence[Drawing]) -> pd.DataFrame:
         of_text = {"sentence": number, "text": drawing.text}
         of_text |= {f"shown {where}": what for where, what in zip(QUADRANTS, drawing.shown, strict=True)}
         for place, word in enumerate(drawing.words):
-            own = {"position": place + 1, "word": word, "unknown": bool(drawing.unknown_T[place])}
-            rows.append(of_text | own | dict(zip(QUADRANTS, drawing.weights_QT[:, place].tolist(), strict=True)))
+            columns = {"position": place + 1, "word": word, "unknown": bool(drawing.unknown_T[place])}
+            rows.append(of_text | columns | dict(zip(QUADRANTS, drawing.weights_QT[:, place].tolist(), strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -38,8 +38,8 @@ def confusions(
         trials = [trial for trial in trials if trial.architecture == architecture]
     if not trials:
         raise UserError("no trial of the search has ended with a model yet; resume it first")
-    said = {trial.name: runs.read_predictions(uri, trial.run_id) for trial in trials if trial.run_id}
-    found = read(said, separator)
+    predictions = {trial.name: runs.read_predictions(uri, trial.run_id) for trial in trials if trial.run_id}
+    found = read(predictions, separator)
     if not found:
         names = ", ".join(trial.name for trial in trials)
         raise UserError(f"errors: MLflow has no predicted classes of {names}")
@@ -77,8 +77,8 @@ def wrong(confusions: Confusions, texts: Sequence[str]) -> pd.DataFrame:
                 "text": pd.Series(texts, dtype="str"),
             }
         )
-        own = frame[confusion.labels != confusion.predicted]
-        frames.append(own.sort_values("confidence", ascending=False, kind="stable"))
+        group = frame[confusion.labels != confusion.predicted]
+        frames.append(group.sort_values("confidence", ascending=False, kind="stable"))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -90,8 +90,8 @@ def pair_tables(confusions: Confusions, errors: pd.DataFrame) -> list[Table]:
     tables = []
     for model, confusion in confusions.items():
         of_model = errors[errors["model"] == model].drop(columns=["label", "predicted"])
-        own = of_model.merge(confusion.swaps, on="row").groupby(["label", "predicted"]).head(NUM_EXAMPLES)
-        shown = _begin(confusion.pairs.head(NUM_PAIRS).merge(own, on=["label", "predicted"]))
+        group = of_model.merge(confusion.swaps, on="row").groupby(["label", "predicted"]).head(NUM_EXAMPLES)
+        shown = _begin(confusion.pairs.head(NUM_PAIRS).merge(group, on=["label", "predicted"]))
         columns = ["label", "predicted", "texts", "share", "confidence", "beginning"]
         notes = [SWAPPED, f"{SHARE} {SURE}"] if isinstance(confusion, SetConfusion) else [f"{SHARE} {SURE_OF_ONE}"]
         tables.append(
@@ -116,10 +116,10 @@ def mistake_tables(confusions: Confusions, errors: pd.DataFrame) -> list[Table]:
         key = ["class", "mistake"]
         texts = errors.loc[errors["model"] == model, ["row", "text"]]
         surest = confusion.mistaken.sort_values("confidence", ascending=False, kind="stable")
-        own = surest.groupby(key).head(NUM_EXAMPLES).merge(texts, on="row")
+        group = surest.groupby(key).head(NUM_EXAMPLES).merge(texts, on="row")
         tables.append(
             Table(
-                _begin(confusion.mistakes.head(NUM_PAIRS).merge(own, on=key)),
+                _begin(confusion.mistakes.head(NUM_PAIRS).merge(group, on=key)),
                 groups=[[*key, "texts", "share", "confidence", "beginning"]],
                 key=key,
                 title=f"The classes that {model} misses or adds most often, with up to {NUM_EXAMPLES} texts each",
@@ -135,14 +135,14 @@ def text_tables(confusions: Confusions, errors: pd.DataFrame, *, long: bool = Fa
         return [Table(errors, groups=[COLUMNS], key=["model", "row"], title="Errors")]
     tables = []
     for model, confusion in confusions.items():
-        own = errors[errors["model"] == model]
+        group = errors[errors["model"] == model]
         tables.append(
             Table(
-                _begin(own.head(NUM_TEXTS)),
+                _begin(group.head(NUM_TEXTS)),
                 groups=[["row", "label", "predicted", "confidence", "beginning"]],
                 key="row",
-                title=f"{model}: {len(own):,} of {len(confusion.labels):,} test texts are wrong"
-                + (f"; the {NUM_TEXTS} most confident errors" if len(own) > NUM_TEXTS else ""),
+                title=f"{model}: {len(group):,} of {len(confusion.labels):,} test texts are wrong"
+                + (f"; the {NUM_TEXTS} most confident errors" if len(group) > NUM_TEXTS else ""),
                 notes=[NONE, SURE] if isinstance(confusion, SetConfusion) else [],
             )
         )

@@ -88,8 +88,8 @@ class Explanation:
     def verdict(self) -> str:
         """'predicted negative (97.3 %), which is right'."""
         named = zip(self.classes, self.probabilities_C, strict=True)
-        said = self.task.parts(self.predicted)
-        shares = ", ".join(f"{name} ({share:.1%})" for name, share in named if name in said)
+        answer = self.task.parts(self.predicted)
+        shares = ", ".join(f"{name} ({share:.1%})" for name, share in named if name in answer)
         verdict = f"predicted {shares or 'none of the classes'}"
         if self.label is None:
             return verdict
@@ -147,8 +147,8 @@ def explain(classifier: TextModel, text: str, label: str | None = None, top: int
 def shown_classes(classifier: TextModel, probabilities_C: Tensor, label: str | None, top: int) -> list[int]:
     """The places of the most probable classes (at least two), and of the true and predicted ones."""
     most = probabilities_C.topk(min(max(top, 2), len(probabilities_C))).indices.tolist()
-    (said,) = classifier.task.says(probabilities_C.unsqueeze(0), classifier.classes)["predicted"]
-    named = classifier.task.parts(str(said)) | (classifier.task.parts(label) if label is not None else frozenset())
+    (answer,) = classifier.task.says(probabilities_C.unsqueeze(0), classifier.classes)["predicted"]
+    named = classifier.task.parts(str(answer)) | (classifier.task.parts(label) if label is not None else frozenset())
     return sorted({*most, *(place for place, name in enumerate(classifier.classes) if name in named)})
 
 

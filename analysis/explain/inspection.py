@@ -196,7 +196,7 @@ def table(subject: Subject, *, long: bool = False) -> Table:
         model = subject.build()
     num_reaching = reach(subject)
     scored = {"position_scores": "One position", "word_scores": "One word"}
-    whose = next((what for own, what in scored.items() if _own(model, own)), f"A {TASKS[model.task].scored}")
+    whose = next((what for group, what in scored.items() if _own(model, group)), f"A {TASKS[model.task].scored}")
     notes = [
         f"Total: {frame['num_parameters'].sum():,} parameters and {frame['multiply_adds'].sum():,} multiply-adds for a "
         f"text of {subject.num_words} words.",

@@ -115,13 +115,13 @@ def scores(
 
 def measured(wanted: pd.Series, answer: pd.DataFrame, task: Task, classes: Sequence[str]) -> str:
     """'accuracy 0.9000, F1 0.8889, ...'. wanted: the true classes."""
-    said = answer[PREDICTED].map(task.parts)
-    right = (said == wanted).mean()
+    predicted = answer[PREDICTED].map(task.parts)
+    right = (predicted == wanted).mean()
     names = [f"{PROBABILITY}{name}" for name in classes]
     if not set(names) <= set(answer):  # the answer has only the most probable classes
         return f"accuracy {right:.4f}"
     outputs_NC = torch.tensor(answer[names].to_numpy(dtype=np.float32))
-    wanted_N, predicted_N = (_places(parts, task, classes) for parts in (wanted, said))
+    wanted_N, predicted_N = (_places(parts, task, classes) for parts in (wanted, predicted))
     try:
         # Predicted classes are passed, since an exported model may have its own decision threshold.
         found = measure(task, task.logits(outputs_NC), (wanted_N,), "test", predicted_N)

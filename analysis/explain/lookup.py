@@ -29,11 +29,11 @@ def find(uri: str, name: str) -> Trial:
     of_architecture = [trial for trial in trials if trial.architecture == wanted]
     if of_architecture:
         return best(of_architecture, metric(search), search.id)
-    own = {trial.name: trial for trial in trials if trial.search == search.id}
-    if wanted not in own:
+    by_name = {trial.name: trial for trial in trials if trial.search == search.id}
+    if wanted not in by_name:
         known = dict.fromkeys(trial.architecture for trial in trials)
         raise UserError(f"{search.id} has no trial or architecture {wanted!r}{did_you_mean(wanted, known)}")
-    return own[wanted]
+    return by_name[wanted]
 
 
 def preferred(uri: str, name: str, how: str) -> Trial:

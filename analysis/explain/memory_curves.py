@@ -147,8 +147,8 @@ def read(found: Sequence[Trained], *, untrained: bool = False) -> pd.DataFrame:
                 by_state_T, by_word_T = curve(model, tokens_NT)
                 activations = (trial.hyperparameters.get(name) for name in ("activation", "gate_activation"))
                 values = (trial.architecture, *activations, trial.name, trial.search, trial.run_id, weights)
-                own = dict(zip(COLUMNS, values, strict=True)) | {"distance": range(len(by_state_T))}
-                parts.append(pd.DataFrame(own | {"state": by_state_T, "word": by_word_T, "texts": len(tokens_NT)}))
+                row = dict(zip(COLUMNS, values, strict=True)) | {"distance": range(len(by_state_T))}
+                parts.append(pd.DataFrame(row | {"state": by_state_T, "word": by_word_T, "texts": len(tokens_NT)}))
     finally:
         torch.set_num_threads(num_threads)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -182,9 +182,9 @@ def table(frame: pd.DataFrame, *, long: bool = False) -> Table:
     columns = [name for name in COLUMNS if name not in ("search", "run_id")]
     shown = [distance for distance in SHOWN if distance <= frame["distance"].max()]
     rows = []
-    for _, own in frame.groupby(["search", "trial", "weights"], sort=False):
-        norms = own.set_index("distance")["state"]
-        rows.append({**own.iloc[0][columns], **{_words(distance): norms.get(distance) for distance in shown}})
+    for _, row in frame.groupby(["search", "trial", "weights"], sort=False):
+        norms = row.set_index("distance")["state"]
+        rows.append({**row.iloc[0][columns], **{_words(distance): norms.get(distance) for distance in shown}})
     notes = [
         "The norm of the Jacobian of the last state with respect to the state this many words before, the mean over "
         f"{frame['texts'].max()} test texts; 1 at distance 0."

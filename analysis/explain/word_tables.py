@@ -32,14 +32,14 @@ def word_frame(explanations: Sequence[Explanation]) -> pd.DataFrame:
             **_by_class("baseline of", found, found.baseline_C),
         }
         for place, word in enumerate(found.words):
-            own = {
+            row = {
                 "position": place + 1,
                 "word": word,
                 "unknown": bool(found.unknown_T[place]),
                 **_by_class("score of", found, found.scores_TC[place]),
                 "looked at": _looked_at(found, place),
             }
-            rows.append(of_text | own)
+            rows.append(of_text | row)
     return pd.DataFrame(rows)
 
 

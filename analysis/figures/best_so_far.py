@@ -21,15 +21,15 @@ def data(found: PlotData) -> pd.DataFrame:
     trials, rank_by, metric = found.trials, found.rank_by, check_metric(found.rank_by)
     ended = trials[trials["end"].notna()].sort_values(["architecture", "end", "number"], kind="stable")
     parts = []
-    for _, own in ended.groupby("architecture"):
-        scores = own[rank_by].where(np.isfinite(own[rank_by]))
-        complete = scores.where(own["outcome"] == Outcome.COMPLETE.value)
-        counted = complete if complete.notna().any() else scores.where(own["outcome"] == Outcome.PRUNED.value)
+    for _, group in ended.groupby("architecture"):
+        scores = group[rank_by].where(np.isfinite(group[rank_by]))
+        complete = scores.where(group["outcome"] == Outcome.COMPLETE.value)
+        counted = complete if complete.notna().any() else scores.where(group["outcome"] == Outcome.PRUNED.value)
         if counted.notna().any():
             best = (counted.cummax() if metric.maximize else counted.cummin()).ffill()
-            spent = own["seconds"].fillna(0).cumsum()
+            spent = group["seconds"].fillna(0).cumsum()
             parts.append(
-                own.assign(trials=range(1, len(own) + 1), seconds=spent, metric=rank_by, score=scores, best=best)
+                group.assign(trials=range(1, len(group) + 1), seconds=spent, metric=rank_by, score=scores, best=best)
             )
     columns = ["architecture", "trial", "run_id", "outcome", "trials", "seconds", "metric", "score", "best", ROLE]
     if not parts:
@@ -45,8 +45,8 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     figure, panels = grid(1, 2, height=3.4, sharey=True)
     baseline, frame = baselines(frame), searched(frame)
     for axes, spent in zip(panels[0], ("trials", "seconds"), strict=True):
-        for architecture, own in frame.groupby("architecture"):
-            look, steps = looks[str(architecture)], own[own["best"].notna()]
+        for architecture, group in frame.groupby("architecture"):
+            look, steps = looks[str(architecture)], group[group["best"].notna()]
             better = steps["best"] != steps["best"].shift()
             axes.step(steps[spent], steps["best"], where="post", c=look.colour, ls=look.line)
             axes.plot(steps[spent][better], steps["best"][better], look.marker, c=look.colour)

@@ -25,14 +25,14 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     val, test = (name.removesuffix("_mean") for name in frame.columns if name.endswith("_mean"))
     shown = [(TRIALS, val), (SECONDS, val), (SECONDS, test)]
     for axes, (unit, measure) in zip(panels[0], shown, strict=True):
-        own = frame[frame["unit"] == unit]
-        _draw(axes, own, measure, looks)
+        group = frame[frame["unit"] == unit]
+        _draw(axes, group, measure, looks)
         axes.set_ylabel(f"expected {label(measure)}".replace(" (", "\n(", 1))
         axes.set_xlabel("trials" if unit == TRIALS else "core-seconds per architecture")
-        if unit == SECONDS and len(own):
+        if unit == SECONDS and len(group):
             log_axis(axes.xaxis)
             for words, seconds in ASKED.items():
-                if own["budget"].min() <= seconds <= own["budget"].max():
+                if group["budget"].min() <= seconds <= group["budget"].max():
                     axes.axvline(seconds, c="0.8", lw=0.8, zorder=0)
                     place = {"xy": (seconds, 0.02), "xycoords": ("data", "axes fraction"), "ha": "right"}
                     axes.annotate(words, **place, rotation=90, fontsize=7, c="0.4")  # horizontal texts would overlap
@@ -43,15 +43,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 
 
 def _draw(axes: Axes, frame: pd.DataFrame, measure: str, looks: Looks) -> None:
-    for name, own in searched(frame).groupby("architecture"):
+    for name, group in searched(frame).groupby("architecture"):
         look = looks[str(name)]
-        axes.plot(own["budget"], own[f"{measure}_mean"], c=look.colour, ls=look.line)
-        axes.plot(own["budget"].iloc[-1:], own[f"{measure}_mean"].iloc[-1:], look.marker, c=look.colour)
+        axes.plot(group["budget"], group[f"{measure}_mean"], c=look.colour, ls=look.line)
+        axes.plot(group["budget"].iloc[-1:], group[f"{measure}_mean"].iloc[-1:], look.marker, c=look.colour)
         axes.fill_between(
-            own["budget"], own[f"{measure}_low"], own[f"{measure}_high"], color=look.colour, alpha=0.13, lw=0
+            group["budget"], group[f"{measure}_low"], group[f"{measure}_high"], color=look.colour, alpha=0.13, lw=0
         )
-    for _, own in baselines(frame).groupby("architecture"):
-        axes.plot(own["budget"], own[f"{measure}_mean"], **BASELINE_LINE)
+    for _, group in baselines(frame).groupby("architecture"):
+        axes.plot(group["budget"], group[f"{measure}_mean"], **BASELINE_LINE)
 
 
 PLOT = Plot(

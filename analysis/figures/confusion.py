@@ -47,9 +47,9 @@ def _matrices(frame: pd.DataFrame) -> Figure:
     figure, panels = wrapped(len(models), 3 if len(classes) <= 6 else 2, height)
     names = [short(str(name)) for name in classes]
     for axes, model in zip(panels, models, strict=True):
-        own = frame[frame["model"] == model]
+        group = frame[frame["model"] == model]
         size = len(classes)
-        shares_CC, texts_CC = (own[name].to_numpy().reshape(size, size) for name in ("share", "texts"))
+        shares_CC, texts_CC = (group[name].to_numpy().reshape(size, size) for name in ("share", "texts"))
         axes.imshow(shares_CC, cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(size), names, rotation=90 if size > 3 else 0)
         axes.set_yticks(range(size), names)
@@ -70,12 +70,12 @@ def _bars(frame: pd.DataFrame) -> Figure:
     least, greatest = -frame["added"].max(), (frame["found"] + frame["missed"]).max()
     margin = 0.03 * (greatest - least)
     for axes, model in zip(panels, models, strict=True):
-        own = frame[frame["model"] == model].iloc[::-1]  # the first class at the top
-        places = range(len(own))
-        axes.barh(places, own["found"], color=FOUND)
-        axes.barh(places, own["missed"], left=own["found"], color=MISSED)
-        axes.barh(places, -own["added"], color=ADDED)
-        axes.set_yticks(places, [short(str(name)) for name in own["class"]])
+        group = frame[frame["model"] == model].iloc[::-1]  # the first class at the top
+        places = range(len(group))
+        axes.barh(places, group["found"], color=FOUND)
+        axes.barh(places, group["missed"], left=group["found"], color=MISSED)
+        axes.barh(places, -group["added"], color=ADDED)
+        axes.set_yticks(places, [short(str(name)) for name in group["class"]])
         axes.axvline(0, c="black", lw=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):,.0f}"))

@@ -19,14 +19,14 @@ def data(found: PlotData) -> pd.DataFrame:
     values = score_by_hyperparameter.data(found)
     keys = ["architecture", "trial", "run_id", "outcome", "metric", "score"]
     parts = [pd.DataFrame(columns=[*keys, *(f"{axis}{part}" for axis in "xy" for part in ("", *_PARTS))])]
-    for architecture, told in importance.data(found).groupby("architecture", sort=False):
-        if len(told) < 2:
+    for architecture, important in importance.data(found).groupby("architecture", sort=False):
+        if len(important) < 2:
             continue
         x, y = (
             values[(values["architecture"] == architecture) & (values["hyperparameter"] == name)]
             .set_index("run_id")[["hyperparameter", "value", "position", "scale"]]
             .rename(columns=lambda part, axis=axis: axis if part == "hyperparameter" else f"{axis}_{part}")
-            for axis, name in zip("xy", told["hyperparameter"], strict=False)
+            for axis, name in zip("xy", important["hyperparameter"], strict=False)
         )
         scored = values[values["score"].notna()].drop_duplicates("run_id")[keys]
         both = scored.merge(x, on="run_id").merge(y, on="run_id")
@@ -40,10 +40,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures = frame["architecture"].unique()
     figure, panels = wrapped(len(architectures), columns=2, height=3.2)
     for axes, architecture in zip(panels, architectures, strict=True):
-        own = frame[frame["architecture"] == architecture]
-        surface = own.groupby(["x_position", "y_position"])["score"].mean().reset_index()
+        group = frame[frame["architecture"] == architecture]
+        surface = group.groupby(["x_position", "y_position"])["score"].mean().reset_index()
         # Triangulate on axes of equal length, as displayed.
-        seen = [_unit(surface[f"{axis}_position"], own[f"{axis}_scale"].iloc[0]) for axis in "xy"]
+        seen = [_unit(surface[f"{axis}_position"], group[f"{axis}_scale"].iloc[0]) for axis in "xy"]
         triangles = Triangulation(*seen).triangles
         mesh = Triangulation(surface["x_position"], surface["y_position"], triangles)
         filled = axes.tricontourf(mesh, surface["score"], levels=8, cmap="cividis", alpha=0.85)
@@ -51,10 +51,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         axes.use_sticky_edges = False  # do not cut points at the edges
         figure.colorbar(filled, ax=axes, label=label(frame["metric"].iloc[0]), shrink=0.9)
         look = Look("black", looks[architecture].marker, None)
-        scatter(axes, own["x_position"], own["y_position"], own["outcome"], look, size=4)
+        scatter(axes, group["x_position"], group["y_position"], group["outcome"], look, size=4)
         for axis, side in zip("xy", (axes.xaxis, axes.yaxis), strict=True):
-            scaled_axis(side, own.rename(columns={f"{axis}{part}": part[1:] for part in _PARTS}))
-            side.set_label_text(heading(own[axis].iloc[0]))
+            scaled_axis(side, group.rename(columns={f"{axis}{part}": part[1:] for part in _PARTS}))
+            side.set_label_text(heading(group[axis].iloc[0]))
         axes.set_title(architecture)
     legend(figure, outcome_keys(frame["outcome"]))
     return figure

@@ -26,11 +26,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     axes, keys = panels[0, 0], []
     names = [*frame["architecture"].unique()]
     for name, look in looks_of(names).items():
-        own = frame[frame["architecture"] == name]
-        is_baseline = own[ROLE].iloc[0] == BASELINE
+        group = frame[frame["architecture"] == name]
+        is_baseline = group[ROLE].iloc[0] == BASELINE
         shown: dict[str, Any] = {"c": look.colour, "marker": look.marker, "ls": "dashed" if is_baseline else "solid"}
-        axes.plot(own["texts"], own["mean"], **shown)
-        spread = own.dropna(subset=["low", "high"])
+        axes.plot(group["texts"], group["mean"], **shown)
+        spread = group.dropna(subset=["low", "high"])
         axes.fill_between(spread["texts"], spread["low"], spread["high"], color=look.colour, alpha=0.15, lw=0)
         keys.append(Line2D([], [], **shown, label=f"{name} (baseline)" if is_baseline else name))
     log_axis(axes.xaxis)

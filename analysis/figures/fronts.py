@@ -1,4 +1,4 @@
-"""The fronts of several objectives: what there is to choose from, for each architecture and in all."""
+"""The Pareto fronts of several objectives, of each architecture and of all trials."""
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,11 @@ from search.train.costs import COSTS
 
 
 def data(found: PlotData) -> pd.DataFrame:
-    """The metric of complete trials by each other objective, the best of that first.
+    """The metric of complete trials by each other objective, with the best values of the objective first.
 
-    `front`: whether a trial is on the front of all trials, only on that of its architecture, or on none, by all
-    objectives together. `attained`: by these two alone no other trial of its architecture is as good or better.
-    `repetition`: which seed of a repeated configuration it is, from 0; NA elsewhere.
+    `front`: whether a trial is, by all objectives, on the front of all trials, only on that of its architecture, or on
+    none. `attained`: whether, by the metric and this objective alone, no other trial of the architecture is at least as
+    good. `repetition`: the number of the seed of a repeated configuration, from 0; NA elsewhere.
     """
     objectives, metric = found.objectives, found.rank_by
     if not objectives:
@@ -32,30 +32,30 @@ def data(found: PlotData) -> pd.DataFrame:
     sign = 1 if maximizes(metric) else -1
     parts = []
     for name in (each for each in objectives if each != metric):
-        own = complete.assign(objective=name, amount=complete[column_of(name)].astype("float64"))
-        own = own.dropna(subset="amount")
-        own = own.sort_values(["amount", metric], ascending=[not maximizes(name), sign < 0], kind="stable")
-        best = (sign * own[metric]).groupby(own["architecture"]).cummax()
-        before = best.groupby(own["architecture"]).shift()
-        parts.append(own.assign(attained=before.isna() | (best > before)))
+        group = complete.assign(objective=name, amount=complete[column_of(name)].astype("float64"))
+        group = group.dropna(subset="amount")
+        group = group.sort_values(["amount", metric], ascending=[not maximizes(name), sign < 0], kind="stable")
+        best = (sign * group[metric]).groupby(group["architecture"]).cummax()
+        before = best.groupby(group["architecture"]).shift()
+        parts.append(group.assign(attained=before.isna() | (best > before)))
     columns = ["architecture", "trial", "run_id", "repetition", "objective", "amount", metric, "front", "attained"]
     return pd.concat(parts)[columns].reset_index(drop=True)
 
 
-def attainment(own: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """What an architecture attains over repetitions (the empirical attainment function; Fonseca and Fleischer 1996, "On
-    the Performance Assessment and Comparison of Stochastic Multiobjective Optimizers").
+def attainment(group: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The empirical attainment function of an architecture over repetitions (Fonseca and Fleischer 1996, "On the
+    Performance Assessment and Comparison of Stochastic Multiobjective Optimizers").
 
-    own: rows of `data` of one objective and architecture. Returns a row for each amount, the best first, with the
-    score that is attained at this amount or a better one by the best repetition, by half of them and by all (`best`,
-    `median`, `worst`), NaN where fewer have a trial. Trials without a repetition are one together.
+    group: rows of `data` of one objective and architecture. Returns one row per amount, the best first, with the score
+    that is attained at this or a better amount by the best repetition, by half of them, and by all of them (`best`,
+    `median`, `worst`); NaN if fewer have a trial there. Trials without a repetition count as one repetition.
     """
     sign = 1 if maximizes(metric) else -1
-    repetitions = own["repetition"].fillna(-1)
-    scores = pd.DataFrame({each: (sign * own[metric]).where(repetitions == each) for each in repetitions.unique()})
+    repetitions = group["repetition"].fillna(-1)
+    scores = pd.DataFrame({each: (sign * group[metric]).where(repetitions == each) for each in repetitions.unique()})
     attained_NR = np.sort(scores.cummax().ffill().fillna(-np.inf).to_numpy(dtype=float), axis=1)
     count = attained_NR.shape[1]
-    found = own[["amount"]].assign(
+    found = group[["amount"]].assign(
         best=sign * attained_NR[:, -1], median=sign * attained_NR[:, (count - 1) // 2], worst=sign * attained_NR[:, 0]
     )
     return found.replace([np.inf, -np.inf], np.nan)
@@ -68,13 +68,13 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     for axes, objective in zip(panels, objectives, strict=True):
         points = frame[frame["objective"] == objective]
         farthest = points["amount"].iloc[-1]
-        for architecture, own in points.groupby("architecture"):
+        for architecture, group in points.groupby("architecture"):
             look = looks[architecture]
-            axes.plot(own["amount"], own[metric], look.marker, c=look.colour, mfc="white", ls="none", alpha=0.6)
-            there = own[own["front"] != "none"]
+            axes.plot(group["amount"], group[metric], look.marker, c=look.colour, mfc="white", ls="none", alpha=0.6)
+            there = group[group["front"] != "none"]
             axes.plot(there["amount"], there[metric], look.marker, c=look.colour, ls="none", zorder=3)
-            attained = attainment(own, metric)
-            # What is attained at one amount is at any worse one.
+            attained = attainment(group, metric)
+            # A score attained at one amount is also attained at any worse amount.
             last = attained.tail(1).assign(amount=farthest)
             attained = pd.concat([attained, last])
             axes.step(attained["amount"], attained["median"], where="post", c=look.colour, ls=look.line, lw=1.1)
@@ -96,11 +96,11 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
 PLOT = Plot(
     "fronts",
     title="The fronts of the objectives",
-    caption="Complete trials by the metric, on validation, and each other objective. Filled are those on the front of "
-    "their architecture, by all objectives; those on the front of all trials are ringed. A line bounds what an "
-    "architecture attains in the two objectives of its panel: for each amount the best score at no worse one. Where "
-    "configurations were repeated on several seeds, it is what half of the seeds attain, and the band is from what all "
-    "of them attain to what the best one does.",
+    caption="Complete trials by the metric, on validation, and each other objective. Filled: on the front of their "
+    "architecture, by all objectives. Ringed: on the front of all trials. Lines: the best score of an "
+    "architecture at this or a better value of the objective. If "
+    "configurations were repeated on several seeds, lines are scores that half of the seeds attain, and bands extend "
+    "from the score that all seeds attain to that of the best seed.",
     nothing="the search has one objective, or no complete trial",
     data=data,
     draw=draw,

@@ -31,16 +31,16 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     # Rows have few panels, since the legends of many layers stand below them.
     figure, panels = wrapped(len(architectures), 3, height=3.4, sharey=True)
     for axes, architecture in zip(panels, architectures, strict=True):
-        own = frame[frame["architecture"] == architecture]
-        layers = own["layer"].unique()
+        group = frame[frame["architecture"] == architecture]
+        layers = group["layer"].unique()
         # A single line for the whole model gets the look of the architecture.
         styles = looks if [*layers] == [""] else looks_of(layers)
         for layer in layers:
-            points, look = own[own["layer"] == layer], styles[layer or architecture]
+            points, look = group[group["layer"] == layer], styles[layer or architecture]
             axes.plot(
                 points["epoch"], points["value"], c=look.colour, marker=look.marker, ls=look.line, ms=4, label=layer
             )
-        axes.set_title(own["trial"].iloc[0])
+        axes.set_title(group["trial"].iloc[0])
         if styles is not looks:
             axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 + (len(layers) > 4))
     log_axis(panels[0].yaxis)

@@ -21,9 +21,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     most = frame.groupby("architecture").size().max()
     figure, panels = wrapped(len(architectures), columns=2, height=0.7 + 0.28 * most, sharex=True)
     for axes, architecture in zip(panels, architectures, strict=True):
-        own, colour = frame[frame["architecture"] == architecture].iloc[::-1], looks[architecture].colour
-        bars = axes.barh([heading(name) for name in own["hyperparameter"]], own["importance"], edgecolor=colour)
-        for bar, p in zip(bars, own["p"], strict=True):
+        group, colour = frame[frame["architecture"] == architecture].iloc[::-1], looks[architecture].colour
+        bars = axes.barh([heading(name) for name in group["hyperparameter"]], group["importance"], edgecolor=colour)
+        for bar, p in zip(bars, group["p"], strict=True):
             bar.set(facecolor=colour if p < ALPHA else "white", hatch=None if p < ALPHA else "////")
             text = f"p {p:.2g}" if pd.notna(p) else f"{bar.get_width():.0%}"
             axes.text(bar.get_width() + 0.01, bar.get_y() + bar.get_height() / 2, text, va="center", fontsize=7.5)

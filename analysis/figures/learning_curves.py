@@ -34,15 +34,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     for row, metric in enumerate(metrics):
         panels[row, 0].set_ylabel(label(metric))
         for axes, architecture in zip(panels[row], architectures, strict=True):
-            own = frame[(frame["architecture"] == architecture) & (frame["metric"] == metric)]
+            group = frame[(frame["architecture"] == architecture) & (frame["metric"] == metric)]
             look = looks[architecture]
             for split, line, face in (("train", "dashed", "white"), ("val", "solid", look.colour)):
-                points = own[own["split"] == split]
+                points = group[group["split"] == split]
                 axes.plot(points["epoch"], points["value"], ls=line, c=look.colour, marker=look.marker, mfc=face)
-            for epoch in own[own["best"]]["epoch"].unique():
+            for epoch in group[group["best"]]["epoch"].unique():
                 axes.axvline(epoch, color=GREY, lw=1, ls=":")
             if row == 0:
-                axes.set_title(own["trial"].iloc[0] if len(own) else architecture)
+                axes.set_title(group["trial"].iloc[0] if len(group) else architecture)
     whole_numbers(panels[-1], "epoch")
     keys = [
         Line2D([], [], color=GREY, ls="dashed", marker="o", mfc="white", label="training"),

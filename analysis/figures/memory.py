@@ -22,15 +22,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         for axes, architecture in zip(panels[row], architectures, strict=True):
             of_model = ["activation", "gate_activation", "weights", "search", "trial"]
             points = frame[frame["architecture"] == architecture]
-            for (activation, gate, weights, *_), own in points.groupby(of_model, dropna=False, sort=False):
+            for (activation, gate, weights, *_), group in points.groupby(of_model, dropna=False, sort=False):
                 look, trained = styles[activation], weights == "trained"
                 axes.plot(
-                    own["distance"],
-                    own[by],
+                    group["distance"],
+                    group[by],
                     c=look.colour,
                     ls="solid" if trained else "dotted",
                     marker=look.marker if gate == "relu" else "",
-                    markevery=max(len(own) // 8, 1),
+                    markevery=max(len(group) // 8, 1),
                     ms=4,
                     mfc=look.colour if trained else "white",
                 )
@@ -44,7 +44,7 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     whole_numbers(panels[-1], "words before the last")
     keys = [Line2D([], [], c=styles[name].colour, label=name) for name in activations]
     if frame["gate_activation"].eq("relu").any():
-        keys.append(Line2D([], [], c=GREY, marker="o", label="gates of relu"))
+        keys.append(Line2D([], [], c=GREY, marker="o", label="relu gates"))
     if frame["weights"].nunique() > 1:
         keys.append(Line2D([], [], c=GREY, ls="dotted", label="before training"))
     legend(figure, keys)

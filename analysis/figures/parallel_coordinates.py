@@ -16,7 +16,7 @@ def data(found: PlotData) -> pd.DataFrame:
     """Varying hyperparameters and score of every trial, on axes from 0 to 1 (`height`)."""
     values = score_by_hyperparameter.data(found).rename(columns={"hyperparameter": "axis"})
     scores = values.drop_duplicates("run_id").assign(
-        axis=found.rank_by, value=lambda own: own["score"], position=lambda own: own["score"], scale="linear"
+        axis=found.rank_by, value=lambda group: group["score"], position=lambda group: group["score"], scale="linear"
     )
     frame = pd.concat([values, scores], ignore_index=True)
     height = np.log(frame["position"].where(frame["scale"] == "log")).fillna(frame["position"]).astype("float64")
@@ -30,15 +30,15 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     architectures = frame["architecture"].unique()
     figure, panels = grid(len(architectures), 1, height=1.9, width=WIDTH)
     for axes, architecture in zip(panels[:, 0], architectures, strict=True):
-        own, look = frame[frame["architecture"] == architecture], looks[architecture]
-        names = [*own["axis"].unique()]
-        heights = own.pivot(index="run_id", columns="axis", values="height")[names]
-        outcomes = own.drop_duplicates("run_id").set_index("run_id")["outcome"].reindex(heights.index)
+        group, look = frame[frame["architecture"] == architecture], looks[architecture]
+        names = [*group["axis"].unique()]
+        heights = group.pivot(index="run_id", columns="axis", values="height")[names]
+        outcomes = group.drop_duplicates("run_id").set_index("run_id")["outcome"].reindex(heights.index)
         for outcome, heights_of in heights.groupby(outcomes):
             style = {"c": look.colour, "lw": 1.2, "alpha": 0.8, "zorder": 3} | LINE_OF[outcome]
             axes.plot(range(len(names)), heights_of.T, **style)
         for place, name in enumerate(names):
-            _upright_axis(axes, place, own[own["axis"] == name])
+            _upright_axis(axes, place, group[group["axis"] == name])
         axes.set(xlim=(-0.15, len(names) - 0.75), ylim=(-0.12, 1.12), yticks=[])
         axes.set_xticks(range(len(names)), [heading(name) for name in names])
         axes.set_title(architecture, loc="left")
@@ -51,13 +51,13 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     return figure
 
 
-def _upright_axis(axes: Axes, place: int, own: pd.DataFrame) -> None:
+def _upright_axis(axes: Axes, place: int, group: pd.DataFrame) -> None:
     """A vertical axis, labelled with its lowest and highest value, or with all choices."""
     axes.plot([place, place], [0, 1], c="black", lw=1, zorder=2)
-    marks = own.dropna(subset="height").drop_duplicates("height").sort_values("height")
-    if own["scale"].iloc[0] != "choices":
+    marks = group.dropna(subset="height").drop_duplicates("height").sort_values("height")
+    if group["scale"].iloc[0] != "choices":
         marks = marks.iloc[sorted({0, len(marks) - 1})] if len(marks) else marks
-    name = own["axis"].iloc[0]
+    name = group["axis"].iloc[0]
     for height, value in zip(marks["height"], marks["value"], strict=True):
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
         axes.text(place + 0.03, height, short(cell(name, value)), fontsize=7.5, va="center", zorder=4, bbox=box)

@@ -72,8 +72,8 @@ class PlotData:
         """The main test metric: the ranking metric if it is not a column of every table, else 'test_accuracy' if the
         task measures it."""
         ranking, known = split_metric(self.rank_by)[1], tested(self.trials, self.rank_by)
-        own = f"test_{ranking.name}"
-        return own if own in known and not ranking.column else next(iter(known), "test_loss")
+        test_name = f"test_{ranking.name}"
+        return test_name if test_name in known and not ranking.column else next(iter(known), "test_loss")
 
 
 def no_series(rank_by: str, recorded: Iterable[str]) -> list[str]:

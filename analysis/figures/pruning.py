@@ -13,8 +13,8 @@ from analysis.figures.style import LINE_OF, PALE, Looks, label, legend, outcome_
 def data(found: PlotData) -> pd.DataFrame:
     """The validation score of every trial by epoch; `last` marks its last epoch, where a pruned trial was stopped."""
     columns = ["architecture", "trial", "number", "run_id", "outcome"]
-    own = found.series[(found.series["metric"] == found.rank_by) & np.isfinite(found.series["value"])]
-    frame = found.trials[columns].merge(own, on="run_id").rename(columns={"step": "epoch"})
+    group = found.series[(found.series["metric"] == found.rank_by) & np.isfinite(found.series["value"])]
+    frame = found.trials[columns].merge(group, on="run_id").rename(columns={"step": "epoch"})
     last = frame.groupby("run_id")["epoch"].transform("max") == frame["epoch"]
     return frame.assign(last=last.astype(bool))[[*columns, "metric", "epoch", "value", "last"]]
 
@@ -27,13 +27,13 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         points, look = frame[frame["architecture"] == architecture], looks[architecture]
         for outcome, trials in points.groupby("outcome", sort=False):
             style = LINE_OF.get(outcome, {"c": PALE, "lw": 0.9})
-            for _, own in trials.groupby("run_id"):
-                axes.plot(own["epoch"], own["value"], **{"c": look.colour} | style)
+            for _, group in trials.groupby("run_id"):
+                axes.plot(group["epoch"], group["value"], **{"c": look.colour} | style)
         ends = points[points["last"]].sort_values(["epoch", "value"])
         scatter(axes, ends["epoch"].astype("float64"), ends["value"], ends["outcome"], look)
         if len(ends) <= 16:
-            for _, own in ends.groupby("epoch"):
-                for height, (_, end) in zip(_apart(own["value"], gap), own.iterrows(), strict=True):
+            for _, group in ends.groupby("epoch"):
+                for height, (_, end) in zip(_apart(group["value"], gap), group.iterrows(), strict=True):
                     style = {"textcoords": "offset points", "fontsize": 7, "va": "center"}
                     axes.annotate(end["number"], (float(end["epoch"]), height), (6, 0), **style)
         axes.margins(y=0.1)

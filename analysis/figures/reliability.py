@@ -22,14 +22,14 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     figure, panels = wrapped(len(names), 4, height=2.4, sharex=True, sharey=True)
     for axes, name in zip(panels, names, strict=True):
         axes.plot([0, 1], [0, 1], c=GREY, lw=0.8, ls="dashed")
-        own = frame[frame["architecture"] == name]
-        for calibrated, bins in own.groupby("calibrated"):
+        group = frame[frame["architecture"] == name]
+        for calibrated, bins in group.groupby("calibrated"):
             colour = known[name].colour if calibrated else GREY
             axes.plot(bins["confidence"], bins["right"], c=colour, lw=1.2 if calibrated else 0.9)
             areas = np.maximum(LARGEST * bins["answers"] / bins["answers"].sum(), SMALLEST)
             filled = colour if calibrated else "white"
             axes.scatter(bins["confidence"], bins["right"], s=areas, color=filled, edgecolors=colour, zorder=2.5)
-        axes.set_title(f"{name}, temperature {own['temperature'].iloc[-1]:.2f}")
+        axes.set_title(f"{name}, temperature {group['temperature'].iloc[-1]:.2f}")
         axes.set_xlim(frame["confidence"].min() - 0.04, 1.02)
         axes.set_ylim(min(frame["right"].min(), frame["confidence"].min()) - 0.04, 1.03)
     for axes in panels[::4]:

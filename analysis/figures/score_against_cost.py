@@ -23,7 +23,8 @@ from search.train.metrics import split_metric
 
 
 def data(found: PlotData) -> pd.DataFrame:
-    """The test scores of complete trials by parameters and by seconds; `front`: no other trial is better and cheaper.
+    """The test scores of complete trials by parameters and by seconds; `front`: whether no other trial is both better
+    and cheaper.
 
     The best baseline comes last and is never on the front.
     """
@@ -32,11 +33,13 @@ def data(found: PlotData) -> pd.DataFrame:
     complete = trials[(trials["outcome"] == Outcome.COMPLETE.value) & np.isfinite(trials[metric])]
     parts = []
     for cost in ("num_parameters", "seconds"):
-        own = complete.assign(cost=cost, amount=complete[cost].astype("float64")).dropna(subset="amount")
-        own = own[own["amount"] > 0].sort_values(["amount", metric], ascending=[True, not maximize], kind="stable")
-        before = (own[metric].cummax() if maximize else own[metric].cummin()).shift()
-        better = own[metric] > before if maximize else own[metric] < before
-        parts.append(own.assign(front=before.isna() | better))
+        group = complete.assign(cost=cost, amount=complete[cost].astype("float64")).dropna(subset="amount")
+        group = group[group["amount"] > 0].sort_values(
+            ["amount", metric], ascending=[True, not maximize], kind="stable"
+        )
+        before = (group[metric].cummax() if maximize else group[metric].cummin()).shift()
+        better = group[metric] > before if maximize else group[metric] < before
+        parts.append(group.assign(front=before.isna() | better))
     for cost in ("num_parameters", "seconds") if len(complete) else ():
         best = found.best_baseline.dropna(subset=metric)
         parts.append(best.assign(cost=cost, amount=best[cost].astype("float64"), front=False))
@@ -54,12 +57,14 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         front = points[points["front"]]
         axes.step(front["amount"], front[metric], where="post", c=GREY, lw=1)
         axes.plot(front["amount"], front[metric], "o", ms=11, mfc="none", mec="black", mew=0.8, ls="none")
-        for architecture, own in points.groupby("architecture"):
-            axes.plot(own["amount"], own[metric], looks[architecture].marker, c=looks[architecture].colour, ls="none")
+        for architecture, group in points.groupby("architecture"):
+            axes.plot(
+                group["amount"], group[metric], looks[architecture].marker, c=looks[architecture].colour, ls="none"
+            )
         for score in baseline[metric][baseline["cost"] == cost]:
             axes.axhline(score, **BASELINE_LINE)
         for _, point in front.iterrows():
-            # Upright, since there are no points above the front.
+            # Vertical labels, since there are no points above the front.
             style = {"rotation": 90, "fontsize": 7.5, "ha": "center", "va": "bottom"}
             axes.annotate(point["trial"], (point["amount"], point[metric]), (0, 8), textcoords="offset points", **style)
         log_axis(axes.xaxis)

@@ -26,21 +26,23 @@ def data(found: PlotData) -> pd.DataFrame:
     columns = ["architecture", "trial", "run_id", "outcome", "hyperparameter", "value", "position", "scale"]
     parts = [pd.DataFrame(columns=columns)]
     for name in hyperparameters(shown):
-        varied = [str(architecture) for architecture, own in shown.groupby("architecture") if name in varying(own)]
-        own = shown[shown["architecture"].isin(varied) & shown[name].map(present).astype(bool)]
-        if own.empty:
+        varied = [str(architecture) for architecture, group in shown.groupby("architecture") if name in varying(group)]
+        group = shown[shown["architecture"].isin(varied) & shown[name].map(present).astype(bool)]
+        if group.empty:
             continue
         known = (distributions(found.space, architecture) for architecture in varied)
         ranges = [of_architecture[name] for of_architecture in known if name in of_architecture]
-        numbers = pd.api.types.is_numeric_dtype(own[name]) and not pd.api.types.is_bool_dtype(own[name])
+        numbers = pd.api.types.is_numeric_dtype(group[name]) and not pd.api.types.is_bool_dtype(group[name])
         if numbers and not (ranges and all(isinstance(one, CategoricalDistribution) for one in ranges)):
-            log = any(getattr(one, "log", False) for one in ranges) and own[name].min() > 0
-            scale, positions = "log" if log else "linear", own[name].astype("float64").to_list()
+            log = any(getattr(one, "log", False) for one in ranges) and group[name].min() > 0
+            scale, positions = "log" if log else "linear", group[name].astype("float64").to_list()
         else:
-            places = {key: float(place) for place, (key,) in enumerate(grouped(own, [name]))}
-            scale, positions = "choices", [places[value] for value in own[name]]
+            places = {key: float(place) for place, (key,) in enumerate(grouped(group, [name]))}
+            scale, positions = "choices", [places[value] for value in group[name]]
         parts.append(
-            own.assign(hyperparameter=name, value=own[name].astype(object), position=positions, scale=scale)[columns]
+            group.assign(hyperparameter=name, value=group[name].astype(object), position=positions, scale=scale)[
+                columns
+            ]
         )
     frame = pd.concat(parts if len(parts) == 1 else parts[1:])
     scores = trials[rank_by].where(np.isfinite(trials[rank_by]) & (trials["outcome"] != Outcome.DIVERGED.value))
@@ -59,9 +61,9 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         few = len(places) <= MAX_VALUES and points["scale"].iloc[0] != "log"
         step = 0.12 * np.diff(places).min() if few and len(places) > 1 else 0.0
         for place, architecture in enumerate(architectures):
-            own = points[points["architecture"] == architecture]
+            group = points[points["architecture"] == architecture]
             aside = step * (place - (len(architectures) - 1) / 2)
-            scatter(axes, own["position"] + aside, own["score"], own["outcome"], looks[architecture])
+            scatter(axes, group["position"] + aside, group["score"], group["outcome"], looks[architecture])
         scaled_axis(axes.xaxis, points)
         axes.set_xlabel(heading(name))
     figure.supylabel(label(frame["metric"].iloc[0]), fontsize="medium")

@@ -50,13 +50,13 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     figure, panels = grid(1, len(metrics), height=1.2 + 0.32 * len(configurations), sharey=True)
     for axes, metric in zip(panels[0], metrics, strict=True):
         for place, configuration in enumerate(configurations):
-            own = frame[(frame["configuration"] == configuration) & (frame["metric"] == metric)]
-            if own.empty:
+            group = frame[(frame["configuration"] == configuration) & (frame["metric"] == metric)]
+            if group.empty:
                 continue
-            look = looks[own["architecture"].iloc[0]]
-            axes.plot([own["value"].min(), own["value"].max()], [place, place], c=look.colour, lw=1)
-            axes.plot(own["value"], [place] * len(own), look.marker, c=look.colour, mfc="white", ls="none")
-            axes.plot(own["value"].mean(), place, "|", c="black", ms=14, mew=2, zorder=3)
+            look = looks[group["architecture"].iloc[0]]
+            axes.plot([group["value"].min(), group["value"].max()], [place, place], c=look.colour, lw=1)
+            axes.plot(group["value"], [place] * len(group), look.marker, c=look.colour, mfc="white", ls="none")
+            axes.plot(group["value"].mean(), place, "|", c="black", ms=14, mew=2, zorder=3)
         for score in baseline["value"][baseline["metric"] == metric]:
             axes.axvline(score, **BASELINE_LINE)
         axes.set_xlabel(label(metric))

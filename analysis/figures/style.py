@@ -108,10 +108,10 @@ def wrapped(count: int, columns: int, height: float, **more: Any) -> tuple[Figur
 def scatter(axes: Axes, x: pd.Series, y: pd.Series, outcomes: pd.Series, look: Look, size: float = 5.5) -> None:
     """Draw complete trials filled, others hollow, and diverged ones, which have no score, as crosses at the bottom."""
     for outcome in outcomes.unique():
-        own = y.notna() & (outcomes == outcome)
+        mask = y.notna() & (outcomes == outcome)
         marker = "x" if outcome == Outcome.DIVERGED.value else look.marker
         face = look.colour if outcome == Outcome.COMPLETE.value else "white"
-        axes.plot(x[own], y[own], marker, c=look.colour, mfc=face, ms=size, ls="none", alpha=0.85, zorder=3)
+        axes.plot(x[mask], y[mask], marker, c=look.colour, mfc=face, ms=size, ls="none", alpha=0.85, zorder=3)
     lost = x[y.isna()]
     axes.plot(lost, [0.02] * len(lost), "x", c=look.colour, transform=axes.get_xaxis_transform())
 

@@ -20,10 +20,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     axes, bars = panels[0, 0], []
     height = 0.8 / len(sources)
     for place, (source, look) in enumerate(looks_of(sources).items()):
-        own = frame[frame["source"] == source].set_index("architecture")[SD].reindex(architectures)
+        group = frame[frame["source"] == source].set_index("architecture")[SD].reindex(architectures)
         at = [row + (place - (len(sources) - 1) / 2) * height for row in range(len(architectures))]
-        bars.append(axes.barh(at, 100 * own, height=0.9 * height, color=look.colour, label=source))
-        for where, value in zip(at, 100 * own, strict=True):
+        bars.append(axes.barh(at, 100 * group, height=0.9 * height, color=look.colour, label=source))
+        for where, value in zip(at, 100 * group, strict=True):
             if pd.notna(value):
                 axes.text(value, where, f" {value:.2f}", va="center", fontsize=7.5)
     axes.set_yticks(range(len(architectures)), architectures)

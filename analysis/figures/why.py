@@ -23,16 +23,16 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
     figure, panels = grid(len(names), 1, height=0.9 + 0.26 * longest, sharex=True)
     looks = looks_of(names) if set(names) - {*looks} else looks
     for axes, name in zip(panels[:, 0], names, strict=True):
-        own = frame[frame["architecture"] == name].reset_index(drop=True)
-        for place, row in own.iterrows():
+        group = frame[frame["architecture"] == name].reset_index(drop=True)
+        for place, row in group.iterrows():
             colour = "black" if row["step"] == "total" else looks[name].colour
             axes.plot([row["low"], row["high"]], [place, place], c=colour, lw=1.4)
             axes.plot(row["gain"], place, looks[name].marker, c=colour)
         axes.axvline(0, c="0.6", lw=0.8, zorder=0)
-        axes.set_yticks(range(len(own)), [short(step, 32) for step in own["step"]])
-        axes.set_ylim(len(own) - 0.5, -0.5)
+        axes.set_yticks(range(len(group)), [short(step, 32) for step in group["step"]])
+        axes.set_ylim(len(group) - 0.5, -0.5)
         axes.grid(False, axis="y")
-        axes.set_title(f"{name}, {own['seeds'].iloc[0]} seeds", loc="left")
+        axes.set_title(f"{name}, {group['seeds'].iloc[0]} seeds", loc="left")
     panels[-1, 0].set_xlabel(f"gain of {label(frame['metric'].iloc[0])}, better to the right")
     return figure
 

@@ -114,14 +114,14 @@ def _over_folds(uri: str, search: Search, rank_by: str) -> dict[str, pd.DataFram
     if not recorded.folds:
         return {}
     best = best_configurations(recorded.repeated, rank_by)
-    known = {name for name, own in best.items() if not is_baseline(own)}
+    known = {name for name, group in best.items() if not is_baseline(group)}
     known |= set([name for name in best if name not in known][:1])
     said: dict[str, pd.DataFrame | None] = {}
-    for own in (trials for name, trials in best.items() if name in known):
-        predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in own["run_id"]}
+    for group in (trials for name, trials in best.items() if name in known):
+        predictions = {run_id: runs.read_predictions(uri, run_id) for run_id in group["run_id"]}
         kept = {run_id: frame for run_id, frame in predictions.items() if frame is not None}
         try:
-            said |= {name_of(own): tested.said(tested.models(own)[0], kept)} if len(kept) == len(own) else {}
+            said |= {name_of(group): tested.said(tested.models(group)[0], kept)} if len(kept) == len(group) else {}
         except UserError:  # a fold has no result
             continue
     return said

@@ -33,7 +33,7 @@ _COUNTS = [*(f"num_{split}" for split in _SPLITS), "num_classes", "num_words"]
 def searched(search: Search) -> Table:
     """The search space, as written in the spec."""
     rows = {
-        name: "; ".join(f"{architecture}: {own}" for architecture, own in values.items())
+        name: "; ".join(f"{architecture}: {space}" for architecture, space in values.items())
         if isinstance(values, dict)
         else values
         for name, values in (search.spec.given if search.spec else {}).items()

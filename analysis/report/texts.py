@@ -18,9 +18,9 @@ MOST_CLASSES = 50  # the most classes in the table
 def read(uri: str, search: Search) -> Inspection | None:
     """The inspection kept in the search's folder, else the one in MLflow, which may lack examples of texts. None for
     old searches without one, or if it cannot be read."""
-    own = Path(search.tags.get(schema.FOLDER, ""), inspected.RECORD)
+    local = Path(search.tags.get(schema.FOLDER, ""), inspected.RECORD)
     try:
-        text: str | None = own.read_text(encoding="utf-8") if schema.FOLDER in search.tags else None
+        text: str | None = local.read_text(encoding="utf-8") if schema.FOLDER in search.tags else None
     except (OSError, ValueError):
         text = None
     text = text or read_artifact(uri, search.run_id, inspected.RECORD)

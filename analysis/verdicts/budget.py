@@ -25,7 +25,7 @@ from search.spec.spec import Spec
 from search.study.ranking import order
 from search.train.metrics import split_metric
 
-TRIALS, SECONDS = "trials", "core_seconds"  # the units of budgets
+TRIALS, SECONDS = "trials", "core_seconds"  # units of budgets
 _BEFORE = {TRIALS: "before_trials", SECONDS: "before_seconds"}  # columns of the inherited budget, by unit
 NUM_SEARCHES = 3  # the fewest repetitions of an adaptive search
 FEWEST = 4  # the fewest independent draws of an architecture
@@ -139,9 +139,9 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
         **{_BEFORE[TRIALS]: before["inherited_trials"]},
         **{_BEFORE[SECONDS]: before["inherited_seconds"] * spec.resources.cpu},
     )
-    groups = {name: own for name in known if len(own := ended[ended["architecture"] == name])}
+    groups = {name: group for name in known if len(group := ended[ended["architecture"] == name])}
     if independent:
-        few = {name: len(own) for name, own in groups.items() if not is_baseline(own) and len(own) < FEWEST}
+        few = {name: len(group) for name, group in groups.items() if not is_baseline(group) and len(group) < FEWEST}
         if few:
             short = ", ".join(f"{name} {num}" for name, num in few.items())
             raise NotKnownError(
@@ -149,8 +149,8 @@ def budget(searches: Sequence[Search], trials: pd.DataFrame, rank_by: str) -> Bu
             )
     on_test = f"test_{split_metric(rank_by)[1].name}"
     curves = _curves(groups, rank_by, on_test, independent)
-    roles = {name: str(own[ROLE].iloc[0]) for name, own in groups.items()}
-    counts = {name: len(own) for name, own in groups.items()}
+    roles = {name: str(group[ROLE].iloc[0]) for name, group in groups.items()}
+    counts = {name: len(group) for name, group in groups.items()}
     return Budget(rank_by, on_test, independent, len(searches), counts, roles, curves)
 
 
@@ -177,7 +177,7 @@ def _adaptive(searches: Sequence[Search], spec: Spec, trials: pd.DataFrame) -> s
     whole = (trials["seconds"] / trials["epochs_run"] * spec.epochs).where(trials[ROLE] != BASELINE, trials["seconds"])
     fewer = f"{len(searches)} are too few; " if len(searches) > 1 else ""
     return (
-        f"which architecture wins at which budget is not known from {searches[0].id}: its trials are not independent "
+        f"which architecture wins at which budget is unknown from {searches[0].id}: its trials are not independent "
         f"({', '.join(settings)}), so one search is one draw. {fewer}It takes {NUM_SEARCHES} or more with other seeds: "
         f"python -m search run spec.yaml --repeat 5 (about {_minutes(5 * spec.resources.cpu * seconds.sum())}); or one "
         f"with independent trials: python -m search run spec.yaml --set sampler=random --set pruner=none (about "
@@ -195,41 +195,43 @@ def _minutes(seconds: float) -> str:
 def _curves(
     groups: Mapping[str, pd.DataFrame], rank_by: str, on_test: str, independent: bool
 ) -> dict[str, dict[str, tuple[Curve, Curve]]]:
-    most = max(_most(own, independent) for own in groups.values() if not is_baseline(own))
-    dearest = max(_dearest(own, independent) for own in groups.values() if not is_baseline(own))
-    least = min(own["cost"].mean() for own in groups.values() if not is_baseline(own))
+    most = max(_most(group, independent) for group in groups.values() if not is_baseline(group))
+    largest_cost = max(_largest_cost(group, independent) for group in groups.values() if not is_baseline(group))
+    least = min(group["cost"].mean() for group in groups.values() if not is_baseline(group))
     at: dict[str, np.ndarray] = {TRIALS: np.arange(1, most + 1, dtype=float)}
     if least > 0:
-        grid = np.geomspace(least, max(dearest, least * (1 + 1e-6)), POINTS)
+        grid = np.geomspace(least, max(largest_cost, least * (1 + 1e-6)), POINTS)
         at[SECONDS] = grid
     curves: dict[str, dict[str, tuple[Curve, Curve]]] = {unit: {} for unit in at}
-    for name, own in groups.items():
-        of = _of_grid if is_baseline(own) else _of_draws if independent else _of_searches
+    for name, group in groups.items():
+        of = _of_grid if is_baseline(group) else _of_draws if independent else _of_searches
         for unit, budgets in at.items():
-            curves[unit][name] = of(own, budgets, unit, rank_by, on_test)
+            curves[unit][name] = of(group, budgets, unit, rank_by, on_test)
     return curves
 
 
-def _most(own: pd.DataFrame, independent: bool) -> int:
-    return len(own) // 2 if independent else int(own.groupby("search").size().min() + own[_BEFORE[TRIALS]].max())
+def _most(group: pd.DataFrame, independent: bool) -> int:
+    return len(group) // 2 if independent else int(group.groupby("search").size().min() + group[_BEFORE[TRIALS]].max())
 
 
-def _dearest(own: pd.DataFrame, independent: bool) -> float:
+def _largest_cost(group: pd.DataFrame, independent: bool) -> float:
     if independent:
-        return float(own["cost"].mean() * (len(own) // 2))
-    return float(own.groupby("search")["cost"].sum().min() + own[_BEFORE[SECONDS]].max())
+        return float(group["cost"].mean() * (len(group) // 2))
+    return float(group.groupby("search")["cost"].sum().min() + group[_BEFORE[SECONDS]].max())
 
 
-def _of_draws(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
-    own = _from_worst(own, rank_by)
-    cost = None if unit == TRIALS else own["cost"]
-    scores = own[rank_by].where(_has_result(own, rank_by))
-    return of_draws(scores, budgets, cost), of_draws(scores, budgets, cost, own[on_test].where(scores.notna()))
+def _of_draws(group: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+    group = _from_worst(group, rank_by)
+    cost = None if unit == TRIALS else group["cost"]
+    scores = group[rank_by].where(_has_result(group, rank_by))
+    return of_draws(scores, budgets, cost), of_draws(scores, budgets, cost, group[on_test].where(scores.notna()))
 
 
-def _of_searches(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+def _of_searches(
+    group: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str
+) -> tuple[Curve, Curve]:
     spent, reached = [], []
-    for _, trials in own.groupby("search", sort=False):
+    for _, trials in group.groupby("search", sort=False):
         trials = trials.sort_values(["end", "number"], kind="stable")
         rows = scored(trials, rank_by)
         better = {each.Index: place for place, each in enumerate(sorted(rows, key=order(rank_by, rows)))}
@@ -248,14 +250,15 @@ def _of_searches(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str
     )
 
 
-def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
-    """The exact curve of a baseline: the expected best of n points of its grid in random order, constant after all."""
-    own = _from_worst(own[~own.duplicated("number")], rank_by)  # the same in every repeated search
-    scores = own[rank_by].where(_has_result(own, rank_by))
-    mean = 1.0 if unit == TRIALS else max(float(own["cost"].mean()), 1e-9)
-    num_trials = np.arange(1, len(own) + 1)
+def _of_grid(group: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on_test: str) -> tuple[Curve, Curve]:
+    """The exact curve of a baseline: the expected best of n points of its grid in random order, constant after the
+    whole grid."""
+    group = _from_worst(group[~group.duplicated("number")], rank_by)  # the same in every repeated search
+    scores = group[rank_by].where(_has_result(group, rank_by))
+    mean = 1.0 if unit == TRIALS else max(float(group["cost"].mean()), 1e-9)
+    num_trials = np.arange(1, len(group) + 1)
     curves = []
-    for worth in (scores, own[on_test].where(scores.notna())):
+    for worth in (scores, group[on_test].where(scores.notna())):
         best = expected_best(worth, num_trials)
         value = np.where(budgets >= mean * (1 - 1e-9), np.interp(budgets / mean, num_trials, best), np.nan)
         exact = np.full_like(value, np.nan)
@@ -263,11 +266,11 @@ def _of_grid(own: pd.DataFrame, budgets: np.ndarray, unit: str, rank_by: str, on
     return curves[0], curves[1]
 
 
-def _from_worst(own: pd.DataFrame, rank_by: str) -> pd.DataFrame:
+def _from_worst(group: pd.DataFrame, rank_by: str) -> pd.DataFrame:
     """The trials from worst to best; those without a result come first."""
-    rows = scored(own, rank_by)
-    return own.loc[[each.Index for each in sorted(rows, key=order(rank_by, rows), reverse=True)]]
+    rows = scored(group, rank_by)
+    return group.loc[[each.Index for each in sorted(rows, key=order(rank_by, rows), reverse=True)]]
 
 
-def _has_result(own: pd.DataFrame, rank_by: str) -> pd.Series:
-    return (own["outcome"] == Outcome.COMPLETE.value) & np.isfinite(own[rank_by])
+def _has_result(group: pd.DataFrame, rank_by: str) -> pd.Series:
+    return (group["outcome"] == Outcome.COMPLETE.value) & np.isfinite(group[rank_by])

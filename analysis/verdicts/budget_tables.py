@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.base.baselines import BASELINE, ROLE
 from analysis.base.best_of import Curve, apart, crossing
-from analysis.base.table import Table, cell, heading
+from analysis.base.table import Table, cell, heading, in_prose
 from analysis.verdicts.budget import SECONDS, TRIALS, Budget
 from search.train.metrics import split_metric
 
@@ -28,12 +28,12 @@ def what_to_use(found: Budget) -> pd.DataFrame:
         curves = found.curves.get(SECONDS, {})
         here = {name: point for name, (val, _) in curves.items() if (point := val.at(seconds))}
         for role in dict.fromkeys(found.roles.values()):
-            own = {name: point for name, point in here.items() if found.roles[name] == role}
-            if not own:
+            group = {name: point for name, point in here.items() if found.roles[name] == role}
+            if not group:
                 continue
-            best = max(own, key=lambda name: sign * here[name].value)
-            point, test = own[best], curves[best][1].at(seconds)
-            alike = [name for name, other in own.items() if name != best and not apart(point, other)]
+            best = max(group, key=lambda name: sign * here[name].value)
+            point, test = group[best], curves[best][1].at(seconds)
+            alike = [name for name, other in group.items() if name != best and not apart(point, other)]
             row: dict[str, Any] = {"budget": words, SECONDS: seconds, "use": best, ROLE: role}
             half = point.half if math.isfinite(point.half) else math.nan
             bounds = {"mean": point.value, "low": point.value - half, "high": point.value + half}
@@ -49,17 +49,17 @@ def what_to_use(found: Budget) -> pd.DataFrame:
 
 def sentences(found: Budget) -> list[str]:
     """What to use with a minute, ten minutes and an hour, as sentences."""
-    use, said = what_to_use(found), []
+    use, lines = what_to_use(found), []
     for words in ASKED:
         rows = use[use["budget"] == words].to_dict("records")
         parts = []
         for row in rows:
-            scores = ", ".join(f"{heading(name)} {cell(name, row[f'{name}_mean'])}" for name in found.measures)
+            scores = ", ".join(f"{in_prose(name)} {cell(name, row[f'{name}_mean'])}" for name in found.measures)
             more = " or more (the curve ends before)" if row["beyond"] else ""
             alike = f", not significantly different from {row['or_else']}" if row["or_else"] else ""
             parts.append(f"{row['use']}{' (baseline)' * (row[ROLE] == BASELINE)}: {scores}{more}{alike}")
-        said.append(f"With {words} of one core, {'; '.join(parts) or 'no trial ends'}.")
-    return said
+        lines.append(f"With {words} of one core, {'; '.join(parts) or 'no trial ends'}.")
+    return lines
 
 
 def crossings(found: Budget) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def _crossing_table(found: Budget) -> Table:
         key=["pair", "unit"],
         title="Budgets at which one architecture overtakes another",
         notes=[
-            "From: the budget from which on the later leader is expected to stay ahead. Between: the budgets at which "
+            "From: the budget from which the later leader is expected to stay ahead. Between: the budgets at which "
             "the 95 % interval of the difference contains zero. Told apart: whether it excludes zero at the largest "
             "budget."
         ],

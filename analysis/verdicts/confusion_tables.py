@@ -33,7 +33,7 @@ def class_tables(confusions: Confusions, *, long: bool = False) -> list[Table]:
     """
     frames = {name: confusion.by_class for name, confusion in confusions.items()}
     if long:
-        frame = pd.concat([own.assign(model=name) for name, own in frames.items()], ignore_index=True)
+        frame = pd.concat([group.assign(model=name) for name, group in frames.items()], ignore_index=True)
         frame.insert(0, "model", frame.pop("model"))
         return [Table(frame, groups=[list(frame.columns)], key=["model", "class"], title="Classes")]
     return [_of_classes(name, frames[name], one_class(confusion)) for name, confusion in confusions.items()]
@@ -50,7 +50,7 @@ def _of_classes(name: str, frame: pd.DataFrame, warning: str) -> Table:
             " missed: texts of the class not predicted as it (false negatives); added: other texts predicted as it "
             "(false positives)."
         )
-    notes += [f"{name} tells nothing apart: it {warning}."] if warning else []
+    notes += [f"{name} does not distinguish the classes: it {warning}."] if warning else []
     return Table(shown, groups=[list(frame.columns)], key="class", title=title, notes=notes)
 
 
@@ -91,17 +91,18 @@ def _of_sets(confusions: Confusions) -> dict[str, SetConfusion]:
 
 
 def one_class(confusion: Confusion | SetConfusion) -> str:
-    """A warning about a model that predicts the same for every text; '' for any other model."""
+    """A clause about a model that predicts the same for every text; '' for any other model."""
     return says_one(confusion.labels, confusion.predicted)
 
 
 def says_one(labels: pd.Series, predicted: pd.Series) -> str:
     """`one_class` from true and predicted classes as strings."""
-    said = predicted.unique()
-    if len(said) != 1 or labels.nunique() < 2:
+    answers = predicted.unique()
+    if len(answers) != 1 or labels.nunique() < 2:
         return ""
-    what = f"{said[0][:40]!r}" if said[0] else "no class"
-    return f"says {what} of every test text, as {(labels == said[0]).mean():.1%} of them are"
+    what = f"{answers[0][:40]!r}" if answers[0] else "no class"
+    share = (labels == answers[0]).mean()
+    return f"predicts {what} for every test text, which is right for {share:.1%} of them"
 
 
 def same_of_all(predictions: pd.DataFrame | None) -> str:

@@ -60,14 +60,14 @@ def curves(trials: pd.DataFrame, num_train: float, metric: str) -> pd.DataFrame:
     rows = []
     if schema.TRAIN_SHARE in trials:
         groups: Any = trials.groupby(["architecture", schema.ROLE, schema.TRAIN_SHARE], sort=False)
-        for (architecture, role, share), own in groups:
-            scores = own[metric][own["outcome"] == Outcome.COMPLETE.value].dropna()
+        for (architecture, role, share), group in groups:
+            scores = group[metric][group["outcome"] == Outcome.COMPLETE.value].dropna()
             interval = stats.mean_interval(scores) if len(scores) else stats.Estimate(math.nan, math.nan, math.nan)
             rows.append(
                 {"architecture": architecture, schema.ROLE: role, "share": share}
                 | {"texts": round(share * num_train), f"{metric}_mean": interval.value}
                 | {f"{metric}_low": interval.low, f"{metric}_high": interval.high, f"{metric}_sd": scores.std()}
-                | {"seeds": len(scores), "lost": int(own["outcome"].isin(["diverged", "failed"]).sum())}
+                | {"seeds": len(scores), "lost": int(group["outcome"].isin(["diverged", "failed"]).sum())}
             )
     measured = [f"{metric}_{of}" for of in ("mean", "low", "high", "sd")]
     columns = ["architecture", schema.ROLE, "share", "texts", *measured, "seeds", "lost"]
@@ -96,9 +96,9 @@ def metric_of(search: Search) -> str:
 def outlook(frame: pd.DataFrame, metric: str) -> Iterable[str]:
     """The expected gain from doubling the labels, one line per model, and the basis of the estimate."""
     models = frame.groupby("architecture", sort=False)
-    said = [line for name, own in models if (line := _outlook(str(name), own, metric))]
-    yield from said
-    if said:
+    lines = [line for name, group in models if (line := _outlook(str(name), group, metric))]
+    yield from lines
+    if lines:
         yield (
             "Extrapolated by an inverse power law (Cortes et al. 1994), to at most twice the texts. It assumes labels "
             "of the same kind and models with the same hyperparameters."
@@ -107,8 +107,8 @@ def outlook(frame: pd.DataFrame, metric: str) -> Iterable[str]:
         yield "There are too few numbers of texts yet to estimate the gain from more labels."
 
 
-def _outlook(name: str, own: pd.DataFrame, metric: str) -> str | None:
-    known = own.dropna(subset=f"{metric}_mean")
+def _outlook(name: str, group: pd.DataFrame, metric: str) -> str | None:
+    known = group.dropna(subset=f"{metric}_mean")
     measure = split_metric(metric)[1]
     sign = 1 if measure.maximize else -1
     best = 0.0 if not measure.maximize else 1.0 if measure.percent else math.inf

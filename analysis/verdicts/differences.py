@@ -40,33 +40,33 @@ def best_configurations(trials: pd.DataFrame, rank_by: str = RANK_BY) -> dict[st
     return best
 
 
-def name_of(own: pd.DataFrame) -> str:
+def name_of(repeats: pd.DataFrame) -> str:
     """The name of a configuration, else of its first trial."""
-    configuration = own["configuration"].iloc[0]
-    return str(own["trial"].iloc[0] if pd.isna(configuration) else configuration)
+    configuration = repeats["configuration"].iloc[0]
+    return str(repeats["trial"].iloc[0] if pd.isna(configuration) else configuration)
 
 
-def representative(own: pd.DataFrame, rank_by: str = RANK_BY) -> int:
+def representative(repeats: pd.DataFrame, rank_by: str = RANK_BY) -> int:
     """The place of the model (see `tested.models`) with the median score; of two in the middle, the lower one."""
-    scores = [model[rank_by].mean() for model in tested.models(own)]
+    scores = [model[rank_by].mean() for model in tested.models(repeats)]
     return int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])
 
 
-def correct(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.ndarray:
+def correct(repeats: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> np.ndarray:
     """Which test texts every model of a configuration got right (S, N). predictions: by run id."""
-    found = [tested.said(model, predictions) for model in tested.models(own)]
-    correct_SN = [(said["label"] == said["predicted"]).to_numpy(dtype=bool) for said in found]
+    found = [tested.said(model, predictions) for model in tested.models(repeats)]
+    correct_SN = [(answers["label"] == answers["predicted"]).to_numpy(dtype=bool) for answers in found]
     return np.stack(correct_SN)
 
 
-def models_of(own: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], rank_by: str = RANK_BY) -> pairs.Models:
+def models_of(repeats: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], rank_by: str = RANK_BY) -> pairs.Models:
     """A configuration as `pairs` takes it."""
-    return pairs.Models(correct(own, predictions), representative(own, rank_by), is_baseline(own))
+    return pairs.Models(correct(repeats, predictions), representative(repeats, rank_by), is_baseline(repeats))
 
 
 def check_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError unless all models were tested on the same texts in the same order."""
-    models = [model for own in best.values() for model in tested.models(own)]
+    models = [model for repeats in best.values() for model in tested.models(repeats)]
     labels_of = {tested.name_of(model): tested.said(model, predictions)["label"] for model in models}
     names = list(labels_of)
     for name in names[1:]:
@@ -88,7 +88,7 @@ def differences(
 ) -> pd.DataFrame:
     """All pairs of architectures (see `pairs.compare`). best: from `best_configurations`. predictions: by run id."""
     check_texts(best, predictions)
-    models = {name: models_of(own, predictions, rank_by) for name, own in best.items()}
+    models = {name: models_of(repeats, predictions, rank_by) for name, repeats in best.items()}
     return pairs.compare(models, margin, looks)
 
 
@@ -128,18 +128,20 @@ def compared(recorded: Recorded, rank_by: str = RANK_BY) -> dict[str, pd.DataFra
     """The trials of every architecture's best configuration: a confirmed one if any, else one of the search."""
     best, others = (best_configurations(trials, rank_by) for trials in (recorded.repeated, recorded.trials))
     if not recorded.folds:  # with folds, trials of the search were tested on fewer texts
-        best |= {name: own for name, own in others.items() if name not in best}
+        best |= {name: repeats for name, repeats in others.items() if name not in best}
     return best
 
 
 def read_predictions(uri: str, origin: Search, best: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The predictions of all trials of these configurations, by run id. Raises UserError when some were not kept."""
     predictions = {}
-    for trial, run_id in ((t, r) for own in best.values() for t, r in zip(own["trial"], own["run_id"], strict=True)):
+    for trial, run_id in (
+        (t, r) for repeats in best.values() for t, r in zip(repeats["trial"], repeats["run_id"], strict=True)
+    ):
         found = runs.read_predictions(uri, run_id)
         if found is None:
             raise UserError(
-                f"what {trial} (run {run_id[:8]}) predicted is not kept in MLflow; to train the best again: "
+                f"the predictions of {trial} (run {run_id[:8]}) are not in MLflow; to train the best again: "
                 f"python -m search confirm {origin.id}"
             )
         predictions[run_id] = found
@@ -164,7 +166,7 @@ def difference_tables(
     """
     table = differences(best, predictions, rank_by, margin, looks)
     sides = ("first", "second")
-    roles = {name: role(own) for name, own in best.items()}
+    roles = {name: role(repeats) for name, repeats in best.items()}
     table = table.assign(**{f"{side}_{ROLE}": [roles[name] for name in table[side]] for side in sides})
     marked = [f"{side}_{ROLE}" for side in sides] if BASELINE in roles.values() else []
     verdicts = Table(
@@ -206,7 +208,7 @@ def difference_tables(
 
 
 def _num_texts(best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame]) -> str:
-    models = (model for own in best.values() for model in tested.models(own))
+    models = (model for repeats in best.values() for model in tested.models(repeats))
     return f"{next((len(tested.said(model, predictions)) for model in models), 0):,}"
 
 
@@ -236,18 +238,18 @@ def _matrix(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.DataFrame:
 def _models(best: Mapping[str, pd.DataFrame], rank_by: str) -> pd.DataFrame:
     """The compared configurations."""
     rows: list[dict[str, Any]] = []
-    for name, own in best.items():
-        models = tested.models(own)
-        middle = models[representative(own, rank_by)]["trial"]
+    for name, repeats in best.items():
+        models = tested.models(repeats)
+        middle = models[representative(repeats, rank_by)]["trial"]
         rows.append(
             {
                 "architecture": name,
-                ROLE: role(own),
-                "configuration": name_of(own),
+                ROLE: role(repeats),
+                "configuration": name_of(repeats),
                 "seeds": len(models),
-                f"{rank_by}_mean": own[rank_by].mean(),
-                "test_accuracy_mean": own["test_accuracy"].mean(),
-                "test_accuracy_sd": own["test_accuracy"].std(),
+                f"{rank_by}_mean": repeats[rank_by].mean(),
+                "test_accuracy_mean": repeats["test_accuracy"].mean(),
+                "test_accuracy_sd": repeats["test_accuracy"].std(),
                 "representative": middle.iloc[0] if len(middle) == 1 else f"{middle.iloc[0]} to {middle.iloc[-1]}",
             }
         )
@@ -273,13 +275,15 @@ def _rule(margin: float, looks: int) -> str:
 
 
 def _baselines(best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
-    if names := [name for name, own in best.items() if is_baseline(own)]:
+    if names := [name for name, repeats in best.items() if is_baseline(repeats)]:
         yield f"Baselines, which were not searched: {', '.join(names)}."
 
 
 def _single(search: Search, table: pd.DataFrame, best: Mapping[str, pd.DataFrame]) -> Iterable[str]:
     if (table["verdict"] == pairs.Verdict.ONE_SEED.value).any():
-        single = [name for name, own in best.items() if len(tested.models(own)) == 1 and not is_baseline(own)]
+        single = [
+            name for name, repeats in best.items() if len(tested.models(repeats)) == 1 and not is_baseline(repeats)
+        ]
         yield (
             f"One seed each of {', '.join(single)}: enough to compare these models, not the architectures. To compare "
             f"the architectures: python -m search confirm {search.id}."
@@ -293,7 +297,7 @@ def _to_decide(
     margin: float,
     looks: int,
 ) -> Iterable[str]:
-    """What the open pairs need to be decided, at the corrected level."""
+    """The number of seeds or texts that the open pairs need for a decision, at the corrected level."""
     undecided = table[table["verdict"] == pairs.Verdict.CANNOT_TELL.value]
     if not len(undecided):
         return
@@ -309,17 +313,19 @@ def _to_decide(
         seeds = found.seeds_to_decide(margin, level)
         needed.append(f"{first} and {second} " + ("need more texts" if math.isinf(seeds) else f"about {seeds:,}"))
     yield (
-        f"Seeds of each that decide a pair if the differences stay: {', '.join(needed)}. With any number of seeds, "
-        f"these texts cannot show an open pair to be equal within less than {min(finest):.4f}."
+        f"Seeds per configuration that would decide a pair if the difference stays: {', '.join(needed)}. With any "
+        f"number of seeds, these texts cannot show an open pair to be equal within less than {min(finest):.4f}."
     )
 
 
 def _robust(
     trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], predictions: Mapping[str, pd.DataFrame], rank_by: str
 ) -> Iterable[str]:
-    models = {name: models_of(own, predictions, rank_by) for name, own in best.items() if not is_baseline(own)}
+    models = {
+        name: models_of(repeats, predictions, rank_by) for name, repeats in best.items() if not is_baseline(repeats)
+    }
     of_search = trials[trials["configuration"].isna() & (trials["outcome"] == schema.Outcome.COMPLETE.value)]
-    scores = {str(name): own[rank_by] for name, own in of_search.groupby("architecture")}
+    scores = {str(name): repeats[rank_by] for name, repeats in of_search.groupby("architecture")}
     if line := robustness.sentence(models, scores, check_metric(rank_by).maximize):
         yield line
 
@@ -327,9 +333,9 @@ def _robust(
 def _notes(
     search: Search, trials: pd.DataFrame, best: Mapping[str, pd.DataFrame], others: Sequence[str]
 ) -> Iterable[str]:
-    fresh = {name: own for name, own in best.items() if (own["search"] != search.id).all()}
+    fresh = {name: repeats for name, repeats in best.items() if (repeats["search"] != search.id).all()}
     if fresh:
-        by = dict.fromkeys(each for own in fresh.values() for each in own["search"])
+        by = dict.fromkeys(each for repeats in fresh.values() for each in repeats["search"])
         if folds := max(map(num_folds, fresh.values())):
             yield (
                 f"Trained over {folds} folds by {', '.join(by)}: every text counts with the prediction of the model "
@@ -337,7 +343,7 @@ def _notes(
             )
         else:
             yield f"Confirmed on fresh seeds by {', '.join(by)}: {', '.join(fresh)}."
-        if rest := [name for name, own in best.items() if name not in fresh and not is_baseline(own)]:
+        if rest := [name for name, repeats in best.items() if name not in fresh and not is_baseline(repeats)]:
             yield f"Not confirmed, so the best trial of the search, which is partly luck: {', '.join(rest)}."
     if others:
         yield f"Left out, on other data than {search.id}: {', '.join(others)}."

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.base import pairs, runs
 from analysis.base.baselines import baselines, is_baseline
-from analysis.base.table import cell, heading
+from analysis.base.table import cell, in_prose
 from analysis.boards.confirmation import Recorded, num_folds
 from analysis.boards.leaderboard import RANK_BY
 from analysis.verdicts.confusion_tables import same_of_all
@@ -69,8 +69,8 @@ class Gain:
     confirmation, 0 for none. noun: what to call the compared model. against: the best network compared with the best
     baseline; None if either is missing. same_words: the network compared with the best baseline that reads as many
     words, if the best of all reads others and the network is not shown to be better. words: the number of words that
-    these two read, if they differ. says: the single answer of the best model, if it gives the same to every test text.
-    fitted: how many texts the baselines were fitted on, if not all. search: id. outcome: of the search.
+    these two read, if they differ. says: what the best model predicts, as a clause, if it predicts the same for every
+    test text. fitted: how many texts the baselines were fitted on, if not all. search: id. outcome: of the search.
     """
 
     best: str = ""
@@ -114,9 +114,9 @@ class Gain:
             return "Nothing yet: no trial is complete."
         mean = f", mean of {self.seeds}{' fresh' * self.fresh} seeds," if self.seeds > 1 else ""
         mean = f", mean over {self.folds} folds," if self.folds else mean
-        won = f"Best of all by {heading(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
+        won = f"Best of all by {in_prose(self.rank_by)}{mean} is {self.best}{', a baseline' * self.is_baseline}"
         won += f" ({cell(self.rank_by, self.score)})."
-        return f"{won} It tells nothing apart: {self.best} {self.says}." if self.says else won
+        return f"{won} It does not distinguish the classes: it {self.says}." if self.says else won
 
     @property
     def _gain(self) -> str:
@@ -134,8 +134,8 @@ class Gain:
     def _on_words(self, to: Standing) -> str:
         if self.words is None:
             return "On the same words,"
-        own, others = self.words
-        return f"With {own:,} words of a text for {to.network} and {others:,} for {to.baseline},"
+        of_network, of_baseline = self.words
+        return f"With {of_network:,} words of a text for {to.network} and {of_baseline:,} for {to.baseline},"
 
     def _stands(self, to: Standing, which: str = "") -> str:
         points = f"{_points(abs(to.difference), to)} of test accuracy"
@@ -147,12 +147,12 @@ class Gain:
         return "" if math.isnan(to.low) else f" (95 % interval {_points(to.low, to, '')} to {_points(to.high, to)})"
 
     def _cost(self, to: Standing) -> str:
-        own, others = to.seconds
-        if not (own > 0 and others > 0):
+        of_network, of_baseline = to.seconds
+        if not (of_network > 0 and of_baseline > 0):
             return ", for an unknown training time"
-        ratio = own / others
+        ratio = of_network / of_baseline
         times = f"{ratio:.0%} of" if ratio < 0.95 else f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.2g} times"
-        return f", for {times} the training time ({_seconds(own)} against {_seconds(others)})"
+        return f", for {times} the training time ({_seconds(of_network)} against {_seconds(of_baseline)})"
 
     @property
     def _sure(self) -> str:
@@ -166,7 +166,7 @@ class Gain:
         if math.isnan(to.low):
             return f"Unknown: {to.why}."
         interval = f"the 95 % interval of the gain is {_points(to.low, to, '')} to {_points(to.high, to)}"
-        verdict = f"Not sure: {to.network} and {to.baseline} cannot be told apart; {interval}"
+        verdict = f"Not sure: {to.network} and {to.baseline} do not differ significantly; {interval}"
         if to.low > 0:
             verdict = f"The gain is significant on these test texts: {interval}"
         elif to.high < 0:
@@ -199,7 +199,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:,.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
 
 
-# --- From what is on record
+# --- From recorded searches
 
 
 class Chosen(NamedTuple):
@@ -216,7 +216,7 @@ def choose(best: Mapping[str, pd.DataFrame], words_of: Callable[[str], int] | No
 
     If no baseline reads as many words as the network, `same_words` is the best one that does not read whole texts.
     """
-    others = [name for name, own in best.items() if is_baseline(own)]
+    others = [name for name, repeats in best.items() if is_baseline(repeats)]
     network = next((name for name in best if name not in others), None)
     cut = [name for name in others if words_named(name) != WHOLE and not reads_embeddings(name)]
     same = [name for name in others if words_of and network and words_of(name) == words_of(network)]
@@ -257,10 +257,11 @@ def gain(
     return found if words is None or len(set(words)) == 1 else replace(found, words=words)
 
 
-def _says(own: pd.DataFrame, predictions: Predictions) -> str:
-    """The single answer that all trials of a configuration give to every test text; '' if there are several."""
-    said = {same_of_all(predictions.get(run_id)) for run_id in own["run_id"]}
-    return said.pop() if len(said) == 1 else ""
+def _says(repeats: pd.DataFrame, predictions: Predictions) -> str:
+    """A clause on the prediction that all trials of a configuration make for every test text; '' if predictions
+    differ."""
+    clauses = {same_of_all(predictions.get(run_id)) for run_id in repeats["run_id"]}
+    return clauses.pop() if len(clauses) == 1 else ""
 
 
 def _noun(network: str | None) -> str:

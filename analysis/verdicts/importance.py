@@ -14,7 +14,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from analysis.base import runs, stats
 from analysis.base.baselines import searched
 from analysis.base.runs import Search, present
-from analysis.base.table import Table, cell, heading
+from analysis.base.table import Table, cell, in_prose
 from analysis.boards.comparison import grouped, spread
 from analysis.boards.leaderboard import (
     RANK_BY,
@@ -184,14 +184,14 @@ def what_mattered(
     parts = []
     spaces = spec.spaces if spec else None
     for architecture in by_architecture(trials, rank_by)["architecture"]:
-        own = only(trials, architecture)
+        subset = only(trials, architecture)
         ranges = distributions(spaces, architecture)
-        found = importance(own, ranges, rng, rank_by)
+        found = importance(subset, ranges, rng, rank_by)
         if not _is_blind(spec):
             found["p"] = np.nan
-        table = effects(own, rank_by).merge(found, on="hyperparameter", how="left")
-        best = leaderboard(own, rank_by).query("rank == 1")
-        chosen = {name: best[name].iloc[0] for name in varying(own) if len(best)}
+        table = effects(subset, rank_by).merge(found, on="hyperparameter", how="left")
+        best = leaderboard(subset, rank_by).query("rank == 1")
+        chosen = {name: best[name].iloc[0] for name in varying(subset) if len(best)}
         bounds = {
             name: bound_near(value, ranges[name]) for name, value in chosen.items() if name in ranges and present(value)
         }
@@ -226,8 +226,8 @@ def importance_tables(
     """
     trials = searched(trials)
     table = what_mattered(trials, spec, rng, rank_by)
-    title = f"{search.id}: what mattered for {heading(rank_by)}" if len(trials) else f"{search.id} has no trials yet."
-    notes = [*_told(table, trials, spec, rank_by), *_edges(table, spec)] if len(trials) else []
+    title = f"{search.id}: what mattered for {in_prose(rank_by)}" if len(trials) else f"{search.id} has no trials yet."
+    notes = [*_findings(table, trials, spec, rank_by), *_edges(table, spec)] if len(trials) else []
     rules = [_MEANS, *notes_on_ranking([search], rank_by)]
     by = ["architecture", "hyperparameter"]
     if long or table.empty:
@@ -235,26 +235,26 @@ def importance_tables(
     known = [name for name in ("importance", "p") if table[name].notna().any()]
     overview = table.drop_duplicates(by)[[*by, *known, "best", "bound"]]
     tables = [Table(overview, groups=[list(overview.columns)], key=by, title=title, notes=notes)]
-    for architecture, own in table.groupby("architecture", sort=False):
-        of = f"{search.id}: {heading(rank_by)} by hyperparameter of {architecture}"
+    for architecture, subset in table.groupby("architecture", sort=False):
+        of = f"{search.id}: {in_prose(rank_by)} by hyperparameter of {architecture}"
         shown = ["hyperparameter", "value", "trials", "complete", f"{rank_by}_mean", f"{rank_by}_sd"]
-        tables.append(Table(own, groups=[shown], key=["hyperparameter", "value"], title=of))
+        tables.append(Table(subset, groups=[shown], key=["hyperparameter", "value"], title=of))
     return [*tables[:-1], replace(tables[-1], notes=rules)]
 
 
-def _told(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_by: str) -> Iterable[str]:
+def _findings(table: pd.DataFrame, trials: pd.DataFrame, spec: "Spec | None", rank_by: str) -> Iterable[str]:
     """Sentences on importance, by architecture."""
     for architecture in by_architecture(trials, rank_by)["architecture"]:
-        own = table[table["architecture"] == architecture]
+        subset = table[table["architecture"] == architecture]
         losses, _ = _scored(only(trials, architecture), rank_by)
         count = f"{len(losses)} trial{'s' if len(losses) != 1 else ''} with a result"
-        if own.empty:
+        if subset.empty:
             yield f"{architecture}: no hyperparameter had more than one value."
-        elif own["p"].notna().any():
-            shown = own[own["p"] < ALPHA]["hyperparameter"].unique()
+        elif subset["p"].notna().any():
+            shown = subset[subset["p"] < ALPHA]["hyperparameter"].unique()
             yield f"{architecture}: shown to matter from {count}: {', '.join(shown) or 'nothing'}."
-        elif own["importance"].notna().any():
-            first = ", ".join(own["hyperparameter"].unique()[:2])
+        elif subset["importance"].notna().any():
+            first = ", ".join(subset["hyperparameter"].unique()[:2])
             yield f"{architecture}: the best of {count} differ most in {first}. This is a description, not a test."
         elif len(losses) < MIN_TRIALS:
             yield f"{architecture}: {count}, too few to estimate importance ({MIN_TRIALS} are needed)."

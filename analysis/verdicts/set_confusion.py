@@ -107,8 +107,8 @@ class SetConfusion:
         frames = []
         for kind, wrong_NC in (("missed", self.missed_NC), ("added", self.added_NC)):
             rows, places = np.nonzero(wrong_NC)
-            own = {"row": rows, "class": pd.Series(names[places], dtype="str"), "mistake": kind}
-            frames.append(pd.DataFrame({**own, "confidence": self.sure_NC[rows, places]}))
+            values = {"row": rows, "class": pd.Series(names[places], dtype="str"), "mistake": kind}
+            frames.append(pd.DataFrame({**values, "confidence": self.sure_NC[rows, places]}))
         return pd.concat(frames, ignore_index=True)
 
     @property

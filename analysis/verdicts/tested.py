@@ -8,12 +8,12 @@ from data.base.errors import UserError
 from data.base.folding import Fold
 
 
-def models(own: pd.DataFrame) -> list[pd.DataFrame]:
+def models(repeats: pd.DataFrame) -> list[pd.DataFrame]:
     """The trials of a configuration in groups that cover every test text: a single trial, or one trial per fold of a
     search (and repetition), in the order of the folds. Raises UserError when a fold has no complete trial."""
-    alone = own["fold"].isna()
-    found = [own.loc[[index]] for index in own.index[alone]]
-    for (search, _), trials in own[~alone].groupby(["search", "repetition"], dropna=False, sort=False):
+    alone = repeats["fold"].isna()
+    found = [repeats.loc[[index]] for index in repeats.index[alone]]
+    for (search, _), trials in repeats[~alone].groupby(["search", "repetition"], dropna=False, sort=False):
         by_fold = {Fold.of(written): index for index, written in trials["fold"].items()}
         for fold in Fold.all(next(iter(by_fold)).count):
             if fold not in by_fold:
@@ -21,7 +21,7 @@ def models(own: pd.DataFrame) -> list[pd.DataFrame]:
                     f"{trials['configuration'].iloc[0]} has no result on fold {fold} in {search}: its texts were not "
                     "tested"
                 )
-        found.append(own.loc[[by_fold[fold] for fold in sorted(by_fold)]])
+        found.append(repeats.loc[[by_fold[fold] for fold in sorted(by_fold)]])
     return found
 
 

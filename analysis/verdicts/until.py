@@ -18,7 +18,7 @@ from analysis.base import pairs, stats
 from analysis.base.looks import nominal
 from analysis.base.pairs import Decision, Gap, Sample, Verdict
 
-HOPELESS = 0.05  # a pair gets no more seeds if they would decide it with a smaller probability
+HOPELESS = 0.05  # a pair gets no more seeds if the probability that they would decide it is smaller
 SMALL = 0.25  # an architecture with a smaller share of a pair's variance over seeds gets no more
 SHOWN = 8  # the most open pairs shown
 
@@ -128,15 +128,15 @@ class Look:
         if self.of_texts(pair):
             return f"{seen}; more texts are needed, not seeds"
         if math.isinf(seeds):
-            return f"{seen}; seeds decide only if the difference changes"
-        return f"{seen}; about {seeds:,} seeds of each decide if the difference stays"
+            return f"{seen}; more seeds decide it only if the difference changes"
+        return f"{seen}; about {seeds:,} seeds per architecture would decide it if the difference stays"
 
 
 def most_of_mean(found: Sample) -> float:
     """The upper 95 % confidence limit of the variance of a mean over seeds (chi-squared).
 
-    A few seeds may agree by luck: without the limit, such an architecture would get no more seeds and keep looking
-    steadier than it is.
+    A few seeds may agree by luck. Without this limit, such an architecture would get no more seeds, and its variance
+    would stay underestimated.
     """
     freedom = found.seeds - 1
     return found.of_mean * freedom / float(special.chdtri(freedom, stats.CONFIDENCE)) if freedom else 0.0

@@ -97,8 +97,8 @@ def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
     for architecture in by_architecture(searches[0], rank_by)["architecture"]:
         pairs = []
         for trials in searches:
-            own = trials[(trials["architecture"] == architecture) & (trials["outcome"] == Outcome.COMPLETE.value)]
-            default = own[own["number"] == 0][ACCURACY]
+            group = trials[(trials["architecture"] == architecture) & (trials["outcome"] == Outcome.COMPLETE.value)]
+            default = group[group["number"] == 0][ACCURACY]
             best = _best(trials, architecture, rank_by)
             if len(default) and np.isfinite(best):
                 pairs.append((float(default.iloc[0]), best))

@@ -63,11 +63,11 @@ def _not_trained(search: Search, trials: pd.DataFrame, architecture: str) -> str
         return f"{search.id} has no path from a default configuration to a best one"
     choose("architecture", architecture, dict.fromkeys([*best["architecture"], *trials["architecture"]]))
     command, cost = f"python -m search ablate {search.id}:{architecture}", ""
-    own = trials[trials["architecture"] == architecture]
-    first = own[own["number"] == 0]  # the default configuration
-    last = own[own["trial"].isin(best["trial"])]
+    group = trials[trials["architecture"] == architecture]
+    first = group[group["number"] == 0]  # the default configuration
+    last = group[group["trial"].isin(best["trial"])]
     if len(first) and len(last):
-        values = [trial[hyperparameters(own)].astype(object).iloc[0] for trial in (first, last)]
+        values = [trial[hyperparameters(group)].astype(object).iloc[0] for trial in (first, last)]
         num = 1 + sum((present(one) or present(other)) and one != other for one, other in zip(*values, strict=True))
         if num == 1:
             return f"the best configuration of {architecture} is its default; there is nothing to explain"

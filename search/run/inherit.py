@@ -37,14 +37,14 @@ def inherit(spec: Spec, root: Path) -> Spec:
     for folder in dict.fromkeys(folders):
         theirs = read_spec(folder)
         trials = Studies(folder.name, theirs, folder).trials()
-        own = [each for name in spec.architectures if (each := taken(folder.name, name, theirs, trials, spec))]
-        if not any(each.points for each in own):
+        results = [each for name in spec.architectures if (each := taken(folder.name, name, theirs, trials, spec))]
+        if not any(each.points for each in results):
             known = ", ".join(dict.fromkeys(trial.architecture for trial in trials if is_ranked(trial))) or "nothing"
             raise UserError(
                 f"from: no trial of {folder.name} (it has trained {known}) fits the space of "
                 f"{', '.join(spec.architectures)}; leave it out"
             )
-        found += own
+        found += results
     # Validated last: reading an earlier spec replaces the custom architectures that this spec has registered.
     content = spec.model_dump() | {"from": [folder.name for folder in folders], "inherited": found}
     return specs.validate(content, files=False)
@@ -60,11 +60,11 @@ def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial],
 
     theirs: the spec of the earlier search. spec: the spec that inherits.
     """
-    own = [trial for trial in trials if trial.architecture == architecture]
-    if not own:
+    of_architecture = [trial for trial in trials if trial.architecture == architecture]
+    if not of_architecture:
         return None
-    ended = [trial for trial in own if is_ranked(trial) or trial.outcome is Outcome.DIVERGED]
-    best_first = sorted(ended, key=order(theirs.metric, own))
+    ended = [trial for trial in of_architecture if is_ranked(trial) or trial.outcome is Outcome.DIVERGED]
+    best_first = sorted(ended, key=order(theirs.metric, of_architecture))
     best_of: dict[Any, Trial] = {}
     for trial in best_first:
         best_of.setdefault(first_of(trial), trial)
@@ -83,9 +83,9 @@ def taken(search: str, architecture: str, theirs: Spec, trials: Sequence[Trial],
     return Inherited(
         search=search,
         architecture=architecture,
-        trials=len(own) + sum(each.trials for each in before),
-        epochs=sum(trial.epochs for trial in own) + sum(each.epochs for each in before),
-        seconds=sum(trial.seconds for trial in own) + sum(each.seconds for each in before),
+        trials=len(of_architecture) + sum(each.trials for each in before),
+        epochs=sum(trial.epochs for trial in of_architecture) + sum(each.epochs for each in before),
+        seconds=sum(trial.seconds for trial in of_architecture) + sum(each.seconds for each in before),
         points=_at_most(list(points.values())),
         clipped=clipped,
         dropped=dropped,

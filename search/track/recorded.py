@@ -142,7 +142,7 @@ def _read_spec(client: mlflow.MlflowClient, run_id: str) -> dict[str, Any] | Non
 
 def _read_run(client: mlflow.MlflowClient, run: Any, details: bool) -> Run:
     tags, metrics = run.data.tags, run.data.metrics
-    told = client.get_metric_history(run.info.run_id, schema.EPOCHS_RUN) if details else []
+    epochs_history = client.get_metric_history(run.info.run_id, schema.EPOCHS_RUN) if details else []
     return Run(
         run_id=run.info.run_id,
         trial=tags.get(schema.TRIAL, ""),
@@ -155,5 +155,5 @@ def _read_run(client: mlflow.MlflowClient, run: Any, details: bool) -> Run:
         parent=tags.get(schema.PARENT_RUN_ID),
         start=run.info.start_time,
         end=run.info.end_time,
-        times={point.step: point.timestamp for point in told},
+        times={point.step: point.timestamp for point in epochs_history},
     )

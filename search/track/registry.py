@@ -52,8 +52,8 @@ def log_ensemble(
     try:
         client = open_client(uri)
         (parent,) = _search_runs(client, search)
-        own = {schema.KIND: schema.KIND_ENSEMBLE, schema.SEARCH: search, schema.PARENT_RUN_ID: parent.info.run_id}
-        run = client.create_run(parent.info.experiment_id, tags=tags | own, run_name=schema.KIND_ENSEMBLE)
+        identity = {schema.KIND: schema.KIND_ENSEMBLE, schema.SEARCH: search, schema.PARENT_RUN_ID: parent.info.run_id}
+        run = client.create_run(parent.info.experiment_id, tags=tags | identity, run_name=schema.KIND_ENSEMBLE)
         now = time.time_ns() // 1_000_000
         client.log_batch(
             run.info.run_id,

@@ -53,9 +53,9 @@ def trainable(config: dict[str, Any], corpora: Corpora, setting: Setting) -> Non
     tags = tuple(of_worker(device).items())  # Tune would spread a dict over the report
     tune_id = tune.get_context().get_trial_id()
 
-    def tell(told: dict[str, Any]) -> Answer:
+    def tell(reported: dict[str, Any]) -> Answer:
         # This call raises SystemExit when the whole pack is to end: nothing here may catch it.
-        tune.report(told | {"provenance": tags})
+        tune.report(reported | {"provenance": tags})
         return answers.take(tune_id) if config[SIZE] > 1 else Answer()
 
     # On a CPU, lockstep would save no time, and its rounding differs from that of trials trained alone.
@@ -83,15 +83,15 @@ def train_pack(
 
     for member in members:
         join(member)
-    while told := pack.next_reports():
-        reports = [(name, *each) for name, each in told if not isinstance(each, Failure)]
-        failures = [(name, each.error) for name, each in told if isinstance(each, Failure)]
+    while reported := pack.next_reports():
+        reports = [(name, *each) for name, each in reported if not isinstance(each, Failure)]
+        failures = [(name, each.error) for name, each in reported if isinstance(each, Failure)]
         if len(failures) == 1 and not reports and not pack:
             raise failures[0][1]  # no other trial is in this process, so it may end
         reasons = [(name, "".join(traceback.format_exception(error))) for name, error in failures]
         for _, traced in reasons:
             print(traced, file=sys.stderr)  # goes to Ray's logs
-        told.clear()  # an exception keeps everything alive that its trial had in memory
+        reported.clear()  # an exception keeps everything alive that its trial had in memory
         failures.clear()
         answer = tell({"reports": reports, "failures": reasons})
         for name in answer.left:
