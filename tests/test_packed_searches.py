@@ -7,7 +7,7 @@ for. What a killed worker or driver leaves is in tests/test_faults.py, with Ray.
 import itertools
 import pickle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+import models
 from data.base.errors import UserError
 from models.native import masks
 from search.base.schema import Outcome
@@ -64,8 +65,13 @@ class Mine(models.architecture("mlp")):
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With a cache of its own, and without the architectures of the tests before."""
     monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    before = dict(models.ARCHITECTURES)
+    yield
+    models.ARCHITECTURES.clear()
+    models.ARCHITECTURES.update(before)
 
 
 class TuneTrial:
