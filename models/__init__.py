@@ -84,7 +84,7 @@ def register(name: str, made: Any, where: str = "", *, kept: bool = False) -> No
     """
     where = where or name
     if (name in _SHIPPED or baseline(name)) and not kept:
-        raise UserError(f"{where}: {name!r} is a built-in one: give yours another name")
+        raise UserError(f"{where}: {name!r} is the name of a built-in architecture: give yours another name")
     ARCHITECTURES[name] = as_architecture(made, where)
 
 
@@ -98,30 +98,30 @@ def reset() -> None:
 def baseline(name: str) -> type[TextEstimator] | None:
     """The baseline class of a name, which may end in the number of words to read: nbsvm_200, nbsvm_whole."""
     if match := _ON_WORDS.fullmatch(name):
-        found = BASELINES.get(match[1])
-        return found if found and found.depends_on_words else None
+        kind = BASELINES.get(match[1])
+        return kind if kind and kind.depends_on_words else None
     return BASELINES.get(name)
 
 
 def is_baseline(name: str) -> bool:
-    """Whether this name is a baseline's, and not that of a stored architecture from before the baseline existed."""
-    return (found := baseline(name)) is not None and find(name) is found
+    """Whether the name refers to a baseline, rather than to a stored architecture that is older than the baseline."""
+    return (kind := baseline(name)) is not None and find(name) is kind
 
 
 def words_named(name: str) -> str:
-    """The number of words in a baseline's name: '200' for nbsvm_200, WHOLE for nbsvm_whole. '' for other names: they
-    read as many words as all architectures of the search."""
+    """The number of words in a baseline's name: '200' for nbsvm_200, WHOLE for nbsvm_whole. '' for other names, for
+    which `max_words` of the spec applies."""
     return match[2] if is_baseline(name) and (match := _ON_WORDS.fullmatch(name)) else ""
 
 
 def reads_embeddings(name: str) -> bool:
-    """Whether it learns from embeddings of whole texts (`TextEstimator.reads_embeddings`)."""
+    """Whether the architecture learns from embeddings of whole texts (`TextEstimator.reads_embeddings`)."""
     return getattr(find(name), "reads_embeddings", False) is True
 
 
 def of_task(task: str) -> dict[str, type[Architecture]]:
     """The networks of a task by name."""
-    return {name: each for name, each in ARCHITECTURES.items() if each.task == task and issubclass(each, Architecture)}
+    return {name: kind for name, kind in ARCHITECTURES.items() if kind.task == task and issubclass(kind, Architecture)}
 
 
 def find(name: str) -> type[Architecture] | type[TextEstimator] | None:
@@ -131,36 +131,36 @@ def find(name: str) -> type[Architecture] | type[TextEstimator] | None:
 
 def architecture(name: str) -> type[Architecture] | type[TextEstimator]:
     """Like `find`, but raises UserError if there is none."""
-    if (found := find(name)) is None:
+    if (kind := find(name)) is None:
         hint = did_you_mean(name, ARCHITECTURES)
         raise UserError(f"unknown architecture {name!r}{hint}")
-    return found
+    return kind
 
 
 def inputs(kind: type[Architecture] | type[TextEstimator]) -> dict[str, Input]:
-    """The hyperparameters of an architecture's inputs, except names that it uses for hyperparameters of its own."""
-    return {key: each for key, each in kind.inputs.items() if key not in kind.hyperparameters}
+    """The hyperparameters of an architecture's inputs, except those with the name of one of its own hyperparameters."""
+    return {key: value for key, value in kind.inputs.items() if key not in kind.hyperparameters}
 
 
 def domains(name: str) -> dict[str, Domain]:
     """The domains of all hyperparameters with which an architecture is built, those of its inputs included."""
     return {
         **architecture(name).hyperparameters,
-        **{key: each.domain for key, each in inputs(architecture(name)).items()},
+        **{key: option.domain for key, option in inputs(architecture(name)).items()},
     }
 
 
 def defaults(name: str) -> dict[str, Any]:
     """The default of each hyperparameter in `domains`."""
     parameters = inspect.signature(architecture(name)).parameters
-    own = {key: parameters[key].default for key in architecture(name).hyperparameters}
-    return own | {key: each.default for key, each in inputs(architecture(name)).items()}
+    values = {key: parameters[key].default for key in architecture(name).hyperparameters}
+    return values | {key: option.default for key, option in inputs(architecture(name)).items()}
 
 
 def built_with(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a trial's flat config that its model is built with. Old configs lack hyperparameters of inputs."""
-    before = {key: each.default for key, each in inputs(architecture(name)).items()}
-    return {key: config[key] if key in config else before[key] for key in domains(name)}
+    default_of = {key: option.default for key, option in inputs(architecture(name)).items()}
+    return {key: config[key] if key in config else default_of[key] for key in domains(name)}
 
 
 def check(name: str, hyperparameters: dict[str, Any]) -> None:
@@ -174,9 +174,9 @@ def check(name: str, hyperparameters: dict[str, Any]) -> None:
 
 
 def build(name: str, embedding: WordVectors, num_outputs: int, **hyperparameters: Any) -> Architecture:
-    """A new network of the architecture of that name, its weights drawn by torch's generator.
+    """A new network of the named architecture, with weights drawn from torch's generator.
 
-    num_outputs: classes or, for images, their rows. Hyperparameters not given take the defaults of the
+    num_outputs: number of classes or, for images, of rows. Hyperparameters not given take the defaults of the
     architecture's constructor. Raises UserError, in one line, for an unknown name or hyperparameter or a value
     outside its domain.
     """

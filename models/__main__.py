@@ -8,6 +8,6 @@ from models.native import kernels
 try:
     kernels.build()
 except (OSError, subprocess.CalledProcessError) as error:
-    said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    sys.exit(f"no compiled kernels, torch will do their work: {said[-1] if said else error}")
+    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    sys.exit(f"no compiled kernels, torch will be used instead: {lines[-1] if lines else error}")
 print(kernels.path())

@@ -1,4 +1,4 @@
-"""Restricted self-attention of every word to its neighbours.
+"""Self-attention restricted to neighbouring words.
 
 Shapes: B batch, T words, E embedding, H hidden, F features of the first tapered layer, P = H + F,
 C classes.
@@ -22,9 +22,8 @@ class Attention(Architecture):
     scaled dot products (Vaswani et al. 2017). Padding is never attended to.
 
     - hidden_size: width of the first layer and of queries, keys and values, 1 to 2048
-    - num_layers: tapered layers after the attention, 2 to 5: of 48 and 24 units and, where there are more, on to 12
-      and 8
-    - activation: after each layer but the attention and the output, one of none, relu, tanh, sigmoid
+    - num_layers: tapered layers after the attention, 2 to 5: 48 and 24 units, further ones down to 8
+    - activation: after every layer except the attention and the output, one of none, relu, tanh, sigmoid
     - dropout: share of the features dropped after the second tapered layer, 0 to 0.9
     - window: how many words on either side a word attends to, 1 to 100
     """
@@ -80,12 +79,12 @@ class Attention(Architecture):
         scores_BTC: Tensor = self.tapered[1:](attended_BTF)
         return scores_BTC * real_words(lengths_B, scores_BTC.shape[1]).unsqueeze(2)
 
-    # Multiplying the small weight matrices first saves two products with the hidden vectors of all words; the two that
-    # are left are computed as one.
+    # Multiplying the small weight matrices first saves two products with the hidden vectors of all words; the remaining
+    # two are computed as one.
 
     def _queries(self) -> tuple[Tensor, Tensor]:
         """Weight (H, H) and bias: (W_q x + b_q) . (W_k y) / sqrt(H) = (W_k' (W_q x + b_q) / sqrt(H)) . y: so y itself
-        can be the key."""
+        serves as the key."""
         root = math.sqrt(len(self.key.weight)) if self.own_width is None else self.own_width.sqrt()
         key_HH = self.key.weight.t() / root
         return key_HH @ self.query.weight, key_HH @ self.query.bias

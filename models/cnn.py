@@ -21,7 +21,7 @@ POOL = 2  # positions per max-pooling window
 
 class CNN(Architecture):
     """A stack of convolutions over words (Kim 2014), each followed by max-pooling of every two positions; then a linear
-    layer on the mean over the positions that are left. Beyond a text's ends there are zeros.
+    layer on the mean over the remaining positions. Texts are padded with zeros.
 
     - hidden_size: channels of each convolution, 1 to 2048
     - num_layers: convolutions, each with its pooling, 1 to 4
@@ -73,8 +73,8 @@ class CNN(Architecture):
         """The class scores (B, T, C) of each word, zero at padding. Their sum over a text, divided by its length, is
         the text's logits.
 
-        The scores of positions are exact: the linear layer of a mean is the mean of the linear layer (class activation
-        maps, Zhou et al. 2016). `Convolution.origins` divides them among words.
+        The scores of positions are exact: a linear layer can be applied before the mean (class activation maps, Zhou et
+        al. 2016). `Convolution.origins` divides them among words.
         """
         positions_BTD = self.embedding(tokens_BT)
         origins_BPT = torch.eye(tokens_BT.shape[1], device=tokens_BT.device).expand(len(tokens_BT), -1, -1)
@@ -108,12 +108,12 @@ class CNN(Architecture):
 
 
 class Convolution(nn.Module):
-    """From inputs (B, T, D), outputs of the activation `reads`, to half as many positions (B, P, H): a convolution, the
-    larger of every two neighbours, and the activation.
+    """Maps inputs (B, T, D), outputs of the activation `reads`, to half as many positions (B, P, H): a convolution,
+    max-pooling of every two positions, and the activation.
 
     Activations are monotonic, so applying them after max-pooling is equivalent and halves the work. The inputs are kept
-    as an image of one row with channels last: torch's convolution and pooling take a third to two thirds of their time
-    for the layout of `conv1d`, and the layers around need no copy.
+    as an image of one row with channels last: torch's convolution and pooling then take a third to two thirds of the
+    time that they take in the layout of `conv1d`, and the adjacent layers need no copy.
     """
 
     def __init__(self, size_in: int, hidden_size: int, kernel_size: int, activation: str, *, reads: str) -> None:

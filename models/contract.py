@@ -36,17 +36,17 @@ class Subject:
         """A new network with weights drawn from this seed, including vectors of pairs, which normally start at zero."""
         torch.manual_seed(seed)
         build: Callable[..., Architecture] = self.architecture
-        own = self.hyperparameters | hyperparameters
-        told = {key: own.pop(key) for key in models.inputs(self.architecture) if key in own}
-        embedding = (embedding or vectors()).reading(**told)
+        options = self.hyperparameters | hyperparameters
+        input_options = {key: options.pop(key) for key in models.inputs(self.architecture) if key in options}
+        embedding = (embedding or vectors()).reading(**input_options)
         if embedding.pairs is not None:
             nn.init.normal_(embedding.pairs.rows_RD.data[1:])
-        return build(embedding, NUM_OUTPUTS, **own)
+        return build(embedding, NUM_OUTPUTS, **options)
 
     @property
     def domains(self) -> dict[str, Domain]:
         """The domains of all hyperparameters, those of inputs included."""
-        read = {key: each.domain for key, each in models.inputs(self.architecture).items()}
+        read = {key: option.domain for key, option in models.inputs(self.architecture).items()}
         return {**self.architecture.hyperparameters, **read}
 
     def variants(self) -> Iterator[dict[str, Any]]:
@@ -107,13 +107,15 @@ def trains(subject: Subject, **hyperparameters: Any) -> None:
         for name, parameter in model.named_parameters():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 raise BrokenRuleError(
-                    f"the gradient of {name} is not finite; look for divisions by zero and logarithms of it"
+                    f"the gradient of {name} is not finite; look for divisions by zero and logarithms of zero"
                 )
         optimizer.step()
     for tokens in (tokens_BT, tokens_BT * 0):
         if not model(tokens, lengths_B).isfinite().all():
             what = "" if tokens is tokens_BT else ", where all words of a text are dropped (word_dropout)"
-            raise BrokenRuleError(f"logits are not finite{what}; mask by lengths_B, and divide by what cannot be zero")
+            raise BrokenRuleError(
+                f"logits are not finite{what}; mask by lengths_B, and make sure that no divisor is zero"
+            )
 
 
 def gradients_reach_every_parameter(subject: Subject) -> None:
@@ -167,12 +169,12 @@ def padding_and_company_change_nothing(subject: Subject, **hyperparameters: Any)
 
 def every_hyperparameter_is_live(subject: Subject, key: str, one: Any, other: Any) -> None:
     """Another value changes the shapes or, with the same random numbers, the results in training."""
-    found = []
+    outcomes = []
     for value in (one, other):
         model = subject.build(**{key: value})
         model.start_from([(*texts(), torch.arange(len(texts()[1])) % NUM_OUTPUTS)])
-        found.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
-    if found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1]):
+        outcomes.append(([parameter.shape for parameter in model.parameters()], model(*texts())))
+    if outcomes[0][0] == outcomes[1][0] and torch.equal(outcomes[0][1], outcomes[1][1]):
         raise BrokenRuleError(
             f"{key} has no effect: {one} and {other} give the same network; use it, or remove it from hyperparameters"
         )
@@ -200,8 +202,8 @@ def the_state_dict_is_whole(subject: Subject) -> None:
         other.load_state_dict(from_bytes(to_bytes(model.state_dict())))
     except UserError as error:
         raise BrokenRuleError(str(error)) from None
-    except Exception as error:  # of a module's own loading
-        raise BrokenRuleError(f"its state dict cannot be read back: {error}; keep tensors only in it") from None
+    except Exception as error:  # raised by a module's custom loading
+        raise BrokenRuleError(f"its state dict cannot be read back: {error}; keep only tensors in it") from None
     if not torch.equal(other(*texts()), model(*texts())):
         raise BrokenRuleError(
             "weights are missing from its state dict; make them parameters or persistent buffers of modules"
@@ -225,7 +227,7 @@ def words_can_be_explained(subject: Subject) -> None:
                 "the mean of word_scores over a text's words is not its logits; return the scores that forward averages"
             )
         return
-    if subject.architecture.classify is Architecture.classify:  # not defined: it makes no scores of classes
+    if subject.architecture.classify is Architecture.classify:  # not defined, so there are no class scores
         return
     words_BTE = model.embedding(tokens_BT).requires_grad_()
     logits_BC = model.classify(words_BTE, lengths_B)
@@ -252,7 +254,7 @@ RULES: tuple[tuple[str, Callable[..., None], str], ...] = (
 
 
 def check(architecture: type[Architecture]) -> Iterator[tuple[str, str | None]]:
-    """Each rule with None, or with how it is broken and what to do."""
+    """Yields each rule with None if it holds, or else with the problem and advice."""
     for rule, holds, over in RULES:
         yield rule, problem(holds, Subject(architecture), over)
 
@@ -264,9 +266,9 @@ def problem(holds: Callable[..., None], subject: Subject, over: str) -> str | No
         try:
             holds(subject, *arguments, **named)
         except Exception as error:  # of any kind: this is external code
-            told = " ".join(f"{name} {value}" for name, value in named.items())
+            setting = " ".join(f"{name} {value}" for name, value in named.items())
             reason = (
                 str(error) if isinstance(error, BrokenRuleError | UserError) else f"{type(error).__name__}: {error}"
             )
-            return " ".join(f"{told}: {reason}".split()) if told else " ".join(reason.split())
+            return " ".join(f"{setting}: {reason}".split()) if setting else " ".join(reason.split())
     return None

@@ -16,7 +16,7 @@ NUM_TEXTS, NUM_CLASSES = 90, 2  # some estimators support two classes only
 
 
 class EstimatorSubject(Subject):
-    """An estimator to check; `fitted` returns one."""
+    """A class of estimators to check."""
 
     def __init__(self, architecture: type[TextEstimator]) -> None:
         self.architecture: Any = architecture
@@ -53,7 +53,8 @@ def every_hyperparameter_is_live(subject: EstimatorSubject) -> None:
         first_NC, *others = [subject.says(**{key: value}) for value in some_values(domain)]
         if all((first_NC == other_NC).all() for other_NC in others):
             raise BrokenRuleError(
-                f"{key} has no effect: all of its values give the same; use it, or remove it from hyperparameters"
+                f"{key} has no effect: all of its values give the same result; use it, or remove it from "
+                "hyperparameters"
             )
 
 
@@ -80,6 +81,6 @@ RULES = (
 
 
 def check(architecture: type[TextEstimator]) -> Iterator[tuple[str, str | None]]:
-    """Each rule with None, or with how it is broken and what to do."""
+    """Yields each rule with None if it holds, or else with the problem and advice."""
     for rule, holds, over in RULES:
         yield rule, problem(holds, EstimatorSubject(architecture), over)

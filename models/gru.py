@@ -16,8 +16,8 @@ from models.parts.layers import ACTIVATION, ACTIVATIONS, POOLING, Architecture, 
 
 
 class GRU(Architecture):
-    """A stack of gated recurrent units (Cho et al. 2014), then a linear layer. In each unit, every product with a W, U
-    and b of its own:
+    """A stack of gated recurrent units (Cho et al. 2014), then a linear layer. Every product below has separate weights
+    W, U and b:
 
         z, r = g(W x_t + U h_{t-1} + b)
         c = s(W x_t + U (r * h_{t-1}) + b)
@@ -28,7 +28,7 @@ class GRU(Architecture):
     - activation: s, one of none, relu, tanh, sigmoid
     - gate_activation: g, sigmoid or relu
     - dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
-    - pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
+    - pooling: input of the linear layer: the state after the `last` real word or the `mean` over real words
     - output_activation: applied to the class scores, none or sigmoid
     """
 
@@ -81,7 +81,7 @@ class GRULayer(nn.Module):
     """Maps inputs (T, B, D) to states (T, B, H). reads: the activation that produced the inputs.
 
     Initially every U is orthogonal (Saxe, McClelland and Ganguli 2014). A relu gate is not limited to [0, 1], and large
-    values make states explode, so these gates start almost constant: the reset gate at 1, the update gate at 0.1.
+    values make states explode, so relu gates start almost constant: the reset gate at 1, the update gate at 0.1.
     """
 
     def __init__(self, size_in: int, hidden_size: int, activation: str, gate_activation: str, *, reads: str) -> None:
@@ -94,7 +94,7 @@ class GRULayer(nn.Module):
             nn.init.orthogonal_(torch.empty(hidden_size, hidden_size), gain) for gain in (1.0, gate_gain, gate_gain)
         )
         if activation == "sigmoid":
-            U_candidate *= 4  # see layers.linear: both doublings, and the offset of sigmoid outputs, half of it reset
+            U_candidate *= 4  # both doublings of layers.linear; its bias is halved, as the reset gate starts at 1/2
             candidate.bias.data -= U_candidate.sum(1) / 4
         if gate_activation == "relu":
             update.bias.data += 0.1

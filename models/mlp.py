@@ -16,8 +16,8 @@ class MLP(Architecture):
     """Scores each word by a multilayer perceptron; the logits of a text are the mean scores of its words.
 
     - hidden_size: width of the first layer, 1 to 2048
-    - num_layers: tapered layers after the first, 2 to 5: of 48 and 24 units and, where there are more, on to 12 and 8
-    - activation: after each layer but the output, one of none, relu, tanh, sigmoid
+    - num_layers: tapered layers after the first, 2 to 5: 48 and 24 units, further ones down to 8
+    - activation: after every layer except the output, one of none, relu, tanh, sigmoid
     - dropout: share of the features dropped after the second tapered layer, 0 to 0.9
     """
 

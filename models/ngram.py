@@ -22,10 +22,10 @@ Texts = Iterable[tuple[Tensor, ...]]  # as `Architecture.start_from` takes them
 
 NAIVE_BAYES = "naive_bayes"
 DROP = "drop"
-SLOTS = 8  # of a bucket, a bit each: what tells n-grams apart that share its row
-SMOOTHING = 1.0  # texts of each class that an n-gram is counted in besides those where it is
-MOST_COUNTED = 2**28  # counts of a row in a class; of 2**28 there are several gigabytes at once
-SCALE = 10.0  # of the output layer at the start from naive Bayes
+SLOTS = 8  # per bucket, one bit each: they tell apart n-grams that share its row
+SMOOTHING = 1.0  # added to the number of texts of each class that contain an n-gram
+MOST_COUNTED = 2**28  # maximum number of counts, one per row and class; 2**28 take several gigabytes
+SCALE = 10.0  # of the output weights when starting from naive Bayes
 
 
 class Ngram(Architecture):
@@ -42,10 +42,10 @@ class Ngram(Architecture):
     - hidden_size: dimensions of a row, 1 to 2048
     - dropout: share of a text's words and n-grams left out of the mean in training, 0 to 0.9
     - start: how training starts, random or naive_bayes (see `start_from`)
-    - singletons: what is made of n-grams of two and more words that are in one training text only, drop or keep
+    - singletons: how to treat n-grams of two or more words that occur in one training text only, drop or keep
     """
 
-    inputs: ClassVar[Mapping[str, Input]] = {}  # reads n-grams of its own, and no word vectors
+    inputs: ClassVar[Mapping[str, Input]] = {}  # word vectors are not used, only learned vectors of n-grams
     hyperparameters: ClassVar[dict[str, Domain]] = {
         "n": Integer(1, 3),
         "buckets": Integer(1, 2**24),
@@ -68,7 +68,7 @@ class Ngram(Architecture):
         singletons: str = DROP,
     ) -> None:
         num_words = len(embedding.vectors_VE)
-        super().__init__(WordVectors(torch.zeros(num_words, 0)))  # knows how many words there are, and no vectors
+        super().__init__(WordVectors(torch.zeros(num_words, 0)))  # holds only the number of words
         self.n, self.num_words, self.buckets, self.dropout, self.start = n, num_words, buckets, dropout, start
         self.singletons = singletons
         self.known_K: Tensor
@@ -118,19 +118,20 @@ class Ngram(Architecture):
 
         With start naive_bayes, begin as a naive Bayes classifier of these texts (Wang and Manning 2012).
 
-        It adds up log P(row | class) of a text's rows, less their mean over the classes, which changes nothing. These
-        (R, C), of rank C - 1, are the product of min(hidden_size, C - 1) dimensions and as many weights of the output
-        layer: of two classes a single dimension, half the log ratio; where hidden_size is smaller than C - 1, the
-        nearest that so many dimensions can come. The other dimensions start as with random, with weights of zero.
+        Naive Bayes sums log P(row | class) over a text's rows. Their mean over the classes is subtracted, which changes
+        no prediction and leaves a matrix (R, C) of rank C - 1. It is factorised into min(hidden_size, C - 1) dimensions
+        of the rows and the output weights of these: for two classes a single dimension, half the log ratio; if
+        hidden_size is smaller than C - 1, the best approximation of that rank. Other dimensions start at random, with
+        output weights of zero.
 
-        Where a text can have several classes, each is told from the texts without it: the rank is C, a dimension gives
-        the log ratio.
+        If a text can have several classes, the matrix holds the log ratios of the texts with and without each class,
+        and its rank is C.
 
-        With so many classes that there would be more than MOST_COUNTED pairs of a class and a row, it starts at random.
+        With more than MOST_COUNTED pairs of a class and a row, training starts at random.
 
-        P is by the number of a class's texts in which a row is, not by how often, and over the rows that any text has:
-        the others are so many that a class of few texts would have nearly the same sum as one of many. The network
-        takes a mean where naive Bayes takes a sum, so the weights start at SCALE, which is between these.
+        P is estimated from the number of a class's texts that contain a row, and normalised over the rows that occur in
+        any text: there are so many others that, smoothed, small and large classes would have nearly the same sum. The
+        network averages where naive Bayes sums; the output weights therefore start at SCALE, a compromise.
         """
         if self.singletons == DROP:
             num_texts = _count(self._slots, SLOTS * self.buckets, _of_one_class(texts), 1, self.known_K.device)
@@ -147,15 +148,15 @@ class Ngram(Architecture):
         if several:
             counts_1R = _count(self.rows, num_rows, _of_one_class(texts), 1, self.known_K.device)
         counts_1R[:, 0] = 0
-        found_F = counts_1R[0].nonzero()[:, 0]
-        counts_CF = counts_CR[:, found_F]
+        rows_F = counts_1R[0].nonzero()[:, 0]
+        counts_CF = counts_CR[:, rows_F]
         num_texts_C = targets_N.sum(0).long() if several else torch.bincount(targets_N, minlength=num_classes)
-        if self.class_weights_C is not None:  # a class's words stay what they are; how frequent it is counts otherwise
+        if self.class_weights_C is not None:  # weights change the class frequencies, not the words of a class
             num_texts_C = num_texts_C * self.class_weights_C
         log_CF = _log_shares(counts_CF)
         prior_C = (num_texts_C + SMOOTHING).log()
         if several:
-            log_CF -= _log_shares(counts_1R[:, found_F] - counts_CF)
+            log_CF -= _log_shares(counts_1R[:, rows_F] - counts_CF)
             prior_C -= (len(targets_N) - num_texts_C + SMOOTHING).log()
         else:
             log_CF -= log_CF.mean(0)
@@ -164,15 +165,15 @@ class Ngram(Architecture):
         directions_CD = torch.linalg.eigh(log_CF @ log_CF.t())[1].flip(1)[:, :num_started]
         directions_CD *= directions_CD.gather(0, directions_CD.abs().argmax(0, keepdim=True)).sign()
         self.bag.rows_RH[:, :num_started] = 0
-        self.bag.rows_RH[found_F, :num_started] = log_CF.t() @ directions_CD
+        self.bag.rows_RH[rows_F, :num_started] = log_CF.t() @ directions_CD
         self.output.weight.zero_()
         self.output.weight[:, :num_started] = SCALE * directions_CD
         self.output.bias.copy_(prior_C)
 
 
 def _log_shares(counts_CF: Tensor) -> Tensor:
-    """Log P(row | class), from how many of a class's texts each row is in. Rows that no text has must not be among
-    them: there are so many that each class, small or large, would have next to the same sum."""
+    """Log P(row | class), from the number of a class's texts that contain each row. Rows that occur in no text must be
+    left out: there are so many that, smoothed, small and large classes would have nearly the same sum."""
     log_CF = (counts_CF + SMOOTHING).log_()
     return log_CF.sub_(log_CF.logsumexp(1, keepdim=True))
 

@@ -22,7 +22,7 @@ class RNN(Architecture):
     - num_layers: networks stacked, each reading the states of the one below, 1 to 4
     - activation: s, one of none, relu, tanh, sigmoid
     - dropout: share of the states dropped between layers and before the linear layer, 0 to 0.9
-    - pooling: what goes to the linear layer: the state after the `last` real word or the `mean` over real words
+    - pooling: input of the linear layer: the state after the `last` real word or the `mean` over real words
     - output_activation: applied to the class scores, none or sigmoid
     """
 
@@ -72,7 +72,7 @@ class RNN(Architecture):
 class ElmanLayer(nn.Module):
     """Maps inputs (T, B, D) to states (T, B, H). reads: the activation that produced the inputs.
 
-    Initially U is the identity and W is small, so that the state is a sum over all words, with relu of its positive
+    Initially U is the identity and W is small, so that the state is a sum over all words, or with relu its positive
     part (Le, Jaitly and Hinton 2015). With random weights, even orthogonal ones, the first words of a text are
     forgotten, and few settings learn anything from a hundred words.
     """
@@ -83,7 +83,7 @@ class ElmanLayer(nn.Module):
         W = linear(size_in, hidden_size, reads=reads, feeds=activation, gain=0.1)
         U_HH = torch.eye(hidden_size)
         if activation == "sigmoid":
-            U_HH *= 4  # see layers.linear: both doublings, and the offset of sigmoid outputs
+            U_HH *= 4  # both doublings and the bias of layers.linear
             W.bias.data -= U_HH.sum(1) / 2
         self.W_HD, self.U_HH, self.b_H = W.weight, nn.Parameter(U_HH), W.bias
 

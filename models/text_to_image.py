@@ -20,10 +20,10 @@ CHANNELS = 16  # of the convolutions in the decoder
 
 
 class TextToImage(Architecture):
-    """Gated recurrent units read the words. Four learned latents, one a quadrant, are the queries of a multi-head
-    attention (Vaswani et al. 2017) whose keys and values are made of the states; one convolutional decoder, the same
-    for all, turns what each of them gathered into its quadrant. Without heads there is no attention: the last state is
-    a single latent, from which the decoder makes the whole image.
+    """Gated recurrent units read the words. Four learned latents, one per quadrant, are the queries of a multi-head
+    attention (Vaswani et al. 2017) whose keys and values are computed from the states; a shared convolutional decoder
+    turns the result of each into its quadrant. Without heads there is no attention: the last state is a single latent,
+    from which the decoder generates the whole image.
 
     - hidden_size: H, 1 to 2048
     - num_layers: recurrent units stacked, 1 to 4
@@ -115,8 +115,9 @@ class TextToImage(Architecture):
 
 
 class Decoder(nn.Module):
-    """From latents (..., L), outputs of the activation `reads`, to the logits of images (..., Y, X): a small image of
-    channels, doubled by a transposed convolution, made one by another convolution."""
+    """Maps latents (..., L), outputs of the activation `reads`, to the logits of images (..., Y, X): a linear layer to
+    a small image of several channels, a transposed convolution that doubles its size, and a convolution to one
+    channel."""
 
     def __init__(self, size_in: int, image_size: int, activation: str, *, reads: str) -> None:
         super().__init__()

@@ -197,7 +197,7 @@ def test_a_name_says_the_words() -> None:
     assert [models.words_named(name) for name in ("nbsvm", "nbsvm_200", "tfidf_whole")] == ["", "200", "whole"]
     for name in ("nbsvm_0", "nbsvm_02", "nbsvm_", "majority_200", "gru_200", "nbsvm_200_whole"):
         assert (models.find(name), models.is_baseline(name), models.words_named(name)) == (None, False, "")
-    with pytest.raises(UserError, match="'nbsvm_200' is a built-in one"):
+    with pytest.raises(UserError, match="'nbsvm_200' is the name of a built-in architecture"):
         models.register("nbsvm_200", models.BASELINES["tfidf"])
 
 

@@ -202,7 +202,7 @@ def test_a_mistake_is_a_line(before: str, after: str, message: str) -> None:
             "C=C, ",
             "",
             "every hyperparameter is live",
-            "C has no effect: all of its values give the same; use it",
+            "C has no effect: all of its values give the same result; use it",
         ),
         (
             "TfidfLogistic",

@@ -264,11 +264,11 @@ def test_a_broken_library_is_left_alone(empty_cache: Path) -> None:
 
 def test_without_a_compiler_torch_does_their_work(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will do their work: .*no-such-compiler"):
+    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will be used instead: .*no-such-compiler"):
         runpy.run_module("models", run_name="__main__")
     assert list(empty_cache.iterdir()) == []
     monkeypatch.setenv("CXX", "c++ -no-such-flag")
-    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will do their work: .*no-such-flag"):
+    with pytest.raises(SystemExit, match=r"^no compiled kernels, torch will be used instead: .*no-such-flag"):
         runpy.run_module("models", run_name="__main__")
     assert list(empty_cache.iterdir()) == []
     assert kernels.name() == "torch"

@@ -332,7 +332,7 @@ def test_what_is_no_architecture_is_one_line(old: str, new: str, message: str) -
 
 
 def test_the_names_of_ours_are_taken() -> None:
-    with pytest.raises(UserError, match="'gru' is a built-in one: give yours another name"):
+    with pytest.raises(UserError, match="'gru' is the name of a built-in architecture: give yours another name"):
         models.register("gru", made(NET))
 
 
@@ -478,7 +478,7 @@ def test_a_kept_spec_may_have_its_own_of_a_name_that_was_not_ours_then(
     source = NET.replace("class Net(", f"class {name}(")
     (tmp_path / "my_net.py").write_text(source, encoding="utf-8")
     new = {"architectures": ["mlp", f"my_net.py:{name}"]}
-    with pytest.raises(UserError, match=f"'{name}' is a built-in one: give yours another name"):
+    with pytest.raises(UserError, match=f"'{name}' is the name of a built-in architecture: give"):
         specs.validate(new)
     kept = {
         "architectures": ["mlp", name],

@@ -356,7 +356,7 @@ def test_the_weights_in_a_checkpoint_are_safetensors_and_older_checkpoints_are_r
 
 
 def test_a_state_dict_of_more_than_tensors_is_refused_as_safetensors() -> None:
-    with pytest.raises(UserError, match=r"^state dict: extra is of type dict; keep tensors only in it$"):
+    with pytest.raises(UserError, match=r"^state dict: extra is of type dict; keep only tensors in it$"):
         weights.to_bytes({"one": torch.zeros(1), "extra": {"a": 1}})
 
 

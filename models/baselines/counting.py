@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-#: Results that a process keeps: of three splits, with and without pairs, which all trials of a grid share.
+#: Cached results per process: three splits, with and without pairs, which all trials of a grid share.
 NUM_KEPT = 6
 AT_ONCE = 8192  # texts processed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Grams:
-    """N-grams of one or two words. grams_F2: the places of their words in `words`; the second is -1 if there is one."""
+    """N-grams of one or two words. grams_F2: the indices of their words in `words`; the second is -1 for a single
+    word."""
 
     words: Sequence[str]
     grams_F2: np.ndarray
@@ -33,7 +34,7 @@ class Grams:
         """The n-grams at these places, and their words."""
         grams_F2 = self.grams_F2[kept]
         used = np.unique(grams_F2[grams_F2 >= 0])
-        places = np.full(len(self.words) + 1, -1, dtype=np.int32)  # the last: no second word
+        places = np.full(len(self.words) + 1, -1, dtype=np.int32)  # the last entry stands for a missing second word
         places[used] = np.arange(len(used))
         return Grams([self.words[place] for place in used], places[grams_F2])
 
@@ -44,12 +45,12 @@ class Grams:
         return {word: place for place, word in enumerate(self.words)}, pd.Index(_keys(self.grams_F2, len(self.words)))
 
     def find(self, others: "Grams") -> np.ndarray:
-        """The place of each of the other n-grams among these, or -1."""
+        """The index in this object of each n-gram of `others`, or -1."""
         ids, index = self._index
-        own_W = np.array([*(ids.get(word, -2) for word in others.words), -1], dtype=np.int64)
-        own_F2 = own_W[others.grams_F2]
-        places_F: np.ndarray = index.get_indexer(_keys(own_F2, len(self.words)))
-        return np.where((own_F2 == -2).any(axis=1), -1, places_F)
+        ids_W = np.array([*(ids.get(word, -2) for word in others.words), -1], dtype=np.int64)
+        ids_F2 = ids_W[others.grams_F2]
+        places_F: np.ndarray = index.get_indexer(_keys(ids_F2, len(self.words)))
+        return np.where((ids_F2 == -2).any(axis=1), -1, places_F)
 
 
 def _keys(grams_F2: np.ndarray, num_words: int) -> np.ndarray:
@@ -64,10 +65,10 @@ def counted(texts: tuple[str, ...], ngrams: int) -> tuple[Grams, Any, float]:
 
 
 def count(texts: Sequence[str], ngrams: int) -> tuple[Grams, Any]:
-    """The words of texts and, with ngrams 2, their pairs of neighbours; and how often each comes in each text, a sparse
-    array (N, F) of float32.
+    """The words of texts and, with ngrams 2, their pairs of neighbours; and their counts in each text, a sparse array
+    (N, F) of float32.
 
-    They are counted some thousand texts at a time: all words at once would take many times the memory of the counts.
+    Several thousand texts are counted at a time: all words at once would take many times the memory of the counts.
     """
     import pandas as pd
     from scipy.sparse import csr_array, vstack
@@ -82,14 +83,14 @@ def count(texts: Sequence[str], ngrams: int) -> tuple[Grams, Any]:
         codes, keys = pd.factorize((ids[pairs] << 32) + ids[pairs + 1])
         rows_of = np.concatenate([of_text, of_text[pairs]])
         parts.append((len(rows), rows_of, ids.astype(np.int32), codes.astype(np.int32), keys))
-    every = pd.Index(pd.unique(np.concatenate([np.zeros(0, dtype=np.int64), *(keys for *_, keys in parts)])))
+    distinct_pairs = pd.Index(pd.unique(np.concatenate([np.zeros(0, dtype=np.int64), *(keys for *_, keys in parts)])))
     num_words, counts = len(places), []
-    while parts:  # the first each time, so that what it held is free
+    while parts:  # from the front, to release the memory of each part
         num_rows, rows_of, words, codes, keys = parts.pop(0)
-        columns = np.concatenate([words, num_words + every.get_indexer(keys)[codes]]).astype(np.int32)
-        ones = np.ones(len(columns), dtype=np.float32)  # those at the same place are added up
-        counts.append(csr_array((ones, (rows_of, columns)), shape=(num_rows, num_words + len(every))))
+        columns = np.concatenate([words, num_words + distinct_pairs.get_indexer(keys)[codes]]).astype(np.int32)
+        ones = np.ones(len(columns), dtype=np.float32)  # entries at the same position are added up
+        counts.append(csr_array((ones, (rows_of, columns)), shape=(num_rows, num_words + len(distinct_pairs))))
     words_F2 = np.stack([np.arange(num_words), np.full(num_words, -1)], axis=1)
-    pairs_F2 = np.stack([every.to_numpy() >> 32, every.to_numpy() & 0xFFFFFFFF], axis=1)
+    pairs_F2 = np.stack([distinct_pairs.to_numpy() >> 32, distinct_pairs.to_numpy() & 0xFFFFFFFF], axis=1)
     counts_NF = vstack(counts, format="csr") if counts else csr_array((0, num_words), dtype=np.float32)
     return Grams(list(places), np.concatenate([words_F2, pairs_F2]).astype(np.int32)), counts_NF

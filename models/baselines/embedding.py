@@ -1,7 +1,7 @@
 """Logistic regression on embeddings of whole texts by a pretrained encoder.
 
-Shapes: N texts, E embedding size, C classes, R classes that have coefficients: of two that exclude each other the
-second.
+Shapes: N texts, E embedding size, C classes, R classes that have coefficients (of two mutually exclusive ones only the
+second).
 """
 
 import io
@@ -15,7 +15,7 @@ from models.parts.estimator import TextEstimator
 from models.parts.hyperparameters import Domain, Real
 
 ARRAYS = "arrays.npz"
-MOST_STEPS = 200  # of the solver: by then it is as good as it is
+MOST_STEPS = 200  # of the solver; further ones hardly improve the model
 FITTED = ("mean_E", "scale_E", "coef_RE", "intercept_R")
 
 
@@ -23,7 +23,7 @@ class Embedding(TextEstimator):
     """Multinomial logistic regression on standardised embeddings; if a text can have several classes, one binary
     regression per class.
 
-    C: the inverse of the L2 penalty, as scikit-learn has it.
+    C: the inverse of the L2 penalty, as in scikit-learn.
     """
 
     reads_embeddings: ClassVar[bool] = True
@@ -34,7 +34,7 @@ class Embedding(TextEstimator):
     scale_E: np.ndarray
     coef_RE: np.ndarray
     intercept_R: np.ndarray
-    several: bool  # whether a text can have several classes: each has coefficients, and probabilities do not sum to 1
+    several: bool  # whether a text can have several classes; if so, all have coefficients, with independent sigmoids
 
     def __init__(self, C: float = 1e-2) -> None:
         self.C = C
@@ -46,7 +46,7 @@ class Embedding(TextEstimator):
         features_NE = self._standardised(vectors_NE)
         self.several = labels_N.ndim == 2
         solved = [
-            self._solve(features_NE, own_N, sample_weight) for own_N in (labels_N.T if self.several else [labels_N])
+            self._solve(features_NE, class_N, sample_weight) for class_N in (labels_N.T if self.several else [labels_N])
         ]
         self.coef_RE = np.concatenate([coef_RE for coef_RE, _ in solved]).astype(np.float32)
         self.intercept_R = np.concatenate([intercept_R for _, intercept_R in solved]).astype(np.float32)

@@ -1,6 +1,7 @@
 """Linear models of weighted n-grams, kept as plain arrays.
 
-Shapes: N texts, F n-grams, C classes, R classes that have coefficients: of two that exclude each other the second.
+Shapes: N texts, F n-grams, C classes, R classes that have coefficients (of two mutually exclusive ones only the
+second).
 """
 
 import io
@@ -17,18 +18,19 @@ from models.parts.estimator import TextEstimator
 from models.parts.hyperparameters import Domain, Integer, Real
 
 ARRAYS, WORDS = "arrays.npz", "words.json"
-LEAST_TEXTS = 2  # that contain an n-gram: one from a single text says nothing about others
-#: Of liblinear, its default: a smaller one changes no prediction and takes twice as long.
+LEAST_TEXTS = 2  # minimum number that contain an n-gram: one from a single text says nothing about others
+#: liblinear's tolerance, by default: a smaller one changes no prediction and takes twice as long.
 TOLERANCE = 0.1
-LARGEST = 30.0  # logit, so that one-vs-rest probabilities can be summed
+LARGEST = 30.0  # bound on absolute logits, so that one-vs-rest probabilities can be summed
 
 
 class Linear(TextEstimator):
     """Logistic regression on weighted n-grams; one-vs-rest for more than two classes.
 
-    It is solved by dual coordinate descent (Yu, Huang and Lin 2011), in time that grows with the texts and the classes.
+    Solved by dual coordinate descent (Yu, Huang and Lin 2011), in time that grows with the numbers of texts and
+    classes.
 
-    ngrams: 1, words; 2, pairs of neighbours too. C: the inverse of the L2 penalty, as scikit-learn has it.
+    ngrams: 1, words; 2, pairs of neighbours too. C: the inverse of the L2 penalty, as in scikit-learn.
     """
 
     depends_on_words: ClassVar[bool] = True
@@ -38,7 +40,7 @@ class Linear(TextEstimator):
     weights_F: np.ndarray  # of the n-grams, float32
     coef_RF: np.ndarray
     intercept_R: np.ndarray
-    several: bool  # whether a text can have several classes: each has coefficients, and probabilities do not sum to 1
+    several: bool  # whether a text can have several classes; if so, all have coefficients, with independent sigmoids
 
     def __init__(self, ngrams: int = 2, C: float = 1.0) -> None:
         self.ngrams, self.C = ngrams, C
@@ -48,7 +50,7 @@ class Linear(TextEstimator):
         raise NotImplementedError
 
     def weights(self, num_texts_F: np.ndarray, num_texts: int) -> np.ndarray:
-        """Of each n-gram, from the number of training texts that it comes in, and their number."""
+        """The weight of each n-gram, from the number of training texts that contain it, and the number of all texts."""
         return np.ones(len(num_texts_F))
 
     def solve(
@@ -71,13 +73,13 @@ class Linear(TextEstimator):
         return self
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        return self._say(*self._count(texts))
+        return self._probabilities(*self._count(texts))
 
     def predict_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
-        for texts in parts:  # whose counts would take the room of those that are worth keeping
-            yield self._say(*count(texts, self.ngrams))
+        for texts in parts:  # not cached, to keep more useful counts in the cache
+            yield self._probabilities(*count(texts, self.ngrams))
 
-    def _say(self, grams: Grams, counts_NF: Any) -> np.ndarray:
+    def _probabilities(self, grams: Grams, counts_NF: Any) -> np.ndarray:
         places_F = self.grams.find(grams)
         known = np.flatnonzero(places_F >= 0)
         features_NF = self.weigh(counts_NF[:, known], self.weights_F[places_F[known]])
@@ -107,7 +109,7 @@ class Linear(TextEstimator):
     def restore(self, files: Mapping[str, bytes]) -> None:
         arrays = dict(np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False))
         self.grams = Grams(json.loads(files[WORDS]), arrays.pop("grams_F2"))
-        self.several = bool(arrays.pop("several", False))  # what was kept before it could be does not tell
+        self.several = bool(arrays.pop("several", False))  # older files lack it
         vars(self).update(arrays)
 
 
@@ -129,6 +131,6 @@ def logistic_regression(
 
     solver = LogisticRegression(C=C, solver="liblinear", dual=True, tol=TOLERANCE, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as good as it is by then
+        warnings.simplefilter("ignore", ConvergenceWarning)  # good enough after the last step
         solver.fit(features_NF, positive_N, sample_weight)
     return solver.coef_[0], float(solver.intercept_[0])

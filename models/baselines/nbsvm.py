@@ -16,8 +16,8 @@ class NBSVM(Linear):
     """Binary n-gram features times their log ratio of naive Bayes (Wang and Manning 2012), with logistic regression
     instead of an SVM to get probabilities.
 
-    interpolation: the share of the regression's coefficients; the rest is their mean magnitude, so that with 0 only
-    naive Bayes speaks. Wang and Manning advise 0.25 for an SVM.
+    interpolation: the share of the regression's coefficients; the rest is their mean magnitude, so that 0 gives pure
+    naive Bayes. Wang and Manning advise 0.25 for an SVM.
     """
 
     hyperparameters: ClassVar[Mapping[str, Domain]] = {**Linear.hyperparameters, "interpolation": Real(0.0, 1.0)}
@@ -34,7 +34,7 @@ class NBSVM(Linear):
     def solve(
         self, features_NF: Any, positive_N: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> tuple[np.ndarray, float]:
-        """The ratios are shares of each side's own texts, so that only the regression weighs the classes."""
+        """The log ratios are normalised within each class, so only the regression depends on class weights."""
         ratios_F = log_ratios(features_NF, positive_N)
         weighted_NF = features_NF.copy()
         weighted_NF.data = ratios_F[features_NF.indices]
@@ -46,5 +46,5 @@ class NBSVM(Linear):
 def log_ratios(features_NF: Any, positive_N: np.ndarray) -> np.ndarray:
     """(F,): log ratios of the frequency of each n-gram in positive and negative texts, with add-one smoothing."""
     of_both_2F = [1 + features_NF[positive_N == side].sum(axis=0) for side in (True, False)]
-    positive_F, negative_F = (each_F / each_F.sum() for each_F in of_both_2F)
+    positive_F, negative_F = (counts_F / counts_F.sum() for counts_F in of_both_2F)
     return np.asarray(np.log(positive_F / negative_F))

@@ -9,8 +9,8 @@ from models.baselines.linear import Linear
 
 
 class Tfidf(Linear):
-    """N-grams weighed by 1 + log of their count in the text and by how rare they are (Salton and Buckley 1988), each
-    text's weights scaled to L2 norm 1; as scikit-learn's TfidfVectorizer with `sublinear_tf`."""
+    """N-grams weighted by 1 + log of their count in the text and by their inverse document frequency (Salton and
+    Buckley 1988), with each text scaled to L2 norm 1, like scikit-learn's TfidfVectorizer with `sublinear_tf`."""
 
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {"ngrams": (1, 2), "C": (1.0, 4.0, 16.0)}
 

@@ -22,9 +22,9 @@ def mean_of_rows(table_RH: Tensor, rows_BS: Tensor) -> Tensor:
     if kernels.usable(table_RH):
         compiled_BH: Tensor = _MeanOfRows.apply(table_RH, rows_BS.contiguous())  # type: ignore[no-untyped-call]
         return compiled_BH
-    there_BS = rows_BS != 0
-    num_B = there_BS.sum(1)
-    rows_U, place_K = rows_BS[there_BS].unique(return_inverse=True)
+    is_row_BS = rows_BS != 0
+    num_B = is_row_BS.sum(1)
+    rows_U, place_K = rows_BS[is_row_BS].unique(return_inverse=True)
     vectors_UH = F.embedding(rows_U, table_RH, sparse=True)
     means_BH: Tensor = F.embedding_bag(place_K, vectors_UH, num_B.cumsum(0) - num_B, mode="mean")
     return means_BH

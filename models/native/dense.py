@@ -15,7 +15,7 @@ from models.native.kernels import product
 
 
 def dense(inputs: Tensor, weight_MK: Tensor, bias_M: Tensor | None, activation: str = "none") -> Tensor:
-    """s(W x + b) of inputs (..., K), without a bias s(W x). `activation` is s: none, or where `kernels.usable` also
+    """s(W x + b) for inputs (..., K), or s(W x) without a bias. `activation` is s: none or, if `kernels.usable`, also
     relu, tanh or sigmoid. Differentiable once in all tensors."""
     if not kernels.usable(inputs):
         assert activation == "none"

@@ -1,6 +1,6 @@
 """Hashes of n-grams of word ids, which select rows of a shared table.
 
-Shapes: B batch, T words, P n-grams of one order (T less order - 1).
+Shapes: B batch, T words, P n-grams of one order (T - order + 1).
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.native.padding import real_words
 
-MULTIPLIER = -0x61C8864680B583EB  # odd, its bits without a pattern: 2^64 divided by the golden ratio (Knuth 1998, 6.4)
+MULTIPLIER = -0x61C8864680B583EB  # odd, with irregular bits: 2^64 divided by the golden ratio (Knuth 1998, 6.4)
 
 
 def words(tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def hashes(words_BT: Tensor, longest: int, num_places: int) -> Iterator[Tensor]:
     """For pairs, triples and so on up to `longest` words, a tensor (B, P) of hashes from 0 to num_places - 1, with
     num_places at most 2^32; -1 where a word is missing (id 0).
 
-    A hash of the words' ids in wrapping 64-bit arithmetic, of which the upper half, being the better mixed, is
+    Word ids are hashed in wrapping 64-bit arithmetic; the upper half of the hash, whose bits are mixed better, is
     scaled to the number of places (Lemire 2019).
     """
     hash_BP, whole_BP = words_BT, words_BT != 0

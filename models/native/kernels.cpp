@@ -1,13 +1,13 @@
-// The time loops and the windowed attention in float32 on CPUs; kernels.py compiles and calls them. What signatures.py
-// says of sizes, types and indices has been checked before a call.
+// The time loops and the windowed attention in float32 on CPUs; kernels.py compiles and calls them. signatures.py
+// checks sizes, types and indices before every call.
 //
-// Rows of a batch meet only in the gradients of the weights, so each thread takes some rows through all words. A tile of
-// a matrix product stays in registers until its activation is applied; the weights of a loop are few enough to stay in
-// the processor's caches, and what a few words leave behind is used up before it leaves them.
+// Rows of a batch are independent except in the gradients of the weights, so each thread processes some rows for all
+// words. A tile of a matrix product stays in registers until its activation is applied; the weights of a loop fit into
+// the processor's caches, and intermediates of a few words are consumed while still in cache.
 //
 // Shapes: T words, B batch, D inputs of a layer, H hidden (a multiple of the lanes of a vector in the time loops), 3H
 // candidate, update and reset gate side by side, F features of a value, J = 2 window + 1 neighbours. All arrays are
-// dense, last index fastest, and no row is shorter than a vector, but for those of the functions of rows and bags.
+// dense, last index fastest. Except in the functions on rows and bags, no row is shorter than a vector.
 
 #include <algorithm>
 #include <cmath>
@@ -40,11 +40,11 @@ inline To bits(From x) {
   return y;
 }
 
-constexpr int64_t AHEAD = 16;  // rows of a table that are fetched before they are used
+constexpr int64_t AHEAD = 16;  // number of table rows to prefetch
 
-// Comparisons are written so that NaN stays NaN: that is how a trial is found to diverge.
+// Comparisons are written so that NaN stays NaN, by which divergence of a trial is detected.
 
-// Within 2 units in the last place where |x| < 87, the nearest bound beyond. After the Cephes library: 2^n e^r, n whole.
+// Accurate to 2 units in the last place; x is clamped to [-87, 87]. After the Cephes library: 2^n e^r with whole n.
 inline Vec exp(Vec x) {
   x = x > 87.0f ? all(87.0f) : x;
   x = x < -87.0f ? all(-87.0f) : x;
@@ -59,7 +59,7 @@ inline Vec exp(Vec x) {
   return (p * (r * r) + r + 1.0f) * bits<Vec>((bits<IntVec>(shifted) + 127) << 23);
 }
 
-// The places of the activations in the `ACTIVATIONS` of kernels.py.
+// In the order of `ACTIVATIONS` in kernels.py.
 enum Activation { NONE, RELU, TANH, SIGMOID };
 
 inline Vec activate(Vec x, int activation) {
@@ -81,14 +81,14 @@ inline Vec slope(Vec y, int activation) {
   }
 }
 
-// How many rows a part has where each of the threads gets some.
+// The number of rows of a part such that every thread gets some.
 inline int64_t rows_of_part(int64_t num_rows, int64_t most_rows, int threads) {
   const int64_t tiles = std::max<int64_t>((num_rows + TILE_ROWS - 1) / TILE_ROWS, 1);
   threads = std::min<int64_t>(threads, tiles);
   return std::min((tiles + threads - 1) / threads * TILE_ROWS, most_rows);
 }
 
-// Calls body(first, last) for parts of the rows, on as many threads as given.
+// Calls body(first, last) for parts of the rows, on this number of threads.
 template <class Body>
 void in_parallel(int64_t num_rows, int64_t most_rows, int threads, const Body& body) {
   const int64_t rows = rows_of_part(num_rows, most_rows, threads);
@@ -101,7 +101,8 @@ template <int R, int C>
 struct Tile {
   Vec sum[R][C];
 
-  // Where a tile that would go beyond the columns begins instead: it takes some of those before it once more.
+  // The first column of a tile: one that would extend beyond the last column starts earlier and overlaps the one
+  // before.
   static int64_t within(int64_t column, int64_t columns) { return std::min<int64_t>(column, columns - C * LANES); }
 
   // sum[i][j] = f(i, offset of the j-th vector)
@@ -111,8 +112,8 @@ struct Tile {
       for (int j = 0; j < C; j++) sum[i][j] = f(i, j * LANES);
   }
 
-  // Adds the product of a (R rows of `depth` numbers, which are `step` apart) and b (`depth` rows). Not inlined, so that
-  // the addresses of all rows find room in registers.
+  // Adds the product of a (R rows of `depth` numbers, `step` apart) and b (`depth` rows). Not inlined, so that the
+  // addresses of all rows fit into registers.
   __attribute__((noinline)) void add_product(const float* a, int64_t a_row, const float* b, int64_t b_row,
                                              int64_t depth, int64_t step = 1) {
     Vec total[R][C];
@@ -141,8 +142,8 @@ inline void tiles_of_columns(int64_t first, int64_t last, int64_t column, const 
   for (; row < last; row++) body(Tile<1, C>(), row, column);
 }
 
-// Calls body(tile, row, column) for tiles that cover the rows from first to last and all columns. The last one of a row
-// may go beyond the columns.
+// Calls body(tile, row, column) for tiles that cover the rows from first to last and all columns. The last tile of a
+// row may extend beyond the columns.
 template <class Body>
 inline void each_tile(int64_t first, int64_t last, int64_t columns, const Body& body) {
   int64_t column = 0;
@@ -151,14 +152,14 @@ inline void each_tile(int64_t first, int64_t last, int64_t columns, const Body& 
   for (; column < columns; column += LANES) tiles_of_columns<1>(first, last, column, body);
 }
 
-// What stays in the caches: rows that a thread takes through the words at a time; parts of a matrix product.
+// Sizes that fit into the caches: rows that a thread processes at a time; rows and depth of a part of a matrix product.
 constexpr int64_t ROWS = 32, ROWS_OF_PRODUCT = 128, DEPTH = 128;
 
-// The last vector of a row of `size` numbers (at least LANES of them) overlaps the one before where it has to.
+// The last vector of a row of `size` numbers (at least LANES of them) overlaps the one before if necessary.
 inline int64_t vectors(int64_t size) { return (size + LANES - 1) / LANES; }
 inline int64_t offset(int64_t number, int64_t size) { return std::min(number * LANES, size - LANES); }
 
-// Copies a row so that what the last vector shares with the one before is there only once, else zero.
+// Copies a row such that numbers shared by its last two vectors occur once, and are zero in the last but one's copy.
 inline void copy_once(float* to, const float* row, int64_t size) {
   const int64_t shared = vectors(size) * LANES - size;
   std::memset(to, 0, vectors(size) * LANES * sizeof *to);
@@ -175,7 +176,7 @@ inline float sum(Vec x) {
   return (parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3]);
 }
 
-// The products of one row (from `copy_once`) with `count` rows of `size` numbers, which are `step` apart.
+// The dot products of one row (from `copy_once`) with `count` rows of `size` numbers, `step` apart.
 inline void dot(float* to, const float* once, const float* rows, int64_t count, int64_t size, int64_t step) {
   const int64_t last = vectors(size) - 1;
   for (int64_t j = 0; j < count; j++, rows += step) {
@@ -185,7 +186,7 @@ inline void dot(float* to, const float* once, const float* rows, int64_t count, 
   }
 }
 
-// The sum of `count` rows, each times its weight; the weights are `weight_step` apart.
+// The weighted sum of `count` rows; the weights are `weight_step` apart.
 inline void weighted_sum(float* to, const float* weights, int64_t weight_step, const float* rows, int64_t count,
                          int64_t size, int64_t step) {
   for (int64_t v = 0; v < vectors(size); v++) {
@@ -209,14 +210,14 @@ inline void softmax(float* x, int64_t count) {
   for (int64_t j = 0; j < count; j++) x[j] /= total;
 }
 
-// The gradients of weights, gathered from word to word. Each part of the batch has sums of its own, which `collect` adds
-// up in the order of the parts: the same numbers whichever thread was first.
+// The gradients of weights, accumulated over words. Every part of the batch has separate sums, which `collect` adds up
+// in the order of the parts, so results do not depend on the scheduling of threads.
 class Sums {
  public:
   Sums(int64_t rows, int64_t columns, int64_t parts)
       : rows_(rows), columns_(columns), width_(vectors(columns) * LANES), sums_(parts * rows * width_) {}
 
-  // Adds a' b of `words` words: a has `count` rows a word, which are `a_row` apart; b has the columns.
+  // Adds a' b for `words` words: a has `count` rows per word, `a_row` apart; b has the columns.
   void add(int64_t part, const float* a, int64_t a_row, int64_t a_word, const float* b, int64_t b_word, int64_t words,
            int64_t count) {
     if (a_word == count * a_row && b_word == count * columns_) count *= words, words = 1;
@@ -260,7 +261,7 @@ class Sums {
   std::vector<float> sums_;
 };
 
-// How many words' gradients wait, for that many rows, until they are added to those of the weights.
+// The number of words, for this number of rows, whose gradients are added to those of the weights together.
 inline int64_t words_at_once(int64_t rows) { return std::max<int64_t>(DEPTH / rows, 1); }
 
 }  // namespace
@@ -271,7 +272,7 @@ extern "C" {
 // columns, at least as many as a vector has lanes.
 void product(float* out, const float* a, const float* b, const float* bias, int64_t rows, int64_t columns,
              int64_t depth, int64_t a_row, int64_t step, int activation, int threads) {
-  if (rows * columns * depth < 1 << 20) threads = 1;  // waking the others would take longer
+  if (rows * columns * depth < 1 << 20) threads = 1;  // waking other threads would take longer
   in_parallel(rows, ROWS_OF_PRODUCT, threads, [&](int64_t first, int64_t last) {
     const int64_t width = vectors(columns) * LANES;
     std::vector<float> sums(depth > DEPTH ? (last - first) * width : 0);
@@ -293,7 +294,7 @@ void product(float* out, const float* a, const float* b, const float* bias, int6
   });
 }
 
-// delta: the gradient of what the activation is taken of, from grad, that of its output y; `size` numbers each.
+// delta: the gradient of the activation's argument, from grad, the gradient of its output y; `size` numbers each.
 void activation_backward(float* delta, const float* grad, const float* y, int64_t size, int activation, int) {
   if (size < LANES) {  // no vector is that short
     float part[LANES] = {}, outputs[LANES] = {};
@@ -309,7 +310,7 @@ void activation_backward(float* delta, const float* grad, const float* y, int64_
   }
 }
 
-// hidden_TBH: the states h_t = s(W x_t + b + h_{t-1} U'), zero where padding_TB (may be null) says so.
+// hidden_TBH: the states h_t = s(W x_t + b + h_{t-1} U'), zero where padding_TB is true; null means no padding.
 void elman_forward(float* hidden_TBH, const float* inputs_TBD, const float* Wt_DH, const float* b_H,
                    const float* Ut_HH, const uint8_t* padding_TB, int64_t T, int64_t B, int64_t D, int64_t H,
                    int activation, int threads) {
@@ -330,7 +331,7 @@ void elman_forward(float* hidden_TBH, const float* inputs_TBD, const float* Wt_D
   });
 }
 
-// The gradients of the inputs (null where nobody asks for them) and of the weights, from grad_TBH, that of the states.
+// The gradients of the inputs (null if not needed) and of the weights, from grad_TBH, the gradient of the states.
 void elman_backward(float* grad_inputs_TBD, float* grad_W_HD, float* grad_U_HH, float* grad_b_H, const float* grad_TBH,
                     const float* hidden_TBH, const float* inputs_TBD, const float* W_HD, const float* U_HH,
                     const uint8_t* padding_TB, int64_t T, int64_t B, int64_t D, int64_t H, int activation,
@@ -339,7 +340,7 @@ void elman_backward(float* grad_inputs_TBD, float* grad_W_HD, float* grad_U_HH, 
   Sums W(H, D, parts), U(H, H, parts), b(1, H, parts);
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
     const int64_t part = first / part_rows, rows = last - first, words = words_at_once(rows);
-    // The gradient of what the activation is taken of, of some words; after them, the word that follows.
+    // The gradients of the activation's argument for some words, and then for the word that follows them.
     std::vector<float> delta((words + 1) * rows * H);
     for (int64_t end = T; end > 0; end -= words) {
       const int64_t start = std::max<int64_t>(end - words, 0);
@@ -379,7 +380,7 @@ void elman_backward(float* grad_inputs_TBD, float* grad_W_HD, float* grad_U_HH, 
   b.collect(grad_b_H);
 }
 
-// states_SBH (S = T + 1): h_0, then the states; gates_TB3H: candidate, update and reset gate, null where nobody asks.
+// states_SBH (S = T + 1): h_0, then the states; gates_TB3H: candidate, update and reset gate, null if not needed.
 void gru_forward(float* states_SBH, float* gates_TB3H, const float* inputs_TBD, const float* Wt_D3H, const float* b_3H,
                  const float* Ut_candidate_HH, const float* Ut_gates_H2H, const uint8_t* padding_TB, int64_t T,
                  int64_t B, int64_t D, int64_t H, int activation, int gate_activation, int threads) {
@@ -388,7 +389,7 @@ void gru_forward(float* states_SBH, float* gates_TB3H, const float* inputs_TBD, 
     for (int64_t t = 0; t < T; t++) {
       const float* previous_BH = states_SBH + t * B * H;
       float* next_BH = states_SBH + (t + 1) * B * H;
-      float* gates_B3H = gates_TB3H ? gates_TB3H + (t * B + first) * 3 * H : of_word.data();  // from the first row on
+      float* gates_B3H = gates_TB3H ? gates_TB3H + (t * B + first) * 3 * H : of_word.data();  // from row `first` on
       each_tile(first, last, 2 * H, [&](auto tile, int64_t row, int64_t column) {
         float* gate = gates_B3H + (row - first) * 3 * H + H + column;
         tile.fill([&](int, int j) { return load(b_3H + H + column + j); });
@@ -421,7 +422,7 @@ void gru_forward(float* states_SBH, float* gates_TB3H, const float* inputs_TBD, 
   });
 }
 
-// The gradients of the inputs (null where nobody asks for them) and of the weights, from grad_TBH, that of the states.
+// The gradients of the inputs (null if not needed) and of the weights, from grad_TBH, the gradient of the states.
 void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candidate_HH, float* grad_U_gates_2HH,
                   float* grad_b_3H, const float* grad_TBH, const float* gates_TB3H, const float* states_SBH,
                   const float* inputs_TBD, const float* W_3HD, const float* U_candidate_HH, const float* U_gates_2HH,
@@ -431,8 +432,8 @@ void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candi
   Sums W(3 * H, D, parts), U_candidate(H, H, parts), U_gates(2 * H, H, parts), b(1, 3 * H, parts);
   in_parallel(B, ROWS, threads, [&](int64_t first, int64_t last) {
     const int64_t part = first / part_rows, rows = last - first, words = words_at_once(rows);
-    std::vector<float> from_later(rows * H);  // the gradient of the state that has come from later words
-    // Of some words: the gradients of what the activations are taken of, and r * h_{t-1}.
+    std::vector<float> from_later(rows * H);  // the part of the state's gradient that comes from later words
+    // For some words: the gradients of the activations' arguments, and r * h_{t-1}.
     std::vector<float> delta(words * rows * 3 * H), reset_state(words * rows * H);
     for (int64_t end = T; end > 0; end -= words) {
       const int64_t start = std::max<int64_t>(end - words, 0), count = end - start;
@@ -494,8 +495,8 @@ void gru_backward(float* grad_inputs_TBD, float* grad_W_3HD, float* grad_U_candi
   b.collect(grad_b_3H);
 }
 
-// The mean of the rows of each text that are not row 0, and how many they are. The rows of a large table lie anywhere in
-// memory, so they are fetched ahead of their use.
+// The mean over the rows of each text except row 0, and their number. The rows are scattered over a large table, so
+// they are prefetched.
 void bag_forward(float* means_BH, int64_t* num_B, const float* table_RH, const int64_t* rows_BS, int64_t B, int64_t S,
                  int64_t H, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
@@ -516,8 +517,9 @@ void bag_forward(float* means_BH, int64_t* num_B, const float* table_RH, const i
   }
 }
 
-// The gradient of the table: the rows that are in any text, each once, in the order in which they first come, and theirs.
-// places_R may hold anything: a row has been seen if the place noted for it is taken by itself (Briggs and Torczon 1993).
+// The gradient of the table: the distinct rows of all texts, in order of first occurrence, and their gradients.
+// places_R need not be initialised: a row has been seen if rows_U contains it at its recorded place (Briggs and Torczon
+// 1993).
 void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* places_R, const int64_t* rows_BS,
                   const int64_t* num_B, const float* grad_BH, int64_t B, int64_t S, int64_t H, int) {
   std::vector<float> share(H);
@@ -540,8 +542,9 @@ void bag_backward(int64_t* num_rows, int64_t* rows_U, float* grad_UH, int32_t* p
   *num_rows = U;
 }
 
-// Each word attends to itself and the `window` words on either side within its text: weights_BTJ (zero beyond it, and
-// for padding, as is attended_BTF). queries_values_BTP: the queries (H) and values (F) side by side, P = H + F.
+// Each word attends to itself and the `window` words on either side within its text: weights_BTJ, which are zero beyond
+// the text and at padding, like attended_BTF. queries_values_BTP: the queries (H) and values (F) side by side, P = H +
+// F.
 void window_forward(float* weights_BTJ, float* attended_BTF, const float* queries_values_BTP, const float* keys_BTH,
                     const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t J, int threads) {
   const int64_t window = J / 2, P = H + F;
@@ -555,16 +558,16 @@ void window_forward(float* weights_BTJ, float* attended_BTF, const float* querie
     std::memset(attended + length * F, 0, (T - length) * F * sizeof(float));
     for (int64_t t = 0; t < length; t++) {
       const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
-      float* own = weights + t * J + first - t + window;
+      float* row_weights = weights + t * J + first - t + window;
       copy_once(query.data(), queries + t * P, H);
-      dot(own, query.data(), keys + first * H, count, H, H);
-      softmax(own, count);
-      weighted_sum(attended + t * F, own, 1, values + first * P, count, F, P);
+      dot(row_weights, query.data(), keys + first * H, count, H, H);
+      softmax(row_weights, count);
+      weighted_sum(attended + t * F, row_weights, 1, values + first * P, count, F, P);
     }
   }
 }
 
-// The gradients of the queries and values and of the keys, from grad_BTF, that of what is attended to.
+// The gradients of the queries and values and of the keys, from grad_BTF, the gradient of the attended values.
 void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const float* grad_BTF,
                      const float* queries_values_BTP, const float* keys_BTH, const float* weights_BTJ,
                      const int64_t* lengths_B, int64_t B, int64_t T, int64_t H, int64_t F, int64_t J, int threads) {
@@ -581,27 +584,27 @@ void window_backward(float* grad_queries_values_BTP, float* grad_keys_BTH, const
     std::memset(grad_keys + length * H, 0, (T - length) * H * sizeof(float));
     for (int64_t t = 0; t < length; t++) {
       const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
-      const float* own = weights + t * J + first - t + window;
+      const float* row_weights = weights + t * J + first - t + window;
       float* grad_scores = &grad_scores_TJ[t * J + first - t + window];
       copy_once(once.data(), grad + t * F, F);
       dot(grad_scores, once.data(), values + first * P, count, F, P);
       float mean = 0;
-      for (int64_t j = 0; j < count; j++) mean += own[j] * grad_scores[j];
-      for (int64_t j = 0; j < count; j++) grad_scores[j] = own[j] * (grad_scores[j] - mean);
+      for (int64_t j = 0; j < count; j++) mean += row_weights[j] * grad_scores[j];
+      for (int64_t j = 0; j < count; j++) grad_scores[j] = row_weights[j] * (grad_scores[j] - mean);
       weighted_sum(grad_queries + t * P, grad_scores, 1, keys + first * H, count, H, H);
     }
-    for (int64_t t = 0; t < length; t++) {  // the word as a neighbour: of the words from `first` on
+    for (int64_t t = 0; t < length; t++) {  // as a neighbour of the words from `first` on
       const int64_t first = std::max<int64_t>(t - window, 0), count = std::min(t + window + 1, length) - first;
-      const int64_t place = first * J + t - first + window;  // one to the left in each next word's window
+      const int64_t place = first * J + t - first + window;  // one further left in the window of every next word
       weighted_sum(grad_keys + t * H, &grad_scores_TJ[place], J - 1, queries + first * P, count, H, P);
       weighted_sum(grad_values + t * P, weights + place, J - 1, grad + first * F, count, F, F);
     }
   }
 }
 
-// The sums of the rows of values_NE that have the same id: of R ids, rows_R in the order in which they first come, and
-// sums_RE; the rows of the id `skipped` are left out. places_V may hold anything: an id has been seen if the place noted
-// for it is taken by itself (Briggs and Torczon 1993), so that the cost does not grow with the number of ids there are.
+// The sums of the rows of values_NE that have the same id: the R distinct ids rows_R, in order of first occurrence, and
+// sums_RE; the id `skipped` is left out. places_V need not be initialised: an id has been seen if rows_R contains it at
+// its recorded place (Briggs and Torczon 1993), so the cost does not grow with V.
 void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* places_V, const int64_t* ids_N,
               const float* values_NE, int64_t N, int64_t E, int64_t skipped, int) {
   int64_t R = 0;
@@ -621,8 +624,8 @@ void sum_rows(int64_t* num_rows, int64_t* rows_R, float* sums_RE, int32_t* place
   *num_rows = R;
 }
 
-// A step of Adam on some rows of a matrix and of its moments, as torch.optim.Adam makes it of whole ones. numbers: what
-// a step is made of (see models/native/rows.py).
+// A step of Adam on some rows of a matrix and of its moments, as torch.optim.Adam computes it for whole matrices.
+// numbers: the constants of the step (see models/native/rows.py).
 void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64_t* rows_R, const float* gradients_RE,
                const float* numbers, int64_t R, int64_t E, int threads) {
   const float step_size = numbers[0], mean_share = numbers[1], square_keep = numbers[2], square_share = numbers[3],
@@ -641,7 +644,7 @@ void adam_rows(float* values_VE, float* means_VE, float* squares_VE, const int64
   }
 }
 
-// Moves some rows of a matrix towards those of another, each by its share of the way.
+// Interpolates some rows of a matrix towards those of another, each by its share.
 void move_rows(float* from_VE, const float* to_VE, const int64_t* rows_R, const float* shares_R, int64_t R, int64_t E,
                int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)

@@ -63,7 +63,7 @@ def build() -> None:
 
 
 def product(a_NK: Tensor, b_KM: Tensor, bias_M: Tensor | None = None, activation: str = "none") -> Tensor:
-    """s(a b + bias), (N, M). Twice as fast as torch's on AMD processors, whose wide registers MKL leaves alone."""
+    """s(a b + bias), (N, M). Twice as fast as torch's on AMD processors, whose wide registers MKL does not use."""
     if not usable(a_NK) or not a_NK.numel():
         assert activation == "none"
         return a_NK @ b_KM if bias_M is None else torch.addmm(bias_M, a_NK, b_KM)
@@ -105,7 +105,7 @@ def elman_backward(
     *,
     of_inputs: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
-    """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
+    """The gradients of inputs (None unless `of_inputs`), W, U and b, from that of the states."""
     grad_inputs_TBD = _empty(inputs_TBD) if of_inputs else None
     gradients = grad_inputs_TBD, _empty(W_HD), _empty(U_HH), U_HH.new_empty(len(U_HH))
     _call("elman_backward", (*gradients, grad_TBH, hidden_TBH, inputs_TBD, W_HD, U_HH, padding_TB), activation)
@@ -123,7 +123,8 @@ def gru_forward(
     *,
     keep_gates: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """The states (T + 1, B, H), the first of zeros, and candidate, update and reset gates (T, B, 3H) if to be kept."""
+    """The states (T + 1, B, H), the first one zero, and with `keep_gates` candidate, update and reset gates (T, B,
+    3H)."""
     (num_words, num_texts, _), num_hidden = inputs_TBD.shape, U_3HH.shape[1]
     states_SBH = inputs_TBD.new_empty(num_words + 1, num_texts, num_hidden)
     states_SBH[0] = 0
@@ -146,7 +147,7 @@ def gru_backward(
     *,
     of_inputs: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
-    """The gradients of inputs (None unless asked for), W, U and b, from that of the states."""
+    """The gradients of inputs (None unless `of_inputs`), W, U and b, from that of the states."""
     parts = U_3HH.shape[1], 2 * U_3HH.shape[1]
     grad_inputs_TBD = _empty(inputs_TBD) if of_inputs else None
     grad_W_3HD, grad_U_3HH, grad_b_3H = _empty(W_3HD), _empty(U_3HH), U_3HH.new_empty(len(U_3HH))
@@ -168,14 +169,14 @@ def gru_backward(
 
 
 def bag_forward(table_RH: Tensor, rows_BS: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (B, H) of the rows of each text that are not row 0, and how many they are."""
+    """The mean (B, H) over the rows of each text except row 0, and their number (B,)."""
     means_BH, num_B = table_RH.new_empty(len(rows_BS), table_RH.shape[1]), rows_BS.new_empty(len(rows_BS))
     _call("bag_forward", (means_BH, num_B, table_RH, rows_BS))
     return means_BH, num_B
 
 
 def bag_backward(grad_BH: Tensor, rows_BS: Tensor, num_B: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """The rows of the table of `num_rows` that any text has, each once, and their gradients (U, H)."""
+    """The distinct rows (U,) of the texts, in a table of `num_rows`, and their gradients (U, H)."""
     size = grad_BH.shape[1]
     most = min(int(rows_BS.count_nonzero()), num_rows)
     rows_U, grad_UH, num = rows_BS.new_empty(most), grad_BH.new_empty(most, size), rows_BS.new_empty(())
@@ -187,7 +188,7 @@ def bag_backward(grad_BH: Tensor, rows_BS: Tensor, num_B: Tensor, num_rows: int)
 def window_forward(
     queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Tensor, window: int
 ) -> tuple[Tensor, Tensor]:
-    """Weights (B, T, 2 window + 1) and what is attended to (B, T, F); both zero at padding. P = H + F."""
+    """Weights (B, T, 2 window + 1) and attended values (B, T, F); both zero at padding. P = H + F."""
     num_features = queries_values_BTP.shape[2] - keys_BTH.shape[2]
     weights_BTJ = keys_BTH.new_empty(*keys_BTH.shape[:2], 2 * window + 1)
     attended_BTF = keys_BTH.new_empty(*keys_BTH.shape[:2], num_features)
@@ -205,8 +206,7 @@ def window_backward(
 
 
 def sum_rows(ids_N: Tensor, values_NE: Tensor, num_ids: int, skipped: int = -1) -> tuple[Tensor, Tensor]:
-    """The ids that there are but for the skipped one, each once, in the order in which they first come, and the sums
-    (R, E) of their rows."""
+    """The distinct ids (R,) except `skipped`, in order of first occurrence, and the sums (R, E) of their rows."""
     most = min(len(ids_N), num_ids)
     num_rows, rows_R, sums_RE = (
         ids_N.new_empty(()),
@@ -240,7 +240,7 @@ def _empty(like: Tensor) -> Tensor:
 
 
 def _call(function: str, tensors: tuple[Tensor | None, ...], *activations: str, numbers: tuple[int, ...] = ()) -> None:
-    taken, sizes = arguments(function, tensors)  # kept until the call returns: copies are among them
+    taken, sizes = arguments(function, tensors)  # kept alive until the call returns, as some are copies
     pointers = (None if tensor is None else tensor.data_ptr() for tensor in taken)
     places = (ACTIVATIONS.index(activation) for activation in activations)
     getattr(_library(), function)(*pointers, *sizes, *numbers, *places, torch.get_num_threads())

@@ -31,13 +31,14 @@ def _triton_loops() -> ModuleType | None:
 
 
 def clear_(x_TBH: Tensor, padding_TB: Tensor | None) -> None:
-    """In place. The loop also runs over padding, where states may become infinite, and zero times infinity is NaN."""
+    """Zero the padding, in place. A product with a mask would not do: there states may be infinite, and the product
+    NaN."""
     if padding_TB is not None:
         x_TBH.masked_fill_(padding_TB.unsqueeze(-1), 0)
 
 
 def activate_(x: Tensor, activation: str) -> Tensor:
-    """In place."""
+    """Apply the activation in place."""
     if activation == "tanh" and not x.is_cuda:  # torch's tanh on CPUs takes five times as long as its sigmoid
         return x.mul_(2).sigmoid_().mul_(2).sub_(1)
     match activation:

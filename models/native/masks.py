@@ -1,6 +1,6 @@
-"""Random masks whose bits depend on a seed and their place alone, not on the size of the tensor or on the device.
+"""Random masks whose bits depend only on a seed and their position, not on the size of the tensor or on the device.
 
-A batch that is padded further, or stacked with others, keeps its masks, and no generator is needed on a card. The bits
+A batch that is padded further, or stacked with others, keeps its masks, and no generator is needed on a GPU. The bits
 are hashes of a place's indices in wrapping 64-bit arithmetic, by the finalizer of SplitMix64 (Steele, Lea and Flood
 2014).
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 GOLDEN = -0x61C8864680B583EB  # 2^64 divided by the golden ratio
 MIX1, MIX2 = -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
 MOST_SEEDS = 2**62
-#: Types of devices on which training draws its masks this way. Processors are faster with torch's generator.
+#: Types of devices on which training draws its masks this way. CPUs are faster with torch's generator.
 BY_PLACE = {"cuda"}
 
 
@@ -26,12 +26,13 @@ def draw_seed() -> int:
 
 
 def settings(seed: int, number: int, share: float) -> list[int]:
-    """What `kept` takes of the mask of that number among those of a seed. share: of what is dropped, 0 to 1."""
+    """The argument of `kept` for the mask with this number among those of a seed. share: the dropped share, 0 to 1."""
     return [_wrapped(seed + (number + 1) * GOLDEN), round(share * 2**32)]
 
 
 def kept(settings_2: Tensor, shape: tuple[int, ...], call: int = 0) -> Tensor:
-    """A mask of this shape, False with the probability given to `settings`. call: counts masks of these settings."""
+    """A mask of this shape, False with the probability given to `settings`. call: the number of the mask among those
+    with the same settings."""
     hashes = settings_2[0] + _wrapped(call * MIX2)
     for size in shape:
         index = torch.arange(1, size + 1, device=settings_2.device) * GOLDEN
@@ -40,7 +41,7 @@ def kept(settings_2: Tensor, shape: tuple[int, ...], call: int = 0) -> Tensor:
 
 
 def _wrapped(number: int) -> int:
-    """As 64 bits with a sign."""
+    """The number modulo 2^64, as a signed 64-bit integer."""
     return (number + 2**63) % 2**64 - 2**63
 
 
@@ -51,6 +52,6 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """To the right, with zeros where torch would repeat the sign."""
+    """A logical shift to the right; that of torch repeats the sign bit."""
     shifted: Tensor = (x >> bits) & (2 ** (64 - bits) - 1)
     return shifted

@@ -15,7 +15,7 @@ def real_words(lengths_B: Tensor, num_words: int) -> Tensor:
 
 
 def padding(lengths_B: Tensor, num_words: int) -> Tensor | None:
-    """A mask (T, B), True after the last word of each text; on a processor None where every text has `num_words`. On a
-    card that check would wait for its queue of work, and for stacked networks the answers may differ."""
+    """A mask (T, B), True after the last word of each text; on a CPU, None if every text has `num_words`. On a GPU that
+    check would wait for all queued work, and for stacked networks its result may differ between networks."""
     padding_TB = ~real_words(lengths_B, num_words).t()
     return padding_TB if stacking.active() or not padding_TB.is_cpu or padding_TB.any() else None

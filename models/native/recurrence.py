@@ -42,7 +42,7 @@ def elman(
         inputs_TBD, W_HD, U_HH, b_H = _whole_vectors(inputs_TBD, W_HD, U_HH, b_H, 1)
     tensors = inputs_TBD, W_HD, U_HH, b_H
     states_TBH: Tensor = _Elman.apply(*tensors, activation, padding_TB)  # type: ignore[no-untyped-call]
-    return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # a slice would be copied backward
+    return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # backward would copy a slice
 
 
 @in_float32
@@ -215,7 +215,9 @@ def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activati
     """The gradient of the argument of the activation, from that of the states."""
     delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
     if loops := on_gpu(delta_TBH, len(U_HH)):
-        loops.elman_backward(*(each.contiguous().unsqueeze(0) for each in (delta_TBH, hidden_TBH, U_HH)), activation)
+        loops.elman_backward(
+            *(tensor.contiguous().unsqueeze(0) for tensor in (delta_TBH, hidden_TBH, U_HH)), activation
+        )
         return delta_TBH
     delta = delta_TBH.unbind()
     if activation == "none":
@@ -239,7 +241,7 @@ def _gru_forward(
 ) -> None:
     num_hidden = U_3HH.shape[1]
     if loops := on_gpu(states_SBH, num_hidden):
-        tensors = (each.unsqueeze(0) for each in (gates_TB3H, states_SBH, U_3HH.contiguous()))
+        tensors = (tensor.unsqueeze(0) for tensor in (gates_TB3H, states_SBH, U_3HH.contiguous()))
         loops.gru_forward(*tensors, activation, gate_activation)
         clear_(states_SBH[1:], padding_TB)
         clear_(gates_TB3H, padding_TB)
@@ -283,12 +285,12 @@ def _gru_backward(
     if loops := on_gpu(states_SBH, num_hidden):
         delta_TB3H = torch.empty_like(gates_TB3H)
         tensors = delta_TB3H, grad_TBH.contiguous(), gates_TB3H, states_SBH, U_3HH.contiguous()
-        loops.gru_backward(*(each.unsqueeze(0) for each in tensors), activation, gate_activation)
+        loops.gru_backward(*(tensor.unsqueeze(0) for tensor in tensors), activation, gate_activation)
         return delta_TB3H
     candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
 
-    # delta starts as what the gradients of h_t (for c and z) and of r * h_{t-1} (for r) are multiplied by to give
-    # those of what s and g are taken of; the loop multiplies it.
+    # delta starts as the factor of the gradients of h_t (for c and z) and of r * h_{t-1} (for r) that gives the
+    # gradients of the arguments of s and g; the loop multiplies it by them.
     delta_TB3H = torch.empty_like(gates_TB3H)
     delta_candidate_TBH, delta_update_TBH, delta_reset_TBH = delta_TB3H.chunk(3, -1)
     update_slope_TB2H = slope(gates_TB3H[..., num_hidden:], gate_activation)

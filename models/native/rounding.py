@@ -9,13 +9,16 @@ from torch import Tensor
 
 
 def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function, computed in float32 also under autocast."""
+    """The function, computed in float32 even under autocast."""
 
     @wraps(function)
     def exact(first: Tensor, *rest: Any) -> Tensor:
         if not torch.is_autocast_enabled(first.device.type):
             return function(first, *rest)
-        taken = (each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in rest)
+        taken = (
+            argument.float() if isinstance(argument, Tensor) and argument.is_floating_point() else argument
+            for argument in rest
+        )
         with torch.autocast(first.device.type, enabled=False):
             return function(first.float(), *taken)
 

@@ -21,8 +21,8 @@ def look_up(matrix_VE: Tensor, ids: Tensor) -> Tensor:
     if stacking.active():
         return stacking.for_all(_look_up_of_all, matrix_VE, ids)
     if kernels.usable(matrix_VE):
-        found: Tensor = _LookUp.apply(matrix_VE, ids)  # type: ignore[no-untyped-call]
-        return found
+        vectors: Tensor = _LookUp.apply(matrix_VE, ids)  # type: ignore[no-untyped-call]
+        return vectors
     return embedding(ids, matrix_VE, padding_idx=0, sparse=True)
 
 

@@ -19,9 +19,11 @@ Rule = Callable[[Mapping[str, int]], bool]
 
 @dataclass(frozen=True)
 class Array:
-    """An argument of a kernel. All are dense, last index fastest, but those of which the kernel takes the strides.
+    """An argument of a kernel. All are dense, last index fastest, except `strided` ones, whose strides are passed to
+    the kernel.
 
-    optional: may be null. below, up_to: its values are whole numbers from 0, less than this size, or no more than it.
+    optional: may be null. below, up_to: the size that bounds its values, whole numbers from 0, exclusively or
+    inclusively.
     """
 
     name: str
@@ -43,9 +45,9 @@ class Array:
 @dataclass(frozen=True)
 class Kernel:
     """A function of kernels.cpp: pointers to its outputs and inputs, then as 64-bit integers the sizes, the strides of
-    strided arrays and the `numbers` that are left, then the activations and the number of threads.
+    strided arrays and `numbers` further ones, then the activations and the number of threads.
 
-    sizes: a letter each, in its order. rules: what must hold of the sizes, besides the shapes.
+    sizes: their letters, in the kernel's order. rules: conditions on the sizes, besides the shapes.
     """
 
     outputs: tuple[Array, ...]
@@ -66,10 +68,9 @@ class Kernel:
 
 
 def arguments(name: str, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor | None], list[int]]:
-    """The tensors as the kernel can take them, inputs copied where they are not dense; the sizes and the strides.
+    """The tensors as the kernel needs them (inputs that are not dense are copied), and the sizes and strides.
 
-    Raises ValueError where a tensor's type or shape does not fit, IndexError where one of its values points beyond
-    another.
+    Raises ValueError if a tensor's type or shape does not fit, IndexError if an index is out of range.
     """
     kernel = KERNELS[name]
     sizes = _sizes(name, tuple(None if tensor is None else tensor.shape for tensor in tensors))
@@ -91,9 +92,9 @@ def arguments(name: str, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor 
     return taken, [*(sizes[letter] for letter in kernel.sizes), *strides]
 
 
-@lru_cache(maxsize=4096)  # most calls are of shapes that have been seen
+@lru_cache(maxsize=4096)  # most calls repeat earlier shapes
 def _sizes(name: str, shapes: tuple[torch.Size | None, ...]) -> Mapping[str, int]:
-    """The sizes by their letters. Raises ValueError where the shapes do not fit."""
+    """The sizes by their letters. Raises ValueError if the shapes do not fit."""
     kernel, sizes = KERNELS[name], dict[str, int]()
     for array, shape in zip(kernel.arrays, shapes, strict=True):
         if shape is None and array.optional:
@@ -137,7 +138,7 @@ _neighbours: dict[str, Rule] = {
 }
 _lengths = Array("lengths_B", torch.int64, up_to="T")
 
-#: All of kernels.cpp.
+#: All functions of kernels.cpp.
 KERNELS: Mapping[str, Kernel] = {
     "product": Kernel(
         _of("out_NM"),

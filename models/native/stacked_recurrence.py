@@ -110,7 +110,7 @@ def _project(inputs_PTBD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _project_backward(
     delta: Tensor, inputs_PTBD: Tensor, weight: Tensor, of_inputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """The gradients of the inputs, or None, of weight and of bias."""
+    """The gradients of the inputs (None if not needed), weight and bias."""
     delta, inputs_PND = delta.flatten(1, 2), inputs_PTBD.flatten(1, 2)
     grad_inputs_PTBD = (delta @ weight).view(inputs_PTBD.shape) if of_inputs else None
     return grad_inputs_PTBD, delta.mT @ inputs_PND, delta.sum(1)

@@ -1,8 +1,8 @@
 """Functions on the tensors of several networks at once, from within `torch.vmap`.
 
-`torch.vmap` runs the code of one network on the stacked tensors of many. Where that code reaches a loop or a kernel of
-ours, `for_all` leaves the transformation and calls a function written for tensors with a dimension P, networks, in
-front. Gradients are recorded there.
+`torch.vmap` runs the code of one network on the stacked tensors of many. Where that code reaches one of our loops or
+kernels, `for_all` leaves the transformation and calls a function for tensors with a leading dimension P of networks.
+Gradients are recorded there.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def active() -> bool:
 
 
 def for_all(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
-    """What the function, called once with every tensor stacked along a new first dimension, gives each network."""
+    """Call the function once, with every tensor stacked along a new first dimension; returns each network's result."""
     result: Tensor = _ForAll.apply(function, *tensors)  # type: ignore[no-untyped-call]
     return result
 

@@ -1,4 +1,4 @@
-"""The time loops of the recurrent architectures on GPUs: one launch for all words of a batch, each way.
+"""The time loops of the recurrent architectures on GPUs: one launch per pass for all words of a batch.
 
 A program processes some texts of one network, keeps their states on chip from word to word, and reads the recurrent
 weights from on-chip memory or the nearest cache. Only the loops are here; products that do not depend on the state are
@@ -6,7 +6,7 @@ left to torch. Several networks of one size run in one launch, each with exactly
 no program sums over data of another network.
 
 Written in Triton (Tillet, Kung and Cox 2019). With TRITON_INTERPRET=1 the kernels run on the CPU, slowly, which is how
-they are tested where there is no card.
+they are tested on machines without a GPU.
 
 Shapes: P networks, T words, B batch, H hidden size, 3H candidate, update and reset gate side by side.
 """
@@ -99,7 +99,7 @@ def _times_slope(x, y, NAME: tl.constexpr):
 
 @triton.jit
 def _rows_of(U, first, H, STEP: tl.constexpr, UNITS: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """Some rows of a matrix (H, H), zeros added to whole blocks; transposed as it is read."""
+    """Some rows of a matrix (H, H), or of its transpose, padded with zeros to whole blocks."""
     rows, columns = first + tl.arange(0, STEP)[:, None], tl.arange(0, UNITS)[None, :]
     places = columns * H + rows if TRANSPOSED else rows * H + columns
     return tl.load(U + places, mask=(rows < H) & (columns < H), other=0.0)
@@ -107,7 +107,7 @@ def _rows_of(U, first, H, STEP: tl.constexpr, UNITS: tl.constexpr, TRANSPOSED: t
 
 @triton.jit
 def _kept(U, H, UNITS: tl.constexpr, TRANSPOSED: tl.constexpr, KEPT: tl.constexpr):
-    """The matrix for `_product`, if it is to stay on the chip."""
+    """The matrix for `_product`: loaded onto the chip if KEPT, else its address."""
     if KEPT:
         return _rows_of(U, 0, H, UNITS, UNITS, TRANSPOSED)
     else:
@@ -118,8 +118,8 @@ def _kept(U, H, UNITS: tl.constexpr, TRANSPOSED: tl.constexpr, KEPT: tl.constexp
 def _product(
     x, x_at, there, U, H, TRANSPOSED: tl.constexpr, TEXTS: tl.constexpr, UNITS: tl.constexpr, KEPT: tl.constexpr
 ):  # fmt: skip
-    """x times the matrix of `_kept`. A large matrix is read by parts, with x from `x_at`, its first column, where it
-    has just been stored: that of three gates would take more shared memory than a card has."""
+    """x times the matrix of `_kept`. Unless KEPT, the matrix is read in parts, since the matrices of three gates would
+    exceed a GPU's shared memory, and x from `x_at`, the address of its first column, where it has just been stored."""
     if KEPT:
         return tl.dot(x, U, input_precision="ieee")
     else:
@@ -129,7 +129,7 @@ def _product(
             units = first + tl.arange(0, PART)[None, :]
             x_part = tl.load(x_at + units, mask=there & (units < H), other=0.0)
             sums = tl.dot(x_part, _rows_of(U, first, H, PART, UNITS, TRANSPOSED), sums, input_precision="ieee")
-        tl.debug_barrier()  # it may be stored over
+        tl.debug_barrier()  # x may be overwritten from here on
         return sums
 
 

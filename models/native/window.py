@@ -1,6 +1,6 @@
 """Attention to the neighbours only, with backward passes written by hand.
 
-The kernels go from word to word. Where they cannot be used:
+The compiled kernels process one word at a time. The torch implementation, where they cannot be used:
 The batch is read as one long row of words, cut into blocks of S words; the words that a block's words may attend to are
 a window onto the same row, S + 2K words wide, so neighbours are never gathered: every product is a batched product of
 views. A mask keeps texts and padding apart. Memory is linear in words times window.
@@ -49,7 +49,7 @@ def window_attention(queries_values_BTP: Tensor, keys_BTH: Tensor, lengths_B: Te
 
 def _attention_of_all(window: int, queries_values: Tensor, keys: Tensor, lengths: Tensor) -> Tensor:
     """For several networks: attention has no weights, so that all texts can be in one batch."""
-    in_one_batch = (each.flatten(0, 1) for each in (queries_values, keys, lengths))
+    in_one_batch = (tensor.flatten(0, 1) for tensor in (queries_values, keys, lengths))
     attended_BTF: Tensor = window_attention(*in_one_batch, window)
     return attended_BTF.view(*keys.shape[:3], -1)
 

@@ -21,10 +21,10 @@ VOCABULARY = "vocabulary_"  # as scikit-learn calls a vectorizer's
 COEFFICIENTS = ("coef_", "intercept_", "feature_log_prob_")
 SAMPLE_WEIGHT = "sample_weight"  # the argument of a `fit` that can weigh texts, as scikit-learn calls it
 RANDOM_STATE = "random_state"  # the argument of a constructor that is given the trial's seed
-#: Of training texts together: of more texts an estimator is given the first that fit. NB-SVM takes 100 bytes a word to
-#: learn, so that this is two gigabytes for each trial that runs at once.
+#: Maximum number of words of all training texts of an estimator, which gets the first texts that fit. NB-SVM takes 100
+#: bytes per word to learn, which is two gigabytes for each concurrent trial.
 MOST_WORDS = 20_000_000
-#: Types of scikit-learn that hold numbers only, which skops leaves to its callers to trust.
+#: Types of scikit-learn that hold only numbers, but that skops does not trust by default.
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
@@ -35,33 +35,33 @@ TRUSTED = (
 class TextEstimator:
     """A model that is fitted to whole texts at once, instead of trained on word ids by gradients.
 
-    A subclass declares `hyperparameters`, one domain for each keyword argument of its constructor. If that also takes
-    `random_state`, it gets the seed of the trial. `adopt` converts any class with the two methods.
+    A subclass declares `hyperparameters`, one domain for each keyword argument of its constructor. If the constructor
+    also takes `random_state`, it gets the seed of the trial. `adopt` converts any class with `fit` and `predict_proba`.
     """
 
     task: ClassVar[str] = CLASSIFICATION
     learner: ClassVar[str] = "estimator"
     recurrent: ClassVar[bool] = False
-    reads_embeddings: ClassVar[bool] = False  # whether `texts` are embeddings (N, E) that an encoder has made of them
-    reads_words: ClassVar[bool] = True  # whether it looks at `texts`; if not, it may be given as many empty ones
-    depends_on_words: ClassVar[bool] = False  # of a baseline: on how many of a text it reads
+    reads_embeddings: ClassVar[bool] = False  # whether `texts` are embeddings (N, E) by an encoder
+    reads_words: ClassVar[bool] = True  # whether it reads `texts`; if not, it may get empty ones
+    depends_on_words: ClassVar[bool] = False  # whether a baseline depends on the number of words read
     hyperparameters: ClassVar[Mapping[str, Domain]] = {}
     inputs: ClassVar[Mapping[str, Input]] = {}
     grid: ClassVar[Mapping[str, Sequence[Any]]] = {}  # of a baseline: the values that every search tries
 
-    #: Seconds that it saved by reusing work of an earlier estimator in this process.
+    #: Seconds saved by reusing work of an earlier estimator in this process.
     spared_seconds: float = 0.0
 
     def fit(self, texts: Sequence[str], labels_N: np.ndarray, sample_weight: np.ndarray | None = None) -> object:
-        """Learn from texts, whose words have spaces between them, and their labels from 0 to C - 1; of texts that can
-        have several classes, ones and zeros (N, C).
+        """Learn from texts, whose words are separated by spaces, and labels from 0 to C - 1 or, if a text can have
+        several classes, ones and zeros (N, C).
 
-        sample_weight: how much each text counts, if not the same. One of outside may do without it.
+        sample_weight: the weight of each text; None for equal weights. External estimators may lack this argument.
         """
         raise NotImplementedError
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities (N, C); where a text can have several classes, of each by itself."""
+        """Probabilities (N, C), which sum to 1 unless a text can have several classes."""
         raise NotImplementedError
 
     def predict_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
@@ -76,7 +76,7 @@ class TextEstimator:
         """The fitted state without pickle. Raises UserError that names what cannot be written."""
         from skops import io
 
-        # Of each word skops would keep a kilobyte, and take longer than fitting does.
+        # Without vocabularies, of which skops would write a kilobyte per word, taking longer than fitting does.
         owners = [part for part in _parts(self) if isinstance(part.get(VOCABULARY), dict)]
         vocabularies = [part[VOCABULARY] for part in owners]
         try:
@@ -84,9 +84,9 @@ class TextEstimator:
                 part[VOCABULARY] = number
             fitted = io.dumps(vars(self))
             refused = sorted({*io.get_untrusted_types(data=fitted)} - {*self._trusted(fitted)})
-            if not refused:  # a function without a name of its own can be written, and not found again
+            if not refused:  # a lambda can be written, but not loaded
                 io.loads(fitted, trusted=self._trusted(fitted))
-        except Exception as error:  # of any kind: skops lets each part describe itself
+        except Exception as error:  # of any kind: skops calls methods of the parts
             reason = " ".join(str(error).split())
             raise UserError(f"{type(self).__name__} cannot be kept without pickle: {reason}") from error
         finally:
@@ -98,7 +98,7 @@ class TextEstimator:
                 f"{type(self).__name__} cannot be kept without pickle: skops does not trust {listed}; use functions "
                 "of your file instead"
             )
-        words = [sorted(each, key=each.__getitem__) for each in vocabularies]
+        words = [sorted(vocabulary_of_part, key=vocabulary_of_part.__getitem__) for vocabulary_of_part in vocabularies]
         return {FITTED: fitted, VOCABULARIES: json.dumps(words).encode()}
 
     def restore(self, files: Mapping[str, bytes]) -> None:
@@ -112,18 +112,18 @@ class TextEstimator:
                 part[VOCABULARY] = {word: place for place, word in enumerate(vocabularies[part[VOCABULARY]])}
 
     def _trusted(self, fitted: bytes) -> list[str]:
-        """Those of the file's types that hold nothing but numbers, or come from where this class comes from."""
+        """The types in the file that hold only numbers, or that are defined in the module of this class."""
         from skops import io
 
-        own = type(self).__module__
+        module = type(self).__module__
         types = io.get_untrusted_types(data=fitted)
-        return [each for each in types if each in TRUSTED or each.rpartition(".")[0] == own]
+        return [name for name in types if name in TRUSTED or name.rpartition(".")[0] == module]
 
 
 def fit_weighted(made: Any, texts: Sequence[str], labels_N: np.ndarray, weights_N: np.ndarray | None) -> object:
     """Fit any estimator. weights_N: weights of texts, None for equal ones.
 
-    A pipeline gives them to its last step. Raises UserError for what cannot weigh texts.
+    A pipeline passes them to its last step. Raises UserError if `fit` takes no weights.
     """
     if weights_N is None:
         return made.fit(texts, labels_N)
@@ -145,12 +145,12 @@ def create(made: Callable[..., Any], seed: int, hyperparameters: Mapping[str, An
 
 
 def is_estimator(made: object) -> bool:
-    """Whether `adopt` takes it: a class that fits and predicts, or a function, which gives something that does."""
+    """Whether `adopt` accepts it: a class with `fit` and `predict_proba`, or a function that returns such an object."""
     return isinstance(made, FunctionType) or (hasattr(made, "fit") and hasattr(made, "predict_proba"))
 
 
 def adopt(made: Any, hyperparameters: Mapping[str, Domain]) -> type[TextEstimator]:
-    """The class that fits and predicts, or whose only part is what the function gives, as an architecture."""
+    """Convert a class with `fit` and `predict_proba`, or a function that returns such an object, to an architecture."""
     base = made if isinstance(made, type) else _Made
     bases = (base,) if issubclass(base, TextEstimator) else (base, TextEstimator)
     content: dict[str, Any] = {
@@ -165,7 +165,7 @@ def adopt(made: Any, hyperparameters: Mapping[str, Domain]) -> type[TextEstimato
 
 
 class _Made(TextEstimator):
-    """What a function gives."""
+    """Wraps the object that a function returns."""
 
     make: Callable[..., Any]
 
@@ -193,4 +193,4 @@ def _parts(owner: object) -> Iterator[dict[str, Any]]:
             pending += value
         elif hasattr(value, "__dict__"):
             yield vars(value)
-            pending += [each for name, each in vars(value).items() if name != VOCABULARY]
+            pending += [attribute for name, attribute in vars(value).items() if name != VOCABULARY]

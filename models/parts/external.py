@@ -40,7 +40,7 @@ class TextSetting:
 
 
 class External(Architecture):
-    """A torch module from outside as an architecture; a subclass is made for each (see `as_architecture`)."""
+    """A torch module from outside as an architecture; every module gets a subclass (see `as_architecture`)."""
 
     module: ClassVar[type[nn.Module]]
 
@@ -59,31 +59,31 @@ class External(Architecture):
         return cast(Tensor, logits_BC)
 
     def start_from(self, texts: Iterable[tuple[Tensor, ...]]) -> None:
-        """As `Architecture.start_from`, where the network has it."""
+        """Calls the network's `start_from`, if it has one (see `Architecture.start_from`)."""
         start: Callable[..., None] | None = getattr(self.network, "start_from", None)
         if start is not None:
             start(texts)
 
     def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
-        """As `Architecture.classify`: the network's embedding gives these vectors, whatever the ids.
+        """As `Architecture.classify`: the network's embedding returns these vectors, whatever the ids.
 
-        Raises UserError if the network has not asked its embedding.
+        Raises UserError if the network does not call its embedding.
         """
-        asked = False
+        is_called = False
 
-        def answer(*_: Any) -> Tensor:
-            nonlocal asked
-            asked = True
+        def given_vectors(*_: Any) -> Tensor:
+            nonlocal is_called
+            is_called = True
             return words_BTE
 
-        # The ids still say where there are words: 1 is the unknown one.
+        # The ids only mark where there are words; 1 is the id of unknown words.
         tokens_BT = real_words(lengths_B, words_BTE.shape[1]).long()
-        hook = self.embedding.register_forward_hook(answer)
+        hook = self.embedding.register_forward_hook(given_vectors)
         try:
             logits_BC: Tensor = self.network(tokens_BT, lengths_B)
         finally:
             hook.remove()
-        if not asked:
+        if not is_called:
             raise UserError(
                 f"{self.module.__name__} does not read words through setting.embedding(tokens_BT), so its word vectors "
                 "cannot explain it; use that, or define word_scores(tokens_BT, lengths_B)"
@@ -92,7 +92,8 @@ class External(Architecture):
 
 
 def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEstimator]:
-    """An external class or function as an architecture. Raises UserError, which names `where`, if it is none."""
+    """Converts an external class or function to an architecture. Raises UserError, which names `where`, for other
+    objects."""
     estimates = is_estimator(made)
     if not estimates and not (isinstance(made, type) and issubclass(made, nn.Module)):
         what = made.__name__ if isinstance(made, type) else type(made).__name__
@@ -103,10 +104,10 @@ def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEsti
     declared = getattr(made, "hyperparameters", None)
     if not isinstance(declared, Mapping):
         raise UserError(f"{where}: should have a class attribute hyperparameters = {{'size': (8, 512), ...}}")
-    domains = {name: _domain(f"{where}: hyperparameters[{name!r}]", each) for name, each in declared.items()}
+    domains = {name: _domain(f"{where}: hyperparameters[{name!r}]", item) for name, item in declared.items()}
     parameters = list(inspect.signature(made).parameters.values())
     if estimates:
-        _check_constructor(where, [each for each in parameters if each.name != RANDOM_STATE], domains)
+        _check_constructor(where, [item for item in parameters if item.name != RANDOM_STATE], domains)
         return adopt(made, domains)
     num_given = 2 if issubclass(made, Architecture) else 1  # arguments that are no hyperparameters
     _check_constructor(where, parameters[num_given:], domains)
@@ -122,15 +123,17 @@ def as_architecture(made: Any, where: str) -> type[Architecture] | type[TextEsti
         "__doc__": made.__doc__,
         "__signature__": inspect.signature(made),
     }
-    return type(made.__name__, (External,), content | {each: _asks(each) for each in OPTIONAL if hasattr(made, each)})
+    return type(
+        made.__name__, (External,), content | {item: _forwarded(item) for item in OPTIONAL if hasattr(made, item)}
+    )
 
 
-def _asks(method: str) -> Any:
-    def ask(self: External, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        answer: Tensor = getattr(self.network, method)(tokens_BT, lengths_B)
-        return answer
+def _forwarded(method: str) -> Any:
+    def forward(self: External, tokens_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        result: Tensor = getattr(self.network, method)(tokens_BT, lengths_B)
+        return result
 
-    return ask
+    return forward
 
 
 def _domain(where: str, declared: Any) -> Domain:
@@ -150,7 +153,7 @@ def _domain(where: str, declared: Any) -> Domain:
 
 def _check_constructor(where: str, parameters: list[inspect.Parameter], domains: Mapping[str, Domain]) -> None:
     """Raises UserError unless the parameters are the hyperparameters, each with a default in its domain."""
-    taken = {each.name: each.default for each in parameters}
+    taken = {parameter.name: parameter.default for parameter in parameters}
     for name in domains:
         if name not in taken:
             near = did_you_mean(name, taken)

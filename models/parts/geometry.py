@@ -1,7 +1,7 @@
 """Receptive fields of stacks of convolutions and poolings.
 
-For one dimension; squares, in two, are the same in both. By formula (Dumoulin and Visin 2016; Araujo, Norris and Sim
-2019), and measured: where the Jacobian is not zero.
+In one dimension; square windows are the same in both of two. Computed by formula (Dumoulin and Visin 2016; Araujo,
+Norris and Sim 2019), and measured: where the Jacobian is not zero.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,8 +13,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Window:
-    """What one output of a convolution or pooling reads: `kernel` inputs, `dilation` apart. The first output's window
-    begins `padding` before the first input, each next one's `stride` further on. In positions, from 1; padding from 0.
+    """The inputs of one output of a convolution or pooling: `kernel` of them, `dilation` apart. The window of the first
+    output begins `padding` before the first input, that of every next output `stride` later. In positions, from 1;
+    padding from 0.
     """
 
     kernel: int
@@ -39,9 +40,9 @@ def receptive_field(windows: Iterable[Window]) -> int:
 
 
 def reached(function: Callable[[Tensor], Tensor], inputs: Iterable[Tensor]) -> Tensor:
-    """Where the gradient of a function to one number is not zero, for any of these inputs of one shape: a mask of it.
+    """A mask of where the gradient of a scalar function is not zero for any of these inputs, which have the same shape.
 
     Several inputs, because a maximum passes the gradient on to one position at a time, and a relu may be off.
     """
-    found = [torch.autograd.grad(function(x.requires_grad_()), x)[0] != 0 for x in inputs]
-    return torch.stack(found).any(0)
+    masks = [torch.autograd.grad(function(x.requires_grad_()), x)[0] != 0 for x in inputs]
+    return torch.stack(masks).any(0)

@@ -1,4 +1,4 @@
-"""What values a hyperparameter may take: small declarations that check a value and describe themselves."""
+"""Domains of hyperparameters: small declarations that check a value and describe themselves."""
 
 import math
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class OrNone:
-    """The values of another domain; or None, which is a value of its own."""
+    """The values of another domain, or None."""
 
     domain: Domain
 
@@ -80,7 +80,7 @@ class OrNone:
 
 @dataclass(frozen=True)
 class Input:
-    """A hyperparameter of what a network reads, which is no argument of its constructor."""
+    """A hyperparameter of a network's inputs, which is not an argument of its constructor."""
 
     domain: Domain
     default: Any

@@ -1,4 +1,4 @@
-"""Jacobians of one step of a recurrence, in closed form: the derivative of output i by input j at [i, j].
+"""Jacobians of one step of a recurrence, in closed form: the derivative of output i with respect to input j at [i, j].
 
 Shapes: N words and states, D input size, H hidden.
 """
@@ -13,9 +13,9 @@ from models.parts.layers import ACTIVATIONS
 def elman_step(
     words_ND: Tensor, states_NH: Tensor, W_HD: Tensor, U_HH: Tensor, b_H: Tensor, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of h' = s(W x + U h + b): h' (N, H), and its Jacobians by h (N, H, H) and by x (N, H, D).
+    """For h' = s(W x + U h + b): h' (N, H), and its Jacobians with respect to h (N, H, H) and x (N, H, D).
 
-    diag(s') U and diag(s') W, for each of N words and states.
+    These are diag(s') U and diag(s') W, for every word and state.
     """
     next_NH = ACTIVATIONS[activation](words_ND @ W_HD.t() + states_NH @ U_HH.t() + b_H)
     slope_NH1 = slope(next_NH, activation).unsqueeze(2)
@@ -31,9 +31,9 @@ def gru_step(
     activation: str,
     gate_activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a gated recurrent unit: h' (N, H), and its Jacobians by h (N, H, H) and by x (N, H, D).
+    """For a gated recurrent unit: h' (N, H), and its Jacobians with respect to h (N, H, H) and x (N, H, D).
 
-    As `native.recurrence` has it, z, r = g(W x + U h + b), c = s(W x + U (r * h) + b), h' = (1 - z) * h + z * c. By h:
+    As in `native.recurrence`, z, r = g(W x + U h + b), c = s(W x + U (r * h) + b), h' = (1 - z) * h + z * c. By h:
 
         diag(1 - z) + diag((c - h) g'(z)) U_z + diag(z s'(c)) U_c (diag(r) + diag(h g'(r)) U_r)
 

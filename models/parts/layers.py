@@ -136,7 +136,7 @@ def masked(model: nn.Module, seed: int) -> Iterator[None]:
 
 def dropouts(model: nn.Module) -> list[tuple[str, Dropout]]:
     """The dropout layers by name, in a fixed order."""
-    return [(name, each) for name, each in model.named_modules() if isinstance(each, Dropout)]
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, Dropout)]
 
 
 class WordVectors(nn.Module):
@@ -158,7 +158,7 @@ class WordVectors(nn.Module):
         self.vectors_VE: Tensor
         if trainable:
             self.vectors_VE = nn.Parameter(vectors_VE.clone())
-        elif isinstance(vectors_VE, nn.Parameter):  # those of others
+        elif isinstance(vectors_VE, nn.Parameter):  # shared with another module
             self.vectors_VE = vectors_VE
         else:
             self.register_buffer("vectors_VE", vectors_VE, persistent=False)
@@ -196,7 +196,7 @@ INPUTS: Mapping[str, Input] = {
     "ngrams": Input(
         Integer(1, 2),
         1,
-        "2: to a word's vector is added one of the pair that it makes with the word before it, which is learned",
+        "2: a learned vector of the pair of the previous word and this word is added to the vector of a word",
     )
 }
 
@@ -262,9 +262,9 @@ def linear(
     """A linear layer, initialised for the activation before it (`reads`) and after it (`feeds`).
 
     Xavier uniform with zero bias (Glorot and Bengio 2010), times `gain`, times sqrt(2) before a relu (He et al. 2015).
-    For sigmoids, since sigmoid(2x) = (1 + tanh(x)) / 2, doubled weights before one, and after one doubled weights and a
-    bias that takes the 1 away, make a network start as one of tanhs. Otherwise it would start with slopes of a quarter
-    and offsets that drown the inputs.
+    Weights before and after a sigmoid are doubled, and a bias after it removes its offset, so that a network starts
+    like one with tanh: sigmoid(2x) = (1 + tanh(x)) / 2. Otherwise it would start with slopes of a quarter and offsets
+    that drown the inputs.
     """
     layer = nn.Linear(size_in, size_out, bias=bias)
     gain *= {"relu": math.sqrt(2), "sigmoid": 2.0}.get(feeds, 1.0)
@@ -285,8 +285,8 @@ def pool(states_TBH: Tensor, lengths_B: Tensor, pooling: str) -> Tensor:
 def tapered_layers(
     size_in: int, num_layers: int, activation: str, dropout: float, num_classes: int, *, reads: str
 ) -> Layers:
-    """The layers from a word's features to its class scores: `num_layers` (2 to 5) ever narrower ones, each followed by
-    the activation, with dropout after the second; then the output layer. `reads` is the activation before them."""
+    """The layers from a word's features to its class scores: `num_layers` (2 to 5) of decreasing width, each followed
+    by the activation, with dropout after the second; then the output layer. `reads` is the activation before them."""
     layers: list[nn.Module] = []
     for number, size in enumerate(TAPERED_SIZES[num_layers], start=1):
         layers += [linear(size_in, size, reads=reads, feeds=activation), Activation(activation)]

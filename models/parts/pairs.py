@@ -11,8 +11,8 @@ from models.native.dense import dense
 from models.native.hashing import hashes
 from models.native.rows import look_up
 
-NUM_ROWS = 2**20  # shared by all pairs: with a quarter of them accuracy is half a point lower
-SIZE = 4  # of a row: as accurate as 50, with a twelfth of the memory, step time and checkpoint size
+NUM_ROWS = 2**20  # of the table, for all pairs: with a quarter of them accuracy is half a point lower
+SIZE = 4  # dimensions of a row: as accurate as 50, with a twelfth of the memory, step time and checkpoint size
 
 
 class PairVectors(nn.Module):
@@ -25,7 +25,7 @@ class PairVectors(nn.Module):
 
     def __init__(self, size: int, *, num_rows: int = NUM_ROWS) -> None:
         super().__init__()
-        self.rows_RD = nn.Parameter(torch.zeros(num_rows + 1, SIZE))  # row 0 is that of no pair, and stays zero
+        self.rows_RD = nn.Parameter(torch.zeros(num_rows + 1, SIZE))  # row 0 stands for no pair, and stays zero
         self.widen = nn.Linear(SIZE, size, bias=False)
         nn.init.normal_(self.widen.weight)
 

@@ -12,11 +12,11 @@ from data.base.errors import UserError
 
 def to_bytes(weights: Mapping[str, Any]) -> bytes:
     """Raises UserError if the state dict contains anything but tensors."""
-    for name, each in weights.items():
-        if not isinstance(each, Tensor):
-            raise UserError(f"state dict: {name} is of type {type(each).__name__}; keep tensors only in it")
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor):
+            raise UserError(f"state dict: {name} is of type {type(weight).__name__}; keep only tensors in it")
     # Copied because safetensors rejects views and tensors that share memory, such as tied weights.
-    return bytes(save({name: each.clone(memory_format=torch.contiguous_format) for name, each in weights.items()}))
+    return bytes(save({name: weight.clone(memory_format=torch.contiguous_format) for name, weight in weights.items()}))
 
 
 def from_bytes(content: bytes) -> dict[str, Tensor]:
