@@ -270,7 +270,7 @@ def test_a_model_read_back_has_the_recorded_test_numbers(smoke_search: FinishedS
 def test_what_cannot_be_read_is_told(smoke_search: FinishedSearch, tmp_path: Path) -> None:
     found = lookup.find(smoke_search.uri, "latest:mlp-0")
     changed = dataclasses.replace(found, provenance={"data_digest": "f" * 64})
-    with pytest.raises(ValueError, match="imdb has changed since mlp-0 learned from it: its digest is"):
+    with pytest.raises(ValueError, match="imdb has changed since mlp-0 learned from it"):
         loading.load(changed)
     with pytest.raises(ValueError, match="mlp-99 has no checkpoint in"):
         loading.load(dataclasses.replace(found, number=99))

@@ -146,7 +146,7 @@ def test_a_trial_runs_in_a_worker_that_was_up_before_and_sees_no_modules_of_the_
     ("variable", "value", "rule"),
     [
         ("TMPDIR", "/tmp/" + "long" * 25, "TMPDIR is too long for the names of sockets"),
-        ("RAY_TMPDIR", "/proc/none", "RAY_TMPDIR should be a folder that can be written"),
+        ("RAY_TMPDIR", "/proc/none", "RAY_TMPDIR should be a writable folder"),
         ("RAY_AUTH_TOKEN_PATH", "/proc/none", "RAY_AUTH_TOKEN_PATH is set but file cannot be opened"),
     ],
 )

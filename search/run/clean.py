@@ -46,7 +46,7 @@ def find(root: Path, seconds: float, num_kept: int) -> Iterator[Waste]:
                 yield waste
     sessions = [path for path in session.left_over() if path.stat().st_mtime < before]
     if sessions:
-        what = f"{len(sessions)} Ray sessions that have ended, in {sessions[0].parent}"
+        what = f"{len(sessions)} sessions of Ray that have ended, in {sessions[0].parent}"
         yield Waste(what, sum(map(_size, sessions)), partial(_remove, sessions))
     cached = [path for path in default_cache().rglob("*") if path.is_file() and _last_used(path) < before]
     if cached:
