@@ -340,6 +340,23 @@ def test_a_packed_trial_whose_step_fails_fails_alone() -> None:
     assert isinstance(reports["0"], Result)
 
 
+def test_packed_trials_that_cannot_be_stacked_are_tried_once_and_then_trained_one_by_one() -> None:
+    class Branching(models.architecture("mlp")):  # type: ignore[misc]
+        stacks = True
+
+        def classify(self, words_BTE: Tensor, lengths_B: Tensor) -> Tensor:
+            if float(words_BTE.sum()) > 1e9:  # torch.vmap cannot branch on a value
+                raise ValueError
+            return super().classify(words_BTE, lengths_B)
+
+    vectors = models.WordVectors(VECTORS_VE)
+    trials = [train(Branching(vectors, 2), SPLITS, TrainingConfig(), **SETTINGS) for _ in range(2)]
+    with pytest.warns(UserWarning, match="2 trials are trained one by one") as warned:
+        found = in_lockstep(*trials)
+    assert len(warned) == 1
+    assert all(reports[-1].step == SETTINGS["length"].num_reports for reports in found)
+
+
 @pytest.mark.parametrize("widths", [(8, 8, 8), (8, 7, 9)], ids=str)
 @pytest.mark.parametrize("architecture", ["attention", "cnn"])
 def test_a_packed_trial_resumed_alone_or_in_a_pack_goes_on_with_the_same_numbers(

@@ -47,6 +47,8 @@ class Lockstep:
                 raise
             except Exception as error:  # alone, each trial shows whether the mistake is its own
                 warnings.warn(f"{len(names)} trials are trained one by one: {error}", stacklevel=2)
+                for name in names:  # another attempt would fail likewise, such as for want of memory
+                    self._forms[steps[name].model] = None
                 continue
             answers |= zip(names, together, strict=True)
         return answers
