@@ -171,7 +171,12 @@ def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Pr
 
 
 def _purpose(frames: list[str], role: str) -> str:
-    """The purpose of a stack from py-spy: frames "function (file:line)", outermost first."""
+    """The purpose of a stack from py-spy: frames "function (file:line)", outermost first.
+
+    What a process imports belongs to its start, whichever library is being imported.
+    """
+    if any("<frozen importlib" in frame for frame in frames):
+        return OTHERWISE[role]
     known = OF_WORKER if role == measure.WORKER else OF_DRIVER
     files = (frame.partition(" (")[2] for frame in reversed(frames))
     return next((known[part] for file in files for part in known if part in file), OTHERWISE[role])

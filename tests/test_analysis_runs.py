@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.base import runs, tables
+from analysis.base.reading import reading_once
 from bakeoff import api, boards
 from data.base.errors import UserError
 from search.base import schema
@@ -208,6 +209,17 @@ def test_numbers_and_text_in_one_hyperparameter_stay_what_they_are() -> None:
 @pytest.mark.parametrize("page_size", [1, 2, 5])
 def test_pages_make_no_difference(recorded: Recorder, trials: pd.DataFrame, page_size: int) -> None:
     pd.testing.assert_frame_equal(runs.read_trials(recorded.uri, OLD, page_size=page_size), trials)
+
+
+def test_within_reading_once_the_same_is_read_once(recorded: Recorder) -> None:
+    with reading_once():
+        first = runs.read_trials(recorded.uri, OLD)
+        assert runs.read_trials(recorded.uri, OLD) is first
+        assert runs.read_trials(recorded.uri, NEW) is not first
+        assert runs.searches(recorded.uri) is runs.searches(recorded.uri)
+    again = runs.read_trials(recorded.uri, OLD)
+    assert again is not first
+    pd.testing.assert_frame_equal(again, first)
 
 
 # --- Series

@@ -34,8 +34,11 @@ def test_the_innermost_known_file_decides() -> None:
     outside = ["main (/x/python3/runpy.py:1)", "fit (/x/ray/tune/tuner.py:2)"]
     report = [*outside, "report (/y/search/study/studies.py:3)"]
     delivery = [*report, "changed (/y/search/track/tracking.py:4)", "execute (/x/sqlalchemy/engine.py:5)"]
-    found = [where_time_goes._purpose(frames, measure.DRIVER) for frames in (outside[:1], outside, report, delivery)]
+    imports = [*delivery, "_find_and_load (<frozen importlib._bootstrap>:5)", "<module> (/x/ray/tune/__init__.py:1)"]
+    stacks = (imports, outside[:1], outside, report, delivery)
+    found = [where_time_goes._purpose(frames, measure.DRIVER) for frames in stacks]
     assert found == [
+        "starting and ending the command",
         "starting and ending the command",
         "Tune and Ray, in the driver",
         "Optuna, in the driver",

@@ -28,7 +28,8 @@ def encode(figure: Figure, data: pd.DataFrame, formats: Sequence[str] = ("png",)
         if each == "svg":
             FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
         else:
-            FigureCanvasAgg(figure).print_png(out, metadata={"Software": None})
+            canvas = FigureCanvasAgg(figure)
+            canvas.print_png(out, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
         files[each] = out.getvalue()
         figure.dpi = dpi  # Matplotlib sets 72 for SVG
         figure.set_layout_engine(None)  # keep this layout: computing it takes longer than drawing

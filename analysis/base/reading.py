@@ -6,11 +6,13 @@ Reading changes nothing. MLflow creates a missing database, so its existence is 
 import gc
 import io
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from data.base.errors import UserError, in_short
 from search.base import mlflow_uri
@@ -20,6 +22,40 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE_SIZE = 1000
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_results: ContextVar[dict[Any, Any] | None] = ContextVar("results", default=None)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within this context, functions that are decorated with `once` read the same thing only once.
+
+    So everything that is computed within it comes from the same state of MLflow.
+    """
+    token = _results.set({})
+    try:
+        yield
+    finally:
+        _results.reset(token)
+
+
+def once(read: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that reads from MLflow: see `reading_once`. Its results must not be changed in place."""
+
+    @wraps(read)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        results = _results.get()
+        if results is None:
+            return read(*args, **kwargs)
+        key = (read, args, *sorted(kwargs.items()))
+        if key not in results:
+            results[key] = read(*args, **kwargs)
+        found: R = results[key]
+        return found
+
+    return wrapped
 
 
 def read_runs(uri: str, where: str, page_size: int = PAGE_SIZE) -> Iterator["Run"]:
@@ -87,6 +123,7 @@ def _check_database(uri: str) -> None:
         raise UserError(f"{path} is not an MLflow database: it has no runs")
 
 
+@once
 def read_artifact(uri: str, run_id: str, name: str) -> str | None:
     """The text of an artifact of a run; None when it is missing or cannot be read."""
     from mlflow.exceptions import MlflowException

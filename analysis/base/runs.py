@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.base.baselines import BASELINE, ROLE, SEARCHED, role_by_name
-from analysis.base.reading import PAGE_SIZE, no_garbage_collection, open_client, read_artifact, read_runs
+from analysis.base.reading import PAGE_SIZE, no_garbage_collection, once, open_client, read_artifact, read_runs
 from data.base.errors import UserError, nearest
 from search.base import mlflow_uri, names, origin, schema
 from search.base.schema import Outcome
@@ -95,6 +95,7 @@ class Search:
         return names.split_search(self.id)[0]
 
 
+@once
 def searches(uri: str) -> list[Search]:
     """All searches recorded at a tracking URI, oldest first.
 
@@ -193,6 +194,7 @@ def _code(content: Mapping[str, Any]) -> dict[str, Any]:
 TOP_CLASSES = [f"top {rank}" for rank in range(1, 10)]
 
 
+@once
 def read_predictions(uri: str, run_id: str) -> pd.DataFrame | None:
     """A trial's predictions of the test texts (see `schema.PREDICTIONS`); None when they were not kept.
 
@@ -226,6 +228,7 @@ def read_reliability(uri: str, run_id: str) -> pd.DataFrame | None:
         raise UserError(f"{schema.RELIABILITY} of the run {run_id} cannot be read: {error}") from error
 
 
+@once
 def read_trials(uri: str, *search_ids: str, page_size: int = PAGE_SIZE) -> pd.DataFrame:
     """The trials of searches (by id) in the order of their starts, as a `tidy` frame.
 

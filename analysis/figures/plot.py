@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -50,18 +51,18 @@ class PlotData:
     paths: Mapping[str, Table] = field(default_factory=dict)
     objectives: Sequence[str] = ()
 
-    @property
+    @cached_property
     def everything(self) -> pd.DataFrame:
         """All trials, in the order of their starts."""
         return pd.concat([self.trials, self.baselines]).sort_index() if len(self.baselines) else self.trials
 
-    @property
+    @cached_property
     def winners(self) -> pd.DataFrame:
         """The best trial of each architecture, the best first: architecture, trial, run_id, best_epoch."""
         best = by_architecture(self.trials, self.rank_by).dropna(subset="trial")[["architecture", "trial", "run_id"]]
         return best.merge(self.trials[["run_id", "best_epoch"]], on="run_id")
 
-    @property
+    @cached_property
     def best_baseline(self) -> pd.DataFrame:
         """The best trial of all baselines, as a frame of one row; empty without baselines."""
         best = by_architecture(self.baselines, self.rank_by).dropna(subset="trial")["run_id"].head(1)

@@ -25,8 +25,9 @@ def data(found: PlotData) -> pd.DataFrame:
     shown = trials[trials["outcome"].isin([Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED])]
     columns = ["architecture", "trial", "run_id", "outcome", "hyperparameter", "value", "position", "scale"]
     parts = [pd.DataFrame(columns=columns)]
+    varying_of = {str(architecture): varying(group) for architecture, group in shown.groupby("architecture")}
     for name in hyperparameters(shown):
-        varied = [str(architecture) for architecture, group in shown.groupby("architecture") if name in varying(group)]
+        varied = [architecture for architecture, names in varying_of.items() if name in names]
         group = shown[shown["architecture"].isin(varied) & shown[name].map(present).astype(bool)]
         if group.empty:
             continue

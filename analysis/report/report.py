@@ -22,6 +22,7 @@ from analysis.base import runs
 from analysis.base.baselines import baselines, is_baseline
 from analysis.base.baselines import searched as only_searched
 from analysis.base.pictures import FORMATS, save
+from analysis.base.reading import reading_once
 from analysis.base.runs import Search
 from analysis.base.table import Table, clean
 from analysis.base.tables import make_folder, write
@@ -52,6 +53,7 @@ TEMPLATE = "report.html"
 _PREFIXES = (schema.VERSION_PREFIX, schema.SPEC_PREFIX, schema.PLANNED_PREFIX, schema.TOOK_PREFIX)  # shown elsewhere
 
 
+@reading_once()
 def make(uri: str, search: Search, out: Path, rank_by: str | None = None, shared: Path | None = None) -> Path:
     """Write the report of a search to a folder, which is created if needed, and return its index.html.
 

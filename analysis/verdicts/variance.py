@@ -44,9 +44,10 @@ def variances(searches: Sequence[pd.DataFrame], repeated: pd.DataFrame, num_test
     hyperparameters; `of` is the number of values behind it.
     """
     first, rows = searches[0], []
-    for architecture in by_architecture(first, rank_by)["architecture"]:
+    bests = [_bests(trials, rank_by) for trials in searches]
+    for architecture in bests[0].index:
         complete = only(first, architecture).query("outcome == 'complete'")[ACCURACY].dropna()
-        ends = [end for end in (_best(each, architecture, rank_by) for each in searches) if np.isfinite(end)]
+        ends = [end for end in (best.get(architecture, np.nan) for best in bests) if np.isfinite(end)]
         known: dict[str, tuple[float, int, str]] = {}
         if len(ends) and np.isfinite(num_test):
             known[TEXTS] = (ends[0] * (1 - ends[0]) / num_test, int(num_test), "texts")
@@ -68,12 +69,9 @@ def variances(searches: Sequence[pd.DataFrame], repeated: pd.DataFrame, num_test
     return pd.DataFrame(rows, columns=["architecture", "source", SD, "share", "of"])
 
 
-def _best(trials: pd.DataFrame, architecture: str, rank_by: str) -> float:
-    """The test accuracy of an architecture's best trial on validation."""
-    if architecture not in set(trials["architecture"]):
-        return np.nan
-    best = by_architecture(only(trials, architecture), rank_by)
-    return float(best[ACCURACY].iloc[0]) if len(best) else np.nan
+def _bests(trials: pd.DataFrame, rank_by: str) -> pd.Series:
+    """The test accuracy of every architecture's best trial on validation, by architecture."""
+    return by_architecture(trials, rank_by).set_index("architecture")[ACCURACY].astype("float64")
 
 
 def _within(repeated: pd.DataFrame, rank_by: str) -> tuple[float, int]:
@@ -94,12 +92,13 @@ def tunability(searches: Sequence[pd.DataFrame], rank_by: str) -> pd.DataFrame:
     mean over searches, with its 95 % interval `low` to `high` (Student's t), missing for one search.
     """
     rows = []
-    for architecture in by_architecture(searches[0], rank_by)["architecture"]:
+    bests_of = [_bests(trials, rank_by) for trials in searches]
+    for architecture in bests_of[0].index:
         pairs = []
-        for trials in searches:
+        for trials, own_bests in zip(searches, bests_of, strict=True):
             group = trials[(trials["architecture"] == architecture) & (trials["outcome"] == Outcome.COMPLETE.value)]
             default = group[group["number"] == 0][ACCURACY]
-            best = _best(trials, architecture, rank_by)
+            best = own_bests.get(architecture, np.nan)
             if len(default) and np.isfinite(best):
                 pairs.append((float(default.iloc[0]), best))
         if pairs:
