@@ -23,7 +23,7 @@ from search.train.training import Result
 #: Preferred points of a front: see `prefer`.
 ACCURACY, SMALL, KNEE = PREFER = ("accuracy", "small", "knee")
 
-LEAST = 3  # finished trials that an optimistic continuation is based on, at least
+LEAST = 3  # minimum number of finished trials for an optimistic continuation
 
 T = TypeVar("T", bound=Scored)
 Values = Callable[[T], Sequence[float | None]]  # a trial -> its value of each objective
@@ -68,10 +68,10 @@ def scaled(losses_NM: np.ndarray, objectives: Sequence[str]) -> np.ndarray:
     known_NM = np.isfinite(laid_NM)
     low_M = laid_NM.min(axis=0, initial=np.inf, where=known_NM)
     high_M = laid_NM.max(axis=0, initial=-np.inf, where=known_NM)
-    found_NM: np.ndarray = np.ones_like(laid_NM)  # 1 for unknown values
-    np.subtract(laid_NM, low_M, out=found_NM, where=known_NM)
-    np.divide(found_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=found_NM, where=known_NM)
-    return found_NM
+    scaled_NM: np.ndarray = np.ones_like(laid_NM)  # 1 for unknown values
+    np.subtract(laid_NM, low_M, out=scaled_NM, where=known_NM)
+    np.divide(scaled_NM, np.where(high_M > low_M, high_M - low_M, 1.0), out=scaled_NM, where=known_NM)
+    return scaled_NM
 
 
 def crowding(scaled_NM: np.ndarray) -> np.ndarray:
@@ -94,12 +94,12 @@ def ranked(trials: Iterable[T], objectives: Sequence[str], metric: str, of: Valu
     losses_NM = losses([of(trial) for trial in complete], objectives)
     numbers_N, distances_N = fronts(losses_NM), np.zeros(len(complete))
     for number in set(numbers_N):
-        own_N = numbers_N == number
-        distances_N[own_N] = crowding(scaled(losses_NM[own_N], objectives))
+        in_front_N = numbers_N == number
+        distances_N[in_front_N] = crowding(scaled(losses_NM[in_front_N], objectives))
     places = sorted(range(len(complete)), key=lambda place: (numbers_N[place], -distances_N[place], place))
-    found: list[tuple[T, int | None]] = [(complete[place], int(numbers_N[place])) for place in places]
+    ranking: list[tuple[T, int | None]] = [(complete[place], int(numbers_N[place])) for place in places]
     known = {id(trial) for trial in complete}
-    return found + [(trial, None) for trial in trials if id(trial) not in known]
+    return ranking + [(trial, None) for trial in trials if id(trial) not in known]
 
 
 def prefer(how: str, trials: Iterable[T], objectives: Sequence[str], metric: str, of: Values[T]) -> T:
@@ -136,17 +136,17 @@ def optimistic(
 ) -> list[float | None]:
     """The best values that a trial may still reach, by objective.
 
-    finished: the complete trials of its architecture. For a metric, the best of: the final scores of those that were no
-    better at the same report (or are among the `LEAST` worst there), and the trial's score plus what those gained from
-    there on that were no worse (or are among the `LEAST` best). For the training time, the time so far multiplied by
+    finished: the complete trials of its architecture. For a metric, the best of the final scores of trials that were no
+    better at the same report (or among the `LEAST` worst there), and of the trial's score plus the later gains of
+    trials that were no worse there (or among the `LEAST` best). For the training time, the time so far multiplied by
     the lowest ratio of total time to time at this report among them, since the time before the first report may be
     long; the time so far if patience may end the trial. Other costs are known.
     """
-    found: list[float | None] = []
+    reachable: list[float | None] = []
     for name, now in zip(objectives, values(trial, objectives), strict=True):
         if now is None or name in COSTS:
             grows = name in COSTS and COSTS[name].column == "seconds" and length.patience is None
-            found.append(now * _left(trial, finished, length) if now is not None and grows else now)
+            reachable.append(now * _left(trial, finished, length) if now is not None and grows else now)
             continue
         sign = 1 if maximizes(name) else -1
         then = sorted((sign * _at(each, trial.step, name), sign * each.best[name]) for each in finished)
@@ -154,8 +154,8 @@ def optimistic(
         gains = [
             end - stood for place, (stood, end) in enumerate(then, LEAST) if stood >= sign * now or place >= len(then)
         ]
-        found.append(sign * max([sign * now, *below, *(sign * now + gain for gain in gains)]))
-    return found
+        reachable.append(sign * max([sign * now, *below, *(sign * now + gain for gain in gains)]))
+    return reachable
 
 
 def _left(trial: Trial, finished: Sequence[Trial], length: Length) -> float:
@@ -174,7 +174,7 @@ def _at(trial: Trial, step: int, metric: str) -> float:
 
 
 def hopeless(trial: Trial, finished: Sequence[Trial], objectives: Sequence[str], length: Length) -> bool:
-    """Whether even an optimistic rest of a trial would not bring it to the front of its architecture: `pruner: front`.
+    """Whether even an optimistic continuation would not bring a trial to its architecture's front: `pruner: front`.
 
     Multi-objective successive halving (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving",
     arXiv:2106.12639) ends trials that are dominated at the same report. Here a trial is judged by what finished trials
@@ -183,6 +183,6 @@ def hopeless(trial: Trial, finished: Sequence[Trial], objectives: Sequence[str],
     """
     if len(finished) < LEAST:
         return False
-    (own_M,) = losses([optimistic(trial, finished, objectives, length)], objectives)
+    (trial_M,) = losses([optimistic(trial, finished, objectives, length)], objectives)
     others_NM = losses([values(each, objectives) for each in finished], objectives)
-    return bool(((others_NM <= own_M).all(axis=1) & (others_NM < own_M).any(axis=1)).any())
+    return bool(((others_NM <= trial_M).all(axis=1) & (others_NM < trial_M).any(axis=1)).any())

@@ -38,7 +38,7 @@ class Drawn:
 def draw(points: space.Space, limits: Mapping[str, float], measure: Measure, seed: int) -> Drawn:
     """Draw from a space at random until a point is within the limits. Every different point is measured once."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    found, known = Drawn(), set()
+    drawn, known = Drawn(), set()
     for _ in range(DRAWS):
         point = space.suggest(study.ask(), points)
         if (key := tuple(point.values())) in known:
@@ -50,29 +50,28 @@ def draw(points: space.Space, limits: Mapping[str, float], measure: Measure, see
             continue
         name = broken(limits, costs)
         if name is None:
-            found.point = point
+            drawn.point = point
             break
-        found.refused[name] += 1
-        found.least[name] = min(costs[name], found.least.get(name, costs[name]))
-    return found
+        drawn.refused[name] += 1
+        drawn.least[name] = min(costs[name], drawn.least.get(name, costs[name]))
+    return drawn
 
 
 def require_room(spec: Spec, measure: Measure) -> None:
-    """Raises UserError, which says how small they get, where no architecture of a space has anything within the
-    limits."""
+    """Raises UserError, with the lowest costs found, if no architecture has a configuration within the limits."""
     if not spec.limits or spec.configurations is not None or spec.match_parameters is not None:
         return
     least: dict[str, float] = {}
     for name in spec.architectures:
-        own = {schema.ARCHITECTURE: name, schema.SEED: 0}
-        found = draw(spec.spaces[name], spec.limits, partial(_measured, measure, own), spec.seed)
-        if found.point is not None:
+        identity = {schema.ARCHITECTURE: name, schema.SEED: 0}
+        drawn = draw(spec.spaces[name], spec.limits, partial(_measured, measure, identity), spec.seed)
+        if drawn.point is not None:
             return
-        least = {limit: min(least.get(limit, cost), cost) for limit, cost in found.least.items()}
+        least = {limit: min(least.get(limit, cost), cost) for limit, cost in drawn.least.items()}
     limits = {name: shown(spec.limits[name]) for name in least}
-    told = (f"{name} is at least {shown(cost)}, with {limits[name]} allowed" for name, cost in least.items())
-    raise UserError(f"limits: no configuration of the space keeps them: {', '.join(told)}")
+    reasons = (f"{name} is at least {shown(cost)}, with {limits[name]} allowed" for name, cost in least.items())
+    raise UserError(f"limits: no configuration of the space keeps them: {', '.join(reasons)}")
 
 
-def _measured(measure: Measure, own: Mapping[str, Any], point: Mapping[str, Any]) -> Mapping[str, float]:
-    return measure({**own, **point})
+def _measured(measure: Measure, identity: Mapping[str, Any], point: Mapping[str, Any]) -> Mapping[str, float]:
+    return measure({**identity, **point})

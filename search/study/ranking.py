@@ -1,6 +1,6 @@
-"""What "better" means: how trials are ordered, and how configurations that were repeated are.
+"""Defines "better": the order of trials, and of repeated configurations.
 
-A trial is anything with the attributes of `Scored`: a record, or a row of a frame. What is not known is None.
+A trial is anything with the attributes of `Scored`: a record, or a row of a frame. Unknown values are None.
 """
 
 import math
@@ -43,7 +43,7 @@ class Scored(Protocol):
 
 
 class Named(Scored, Protocol):
-    """The same, and those that tell which configuration it is."""
+    """The attributes of `Scored`, and those that identify the configuration."""
 
     @property
     def configuration(self) -> str | None: ...
@@ -68,8 +68,8 @@ def order(metric: str, among: Iterable[Scored] = ()) -> Order:
     """A key that sorts trials, the best first: complete ones before pruned ones, then by the metric in its direction,
     by fewer parameters, by architecture and by number. Unranked trials follow, by outcome, architecture and number.
 
-    among: the trials to look for repeated configurations in. Trials that share a configuration are ranked by what they
-    have in common (see `shared`), and among themselves by their own scores.
+    among: the trials to look for repeated configurations in. Trials that share a configuration are ranked by their
+    common result (see `shared`), and among each other by score.
     """
     sign, common = _sign(metric), shared(among)
 
@@ -92,7 +92,7 @@ def order(metric: str, among: Iterable[Scored] = ()) -> Order:
 
 
 class Shared(NamedTuple):
-    """What the trials have in common whose configuration was proposed more than once.
+    """The common result of the trials of a configuration that was proposed more than once.
 
     score: the mean of all that are ranked. outcome: complete if all of them are, else pruned, so that a lost seed does
     not improve the result. trials: how many are ranked.
@@ -109,24 +109,24 @@ First = tuple[str | None, str | None, str | None]  # search, architecture and na
 def first_of(trial: Scored) -> First:
     """Identifies the first trial of this trial's configuration in its search."""
     number = trial.number
-    own = None if trial.architecture is None or number is None else trial_name(trial.architecture, int(number))
-    return trial.search, trial.architecture, trial.repeats or own
+    name = None if trial.architecture is None or number is None else trial_name(trial.architecture, int(number))
+    return trial.search, trial.architecture, trial.repeats or name
 
 
 def shared(trials: Iterable[Scored]) -> dict[First, Shared]:
-    """What the trials of each repeated configuration have in common, by the first of them (see `first_of`)."""
+    """The common result of each repeated configuration's trials, by the first of them (see `first_of`)."""
     trials = list(trials)
     groups: dict[First, list[Scored]] = {first_of(trial): [] for trial in trials if trial.repeats is not None}
     for trial in trials if groups else ():
         if (first := first_of(trial)) in groups:
             groups[first].append(trial)
-    found = {}
-    for first, own in groups.items():
-        if ranked := [trial for trial in own if is_ranked(trial)]:
-            whole = not any(trial.outcome in (Outcome.PRUNED, *LOST) for trial in own)
+    results = {}
+    for first, group in groups.items():
+        if ranked := [trial for trial in group if is_ranked(trial)]:
+            whole = not any(trial.outcome in (Outcome.PRUNED, *LOST) for trial in group)
             mean = fmean(trial.score or 0.0 for trial in ranked)
-            found[first] = Shared(Outcome.COMPLETE if whole else Outcome.PRUNED, mean, len(ranked))
-    return found
+            results[first] = Shared(Outcome.COMPLETE if whole else Outcome.PRUNED, mean, len(ranked))
+    return results
 
 
 def _at_last(trial: Scored) -> tuple[Any, ...]:
@@ -158,9 +158,9 @@ class Configuration(Generic[K, T]):
 def configurations(trials: Iterable[T], metric: str, key: Callable[[T], K | None]) -> list[Configuration[K, T]]:
     """The trials grouped by key (None: in no group), the best configuration first.
 
-    A configuration that lost no seed comes before one that did, whose mean is that of the survivors only. Then they are
-    ordered by the mean over the seeds that count, in the metric's direction, and by fewer parameters. Those without a
-    seed that counts come last.
+    A configuration that lost no seed comes before one that did, since the mean of the latter covers only the surviving
+    seeds. Then they are ordered by the mean over the seeds that count, in the metric's direction, and by fewer
+    parameters. Those without a seed that counts come last.
     """
     sign, better = _sign(metric), order(metric)
     groups: dict[K, list[T]] = {}
@@ -203,8 +203,8 @@ def candidates(trials: Iterable[N], metric: str, origin: str | None = None) -> l
     choose its best configuration.
 
     The trials of the best repeated configuration come first (see `configurations`), then those of the next, and in the
-    end all others; within each, by `order`. So a configuration is represented by its best repetition, whose score
-    flatters it: one model has to be chosen.
+    end all others; within each, by `order`. So a configuration is represented by its best repetition, whose score is
+    optimistic, since one model has to be chosen.
 
     Where configurations were repeated over folds, the folds decide which is best, but the search's own trial represents
     it: a model of a fold has learned from fewer texts.
@@ -251,15 +251,15 @@ def of_most_folds(trials: Iterable[N]) -> list[N]:
 def best(trials: Iterable[N], metric: str, origin: str | None = None) -> N:
     """The first of the `candidates`. Raises UserError if there is none."""
     trials = list(trials)
-    if found := candidates(trials, metric, origin):
-        return found[0]
+    if ranking := candidates(trials, metric, origin):
+        return ranking[0]
     if any(trial.fold for trial in trials):
         raise UserError("models of folds are trained for their scores alone; name the search that they confirm")
     raise UserError(f"none of the {len(trials)} trials has ended with a model and a {metric}")
 
 
 def configuration_of(trial: Named) -> tuple[str, str] | None:
-    """The architecture and the name of the configuration that a trial repeats; None of one that repeats none."""
+    """The architecture and the name of the configuration that a trial repeats; None if it repeats none."""
     if trial.architecture is None or trial.configuration is None:
         return None
     return trial.architecture, trial.configuration

@@ -25,8 +25,8 @@ Wanted = dict[str, BaseDistribution]
 
 
 class _GridSampler(optuna.samplers.GridSampler):
-    """Optuna's grid sampler, which does not stop the study after the last combination: outside `study.optimize` that
-    raises."""
+    """Optuna's grid sampler, except that it does not stop the study after the last combination, which would raise an
+    error outside of `study.optimize`."""
 
     def after_trial(self, *args: Any) -> None:
         pass  # the studies count the trials
@@ -65,7 +65,8 @@ class _Whole(optuna.samplers.BaseSampler):
 
 
 class _Redrawing(_Whole):
-    """Draws again when the point was tried before: from its sampler, then at random, then the first untried one."""
+    """Redraws points that were tried before: from the sampler, then at random; in the end takes the first untried
+    point."""
 
     def _draw(self, study: Study, trial: FrozenTrial, wanted: Wanted) -> dict[str, Any]:
         others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
@@ -99,8 +100,8 @@ class _Inheriting(_Whole):
         self._earlier = earlier
 
     def _draw(self, study: Study, trial: FrozenTrial, wanted: Wanted) -> dict[str, Any]:
-        own = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
-        ended = [each for each in own if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        others = [each for each in study.get_trials(deepcopy=False) if each.number != trial.number]
+        ended = [each for each in others if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         seed = _seed_of(self._seed, trial)
         if np.random.default_rng(seed).random() * (PRIOR + len(ended)) >= PRIOR:
             return _draw(self._drawing, study, trial, wanted)
@@ -114,7 +115,7 @@ class _Inheriting(_Whole):
             params = {name: values[name] for name in wanted}
             value = NormalDist().inv_cdf(quantile)
             together.add_trial(optuna.create_trial(params=params, distributions=wanted, value=value))
-        for each in own:  # TPE avoids the points of running trials, too
+        for each in others:  # TPE avoids the points of running trials, too
             if each.state == TrialState.RUNNING and wanted.keys() <= each.params.keys():
                 params = {name: each.params[name] for name in wanted}
                 together.add_trial(optuna.create_trial(params=params, distributions=wanted, state=TrialState.RUNNING))

@@ -3,8 +3,8 @@
 After Makarova et al. 2022, "Automatic Termination for Hyperparameter Optimization": a search ends when it can no longer
 gain enough to matter. They bound the gain with the search's Gaussian process. Here an architecture's scores are treated
 as draws from a normal distribution, which needs no model of its space and suits every sampler whose later draws are not
-much better than its first. Variances are moderated as in Smyth 2004: a few scores say little about their spread, so
-each architecture's variance is pooled with the one that all have in common.
+much better than its first. Variances are moderated as in Smyth 2004: a few scores say little about their spread, so the
+variance of each architecture is pooled with a common one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from search.study.trial import Trial
 CHANCE = 0.05  # an architecture that is less likely to overtake gets no more trials
 LEAST = 3  # an architecture with fewer scores is not judged
 PRIOR = 8  # how many scores the common variance counts for; chosen by simulation, see docs/training.md
-_POINTS, _FAR = 400, 12.0  # of the integral over a gain, and how many scales it goes up
+_POINTS, _FAR = 400, 12.0  # of the integral over gains, and its upper end, in scales
 
 OVERTAKEN, NO_GAIN = "cannot overtake", "nothing to gain"
 NO_ROOM = "nothing within the limits"  # decided by `search.study.limits`
@@ -41,11 +41,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Stop:
-    """That an architecture gets no more trials, and why: `OVERTAKEN`, `NO_GAIN` or `NO_ROOM`.
+    """The decision that an architecture gets no more trials, with the reason: `OVERTAKEN`, `NO_GAIN` or `NO_ROOM`.
 
-    trials, of: how many it had been given, and how many were planned. chance: the probability that one of those left
-    would have beaten the best of the search. gain: by how much they would have raised it on average, in the metric's
-    unit. time: in ms since 1970.
+    trials, of: the numbers of trials given and planned. chance: the probability that one of those left would have
+    beaten the best of the search. gain: by how much they would have raised it on average, in the metric's unit. time:
+    in ms since 1970.
     """
 
     why: str
@@ -79,7 +79,7 @@ def drawn(trials: Sequence[Trial], sign: int, left: int) -> Drawn:
     seeds: dict[str, list[float]] = {}
     for each in complete:
         seeds.setdefault(each.repeats or each.name, []).append(sign * (each.score or 0.0))
-    scores = [fmean(own) for own in seeds.values()]
+    scores = [fmean(seed_scores) for seed_scores in seeds.values()]
     best = max(scores, default=None)
     for each in trials:
         if complete and each.outcome is Outcome.PRUNED and each.score is not None:
@@ -105,17 +105,17 @@ def decide(of: Mapping[str, Drawn], min_gain: float) -> dict[str, Stop]:
     leader = max(bests, key=bests.__getitem__)
     enough = {name: each for name, each in of.items() if len(each.scores) >= LEAST and each.best is not None}
     common = median(float(np.var(each.scores, ddof=1)) for each in enough.values()) if enough else 0.0
-    found, gains = {}, {}
+    stops, gains = {}, {}
     for name, each in enough.items():
         if not each.left:
             continue
         chance, gains[name] = prospects(each, bests[leader], common)
         if name != leader and chance < CHANCE:
-            found[name] = Stop(OVERTAKEN, chance, gains[name])
-    open_ = [name for name, each in of.items() if each.left and name not in found]
+            stops[name] = Stop(OVERTAKEN, chance, gains[name])
+    open_ = [name for name, each in of.items() if each.left and name not in stops]
     if all(name in gains for name in open_) and sum(gains[name] for name in open_) < min_gain:
-        found |= {name: Stop(NO_GAIN, prospects(of[name], bests[leader], common)[0], gains[name]) for name in open_}
-    return found
+        stops |= {name: Stop(NO_GAIN, prospects(of[name], bests[leader], common)[0], gains[name]) for name in open_}
+    return stops
 
 
 def prospects(each: Drawn, best: float, common: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Where studies are kept."""
+"""The storage of a search's studies."""
 
 import os
 from pathlib import Path

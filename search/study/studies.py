@@ -55,11 +55,11 @@ class Studies:
         self.search, self.spec, self.folder = search, spec, folder
         self.listeners = listeners
         self.provenance: dict[str, str] = {}  # of the trials that start from now on
-        #: Given a trial's config, the hyperparameters that follow from it; raises UserError when there are none.
+        #: Computes the hyperparameters that follow from a trial's config; raises UserError if there is no solution.
         self.solve: Callable[[dict[str, Any]], dict[str, Any]] = lambda config: {}
         #: Called when an architecture gets no more trials.
         self.on_stop: Callable[[str, Stop], None] = lambda architecture, stop: None
-        #: Given a trial's config, its costs as far as they are known before training (see `limits`).
+        #: Computes the costs that are known before training from a trial's config (see `limits`).
         self.measure: Measure = lambda config: {}
         self._refused_in_a_row: Counter[str] = Counter()  # by architecture
         self._stopping, self._decided = False, False
@@ -101,7 +101,7 @@ class Studies:
 
     @property
     def exhausted(self) -> list[str]:
-        """A line for each architecture whose space has fewer points than it was to have trials."""
+        """A line for each architecture whose space has fewer points than trials were planned."""
         fewer = {name: self.num_planned(name) for name in self.spec.architectures}
         return [
             f"{name}: {num} trials, not {self.spec.num_trials}: each point of its space once (duplicate_trials: redraw)"
@@ -126,8 +126,8 @@ class Studies:
         goals = self._studies[architecture].objectives
         if not goals:
             return sorted(complete, key=order(self.spec.metric, trials))
-        found = fronts.ranked(complete, goals, self.spec.metric, lambda trial: fronts.values(trial, goals))
-        return [trial for trial, _ in found]
+        ranking = fronts.ranked(complete, goals, self.spec.metric, lambda trial: fronts.values(trial, goals))
+        return [trial for trial, _ in ranking]
 
     def value(self, trial: Trial) -> float | None:
         """The value that Optuna has for a trial."""
@@ -135,14 +135,14 @@ class Studies:
 
     @property
     def num_unasked(self) -> int:
-        """How many trials `ask` has yet to give, as far as is known."""
+        """The number of trials that `ask` has yet to return, as far as is known."""
         return len(self._orphans) + sum(max(0, each.num_wanted - each.num_asked) for each in self._studies.values())
 
     def ask(self, architecture: str | None = None) -> Trial | None:
         """The next trial: one that an earlier process left RUNNING, else a new one, of a baseline while any is owed,
         then of the architecture that has the fewest. None when no trial is owed or the search is stopping.
 
-        architecture: for a pack, the architecture that the trial has to be of; None is then also the answer when that
+        architecture: for a pack, the architecture that the trial has to be of; the result is then also None if that
         architecture is a whole pack ahead of another.
         """
         while not self.stopping:
@@ -189,9 +189,9 @@ class Studies:
                 config = {**trial.config, **point}
                 return self.measure(config | self.solve(config))
 
-            found = draw(study.space, limits, measured, derive_seed(self.spec.seed, trial.name, "limits"))
-            study.drew(found.point, found.refused)
-            if found.point is None:
+            redrawn = draw(study.space, limits, measured, derive_seed(self.spec.seed, trial.name, "limits"))
+            study.drew(redrawn.point, redrawn.refused)
+            if redrawn.point is None:
                 self._stop_study(trial.architecture, Stop(NO_ROOM, chance=0.0, gain=0.0))
         return True
 
@@ -206,22 +206,22 @@ class Studies:
         if self.spec.stop == "none" or self._decided:
             return
         self._decided, sign = True, 1 if split_metric(self.spec.metric)[1].maximize else -1
-        found = {}
+        scores_of = {}
         for name in self.spec.architectures:
             study = self._studies[name]
             ended = [trial for trial in self._ended if trial.architecture == name]
             # A stopped architecture has no trials left but those that are running; it can still lead.
-            found[name] = drawn(ended, sign, study.num_wanted - len(ended))
-        for name, stop in decide(found, self.spec.min_gain).items():
+            scores_of[name] = drawn(ended, sign, study.num_wanted - len(ended))
+        for name, stop in decide(scores_of, self.spec.min_gain).items():
             study = self._studies[name]
             if study.num_asked < study.num_wanted:
                 self._stop_study(name, stop)
 
     def _next_orphan(self, architecture: str | None) -> Trial | None:
-        found = next((trial for trial in self._orphans if architecture in (None, trial.architecture)), None)
-        if found:
-            self._orphans.remove(found)
-        return found
+        orphan = next((trial for trial in self._orphans if architecture in (None, trial.architecture)), None)
+        if orphan:
+            self._orphans.remove(orphan)
+        return orphan
 
     def _new_trial(self, architecture: str | None) -> Trial | None:
         self._stop_what_is_decided()
@@ -237,8 +237,8 @@ class Studies:
             return None
         if baselines := [name for name in owed if name in self.spec.baselines]:
             return self._studies[baselines[0]].ask()
-        # The slowest may be one ahead of the others, and of those with equally many the slower one is next: with short
-        # trials at the end, fewer cores are idle.
+        # The slowest architecture may be one trial ahead, and ties go to the slower one: if short trials come last,
+        # fewer cores are idle.
         slowest = max(self.spec.architectures, key=self._longest.__getitem__)
         fewest = min(owed, key=lambda name: (counts[name] - (name == slowest), name == slowest, -self._longest[name]))
         return self._studies[fewest].ask()

@@ -69,8 +69,8 @@ def _ms(local: datetime | None) -> int | None:
 
 
 class Study:
-    """One architecture's study. A method that changes a trial updates the record after it has written the change, so
-    MLflow is never told what the study does not have, and what could not be written is tried again.
+    """One architecture's study. A method that changes a trial writes the change before it updates the record, so MLflow
+    never gets what the study lacks, and failed writes are retried.
 
     search: the search's id; the study is named `<search>/<architecture>`. mode: see `Studies`.
     """
@@ -129,7 +129,7 @@ class Study:
 
     @property
     def objectives(self) -> list[str]:
-        """Its objectives where there are several, else empty."""
+        """The objectives if there are several, otherwise empty."""
         return self._spec.objectives
 
     @property
@@ -164,8 +164,8 @@ class Study:
     def value(self, trial: Trial) -> float | None:
         """The value that Optuna has for a trial and the metric of the search."""
         place = self._spec.objectives.index(self._spec.metric) if self._spec.objectives else 0
-        found = next(frozen.values for frozen in self._frozen() if frozen.number == trial.number)
-        return found[place] if found else None
+        values = next(frozen.values for frozen in self._frozen() if frozen.number == trial.number)
+        return values[place] if values else None
 
     def is_finished(self, trial: Trial) -> bool:
         return self._read(trial).state.is_finished()
@@ -180,8 +180,8 @@ class Study:
         if not self._spec.limits:
             return Counter()
         everything = self.optuna.get_trials(deepcopy=False)
-        found = Counter(each.user_attrs[REFUSED] for each in everything if REFUSED in each.user_attrs)
-        return found + Counter(self.optuna.user_attrs.get(REFUSED, {}))
+        counts = Counter(each.user_attrs[REFUSED] for each in everything if REFUSED in each.user_attrs)
+        return counts + Counter(self.optuna.user_attrs.get(REFUSED, {}))
 
     def _load(self, frozen: FrozenTrial, later: dict[str, Any]) -> Trial:
         attrs, ended = frozen.user_attrs, frozen.state.is_finished()
@@ -241,15 +241,15 @@ class Study:
     # --- Written
 
     def ask(self) -> Trial:
-        """A new trial, without its hyperparameters yet."""
+        """A new trial, still without hyperparameters."""
         if not self.num_asked and self._spec.sampler != "grid":
             before = len(self.optuna.get_trials(deepcopy=False))  # the driver may have died between two
             for point in self._spec.first_points(self.architecture)[before:]:
                 self.optuna.enqueue_trial(point)
-        asked = self.optuna.ask()
+        new = self.optuna.ask()
         self.num_asked += 1
-        self._live[asked.number] = asked
-        return self._make(asked.number)
+        self._live[new.number] = new
+        return self._make(new.number)
 
     def refuse(self, trial: Trial, limit: str, costs: Mapping[str, float]) -> None:
         """Discard a draw that is too large for a limit; the sampler learns to avoid such draws."""
@@ -260,7 +260,7 @@ class Study:
         self.num_asked -= 1
 
     def drew(self, point: dict[str, Any] | None, refused: Counter[str]) -> None:
-        """Take a point that was not drawn by the sampler for the next trial, and count the draws refused before it."""
+        """Enqueue a randomly drawn point for the next trial, and count the draws refused before it."""
         if refused:
             self.optuna.set_user_attr(REFUSED, Counter(self.optuna.user_attrs.get(REFUSED, {})) + refused)
         if point is not None:
@@ -381,23 +381,23 @@ class Study:
         reached, since a short training time is no merit; for a diverged one the worst that the metrics can be."""
         goals = self._spec.objectives
         if outcome is Outcome.PRUNED:
-            found = fronts.optimistic(trial, self._finished, goals, self.length)
+            values = fronts.optimistic(trial, self._finished, goals, self.length)
         else:
-            found = fronts.values(trial, goals)
+            values = fronts.values(trial, goals)
         if outcome is Outcome.DIVERGED:
-            found = [each if goal in COSTS else None for goal, each in zip(goals, found, strict=True)]
+            values = [each if goal in COSTS else None for goal, each in zip(goals, values, strict=True)]
         worst = [math.inf if goal in COSTS else split_metric(goal)[1].worst for goal in goals]
-        return [bad if each is None else each for bad, each in zip(worst, found, strict=True)]
+        return [bad if each is None else each for bad, each in zip(worst, values, strict=True)]
 
     def _set(self, trial: Trial, name: str, value: Any) -> None:
         self._optuna(trial).set_user_attr(name, value)
 
     def _read(self, trial: Trial) -> FrozenTrial:
-        found = self._optuna(trial)
-        return found.storage.get_trial(found._trial_id)
+        trial_of_optuna = self._optuna(trial)
+        return trial_of_optuna.storage.get_trial(trial_of_optuna._trial_id)
 
     def _optuna(self, trial: Trial) -> optuna.Trial:
-        """Optuna's own object; that of an earlier process's trial is created when the trial is first written to."""
+        """The Optuna trial; for a trial of an earlier process, it is created on first access."""
         if trial.number not in self._live:
             frozen = next(each for each in self._frozen() if each.number == trial.number)
             self._live[trial.number] = optuna.Trial(self.optuna, frozen._trial_id)

@@ -24,13 +24,13 @@ class Worker:
 
 @dataclass(kw_only=True)
 class Trial:
-    """All that is known about a trial. What its study keeps is enough to rebuild its MLflow run at any time.
+    """All that is known about a trial. The study stores enough to rebuild the MLflow run at any time.
 
-    search, folder: the id of its search, and the folder where that keeps its files.
+    search, folder: the id of its search, and the folder of that search.
     metric: what its search ranks by.
     seed: None for a run that was only partly written.
-    configuration, repetition: the name of its configuration where the spec lists several, and which of the equal trials
-        it is, from 0.
+    configuration, repetition: the name of its configuration, if the spec names configurations, and its number among the
+        trials of that configuration, from 0.
     repeats: the name of the earlier trial of its search whose configuration was proposed again for this one.
     fold: the division of the texts that it was trained and tested on ('2/5'), where each text is tested once.
     attempt: 0 until it starts, then 1, and one more for each worker that died and each resume.
@@ -122,5 +122,5 @@ class Trial:
         self.epochs, self.best_epoch = result.step / reports_per_epoch, result.best_step / reports_per_epoch
         self.seconds, self.best = result.seconds, result.best
         self.num_parameters = result.metrics.get(schema.NUM_PARAMETERS, self.num_parameters)
-        told = {name: result.metrics[name] for name in COSTS if name in result.metrics}
-        self.costs |= told | {schema.TRAIN_SECONDS: result.seconds}
+        known_costs = {name: result.metrics[name] for name in COSTS if name in result.metrics}
+        self.costs |= known_costs | {schema.TRAIN_SECONDS: result.seconds}

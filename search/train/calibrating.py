@@ -30,9 +30,9 @@ def temperature(task: Task, logits_N: Tensor, targets: Targets) -> float:
         return float(task.loss(logits_N / math.exp(log), targets, smoothing))
 
     limit = math.log(MOST)
-    found = math.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4}).x)
-    better = float(task.loss(logits_N / found, targets)) < float(task.loss(logits_N, targets))
-    return found if better else 1.0
+    best = math.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4}).x)
+    better = float(task.loss(logits_N / best, targets)) < float(task.loss(logits_N, targets))
+    return best if better else 1.0
 
 
 def calibrate(
@@ -49,7 +49,7 @@ def calibrate(
 def reliability_rows(task: Task, outputs_N: Tensor, targets: Targets, divisor: float) -> Iterator[list[str]]:
     """Accuracy by confidence, before and after calibration (see `schema.RELIABILITY`)."""
     yield ["calibrated", "temperature", "confidence", "right", "answers"]
-    for calibrated, each in enumerate((1.0, divisor)):
-        seen = task.observe(task.logits(task.tempered(outputs_N, each)), targets, 0.0)
+    for calibrated, applied in enumerate((1.0, divisor)):
+        seen = task.observe(task.logits(task.tempered(outputs_N, applied)), targets, 0.0)
         for confidence, right, number in reliability(seen.outputs_N, seen.labels_N, seen.predicted_N):
-            yield [str(calibrated), f"{each:.6g}", f"{confidence:.6f}", f"{right:.6f}", str(number)]
+            yield [str(calibrated), f"{applied:.6g}", f"{confidence:.6f}", f"{right:.6f}", str(number)]

@@ -56,7 +56,7 @@ class ObjectPath:
         return filesystem, str(PurePosixPath(root) / self.path)
 
     def mkdir(self, **_: Any) -> None:
-        pass  # an object store knows no folders
+        pass  # an object store has no folders
 
     def iterdir(self) -> Iterator["ObjectPath"]:
         from pyarrow.fs import FileSelector
@@ -127,8 +127,8 @@ def folder_of(search: Path, trial: str) -> Folder:
 def prepare(search: Path, storage_path: str | None) -> Folder:
     """Make the folder of a search's checkpoints, and note in the search's folder where it is.
 
-    Raises UserError when the shared folder is not there, FileExistsError when a search that is kept elsewhere has this
-    id and its checkpoints there.
+    Raises UserError if the shared folder does not exist, FileExistsError if it holds checkpoints of another search with
+    this id.
     """
     if storage_path is not None and not (search / FOLDER).exists():
         where = place(storage_path, search.name)
@@ -172,9 +172,9 @@ def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM
     """
     path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
     _write(path, checkpoint_archive.pack(content))
-    saved = [each for each in _checkpoints(folder) if _order(each)[0] <= attempt]
-    earlier = [each for each in saved if _order(each)[1] < step]
-    others = [each for each in saved if _order(each)[1] >= step and each.name != path.name]  # these are damaged
+    saved = [file for file in _checkpoints(folder) if _order(file)[0] <= attempt]
+    earlier = [file for file in saved if _order(file)[1] < step]
+    others = [file for file in saved if _order(file)[1] >= step and file.name != path.name]  # these are damaged
     _unlink([*earlier, path][:-num_kept] + others)
     return path
 
@@ -223,8 +223,8 @@ def _checkpoints(folder: Folder) -> list[Folder]:
 
 def _order(path: Folder) -> tuple[int, int]:
     """The attempt and the report of a checkpoint: a sort key, greater for later ones."""
-    found = re.fullmatch(r"epoch-(\d+)(?:-attempt-(\d+))?\.pt", path.name)
-    return (int(found[2] or 0), int(found[1])) if found else (-1, 0)
+    match = re.fullmatch(r"epoch-(\d+)(?:-attempt-(\d+))?\.pt", path.name)
+    return (int(match[2] or 0), int(match[1])) if match else (-1, 0)
 
 
 def _unlink(paths: Iterable[Folder]) -> None:

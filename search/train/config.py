@@ -8,7 +8,7 @@ import models
 from models.parts.hyperparameters import Choice, Domain, Integer, OrNone, Real
 from search.train.length import Length
 
-HIDDEN_SIZE = "hidden_size"  # the unknown when numbers of parameters are matched
+HIDDEN_SIZE = "hidden_size"  # solved for when numbers of parameters are matched
 #: Factor of the learning rate as a function of progress: the share of iterations done, from 0 to less than 1.
 SCHEDULES = {"constant": lambda progress: 1.0, "linear": lambda progress: 1 - progress}
 
@@ -24,10 +24,10 @@ class TrainingConfig:
     To add a hyperparameter that can be searched, add a field and read it in the loop.
     """
 
-    learning_rate: float = _hyperparameter(Real(1e-8, 10.0), 1e-3, "of Adam, at the first iteration")
-    batch_size: int = _hyperparameter(Integer(1, 65536), 32, "texts that an iteration trains on")
+    learning_rate: float = _hyperparameter(Real(1e-8, 10.0), 1e-3, "of Adam at the first iteration")
+    batch_size: int = _hyperparameter(Integer(1, 65536), 32, "texts per iteration")
     max_grad_norm: float | None = _hyperparameter(
-        OrNone(Real(1e-6, 1e6)), None, "the gradient is scaled down to this L2 norm where it is above; None: never"
+        OrNone(Real(1e-6, 1e6)), None, "gradients with a larger L2 norm are scaled down to this norm; None: no clipping"
     )
     word_dropout: float = _hyperparameter(
         Real(0.0, 0.9), 0.0, "share of a batch's words that are read as the zero vector (Iyyer et al. 2015)"
@@ -38,18 +38,18 @@ class TrainingConfig:
     label_smoothing: float = _hyperparameter(
         Real(0.0, 0.9),
         0.0,
-        "in training this share of what is wanted is spread evenly over all that could be (Szegedy et al. 2016)",
+        "share of the target probability that is spread evenly over all classes in training (Szegedy et al. 2016)",
     )
     averaging: float | None = _hyperparameter(
         OrNone(Real(0.5, 0.99999)),
         None,
-        "what is evaluated and kept is the exponential moving average of the weights, which this share stays of in an "
-        "iteration (Polyak and Juditsky 1992); None: the weights themselves",
+        "decay per iteration of an exponential moving average of the weights, which is evaluated and stored instead of "
+        "them (Polyak and Juditsky 1992); None: no averaging",
     )
     adam: str = _hyperparameter(
         Choice(("dense", "lazy")),
         "dense",
-        "of trained word vectors; lazy: an iteration updates only those of its own words, at a fraction of the cost",
+        "updates of trained word vectors; lazy: only those of an iteration's words, at a fraction of the cost",
     )
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class TrainingConfig:
         return self.learning_rate * SCHEDULES[self.schedule](progress)
 
 
-#: The share of the training texts that a configuration may ask for (see `EncodedCorpus.first_share`).
+#: The share of the training texts that a configuration may set (see `EncodedCorpus.first_share`).
 TRAIN_SHARE = Real(1e-6, 1.0)
 
 TRAINING: dict[str, Domain] = {each.name: each.metadata["domain"] for each in fields(TrainingConfig)}
@@ -96,13 +96,13 @@ def learner(architecture: str) -> Learner:
 
 
 def reads_texts(architecture: str) -> bool:
-    """Whether it learns from the words of texts instead of word ids."""
+    """Whether the architecture learns from the words of texts instead of word ids."""
     return learner(architecture).reads_texts and getattr(models.architecture(architecture), "reads_words", True)
 
 
-def length_of(architecture: str, asked: Length) -> Length:
+def length_of(architecture: str, requested: Length) -> Length:
     """The length of this architecture's trials in a search of the given length."""
-    return Length(1) if learner(architecture).in_one_go else asked
+    return Length(1) if learner(architecture).in_one_go else requested
 
 
 def domains(architecture: str) -> dict[str, Domain]:

@@ -37,12 +37,12 @@ def fit(
     metric: str = "val_accuracy",
     measured: Sequence[str] = (),
 ) -> Result:
-    """Fit the trial's estimator and measure it. metric: that of the search. measured:
-    costs that are found out besides (see `search.train.costs`).
+    """Fit the trial's estimator and measure it. metric: that of the search. measured: the costs to measure (see
+    `search.train.costs`).
 
-    Its seconds are those that it takes alone, whatever it found done, such as embeddings of its texts. The state holds
-    the files of the estimator as its weights, or, as `refused`, why it has none.
-    Raises UserError where classes are weighed and its `fit` cannot.
+    The seconds include those of reused work, such as embeddings of the texts. The state holds the files of the
+    estimator as its weights or, as `refused`, the reason why there are none.
+    Raises UserError if there are class weights and `fit` does not support them.
     """
     # These take seconds to import, which must not count as time of the first trial.
     import sklearn.linear_model  # noqa: F401
@@ -51,8 +51,8 @@ def fit(
     started = time.perf_counter()
     random.seed(config[schema.SEED])
     np.random.seed(config[schema.SEED])  # scikit-learn's default source of randomness
-    own = models.built_with(config[schema.ARCHITECTURE], config)
-    estimator = models.build_estimator(config[schema.ARCHITECTURE], config[schema.SEED], **own)
+    hyperparameters = models.built_with(config[schema.ARCHITECTURE], config)
+    estimator = models.build_estimator(config[schema.ARCHITECTURE], config[schema.SEED], **hyperparameters)
     task = task_of(estimator.task, corpus)
     read = {split: _read_of(config[schema.ARCHITECTURE], getattr(corpus, split)) for split in schema.SPLITS}
     metrics: dict[str, float] = {}
@@ -60,24 +60,29 @@ def fit(
     with threadpool_limits(threads):
         # Labels are copied because arrays in the object store are read-only. Of many texts only the first are read.
         learned = corpus.train.first_texts(len(read["train"]))
-        (labels_N,) = (each_N.copy() for each_N in task.targets(learned))
+        (labels_N,) = (target_N.copy() for target_N in task.targets(learned))
         weights_C = class_weights(weights, corpus.classes, labels_N)
         weights_N = None if weights_C is None else weights_C[labels_N]
         fit_weighted(estimator, read["train"].unpacked(), labels_N, weights_N)
         try:
-            said = {}
+            predicted = {}
             for split in schema.SPLITS:
                 examples: Split = learned if split == "train" else getattr(corpus, split)
                 targets = task.tensors(examples)
-                at_once = len(examples) if split == "train" else AT_ONCE  # what it has learned from it can hold
+                at_once = len(examples) if split == "train" else AT_ONCE  # training texts fit into memory
                 logits_N = task.logits(probabilities(estimator, read[split], len(corpus.classes), at_once))
                 metrics |= measure(task, logits_N, targets, split)
-                outputs_N, said[split] = task.outputs(logits_N), (logits_N, targets)
-            held_out = *said["val"], *said["test"]
+                outputs_N, predicted[split] = task.outputs(logits_N), (logits_N, targets)
+            held_out = *predicted["val"], *predicted["test"]
             metrics |= calibrate(task, *held_out) | threshold(task, metric, *held_out)
         except DivergenceError as reason:
             diverged = f"{reason} in epoch 1"
-    seconds = time.perf_counter() - started + estimator.spared_seconds + sum(each.seconds for each in read.values())
+    seconds = (
+        time.perf_counter()
+        - started
+        + estimator.spared_seconds
+        + sum(texts_read.seconds for texts_read in read.values())
+    )
     files: dict[str, bytes] = {}
     try:
         files = estimator.files()
@@ -126,8 +131,8 @@ def probabilities(estimator: TextEstimator, texts: Any, num_classes: int, at_onc
     Raises ValueError if the estimator returns another shape."""
     parts = (texts[start : start + at_once].unpacked() for start in range(0, len(texts), at_once))
     whole = len(texts) <= at_once
-    said = [estimator.predict_proba(texts.unpacked())] if whole else estimator.predict_parts(parts)
-    probabilities_NC = np.concatenate([np.asarray(each, dtype=np.float32) for each in said])
+    predicted = [estimator.predict_proba(texts.unpacked())] if whole else estimator.predict_parts(parts)
+    probabilities_NC = np.concatenate([np.asarray(part, dtype=np.float32) for part in predicted])
     if probabilities_NC.shape != (len(texts), num_classes):
         raise ValueError(
             f"predict_proba of {type(estimator).__name__} should give {(len(texts), num_classes)} probabilities; "

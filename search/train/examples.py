@@ -36,7 +36,7 @@ class Examples:
 
     @cached_property
     def known_lengths(self) -> np.ndarray:
-        """The lengths in host memory: reading them from a card would wait for all work in its queue."""
+        """The lengths in host memory: reading them from a GPU would wait for all queued work."""
         return self.lengths_N.numpy(force=True)
 
     def batch(self, texts_B: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ class Examples:
 
 
 class Splits(NamedTuple):
-    """task: what is learned; the targets are in its form."""
+    """The splits of a trial, and the task that defines the form of their targets."""
 
     train: Examples
     val: Examples

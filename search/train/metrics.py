@@ -1,7 +1,7 @@
 """The registry of metrics. To add one, enter it here.
 
 Imports nothing heavy, so that a command can answer `--help` at once; look entries up when they are needed, because a
-search may bring metrics of its own.
+search may register further metrics.
 """
 
 import json
@@ -25,13 +25,14 @@ class Metric:
     maximize: the direction in which it is better.
     worst: the finite value recorded for a diverged trial, so that samplers avoid its region.
     compute: its value.
-    label: what stands at an axis, with its unit.
-    title, short: how it is headed in a table, and in a terminal; without them by its name.
+    label: of axes, with the unit.
+    title, short: column headers in tables and in the terminal; by default the name.
     percent: it is a share, from 0 to 1.
     tasks: those that measure it, by name; None for all.
-    column: it has a column in every table; else only where trials are ranked by it. Runs and CSV files have them all.
-    no_rank: why trials are not ranked by it, if so.
-    of_answers: it is computed from the classes that are said, and so depends on from which probability on they are.
+    column: whether it has a column in every table; if not, only where trials are ranked by it. Runs and CSV files have
+    all metrics.
+    no_rank: the reason why it cannot rank trials; empty if it can.
+    of_answers: whether it is computed from predicted classes, and so depends on the decision threshold.
     """
 
     name: str
@@ -55,14 +56,14 @@ def _accuracy(seen: "Observation") -> float:
 
 
 def _f1(seen: "Observation") -> float:
-    """Two classes: of the second, positive one. More, or several for a text: the macro average."""
+    """For two classes, F1 of the second, positive one; for more, or several per text, the macro average."""
     if seen.labels_N.ndim == 2:
         return seen.counts.mean_f1
     return float(seen.counts.f1_scores[1]) if seen.num_classes == 2 else seen.counts.occurring_f1
 
 
 def _roc_auc(seen: "Observation") -> float:
-    """Two classes: of the second, positive one. More: the macro average, one against the rest."""
+    """For two classes, that of the second, positive one; for more, the macro average, one against the rest."""
     from search.train.tasks.observed import roc_auc
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
@@ -71,7 +72,7 @@ def _roc_auc(seen: "Observation") -> float:
 
 
 def _average_precision(seen: "Observation") -> float:
-    """Two classes: of the second, positive one. More: the macro average, one against the rest."""
+    """For two classes, that of the second, positive one; for more, the macro average, one against the rest."""
     from search.train.tasks.observed import average_precision
 
     if seen.num_classes == 2 and len(seen.labels_N.unique()) == 2:
@@ -89,10 +90,10 @@ def _pixel_error(seen: "Observation") -> float:
     return float((seen.outputs_N - seen.targets_N).square().mean().sqrt())
 
 
-def _more(name: str, compute: Callable[["Observation"], float], **own: Any) -> Metric:
+def _more(name: str, compute: Callable[["Observation"], float], **settings: Any) -> Metric:
     """A metric of classes that is recorded in runs and CSV files, but has no column in the leaderboard."""
     common = {"maximize": True, "worst": 0.0, "percent": True, "tasks": ("classification",), "column": False}
-    return Metric(name, compute=compute, **{**common, **own})
+    return Metric(name, compute=compute, **{**common, **settings})
 
 
 METRICS: dict[str, Metric] = {
@@ -137,7 +138,7 @@ METRICS: dict[str, Metric] = {
             label="pixel error (RMS of ink)",
             tasks=("text_to_image",),
         ),
-        # Averages over classes leave out those that a split has no texts of; of F1, only if no text is said to be.
+        # Averages leave out classes without texts in the split; those of F1 only if the class is not predicted either.
         _more(
             "balanced_accuracy",
             lambda seen: seen.counts.balanced_accuracy,
@@ -154,7 +155,7 @@ METRICS: dict[str, Metric] = {
         _more("weighted_f1", lambda seen: seen.counts.weighted_f1, title="weighted F1", of_answers=True),
         _more("mcc", lambda seen: seen.counts.mcc, title="MCC", worst=-1.0, percent=False, of_answers=True),
         _more("average_precision", _average_precision),
-        # Whatever is minimised, weighted or smoothed: what is measured as the loss is the log loss as well.
+        # Equal to the measured loss, which is neither weighted nor smoothed, unlike the minimised one.
         _more("log_loss", lambda seen: seen.loss, label="log loss (nats)", maximize=False, worst=1e6, percent=False),
         _more(
             "ece",

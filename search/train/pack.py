@@ -17,14 +17,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Failure:
-    """In place of a report: what a member raised. It has left the pack."""
+    """Takes the place of a report: the exception of a member, which has left the pack."""
 
     error: Exception
 
 
 @dataclass(frozen=True)
 class RandomState:
-    """The states of the generators that a process has one of: trials that draw from them must not see each other."""
+    """The states of the global random generators of a process, which its trials must not share."""
 
     python: Any
     numpy: Any
@@ -37,11 +37,12 @@ class RandomState:
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cards)
 
     def with_torch_now(self) -> Self:
-        """The same, but for torch's generator on the processor."""
+        """A copy with the current state of torch's generator on the CPU."""
         return replace(self, torch=torch.get_rng_state())
 
     def restore(self, *, whole: bool = True) -> None:
-        """whole: NumPy's alone takes a hundred times as long as torch's, too long for each iteration."""
+        """whole: restore all generators, not only torch's on the CPU. NumPy's alone takes a hundred times as long, too
+        long for every iteration."""
         torch.set_rng_state(self.torch)
         if not whole:
             return
@@ -53,30 +54,30 @@ class RandomState:
 
 @dataclass
 class _Member(Generic[R]):
-    """asked: the step that it waits for; None before its start and after a report."""
+    """pending: the step whose answer it awaits; None before its start and after a report."""
 
     steps: Steps[R, None]
     random_state: RandomState
-    asked: Step | None = None
+    pending: Step | None = None
 
     def go_on(self, answer: Answer | None) -> R | Step:
-        if self.asked is None:
+        if self.pending is None:
             return next(self.steps)
-        return self.steps.send(answer or self.asked.execute())
+        return self.steps.send(answer or self.pending.execute())
 
 
 class Pack(Generic[R]):
     """The trials that share a process. Each gives the numbers that it would give alone.
 
-    A member that raises fails alone: its `Failure` is reported and the others go on. What is meant for the whole
-    process passes through: SystemExit and KeyboardInterrupt, and an error after which a GPU can no longer be used.
+    A member that raises fails alone: its `Failure` is reported and the others go on. Exceptions that concern the whole
+    process are propagated: SystemExit and KeyboardInterrupt, and an error after which a GPU can no longer be used.
 
     lockstep: executes the steps of all members together; they then go on at the same time, and their numbers are equal
     within the rounding of float32. None: members take turns, from report to report.
     """
 
     def __init__(self, lockstep: Lockstep | None = None) -> None:
-        self._members: dict[str, _Member[R]] = {}  # the one whose turn it is first
+        self._members: dict[str, _Member[R]] = {}  # in the order of their turns
         self._lockstep = lockstep
         clock.divide(1)
 
@@ -103,24 +104,24 @@ class Pack(Generic[R]):
                 reports = self._go_on(next(iter(self._members)), None)
                 continue
             clock.divide(len(self._members))
-            asked = {name: member.asked for name, member in self._members.items() if member.asked is not None}
-            answers = self._lockstep.execute(asked)
+            pending = {name: member.pending for name, member in self._members.items() if member.pending is not None}
+            answers = self._lockstep.execute(pending)
             for name in list(self._members):
                 reports += self._go_on(name, answers.get(name))
         return reports
 
     def _go_on(self, name: str, answer: Answer | None) -> list[tuple[str, R | Failure]]:
-        """Let a member go on to its next report or, in lockstep, to its next step at most; what it reports, if it does.
+        """Continue a member until its next report or, in lockstep, its next step; returns its report, if any.
 
-        answer: to the step that it waits for; None: the step is still to be executed.
+        answer: to its pending step; None if that has yet to be executed.
         """
         member = self._members.pop(name)
         whole = answer is None  # a member whose step is executed in lockstep draws from torch's generator alone
         member.random_state.restore(whole=whole)
         try:
-            found = member.go_on(answer)
-            while self._lockstep is None and isinstance(found, Step):
-                found = member.steps.send(found.execute())
+            item = member.go_on(answer)
+            while self._lockstep is None and isinstance(item, Step):
+                item = member.steps.send(item.execute())
         except StopIteration:
             return []
         except torch.AcceleratorError:
@@ -130,8 +131,8 @@ class Pack(Generic[R]):
             return [(name, Failure(error))]
         member.random_state = RandomState.now() if whole else member.random_state.with_torch_now()
         self._members[name] = member
-        if isinstance(found, Step):
-            member.asked = found
+        if isinstance(item, Step):
+            member.pending = item
             return []
-        member.asked = None
-        return [(name, found)]
+        member.pending = None
+        return [(name, item)]

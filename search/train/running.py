@@ -59,9 +59,9 @@ def build_model(
     else:
         embedding = WordVectors(on_device(corpus.vectors_VE, device), trainable=embeddings == "finetuned")
     architecture = models.architecture(config[schema.ARCHITECTURE])
-    own = models.built_with(config[schema.ARCHITECTURE], config)
+    hyperparameters = models.built_with(config[schema.ARCHITECTURE], config)
     num_outputs = task_of(architecture.task, corpus).num_outputs(corpus)
-    return models.build(config[schema.ARCHITECTURE], embedding, num_outputs, **own).to(device)
+    return models.build(config[schema.ARCHITECTURE], embedding, num_outputs, **hyperparameters).to(device)
 
 
 def run_trial(

@@ -1,8 +1,8 @@
 """The work of a trial between its reports, as requests: one batch for one model at a time.
 
-A trial is a generator that yields a `Step` wherever its model has to compute something, is sent the `Answer`, and
-yields other things, such as results, for its caller. Who executes the steps decides how: `alone` one by one, a pack
-(`search.train.pack`) those of several trials at once.
+A trial is a generator. It yields a `Step` whenever its model has to compute something, and receives the `Answer`; other
+yielded objects, such as results, are for the caller. `alone` executes steps one by one, a pack (`search.train.pack`)
+those of several trials at once.
 
 Shapes: B batch, T words.
 """
@@ -27,7 +27,7 @@ V = TypeVar("V")
 
 
 class Loss(NamedTuple):
-    """What is minimised. weights_C: of the classes, or None."""
+    """The loss to minimise. weights_C: class weights, or None."""
 
     task: Task
     label_smoothing: float
@@ -61,12 +61,12 @@ class Step:
 
     @property
     def num_texts(self) -> int:
-        """B."""
+        """The number of texts in the batch, B."""
         chosen = self.texts_B
         return len(range(len(self.examples))[chosen]) if isinstance(chosen, slice) else len(chosen)
 
     def execute(self) -> "Answer":
-        """Execute it by itself; the parameters have their gradients afterwards."""
+        """Execute this step alone; in training, the parameters have their gradients afterwards."""
         if self.training is None:
             with torch.inference_mode():
                 return Answer(self.model(*self.examples.batch(self.texts_B)), None)
@@ -99,32 +99,32 @@ def alone(steps: Steps[R, V]) -> Generator[R, None, V]:
     """The results; each step is executed by itself."""
     with contextlib.closing(steps):
         try:
-            found = next(steps)
+            item = next(steps)
             while True:
-                if isinstance(found, Step):
-                    found = steps.send(found.execute())
+                if isinstance(item, Step):
+                    item = steps.send(item.execute())
                 else:
-                    yield found
-                    found = next(steps)
+                    yield item
+                    item = next(steps)
         except StopIteration as end:
             returned: V = end.value
             return returned
 
 
 def mapped(steps: Steps[R, V], function: Callable[[R], S]) -> Steps[S, V]:
-    """The same steps; the results are what the function makes of them."""
+    """The same steps, and the results mapped by the function."""
     with contextlib.closing(steps):
         try:
-            found = next(steps)
+            item = next(steps)
             while True:
-                found = steps.send((yield found if isinstance(found, Step) else function(found)))
+                item = steps.send((yield item if isinstance(item, Step) else function(item)))
         except StopIteration as end:
             returned: V = end.value
             return returned
 
 
 def finish(steps: Steps[Any, V]) -> V:
-    """Execute all steps, ignore the results; what the generator returns."""
+    """Execute all steps, ignore the results, and return the value that the generator returns."""
     results = alone(steps)
     while True:
         try:

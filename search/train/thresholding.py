@@ -27,18 +27,18 @@ def threshold(
     """The threshold for uncalibrated probabilities, and the metric at it on validation and test. Empty unless there
     are two classes, one per example, and the metric depends on the threshold.
 
-    It is one half unless those chosen on each half of the validation texts are better on the other: of few texts the
-    best one fits their accidents.
+    It is one half unless the thresholds chosen on each half of the validation texts are better on the other half: on
+    few texts the best threshold overfits.
     """
-    found = split_metric(metric)[1]
-    if not (task.has_classes and task.exclusive and found.of_answers) or val_logits_N.shape[1] != 2:
+    ranking = split_metric(metric)[1]
+    if not (task.has_classes and task.exclusive and ranking.of_answers) or val_logits_N.shape[1] != 2:
         return {}
     val, test = task.observe(val_logits_N, val_targets, 0.0), task.observe(test_logits_N, test_targets, 0.0)
-    best = choose(found, val) if _holds(found, val) else HALF
+    best = choose(ranking, val) if _holds(ranking, val) else HALF
     return {
         schema.THRESHOLD: best,
         **{
-            schema.WITH_THRESHOLD.format(split): _at(found, seen, best)
+            schema.WITH_THRESHOLD.format(split): _at(ranking, seen, best)
             for split, seen in (("val", val), ("test", test))
         },
     }

@@ -43,8 +43,8 @@ class Result:
     time: when the driver received it, in ms since 1970; None before that, and in results of older versions.
     picture: a PNG of the outputs for some validation texts, if the task has one.
     test_outputs_N: with the last report, the outputs for the test texts by the best report's weights.
-    state: continues the training after this report when passed to `train`; tensors may be live, so save it before the
-        next report is asked for.
+    state: continues the training after this report when passed to `train`; tensors may share memory with the model, so
+        save it before requesting the next report.
     """
 
     step: int
@@ -72,9 +72,9 @@ class Result:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Result":
         kept = [f.name for f in fields(cls) if f.name not in (*LARGE, "time")]
-        own = {name: content[KEPT_AS.get(name, name)] for name in kept} | {"time": content.get("time")}
-        metrics = {schema.as_named_now(name): value for name, value in own["metrics"].items()}
-        return cls(**own | {"metrics": metrics, "curve": [tuple(point) for point in own["curve"]]})
+        values = {name: content[KEPT_AS.get(name, name)] for name in kept} | {"time": content.get("time")}
+        metrics = {schema.as_named_now(name): value for name, value in values["metrics"].items()}
+        return cls(**values | {"metrics": metrics, "curve": [tuple(point) for point in values["curve"]]})
 
 
 #: The parts of a state that only further training needs.
@@ -101,7 +101,7 @@ def train(
     weights_C: Tensor | None = None,
 ) -> Steps[Result, None]:
     """Train with Adam on the loss of the splits' task and yield a Result at each report; the best report is the one
-    with the best `metric`. In between, yield the steps that somebody has to execute (see `stepping`).
+    with the best `metric`. In between, yield the steps that the caller has to execute (see `stepping`).
 
     All randomness (shuffling, dropout) starts from `seed` or continues from `state`; the number of reports does not
     influence what is learned. Ends early only if training diverges, with a last Result that says why. An epoch must
@@ -162,8 +162,8 @@ def train(
                     val_logits_N = yield from _predict(model, splits.val)
                     logits_N = yield from _predict(model, splits.test)
                     best = best | measure(task, logits_N, splits.test.targets, "test")
-                    said = val_logits_N, splits.val.targets, logits_N, splits.test.targets
-                    best |= calibrate(task, *said) | threshold(task, metric, *said)
+                    held_out = val_logits_N, splits.val.targets, logits_N, splits.test.targets
+                    best |= calibrate(task, *held_out) | threshold(task, metric, *held_out)
                     test_outputs_N = task.outputs(logits_N)
                     model.load_state_dict(last_weights)
         except DivergenceError as reason:
@@ -205,7 +205,7 @@ def _copied(model: nn.Module) -> dict[str, Any]:
 
 
 class _EpochLog:
-    """Collects what is reported of the iterations of an epoch or of a part of one.
+    """Collects the training metrics of the iterations of an epoch or of a part of one.
 
     targets: of the examples, in training order. last: the last iteration.
     curve: see Result.

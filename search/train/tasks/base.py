@@ -23,7 +23,7 @@ from search.train.tasks.observed import Counts, Ranked, rank
 MOST_KEPT = 50  # classes up to which all probabilities of a text are recorded
 NUM_TOP = 5  # most probable classes recorded if there are more
 
-LEAST = 1e-7  # smallest probability of which the logarithm is taken
+LEAST = 1e-7  # lower bound of probabilities in logarithms
 
 Targets = tuple[Tensor, ...]  # the targets of some examples, in the form of the task
 Columns = dict[str, list[str] | list[float]]  # by name, one entry per example
@@ -81,16 +81,16 @@ class Task(ABC):
 
     @property
     def kind(self) -> str:
-        """Of architecture, as in `Architecture.task`, that learns it."""
+        """The `Architecture.task` of the architectures that learn this task."""
         return self.name
 
     def joined_by(self, separator: str | None) -> "Task":
-        """The task with this `separator`, where it has one."""
+        """The task with this `separator`, if it uses one."""
         return self
 
     @abstractmethod
     def num_outputs(self, corpus: EncodedCorpus) -> int:
-        """What a model is built for (see `models.build`)."""
+        """The number of outputs of a model (see `models.build`)."""
 
     @abstractmethod
     def targets(self, split: Split) -> tuple[np.ndarray, ...]:

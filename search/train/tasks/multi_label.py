@@ -55,7 +55,7 @@ class MultiLabel(Task):
         return binary_cross_entropy_with_logits(logits_N, wanted_NC)
 
     def accuracy(self, logits_N: Tensor, targets: Targets) -> float:
-        return float((self._said(self.outputs(logits_N)) == targets[0].bool()).all(1).float().mean())
+        return float((self._chosen(self.outputs(logits_N)) == targets[0].bool()).all(1).float().mean())
 
     def outputs(self, logits_N: Tensor) -> Tensor:
         return logits_N.sigmoid()
@@ -69,7 +69,7 @@ class MultiLabel(Task):
         return Observation(
             loss=loss,
             labels_N=labels_NC.long(),
-            predicted_N=self._said(outputs_NC).long(),
+            predicted_N=self._chosen(outputs_NC).long(),
             num_classes=logits_N.shape[1],
             outputs_N=outputs_NC,
             targets_N=labels_NC,
@@ -79,15 +79,15 @@ class MultiLabel(Task):
         return self._in_words(split.arrays[LABEL_SETS], classes)
 
     def says(self, outputs_N: Tensor, classes: Sequence[str]) -> Columns:
-        """The classes over one half, none of them as '', and `probability of <class>` for each."""
+        """The classes with a probability over one half ('' for none), and `probability of <class>` for each."""
         probabilities = zip(classes, outputs_N.T.tolist(), strict=True)
-        predicted = self._in_words(self._said(outputs_N).numpy(), classes)
+        predicted = self._in_words(self._chosen(outputs_N).numpy(), classes)
         return {"predicted": predicted, **{f"probability of {name}": each for name, each in probabilities}}
 
     def parts(self, words: str) -> frozenset[str]:
         return split_label(words, self.separator)
 
-    def _said(self, outputs_NC: Tensor) -> Tensor:
+    def _chosen(self, outputs_NC: Tensor) -> Tensor:
         return outputs_NC > OVER
 
     def _in_words(self, chosen_NC: np.ndarray, classes: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Intermediate results from which metrics of classes are computed, each once per evaluation.
 
 All metrics of predictions follow from three counts per class, and all ranking metrics from one sort of the
-probabilities per class; scikit-learn and torchmetrics process all texts again for each metric or class, and to import
+probabilities per class; scikit-learn and torchmetrics process all texts again for each metric or class, and importing
 torchmetrics takes a second in every worker. The tests compare with both.
 
 Shapes: N texts, C classes, P texts of classes that can be ranked, T thresholds.
@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Probabilities that are sorted at most where there are more than two classes: those of the last texts. So 77 classes
-#: are ranked in 27,000 texts, 1,000 in 2,000: more would take a noticeable share of the time that training takes.
+#: Maximum number of probabilities sorted for more than two classes: those of the last texts. So 77 classes are ranked
+#: on 27,000 texts, 1,000 on 2,000: more would take a noticeable share of the training time.
 MOST_SORTED = 2**21
-NUM_BINS = 15  # of confidence, as Guo et al. 2017 have it
+NUM_BINS = 15  # of confidence, as in Guo et al. 2017
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of texts by class: of the class, predicted to be, and both."""
+    """Numbers of texts by class: texts of the class, texts predicted to be, and those that are both."""
 
     wanted_C: np.ndarray
     predicted_C: np.ndarray
@@ -94,7 +94,7 @@ class Counts:
 
 
 def _f1(right: Any, wanted: Any, predicted: Any) -> Tensor:
-    right, missed, wrong = (torch.as_tensor(each) for each in (right, wanted - right, predicted - right))
+    right, missed, wrong = (torch.as_tensor(count) for count in (right, wanted - right, predicted - right))
     whole = 2.0 * right + 1.0 * missed + wrong
     return torch.where(whole != 0, 2.0 * right / whole, 0.0)
 
@@ -153,13 +153,13 @@ def rank(labels_N: np.ndarray, outputs_NC: np.ndarray) -> Ranked:
     order_N = np.argsort(labels_N, kind="stable")
     ends_C = np.cumsum(wanted_C)
     for label in ranked:
-        own_P = np.sort(outputs_NC[order_N[ends_C[label] - wanted_C[label] : ends_C[label]], label])
-        num = len(own_P)
-        less_P, upto_P = (np.searchsorted(sorted_CN[label], own_P, side=side) for side in ("left", "right"))
-        own_less_P = np.searchsorted(own_P, own_P, side="left")
+        scores_P = np.sort(outputs_NC[order_N[ends_C[label] - wanted_C[label] : ends_C[label]], label])
+        num = len(scores_P)
+        less_P, upto_P = (np.searchsorted(sorted_CN[label], scores_P, side=side) for side in ("left", "right"))
+        class_less_P = np.searchsorted(scores_P, scores_P, side="left")
         better = (less_P + upto_P).sum() / 2 - num**2 / 2  # the texts of the class among themselves, ties half
         aucs.append(better / (num * (num_texts - num)))
-        precisions.append(((num - own_less_P) / (num_texts - less_P)).mean())
+        precisions.append(((num - class_less_P) / (num_texts - less_P)).mean())
     return Ranked(float(np.mean(aucs)), float(np.mean(precisions)))
 
 

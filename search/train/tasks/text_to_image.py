@@ -32,10 +32,11 @@ class TextToImage(Task):
     scored = "pixel"
     has_pictures = True
 
-    #: Images whose digits are read, the last ones, for metrics and for a point of the training curve: of `captions` the
-    #: whole validation and test splits. To read all that training draws would take a third of the training's time.
+    #: Numbers of images, the last ones, whose digits are read for metrics and for a point of the training curve; enough
+    #: for the validation and test splits of `captions`. Reading all training images would take a third of the training
+    #: time.
     MOST_READ, MOST_READ_FOR_CURVE = 1000, 100
-    NUM_PICTURED, SCALE, GAP = 8, 5, 4  # images side by side; pixels of a pixel; pixels between them
+    NUM_PICTURED, SCALE, GAP = 8, 5, 4  # images side by side; enlargement; pixels between images
 
     def num_outputs(self, corpus: EncodedCorpus) -> int:
         """Rows of an image."""
