@@ -24,17 +24,20 @@ from search.base import console
 console.quiet_libraries()
 
 
-def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
-    """Replaces the trainable: reports epochs with random numbers."""
+def no_work(config: dict[str, Any], corpora: Any, setting: Any) -> None:
+    """Replaces the trainable: reports epochs with random numbers. On processors, a pack has one trial."""
     import random
 
     from ray import tune
 
     from search.base import schema
+    from search.base.names import config_name
     from search.train.metrics import METRICS
     from search.train.training import Result
+    from search.tune.hosted import MEMBERS
 
-    rng = random.Random(config["seed"])
+    (member,) = config[MEMBERS]
+    rng = random.Random(member["seed"])
     quality, best = rng.random(), {}
     for epoch in range(1, setting.length.epochs + 1):
         metrics = {f"{split}_{name}": quality + rng.random() / 10 for split in ("train", "val") for name in METRICS}
@@ -43,7 +46,8 @@ def no_work(config: dict[str, Any], corpus: Any, setting: Any) -> None:
         if epoch == setting.length.epochs:
             best |= {f"test_{name}": quality for name in METRICS}
         metrics |= {schema.EPOCH_SECONDS: 0.0, schema.LEARNING_RATE: 0.1, schema.GRAD_NORM: 1.0}
-        tune.report({"step": epoch, "result": Result(epoch, metrics, [], epoch, best, None, 0.0), "problem": None})
+        report = config_name(member), Result(epoch, metrics, [], epoch, best, None, 0.0), None
+        tune.report({"reports": [report], "failures": [], "provenance": ()})
 
 
 class Timers:
