@@ -109,7 +109,7 @@ def test_seeds_stay_known_once_there_are_folds_and_a_confirmation_stands_for_its
         assert found.to_dict() == pytest.approx({"seeds": 0.0002, "hyperparameters": 0.0009 - 0.0002})
         assert table.title.startswith(SEARCH.id)
     recorder.search("gone-confirm-20260104-100000", confirms="gone-20260104-090000")
-    with pytest.raises(UserError, match="confirms gone-20260104-090000, which is not recorded here"):
+    with pytest.raises(UserError, match="needs gone-20260104-090000, which gone-confirm-20260104-100000 confirms"):
         read(recorder.uri, [find_search(recorder.uri, "gone-confirm-20260104-100000")])
 
 

@@ -86,7 +86,7 @@ def test_texts_are_where_they_may_be_and_nowhere_else(searched: tuple[str, Path,
         assert not unknown & {inspected.FILE, inspected.RECORD, "index.html"}
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "near duplicates" in (folder / inspected.RECORD).read_text(encoding="utf-8")
-    assert "are nearly in training" in page
+    assert "duplicates of training texts" in page
     assert (MARKER in page) == (value != "none")
 
 
