@@ -30,7 +30,7 @@ from data.inspecting.words import Words
 from data.text import Tokenizer
 
 NOTHING, NO_OTHERS = Understood(), Others()  # for corpora that are not files
-FORMAT = 4  # version of cached inspections: raise it when any finding changes
+FORMAT = 5  # version of cached inspections: raise it when any finding changes
 LOOKED_AT = {"train": 50_000, "val": 25_000, "test": 25_000}  # maximum number of texts whose words are inspected
 
 

@@ -108,7 +108,7 @@ def finding(
         f"{len(pairs):,} of {len(held_out):,} validation and test texts ({share:.1%}){labels} are near "
         f"duplicates of training texts: they share at least {ALIKE:.0%} of their sequences of {SEQUENCE} words",
         len(pairs),
-        "keep one text of each pair in the file: a model that memorises the one scores on the other",
+        "keep only one text of each pair in the file: a model that memorises a training text knows its duplicate",
         " and ".join(quoted),
         quoted,
     )
