@@ -464,8 +464,8 @@ def test_the_verdict_above_a_leaderboard(uri: str) -> None:
     """Chosen on validation: majority-0, which got 5 of 100 texts wrong, and gru-0 10; gru-1 got all right."""
     shown = call("leaderboard", BASED, uri=uri).stdout
     assert " ".join(shown.split()).startswith(
-        "What won Best of all by validation accuracy is majority-0, a baseline (0.9500). Gain over the baseline gru-0 "
-        "loses 5.0 points of test accuracy against the best baseline, majority-0"
+        "What won Best of all by validation accuracy is majority-0, a baseline (0.9500). Gain over the baseline gru-0, "
+        "the best network, loses 5.0 points of test accuracy against the best baseline, majority-0"
     )
     assert call("leaderboard", BASED, "--format", "markdown", uri=uri).stdout.startswith(
         "- **What won**: Best of all by validation accuracy is maj"

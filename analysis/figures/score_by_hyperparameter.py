@@ -61,9 +61,10 @@ def draw(frame: pd.DataFrame, looks: Looks) -> Figure:
         places = np.unique(points["position"].astype("float64"))
         few = len(places) <= MAX_VALUES and points["scale"].iloc[0] != "log"
         step = 0.12 * np.diff(places).min() if few and len(places) > 1 else 0.0
-        for place, architecture in enumerate(architectures):
+        varied = sorted(points["architecture"].unique())
+        for place, architecture in enumerate(varied):
             group = points[points["architecture"] == architecture]
-            aside = step * (place - (len(architectures) - 1) / 2)
+            aside = step * (place - (len(varied) - 1) / 2)
             scatter(axes, group["position"] + aside, group["score"], group["outcome"], looks[architecture])
         scaled_axis(axes.xaxis, points)
         axes.set_xlabel(heading(name))

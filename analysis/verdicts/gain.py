@@ -139,9 +139,10 @@ class Gain:
 
     def _stands(self, to: Standing, which: str = "") -> str:
         points = f"{_points(abs(to.difference), to)} of test accuracy"
+        network = f"{to.network}, the best {self.noun}," if self.is_baseline and which else to.network
         if to.difference >= 0:
-            return f"{to.network} gains {points} over {which}{to.baseline}"
-        return f"{to.network} loses {points} against {which}{to.baseline}"
+            return f"{network} gains {points} over {which}{to.baseline}"
+        return f"{network} loses {points} against {which}{to.baseline}"
 
     def _bounds(self, to: Standing) -> str:
         return "" if math.isnan(to.low) else f" (95 % interval {_points(to.low, to, '')} to {_points(to.high, to)})"
@@ -170,6 +171,7 @@ class Gain:
         if to.low > 0:
             verdict = f"The gain is significant on these test texts: {interval}"
         elif to.high < 0:
+            interval = f"the 95 % interval of the loss is {_points(-to.high, to, '')} to {_points(-to.low, to)}"
             verdict = f"The loss is significant on these test texts: {interval}"
         seeds = f"{to.seeds[0]}{' fresh' * self.fresh} seeds of {to.network}, {to.seeds[1]} of {to.baseline}"
         models = seeds if max(to.seeds) > 1 else "two models with one seed each; other seeds can change it"
