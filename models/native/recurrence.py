@@ -1,11 +1,12 @@
 """The time loops of the recurrent architectures, with backward passes written by hand.
 
 An autograd loop over the words of a text spends most of its time on bookkeeping. The compiled kernels process all words
-in one call for each pass, including the gradients of the weights. On GPUs, `triton_loops` runs the loops only. There,
-and in the plain torch form, everything that does not depend on the state is computed for all words at once: the input
-projections before the loop, the slopes of the activations before the backward loop, and the gradients of the weights
-after it, by one matrix product each. The loops work in place in buffers of all words. Slopes are functions of the
-activations' outputs, so that only outputs are kept for the backward pass.
+in one call for each pass, including the gradients of the weights. On GPUs, a network is computed as a stack of one: see
+`stacked_recurrence`. The plain torch form, for all that neither can do, is here: everything that does not depend on the
+state is computed for all words at once, namely the input projections before the loop, the slopes of the activations
+before the backward loop, and the gradients of the weights after it, by one matrix product each. The loops work in place
+in buffers of all words. Slopes are functions of the activations' outputs, so that only outputs are kept for the
+backward pass.
 
 Shapes: T words, B batch, D input size, H hidden size, 3H candidate, update and reset gate side by side.
 """
@@ -35,11 +36,14 @@ def elman(
     `activation` is s: none, relu, tanh or sigmoid. `padding_TB` is true after the last word of a text: the states
     there are zero. Differentiable once in all tensors.
     """
-    if stacking.active():
-        return stacking.for_all(partial(_elman_of_all, activation), inputs_TBD, W_HD, U_HH, b_H, padding_TB)
     num_hidden = len(b_H)
+    for_stack = partial(_stacked_elman, activation), inputs_TBD, W_HD, U_HH, b_H, padding_TB
+    if stacking.active():
+        return stacking.for_all(*for_stack)
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_HD, U_HH, b_H = _whole_vectors(inputs_TBD, W_HD, U_HH, b_H, 1)
+    elif on_gpu(inputs_TBD, num_hidden):
+        return stacking.for_one(*for_stack)
     tensors = inputs_TBD, W_HD, U_HH, b_H
     states_TBH: Tensor = _Elman.apply(*tensors, activation, padding_TB)  # type: ignore[no-untyped-call]
     return states_TBH if len(b_H) == num_hidden else states_TBH[..., :num_hidden]  # backward would copy a slice
@@ -65,23 +69,25 @@ def gru(
     The weights hold the rows of c, z and r, in this order. `activation` is s: none, relu, tanh or sigmoid;
     `gate_activation` is g: sigmoid or relu. `padding_TB` is as for `elman`. Differentiable once in all tensors.
     """
-    if stacking.active():
-        activations = activation, gate_activation
-        return stacking.for_all(partial(_gru_of_all, *activations), inputs_TBD, W_3HD, U_3HH, b_3H, padding_TB)
     num_hidden = U_3HH.shape[1]
+    for_stack = partial(_stacked_gru, activation, gate_activation), inputs_TBD, W_3HD, U_3HH, b_3H, padding_TB
+    if stacking.active():
+        return stacking.for_all(*for_stack)
     if kernels.usable(inputs_TBD):
         inputs_TBD, W_3HD, U_3HH, b_3H = _whole_vectors(inputs_TBD, W_3HD, U_3HH, b_3H, 3)
+    elif on_gpu(inputs_TBD, num_hidden):
+        return stacking.for_one(*for_stack)
     settings = activation, gate_activation, padding_TB
     states_TBH: Tensor = _GRU.apply(inputs_TBD, W_3HD, U_3HH, b_3H, *settings)  # type: ignore[no-untyped-call]
     return states_TBH if U_3HH.shape[1] == num_hidden else states_TBH[..., :num_hidden]
 
 
-def _elman_of_all(activation: str, *tensors: Tensor | None) -> Tensor:
+def _stacked_elman(activation: str, *tensors: Tensor | None) -> Tensor:
     states_PTBH: Tensor = stacked_recurrence.Elman.apply(*tensors, activation)  # type: ignore[no-untyped-call]
     return states_PTBH
 
 
-def _gru_of_all(activation: str, gate_activation: str, *tensors: Tensor | None) -> Tensor:
+def _stacked_gru(activation: str, gate_activation: str, *tensors: Tensor | None) -> Tensor:
     activations = activation, gate_activation
     states_PTBH: Tensor = stacked_recurrence.GRU.apply(*tensors, *activations)  # type: ignore[no-untyped-call]
     return states_PTBH
@@ -189,10 +195,6 @@ def _whole_vectors(
 
 
 def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB: Tensor | None) -> None:
-    if loops := on_gpu(hidden_TBH, len(U_HH)):
-        loops.elman_forward(hidden_TBH.unsqueeze(0), U_HH.contiguous().unsqueeze(0), activation)
-        clear_(hidden_TBH, padding_TB)
-        return
     U_transposed_HH = U_HH.t().contiguous()
     # tanh(a) = 2 sigmoid(2a) - 1, and sigmoid is the faster one: loop over y = (1 + h) / 2 = sigmoid(2a), where
     # 2a = 2(W x + b - U 1) + 4U y.
@@ -214,11 +216,6 @@ def _elman_forward(hidden_TBH: Tensor, U_HH: Tensor, activation: str, padding_TB
 def _elman_backward(grad_TBH: Tensor, hidden_TBH: Tensor, U_HH: Tensor, activation: str) -> Tensor:
     """The gradient of the argument of the activation, from that of the states."""
     delta_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
-    if loops := on_gpu(delta_TBH, len(U_HH)):
-        loops.elman_backward(
-            *(tensor.contiguous().unsqueeze(0) for tensor in (delta_TBH, hidden_TBH, U_HH)), activation
-        )
-        return delta_TBH
     delta = delta_TBH.unbind()
     if activation == "none":
         for t in reversed(range(1, len(delta))):
@@ -240,12 +237,6 @@ def _gru_forward(
     padding_TB: Tensor | None,
 ) -> None:
     num_hidden = U_3HH.shape[1]
-    if loops := on_gpu(states_SBH, num_hidden):
-        tensors = (tensor.unsqueeze(0) for tensor in (gates_TB3H, states_SBH, U_3HH.contiguous()))
-        loops.gru_forward(*tensors, activation, gate_activation)
-        clear_(states_SBH[1:], padding_TB)
-        clear_(gates_TB3H, padding_TB)
-        return
     candidate_TBH = gates_TB3H[..., :num_hidden]
     update_reset_TB2H = gates_TB3H[..., num_hidden:]
     update_TBH, reset_TBH = update_reset_TB2H.chunk(2, -1)
@@ -282,11 +273,6 @@ def _gru_backward(
 ) -> Tensor:
     """The gradient of the arguments of the activations, from that of the states."""
     num_hidden, previous_TBH = U_3HH.shape[1], states_SBH[:-1]
-    if loops := on_gpu(states_SBH, num_hidden):
-        delta_TB3H = torch.empty_like(gates_TB3H)
-        tensors = delta_TB3H, grad_TBH.contiguous(), gates_TB3H, states_SBH, U_3HH.contiguous()
-        loops.gru_backward(*(tensor.unsqueeze(0) for tensor in tensors), activation, gate_activation)
-        return delta_TB3H
     candidate_TBH, update_TBH, reset_TBH = gates_TB3H.chunk(3, -1)
 
     # delta starts as the factor of the gradients of h_t (for c and z) and of r * h_{t-1} (for r) that gives the

@@ -24,6 +24,11 @@ def for_all(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
     return result
 
 
+def for_one(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+    """Call the function for a stack of one network."""
+    return function(*(None if tensor is None else tensor.unsqueeze(0) for tensor in tensors)).squeeze(0)
+
+
 class _ForAll(Function):
     @staticmethod
     def forward(function: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
