@@ -473,13 +473,20 @@ def _show_results(search: api.Search, report: bool) -> Path | None:
 def _conclude(search: api.Search, searches: Path, report: bool, on_finish: str | None) -> None:
     """Print the results, where everything is and what to run next; then run the user's command.
 
-    Exits with 1 unless the search is complete and recorded.
+    Ctrl-C skips the rest of the results, not what to run next. Exits with 1 unless the search is complete and recorded.
     """
-    page = None
+    page, skipped = None, False
     try:
-        page = _show_results(search, report)
+        try:
+            page = _show_results(search, report)
+        except KeyboardInterrupt:  # also the second Ctrl-C, where the search itself had ended before it
+            skipped = True
         _say_what_next(search, searches, page)
-    finally:  # also when the terminal was closed, or a signal interrupts the page
+        if skipped:
+            console.fail(
+                "interrupted: the rest of the leaderboard or the page was left out; the search is kept", status=130
+            )
+    finally:  # also when the terminal was closed
         if on_finish:
             finishing.call(on_finish, search, page)
 

@@ -74,11 +74,11 @@ def resume(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
 @PACKING
 def test_ten_kills_at_random_moments_in_one_search(packing: int, tmp_path: Path) -> None:
     rng = random.Random(0)
-    process = start(tmp_path, *LONG, "--set", "trials=6", "--set", "epochs=150", "--set", f"packing={packing}")
+    process = start(tmp_path, *LONG, "--set", "trials=6", "--set", "epochs=200", "--set", f"packing={packing}")
     kills = 0
     for _ in range(10):
         try:
-            process.wait(timeout=rng.uniform(4, 22))
+            process.wait(timeout=rng.uniform(4, 15))
             break  # it was faster
         except subprocess.TimeoutExpired:
             workers = workers_of(process)
