@@ -91,7 +91,7 @@ def search(num_trials: int, profile: bool) -> None:
     timers = Timers()
     for function in ("ask", "report", "finish"):
         timers.wrap(studies.Studies, function, "Optuna")
-    timers.wrap(tracking.Tracker, "changed", "MLflow")
+    timers.wrap(tracking.Tracker, "deliver", "MLflow")
     timers.wrap(progress.Progress, "changed", "progress")
     timers.wrap(keeper._Keeper, "changed", "checkpoints")
     run.trainable = no_work  # type: ignore[assignment]

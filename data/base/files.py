@@ -27,12 +27,13 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def write_whole(path: Path, *, private: bool = False, new: bool = False) -> Iterator[BinaryIO]:
+def write_whole(path: Path, *, private: bool = False, new: bool = False, synced: bool = True) -> Iterator[BinaryIO]:
     """Writes a file atomically: the file yielded here replaces `path` when the block ends.
 
     A crash leaves either the old or the new file, even with several writers; after an exception the old file stays.
 
     private: readable by its owner only. new: raise FileExistsError, and keep the existing file, if `path` exists.
+    synced: wait for the disk; otherwise a power failure, unlike the death of a process, may leave a damaged new file.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -40,8 +41,9 @@ def write_whole(path: Path, *, private: bool = False, new: bool = False) -> Iter
             if private:
                 partial.chmod(0o600)
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         if new:
             os.link(partial, path)
         else:

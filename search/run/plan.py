@@ -5,6 +5,7 @@ The steps run in Ray workers on the machines of the search, with the concurrency
 
 import dataclasses
 import hashlib
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +100,7 @@ def calibrate(
     results = list(run_trial(config, small, setting))
     last = results[-1]
     second_epoch = results[length.reports_per_epoch :][: length.reports_per_epoch] or results
-    while_on, at_end = (len(checkpoint_archive.pack(last.to_checkpoint(last=each))) for each in (False, True))
+    while_on, at_end = (_size(last.to_checkpoint(last=each)) for each in (False, True))
     num_iterations = -(-len(corpus.train) // batch_size)
     num_curve = 2 * (num_iterations // curve_interval) / length.reports_per_epoch
     num_points = num_curve + len(last.metrics) + len(last.best) + 3
@@ -107,6 +108,13 @@ def calibrate(
     last_seconds = last.metrics[schema.EPOCH_SECONDS] / share
     first_seconds = 0.0 if in_one_go else _first_seconds(config, corpus, setting, len(small.train))
     return Cost(plain_seconds, last_seconds, while_on, at_end, num_points, first_seconds), ready
+
+
+def _size(checkpoint: dict[str, Any]) -> int:
+    """Bytes of a checkpoint."""
+    file = io.BytesIO()
+    checkpoint_archive.write(checkpoint, file)
+    return file.tell()
 
 
 def _first_seconds(config: dict[str, Any], corpus: EncodedCorpus, setting: Setting, num_texts: int) -> float:

@@ -45,7 +45,7 @@ from search.study.storage import JOURNAL
 from search.study.studies import Studies
 from search.track.provenance import of_search, of_worker
 from search.track.registry import add_tags
-from search.track.tracking import Tracker
+from search.track.tracking import DELIVERY_SECONDS, Tracker
 from search.train import checkpoints
 from search.train.config import HIDDEN_SIZE, learner
 from search.train.costs import COSTS, of_model
@@ -223,7 +223,7 @@ def _run_reading(
         without = corpus.without_texts()
         studies.solve, studies.measure = partial(solve, spec, without), partial(measure, spec, without)
         _require_same_data(studies, folder)
-        tracker = Tracker(uri, studies, warn, new)  # created last: a search rejected above has no run
+        tracker = Tracker(uri, studies, warn, new, DELIVERY_SECONDS)  # created last: a search rejected above has no run
         origin.keep_uri(folder, uri)
         outcome, broke_off, num_failed = Outcome.INTERRUPTED, False, _num_failed(studies)
         try:
@@ -246,7 +246,7 @@ def _run_reading(
                 try:
                     studies.listeners = (tracker, progress, _Keeper(studies, folder))
                     with signals.of_training(studies):
-                        _tune(studies, spec, last, folder, room, warn)
+                        _tune(studies, spec, last, folder, room, tracker.deliver_due, warn)
                 except KeyboardInterrupt:
                     pass  # the second Ctrl-C
                 except Exception as error:  # for example, the disk is full or the server of the studies is down
@@ -319,6 +319,7 @@ def _tune(
     corpus: list[EncodedCorpus],
     folder: Path,
     room: Callable[[], int],
+    after_step: Callable[[], None],
     warn: Callable[[str], None],
 ) -> None:
     setting = make_setting(spec, folder)
@@ -344,7 +345,7 @@ def _tune(
             name=TUNE,
             storage_path=str(folder.absolute()),
             failure_config=tune.FailureConfig(max_failures=0),  # the searcher itself schedules retries
-            callbacks=[StudyCallback(searcher), Silent()],
+            callbacks=[StudyCallback(searcher, after_step), Silent()],
             progress_reporter=tune.CLIReporter(),  # silent; the reporter for notebooks would clear our output
             verbose=0,
         ),

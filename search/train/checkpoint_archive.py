@@ -8,7 +8,7 @@ among these because safetensors cannot represent them.
 
 import io
 import zipfile
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -20,22 +20,20 @@ WEIGHTS = {"model": "model.safetensors", "best_weights": "best_weights.safetenso
 REST = "rest.pt"
 
 
-def pack(content: dict[str, Any]) -> bytes:
-    """The content of the file. Entries of a state dict that are not tensors go into `rest.pt`."""
+def write(content: dict[str, Any], file: BinaryIO) -> None:
+    """Write the archive to a file. Entries of a state dict that are not tensors go into `rest.pt`."""
     state = dict(content.get(STATE, {}))
-    buffer, rest = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for part in WEIGHTS.keys() & state.keys():
             tensors = {name: each for name, each in state[part].items() if isinstance(each, Tensor)}
             archive.writestr(WEIGHTS[part], weights.to_bytes(tensors))
             state[part] = {name: each for name, each in state[part].items() if name not in tensors}
-        torch.save(content | ({STATE: state} if STATE in content else {}), rest)
-        archive.writestr(REST, rest.getvalue())
-    return buffer.getvalue()
+        with archive.open(REST, "w", force_zip64=True) as rest:
+            torch.save(content | ({STATE: state} if STATE in content else {}), rest)
 
 
 def unpack(content: bytes) -> dict[str, Any]:
-    """The packed content, on the CPU. Older files were written by a single `torch.save`, which is a zip archive too."""
+    """The content that was written, on the CPU. Older files were written by one `torch.save`, also a zip archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(archive.namelist())
         whole = archive.read(REST) if REST in names else content

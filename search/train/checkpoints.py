@@ -168,10 +168,13 @@ def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM
     """Write the checkpoint of a report; once it is complete, remove all but the last `num_kept`.
 
     The file name contains the number of the report, equal to the epoch if there is one report per epoch, and of the
-    attempt. Files of later attempts are kept.
+    attempt. Files of later attempts are kept. num_kept: 1 for the last checkpoint of a trial.
     """
     path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
-    _write(path, checkpoint_archive.pack(content))
+    # After a power failure, a running trial may lose its last checkpoints and train again. Waiting for the disk at each
+    # of them would cost more.
+    with _open(path, synced=num_kept == 1) as file:
+        checkpoint_archive.write(content, file)
     saved = [file for file in _checkpoints(folder) if _order(file)[0] <= attempt]
     earlier = [file for file in saved if _order(file)[1] < step]
     others = [file for file in saved if _order(file)[1] >= step and file.name != path.name]  # these are damaged
@@ -277,14 +280,14 @@ def _write(path: Folder, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _open(path: Folder) -> Iterator[BinaryIO]:
+def _open(path: Folder, *, synced: bool = True) -> Iterator[BinaryIO]:
     """A file of a trial, written atomically; in an object store, an exception leaves the part written so far.
 
     The parent of the trial's folder must exist: a node without the shared folder must not create one of its own.
     """
     if isinstance(path, Path):
         path.parent.mkdir(exist_ok=True)
-        with write_whole(path) as file:
+        with write_whole(path, synced=synced) as file:
             yield file
     else:
         with path.open_to_write() as file:

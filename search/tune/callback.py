@@ -1,6 +1,7 @@
 """The callback that Ray Tune sees: it decides what happens to trials whose worker has died."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ class StudyCallback(Stateless, Callback):
     """Hands the trials of a dead worker to other workers, as often as `retries` allows.
 
     The loss of a whole machine does not count as a retry, since the trials did not cause it.
+
+    after_step: called at least ten times a second, after the workers that reported have been told to continue.
     """
 
-    def __init__(self, searcher: StudySearcher) -> None:
-        self._searcher = searcher
+    def __init__(self, searcher: StudySearcher, after_step: Callable[[], object] = lambda: None) -> None:
+        self._searcher, self._after_step = searcher, after_step
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._after_step()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         hosted = self._searcher.hosted(trial.trial_id)
