@@ -479,7 +479,7 @@ def _conclude(search: api.Search, searches: Path, report: bool, on_finish: str |
     try:
         try:
             page = _show_results(search, report)
-        except KeyboardInterrupt:  # also the second Ctrl-C, where the search itself had ended before it
+        except KeyboardInterrupt:  # possibly the second one, if all trials ended soon after the first
             skipped = True
         _say_what_next(search, searches, page)
         if skipped:

@@ -91,7 +91,8 @@ def search(num_trials: int, profile: bool) -> None:
     timers = Timers()
     for function in ("ask", "report", "finish"):
         timers.wrap(studies.Studies, function, "Optuna")
-    timers.wrap(tracking.Tracker, "deliver", "MLflow")
+    for function in ("changed", "deliver_due"):
+        timers.wrap(tracking.Tracker, function, "MLflow")
     timers.wrap(progress.Progress, "changed", "progress")
     timers.wrap(keeper._Keeper, "changed", "checkpoints")
     run.trainable = no_work  # type: ignore[assignment]

@@ -9,6 +9,8 @@ import pytest
 from conftest import FinishedSearch, here
 from test_faults import LONG, start, wait_for_epochs
 
+from search.base.schema import Outcome
+
 
 def resume(search: FinishedSearch, tmp_path: Path, on_finish: str, *options: str) -> "subprocess.CompletedProcess[str]":
     """Go on with a search that is done, which takes no Ray, from its own folder."""
@@ -51,6 +53,35 @@ def test_no_password_is_told(smoke_search: FinishedSearch, tmp_path: Path) -> No
     assert result["best"] is None  # nobody is there
     assert result["page"] == str(tmp_path / "index.html")
     json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [(Outcome.COMPLETE, 130), (Outcome.INTERRUPTED, 1)])
+def test_ctrl_c_in_the_results_still_shows_what_to_run_next(
+    outcome: Outcome,
+    status: int,
+    smoke_search: FinishedSearch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bakeoff import api, searching
+    from search.run.run import SearchResult
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "_show_results", interrupted)
+    num_owed = 0 if outcome is Outcome.COMPLETE else 2
+    result = SearchResult(smoke_search.id, outcome, num_owed, recorded=True)
+    found = api.Search(smoke_search.folder, smoke_search.uri, None, result)
+    told = tmp_path / "told.json"
+    with pytest.raises(SystemExit) as ended:
+        searching._conclude(found, smoke_search.folder.parent, True, f"cat >> {told}")
+    assert ended.value.code == status
+    shown = capsys.readouterr()
+    assert f"search resume {smoke_search.id}" in shown.out
+    assert ("2 trials to go" if num_owed else "interrupted: ") in shown.err
+    assert json.loads(told.read_text())["page"] is None
 
 
 @pytest.mark.slow

@@ -57,13 +57,13 @@ def open_search(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     monkeypatch.chdir(tmp_path)
     search = f"fake-20260101-{next(numbers):06}"
 
-    def open_(**changes: Any) -> tuple[Studies, Tracker, list[str]]:
+    def open_(interval: float = 0.0, **changes: Any) -> tuple[Studies, Tracker, list[str]]:
         warnings: list[str] = []
         content = {"name": "fake", "architectures": ["mlp"], "trials": 3, "epochs": 5, "pruner": "none"}
         content |= {"baselines": "none"} | changes
         spec = specs.validate(content)
         studies = Studies(search, spec, tmp_path, "resume")
-        tracker = Tracker(uri, studies, warnings.append)
+        tracker = Tracker(uri, studies, warnings.append, interval=interval)
         studies.listeners = [tracker]
         studies.provenance = {"data_digest": "d" * 64}
         return studies, tracker, warnings
@@ -99,6 +99,38 @@ def test_a_report_is_one_batched_call(uri: str, open_search: Any, monkeypatch: p
         )
     studies.report(trial, result(1), HERE)
     assert calls == ["log_batch"]
+
+
+def test_between_deliveries_reports_are_collected_and_written_together(
+    uri: str, open_search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: now)
+    studies, tracker, warnings = open_search(interval=1.0)
+    batches: list[str] = []
+    real = tracker._client.log_batch
+    monkeypatch.setattr(tracker._client, "log_batch", lambda *a, **k: (batches.append(a[0]), real(*a, **k))[1])
+    trial = ask(studies)
+    assert run_of(uri, trial).info.status == "RUNNING"  # a start does not wait
+    now += 0.9
+    studies.report(trial, result(1), HERE)
+    studies.report(trial, result(2), HERE)
+    tracker.deliver_due()
+    assert "epochs_run" not in run_of(uri, trial).data.metrics
+    now += 0.2
+    tracker.deliver_due()
+    assert run_of(uri, trial).data.metrics["epochs_run"] == 2
+    studies.report(trial, result(3), HERE)
+    tracker.deliver_due()
+    assert run_of(uri, trial).data.metrics["epochs_run"] == 2
+    studies.finish(trial, Outcome.PRUNED)  # nor does an end
+    assert run_of(uri, trial).data.metrics["epochs_run"] == 3
+    assert batches == [trial.run_id] * 3  # start, two reports, a report with the end
+    other = ask(studies)
+    studies.report(other, result(1), HERE)
+    assert tracker.close(Outcome.INTERRUPTED)
+    assert run_of(uri, other).data.metrics["epochs_run"] == 1
+    assert warnings == []
 
 
 def test_the_last_epoch_counts_even_when_the_clock_steps_back(

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import io
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -358,6 +359,35 @@ def test_the_weights_in_a_checkpoint_are_safetensors_and_older_checkpoints_are_r
 def test_a_state_dict_of_more_than_tensors_is_refused_as_safetensors() -> None:
     with pytest.raises(UserError, match=r"^state dict: extra is of type dict; keep only tensors in it$"):
         weights.to_bytes({"one": torch.zeros(1), "extra": {"a": 1}})
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_a_checkpoint_that_cannot_be_written_to_its_end_is_not_there(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path if place == "folder" else checkpoints.ObjectPath(f"file://{tmp_path}")
+    checkpoints.save(folder, 1, {"epoch": 1})
+
+    def half(content: dict[str, Any], file: Any) -> None:
+        file.write(b"a half")
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(MemoryError):
+        checkpoints.save(folder, 2, {"epoch": 2})
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.pt"]
+    assert checkpoints.last_step(folder) == 1
+
+
+def test_only_the_last_checkpoint_of_a_trial_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    checkpoints.save(tmp_path, 1, {"epoch": 1})
+    assert synced == []
+    checkpoints.save(tmp_path, 2, {"epoch": 2}, num_kept=1)
+    assert len(synced) == 1
 
 
 def test_what_a_killed_writer_left_is_ignored_and_removed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ removes those that were left over."""
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -50,12 +51,29 @@ def tidy(begun: "Future[None]") -> Iterator[None]:
         raise
     finally:
         folder = current_folder() if _is_up(begun) else None
-        ray.shutdown()
+        with _undisturbed():
+            ray.shutdown()
         timings.note(Event.RAY_ENDED)
         if folder in _kept:
             _kept.discard(folder)
         elif folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignores Ctrl-C and the like inside the block: half a shutdown would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: None) for number in stops}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: a handler installed from C, which Python cannot restore
+                signal.signal(number, handler)
 
 
 def _is_up(begun: "Future[None]") -> bool:

@@ -1,6 +1,6 @@
 """Writes searches to MLflow: an experiment per search name, a parent run per search, a child run per trial.
 
-It runs in the driver and makes one batched call for all reports of a trial since the last one.
+It runs in the driver. One batched call writes all reports of a trial since the last one.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from search.train.tasks import TASKS
 from search.train.training import Result
 
 RETRY_SECONDS = 10.0
-DELIVERY_SECONDS = 1.0  # the interval while trials run: a worker does not wait until its report is in MLflow
+DELIVERY_SECONDS = 1.0  # the interval while trials run, so that few workers wait until their report is in MLflow
 
 
 @dataclass
@@ -54,9 +54,8 @@ class Tracker:
     `sync`.
 
     uri: an MLflow tracking URI. warn: callback for user-facing warnings. new: raise FileExistsError if the search is in
-    MLflow already. interval: seconds between deliveries; what happens in between is written together, by the next call
-    of `deliver_due`. If it is 0, each event is written as it happens. Raises UserError when MLflow cannot be used at
-    the start.
+    MLflow already. interval: seconds between deliveries of reports, which `deliver_due` makes; starts and ends are
+    written as they happen. If it is 0, so are reports. Raises UserError when MLflow cannot be used at the start.
     """
 
     def __init__(
@@ -70,7 +69,8 @@ class Tracker:
         self._studies, self._search, self._spec, self._warn = studies, studies.search, studies.spec, warn
         self._known: dict[str, _Known] = {}
         self._pending: dict[str, Trial] = {}
-        self._interval, self._due, self._failing = interval, 0.0, False
+        self._interval, self._due = interval, 0.0
+        self._retry_at = 0.0
         try:
             self._client = open_client(uri)
             self.own = OwnRun(self._client, uri, studies)
@@ -100,12 +100,12 @@ class Tracker:
     def changed(self, trial: Trial, result: Result | None) -> None:
         """A trial started, reported or ended."""
         self._pending[trial.name] = trial
-        if not self._interval:
-            self.deliver_due()
+        if (result is None or not self._interval) and time.monotonic() >= self._retry_at:
+            self.deliver()
 
     def deliver_due(self) -> None:
-        """Bring pending runs up to date, unless the last attempt was too recent."""
-        if self._pending and time.monotonic() >= self._due:
+        """Bring pending runs up to date, unless the last delivery was less than the interval ago."""
+        if self._pending and time.monotonic() >= max(self._due, self._retry_at):
             self.deliver()
 
     def deliver(self, every: bool = False) -> bool:
@@ -134,21 +134,20 @@ class Tracker:
                 del self._pending[name]
         if not complete:
             return False
-        if self._failing:
+        if self._retry_at:
             self._warn("MLflow is back; the missing data has been delivered.")
-            self._failing = False
+            self._retry_at = 0.0
         self._due = time.monotonic() + self._interval
         return True
 
     def _failed(self, error: Exception, seconds: float) -> None:
-        if not self._failing:
-            self._failing = True
+        if not self._retry_at:
             self._warn(
                 f"MLflow cannot be written ({first_line(error)}). The search continues; its folder keeps the missing "
                 "data, which is delivered when MLflow is back."
             )
         # A hanging server blocks the driver, and so the workers; this limits that to a tenth of the time.
-        self._due = time.monotonic() + max(RETRY_SECONDS, 10 * seconds)
+        self._retry_at = time.monotonic() + max(RETRY_SECONDS, 10 * seconds)
 
     def sync(self, trial: Trial) -> bool:
         """Bring a trial's run up to date with its study; returns whether anything had to be written."""

@@ -22,7 +22,8 @@ class StudyCallback(Stateless, Callback):
 
     The loss of a whole machine does not count as a retry, since the trials did not cause it.
 
-    after_step: called at least ten times a second, after the workers that reported have been told to continue.
+    after_step: called after each step of Tune, usually ten times a second or more, when the worker that reported has
+    been told to continue.
     """
 
     def __init__(self, searcher: StudySearcher, after_step: Callable[[], object] = lambda: None) -> None:
