@@ -1,6 +1,6 @@
 """The core-seconds by purpose, and the memory, of a search whose trials take ten seconds or more.
 
-    python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--events] [--out FILE.json] [--smoke]
+    python -m benchmarks.where_time_goes [--rounds 3] [--epochs 6] [--events | --default] [--out FILE.json] [--smoke]
 
 Three views, all with a warm cache and on all cores. The first is of the smoke search, which consists mostly of start
 and end; the others are of the search of benchmarks.fixed_work with more epochs:
@@ -12,6 +12,8 @@ and end; the others are of the search of benchmarks.fixed_work with more epochs:
 - py-spy (one search more) sees fifty times a second which Python files the driver and each worker compute in. Their
   core-seconds, as the system counts them, are divided in these proportions. The profiler's own are left out. It has to
   be allowed to look into other processes of this user: as root it is.
+
+`--default`: instead, the clocks of the networks in a default search, and a section of its own.
 """
 
 import contextlib
@@ -28,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from analysis.base import baselines
 from benchmarks import fixed_work, measure
 from search.base.timings import Event
 
@@ -87,6 +90,27 @@ def markdown_of_events(rounds: list[dict[str, Any]], cores: int) -> str:
                 f"{seconds:.1f} of {'all workers' if r == measure.WORKER else r}" for r, seconds in spent.items()
             )
             + f"; {total / cores:.1f} s at least, with all cores busy.",
+        ]
+    )
+
+
+def default(folder: Path, smoke: bool) -> dict[str, Any]:
+    """Run a default search. Returns the seconds of its networks, and those from the first one's start to the last
+    one's end. Baselines are not counted: those that share a fit each have its seconds."""
+    measure.require_success(measure.run(measure.our_search("smoke" if smoke else "default"), folder), folder)
+    networks = baselines.searched(measure.our_trials(folder))
+    running = (networks["end"].max() - networks["start"].min()).total_seconds()
+    return {"network_seconds": networks["seconds"].tolist(), "running_seconds": running}
+
+
+def markdown_of_default(rounds: list[dict[str, Any]], cores: int) -> str:
+    shares = [sum(each["network_seconds"]) / (cores * each["running_seconds"]) for each in rounds]
+    num_networks, running = len(rounds[0]["network_seconds"]), median(each["running_seconds"] for each in rounds)
+    return "\n".join(
+        [
+            f"`python -m benchmarks.where_time_goes --default --rounds {len(rounds)}` on {measure.processor()},",
+            f"{cores} cores: {num_networks} networks were trained within {running:.0f} s. By their own clocks,",
+            f"{median(shares):.1%} of the core-seconds of that time were inside training and evaluation.",
         ]
     )
 
@@ -224,7 +248,17 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=6, help="epochs per trial (default 6)")
     parser.add_argument("--events", action="store_true", help="only the events of a smoke search")
+    parser.add_argument("--default", action="store_true", help="only the clocks of a default search")
     chosen = parser.parse_args()
+    if chosen.default:
+        defaults = []
+        for _ in range(chosen.rounds):
+            with measure.scratch() as folder:
+                defaults.append(default(folder, chosen.smoke))
+            print(f"default search: {defaults[-1]['running_seconds']:.0f} s", flush=True)
+        text = markdown_of_default(defaults, os.cpu_count() or 1)
+        measure.keep("the default search", {"defaults": defaults}, text, chosen)
+        return
     limit = fixed_work.SMOKE_TEXTS if chosen.smoke else None
     if chosen.smoke:
         chosen.rounds, chosen.epochs = 1, 2
