@@ -141,7 +141,9 @@ KINDS: dict[str, Callable[[ctypes.CDLL], Calls]] = {
 }
 
 
-def train_here(studies: Studies, spec: Any, held: list[Any], folder: Path, room: Any, warn: Any) -> None:
+def train_here(
+    studies: Studies, spec: Any, held: list[Any], folder: Path, room: Any, after_step: Callable[[], None], warn: Any
+) -> None:
     """In place of Tune: one trial after the other; one that raises is tried again as often as its retries say."""
     corpus, setting = held.pop(), make_setting(spec, folder)
     while trial := studies.ask():
@@ -149,7 +151,9 @@ def train_here(studies: Studies, spec: Any, held: list[Any], folder: Path, room:
             reports = alone(run_on(trial.config, corpus, setting))
             try:
                 while report := next(reports, None):
-                    if not studies.report(trial, report[0], Worker("here", 1)):
+                    goes_on = studies.report(trial, report[0], Worker("here", 1))
+                    after_step()
+                    if not goes_on:
                         break
             except OSError:
                 if attempt == spec.retries:
