@@ -4,6 +4,7 @@ A cluster changes while a search runs (spot nodes are lost, autoscaled nodes com
 more than a second.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,15 @@ class Room:
     """The number of trials that may run, or wait for a node: as many as fit on the running nodes, or on the nodes that
     the autoscaler may start, whichever is more. `concurrency` in the spec overrides it.
 
+    Other threads, such as that of the display, get the number that this one last had from Ray: they may outlive Ray.
+
     Raises UserError if a trial fits on no node, running or autoscaled.
     """
 
     def __init__(self, spec: Spec, address: str | None) -> None:
         self._spec = spec
         self._autoscaled = num_autoscaled(spec.resources, address)
+        self._thread = threading.get_ident()
         self._known, self._until = 0, 0.0
         up = nodes()
         if not self._autoscaled and not any(node.fits(spec.resources) for node in up):
@@ -102,7 +106,7 @@ class Room:
             )
 
     def __call__(self) -> int:
-        if time.monotonic() >= self._until:
+        if threading.get_ident() == self._thread and time.monotonic() >= self._until:
             fits = sum(node.fits(self._spec.resources) for node in nodes())
             self._known = self._spec.concurrency or max(fits, self._autoscaled)
             self._until = time.monotonic() + 1.0
