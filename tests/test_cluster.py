@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -291,3 +293,20 @@ def test_plan_and_check_as_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 1
     (line,) = [line for line in done.output.splitlines() if line.startswith("fail")]
     assert line.startswith("fail  trials       each needs 1000 CPU; no node has more than")
+
+
+def test_only_the_thread_of_a_search_asks_ray_how_many_trials_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The display's thread may outlive Ray, and a call to Ray would then start another one."""
+    asked: list[str] = []
+
+    def nodes() -> list[cluster.Node]:
+        asked.append(threading.current_thread().name)
+        return [cluster.Node("a", "127.0.0.1", 4.0, 0.0, 1e9, True)]
+
+    monkeypatch.setattr(cluster, "nodes", nodes)
+    room = cluster.Room(specs.read("smoke"), None)
+    assert room() == 4
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: float("inf"))
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(room).result() == 4
+    assert set(asked) == {threading.current_thread().name}
