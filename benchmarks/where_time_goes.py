@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pandas as pd
 import psutil
 
 from analysis.base import baselines
@@ -94,13 +95,18 @@ def markdown_of_events(rounds: list[dict[str, Any]], cores: int) -> str:
     )
 
 
+def running_seconds(trials: pd.DataFrame) -> float:
+    """The seconds from the first trial's start to the last trial's end."""
+    seconds: float = (trials["end"].max() - trials["start"].min()).total_seconds()
+    return seconds
+
+
 def default(folder: Path, smoke: bool) -> dict[str, Any]:
     """Run a default search. Returns the seconds of its networks, and those from the first one's start to the last
     one's end. Baselines are not counted: those that share a fit each have its seconds."""
     measure.require_success(measure.run(measure.our_search("smoke" if smoke else "default"), folder), folder)
     networks = baselines.searched(measure.our_trials(folder))
-    running = (networks["end"].max() - networks["start"].min()).total_seconds()
-    return {"network_seconds": networks["seconds"].tolist(), "running_seconds": running}
+    return {"network_seconds": networks["seconds"].tolist(), "running_seconds": running_seconds(networks)}
 
 
 def markdown_of_default(rounds: list[dict[str, Any]], cores: int) -> str:
@@ -190,7 +196,7 @@ def search(folder: Path, seed: int, limit: int | None, epochs: int, profiler: Pr
         "core_seconds_of": usage.core_seconds_of,
         "memory_of": usage.memory_of,
         "trial_seconds": trials["seconds"].tolist(),
-        "running_seconds": (trials["end"].max() - trials["start"].min()).total_seconds(),
+        "running_seconds": running_seconds(trials),
     }
 
 

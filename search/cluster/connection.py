@@ -14,6 +14,7 @@ import ray
 from ray._private import ray_constants
 
 from data.base.errors import UserError, in_short
+from search.base.handlers import restoring
 from search.cluster import local
 from search.cluster.local import ROOT
 from search.spec.spec import Resources
@@ -96,17 +97,13 @@ def _put_back() -> Iterator[None]:
     """Restores what Ray and Tune change in this process: log levels and signal handlers."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune")]
     levels = [logger.level for logger in loggers]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     loggers[-1].setLevel(logging.ERROR)  # at lower levels, Tune warns about files that it is configured not to write
     try:
-        yield
+        with restoring((signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                if handler is not None:  # None: a handler installed from C, which Python cannot restore
-                    signal.signal(number, handler)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ray._common.utils import get_default_ray_temp_dir  # considers RAY_TMPDIR a
 
 from data.base.errors import UserError
 from search.base import timings
+from search.base.handlers import restoring
 from search.base.timings import Event
 
 PREFIX = "session_"
@@ -67,13 +68,10 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: None) for number in stops}
-    try:
+    with restoring(stops):
+        for number in stops:
+            signal.signal(number, lambda *_: None)
         yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:  # None: a handler installed from C, which Python cannot restore
-                signal.signal(number, handler)
 
 
 def _is_up(begun: "Future[None]") -> bool:

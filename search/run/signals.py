@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from search.base.handlers import restoring
 from search.study.studies import Studies
 
 
@@ -34,13 +35,10 @@ class Signals:
             return
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         taken = (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,)))
-        before = {number: signal.signal(number, self._come) for number in taken}
-        try:
+        with restoring(taken):
+            for number in taken:
+                signal.signal(number, self._come)
             yield
-        finally:
-            for number, handler in before.items():
-                if handler is not None:  # None: a handler installed from C, which Python cannot restore
-                    signal.signal(number, handler)
 
     @contextmanager
     def of_training(self, studies: Studies) -> Iterator[None]:

@@ -172,10 +172,15 @@ def save(folder: Folder, step: int, content: dict[str, Any], num_kept: int = NUM
     attempt. Files of later attempts are kept. num_kept: 1 for the last checkpoint of a trial.
     """
     path = folder / (f"epoch-{step:04d}-attempt-{attempt}.pt" if attempt else f"epoch-{step:04d}.pt")
-    # A power failure may cost an unfinished trial its checkpoints of the last half minute, which it then trains again.
-    # Waiting for the disk at each checkpoint would cost more.
-    with _open_checkpoint(path, synced=num_kept == 1) as file:
-        checkpoint_archive.write(content, file)
+    if isinstance(path, Path):
+        # A power failure may cost an unfinished trial its checkpoints of the last half minute, which it then trains
+        # again. Waiting for the disk at each checkpoint would cost more.
+        with _open(path, synced=num_kept == 1) as file:
+            checkpoint_archive.write(content, file)
+    else:  # an archive that is written in parts looks whole even if writing fails in the middle
+        memory = io.BytesIO()
+        checkpoint_archive.write(content, memory)
+        _write(path, memory.getvalue())
     saved = [file for file in _checkpoints(folder) if _order(file)[0] <= attempt]
     earlier = [file for file in saved if _order(file)[1] < step]
     others = [file for file in saved if _order(file)[1] >= step and file.name != path.name]  # these are damaged
@@ -293,19 +298,6 @@ def _open(path: Folder, *, synced: bool = True) -> Iterator[BinaryIO]:
     else:
         with path.open_to_write() as file:
             yield file
-
-
-@contextlib.contextmanager
-def _open_checkpoint(path: Folder, *, synced: bool) -> Iterator[BinaryIO]:
-    """Like `_open`, except that after an exception an object store, too, has nothing: the end of an archive is written
-    even then, so that its beginning would look whole."""
-    if isinstance(path, Path):
-        with _open(path, synced=synced) as file:
-            yield file
-    else:
-        memory = io.BytesIO()
-        yield memory
-        _write(path, memory.getvalue())
 
 
 def _whole(folder: Folder) -> Iterator[tuple[int, bytes]]:
